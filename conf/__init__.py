@@ -1,0 +1,1 @@
+"""Configuration files shipped with Jan Server; data only."""

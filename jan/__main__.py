@@ -1,0 +1,5 @@
+"""``python -m jan`` is the ``jan`` command."""
+
+from jan.cli import main
+
+main()

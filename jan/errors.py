@@ -1,0 +1,157 @@
+"""Every error that Jan raises on purpose, and the one table that maps it to HTTP.
+
+JanError
+├── ConfigurationError      a mistake in the configuration: start-up only, never on the wire
+├── InvalidRequest          400
+├── AuthenticationFailed    401
+├── PermissionDenied        403
+├── NotFound                404
+├── MethodNotAllowed        405
+├── Conflict                409
+├── PayloadTooLarge         413
+├── UnsupportedMediaType    415
+├── RateLimited             429
+├── InternalError           500
+└── Unavailable             503
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jan.schema.errors import ErrorDetail, ErrorEnvelope
+
+
+class JanError(Exception):
+    """An error with words for the person who meets it.
+
+    ``message`` says what was wrong and what is allowed; ``code`` is a stable machine-readable string;
+    ``param`` names the offending field of the request; ``headers`` go out with the response.
+    """
+
+    default_code = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.param = param
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class ConfigurationError(JanError):
+    """The server can't start as configured; the message names file, path and allowed values."""
+
+    default_code = "configuration_error"
+
+
+class InvalidRequest(JanError):
+    """The request can't be served as sent."""
+
+    default_code = "invalid_request"
+
+
+class AuthenticationFailed(JanError):
+    """Credentials are missing or were not accepted."""
+
+    default_code = "invalid_api_key"
+
+
+class PermissionDenied(JanError):
+    """The caller is known and may not do this."""
+
+    default_code = "insufficient_permissions"
+
+
+class NotFound(JanError):
+    """No such URL, model or object, or not one this caller may see."""
+
+    default_code = "not_found"
+
+
+class MethodNotAllowed(JanError):
+    """The URL exists and does not take this HTTP method."""
+
+    default_code = "method_not_allowed"
+
+
+class Conflict(JanError):
+    """The object exists already or was changed meanwhile."""
+
+    default_code = "conflict"
+
+
+class PayloadTooLarge(JanError):
+    """The body is larger than the server takes."""
+
+    default_code = "body_too_large"
+
+
+class UnsupportedMediaType(JanError):
+    """The body is of a type or encoding that the server does not read."""
+
+    default_code = "unsupported_media_type"
+
+
+class RateLimited(JanError):
+    """The caller's limit is used up."""
+
+    default_code = "rate_limit_exceeded"
+
+
+class InternalError(JanError):
+    """A fault of the server's own; details are in its log, not in the message."""
+
+
+class Unavailable(JanError):
+    """The server, a model or the store can't serve this at the moment."""
+
+    default_code = "unavailable"
+
+
+# The only place where status codes and OpenAI's error types are spelled.
+_WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
+    {
+        InvalidRequest: (400, "invalid_request_error"),
+        AuthenticationFailed: (401, "authentication_error"),
+        PermissionDenied: (403, "permission_error"),
+        NotFound: (404, "invalid_request_error"),
+        MethodNotAllowed: (405, "invalid_request_error"),
+        Conflict: (409, "invalid_request_error"),
+        PayloadTooLarge: (413, "invalid_request_error"),
+        UnsupportedMediaType: (415, "invalid_request_error"),
+        RateLimited: (429, "rate_limit_error"),
+        Unavailable: (503, "service_unavailable_error"),
+        JanError: (500, "server_error"),
+    }
+)
+
+
+def wire_of(error_type: type[JanError]) -> tuple[int, str]:
+    """HTTP status and OpenAI error type of an error class; subclasses inherit their parent's."""
+    return next(_WIRE[base] for base in error_type.__mro__ if base in _WIRE)
+
+
+def status_of(error_type: type[JanError]) -> int:
+    """HTTP status of an error class."""
+    return wire_of(error_type)[0]
+
+
+def envelope_of(error: JanError) -> ErrorEnvelope:
+    """The body that tells a client of this error."""
+    _, kind = wire_of(type(error))
+    return ErrorEnvelope(ErrorDetail(message=error.message, type=kind, param=error.param, code=error.code))
+
+
+def error_for_status(status: int) -> type[JanError]:
+    """The error class of an HTTP status, for errors that another library raised by number."""
+    for error_type, (known, _) in _WIRE.items():
+        if known == status:
+            return error_type
+    return InvalidRequest if 400 <= status < 500 else InternalError

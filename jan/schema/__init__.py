@@ -1,0 +1,1 @@
+"""Wire types: what requests and responses look like. One file a resource; standard library and msgspec only."""
