@@ -8,8 +8,8 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import inspect as mi
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>\$?[^`]*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
+_AT = re.compile(r"^(?P<what>.*?)(?P<key> - at `key` in)?(?: - at)?(?: `(?P<path>\$[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -25,11 +25,14 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
     match = _AT.match(str(error))
     assert match is not None  # the pattern matches every string
     what, path = match["what"], (match["path"] or "").removeprefix("$").lstrip(".")
-    if unknown := _UNKNOWN.match(what):
-        name = unknown["name"]
-        inside = _at(expected, path)
-        return Explanation(f"unknown key '{name}'{_allowed(_field_names(inside))}", _join(path, name))
     where = _at(expected, path)
+    if field := _FIELD.match(what):
+        name = field["name"]
+        if field["problem"] == "missing required":
+            return Explanation(f"'{name}' is required", _join(path, name))
+        return Explanation(f"unknown key '{name}'{_allowed(_field_names(where))}", _join(path, name))
+    if match["key"]:
+        what = f"key: {what}"
     if what.startswith("Invalid"):
         return Explanation(_lower(what) + _allowed(_choices(where, path)), path)
     return Explanation(_lower(what), path)
@@ -44,7 +47,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _allowed(names: list[str]) -> str:
-    return f"; allowed: {', '.join(names)}" if names else ""
+    return f"; allowed: {', '.join(dict.fromkeys(names))}" if names else ""
 
 
 def _alternatives(expected: Any) -> list[Any]:

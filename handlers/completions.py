@@ -1,0 +1,170 @@
+"""POST /completions."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+
+from handlers.generation import UsageCounter, sampling_of, stop_of, wants_usage
+from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
+from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
+from jan.errors import InvalidRequest, NotFound, Unavailable
+from jan.handler import EventStream, Handler
+from jan.operation import Example, operation
+from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
+from jan.schema.sampling import TokenLogprob
+
+# OpenAI's default for this endpoint.
+_DEFAULT_MAX_TOKENS = 16
+_MAX_PROMPTS = 64
+
+
+class Completions(Handler):
+    """OpenAI's text completions."""
+
+    @operation(
+        summary="Create a text completion",
+        access=ANONYMOUS_OR_INFERENCE,
+        tag="inference",
+        request=CompletionRequest,
+        response=Completion,
+        events=Completion,
+        limit="inference",
+        errors=(NotFound, Unavailable),
+        examples=(
+            Example(
+                summary="A text to go on with",
+                body={"model": "jan-v1-4b", "prompt": "The meaning of life is", "max_tokens": 50},
+            ),
+        ),
+    )
+    async def post(self, body: CompletionRequest) -> Completion | EventStream:
+        """The text that follows a prompt; with `stream: true` as server-sent events."""
+        _check(body)
+        n = body.n or 1
+        prompts = _prompts(body)
+        requests = [
+            _generation(body, prompt, choice, self.identity.owner) for prompt in prompts for choice in range(n)
+        ]
+        pieces = self._pieces(body, requests, with_usage=wants_usage(body) or not body.stream)
+        return EventStream(pieces) if body.stream else await _fold(pieces)
+
+    async def _pieces(
+        self, body: CompletionRequest, requests: list[GenerationRequest], with_usage: bool
+    ) -> AsyncGenerator[Completion, None]:
+        """The answer piece by piece; the whole answer is folded from the same pieces."""
+        piece = Completion(
+            id=f"cmpl-{secrets.token_hex(12)}", created=int(time.time()), model=body.model, choices=[]
+        )
+        if with_usage:
+            piece.usage = None
+        counter = UsageCounter(body.n or 1)
+        offsets = [0] * len(requests)
+        async with aclosing(self.generate(body.model, requests)) as events:
+            async for index, event in events:
+                if isinstance(event, Finished):
+                    counter.add(index, event)
+                for choice in _choices(index, event, offsets):
+                    yield msgspec.structs.replace(piece, choices=[choice])
+        if with_usage:
+            yield msgspec.structs.replace(piece, usage=counter.usage)
+
+
+def _choices(index: int, event: Event, offsets: list[int]) -> list[CompletionChoice]:
+    """An engine event in the wire's form; ``offsets`` are the characters of each choice so far."""
+    if isinstance(event, Finished):
+        return [CompletionChoice(index=index, text="", finish_reason=event.reason)]
+    if isinstance(event, Started):
+        offsets[index] += len(event.prompt_text)
+        return [CompletionChoice(index=index, text=event.prompt_text)]
+    return [_piece(index, event, offsets)] if event else []
+
+
+def _piece(index: int, event: Delta, offsets: list[int]) -> CompletionChoice:
+    logprobs = _logprobs(event.logprobs, offsets[index]) if event.logprobs else None
+    offsets[index] += len(event.text)
+    return CompletionChoice(index=index, text=event.text, logprobs=logprobs)
+
+
+def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogprobs:
+    starts = []
+    for token in tokens:
+        starts.append(offset)
+        offset += len(token.token)
+    return CompletionLogprobs(
+        tokens=[token.token for token in tokens],
+        token_logprobs=[token.logprob for token in tokens],
+        top_logprobs=[{top.token: top.logprob for top in token.top_logprobs} for token in tokens],
+        text_offset=starts,
+    )
+
+
+async def _fold(pieces: AsyncGenerator[Completion, None]) -> Completion:
+    choices: dict[int, CompletionChoice] = {}
+    async with aclosing(pieces):
+        async for piece in pieces:
+            for choice in piece.choices:
+                whole = choices.setdefault(choice.index, CompletionChoice(index=choice.index, text=""))
+                _append(whole, choice)
+    piece.choices = [choices[index] for index in sorted(choices)]
+    return piece
+
+
+def _append(whole: CompletionChoice, piece: CompletionChoice) -> None:
+    whole.text += piece.text
+    whole.finish_reason = piece.finish_reason or whole.finish_reason
+    if piece.logprobs is None:
+        return
+    if whole.logprobs is None:
+        whole.logprobs = piece.logprobs
+        return
+    for field in CompletionLogprobs.__struct_fields__:
+        getattr(whole.logprobs, field).extend(getattr(piece.logprobs, field))
+
+
+def _check(body: CompletionRequest) -> None:
+    """Raises InvalidRequest for what this endpoint does not do."""
+    if body.suffix:
+        raise InvalidRequest("suffix (filling in the middle) is not supported; leave it out", param="suffix")
+    if body.echo and body.logprobs is not None:
+        raise InvalidRequest("echo with logprobs is not supported: ask for one of them", param="echo")
+    if body.best_of is not None and body.best_of != (body.n or 1):
+        raise InvalidRequest("best_of other than n is not supported; leave it out", param="best_of")
+
+
+def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
+    """One prompt: a text or a list of tokens; or a list of such."""
+    if isinstance(body.prompt, str):
+        return [TextPrompt(body.prompt)]
+    if not 0 < len(body.prompt) <= _MAX_PROMPTS and not all(isinstance(item, int) for item in body.prompt):
+        raise InvalidRequest(f"prompt: a list must have 1 to {_MAX_PROMPTS} prompts", param="prompt")
+    if not body.prompt:
+        raise InvalidRequest("prompt: the list is empty", param="prompt")
+    tokens = [item for item in body.prompt if isinstance(item, int)]
+    if len(tokens) == len(body.prompt):
+        return [TokenPrompt(tuple(tokens))]
+    if tokens:
+        raise InvalidRequest(
+            "prompt: a list must be all texts, all tokens, or all lists of tokens", param="prompt"
+        )
+    return [
+        TextPrompt(item) if isinstance(item, str) else TokenPrompt(tuple(item))
+        for item in body.prompt
+        if not isinstance(item, int)
+    ]
+
+
+def _generation(
+    body: CompletionRequest, prompt: TextPrompt | TokenPrompt, choice: int, owner: str
+) -> GenerationRequest:
+    return GenerationRequest(
+        prompt=prompt,
+        sampling=sampling_of(body, choice),
+        max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
+        stop=stop_of(body),
+        logprobs=body.logprobs,
+        echo=bool(body.echo),
+        owner=owner,
+    )

@@ -1,0 +1,61 @@
+"""The OpenAPI document and Swagger UI, from files that are installed with the server; no CDN."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from jan.auth.scopes import PUBLIC
+from jan.errors import NotFound
+from jan.handler import Handler
+from jan.operation import operation
+
+_OWN = Path(__file__).parent / "static"
+# Served by name from a closed list, so that no path can lead elsewhere.
+_FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "initializer.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+
+
+class Document(Handler):
+    """The OpenAPI document."""
+
+    @operation(summary="The OpenAPI document", access=PUBLIC, tag="documentation")
+    async def get(self) -> None:
+        """OpenAPI 3.1, generated at start-up from the handlers' own declarations."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(self.services.document)
+
+
+class SwaggerUi(Handler):
+    """Swagger UI."""
+
+    @operation(
+        summary="Swagger UI", access=PUBLIC, tag="documentation", media_type="text/html", errors=(NotFound,)
+    )
+    async def get(self, file: str) -> None:
+        """Browse the endpoints and try them out; begin at index.html."""
+        kind = _FILES.get(file)
+        if kind is None:
+            raise NotFound(f"there is no such file; there is: {', '.join(_FILES)}")
+        self.set_header("Content-Type", kind)
+        # Swagger UI sets inline styles and shows images of its own as data.
+        self.set_header(
+            "Content-Security-Policy",
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+        )
+        self.set_header("Cache-Control", "max-age=3600")
+        self.finish(_path(file).read_bytes())
+
+
+def _path(file: str) -> Path:
+    """Our own page, or the file of the installed Swagger UI."""
+    own = _OWN / file
+    if own.is_file():
+        return own
+    spec = find_spec("swagger_ui")
+    assert spec is not None  # a core dependency
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "static" / file

@@ -1,0 +1,41 @@
+"""GET /health, GET /version."""
+
+import platform
+from datetime import UTC, datetime
+
+from jan import __version__
+from jan.auth.scopes import PUBLIC
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.health import Health, Version
+
+
+class HealthCheck(Handler):
+    """Whether the process answers."""
+
+    @operation(
+        summary="Basic health check",
+        access=PUBLIC,
+        tag="health",
+        response=Health,
+        limit="none",
+        examples=(Example(summary="Is it there?"),),
+    )
+    async def get(self) -> Health:
+        """Answers as long as the process lives, whatever its models do."""
+        return Health(timestamp=datetime.now(UTC).replace(microsecond=0))
+
+
+class VersionInfo(Handler):
+    """What is running."""
+
+    @operation(
+        summary="Version of the server",
+        access=PUBLIC,
+        tag="health",
+        response=Version,
+        examples=(Example(summary="What is running?"),),
+    )
+    async def get(self) -> Version:
+        """Name and version of the server and of its Python."""
+        return Version(name="jan-server", version=__version__, python=platform.python_version())

@@ -1,0 +1,24 @@
+"""GET /metrics."""
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from jan.auth.scopes import ANONYMOUS_OR_ADMIN
+from jan.handler import Handler
+from jan.operation import Example, operation
+
+
+class Metrics(Handler):
+    """Counters and latencies."""
+
+    @operation(
+        summary="Metrics for Prometheus",
+        access=ANONYMOUS_OR_ADMIN,
+        tag="health",
+        media_type="text/plain",
+        limit="none",
+        examples=(Example(summary="Scrape"),),
+    )
+    async def get(self) -> None:
+        """Everything that is counted, in Prometheus' text format."""
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(self.services.metrics.exposition())

@@ -1,0 +1,75 @@
+"""A request's body: collected up to a limit, decoded into a typed object, or refused in words."""
+
+from typing import Any
+
+import msgspec
+from tornado.httputil import HTTPHeaders
+
+from jan.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from jan.schema.explain import explain
+
+# A body this much too large is still read, so that its sender hears why; beyond it the connection ends.
+DRAIN_FACTOR = 16
+
+# curl's -d says urlencoded when nobody says otherwise; JSON in it is still JSON.
+_READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
+
+
+class Body:
+    """The bytes of one request."""
+
+    def __init__(self, headers: HTTPHeaders, limit: int) -> None:
+        self._headers = headers
+        self._limit = limit
+        self._data = bytearray()
+        self._too_large = False
+
+    def check_announced(self) -> None:
+        """Raises PayloadTooLarge for a body that is not even worth reading to its end."""
+        length = self._headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self._limit * DRAIN_FACTOR:
+            raise self._refusal({"Connection": "close"})
+
+    def add(self, chunk: bytes) -> None:
+        """Collect; what is over the limit is thrown away."""
+        if len(self._data) + len(chunk) > self._limit:
+            self._too_large = True
+            self._data.clear()
+        elif not self._too_large:
+            self._data += chunk
+
+    def check(self) -> None:
+        """Raises PayloadTooLarge if more came than the limit."""
+        if self._too_large:
+            raise self._refusal({})
+
+    def _refusal(self, headers: dict[str, str]) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"the body is larger than the {self._limit} bytes that this server takes", headers=headers
+        )
+
+    def decode(self, expected: Any) -> Any:
+        """The body as a typed object; the error names the field, or the position in the JSON text."""
+        self._check_type()
+        try:
+            return msgspec.json.decode(self._data, type=expected)
+        except msgspec.ValidationError as error:
+            why = explain(error, expected)
+            message = f"{why.path}: {why.message}" if why.path else why.message
+            raise InvalidRequest(message, code="invalid_value", param=why.path or None) from None
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"the body is not valid UTF-8: {error.reason}", code="invalid_json") from None
+        except msgspec.DecodeError as error:
+            what = str(error) if self._data else "it is empty"
+            if "truncated" in what:
+                what = f"it ends too early (byte {len(self._data)})"
+            raise InvalidRequest(f"the body is not valid JSON: {what}", code="invalid_json") from None
+        except RecursionError:
+            raise InvalidRequest("the body is nested too deeply", code="invalid_json") from None
+
+    def _check_type(self) -> None:
+        kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind not in _READABLE:
+            raise UnsupportedMediaType(f"the body's Content-Type is '{kind}'; this server reads application/json")
+        if self._headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("the body is compressed; this server reads plain bodies (identity) only")

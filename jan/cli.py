@@ -1,0 +1,159 @@
+"""The ``jan`` command: serve, check, routes, openapi, chat."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jan import __version__
+from jan.config import Settings, default_config_file, load_settings
+from jan.errors import ConfigurationError
+
+_EXIT_CONFIGURATION = 1
+_EXIT_CANNOT_LISTEN = 3
+
+_config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="JAN_CONFIG",
+    help="Configuration file; the default is the one that comes with Jan Server.",
+)
+
+
+@click.group()
+@click.version_option(__version__, prog_name="Jan Server")
+def main() -> None:
+    """A self-hosted, OpenAI-compatible LLM server."""
+    # Handlers of the configuration are imported from where the command runs, as `python -m jan` would.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A mistake in the configuration is one line and an exit code, never a traceback."""
+    from jan.application import CannotListen
+
+    try:
+        yield
+    except CannotListen as error:
+        click.echo(f"jan: {error.message}", err=True)
+        sys.exit(_EXIT_CANNOT_LISTEN)
+    except ConfigurationError as error:
+        click.echo(f"jan: {error.message}", err=True)
+        sys.exit(_EXIT_CONFIGURATION)
+
+
+def _settings(config: Path | None, **overrides: Any) -> Settings:
+    return load_settings(config or default_config_file(), **overrides)
+
+
+@main.command()
+@_config_option
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option("--data", help="Folder for the server's own files.")
+def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
+    """Run the server."""
+    from jan.application import Server, serve_until_signalled
+    from jan.logs import configure_logging
+
+    async def run(settings: Settings) -> None:
+        await serve_until_signalled(Server(settings), _show_progress(), lambda urls: _banner(settings, urls))
+
+    with _explained():
+        settings = _settings(config, server__host=host, server__port=port, data=data)
+        configure_logging(settings.log)
+        try:
+            asyncio.run(run(settings))
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _show_progress() -> Callable[[str, float], None]:
+    """Loading, on one line of a terminal; elsewhere a line at the beginning."""
+    terminal = sys.stderr.isatty()
+
+    def report(model: str, part: float) -> None:
+        if terminal:
+            click.echo(f"\rloading {model} {part:4.0%}", nl=part >= 1, err=True)
+        elif part == 0:
+            click.echo(f"loading {model} ...", err=True)
+
+    return report
+
+
+def _banner(settings: Settings, urls: list[str]) -> None:
+    click.echo(f"Jan Server {__version__} is ready")
+    for url in urls:
+        click.echo(f"  API      {url}{settings.server.api_prefixes[0]}")
+        click.echo(f"  Swagger  {url}/api/swagger/index.html")
+    for model in settings.models:
+        names = ", ".join((model.id, *model.aliases))
+        click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
+    click.echo("  Try it   jan chat      Stop it   Ctrl-C")
+    sys.stdout.flush()
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check(file: Path) -> None:
+    """Check a configuration FILE: exit code 1 and one line that says what is wrong, where, and what is
+    allowed."""
+    from jan.engine.models import Models
+    from jan.routes import resolve_routes
+
+    with _explained():
+        settings = load_settings(file)
+        try:
+            routes = resolve_routes(settings.routes, settings.server.api_prefixes)
+            Models(settings.models)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{file}: {error.message}") from error
+        click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
+
+
+@main.command()
+@_config_option
+def routes(config: Path | None) -> None:
+    """Print the audit table: URL, method, who may call, limit class, route name."""
+    from jan.routes import audit_table, resolve_routes
+
+    with _explained():
+        settings = _settings(config)
+        rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
+    table = [("URL", "METHOD", "ACCESS", "LIMIT", "NAME"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(5)]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@main.command()
+@_config_option
+def openapi(config: Path | None) -> None:
+    """Print the OpenAPI document."""
+    from jan.openapi import build_document
+    from jan.routes import resolve_routes
+
+    with _explained():
+        settings = _settings(config)
+        document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:8080/api/v1", show_default=True, help="The API's base URL.")
+@click.option("--model", help="Model id; the default is the server's first.")
+@click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server wants one.")
+@click.option("--system", help="Instructions to the model.")
+def chat(url: str, model: str | None, api_key: str | None, system: str | None) -> None:
+    """Talk with a model of a running server, in the terminal."""
+    from jan.terminal import ChatClient, run_chat
+
+    sys.exit(asyncio.run(run_chat(ChatClient(url, api_key), model, system)))

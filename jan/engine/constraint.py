@@ -1,0 +1,127 @@
+"""Output formats enforced while sampling: JSON schemas and tool calls, through llguidance token masks."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llguidance
+import numpy
+
+from jan.engine.base import OutputFormat
+from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+from jan.errors import InvalidRequest
+from jan.schema.chat import Tool
+
+# Compact JSON: with free white space a small model may spend its whole budget on line breaks.
+_JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Far above what any token's logit differs from another's, small enough to keep float32 precise.
+_ALLOW_BIAS = 1000.0
+
+
+class Vocabulary:
+    """A model's tokens as llguidance wants them; ``stop_tokens`` end an answer."""
+
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        special: Sequence[int],
+        stop_tokens: Sequence[int],
+        tokenize: Callable[[str], list[int]],
+    ) -> None:
+        self.tokens = tokens
+        self.special_token_ids = special
+        self.stop_tokens = frozenset(stop_tokens)
+        self.eos_token_id = stop_tokens[0]
+        self.bos_token_id = None
+        self._tokenize = tokenize
+
+    def __call__(self, text: bytes) -> list[int]:
+        """Token ids of a text."""
+        return self._tokenize(text.decode())
+
+
+class Constraint:
+    """The state of one answer under a grammar."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, stop_tokens: frozenset[int]) -> None:
+        self._matcher = matcher
+        self._stop_tokens = stop_tokens
+
+    def accept(self, token: int) -> bool:
+        """Take the token if the grammar allows it here; False leaves the state as it was."""
+        if token in self._stop_tokens:
+            return bool(self._matcher.is_accepting())
+        return self._matcher.try_consume_tokens([token]) == 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing can follow any more."""
+        return bool(self._matcher.is_stopped())
+
+    def mask(self) -> list[tuple[int, float]]:
+        """Logit biases that leave only allowed tokens: whichever list is shorter, raise or forbid."""
+        packed = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
+        allowed = numpy.unpackbits(packed, bitorder="little")
+        chosen = numpy.flatnonzero(allowed)
+        if 2 * len(chosen) <= len(allowed):
+            return [(token, _ALLOW_BIAS) for token in chosen.tolist()]
+        return [(token, float("-inf")) for token in numpy.flatnonzero(allowed == 0).tolist()]
+
+
+class GrammarCompiler:
+    """Compiles output formats for one model; thread-bound, like the backend that owns it."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tokenizer = llguidance.LLTokenizer(
+            llguidance.TokenizerWrapper(vocabulary), eos_token=list(vocabulary.stop_tokens)
+        )
+        self._stop_tokens = vocabulary.stop_tokens
+
+    def compile(self, output: OutputFormat) -> Constraint | None:
+        """None for a free answer; raises InvalidRequest where the schema can't be enforced."""
+        grammar = grammar_of(output)
+        if grammar is None:
+            return None
+        failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, self._tokenizer)
+        if failed:
+            param = "tools" if output.callable_tools else "response_format"
+            raise InvalidRequest(
+                f"the schema can't be enforced: {_reason(messages[0])}", code="invalid_schema", param=param
+            )
+        return Constraint(llguidance.LLMatcher(self._tokenizer, grammar, log_level=0), self._stop_tokens)
+
+
+def grammar_of(output: OutputFormat) -> str | None:
+    """The Lark grammar of an output format, None where everything is allowed."""
+    if not output.callable_tools:
+        return f"start: {_json(json.loads(output.json_schema))}" if output.json_schema else None
+    rules = [_body_rule(index, tool) for index, tool in enumerate(output.callable_tools)]
+    anyone = " | ".join(f"body_{index}" for index in range(len(rules)))
+    opening = json.dumps(CALL_OPEN)
+    more = f'("\\n" {opening} body)*' if output.parallel_calls else ""
+    lines = [f"body: {anyone}", *rules, f"calls: {opening} body {more}"]
+    if output.must_call:
+        return "\n".join(["start: calls", *lines])
+    if output.json_schema:
+        answer = f"answer: {_json(json.loads(output.json_schema))}"
+        return "\n".join(["start: calls | answer", answer, *lines])
+    # Free text up to the opening tag, from there on valid calls; lazy, so that the tag ends the text.
+    free = [f"start: lead body {more} | TEXT", f"lead[lazy]: TEXT {opening}", r"TEXT: /(.|\n)*/"]
+    return "\n".join([*free, *lines[:-1]])
+
+
+def _json(schema: dict[str, Any]) -> str:
+    return "%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
+
+
+def _body_rule(index: int, tool: Tool) -> str:
+    opening = json.dumps(f'\n{{"name": {json.dumps(tool.function.name)}, "arguments": ')
+    closing = json.dumps(f"}}\n{CALL_CLOSE}")
+    parameters = _json(tool.function.parameters or {"type": "object"})
+    return f"body_{index}: {opening} arguments_{index} {closing}\narguments_{index}: {parameters}"
+
+
+def _reason(message: str) -> str:
+    """The library's own words without the grammar listing that follows them."""
+    lines = [line for line in message.strip().splitlines() if not line.lstrip().startswith(("1 |", "^"))]
+    return " ".join(lines).split(": ", 1)[-1][:300].strip()

@@ -1,0 +1,106 @@
+"""Choosing the next token: llama.cpp's sampler chain, a grammar beside it, log probabilities from the logits."""
+
+import secrets
+from typing import Any
+
+import cyllama.llama.llama_cpp as llama
+import numpy
+
+from jan.engine.base import Sampling
+from jan.engine.constraint import Constraint
+from jan.schema.sampling import TokenLogprob, TopLogprob
+
+# OpenAI's penalties look at the whole answer; llama.cpp wants a window.
+_PENALTY_WINDOW = 4096
+# llama.cpp takes this seed for 'random'.
+_RANDOM_SEED = 0xFFFFFFFF
+
+
+class TokenSampler:
+    """Samples one answer's tokens. Temperature comes before the truncations, as in OpenAI's API."""
+
+    def __init__(self, sampling: Sampling, vocabulary_size: int, constraint: Constraint | None) -> None:
+        self._sampling = sampling
+        self._size = vocabulary_size
+        self._constraint = constraint
+        seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        self._seed = seed % _RANDOM_SEED
+        self._chain = self._make_chain([], self._seed)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the grammar says that nothing can follow."""
+        return self._constraint is not None and self._constraint.complete
+
+    def sample(self, context: Any, index: int) -> int:
+        """The next token, from the logits at ``index`` of the last batch."""
+        if self._constraint is None:
+            return int(self._chain.sample(context, index))
+        return self._sample_constrained(self._constraint, context, index)
+
+    def _sample_constrained(self, constraint: Constraint, context: Any, index: int) -> int:
+        """Sample freely; if the grammar refuses, once more among what it allows.
+
+        Exactly the distribution of masking first: a token comes at once with p, or after a refusal with
+        (1 - A) p / A, A being what the grammar allows; together p / A. The mask is the slow part, and
+        most tokens don't need it.
+        """
+        # A refused token must not count as said, so penalties see a copy of the chain.
+        chain = self._chain.clone() if self._sampling.penalises else self._chain
+        token = int(chain.sample(context, index))
+        if constraint.accept(token):
+            self._chain = chain
+            return token
+        masked = self._make_chain(constraint.mask(), (self._seed + token + 1) % _RANDOM_SEED)
+        token = int(masked.sample(context, index))
+        masked.close()
+        self._chain.accept(token)
+        constraint.accept(token)
+        return token
+
+    def _make_chain(self, mask: list[tuple[int, float]], seed: int) -> Any:
+        chosen = self._sampling
+        chain = llama.LlamaSampler(llama.LlamaSamplerChainParams())
+        if mask:
+            chain.add_logit_bias(self._size, mask)
+        if chosen.logit_bias:
+            chain.add_logit_bias(self._size, list(chosen.logit_bias.items()))
+        if chosen.penalises:
+            chain.add_penalties(
+                _PENALTY_WINDOW, chosen.repeat_penalty, chosen.frequency_penalty, chosen.presence_penalty
+            )
+        if chosen.temperature == 0:
+            chain.add_greedy()
+            return chain
+        chain.add_temp(chosen.temperature)
+        if chosen.top_k:
+            chain.add_top_k(chosen.top_k)
+        if chosen.top_p < 1:
+            chain.add_top_p(chosen.top_p, 1)
+        if chosen.min_p:
+            chain.add_min_p(chosen.min_p, 1)
+        chain.add_dist(seed)
+        return chain
+
+    def close(self) -> None:
+        """Free the chain."""
+        self._chain.close()
+
+
+def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[bytes]) -> TokenLogprob:
+    """Natural-log probability of a token under the model's own distribution, with the ``top`` likeliest."""
+    logits = numpy.asarray(context.get_logits_ith(index), dtype=numpy.float32)
+    highest = logits.max()
+    logprobs = logits - highest - numpy.log(numpy.exp(logits - highest).sum())
+    likeliest = numpy.argsort(-logprobs)[:top].tolist() if top else []
+    return TokenLogprob(
+        token=pieces[token].decode(errors="replace"),
+        logprob=float(logprobs[token]),
+        bytes=list(pieces[token]),
+        top_logprobs=[
+            TopLogprob(
+                token=pieces[at].decode(errors="replace"), logprob=float(logprobs[at]), bytes=list(pieces[at])
+            )
+            for at in likeliest
+        ],
+    )

@@ -1,0 +1,124 @@
+"""The served models: by id and alias, loaded eagerly or at their first request."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from jan.config import ModelSettings
+from jan.engine.base import Engine
+from jan.engine.registry import create_engine
+from jan.errors import ConfigurationError, NotFound, Unavailable
+
+log = structlog.get_logger(__name__)
+
+# Told how far a model's load is: id, 0..1.
+LoadReport = Callable[[str, float], None]
+
+
+class ServedModel:
+    """One configured model and its engine."""
+
+    def __init__(self, settings: ModelSettings, engine: Engine) -> None:
+        self.id = settings.id
+        self.names = (settings.id, *settings.aliases)
+        self.eager = settings.load == "eager"
+        self.engine = engine
+        self.created = int(time.time())
+        self.loaded = False
+        self._lock = asyncio.Lock()
+
+    async def load(self, report: LoadReport) -> None:
+        """Start the engine unless it runs; raises ConfigurationError if it can't be."""
+        async with self._lock:
+            if not self.loaded:
+                began = time.monotonic()
+                await self.engine.start(lambda part: report(self.id, part))
+                self.loaded = True
+                log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2))
+
+
+class Models:
+    """All served models. Also a Prometheus collector of their engines' counters."""
+
+    def __init__(self, settings: Iterable[ModelSettings]) -> None:
+        self._served = [self._make(index, model) for index, model in enumerate(settings)]
+        self._by_name = {name: model for model in self._served for name in model.names}
+
+    @staticmethod
+    def _make(index: int, settings: ModelSettings) -> ServedModel:
+        try:
+            engine = create_engine(settings.id, settings.engine, settings.options, settings.max_waiting)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"models[{index}] ({settings.id}): {error.message}") from error
+        return ServedModel(settings, engine)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._served)
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that a request may use."""
+        return list(self._by_name)
+
+    def get(self, name: str) -> ServedModel:
+        """The model of that id or alias; raises NotFound with the names there are."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NotFound(
+                f"there is no model '{name[:128]}' here; there is: {', '.join(self._by_name) or 'none'}",
+                code="model_not_found",
+                param="model",
+            ) from None
+
+    async def engine(self, name: str) -> Engine:
+        """The running engine of a model, loaded now if it was not; raises NotFound, Unavailable."""
+        model = self.get(name)
+        if not model.loaded:
+            try:
+                await model.load(lambda _name, _part: None)
+            except ConfigurationError as error:
+                log.error("model can't be loaded", model=model.id, reason=error.message)
+                raise Unavailable(f"model '{model.id}' can't be loaded; the server's log says why") from error
+        return model.engine
+
+    async def start(self, report: LoadReport) -> None:
+        """Load the eager models, one after another."""
+        for model in self._served:
+            if model.eager:
+                await model.load(report)
+
+    async def close(self) -> None:
+        """Stop every engine."""
+        await asyncio.gather(*(model.engine.close() for model in self._served))
+
+    def collect(self) -> Iterable[Metric]:
+        """The engines' counters at this moment."""
+        gauges = {
+            name: GaugeMetricFamily(f"jan_engine_{name}", help_, labels=["model"]) for name, help_ in _GAUGES
+        }
+        counters = {
+            name: CounterMetricFamily(f"jan_engine_{name}", help_, labels=["model"]) for name, help_ in _COUNTERS
+        }
+        healthy = GaugeMetricFamily("jan_engine_healthy", "1 while the engine can serve", labels=["model"])
+        for model in self._served:
+            for name, gauge in gauges.items():
+                gauge.add_metric([model.id], getattr(model.engine.stats, name))
+            for name, counter in counters.items():
+                counter.add_metric([model.id], getattr(model.engine.stats, name))
+            healthy.add_metric([model.id], float(model.engine.healthy))
+        return [*gauges.values(), *counters.values(), healthy]
+
+
+_GAUGES = (("running", "Answers under way"), ("waiting", "Requests that wait for a slot"))
+_COUNTERS = (
+    ("steps", "Forward passes"),
+    ("prompt_tokens", "Tokens of prompts"),
+    ("completion_tokens", "Tokens generated"),
+    ("finished", "Answers that came to their end"),
+    ("cancelled", "Answers whose client left"),
+    ("failed", "Requests refused or failed"),
+)

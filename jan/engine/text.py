@@ -1,0 +1,63 @@
+"""From token bytes to text that may be sent: whole characters only, and never a stop string."""
+
+import codecs
+from collections import deque
+
+from jan.schema.sampling import TokenLogprob
+
+
+class TextAssembler:
+    """Collects the bytes of one answer and releases what can't change any more.
+
+    Text is held back while it could still turn out to be the beginning of a stop string, bytes while they
+    are an unfinished UTF-8 sequence. The log probabilities of held-back tokens are held back with them, so
+    a stop string does not leak through those either.
+    """
+
+    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+        self._stop = stop
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+        self._logprobs: deque[TokenLogprob] = deque()
+        self.stopped = False
+
+    def push(self, data: bytes, logprob: TokenLogprob | None = None) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """Add one token's bytes; returns the text and log probabilities that are released by it."""
+        if logprob is not None:
+            self._logprobs.append(logprob)
+        text = self._decoder.decode(data)
+        if not self._stop:
+            return text, self._release(not self._decoder.getstate()[0])
+        return self._emit(self._held + text)
+
+    def flush(self) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """The end of the answer: release what was held back."""
+        if self.stopped:
+            return "", ()
+        text, self._held = self._held + self._decoder.decode(b"", final=True), ""
+        return text, self._release(True)
+
+    def _emit(self, text: str) -> tuple[str, tuple[TokenLogprob, ...]]:
+        found = [at for at in map(text.find, self._stop) if at >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            self._logprobs.clear()
+            return text[: min(found)], ()
+        keep = max(_overlap(text, stop) for stop in self._stop)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep], self._release(keep == 0 and not self._decoder.getstate()[0])
+
+    def _release(self, everything: bool) -> tuple[TokenLogprob, ...]:
+        if not everything or not self._logprobs:
+            return ()
+        released = tuple(self._logprobs)
+        self._logprobs.clear()
+        return released
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest proper beginning of ``stop`` that ``text`` ends with."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0

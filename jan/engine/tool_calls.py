@@ -1,0 +1,97 @@
+"""Finds tool calls in an answer while it streams, and tells them apart from its text."""
+
+import re
+
+from jan.engine.base import Delta, ToolCallFragment
+from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*')
+
+
+class ToolCallParser:
+    """Text in, deltas out: text outside the tags as it is, calls as a name and argument fragments.
+
+    The answer is constrained to this form while it is sampled, so what follows an opening tag is a call.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = ""
+        self._state = self._outside
+        self._scanner = _JsonEnd()
+        self.calls = 0
+
+    def push(self, text: str) -> Delta:
+        """Add text; returns what is certain by now."""
+        self._buffer += text
+        delta = Delta()
+        while True:
+            state = self._state
+            delta = delta.merge(state())
+            if self._state == state:
+                return delta
+
+    def flush(self) -> Delta:
+        """The end of the answer: text that looked like the beginning of a tag was just text."""
+        rest, self._buffer = self._buffer, ""
+        return Delta(text=rest) if self._state == self._outside else Delta()
+
+    def _outside(self) -> Delta:
+        before, tag, after = self._buffer.partition(CALL_OPEN)
+        if tag:
+            self._buffer, self._state = after, self._head
+            return Delta(text="" if self.calls and not before.strip() else before)
+        keep = next((n for n in range(len(CALL_OPEN) - 1, 0, -1) if before.endswith(CALL_OPEN[:n])), 0)
+        if self.calls and not before.strip():
+            return Delta()  # white space between calls says nothing
+        self._buffer = before[len(before) - keep :]
+        return Delta(text=before[: len(before) - keep])
+
+    def _head(self) -> Delta:
+        head = _HEAD.match(self._buffer)
+        if head is None or head.end() == len(self._buffer):
+            return Delta()
+        self._buffer, self._state = self._buffer[head.end() :], self._arguments
+        self._scanner = _JsonEnd()
+        self.calls += 1
+        return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, name=head["name"]),))
+
+    def _arguments(self) -> Delta:
+        end = self._scanner.feed(self._buffer)
+        fragment, self._buffer = self._buffer[:end], self._buffer[end:]
+        if self._scanner.ended:
+            self._state = self._tail
+        if not fragment:
+            return Delta()
+        return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, arguments=fragment),))
+
+    def _tail(self) -> Delta:
+        _, tag, after = self._buffer.partition(CALL_CLOSE)
+        if tag:
+            self._buffer, self._state = after, self._outside
+        return Delta()
+
+
+class _JsonEnd:
+    """Finds where one JSON object or array that arrives in pieces ends."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = self._escaped = False
+        self.ended = False
+
+    def feed(self, text: str) -> int:
+        """How many characters of ``text`` belong to the value."""
+        for at, character in enumerate(text):
+            if self._in_string:
+                self._in_string = self._escaped or character != '"'
+                self._escaped = character == "\\" and not self._escaped
+            elif character == '"':
+                self._in_string = True
+            elif character in "{[":
+                self._depth += 1
+            elif character in "}]":
+                self._depth -= 1
+                if self._depth == 0:
+                    self.ended = True
+                    return at + 1
+        return len(text)

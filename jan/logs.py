@@ -1,0 +1,52 @@
+"""structlog set-up: JSON for machines, readable on a terminal; secrets never get through."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from jan.config import LogSettings
+
+# Fields that must never be logged, whoever passes them.
+_SECRET = ("authorization", "api_key", "token", "secret", "password", "cookie", "prompt", "messages", "body")
+# Numbers about them are no secrets.
+_MEASURES = ("_tokens", "_ms")
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace the values of fields that may carry secrets or what people write."""
+    for key in event:
+        if not key.endswith(_MEASURES) and any(word in key.lower() for word in _SECRET):
+            event[key] = "[redacted]"
+    return event
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send structlog and the standard library's log to standard error, in one format."""
+    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    last: list[Any] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    if as_json:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    level = getattr(logging, settings.level.upper())
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

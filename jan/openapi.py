@@ -1,0 +1,121 @@
+"""The OpenAPI 3.1 document, from routes and operations; nothing in it is written twice."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from apispec import APISpec
+
+from jan import __version__
+from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, status_of
+from jan.operation import Operation
+from jan.routes import Route
+from jan.schema.errors import ErrorEnvelope
+
+_REF = "#/components/schemas/{name}"
+_BEARER = "bearer"
+
+
+def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[str, Any]:
+    """The document as builtins."""
+    spec = APISpec(
+        title=title,
+        version=__version__,
+        openapi_version="3.1.0",
+        info={"description": "Self-hosted, OpenAI-compatible LLM server."},
+    )
+    spec.components.security_scheme(_BEARER, {"type": "http", "scheme": "bearer"})
+    shown = [route for route in routes if not route.is_alias]
+    references = _register_schemas(spec, shown)
+    for route in shown:
+        methods = {
+            method.lower(): _operation(route, method, operation, references)
+            for method, operation in route.operations.items()
+        }
+        spec.path(path=route.template, operations=methods)
+    document: dict[str, Any] = spec.to_dict()
+    return document
+
+
+def _register_schemas(spec: APISpec, routes: list[Route]) -> dict[Any, dict[str, Any]]:
+    """Put every type of every operation into the components; returns how each is referred to."""
+    operations = [operation for route in routes for operation in route.operations.values()]
+    types = [ErrorEnvelope]
+    for operation in operations:
+        types += [t for t in (operation.request, operation.response, operation.events) if t is not None]
+    unique = list(dict.fromkeys(types))
+    references, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    for name, schema in components.items():
+        spec.components.schema(name, schema)
+    return dict(zip(unique, references, strict=True))
+
+
+def _operation(
+    route: Route, method: str, operation: Operation, references: dict[Any, dict[str, Any]]
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": f"{route.name}.{method.lower()}".replace(".", "_"),
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "security": _security(operation),
+        "responses": _responses(operation, references),
+    }
+    names = [part[1:-1] for part in route.template.split("/") if part.startswith("{")]
+    if names:
+        described["parameters"] = [_path_parameter(name, operation) for name in names]
+    if operation.request is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": _body(operation, references)},
+        }
+    return described
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    if operation.access.scope is None:
+        return [{}]
+    bearer: dict[str, list[str]] = {_BEARER: [operation.access.scope]}
+    return [{}, bearer] if operation.access.anonymous else [bearer]
+
+
+def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
+    parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    examples = [example.path[name] for example in operation.examples if name in example.path]
+    return parameter | ({"example": examples[0]} if examples else {})
+
+
+def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": references[operation.request]}
+    examples = {
+        f"example{number}": {"summary": example.summary, "value": example.body}
+        for number, example in enumerate(operation.examples, 1)
+        if example.body is not None
+    }
+    return content | ({"examples": examples} if examples else {})
+
+
+def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {operation.media_type: {}}
+    if operation.response is not None:
+        content = {operation.media_type: {"schema": references[operation.response]}}
+    if operation.events is not None:
+        # OpenAPI 3.1 has no words for a sequence of events; the schema is that of each event's data.
+        content["text/event-stream"] = {"schema": references[operation.events]}
+    responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
+    for error in _errors(operation):
+        responses[str(status_of(error))] = {
+            "description": (error.__doc__ or error.__name__).strip(),
+            "content": {"application/json": {"schema": references[ErrorEnvelope]}},
+        }
+    return responses
+
+
+def _errors(operation: Operation) -> list[type[JanError]]:
+    """Declared errors, and those that follow from the declaration."""
+    implied: list[type[JanError]] = []
+    if operation.request is not None:
+        implied.append(InvalidRequest)
+    if operation.access.scope is not None:
+        implied += [AuthenticationFailed, PermissionDenied]
+    return sorted({*operation.errors, *implied}, key=status_of)

@@ -1,0 +1,90 @@
+"""``@operation``: the one declaration on an HTTP method that validates, documents and audits it."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from jan.auth.scopes import Access
+from jan.errors import JanError
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that works as printed; every example of the document is replayed by a test."""
+
+    summary: str
+    body: dict[str, Any] | None = None
+    path: dict[str, str] = {}
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one HTTP method of one URL takes, gives, and who may call it.
+
+    ``request``, ``response``: msgspec types, or None for no body. ``events``: the type of a streamed
+    answer's events. ``media_type``: of the response, where it is not JSON. ``limit``: the limit class.
+    """
+
+    name: str
+    summary: str
+    description: str
+    access: Access
+    tag: str = "general"
+    request: Any = None
+    response: Any = None
+    events: Any = None
+    media_type: str = "application/json"
+    limit: str = "default"
+    errors: tuple[type[JanError], ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+class Serves(Protocol):
+    """What ``@operation`` needs of a handler."""
+
+    async def serve(
+        self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
+    ) -> None:
+        """Check, decode, call the method, reply."""
+        ...
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+H = TypeVar("H", bound=Serves)
+
+_ATTRIBUTE = "__jan_operation__"
+
+
+def operation(
+    *, summary: str, access: Access, **declared: Any
+) -> Callable[[Callable[Concatenate[H, P], Awaitable[R]]], Callable[..., Awaitable[None]]]:
+    """Declare an HTTP method of a handler; the other keywords are Operation's.
+
+    The method gets the path's parameters by name, and the decoded body as ``body`` if it has a
+    ``request`` type; it returns the response, or an EventStream.
+    """
+
+    def decorate(method: Callable[Concatenate[H, P], Awaitable[R]]) -> Callable[..., Awaitable[None]]:
+        declaration = Operation(
+            name=method.__name__,
+            summary=summary,
+            description=(method.__doc__ or "").strip(),
+            access=access,
+            **declared,
+        )
+
+        @wraps(method)
+        async def serve(self: H, **path: Any) -> None:
+            await self.serve(declaration, method, path)
+
+        setattr(serve, _ATTRIBUTE, declaration)
+        return serve
+
+    return decorate
+
+
+def operation_of(method: Any) -> Operation | None:
+    """The declaration of a method, None if it has none."""
+    found = getattr(method, _ATTRIBUTE, None)
+    return found if isinstance(found, Operation) else None

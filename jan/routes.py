@@ -1,0 +1,148 @@
+"""The YAML route table, resolved: every mistake in it stops the server from starting."""
+
+import inspect
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import msgspec
+from tornado.web import RequestHandler
+
+from jan.config import RouteSettings
+from jan.errors import ConfigurationError
+from jan.handler import Handler
+from jan.operation import Operation
+from jan.schema.explain import explain
+
+_API = "{api}"
+_PARAMETER = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)(?P<rest>:path)?\}")
+_OWN_METHODS = ("HEAD", "OPTIONS")
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One URL. ``pattern`` is Tornado's regular expression, ``template`` OpenAPI's form of the path.
+
+    ``is_alias``: the same endpoint under a second API prefix, which the document does not repeat.
+    """
+
+    path: str
+    name: str
+    template: str
+    pattern: str
+    handler: type[Handler]
+    options: Any
+    operations: dict[str, Operation]
+    is_alias: bool
+
+
+def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]) -> list[Route]:
+    """Import the handlers and check the table; raises ConfigurationError naming entry and remedy."""
+    routes: list[Route] = []
+    for index, entry in enumerate(table):
+        where = f"routes[{index}] ({entry.path})"
+        prefixes = api_prefixes if _API in entry.path else ("",)
+        for number, prefix in enumerate(prefixes):
+            routes.append(_resolve(entry, entry.path.replace(_API, prefix), number > 0, where))
+    _check_unique(routes)
+    return routes
+
+
+def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Route:
+    if not path.startswith("/"):
+        raise ConfigurationError(f"{where}: path: must begin with '/' or '{_API}'")
+    handler = _load(entry.handler, where)
+    operations = _operations(handler, where)
+    names = [match["name"] for match in _PARAMETER.finditer(path)]
+    for method in operations:
+        _check_parameters(handler, method, names, where)
+    return Route(
+        path=path,
+        name=entry.name,
+        template=_PARAMETER.sub(lambda match: f"{{{match['name']}}}", path),
+        pattern=_pattern(path),
+        handler=handler,
+        options=_options(handler, entry.options, where),
+        operations=operations,
+        is_alias=is_alias,
+    )
+
+
+def _pattern(path: str) -> str:
+    pattern, at = "", 0
+    for match in _PARAMETER.finditer(path):
+        part = ".+" if match["rest"] else "[^/]+"
+        pattern += re.escape(path[at : match.start()]) + f"(?P<{match['name']}>{part})"
+        at = match.end()
+    return pattern + re.escape(path[at:])
+
+
+def _load(dotted: str, where: str) -> type[Handler]:
+    module_name, _, class_name = dotted.rpartition(".")
+    try:
+        found = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{where}: handler: '{dotted}' can't be imported ({error}); it must be module.Class, "
+            "importable from where the server runs"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Handler)):
+        raise ConfigurationError(f"{where}: handler: '{dotted}' is not a class that extends jan.handler.Handler")
+    return found
+
+
+def _operations(handler: type[Handler], where: str) -> dict[str, Operation]:
+    """The declared operations; a method without a declaration has no access rule, so it is refused."""
+    declared = handler.operations()
+    for method in handler.SUPPORTED_METHODS:
+        own = getattr(handler, method.lower())
+        inherited = own in (getattr(RequestHandler, method.lower()), getattr(Handler, method.lower()))
+        if method not in declared and not inherited:
+            raise ConfigurationError(
+                f"{where}: {handler.__name__}.{method.lower()} has no @operation: who may call it? declare one"
+            )
+    if not declared:
+        raise ConfigurationError(f"{where}: {handler.__name__} declares no method with @operation")
+    return declared
+
+
+def _check_parameters(handler: type[Handler], method: str, names: list[str], where: str) -> None:
+    takes = inspect.signature(getattr(handler, method.lower())).parameters
+    wanted = [name for name in takes if name not in ("self", "body")]
+    if sorted(wanted) != sorted(names):
+        raise ConfigurationError(
+            f"{where}: {handler.__name__}.{method.lower()} takes the path parameters {wanted}, "
+            f"the path gives {names}"
+        )
+
+
+def _options(handler: type[Handler], options: dict[str, Any], where: str) -> Any:
+    if handler.Options is None:
+        if options:
+            raise ConfigurationError(f"{where}: options: {handler.__name__} takes none")
+        return None
+    try:
+        return msgspec.convert(options, handler.Options, strict=False)
+    except msgspec.ValidationError as error:
+        why = explain(error, handler.Options)
+        raise ConfigurationError(f"{where}: options.{why.path}: {why.message}") from error
+
+
+def _check_unique(routes: list[Route]) -> None:
+    seen: dict[str, Route] = {}
+    for route in routes:
+        shape = _PARAMETER.sub("{}", route.template)
+        if shape in seen:
+            raise ConfigurationError(
+                f"routes: two routes have the path {route.path}: {seen[shape].name}, {route.name}"
+            )
+        seen[shape] = route
+
+
+def audit_table(routes: Iterable[Route]) -> list[tuple[str, str, str, str, str]]:
+    """Rows of URL, method, who may call, limit class, route name."""
+    return [
+        (route.path, method, str(operation.access), operation.limit, route.name)
+        for route in routes
+        for method, operation in route.operations.items()
+    ]

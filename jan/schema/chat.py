@@ -1,0 +1,268 @@
+"""POST /chat/completions: request, response, and the chunks of a streamed response."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from jan.schema.sampling import FinishReason, SamplingFields, TokenCount, TokenLogprob, Usage
+
+# --- messages ---------------------------------------------------------------------------------------
+
+
+class TextPart(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
+    """Text."""
+
+    text: str
+
+
+class RefusalPart(msgspec.Struct, kw_only=True, tag_field="type", tag="refusal"):
+    """An earlier refusal of the assistant's."""
+
+    refusal: str
+
+
+class ImagePart(msgspec.Struct, kw_only=True, tag_field="type", tag="image_url"):
+    """An image; for models that can see."""
+
+    image_url: dict[str, Any]
+
+
+class AudioPart(msgspec.Struct, kw_only=True, tag_field="type", tag="input_audio"):
+    """Sound; for models that can hear."""
+
+    input_audio: dict[str, Any]
+
+
+class FilePart(msgspec.Struct, kw_only=True, tag_field="type", tag="file"):
+    """A file; for models that can read it."""
+
+    file: dict[str, Any]
+
+
+UserPart = TextPart | ImagePart | AudioPart | FilePart
+
+
+class FunctionCall(msgspec.Struct, kw_only=True):
+    """A call that the assistant made; ``arguments`` is a JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, kw_only=True):
+    """One tool call of an assistant's message."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class SystemMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="system"):
+    """Instructions to the model."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="developer"):
+    """Instructions to the model; served as a system message."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="user"):
+    """What the person says."""
+
+    content: str | list[UserPart]
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="assistant"):
+    """What the model answered earlier."""
+
+    content: str | list[TextPart | RefusalPart] | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ToolMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="tool"):
+    """What a tool answered."""
+
+    content: str | list[TextPart]
+    tool_call_id: str
+
+
+class FunctionMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="function"):
+    """What a function answered (the older form of a tool message)."""
+
+    content: str | None
+    name: str
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+# --- tools and formats ------------------------------------------------------------------------------
+
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class FunctionDefinition(msgspec.Struct, kw_only=True):
+    """A function the model may call; ``parameters`` is a JSON schema."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A tool the model may call."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ChosenFunction(msgspec.Struct, kw_only=True):
+    """The name of a function."""
+
+    name: str
+
+
+class NamedToolChoice(msgspec.Struct, kw_only=True):
+    """This one tool must be called."""
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class TextFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
+    """Free text."""
+
+
+class JsonObjectFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(msgspec.Struct, kw_only=True):
+    """A named JSON schema."""
+
+    name: FunctionName
+    schema: dict[str, Any] = {}
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_schema"):
+    """JSON that the schema accepts."""
+
+    json_schema: JsonSchema
+
+
+ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
+
+# --- request ----------------------------------------------------------------------------------------
+
+
+class ChatCompletionRequest(SamplingFields, kw_only=True):
+    """Body of a chat completion request."""
+
+    model: str
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    max_tokens: TokenCount | None = None
+    max_completion_tokens: TokenCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    metadata: dict[str, str] | None = None
+
+
+# --- response ---------------------------------------------------------------------------------------
+
+
+class AnswerMessage(msgspec.Struct, kw_only=True):
+    """The assistant's answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class ChoiceLogprobs(msgspec.Struct, kw_only=True):
+    """Log probabilities of the tokens of one choice."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class ChatChoice(msgspec.Struct, kw_only=True):
+    """One answer."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: ChoiceLogprobs | None = None
+    finish_reason: FinishReason
+
+
+class ChatCompletion(msgspec.Struct, kw_only=True):
+    """The whole answer; ``created`` in seconds since the epoch."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str | None = None
+
+
+class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A piece of a call: the name first, then fragments of the arguments."""
+
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+
+
+class ToolCallDelta(msgspec.Struct, kw_only=True):
+    """A piece of the tool call at ``index``."""
+
+    index: int
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: FunctionCallDelta
+
+
+class ChatDelta(msgspec.Struct, kw_only=True):
+    """What is new in an answer."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+
+
+class ChatChunkChoice(msgspec.Struct, kw_only=True):
+    """What is new in the answer at ``index``."""
+
+    index: int
+    delta: ChatDelta
+    logprobs: ChoiceLogprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatCompletionChunk(msgspec.Struct, kw_only=True):
+    """One event of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChatChunkChoice]
+    usage: Usage | UnsetType | None = UNSET
+    system_fingerprint: str | None = None

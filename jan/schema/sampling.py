@@ -1,0 +1,68 @@
+"""What chat and text completions share: sampling parameters, stop strings, usage, stream options."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+Stop = StopString | Annotated[list[StopString], Meta(max_length=16)]
+
+# Tokens are counted in the model's own vocabulary everywhere.
+TokenCount = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    """Options of a streamed answer."""
+
+    include_usage: bool = False
+
+
+class SamplingFields(msgspec.Struct, kw_only=True):
+    """Sampling parameters; unknown fields of OpenAI's are ignored, ``null`` means the default."""
+
+    temperature: Annotated[float, Meta(ge=0, le=2, description="0 is greedy; default 1")] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=100_000, description="0 is off")] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repeat_penalty: Annotated[float, Meta(ge=0.1, le=10, description="1 is off")] | None = None
+    logit_bias: dict[int, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    stop: Stop | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """How the prompt's tokens were come by."""
+
+    cached_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Token counts of one request; all its choices together, the prompt once."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+
+
+class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate for a position."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class TokenLogprob(TopLogprob, frozen=True, kw_only=True):
+    """The token that was taken, and the likeliest candidates beside it, likeliest first."""
+
+    top_logprobs: list[TopLogprob] = []

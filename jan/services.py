@@ -1,0 +1,68 @@
+"""What every handler receives: the server's parts, typed and frozen. There are no globals."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from jan.config import Settings
+from jan.engine.models import Models
+from jan.metrics import Metrics
+
+
+class LiveRequest(Protocol):
+    """A request under way."""
+
+    def shut_down(self) -> None:
+        """End now."""
+        ...
+
+
+class LiveRequests:
+    """The requests under way, so that a shutdown can wait for them. Also a Prometheus collector."""
+
+    def __init__(self) -> None:
+        self._live: set[LiveRequest] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining = False
+
+    def add(self, request: LiveRequest) -> None:
+        """A request began."""
+        self._live.add(request)
+        self._empty.clear()
+
+    def remove(self, request: LiveRequest) -> None:
+        """A request ended."""
+        self._live.discard(request)
+        if not self._live:
+            self._empty.set()
+
+    async def drain(self, grace_seconds: float) -> int:
+        """Refuse new requests, wait for those under way, end the rest; returns how many were ended."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._empty.wait(), grace_seconds)
+        except TimeoutError:
+            ended = list(self._live)
+            for request in ended:
+                request.shut_down()
+            await self._empty.wait()
+            return len(ended)
+        return 0
+
+    def collect(self) -> Iterable[Metric]:
+        """How many there are."""
+        return [GaugeMetricFamily("jan_http_live_requests", "Requests under way", value=len(self._live))]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """``document`` is the OpenAPI document, encoded."""
+
+    settings: Settings
+    models: Models
+    metrics: Metrics
+    live: LiveRequests
+    document: bytes
