@@ -195,6 +195,9 @@ class Handler(RequestHandler):
     def _set_timing(self) -> None:
         self.set_header("openai-processing-ms", str(round((time.perf_counter() - self.began) * 1000)))
 
+    def compute_etag(self) -> None:
+        """No ETag: nobody revalidates an answer, and hashing it costs time."""
+
     # --- methods that every URL has -----------------------------------------------------------------
 
     @classmethod

@@ -9,6 +9,7 @@ import itertools
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -29,6 +30,8 @@ from jan.engine.scheduler import FairQueue
 from jan.errors import InternalError, JanError, Unavailable
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Job:
@@ -194,20 +197,30 @@ class ThreadedEngine:
             idle = False
 
     def _accept(self, backend: Backend, job: Job) -> None:
-        try:
-            job.prepared = backend.prepare(job.request)
-            self._waiting.push(job.request.owner, job)
-        except JanError as error:
-            self._fail(job, error)
-        except Exception as error:
-            log.exception("request could not be prepared", model=self._name)
-            self._fail(job, InternalError(f"the model could not take the request: {type(error).__name__}"))
-        else:
-            prepared = job.prepared
+        prepared = self._guard(job, lambda: backend.prepare(job.request))
+        if prepared is None:
+            return
+        job.prepared = prepared
+        if self._guard(job, lambda: self._queue(job)):
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.append((job, started))
         self._count()
+
+    def _queue(self, job: Job) -> bool:
+        self._waiting.push(job.request.owner, job)
+        return True
+
+    def _guard(self, job: Job, action: Callable[[], T]) -> T | None:
+        """Do something for one job; what goes wrong fails that job alone, and gives None."""
+        try:
+            return action()
+        except JanError as error:
+            self._fail(job, error)
+        except Exception as error:
+            log.exception("request failed in the model", model=self._name)
+            self._fail(job, InternalError(f"model '{self._name}' failed: {type(error).__name__}"))
+        return None
 
     def _cancel(self, backend: Backend, job: Job) -> None:
         if self._running.pop(job.id, None) is not None:
@@ -222,9 +235,14 @@ class ThreadedEngine:
             if not backend.has_room(job.prepared):
                 break
             self._waiting.pop()
-            self._running[job.id] = job
-            backend.begin(job.id, job.prepared)
+            if self._guard(job, lambda: self._begin(backend, job)):
+                self._running[job.id] = job
         self._count()
+
+    def _begin(self, backend: Backend, job: Job) -> bool:
+        assert job.prepared is not None  # it was queued after it was prepared
+        backend.begin(job.id, job.prepared)
+        return True
 
     def _step(self, backend: Backend) -> None:
         try:
