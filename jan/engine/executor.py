@@ -205,6 +205,8 @@ class ThreadedEngine:
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.append((job, started))
+            # At once: a burst that fits the slots must not fill the queue on its way to them.
+            self._admit(backend)
         self._count()
 
     def _queue(self, job: Job) -> bool:
