@@ -15,52 +15,22 @@ import structlog
 
 from jan.engine.base import (
     Backend,
-    Delta,
     EngineStats,
     Event,
     Finished,
     GenerationRequest,
     JobId,
     ModelInfo,
-    PreparedJob,
     Progress,
     Started,
 )
+from jan.engine.job import Job
 from jan.engine.scheduler import FairQueue
 from jan.errors import InternalError, JanError, Unavailable
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-
-class Job:
-    """One request under way, known to both sides; the mailbox part belongs to the event loop."""
-
-    def __init__(self, job_id: JobId, request: GenerationRequest) -> None:
-        self.id = job_id
-        self.request = request
-        self.prepared: PreparedJob | None = None
-        self._mail: list[Event | JanError] = []
-        self._arrived = asyncio.Event()
-        self.closed = False
-
-    def put(self, item: Event | JanError) -> None:
-        """Deliver on the event loop; a delta that was not fetched yet is merged with the next one."""
-        last = self._mail[-1] if self._mail else None
-        if isinstance(item, Delta) and isinstance(last, Delta):
-            self._mail[-1] = last.merge(item)
-        else:
-            self._mail.append(item)
-        self.closed = self.closed or isinstance(item, Finished | JanError)
-        self._arrived.set()
-
-    async def take(self) -> list[Event | JanError]:
-        """Wait for mail and empty the box."""
-        await self._arrived.wait()
-        self._arrived.clear()
-        mail, self._mail = self._mail, []
-        return mail
 
 
 class _Submit:
@@ -131,7 +101,7 @@ class ThreadedEngine:
         if self._dead:  # it ended in between and may not have seen the message
             raise self._gone()
         try:
-            while not job.closed or job._mail:
+            while job.pending:
                 for item in await job.take():
                     if isinstance(item, JanError):
                         raise item

@@ -6,6 +6,6 @@ import os
 # as anything else wants a core, they starve each other (measured on two busy cores: 2 instead of 50 tokens/s).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from jan.engine.llamacpp.backend import LlamaCppBackend, LlamaCppOptions  # noqa: E402
+from jan.engine.llamacpp.backend import LlamaCppBackend, LlamaCppOptions
 
 __all__ = ["LlamaCppBackend", "LlamaCppOptions"]
