@@ -1,0 +1,26 @@
+"""SQLite's errors in the house's words."""
+
+import sqlite3
+
+import structlog
+
+from jan.errors import Conflict, InternalError, JanError, Unavailable
+
+_RETRY_AFTER = {"Retry-After": "2"}
+
+
+def translate(error: sqlite3.Error) -> JanError:
+    """The error to raise for one of the driver's; it tells a client nothing of paths or SQL."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict("An object like this exists already.", param=_column(error), code="already_exists")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    structlog.get_logger(__name__).error("store failed", backend="sqlite", reason=name, detail=str(error))
+    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+        message = "The store can't serve this at the moment; try again."
+        return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)
+    return InternalError("The store failed.")
+
+
+def _column(error: sqlite3.IntegrityError) -> str | None:
+    """The column of "UNIQUE constraint failed: users.email"."""
+    return str(error).rpartition(".")[2] if "UNIQUE" in str(error) else None
