@@ -1,7 +1,8 @@
 """The contract of a store: named operations on typed records, the same on every backend.
 
-Every operation may raise Unavailable (the store can't be reached, is full or is too busy; the outcome of a
-write is then unknown, and repeating it is safe). A write that returned is durable. NotFound stands for
+Every operation may raise Unavailable: the store can't be reached, is full or is too busy. The outcome of a
+write is then unknown. Repeating it stores nothing twice; a repeated ``create`` may meet itself as Conflict,
+and a repeated ``Sessions.rotate`` counts as reuse. A write that returned is durable. NotFound stands for
 objects of somebody else too. ``limit`` is at least 1; a malformed ``cursor`` raises InvalidRequest.
 """
 

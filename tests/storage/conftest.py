@@ -18,6 +18,7 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -35,7 +36,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
-    runner: asyncio.Runner = pyfuncitem.funcargs["runner"]
+    runner = cast(asyncio.Runner, pyfuncitem.funcargs["runner"])
     runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
@@ -108,7 +109,7 @@ def secantus() -> Path:
     if not executable.exists():
         shutil.rmtree(home, ignore_errors=True)
         venv.create(home, with_pip=True)
-        command = [home / "bin" / "python", "-m", "pip", "install", "--quiet", SECANTUS]
+        command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", SECANTUS]
         installed = subprocess.run(command, capture_output=True, text=True)
         if installed.returncode:
             shutil.rmtree(home, ignore_errors=True)
@@ -196,16 +197,16 @@ def second_store(opened: Callable[..., Store], store: Store, url: str) -> Store:
 
 
 @pytest.fixture
-def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def child() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts Python programs that are killed after the test if they still run."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[subprocess.Popen[bytes]] = []
 
-    def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", program, *arguments]
-        processes.append(subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True))
+        processes.append(subprocess.Popen(command, cwd=REPOSITORY))
         return processes[-1]
 
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()

@@ -258,7 +258,7 @@ async def test_history_follows_one_branch(store: Store, conversation: Conversati
 
 
 async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: Conversation) -> None:
-    """A streaming message is saved as often as need be; complete is final, and saying it twice is no error."""
+    """A streaming message is saved as often as need be; complete is final, said twice it is no error."""
     answer = message_in(conversation, "", role="assistant", status="streaming", model="m")
     await store.messages.append(ME, answer)
     steps = [Progress(content="He", status="streaming"), Progress(content="Hel", status="partial")]

@@ -21,19 +21,11 @@ class SchemaVersion(Record, frozen=True, kw_only=True):
 
 async def _version_1(connection: Connection) -> None:
     up, down = ASCENDING, DESCENDING
-    subject_known = {"oidc.subject": {"$exists": True}}
-    await connection.create_indexes(
-        "users",
-        [
-            IndexModel([("email", up)], name="email", unique=True),
-            IndexModel(
-                [("oidc.issuer", up), ("oidc.subject", up)],
-                name="oidc",
-                unique=True,
-                partialFilterExpression=subject_known,
-            ),
-        ],
-    )
+    by_email = IndexModel([("email", up)], name="email", unique=True)
+    # Sparse: any number of users have no subject, and a field that is missing is not a value.
+    subject = [("oidc.issuer", up), ("oidc.subject", up)]
+    by_subject = IndexModel(subject, name="oidc", unique=True, sparse=True)
+    await connection.create_indexes("users", [by_email, by_subject])
     by_hash = IndexModel([("hash", up)], name="hash", unique=True)
     await connection.create_indexes(
         "api_keys", [by_hash, IndexModel([("user_id", up), ("_id", up)], name="user")]

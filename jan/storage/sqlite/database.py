@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jan.errors import JanError, Unavailable
-from jan.storage.sqlite.failures import translate
+from jan.storage.sqlite.failures import translate, translate_opening
 from jan.storage.sqlite.files import PrivateFile
 from jan.storage.sqlite.migrations import migrate
 
@@ -136,7 +136,7 @@ class Database:
                 reader.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
             self._disconnect()
-            raise translate(error) from error
+            raise translate_opening(error, self._file.path) from error
         except JanError:
             self._disconnect()
             raise

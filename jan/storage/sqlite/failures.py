@@ -1,10 +1,11 @@
 """SQLite's errors in the house's words."""
 
 import sqlite3
+from pathlib import Path
 
 import structlog
 
-from jan.errors import Conflict, InternalError, JanError, Unavailable
+from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable
 
 _RETRY_AFTER = {"Retry-After": "2"}
 
@@ -19,6 +20,13 @@ def translate(error: sqlite3.Error) -> JanError:
         message = "The store can't serve this at the moment; try again."
         return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)
     return InternalError("The store failed.")
+
+
+def translate_opening(error: sqlite3.Error, path: Path) -> JanError:
+    """The error to raise for one met while opening; it is the operator who reads it."""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+        return ConfigurationError(f"storage.url: {path} is not an SQLite database")
+    return translate(error)
 
 
 def _column(error: sqlite3.IntegrityError) -> str | None:

@@ -35,16 +35,11 @@ MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1,)
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date, all or nothing; several processes may do this at once.
 
-    Raises ConfigurationError if the file is not a database of ours or was written by a newer version.
+    Raises ConfigurationError if the file is another program's or was written by a newer version.
     """
     if sqlite3.sqlite_version_info < (3, 38):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname != "SQLITE_NOTADB":
-            raise
-        raise ConfigurationError(f"storage.url: {path} is not an SQLite database") from None
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_ours(connection, path)
