@@ -3,6 +3,9 @@
 The unique index on (conversation, sequence) is what orders appends: a message takes the number after the
 newest one, and of two that try the same number one is refused and tries the next. A message is there before
 its conversation's head and count follow, so these may lag after a crash; the numbers never do.
+
+Numbers have no gaps, so every list is a range with two ends: flat also on servers that sort what they found
+before they cut it to the limit.
 """
 
 import asyncio
@@ -72,22 +75,25 @@ class MongoMessages:
         newest_first: bool = False,
     ) -> Page[Message]:
         start = sequence_of(cursor)
-        where: dict[str, object] = {"conversation_id": conversation_id}
-        if start is not None:
-            where["sequence"] = {"$lt" if newest_first else "$gt": start}
-        await self._conversations.get(user_id, conversation_id)
-        sort = NEWEST_FIRST if newest_first else OLDEST_FIRST
+        conversation = await self._conversations.get(user_id, conversation_id)
+        if not newest_first:
+            numbers, sort = {"$gt": start or 0, "$lte": (start or 0) + limit + 1}, OLDEST_FIRST
+        elif start is None:
+            numbers, sort = {"$gte": conversation.message_count - limit}, NEWEST_FIRST
+        else:
+            numbers, sort = {"$lt": start, "$gte": start - limit - 1}, NEWEST_FIRST
+        where = {"conversation_id": conversation_id, "sequence": numbers}
         found = await self.records.find(where, sort=sort, limit=limit + 1)
         return page_of(found, limit, lambda message: str(message.sequence))
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
     ) -> list[Message]:
-        await self._conversations.get(user_id, conversation_id)
+        conversation = await self._conversations.get(user_id, conversation_id)
         if message_id is not None:
             start: Message | None = await self._require(conversation_id, message_id)
         else:
-            start = await self._newest(conversation_id)
+            start = await self._newest(conversation_id, conversation.message_count)
         return [] if start is None else await self._path(start, limit)
 
     async def end_stale_streams(self, before: datetime) -> int:
@@ -97,9 +103,11 @@ class MongoMessages:
     async def _path(self, start: Message, limit: int | None) -> list[Message]:
         """Parents have lower numbers: one pass down the index meets them all, a query for many at once."""
         path, below = [start], start.sequence
+        span = min(limit or _BATCH, _BATCH)
         while path[-1].parent_id is not None and (limit is None or len(path) < limit):
-            where = {"conversation_id": start.conversation_id, "sequence": {"$lt": below}}
-            older = await self.records.find(where, sort=NEWEST_FIRST, limit=_BATCH)
+            numbers = {"$lt": below, "$gte": below - span}
+            where = {"conversation_id": start.conversation_id, "sequence": numbers}
+            older = await self.records.find(where, sort=NEWEST_FIRST, limit=span)
             if not older:
                 break
             below = older[-1].sequence
@@ -122,8 +130,8 @@ class MongoMessages:
             else:
                 return placed
             await asyncio.sleep(random.uniform(0, 0.002 * attempt))
-            newest = await self._newest(conversation.id)
-            head_id, count = (newest.id, newest.sequence) if newest else (None, 0)
+            if newest := await self._newest(conversation.id, count):
+                head_id, count = newest.id, newest.sequence
         raise unavailable()
 
     async def _advance(self, conversation: Conversation, placed: Message) -> None:
@@ -138,8 +146,9 @@ class MongoMessages:
             await self.records.delete({"_id": placed.id})
             raise missing(Conversation)
 
-    async def _newest(self, conversation_id: str) -> Message | None:
-        return await self.records.find_one({"conversation_id": conversation_id}, sort=NEWEST_FIRST)
+    async def _newest(self, conversation_id: str, at_least: int) -> Message | None:
+        where = {"conversation_id": conversation_id, "sequence": {"$gte": at_least}}
+        return await self.records.find_one(where, sort=NEWEST_FIRST)
 
     async def _require(self, conversation_id: str, message_id: str, *, param: str | None = None) -> Message:
         found = await self.records.find_one({"_id": message_id, "conversation_id": conversation_id})
