@@ -142,9 +142,9 @@ def mongodb_url(
     server.stop(signal.SIGKILL)
 
 
-@pytest.fixture
-def database_url(mongodb_url: Callable[[str], str]) -> Iterator[str]:
-    """A MongoDB database that is empty now and gone after the test."""
+@pytest.fixture(scope="session")
+def shared_database(mongodb_url: Callable[[str], str]) -> Iterator[str]:
+    """A MongoDB database for all tests: making the indexes for each one anew would take most of the time."""
     pytest.importorskip("motor")
     import pymongo
 
@@ -152,6 +152,18 @@ def database_url(mongodb_url: Callable[[str], str]) -> Iterator[str]:
     yield mongodb_url(name)
     with pymongo.MongoClient[dict[str, object]](mongodb_url(name)) as client:
         client.drop_database(name)
+
+
+@pytest.fixture
+def database_url(shared_database: str) -> str:
+    """A MongoDB database without records; its schema may be up to date already."""
+    import pymongo
+
+    with pymongo.MongoClient[dict[str, object]](shared_database) as client:
+        database = client.get_default_database()
+        for name in set(database.list_collection_names()) - {"schema"}:
+            database[name].delete_many({})
+    return shared_database
 
 
 @pytest.fixture

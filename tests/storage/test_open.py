@@ -145,6 +145,10 @@ async def test_a_newer_mongodb_schema_is_refused(database_url: str) -> None:
     await store.open()
     await store.close()
     with pymongo.MongoClient[dict[str, object]](database_url) as client:
-        client.get_default_database()["schema"].update_one({"_id": "schema"}, {"$set": {"version": 99}})
-    with pytest.raises(ConfigurationError, match=r"version 99.*newer.*up to 1"):
-        await store.open()
+        schema = client.get_default_database()["schema"]
+        schema.update_one({"_id": "schema"}, {"$set": {"version": 99}})
+        with pytest.raises(ConfigurationError, match=r"version 99.*newer.*up to 1"):
+            await store.open()
+        schema.delete_one({"_id": "schema"})
+    await store.open()  # as after a first start that was interrupted: the steps are run again
+    await store.close()

@@ -173,3 +173,27 @@ async def test_a_password_is_never_repeated(url: str) -> None:
     with structlog.testing.capture_logs() as logs, pytest.raises((Unavailable, ConfigurationError)) as caught:
         await store.open()
     assert "ter2" not in f"{caught.value.message} {logs}"
+
+
+async def test_a_crash_between_message_and_head_heals(database_url: str) -> None:
+    """A message whose conversation did not follow it, for the server died between the two, is built upon."""
+    pytest.importorskip("motor")
+    store = open_store(database_url)
+    await store.open()
+    conversation = Conversation(user_id=ME)
+    await store.conversations.create(conversation)
+    first = Message(conversation_id=conversation.id, role="user", content="1")
+    await store.messages.append(ME, first, at_head=True)
+    left = Message(conversation_id=conversation.id, role="user", content="2", parent_id=first.id, sequence=2)
+    await store.archive.insert(Message, [left])
+    assert (await store.conversations.get(ME, conversation.id)).message_count == 1
+    assert [m.content for m in await store.messages.history(ME, conversation.id)] == ["1", "2"]
+    newest = await store.messages.page(ME, conversation.id, limit=1, newest_first=True)
+    assert newest.items == [left]
+    assert await store.messages.append(ME, left) == left
+    third = Message(conversation_id=conversation.id, role="user", content="3")
+    stored = await store.messages.append(ME, third, at_head=True)
+    assert (stored.sequence, stored.parent_id) == (3, left.id)
+    healed = await store.conversations.get(ME, conversation.id)
+    assert (healed.head_id, healed.message_count) == (third.id, 3)
+    await store.close()
