@@ -107,8 +107,14 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
         for step in plan:
             assert not step.startswith("SCAN") or step in ("SCAN path",), (sql, plan)
             assert "TEMP B-TREE FOR ORDER" not in step or "RECURSIVE" in sql, (sql, plan)
-    listing = next(plan for sql, plan in plans.items() if "title_folded, ?" in sql)
-    assert "conversations_by_change" in listing[0]
+    # Not merely some index, but the range of the owner or the conversation and no more.
+    for words, ranges in (
+        ("title_folded, ?", "conversations_by_change (user_id=? AND position<?)"),
+        ("sequence > ?", "messages_in_order (conversation_id=? AND sequence>?)"),
+        ("sequence < ?", "messages_in_order (conversation_id=? AND sequence<?)"),
+        ("FROM api_keys WHERE user_id = ? AND id > ?", "api_keys_by_user (user_id=? AND id>?)"),
+    ):
+        assert ranges in next(plan[0] for sql, plan in plans.items() if words in sql)
 
 
 def answers(index: dict[str, Any], where: dict[str, Any], sort: dict[str, int]) -> bool:
@@ -118,6 +124,8 @@ def answers(index: dict[str, Any], where: dict[str, Any], sort: dict[str, int]) 
     behind = list(itertools.dropwhile(lambda key: key in equal, keys))
     partial = index.get("partialFilterExpression", {})
     if any(where.get(field) != value for field, value in partial.items()):
+        return False
+    if equal and keys[0] not in equal:
         return False
     if sort:
         return behind[:1] == list(sort)
