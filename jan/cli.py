@@ -65,7 +65,10 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.logs import configure_logging
 
     async def run(settings: Settings) -> None:
-        await serve_until_signalled(Server(settings), _show_progress(), lambda urls: _banner(settings, urls))
+        server = Server(settings)
+        await serve_until_signalled(
+            server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
+        )
 
     with _explained():
         settings = _settings(config, server__host=host, server__port=port, data=data)
@@ -89,7 +92,7 @@ def _show_progress() -> Callable[[str, float], None]:
     return report
 
 
-def _banner(settings: Settings, urls: list[str]) -> None:
+def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
     click.echo(f"Jan Server {__version__} is ready")
     for url in urls:
         click.echo(f"  API      {url}{settings.server.api_prefixes[0]}")
@@ -97,6 +100,9 @@ def _banner(settings: Settings, urls: list[str]) -> None:
     for model in settings.models:
         names = ", ".join((model.id, *model.aliases))
         click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
+    if admin_key is not None:
+        click.echo(f"  Key      {admin_key}")
+        click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
     click.echo("  Try it   jan chat      Stop it   Ctrl-C")
     sys.stdout.flush()
 

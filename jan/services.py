@@ -7,9 +7,12 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from jan.auth.accounts import Accounts
+from jan.auth.keyring import Keyring
 from jan.config import Settings
 from jan.engine.models import Models
 from jan.metrics import Metrics
+from jan.storage.base import Store
 
 
 class LiveRequest(Protocol):
@@ -65,4 +68,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     models: Models
     metrics: Metrics
     live: LiveRequests
+    store: Store
+    accounts: Accounts
+    keyring: Keyring
     document: bytes
