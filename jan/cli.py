@@ -1,4 +1,4 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat."""
+"""The ``jan`` command: serve, check, routes, openapi, chat; user, key and store are in ``admin_cli``."""
 
 import asyncio
 import json
@@ -163,3 +163,13 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None) -
     from jan.terminal import ChatClient, run_chat
 
     sys.exit(asyncio.run(run_chat(ChatClient(url, api_key), model, system)))
+
+
+def _add_administration() -> None:
+    from jan.admin_cli import key, store, user
+
+    for group in (user, key, store):
+        main.add_command(group)
+
+
+_add_administration()

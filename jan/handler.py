@@ -120,17 +120,28 @@ class Handler(RequestHandler):
         anonymous = Identity(owner=f"ip:{self.request.remote_ip}")
         if access.scope is None:
             return anonymous
-        credential = self._credential()
-        if credential is None:
-            if access.anonymous and self.services.settings.access.anonymous != "refuse":
-                return anonymous
-            raise _unauthenticated("this endpoint needs credentials")
-        identity = await self.services.accounts.identify(credential)
+        admitted = access.anonymous and self.services.settings.access.anonymous != "refuse"
+        if admitted and "Authorization" not in self.request.headers:
+            return anonymous
+        identity = await self.services.accounts.identify(self.required_credential())
         self.log_fields["user"] = identity.user_id
         if access.scope not in identity.scopes:
             has = ", ".join(sorted(identity.scopes)) or "none"
             raise PermissionDenied(f"this needs the permission '{access.scope}'; these credentials have: {has}")
         return identity
+
+    @property
+    def user_id(self) -> str:
+        """The caller's user id; only where the access rule admits no anonymous callers."""
+        assert self.identity.user_id is not None  # a scope without `anonymous` was asked for
+        return self.identity.user_id
+
+    def required_credential(self) -> str:
+        """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+        credential = self._credential()
+        if credential is None:
+            raise _unauthenticated("this endpoint needs credentials")
+        return credential
 
     def _credential(self) -> str | None:
         """What stands behind Bearer; None without an Authorization header."""

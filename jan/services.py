@@ -12,6 +12,7 @@ from jan.auth.keyring import Keyring
 from jan.config import Settings
 from jan.engine.models import Models
 from jan.metrics import Metrics
+from jan.probes import Probes
 from jan.storage.base import Store
 
 
@@ -71,4 +72,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     accounts: Accounts
     keyring: Keyring
+    probes: Probes
     document: bytes

@@ -14,7 +14,7 @@ from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.auth.tokens import Claims, Tokens, new_jti
 from jan.errors import AuthenticationFailed, NotFound, Unavailable
 from jan.storage.base import Store
-from jan.storage.records import ApiKey, RefreshSession, User, now
+from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
 
 log = structlog.get_logger(__name__)
 
@@ -162,6 +162,7 @@ class Accounts:
     async def sign_out(self, identity: Identity, *, everywhere: bool = False) -> None:
         """End the session that the caller came with, or all the caller has."""
         if everywhere and identity.user_id is not None:
+            await self._store.users.update(identity.user_id, UserChanges(valid_after=now()))
             await self._store.sessions.end_all(identity.user_id, at=now(), reason="signed out everywhere")
         elif identity.session_id is not None:
             await self._store.sessions.end(identity.session_id, at=now(), reason="signed out")

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
@@ -208,6 +209,8 @@ class ThreadedEngine:
                 break
             self._waiting.pop()
             if self._guard(job, lambda: self._begin(backend, job)):
+                if not self._running:
+                    self._stats.progress_at = time.monotonic()
                 self._running[job.id] = job
         self._count()
 
@@ -225,6 +228,7 @@ class ThreadedEngine:
             backend.reset()
             return
         self._stats.steps += 1
+        self._stats.progress_at = time.monotonic()
         for job_id, output in outputs:
             job = self._running[job_id]
             if isinstance(output, Finished):
