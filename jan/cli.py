@@ -50,8 +50,19 @@ def _explained() -> Iterator[None]:
         sys.exit(_EXIT_CONFIGURATION)
 
 
-def _settings(config: Path | None, **overrides: Any) -> Settings:
-    return load_settings(config or default_config_file(), **overrides)
+@contextmanager
+def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
+    """The settings; what turns out wrong with them later names their file too."""
+    from jan.application import CannotListen
+
+    file = config or default_config_file()
+    settings = load_settings(file, **overrides)
+    try:
+        yield settings
+    except CannotListen:
+        raise  # that is not the file's fault
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error.message}") from error
 
 
 @main.command()
@@ -67,8 +78,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     async def run(settings: Settings) -> None:
         await serve_until_signalled(Server(settings), _show_progress(), lambda urls: _banner(settings, urls))
 
-    with _explained():
-        settings = _settings(config, server__host=host, server__port=port, data=data)
+    with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
         try:
             asyncio.run(run(settings))
@@ -109,13 +119,9 @@ def check(file: Path) -> None:
     from jan.engine.models import Models
     from jan.routes import resolve_routes
 
-    with _explained():
-        settings = load_settings(file)
-        try:
-            routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-            Models(settings.models)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{file}: {error.message}") from error
+    with _explained(), _settings(file) as settings:
+        routes = resolve_routes(settings.routes, settings.server.api_prefixes)
+        Models(settings.models)
         click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
 
 
@@ -125,8 +131,7 @@ def routes(config: Path | None) -> None:
     """Print the audit table: URL, method, who may call, limit class, route name."""
     from jan.routes import audit_table, resolve_routes
 
-    with _explained():
-        settings = _settings(config)
+    with _explained(), _settings(config) as settings:
         rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
     table = [("URL", "METHOD", "ACCESS", "LIMIT", "NAME"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(5)]
@@ -141,8 +146,7 @@ def openapi(config: Path | None) -> None:
     from jan.openapi import build_document
     from jan.routes import resolve_routes
 
-    with _explained():
-        settings = _settings(config)
+    with _explained(), _settings(config) as settings:
         document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
