@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from jan.errors import ConfigurationError
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
+_DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _config_option = click.option(
     "--config",
@@ -107,8 +109,18 @@ def _banner(settings: Settings, urls: list[str]) -> None:
     for model in settings.models:
         names = ", ".join((model.id, *model.aliases))
         click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
-    click.echo("  Try it   jan chat      Stop it   Ctrl-C")
+    click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
+    click.echo("  Stop it  Ctrl-C")
     sys.stdout.flush()
+
+
+def _chat_command(url: str) -> str:
+    """What to type to talk with this server: as it was started, since `jan` may not be on the PATH."""
+    program = Path(sys.argv[0])
+    name = "python -m jan" if program.name == "__main__.py" else str(program)
+    if shutil.which(program.name) == str(program.absolute()):
+        name = program.name
+    return f"{name} chat" if url == _DEFAULT_URL else f"{name} chat --url {url}"
 
 
 @main.command()
@@ -152,12 +164,19 @@ def openapi(config: Path | None) -> None:
 
 
 @main.command()
-@click.option("--url", default="http://127.0.0.1:8080/api/v1", show_default=True, help="The API's base URL.")
+@click.option("--url", default=_DEFAULT_URL, show_default=True, help="The API's base URL.")
 @click.option("--model", help="Model id; the default is the server's first.")
 @click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server wants one.")
 @click.option("--system", help="Instructions to the model.")
-def chat(url: str, model: str | None, api_key: str | None, system: str | None) -> None:
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    default=0.6,
+    show_default=True,
+    help="Randomness: small models wander when it is high, and repeat themselves when it is low.",
+)
+def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
     """Talk with a model of a running server, in the terminal."""
     from jan.terminal import ChatClient, run_chat
 
-    sys.exit(asyncio.run(run_chat(ChatClient(url, api_key), model, system)))
+    sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))
