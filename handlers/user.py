@@ -114,6 +114,7 @@ class OneApiKey(Handler):
         request=ApiKeyChanges,
         response=ApiKeyInfo,
         errors=(NotFound,),
+        examples=(Example(summary="Another name", body={"name": "Laptop"}),),
     )
     async def patch(self, key_id: str, body: ApiKeyChanges) -> ApiKeyInfo:
         """Only the name can be changed."""

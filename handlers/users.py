@@ -33,6 +33,7 @@ class Users(Handler):
         request=NewUser,
         response=UserProfile,
         errors=(Conflict,),
+        examples=(Example(summary="A colleague", body={"email": "grace@example.org", "name": "Grace Hopper"}),),
     )
     async def post(self, body: NewUser) -> UserProfile:
         """The user signs in with a provider that knows the address, or with keys that you make."""
@@ -56,6 +57,7 @@ class OneUser(Handler):
         request=UserUpdate,
         response=UserProfile,
         errors=(NotFound,),
+        examples=(Example(summary="Shut out", body={"disabled": True}),),
     )
     async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
         """A disabled user is refused at once, everywhere; keys and tokens work again when enabled."""

@@ -40,6 +40,13 @@ def echo(echo_server: ServerProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
+def model_admin(model_server: ServerProcess) -> Iterator[httpx.Client]:
+    """A client of the model server with the administrator's key."""
+    with http_client(model_server, headers={"Authorization": f"Bearer {model_server.admin_key}"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def model(model_server: ServerProcess) -> Iterator[httpx.Client]:
     with http_client(model_server) as client:
         yield client
