@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from jan.auth.scopes import PUBLIC, READ
+from jan.auth.scopes import PUBLIC, READ, WRITE
 from jan.errors import AuthenticationFailed, InvalidRequest
 from jan.handler import Handler
 from jan.operation import Example, operation
@@ -46,7 +46,7 @@ class Logout(Handler):
 class LogoutEverywhere(Handler):
     """Ending all sessions."""
 
-    @operation(summary="Sign out everywhere", access=READ, tag="auth", response=SignedOut)
+    @operation(summary="Sign out everywhere", access=WRITE, tag="auth", response=SignedOut)
     async def post(self) -> SignedOut:
         """Ends all sessions of the user; every token issued so far is refused from now on."""
         await self.services.accounts.sign_out(self.identity, everywhere=True)
