@@ -1,4 +1,4 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat."""
+"""The ``jan`` command: serve, check, routes, openapi, chat; user, key and store are in ``admin_cli``."""
 
 import asyncio
 import json
@@ -78,7 +78,10 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.logs import configure_logging
 
     async def run(settings: Settings) -> None:
-        await serve_until_signalled(Server(settings), _show_progress(), lambda urls: _banner(settings, urls))
+        server = Server(settings)
+        await serve_until_signalled(
+            server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
+        )
 
     with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
@@ -101,7 +104,7 @@ def _show_progress() -> Callable[[str, float], None]:
     return report
 
 
-def _banner(settings: Settings, urls: list[str]) -> None:
+def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
     click.echo(f"Jan Server {__version__} is ready")
     for url in urls:
         click.echo(f"  API      {url}{settings.server.api_prefixes[0]}")
@@ -109,6 +112,9 @@ def _banner(settings: Settings, urls: list[str]) -> None:
     for model in settings.models:
         names = ", ".join((model.id, *model.aliases))
         click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
+    if admin_key is not None:
+        click.echo(f"  Key      {admin_key}")
+        click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
     click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
     click.echo("  Stop it  Ctrl-C")
     sys.stdout.flush()
@@ -180,3 +186,13 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None, t
     from jan.terminal import ChatClient, run_chat
 
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))
+
+
+def _add_administration() -> None:
+    from jan.admin_cli import key, store, user
+
+    for group in (user, key, store):
+        main.add_command(group)
+
+
+_add_administration()

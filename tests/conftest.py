@@ -1,121 +1,12 @@
-"""Real servers over real HTTP, and a client that checks on every answer what must hold for all of them."""
+"""Real servers over real HTTP, both kinds of engine."""
 
-import json
 import os
-import re
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-DEFAULT_CONFIG = ROOT / "conf" / "jan.yaml"
-MODEL = "jan-v1-4b"
-
-ECHO_CONFIG = f"""
-extends: {DEFAULT_CONFIG}
-log: {{format: json}}
-server: {{grace_seconds: 5, keepalive_seconds: 0.2}}
-models:
-  - {{id: echo, aliases: [{MODEL}], engine: echo}}
-  - {{id: slow, engine: echo, options: {{step_seconds: 0.02, slots: 4}}}}
-"""
-
-_READY = re.compile(r"API\s+(http://\S+)/api/v1")
-
-
-class ServerProcess:
-    """``jan serve`` in a process of its own, on a free port of 127.0.0.1."""
-
-    def __init__(self, config: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jan", "serve", "--config", str(config), "--port", "0", *arguments],
-            cwd=config.parent,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.log: list[dict[str, Any]] = []
-        self.stderr: list[str] = []
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        self.banner, self.url = self._wait_until_ready()
-
-    def _wait_until_ready(self) -> tuple[str, str]:
-        assert self._process.stdout is not None
-        banner = ""
-        for line in self._process.stdout:
-            banner += line
-            if "Try it" in line:
-                found = _READY.search(banner)
-                assert found is not None
-                return banner, found[1]
-        self._reader.join(5)
-        raise AssertionError(f"server ended with {self._process.wait()}: {''.join(self.stderr)}")
-
-    def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.stderr.append(line)
-            if line.startswith("{"):
-                self.log.append(json.loads(line))
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def errors(self) -> list[dict[str, Any]]:
-        """Log lines of level error and worse: none is expected of a healthy server."""
-        return [entry for entry in self.log if entry.get("level") in ("error", "critical")]
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, timeout: float = 30) -> int:
-        code = self._process.wait(timeout)
-        self._reader.join(5)
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
-        return code
-
-    def stop(self) -> int:
-        """SIGTERM and wait."""
-        self.signal(signal.SIGTERM)
-        return self.wait()
-
-    def kill_if_running(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self.wait()
-
-
-def check_invariants(response: httpx.Response) -> None:
-    """What holds for every answer: a request id, a content type, and the envelope on errors."""
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", response.headers["x-request-id"])
-    if response.status_code >= 400 and response.request.method != "HEAD":
-        assert response.headers["content-type"] == "application/json"
-        response.read()
-        error = response.json()["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        assert error["message"]
-        assert error["type"]
-        assert isinstance(error["code"], str)
-        assert error["param"] is None or isinstance(error["param"], str)
-
-
-def http_client(server: ServerProcess, **options: Any) -> httpx.Client:
-    """A client of a server that checks the invariants on every answer."""
-    return httpx.Client(
-        base_url=server.url, timeout=60, event_hooks={"response": [check_invariants]}, trust_env=False, **options
-    )
+from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 
 @pytest.fixture(scope="session")

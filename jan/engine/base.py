@@ -147,10 +147,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStats(msgspec.Struct, kw_only=True):
-    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment."""
+    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment, ``progress_at``
+    is when a step last ended or work began, on the monotonic clock."""
 
     running: int = 0
     waiting: int = 0
+    progress_at: float = 0.0
     steps: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -8,56 +8,30 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
 
 import structlog
 
 from jan.engine.base import (
     Backend,
-    Delta,
     EngineStats,
     Event,
     Finished,
     GenerationRequest,
     JobId,
     ModelInfo,
-    PreparedJob,
     Progress,
     Started,
 )
+from jan.engine.job import Job
 from jan.engine.scheduler import FairQueue
 from jan.errors import InternalError, JanError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-
-class Job:
-    """One request under way, known to both sides; the mailbox part belongs to the event loop."""
-
-    def __init__(self, job_id: JobId, request: GenerationRequest) -> None:
-        self.id = job_id
-        self.request = request
-        self.prepared: PreparedJob | None = None
-        self._mail: list[Event | JanError] = []
-        self._arrived = asyncio.Event()
-        self.closed = False
-
-    def put(self, item: Event | JanError) -> None:
-        """Deliver on the event loop; a delta that was not fetched yet is merged with the next one."""
-        last = self._mail[-1] if self._mail else None
-        if isinstance(item, Delta) and isinstance(last, Delta):
-            self._mail[-1] = last.merge(item)
-        else:
-            self._mail.append(item)
-        self.closed = self.closed or isinstance(item, Finished | JanError)
-        self._arrived.set()
-
-    async def take(self) -> list[Event | JanError]:
-        """Wait for mail and empty the box."""
-        await self._arrived.wait()
-        self._arrived.clear()
-        mail, self._mail = self._mail, []
-        return mail
+T = TypeVar("T")
 
 
 class _Submit:
@@ -128,7 +102,7 @@ class ThreadedEngine:
         if self._dead:  # it ended in between and may not have seen the message
             raise self._gone()
         try:
-            while not job.closed or job._mail:
+            while job.pending:
                 for item in await job.take():
                     if isinstance(item, JanError):
                         raise item
@@ -194,20 +168,32 @@ class ThreadedEngine:
             idle = False
 
     def _accept(self, backend: Backend, job: Job) -> None:
-        try:
-            job.prepared = backend.prepare(job.request)
-            self._waiting.push(job.request.owner, job)
-        except JanError as error:
-            self._fail(job, error)
-        except Exception as error:
-            log.exception("request could not be prepared", model=self._name)
-            self._fail(job, InternalError(f"the model could not take the request: {type(error).__name__}"))
-        else:
-            prepared = job.prepared
+        prepared = self._guard(job, lambda: backend.prepare(job.request))
+        if prepared is None:
+            return
+        job.prepared = prepared
+        if self._guard(job, lambda: self._queue(job)):
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.append((job, started))
+            # At once: a burst that fits the slots must not fill the queue on its way to them.
+            self._admit(backend)
         self._count()
+
+    def _queue(self, job: Job) -> bool:
+        self._waiting.push(job.request.owner, job)
+        return True
+
+    def _guard(self, job: Job, action: Callable[[], T]) -> T | None:
+        """Do something for one job; what goes wrong fails that job alone, and gives None."""
+        try:
+            return action()
+        except JanError as error:
+            self._fail(job, error)
+        except Exception as error:
+            log.exception("request failed in the model", model=self._name)
+            self._fail(job, InternalError(f"model '{self._name}' failed: {type(error).__name__}"))
+        return None
 
     def _cancel(self, backend: Backend, job: Job) -> None:
         if self._running.pop(job.id, None) is not None:
@@ -222,9 +208,16 @@ class ThreadedEngine:
             if not backend.has_room(job.prepared):
                 break
             self._waiting.pop()
-            self._running[job.id] = job
-            backend.begin(job.id, job.prepared)
+            if self._guard(job, lambda: self._begin(backend, job)):
+                if not self._running:
+                    self._stats.progress_at = time.monotonic()
+                self._running[job.id] = job
         self._count()
+
+    def _begin(self, backend: Backend, job: Job) -> bool:
+        assert job.prepared is not None  # it was queued after it was prepared
+        backend.begin(job.id, job.prepared)
+        return True
 
     def _step(self, backend: Backend) -> None:
         try:
@@ -235,6 +228,7 @@ class ThreadedEngine:
             backend.reset()
             return
         self._stats.steps += 1
+        self._stats.progress_at = time.monotonic()
         for job_id, output in outputs:
             job = self._running[job_id]
             if isinstance(output, Finished):

@@ -43,7 +43,7 @@ class TextAssembler:
             self.stopped, self._held = True, ""
             self._logprobs.clear()
             return text[: min(found)], ()
-        keep = max(_overlap(text, stop) for stop in self._stop)
+        keep = max(overlap(text, stop) for stop in self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], self._release(keep == 0 and not self._decoder.getstate()[0])
 
@@ -55,7 +55,7 @@ class TextAssembler:
         return released
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest proper beginning of ``stop`` that ``text`` ends with."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):

@@ -4,6 +4,7 @@ import re
 
 from jan.engine.base import Delta, ToolCallFragment
 from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+from jan.engine.text import overlap
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*')
 
@@ -36,13 +37,13 @@ class ToolCallParser:
         return Delta(text=rest) if self._state == self._outside else Delta()
 
     def _outside(self) -> Delta:
+        if self.calls:
+            self._buffer = self._buffer.lstrip()  # white space between calls says nothing
         before, tag, after = self._buffer.partition(CALL_OPEN)
         if tag:
             self._buffer, self._state = after, self._head
-            return Delta(text="" if self.calls and not before.strip() else before)
-        keep = next((n for n in range(len(CALL_OPEN) - 1, 0, -1) if before.endswith(CALL_OPEN[:n])), 0)
-        if self.calls and not before.strip():
-            return Delta()  # white space between calls says nothing
+            return Delta(text=before)
+        keep = overlap(before, CALL_OPEN)
         self._buffer = before[len(before) - keep :]
         return Delta(text=before[: len(before) - keep])
 

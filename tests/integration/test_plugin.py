@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import DEFAULT_CONFIG, ServerProcess, http_client
+from server_support import DEFAULT_CONFIG, ServerProcess, http_client
 
 MODULE = '''
 """Greets."""

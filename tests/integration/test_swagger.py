@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from conftest import MODEL, ServerProcess
 from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+from server_support import MODEL, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 

@@ -1,0 +1,1 @@
+"""The store on MongoDB, or any server that speaks its protocol."""

@@ -1,0 +1,138 @@
+"""The only file that knows the driver: to replace Motor by PyMongo's AsyncMongoClient, change this one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import IndexModel
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidName, InvalidURI, PyMongoError
+
+from jan.errors import ConfigurationError
+from jan.storage.mongo.documents import Document, decode, encode
+from jan.storage.mongo.failures import translate, unavailable
+from jan.storage.records import Record
+
+R = TypeVar("R", bound=Record)
+
+Filter = Mapping[str, Any]
+Sort = Sequence[tuple[str, int]]
+_DEFAULT_DATABASE = "jan"
+
+
+class Connection:
+    """A connection to the server of the URL, closed until ``connect``."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._client: AsyncIOMotorClient[Document] | None = None
+
+    def connect(self) -> None:
+        """Make the client; the driver connects, and connects again, in the background."""
+        if self._client is not None:
+            return
+        try:
+            self._client = AsyncIOMotorClient(self._url, **self._options())
+            self._client.get_default_database(_DEFAULT_DATABASE)
+        except (DriverConfigurationError, InvalidURI, InvalidName, ValueError, TypeError) as error:
+            # The driver may repeat a part of the URL, and with it a part of the password.
+            detail = f": {error}" if "@" not in self._url else "; user and password must be percent-encoded"
+            raise ConfigurationError(f"storage.url: not a usable MongoDB URL{detail}") from None
+
+    async def close(self) -> None:
+        """Let go of the client."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def ping(self) -> None:
+        """Return if the server answers a command."""
+        if self._client is None:
+            raise unavailable()
+        with _translated():
+            await self._client.get_default_database(_DEFAULT_DATABASE).command("ping")
+
+    async def create_indexes(self, name: str, indexes: Sequence[IndexModel]) -> None:
+        """Create the indexes that are missing."""
+        with _translated():
+            await self.raw(name).create_indexes(list(indexes))
+
+    def raw(self, name: str) -> AsyncIOMotorCollection[Document]:
+        """The driver's collection of this name; Unavailable while not connected."""
+        if self._client is None:
+            raise unavailable()
+        return self._client.get_default_database(_DEFAULT_DATABASE)[name]
+
+    def _options(self) -> dict[str, Any]:
+        """What durability demands, and time limits where the URL sets none; in milliseconds."""
+        wait = int(self._timeout * 1000)
+        limits = {"serverSelectionTimeoutMS": wait, "connectTimeoutMS": wait, "timeoutMS": 2 * wait}
+        lacking = {name: value for name, value in limits.items() if name.lower() not in self._url.lower()}
+        return {"tz_aware": True, "w": "majority", "journal": True, "appname": "jan-server", **lacking}
+
+
+class Collection(Generic[R]):
+    """One kind of record in one collection: records in and out, errors in the house's words."""
+
+    def __init__(self, connection: Connection, name: str, kind: type[R]) -> None:
+        self._connection = connection
+        self._name = name
+        self.kind = kind
+
+    async def insert(self, *records: R) -> None:
+        """Add records in order; Conflict at the first whose unique values are taken."""
+        documents = [encode(record) for record in records]
+        with _translated():
+            if len(documents) == 1:
+                await self._raw.insert_one(documents[0])
+            elif documents:
+                await self._raw.insert_many(documents)
+
+    async def find_one(self, where: Filter, *, sort: Sort | None = None) -> R | None:
+        """The first record found."""
+        with _translated():
+            document = await self._raw.find_one(where, sort=sort)
+        return None if document is None else decode(document, self.kind)
+
+    async def find(self, where: Filter, *, sort: Sort, limit: int) -> list[R]:
+        """At most ``limit`` records in order."""
+        with _translated():
+            documents = await self._raw.find(where).sort(sort).limit(limit).to_list(limit)
+        return [decode(document, self.kind) for document in documents]
+
+    async def update_one(self, where: Filter, change: Mapping[str, Any]) -> bool:
+        """Change one record with update operators; False if none matches."""
+        with _translated():
+            result = await self._raw.update_one(where, change)
+        return result.matched_count > 0
+
+    async def update_many(self, where: Filter, change: Mapping[str, Any]) -> int:
+        """Change every record that matches; returns how many there were."""
+        with _translated():
+            result = await self._raw.update_many(where, change)
+        return result.matched_count
+
+    async def delete(self, where: Filter) -> int:
+        """Remove every record that matches; returns how many there were."""
+        with _translated():
+            result = await self._raw.delete_many(where)
+        return result.deleted_count
+
+    async def count(self) -> int:
+        """How many records there are."""
+        with _translated():
+            return await self._raw.count_documents({})
+
+    @property
+    def _raw(self) -> AsyncIOMotorCollection[Document]:
+        return self._connection.raw(self._name)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise translate(error) from error

@@ -1,0 +1,70 @@
+"""Conversations on MongoDB."""
+
+import re
+
+import msgspec
+
+from jan.storage.mongo.client import Collection, Connection, Filter
+from jan.storage.mongo.documents import encode
+from jan.storage.paging import page_of, position_of
+from jan.storage.records import Conversation, ConversationChanges, Message, Page, fold, now
+from jan.storage.rules import apply, missing
+
+BY_CHANGE = [("position", -1)]
+
+
+def in_list(user_id: str, before: str | None, title: str | None) -> Filter:
+    """The user's conversations behind a position; one range of the index, titles tested on its keys."""
+    where: dict[str, object] = {"user_id": user_id}
+    if before is not None:
+        where["position"] = {"$lt": before}
+    if title:
+        where["title_folded"] = {"$regex": re.escape(fold(title))}
+    return where
+
+
+class MongoConversations:
+    """``base.Conversations``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.records = Collection(connection, "conversations", Conversation)
+        self._messages = Collection(connection, "messages", Message)
+
+    async def create(self, conversation: Conversation) -> None:
+        await self.records.insert(conversation)
+
+    async def get(self, user_id: str, conversation_id: str) -> Conversation:
+        found = await self.records.find_one({"_id": conversation_id, "user_id": user_id})
+        if found is None:
+            raise missing(Conversation)
+        return found
+
+    async def page(
+        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+    ) -> Page[Conversation]:
+        where = in_list(user_id, position_of(cursor), title)
+        found = await self.records.find(where, sort=BY_CHANGE, limit=limit + 1)
+        return page_of(found, limit, lambda conversation: conversation.position)
+
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
+        found = await self.get(user_id, conversation_id)
+        changed = msgspec.structs.replace(apply(found, changes), updated_at=now())
+        # Only what this call sets: an append may move head and count at the same time.
+        fields = encode(changes) | moved(changed)
+        if "title" in fields:
+            fields["title_folded"] = fold(changed.title)
+        if not await self.records.update_one({"_id": conversation_id, "user_id": user_id}, {"$set": fields}):
+            raise missing(Conversation)
+        return await self.get(user_id, conversation_id)
+
+    async def delete(self, user_id: str, conversation_id: str) -> None:
+        await self.get(user_id, conversation_id)
+        await self._messages.delete({"conversation_id": conversation_id})
+        await self.records.delete({"_id": conversation_id})
+        # An append that ran between the two left its message behind; a later one finds no conversation.
+        await self._messages.delete({"conversation_id": conversation_id})
+
+
+def moved(conversation: Conversation) -> dict[str, object]:
+    """The fields that put a conversation to the front of the list."""
+    return {"updated_at": conversation.updated_at, "position": conversation.position}

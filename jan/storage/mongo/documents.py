@@ -1,0 +1,45 @@
+"""Records as BSON documents: field for field, ``id`` as ``_id``, and JSON of a client's as text.
+
+Keys that a client chose (metadata, parts of a message) may hold what BSON or a server's query language
+reserves: dots, dollars, NUL, integers of any size. As JSON text they come back as they were.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from jan.storage.records import Conversation, Record, fold
+
+R = TypeVar("R", bound=Record)
+
+Document = dict[str, Any]
+_OPAQUE = ("content", "metadata", "tool_calls")
+_TEXT = "json"
+
+
+def encode(struct: msgspec.Struct) -> Document:
+    """A record, or changes to one, as a document; what changes leave out is left out."""
+    fields: Document = msgspec.to_builtins(struct, builtin_types=(datetime,))
+    document = {"_id" if name == "id" else name: value for name, value in fields.items()}
+    for name in _OPAQUE:
+        if isinstance(document.get(name), (dict, list)):
+            document[name] = {_TEXT: msgspec.json.encode(document[name]).decode()}
+    return document | derived(struct)
+
+
+def decode(document: Mapping[str, Any], kind: type[R]) -> R:
+    """The record that a document holds."""
+    fields = {"id" if name == "_id" else name: value for name, value in document.items()}
+    for name in _OPAQUE:
+        if isinstance(fields.get(name), dict):
+            fields[name] = msgspec.json.decode(fields[name][_TEXT])
+    return msgspec.convert(fields, kind)
+
+
+def derived(struct: msgspec.Struct) -> Document:
+    """The fields that only serve indexes."""
+    if isinstance(struct, Conversation):
+        return {"position": struct.position, "title_folded": fold(struct.title)}
+    return {}

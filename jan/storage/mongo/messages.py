@@ -1,0 +1,157 @@
+"""Messages on MongoDB: one document each, no transaction and no growing array.
+
+The unique index on (conversation, sequence) is what orders appends: a message takes the number after the
+newest one, and of two that try the same number one is refused and tries the next. A message is there before
+its conversation's head and count follow, so these may lag after a crash; the numbers never do.
+
+Numbers have no gaps, so every list is a range with two ends: flat also on servers that sort what they found
+before they cut it to the limit.
+"""
+
+import asyncio
+import random
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from jan.errors import Conflict
+from jan.storage.mongo.client import Collection, Connection
+from jan.storage.mongo.conversations import MongoConversations, moved
+from jan.storage.mongo.documents import encode
+from jan.storage.mongo.failures import unavailable
+from jan.storage.paging import page_of, sequence_of
+from jan.storage.records import Conversation, Message, Page, Progress, now
+from jan.storage.rules import missing, same_message, with_progress
+
+_replace = msgspec.structs.replace
+_ATTEMPTS = 60
+_BATCH = 200
+OLDEST_FIRST = [("sequence", 1)]
+NEWEST_FIRST = [("sequence", -1)]
+
+
+class MongoMessages:
+    """``base.Messages``."""
+
+    def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
+        self.records = Collection(connection, "messages", Message)
+        self._conversations = conversations
+        # Writers of this process take turns; those of others are met at the index.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def append(self, user_id: str, message: Message, *, at_head: bool = False) -> Message:
+        turn = self._turns.setdefault(message.conversation_id, asyncio.Lock())
+        async with turn:
+            conversation = await self._conversations.get(user_id, message.conversation_id)
+            if not at_head and message.parent_id not in (None, conversation.head_id):
+                await self._require(conversation.id, message.parent_id or "", param="parent_id")
+            placed = await self._place(conversation, message, at_head)
+            await self._advance(conversation, placed)
+            return placed
+
+    async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
+        at = now()
+        stored = await self.get(user_id, conversation_id, message_id)
+        saved = with_progress(stored, progress, at)
+        if stored.status == "complete":
+            return stored
+        unfinished = {"_id": message_id, "status": {"$ne": "complete"}}
+        if await self.records.update_one(unfinished, {"$set": encode(progress) | {"updated_at": at}}):
+            return saved
+        return with_progress(await self._require(conversation_id, message_id), progress, at)
+
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> Message:
+        await self._conversations.get(user_id, conversation_id)
+        return await self._require(conversation_id, message_id)
+
+    async def page(
+        self,
+        user_id: str,
+        conversation_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        newest_first: bool = False,
+    ) -> Page[Message]:
+        start = sequence_of(cursor)
+        conversation = await self._conversations.get(user_id, conversation_id)
+        if not newest_first:
+            numbers, sort = {"$gt": start or 0, "$lte": (start or 0) + limit + 1}, OLDEST_FIRST
+        elif start is None:
+            numbers, sort = {"$gte": conversation.message_count - limit}, NEWEST_FIRST
+        else:
+            numbers, sort = {"$lt": start, "$gte": start - limit - 1}, NEWEST_FIRST
+        where = {"conversation_id": conversation_id, "sequence": numbers}
+        found = await self.records.find(where, sort=sort, limit=limit + 1)
+        return page_of(found, limit, lambda message: str(message.sequence))
+
+    async def history(
+        self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
+    ) -> list[Message]:
+        conversation = await self._conversations.get(user_id, conversation_id)
+        if message_id is not None:
+            start: Message | None = await self._require(conversation_id, message_id)
+        else:
+            start = await self._newest(conversation_id, conversation.message_count)
+        return [] if start is None else await self._path(start, limit)
+
+    async def end_stale_streams(self, before: datetime) -> int:
+        where = {"status": "streaming", "updated_at": {"$lt": before}}
+        return await self.records.update_many(where, {"$set": {"status": "partial"}})
+
+    async def _path(self, start: Message, limit: int | None) -> list[Message]:
+        """Parents have lower numbers: one pass down the index meets them all, a query for many at once."""
+        path, below = [start], start.sequence
+        span = min(limit or _BATCH, _BATCH)
+        while path[-1].parent_id is not None and (limit is None or len(path) < limit):
+            numbers = {"$lt": below, "$gte": below - span}
+            where = {"conversation_id": start.conversation_id, "sequence": numbers}
+            older = await self.records.find(where, sort=NEWEST_FIRST, limit=span)
+            if not older:
+                break
+            below = older[-1].sequence
+            for message in older:
+                if message.id == path[-1].parent_id:
+                    path.append(message)
+        return path[:limit][::-1]
+
+    async def _place(self, conversation: Conversation, message: Message, at_head: bool) -> Message:
+        """Insert the message behind the newest one and return it as stored."""
+        head_id, count = conversation.head_id, conversation.message_count
+        for attempt in range(_ATTEMPTS):
+            parent_id = head_id if at_head else message.parent_id
+            placed = _replace(message, parent_id=parent_id, sequence=count + 1)
+            try:
+                await self.records.insert(placed)
+            except Conflict:
+                if stored := await self.records.find_one({"_id": message.id}):
+                    return same_message(stored, message)
+            else:
+                return placed
+            await asyncio.sleep(random.uniform(0, 0.002 * attempt))
+            if newest := await self._newest(conversation.id, count):
+                head_id, count = newest.id, newest.sequence
+        raise unavailable()
+
+    async def _advance(self, conversation: Conversation, placed: Message) -> None:
+        """Let the conversation follow its newest message; undo the append if it was deleted meanwhile."""
+        latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
+        behind = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
+        fields = {"head_id": latest.head_id, "message_count": latest.message_count, **moved(latest)}
+        conversations = self._conversations.records
+        if await conversations.update_one(behind, {"$set": fields}):
+            return
+        if await conversations.find_one({"_id": conversation.id}) is None:
+            await self.records.delete({"_id": placed.id})
+            raise missing(Conversation)
+
+    async def _newest(self, conversation_id: str, at_least: int) -> Message | None:
+        where = {"conversation_id": conversation_id, "sequence": {"$gte": at_least}}
+        return await self.records.find_one(where, sort=NEWEST_FIRST)
+
+    async def _require(self, conversation_id: str, message_id: str, *, param: str | None = None) -> Message:
+        found = await self.records.find_one({"_id": message_id, "conversation_id": conversation_id})
+        if found is None:
+            raise missing(Message, param=param)
+        return found

@@ -1,0 +1,68 @@
+"""The schema and its versions. A step may run twice (two servers starting at once), so it is idempotent.
+
+A step, once released, is never edited: a change is a new step.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from jan.errors import ConfigurationError, Conflict
+from jan.storage.mongo.client import Collection, Connection
+from jan.storage.records import Record
+
+
+class SchemaVersion(Record, frozen=True, kw_only=True):
+    """The one document that says how far the database was migrated."""
+
+    id: str = "schema"
+    version: int
+
+
+async def _version_1(connection: Connection) -> None:
+    up, down = ASCENDING, DESCENDING
+    by_email = IndexModel([("email", up)], name="email", unique=True)
+    # Sparse: any number of users have no subject, and a field that is missing is not a value.
+    subject = [("oidc.issuer", up), ("oidc.subject", up)]
+    by_subject = IndexModel(subject, name="oidc", unique=True, sparse=True)
+    await connection.create_indexes("users", [by_email, by_subject])
+    by_hash = IndexModel([("hash", up)], name="hash", unique=True)
+    await connection.create_indexes("api_keys", [by_hash, IndexModel([("user_id", up), ("_id", up)], name="user")])
+    by_user = IndexModel([("user_id", up), ("ended_at", up)], name="user")
+    await connection.create_indexes("sessions", [by_user, IndexModel([("expires_at", up)], name="expiry")])
+    by_change = IndexModel([("user_id", up), ("position", down), ("title_folded", up)], name="change")
+    await connection.create_indexes("conversations", [by_change])
+    in_order = IndexModel([("conversation_id", up), ("sequence", up)], name="order", unique=True)
+    streaming = IndexModel(
+        [("status", up), ("updated_at", up)],
+        name="streaming",
+        partialFilterExpression={"status": "streaming"},
+    )
+    await connection.create_indexes("messages", [in_order, streaming])
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (_version_1,)
+
+
+async def migrate(connection: Connection) -> None:
+    """Bring the schema up to date; ConfigurationError if a newer version wrote the database."""
+    versions = Collection(connection, "schema", SchemaVersion)
+    found = await versions.find_one({"_id": "schema"})
+    done = found.version if found else 0
+    if done > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"storage.url: the database has schema version {done}, written by a newer Jan Server;"
+            f" this one knows versions up to {len(MIGRATIONS)}"
+        )
+    for version, step in enumerate(MIGRATIONS[done:], start=done + 1):
+        await step(connection)
+        await _record(versions, version)
+
+
+async def _record(versions: Collection[SchemaVersion], version: int) -> None:
+    if await versions.update_one({"_id": "schema"}, {"$max": {"version": version}}):
+        return
+    try:
+        await versions.insert(SchemaVersion(version=version))
+    except Conflict:  # another server wrote it between the two
+        await versions.update_one({"_id": "schema"}, {"$max": {"version": version}})

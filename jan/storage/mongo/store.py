@@ -1,0 +1,78 @@
+"""The store on MongoDB as a whole."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+from jan.errors import JanError
+from jan.storage.mongo.client import Collection, Connection
+from jan.storage.mongo.conversations import MongoConversations
+from jan.storage.mongo.messages import MongoMessages
+from jan.storage.mongo.migrations import migrate
+from jan.storage.mongo.people import MongoKeys, MongoSessions, MongoUsers
+from jan.storage.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+class MongoArchive:
+    """``base.Archive``."""
+
+    def __init__(self, *collections: Collection[Any]) -> None:
+        self._collections = collections
+
+    async def count(self, kind: type[Record]) -> int:
+        return await self._of(kind).count()
+
+    async def scan(self, kind: type[R], *, after: str, limit: int) -> list[R]:
+        return await self._of(kind).find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=limit)
+
+    async def matching(self, kind: type[R], ids: Sequence[str]) -> list[R]:
+        return await self._of(kind).find({"_id": {"$in": list(ids)}}, sort=[("_id", 1)], limit=len(ids))
+
+    async def insert(self, kind: type[R], records: Sequence[R]) -> None:
+        await self._of(kind).insert(*records)
+
+    def _of(self, kind: type[R]) -> Collection[R]:
+        found = next(collection for collection in self._collections if collection.kind is kind)
+        return cast("Collection[R]", found)
+
+
+class MongoStore:
+    """``base.Store`` on a MongoDB server; the database is the one in the URL's path, else ``jan``.
+
+    Writes wait for a majority and its journals. TLS, replica set, authentication and retryable writes are
+    the URL's business. ``timeout`` in seconds is how long to look for a server; a whole operation takes at
+    most twice as long. Options of the same name in the URL take precedence.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
+        self._connection = Connection(url, timeout)
+        self.users = MongoUsers(self._connection)
+        self.keys = MongoKeys(self._connection)
+        self.sessions = MongoSessions(self._connection)
+        self.conversations = MongoConversations(self._connection)
+        self.messages = MongoMessages(self._connection, self.conversations)
+        self.archive = MongoArchive(
+            self.users.records,
+            self.keys.records,
+            self.sessions.records,
+            self.conversations.records,
+            self.messages.records,
+        )
+
+    async def open(self) -> None:
+        """See ``base.Store``."""
+        try:
+            self._connection.connect()
+            await migrate(self._connection)
+        except JanError:
+            await self._connection.close()
+            raise
+
+    async def close(self) -> None:
+        """See ``base.Store``."""
+        await self._connection.close()
+
+    async def ping(self) -> None:
+        """See ``base.Store``."""
+        await self._connection.ping()

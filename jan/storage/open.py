@@ -1,0 +1,45 @@
+"""From a URL to a store. A backend is imported when a URL asks for it."""
+
+from urllib.parse import unquote, urlsplit
+
+from jan.errors import ConfigurationError
+from jan.storage.base import Store
+
+_SCHEMES = "sqlite:///relative/file.db, sqlite:////absolute/file.db, mongodb://..., mongodb+srv://..."
+
+
+def open_store(url: str, *, timeout: float = 5.0) -> Store:
+    """Make the store that the URL names; ``await store.open()`` then connects it.
+
+    ``timeout`` in seconds is how long an operation waits for a store that is away or locked before it raises
+    Unavailable. Raises ConfigurationError for a URL that names no store, or a driver that is not installed.
+    """
+    try:
+        scheme, path = urlsplit(url).scheme, urlsplit(url).path
+    except ValueError:
+        scheme = path = ""  # brackets that don't match, and the like
+    if scheme == "sqlite":
+        return _sqlite(url, unquote(path.removeprefix("/")), timeout)
+    if scheme in ("mongodb", "mongodb+srv"):
+        return _mongo(url, timeout)
+    # The URL may hold a password, so only its scheme is repeated.
+    raise ConfigurationError(f"storage.url: unknown scheme '{scheme}'; allowed: {_SCHEMES}")
+
+
+def _sqlite(url: str, path: str, timeout: float) -> Store:
+    parts = urlsplit(url)
+    if parts.netloc or parts.query or parts.fragment or not path or path == ":memory:":
+        raise ConfigurationError(f"storage.url: '{url}' names no file; allowed: {_SCHEMES}")
+    from jan.storage.sqlite.store import SqliteStore
+
+    return SqliteStore(path, timeout=timeout)
+
+
+def _mongo(url: str, timeout: float) -> Store:
+    try:
+        from jan.storage.mongo.store import MongoStore
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"storage.url: MongoDB needs the package '{error.name}'; install jan-server[mongo]"
+        ) from None
+    return MongoStore(url, timeout=timeout)

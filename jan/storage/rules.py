@@ -1,0 +1,81 @@
+"""What both backends must decide alike: applying changes, words of the errors, one session's turn."""
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from jan.errors import Conflict, NotFound
+from jan.storage.records import (
+    ApiKey,
+    ConversationChanges,
+    Message,
+    Progress,
+    Record,
+    RefreshSession,
+    Rotation,
+    UserChanges,
+)
+
+R = TypeVar("R", bound=Record)
+
+
+def apply(record: R, changes: UserChanges | ConversationChanges) -> R:
+    """The record with what ``changes`` sets."""
+    fields = {name: getattr(changes, name) for name in changes.__struct_fields__}
+    return msgspec.structs.replace(record, **{k: v for k, v in fields.items() if v is not UNSET})
+
+
+def with_progress(message: Message, progress: Progress, at: datetime) -> Message:
+    """The message with its answer so far; Conflict if it was complete and says something else."""
+    saved = msgspec.structs.replace(message, updated_at=at, **msgspec.structs.asdict(progress))
+    if message.status != "complete":
+        return saved
+    if msgspec.structs.replace(saved, updated_at=message.updated_at) != message:
+        raise Conflict("A complete message is never changed; append another one.", code="message_complete")
+    return message
+
+
+def same_message(stored: Message, message: Message) -> Message:
+    """The stored message if it is the one that is appended again, else Conflict."""
+    for field in ("conversation_id", "role", "content"):
+        if getattr(stored, field) != getattr(message, field):
+            raise Conflict("Another message has this id.", param="id")
+    return stored
+
+
+def rotated_key(key: ApiKey, replacement_id: str, grace_ends: datetime) -> ApiKey:
+    """The key on its way out; Conflict if it was revoked or replaced before."""
+    if key.revoked_at or key.replaced_by:
+        state = "revoked" if key.revoked_at else "rotated already"
+        raise Conflict(f"This key is {state}; only a key in use can be rotated.", code="key_not_in_use")
+    ends = min(grace_ends, key.expires_at or grace_ends)
+    return msgspec.structs.replace(key, replaced_by=replacement_id, expires_at=ends)
+
+
+def refusal(session: RefreshSession | None, presented_jti: str, at: datetime) -> Rotation | None:
+    """Why a refresh token can't be rotated, or None if it can. "reused" still has to end the session."""
+    if session is None:
+        return Rotation("unknown")
+    if session.ended_at is not None:
+        return Rotation("ended", session)
+    if session.current_jti != presented_jti:
+        ended = msgspec.structs.replace(session, ended_at=at, reason="reused")
+        return Rotation("reused", ended)
+    return Rotation("expired", session) if session.expires_at <= at else None
+
+
+def missing(kind: type[Record], *, param: str | None = None) -> NotFound:
+    """The error for an object that is not there, or not this user's."""
+    return NotFound(f"No {_name(kind)} with this id.", param=param)
+
+
+def taken(kind: type[Record], field: str) -> Conflict:
+    """The error for a value that another object has."""
+    return Conflict(f"There is a {_name(kind)} with this {field} already.", param=field, code="already_exists")
+
+
+def _name(kind: type[Record]) -> str:
+    names = {"ApiKey": "API key", "RefreshSession": "session"}
+    return names.get(kind.__name__, kind.__name__.lower())

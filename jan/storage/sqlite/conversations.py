@@ -1,0 +1,169 @@
+"""Conversations and their messages on SQLite."""
+
+import sqlite3
+import sys
+from datetime import datetime
+
+import msgspec
+
+from jan.storage.paging import page_of, position_of, sequence_of
+from jan.storage.records import (
+    Conversation,
+    ConversationChanges,
+    Message,
+    Page,
+    Progress,
+    fold,
+    milliseconds,
+    now,
+)
+from jan.storage.rules import apply, missing, same_message, with_progress
+from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
+
+_replace = msgspec.structs.replace
+
+BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0
+    ORDER BY position DESC LIMIT ?"""
+OLDEST_FIRST = "WHERE conversation_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+NEWEST_FIRST = "WHERE conversation_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
+PATH = """WHERE id IN (
+    WITH RECURSIVE path(id, parent_id, length) AS (
+        SELECT id, parent_id, 1 FROM messages WHERE id = ?
+        UNION ALL
+        SELECT m.id, m.parent_id, path.length + 1 FROM path JOIN messages m ON m.id = path.parent_id
+        WHERE path.length < ?)
+    SELECT id FROM path) ORDER BY sequence"""
+_END = "~"  # behind every position
+
+
+class SqliteConversations:
+    """``base.Conversations``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def create(self, conversation: Conversation) -> None:
+        await self._db.write(lambda db: CONVERSATIONS.insert(db, conversation))
+
+    async def get(self, user_id: str, conversation_id: str) -> Conversation:
+        return await self._db.read(lambda db: _owned(db, user_id, conversation_id))
+
+    async def page(
+        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+    ) -> Page[Conversation]:
+        values = (user_id, position_of(cursor) or _END, fold(title or ""), limit + 1)
+        found = await self._db.read(lambda db: CONVERSATIONS.select(db, BY_CHANGE, *values))
+        return page_of(found, limit, lambda conversation: conversation.position)
+
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
+        def work(db: sqlite3.Connection) -> Conversation:
+            changed = apply(_owned(db, user_id, conversation_id), changes)
+            return CONVERSATIONS.replace(db, _replace(changed, updated_at=now()))
+
+        return await self._db.write(work)
+
+    async def delete(self, user_id: str, conversation_id: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            _owned(db, user_id, conversation_id)
+            db.execute("DELETE FROM messages WHERE conversation_id = ?", (conversation_id,))
+            db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+
+        await self._db.write(work)
+
+
+class SqliteMessages:
+    """``base.Messages``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def append(self, user_id: str, message: Message, *, at_head: bool = False) -> Message:
+        return await self._db.write(lambda db: _append(db, user_id, message, at_head))
+
+    async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
+        def work(db: sqlite3.Connection) -> Message:
+            _owned(db, user_id, conversation_id)
+            return MESSAGES.replace(db, with_progress(_message(db, conversation_id, message_id), progress, now()))
+
+        return await self._db.write(work)
+
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> Message:
+        def work(db: sqlite3.Connection) -> Message:
+            _owned(db, user_id, conversation_id)
+            return _message(db, conversation_id, message_id)
+
+        return await self._db.read(work)
+
+    async def page(
+        self,
+        user_id: str,
+        conversation_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        newest_first: bool = False,
+    ) -> Page[Message]:
+        start = sequence_of(cursor)
+        if start is None:
+            start = sys.maxsize if newest_first else 0
+        clauses = NEWEST_FIRST if newest_first else OLDEST_FIRST
+
+        def work(db: sqlite3.Connection) -> list[Message]:
+            _owned(db, user_id, conversation_id)
+            return MESSAGES.select(db, clauses, conversation_id, start, limit + 1)
+
+        return page_of(await self._db.read(work), limit, lambda message: str(message.sequence))
+
+    async def history(
+        self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
+    ) -> list[Message]:
+        def work(db: sqlite3.Connection) -> list[Message]:
+            conversation = _owned(db, user_id, conversation_id)
+            if message_id is not None:
+                _message(db, conversation_id, message_id)
+            return MESSAGES.select(db, PATH, message_id or conversation.head_id, limit or sys.maxsize)
+
+        return await self._db.read(work)
+
+    async def end_stale_streams(self, before: datetime) -> int:
+        clauses, limit = "WHERE status = 'streaming' AND updated_at < ?", milliseconds(before)
+
+        def work(db: sqlite3.Connection) -> int:
+            stale = MESSAGES.select(db, clauses, limit)
+            for message in stale:
+                MESSAGES.replace(db, _replace(message, status="partial"))
+            return len(stale)
+
+        return await self._db.write(work)
+
+
+def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> Conversation:
+    found = CONVERSATIONS.find(db, "id = ? AND user_id = ?", conversation_id, user_id)
+    if found is None:
+        raise missing(Conversation)
+    return found
+
+
+def _message(
+    db: sqlite3.Connection, conversation_id: str, message_id: str, *, param: str | None = None
+) -> Message:
+    found = MESSAGES.find(db, "id = ? AND conversation_id = ?", message_id, conversation_id)
+    if found is None:
+        raise missing(Message, param=param)
+    return found
+
+
+def _append(db: sqlite3.Connection, user_id: str, message: Message, at_head: bool) -> Message:
+    conversation = _owned(db, user_id, message.conversation_id)
+    if stored := MESSAGES.find(db, "id = ?", message.id):
+        return same_message(stored, message)
+    parent_id = conversation.head_id if at_head else message.parent_id
+    if parent_id is not None:
+        _message(db, conversation.id, parent_id, param="parent_id")
+    placed = _replace(message, parent_id=parent_id, sequence=conversation.message_count + 1)
+    MESSAGES.insert(db, placed)
+    CONVERSATIONS.replace(
+        db, _replace(conversation, head_id=placed.id, message_count=placed.sequence, updated_at=now())
+    )
+    return placed

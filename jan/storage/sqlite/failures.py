@@ -1,0 +1,34 @@
+"""SQLite's errors in the house's words."""
+
+import sqlite3
+from pathlib import Path
+
+import structlog
+
+from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable
+
+_RETRY_AFTER = {"Retry-After": "2"}
+
+
+def translate(error: sqlite3.Error) -> JanError:
+    """The error to raise for one of the driver's; it tells a client nothing of paths or SQL."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict("An object like this exists already.", param=_column(error), code="already_exists")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    structlog.get_logger(__name__).error("store failed", backend="sqlite", reason=name, detail=str(error))
+    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+        message = "The store can't serve this at the moment; try again."
+        return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)
+    return InternalError("The store failed.")
+
+
+def translate_opening(error: sqlite3.Error, path: Path) -> JanError:
+    """The error to raise for one met while opening; it is the operator who reads it."""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+        return ConfigurationError(f"storage.url: {path} is not an SQLite database")
+    return translate(error)
+
+
+def _column(error: sqlite3.IntegrityError) -> str | None:
+    """The column of "UNIQUE constraint failed: users.email"."""
+    return str(error).rpartition(".")[2] if "UNIQUE" in str(error) else None

@@ -1,0 +1,71 @@
+"""The schema and its versions. A step, once released, is never edited: a change is a new step."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from jan.errors import ConfigurationError
+
+APPLICATION_ID = 0x4A414E53
+"""Marks the file as Jan's ("JANS"), so that another program's database is not mistaken for it."""
+
+# Each table holds the record as JSON in ``doc``; the other columns repeat what is searched or sorted by,
+# times as milliseconds. ``tables.py`` fills them.
+_VERSION_1 = (
+    """CREATE TABLE users (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, oidc TEXT UNIQUE,
+       doc TEXT NOT NULL)""",
+    """CREATE TABLE api_keys (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, hash TEXT NOT NULL UNIQUE,
+       doc TEXT NOT NULL)""",
+    """CREATE INDEX api_keys_by_user ON api_keys (user_id, id)""",
+    """CREATE TABLE sessions (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, expires_at INTEGER NOT NULL,
+       ended_at INTEGER, doc TEXT NOT NULL)""",
+    """CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL""",
+    """CREATE INDEX sessions_by_expiry ON sessions (expires_at)""",
+    """CREATE TABLE conversations (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, position TEXT NOT NULL,
+       title_folded TEXT NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX conversations_by_change ON conversations (user_id, position, title_folded)""",
+    """CREATE TABLE messages (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL, parent_id TEXT,
+       sequence INTEGER NOT NULL, status TEXT NOT NULL, updated_at INTEGER NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE UNIQUE INDEX messages_in_order ON messages (conversation_id, sequence)""",
+    """CREATE INDEX messages_streaming ON messages (updated_at) WHERE status = 'streaming'""",
+)
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1,)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, all or nothing; several processes may do this at once.
+
+    Raises ConfigurationError if the file is another program's or was written by a newer version.
+    """
+    if sqlite3.sqlite_version_info < (3, 38):
+        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _check_ours(connection, path)
+        _upgrade(connection, path)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    [marked] = connection.execute("PRAGMA application_id").fetchone()
+    [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if marked != APPLICATION_ID and tables:
+        raise ConfigurationError(f"storage.url: {path} is the database of another program")
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"storage.url: {path} has schema version {version}, written by a newer Jan Server;"
+            f" this one knows versions up to {len(MIGRATIONS)}"
+        )
+    for step in MIGRATIONS[version:]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

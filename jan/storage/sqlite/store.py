@@ -1,0 +1,71 @@
+"""The embedded store as a whole."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TypeVar
+
+from jan.storage.records import Record
+from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
+from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.people import SqliteKeys, SqliteSessions, SqliteUsers
+from jan.storage.sqlite.tables import TABLES, Table
+
+R = TypeVar("R", bound=Record)
+
+
+class SqliteArchive:
+    """``base.Archive``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def count(self, kind: type[Record]) -> int:
+        sql = f"SELECT count(*) FROM {_table(kind).name}"
+        count: int = await self._db.read(lambda db: db.execute(sql).fetchone()[0])
+        return count
+
+    async def scan(self, kind: type[R], *, after: str, limit: int) -> list[R]:
+        clauses = "WHERE id > ? ORDER BY id LIMIT ?"
+        return await self._db.read(lambda db: _table(kind).select(db, clauses, after, limit))
+
+    async def matching(self, kind: type[R], ids: Sequence[str]) -> list[R]:
+        clauses = f"WHERE id IN ({', '.join('?' * len(ids))})"
+        return await self._db.read(lambda db: _table(kind).select(db, clauses, *ids))
+
+    async def insert(self, kind: type[R], records: Sequence[R]) -> None:
+        table = _table(kind)
+
+        def work(db: sqlite3.Connection) -> None:
+            for record in records:
+                table.insert(db, record)
+
+        await self._db.write(work)
+
+
+def _table(kind: type[R]) -> Table[R]:
+    return next(table for table in TABLES if table.kind is kind)
+
+
+class SqliteStore:
+    """``base.Store`` in a file. Several processes may open it; a write waits ``timeout`` s for them."""
+
+    def __init__(self, path: str, *, timeout: float = 5.0) -> None:
+        self._db = Database(path, timeout)
+        self.users = SqliteUsers(self._db)
+        self.keys = SqliteKeys(self._db)
+        self.sessions = SqliteSessions(self._db)
+        self.conversations = SqliteConversations(self._db)
+        self.messages = SqliteMessages(self._db)
+        self.archive = SqliteArchive(self._db)
+
+    async def open(self) -> None:
+        """See ``base.Store``; ConfigurationError too if the file can't be made or is another program's."""
+        await self._db.open()
+
+    async def close(self) -> None:
+        """See ``base.Store``."""
+        await self._db.close()
+
+    async def ping(self) -> None:
+        """See ``base.Store``."""
+        await self._db.read(lambda db: db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone())

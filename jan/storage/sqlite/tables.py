@@ -1,0 +1,104 @@
+"""Records in tables: the whole record as a JSON document, what is searched by in columns beside it."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from jan.storage.records import (
+    ApiKey,
+    Conversation,
+    Message,
+    Record,
+    RefreshSession,
+    User,
+    fold,
+    milliseconds,
+)
+
+R = TypeVar("R", bound=Record)
+
+Value = str | int | None
+
+
+class Table(Generic[R]):
+    """The table of one kind of record; its methods run inside a transaction of the caller's."""
+
+    def __init__(self, name: str, kind: type[R], columns: Mapping[str, Callable[[R], Value]]) -> None:
+        self.name = name
+        self.kind = kind
+        self._columns = MappingProxyType({"id": lambda record: record.id, **columns})
+        self._decoder = msgspec.json.Decoder(kind)
+        names, marks = ", ".join(self._columns), ", ".join("?" * len(self._columns))
+        assignments = ", ".join(f"{column} = ?" for column in self._columns)
+        self._insert = f"INSERT INTO {name} ({names}, doc) VALUES ({marks}, ?)"
+        self._replace = f"UPDATE {name} SET {assignments}, doc = ? WHERE id = ?"
+
+    def insert(self, db: sqlite3.Connection, record: R) -> None:
+        """Add a record; sqlite3.IntegrityError if a unique column's value is taken."""
+        db.execute(self._insert, self._row(record))
+
+    def replace(self, db: sqlite3.Connection, record: R) -> R:
+        """Put the record in place of the one with its id, and return it."""
+        db.execute(self._replace, (*self._row(record), record.id))
+        return record
+
+    def find(self, db: sqlite3.Connection, where: str, *values: Value) -> R | None:
+        """The first record for which the condition holds."""
+        found = self.select(db, f"WHERE {where} LIMIT 1", *values)
+        return found[0] if found else None
+
+    def select(self, db: sqlite3.Connection, clauses: str, *values: Value) -> list[R]:
+        """The records that a SELECT with these clauses finds."""
+        rows = db.execute(f"SELECT doc FROM {self.name} {clauses}", values)
+        return [self._decoder.decode(doc) for (doc,) in rows]
+
+    def _row(self, record: R) -> tuple[Any, ...]:
+        document = msgspec.json.encode(record).decode()
+        return (*(value(record) for value in self._columns.values()), document)
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else milliseconds(moment)
+
+
+def subject_key(user: User) -> str | None:
+    """Issuer and subject in one column; an issuer is a URL and has no space."""
+    return f"{user.oidc.issuer} {user.oidc.subject}" if user.oidc else None
+
+
+USERS = Table("users", User, {"email": lambda r: r.email, "oidc": subject_key})
+KEYS = Table("api_keys", ApiKey, {"user_id": lambda r: r.user_id, "hash": lambda r: r.hash})
+SESSIONS = Table(
+    "sessions",
+    RefreshSession,
+    {
+        "user_id": lambda r: r.user_id,
+        "expires_at": lambda r: _ms(r.expires_at),
+        "ended_at": lambda r: _ms(r.ended_at),
+    },
+)
+CONVERSATIONS = Table(
+    "conversations",
+    Conversation,
+    {
+        "user_id": lambda r: r.user_id,
+        "position": lambda r: r.position,
+        "title_folded": lambda r: fold(r.title),
+    },
+)
+MESSAGES = Table(
+    "messages",
+    Message,
+    {
+        "conversation_id": lambda r: r.conversation_id,
+        "parent_id": lambda r: r.parent_id,
+        "sequence": lambda r: r.sequence,
+        "status": lambda r: r.status,
+        "updated_at": lambda r: _ms(r.updated_at),
+    },
+)
+TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES)

@@ -1,0 +1,215 @@
+"""Everything in a store as lines of JSON, and back: to change the backend, or to keep a copy.
+
+The first line names the format, the last one counts the records: a file cut short is refused. Between them
+are users' conversations, each followed by its messages in order, then sessions, keys and users. Users come
+last because none is ever deleted: whatever was exported before has its owner in the file. A store may be in
+use while it is exported: each conversation is then as it was at one moment, the file as a whole is not.
+
+Importing checks the whole file first. It refuses a store that holds anything that is not in the file just
+as it is, and adds what is missing, so an import that was interrupted is simply run again.
+
+The file holds what the store holds: addresses, conversations, hashes of keys. Keep it private.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import groupby, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from jan.errors import Conflict, InvalidRequest
+from jan.storage.base import Store
+from jan.storage.records import ApiKey, Conversation, Message, Record, RefreshSession, User
+
+R = TypeVar("R", bound=Record)
+
+FORMAT = "jan-store-1"
+_BATCH = 200
+_KINDS: Mapping[str, type[Record]] = MappingProxyType(
+    {
+        "conversation": Conversation,
+        "message": Message,
+        "session": RefreshSession,
+        "key": ApiKey,
+        "user": User,
+    }
+)
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    record: msgspec.Raw
+
+
+class _Identity(msgspec.Struct):
+    """What a record would otherwise be given anew where the file lacks it."""
+
+    id: str
+    created_at: datetime
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+
+
+class _Footer(msgspec.Struct, forbid_unknown_fields=True):
+    records: int
+
+
+async def export_store(store: Store, out: BinaryIO) -> int:
+    """Write every record to ``out`` and return how many there were; the caller opens, syncs and closes it."""
+    written = 0
+    _write(out, _Header(FORMAT))
+    async for record in _everything(store):
+        name = next(name for name, kind in _KINDS.items() if kind is type(record))
+        _write(out, _Line(name, msgspec.Raw(msgspec.json.encode(record))))
+        written += 1
+    _write(out, _Footer(written))
+    return written
+
+
+async def import_store(store: Store, path: Path) -> int:
+    """Add the records of an exported file to ``store`` and return how many were added.
+
+    Raises InvalidRequest for a file that is damaged, Conflict for a store with records of its own; in both
+    cases before anything is written.
+    """
+    found: Counter[type[Record]] = Counter()
+    for kind, batch in _batches(path):
+        found[kind] += len(await _present(store, kind, batch))
+    for kind in _KINDS.values():
+        if await store.archive.count(kind) > found[kind]:
+            raise Conflict("The store holds records that are not in the file; import into an empty one.")
+    added = 0
+    for kind, batch in _batches(path):
+        present = await _present(store, kind, batch)
+        lacking = [record for record in batch if record.id not in present]
+        await store.archive.insert(kind, lacking)
+        added += len(lacking)
+    return added
+
+
+async def _everything(store: Store) -> AsyncIterator[Record]:
+    async for conversation in _scan(store, Conversation):
+        yield conversation
+        async for message in _messages(store, conversation):
+            yield message
+    for kind in (RefreshSession, ApiKey, User):
+        async for record in _scan(store, kind):
+            yield record
+
+
+async def _scan(store: Store, kind: type[R]) -> AsyncIterator[R]:
+    after = ""
+    while batch := await store.archive.scan(kind, after=after, limit=_BATCH):
+        for record in batch:
+            yield record
+        after = batch[-1].id
+
+
+async def _messages(store: Store, conversation: Conversation) -> AsyncIterator[Message]:
+    """The messages that the conversation knew of when it was read; later ones would not fit its record."""
+    cursor: str | None = "0"
+    while cursor is not None and int(cursor) < conversation.message_count:
+        page = await store.messages.page(conversation.user_id, conversation.id, limit=_BATCH, cursor=cursor)
+        for message in page.items:
+            if message.sequence <= conversation.message_count:
+                yield message
+        cursor = page.next_cursor
+
+
+async def _present(store: Store, kind: type[R], batch: list[R]) -> set[str]:
+    """Which of the records the store has already; Conflict if it has one that differs."""
+    stored = {record.id: record for record in await store.archive.matching(kind, [r.id for r in batch])}
+    for record in batch:
+        if stored.get(record.id, record) != record:
+            raise Conflict(f"The store holds another {kind.__name__} with the id {record.id}.")
+    return set(stored)
+
+
+def _batches(path: Path) -> Iterator[tuple[type[Record], list[Record]]]:
+    """Runs of records of one kind, of a size to handle at once."""
+    with path.open("rb") as file:
+        for kind, run in groupby(_records(file), key=type):
+            while batch := list(islice(run, _BATCH)):
+                yield kind, batch
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The checked records of a file; InvalidRequest names the first line that is wrong."""
+    order = _Order()
+    numbered = enumerate(lines, start=1)
+    header = _decode(next(numbered, (1, b"")), _Header)
+    if header.format != FORMAT:
+        raise _damaged(1, f"format '{header.format}'; allowed: {FORMAT}")
+    pending, count = next(numbered, (2, b"")), 0
+    for following in numbered:
+        record = _record(pending)
+        try:
+            order.admit(record)
+        except ValueError as error:
+            raise _damaged(pending[0], str(error)) from None
+        yield record
+        pending, count = following, count + 1
+    if _decode(pending, _Footer).records != count:
+        raise _damaged(pending[0], "the number of records is not the one in the last line")
+
+
+def _record(numbered: tuple[int, bytes]) -> Record:
+    number, line = numbered[0], _decode(numbered, _Line)
+    if line.kind not in _KINDS:
+        raise _damaged(number, f"unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}")
+    _decode((number, bytes(line.record)), _Identity)
+    return _decode((number, bytes(line.record)), _KINDS[line.kind])
+
+
+class _Order:
+    """Refuses records out of order, twice there or not in a tree, which a store would notice too late."""
+
+    def __init__(self) -> None:
+        self._last_ids: dict[type[Record], str] = {}
+        self._conversation: Conversation | None = None
+        self._messages: set[str] = set()
+
+    def admit(self, record: Record) -> None:
+        """Return if the record may follow those admitted before, else raise ValueError."""
+        if isinstance(record, Message):
+            self._admit_message(record)
+            return
+        if record.id <= self._last_ids.get(type(record), ""):
+            raise ValueError("records of a kind must be in order of id")
+        self._last_ids[type(record)] = record.id
+        if isinstance(record, Conversation):
+            self._conversation, self._messages = record, set()
+
+    def _admit_message(self, message: Message) -> None:
+        if self._conversation is None or message.conversation_id != self._conversation.id:
+            raise ValueError("a message must follow its conversation")
+        if message.sequence != len(self._messages) + 1 or message.id in self._messages:
+            raise ValueError("messages must be in order of sequence, without gaps")
+        if message.parent_id is not None and message.parent_id not in self._messages:
+            raise ValueError("the parent of a message must come before it")
+        self._messages.add(message.id)
+
+
+D = TypeVar("D")
+
+
+def _decode(numbered: tuple[int, bytes], kind: type[D]) -> D:
+    number, line = numbered
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged(number, str(error)) from None
+
+
+def _damaged(number: int, what: str) -> InvalidRequest:
+    return InvalidRequest(f"The file can't be imported: line {number}: {what}.", code="invalid_export")
+
+
+def _write(out: BinaryIO, line: msgspec.Struct) -> None:
+    out.write(msgspec.json.encode(line) + b"\n")

@@ -1,0 +1,177 @@
+"""What every engine promises, checked for every backend that runs here."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from engine_support import collect, end_of, run_engine, text_of, text_request
+
+from jan.engine.base import Backend, Delta, Finished, Started
+from jan.engine.executor import ThreadedEngine
+from jan.errors import InvalidRequest, Unavailable
+
+Make = Callable[[], Backend]
+PROMPT = "one two three four"
+
+
+def test_events_come_in_order(make_backend: Make) -> None:
+    """Started first, then deltas, then exactly one Finished; the counts are right."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        events = await collect(engine, text_request(PROMPT, max_tokens=5))
+        assert isinstance(events[0], Started)
+        assert all(isinstance(event, Delta) for event in events[1:-1])
+        end = end_of(events)
+        assert end.prompt_tokens == events[0].prompt_tokens > 0
+        assert end.completion_tokens == sum(e.tokens for e in events if isinstance(e, Delta)) <= 5
+
+    run_engine(make_backend, scenario)
+
+
+def test_more_requests_than_slots_are_all_served(make_backend: Make) -> None:
+    """Requests beyond the slots wait and are served; nothing is lost, every one ends."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        results = await asyncio.gather(*(collect(engine, text_request(PROMPT, max_tokens=6)) for _ in range(10)))
+        assert all(isinstance(events[-1], Finished) for events in results)
+        assert engine.stats.finished == 10
+        assert (engine.stats.running, engine.stats.waiting) == (0, 0)
+
+    run_engine(make_backend, scenario)
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(make_backend: Make) -> None:
+    """The refusal comes before any event and names the prompt's length and the context's."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            await collect(engine, text_request("word " * 100))
+        assert refused.value.code == "context_length_exceeded"
+        assert "64 tokens" in refused.value.message
+        assert engine.stats.failed == 1
+
+    run_engine(make_backend, scenario)
+
+
+def test_the_context_is_the_limit_where_none_is_given(make_backend: Make) -> None:
+    """Without max_tokens, or with one beyond the context, the answer ends where the context is full."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        prompt = "word " * 55
+        for limit in (None, 10_000):
+            end = end_of(await collect(engine, text_request(prompt, max_tokens=limit)))
+            assert end.reason in ("length", "stop")
+            assert end.prompt_tokens + end.completion_tokens <= 64
+
+    run_engine(make_backend, scenario)
+
+
+def test_no_tokens_at_all(make_backend: Make) -> None:
+    """max_tokens 0 counts the prompt and generates nothing."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        events = await collect(engine, text_request(PROMPT, max_tokens=0))
+        assert text_of(events) == ""
+        assert end_of(events).completion_tokens == 0
+        assert end_of(events).reason == "length"
+
+    run_engine(make_backend, scenario)
+
+
+def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
+    """Of running jobs half are closed: at most one more step runs before they are gone; the others end well."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        streams = [engine.submit(text_request(PROMPT, max_tokens=40)) for _ in range(4)]
+        for stream in streams:
+            while not isinstance(await anext(stream), Delta):
+                pass
+        before = engine.stats.steps
+        await asyncio.gather(*(stream.aclose() for stream in streams[:2]))
+        while engine.stats.cancelled < 2:
+            await asyncio.sleep(0)
+        assert engine.stats.steps - before <= 2  # the one under way when closed, and the one of the count
+        rest = [[event async for event in stream][-1] for stream in streams[2:]]
+        assert all(isinstance(end, Finished) for end in rest)
+        assert engine.stats.finished == 2
+
+    run_engine(make_backend, scenario)
+
+
+def test_a_waiting_request_can_be_cancelled(make_backend: Make) -> None:
+    """Closing a request that waits for a slot takes it out of the queue."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        streams = [engine.submit(text_request(PROMPT, max_tokens=40)) for _ in range(5)]
+        for stream in streams:
+            assert isinstance(await anext(stream), Started)
+        await streams[4].aclose()
+        while engine.stats.cancelled < 1:
+            await asyncio.sleep(0)
+        assert engine.stats.waiting == 0
+        for stream in streams[:4]:
+            await stream.aclose()
+
+    run_engine(make_backend, scenario)
+
+
+def test_a_full_queue_refuses(make_backend: Make) -> None:
+    """Past max_waiting a request is refused as overloaded, before any event."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        streams = [engine.submit(text_request(PROMPT, max_tokens=50)) for _ in range(5)]
+        for stream in streams:
+            await anext(stream)
+        with pytest.raises(Unavailable) as refused:
+            await collect(engine, text_request(PROMPT))
+        assert refused.value.code == "overloaded"
+        for stream in streams:
+            await stream.aclose()
+
+    run_engine(make_backend, scenario, max_waiting=1)
+
+
+def test_stop_strings_end_the_answer(make_backend: Make) -> None:
+    """The text ends before the stop string, with reason stop."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        free = text_of(await collect(engine, text_request(PROMPT, max_tokens=12, **greedy())))
+        stop = free[len(free) // 2 :][:3]
+        events = await collect(engine, text_request(PROMPT, max_tokens=12, stop=(stop,), **greedy()))
+        assert text_of(events) == free[: free.index(stop)]
+        assert end_of(events).reason == "stop"
+
+    run_engine(make_backend, scenario)
+
+
+def test_a_closed_engine_refuses(make_backend: Make) -> None:
+    """After close, a request is refused as unavailable and the engine is not healthy."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        await engine.close()
+        assert not engine.healthy
+        with pytest.raises(Unavailable):
+            await collect(engine, text_request(PROMPT))
+
+    run_engine(make_backend, scenario)
+
+
+def test_closing_the_engine_ends_every_request(make_backend: Make) -> None:
+    """Requests under way and waiting are told, none hangs."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        tasks = [asyncio.create_task(collect(engine, text_request(PROMPT, max_tokens=50))) for _ in range(6)]
+        while engine.stats.running < 4:
+            await asyncio.sleep(0)
+        await engine.close()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(end, Unavailable) for end in ends)
+        assert all(isinstance(end, Unavailable | list) for end in ends)
+
+    run_engine(make_backend, scenario)
+
+
+def greedy() -> dict[str, object]:
+    from jan.engine.base import Sampling
+
+    return {"sampling": Sampling(temperature=0)}

@@ -1,0 +1,132 @@
+"""The executor when the backend fails, and when clients are slow."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from engine_support import collect, end_of, run_engine, text_of, text_request
+
+from jan.engine.base import Delta, GenerationRequest, JobId, Output, Progress
+from jan.engine.echo import EchoBackend, EchoOptions
+from jan.engine.executor import ThreadedEngine
+from jan.errors import ConfigurationError, InternalError, Unavailable
+
+
+class FaultyBackend(EchoBackend):
+    """An echo that fails where it is told to."""
+
+    def __init__(self, **faults: BaseException) -> None:
+        super().__init__(EchoOptions(repeat=3))
+        self._faults = faults
+        self.resets = 0
+
+    def _maybe_fail(self, where: str) -> None:
+        if where in self._faults:
+            raise self._faults.pop(where)
+
+    def load(self, progress: Progress) -> Any:
+        self._maybe_fail("load")
+        return super().load(progress)
+
+    def prepare(self, request: GenerationRequest) -> Any:
+        self._maybe_fail("prepare")
+        return super().prepare(request)
+
+    def begin(self, job_id: JobId, job: Any) -> None:
+        self._maybe_fail("begin")
+        super().begin(job_id, job)
+
+    def step(self) -> list[tuple[JobId, Output]]:
+        self._maybe_fail("step")
+        return super().step()
+
+    def reset(self) -> None:
+        self.resets += 1
+        self._maybe_fail("reset")
+        super().reset()
+
+
+def test_a_failed_load_is_raised_at_start() -> None:
+    """Start raises what the backend's load raised; the engine is not healthy."""
+
+    async def main() -> None:
+        engine = ThreadedEngine("test", lambda: FaultyBackend(load=ConfigurationError("no such file")))
+        with pytest.raises(ConfigurationError, match="no such file"):
+            await engine.start(lambda part: None)
+        assert not engine.healthy
+        with pytest.raises(Unavailable):
+            await collect(engine, text_request("a"))
+        await engine.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("where", ["prepare", "step", "begin"])
+def test_a_failure_hits_its_requests_only(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The request at hand gets an internal error without details; the next one is served."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        with pytest.raises(InternalError) as failed:
+            await collect(engine, text_request("secret words"))
+        assert "secret" not in failed.value.message
+        assert engine.healthy
+        assert text_of(await collect(engine, text_request("again "))) == "again again again "
+        assert engine.stats.running == engine.stats.waiting == 0
+
+    run_engine(lambda: FaultyBackend(**{where: ValueError("secret detail")}), scenario)
+
+
+def test_a_failure_that_can_not_be_mended_ends_the_engine_loudly() -> None:
+    """If the reset after a failed step fails too, every request is told and health says so."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        with pytest.raises(InternalError):
+            await collect(engine, text_request("a"))
+        while engine.healthy:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Unavailable):
+            await collect(engine, text_request("b"))
+
+    run_engine(lambda: FaultyBackend(step=ValueError("1"), reset=ValueError("2")), scenario)
+
+
+def test_a_slow_consumer_finds_its_deltas_merged() -> None:
+    """Who fetches late gets one delta with everything, not a queue of tokens; the counts stay right."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        stream = engine.submit(text_request("w " * 300))
+        await anext(stream)
+        while engine.stats.finished < 1:
+            await asyncio.sleep(0.001)
+        rest = [event async for event in stream]
+        deltas = [event for event in rest if isinstance(event, Delta)]
+        assert len(deltas) <= 2
+        assert text_of(rest) == "w " * 900
+        assert sum(delta.tokens for delta in deltas) == end_of(rest).completion_tokens == 900
+
+    run_engine(lambda: EchoBackend(EchoOptions(repeat=3)), scenario)
+
+
+def test_one_delivery_a_step_serves_all_jobs() -> None:
+    """However many jobs run, a step crosses to the event loop once."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        loop = asyncio.get_running_loop()
+        crossings = 0
+        original: Callable[..., Any] = loop.call_soon_threadsafe
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            nonlocal crossings
+            crossings += 1
+            return original(*arguments, **options)
+
+        loop.call_soon_threadsafe = counting  # type: ignore[method-assign]
+        await asyncio.gather(*(collect(engine, text_request("w " * 50)) for _ in range(32)))
+        loop.call_soon_threadsafe = original  # type: ignore[method-assign]
+        # One a step, and at most one for each message that came while the engine was between steps.
+        assert crossings <= engine.stats.steps + 32
+
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    run_engine(lambda: EchoBackend(EchoOptions(slots=32)), scenario)

@@ -1,0 +1,42 @@
+"""Engines without a server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jan.engine.base import Backend, Delta, Event, Finished, GenerationRequest, TextPrompt
+from jan.engine.executor import ThreadedEngine
+
+Scenario = Callable[[ThreadedEngine], Awaitable[Any]]
+
+
+def run_engine(make_backend: Callable[[], Backend], scenario: Scenario, max_waiting: int = 64) -> Any:
+    """Start an engine, run a scenario on it, close it."""
+
+    async def main() -> Any:
+        engine = ThreadedEngine("test", make_backend, max_waiting)
+        await engine.start(lambda part: None)
+        try:
+            return await asyncio.wait_for(scenario(engine), 60)
+        finally:
+            await engine.close()
+
+    return asyncio.run(main())
+
+
+def text_request(text: str, **options: Any) -> GenerationRequest:
+    return GenerationRequest(prompt=TextPrompt(text), **options)
+
+
+async def collect(engine: ThreadedEngine, request: GenerationRequest) -> list[Event]:
+    return [event async for event in engine.submit(request)]
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+def end_of(events: list[Event]) -> Finished:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last

@@ -1,0 +1,181 @@
+"""Export and import: nothing lost on the way from any backend to any other."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jan.errors import Conflict, InvalidRequest
+from jan.storage import Store
+from jan.storage.records import (
+    ApiKey,
+    Conversation,
+    Message,
+    OidcSubject,
+    Record,
+    RefreshSession,
+    TokenUsage,
+    User,
+    now,
+)
+from jan.storage.transfer import export_store, import_store
+
+KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, Conversation, Message)
+
+
+async def fill(store: Store) -> None:
+    """Some of everything; one conversation longer than a batch, with a branch."""
+    user = User(email="a@example.com", name="Ä", role="admin", oidc=OidcSubject("i", "s"), valid_after=now())
+    await store.users.create(user)
+    await store.users.create(User(email="b@example.com", disabled=True))
+    key = ApiKey(user_id=user.id, name="k", prefix="p", hash="h", permissions=("read",), last_used_at=now())
+    await store.keys.create(key)
+    session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
+    await store.sessions.start(session)
+    for count in (0, 3, 450):
+        conversation = Conversation(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
+        await store.conversations.create(conversation)
+        appends = [
+            Message(
+                conversation_id=conversation.id,
+                role="assistant",
+                content=[{"type": "text", "text": f"{i} \u0000\u2028\U0001f600", "$n": 2**53 + 1}],
+                status="partial",
+                usage=TokenUsage(prompt_tokens=1, completion_tokens=2),
+            )
+            for i in range(count)
+        ]
+        await asyncio.gather(*(store.messages.append(user.id, message, at_head=True) for message in appends))
+        if appends:
+            branch = Message(conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id)
+            await store.messages.append(user.id, branch)
+
+
+async def everything(store: Store) -> list[list[Record]]:
+    return [await store.archive.scan(kind, after="", limit=10_000) for kind in KINDS]
+
+
+async def exported(store: Store, path: Path) -> Path:
+    out = io.BytesIO()
+    await export_store(store, out)
+    return rewritten(path, out.getvalue())
+
+
+def rewritten(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, opened: Callable[..., Store], tmp_path: Path) -> tuple[Store, Store]:
+    """A store to export and an empty one to import."""
+    urls = {"sqlite": "sqlite_url", "mongodb": "database_url"}
+    source, target = request.param.split(" to ")
+    source_url = request.getfixturevalue(urls[source])
+    target_url = f"sqlite:///{tmp_path}/target.db" if source == target else request.getfixturevalue(urls[target])
+    return opened(source_url), opened(target_url)
+
+
+@pytest.mark.parametrize("pair", ["sqlite to mongodb", "mongodb to sqlite", "sqlite to sqlite"], indirect=True)
+async def test_a_store_moves_whole(pair: tuple[Store, Store], tmp_path: Path) -> None:
+    """Every record is equal on the other side, the trees too; doing it again adds nothing."""
+    source, target = pair
+    await fill(source)
+    path = await exported(source, tmp_path / "export.jsonl")
+    count = sum(map(len, await everything(source)))
+    assert await import_store(target, path) == count
+    assert await everything(target) == await everything(source)
+    assert await import_store(target, path) == 0
+    assert lines_of(await exported(target, tmp_path / "again.jsonl")) == lines_of(path)
+    user = await target.users.find_by_email("a@example.com")
+    assert user is not None
+    longest = (await target.conversations.page(user.id, limit=1)).items[0]
+    assert (await target.messages.page(user.id, longest.id, limit=1)).items[0].sequence == 1
+    head = await target.messages.history(user.id, longest.id)
+    assert [message.sequence for message in head] == [1, 451]
+    before_head = (await target.messages.page(user.id, longest.id, limit=2, newest_first=True)).items[1]
+    history = await target.messages.history(user.id, longest.id, message_id=before_head.id)
+    assert [message.sequence for message in history] == list(range(1, 451))
+
+
+@pytest.fixture
+def small(store: Store, runner: asyncio.Runner, tmp_path: Path) -> Path:
+    """An export of a few records of a store that has none."""
+    lines = [
+        '{"format":"jan-store-1"}',
+        '{"kind":"conversation","record":{"id":"conv_1","user_id":"user_1","created_at":"2026-01-01T00:00:00Z"}}',
+        '{"kind":"message","record":{"id":"msg_1","conversation_id":"conv_1","role":"user","content":"x",'
+        '"sequence":1,"created_at":"2026-01-01T00:00:00Z"}}',
+        '{"kind":"user","record":{"id":"user_1","email":"a@example.com","created_at":"2026-01-01T00:00:00Z"}}',
+        '{"records":3}',
+    ]
+    path = tmp_path / "small.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+async def test_an_interrupted_import_is_run_again(store: Store, tmp_path: Path) -> None:
+    """A store that holds a part of the file just as it is there gets the rest."""
+    await fill(store)
+    path, before = await exported(store, tmp_path / "export.jsonl"), await everything(store)
+    user = await store.users.find_by_email("a@example.com")
+    assert user is not None
+    lost = (await store.conversations.page(user.id, limit=1)).items[0]
+    await store.conversations.delete(user.id, lost.id)
+    assert await import_store(store, path) == 1 + lost.message_count
+    assert await everything(store) == before
+
+
+@pytest.mark.parametrize("email", ["a@example.com", "b@example.com"])
+async def test_a_store_with_records_of_its_own_is_refused(store: Store, small: Path, email: str) -> None:
+    """A record that is not in the file is a Conflict, and nothing is written."""
+    await store.users.create(User(email=email))
+    before = await everything(store)
+    with pytest.raises(Conflict):
+        await import_store(store, small)
+    assert await everything(store) == before
+
+
+async def test_a_record_that_differs_is_refused(store: Store, small: Path) -> None:
+    """A stored record of the same id and other content is a Conflict that names it."""
+    await store.conversations.create(Conversation(id="conv_1", user_id="user_1", title="mine"))
+    with pytest.raises(Conflict, match="conv_1"):
+        await import_store(store, small)
+    assert await store.archive.count(Message) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda lines: lines[:-1], "line 4"),
+        (lambda lines: lines[:1], "line 2"),
+        (lambda lines: [], "line 1"),
+        (lambda lines: ['{"format":"jan-store-9"}', *lines[1:]], "line 1.*jan-store-1"),
+        (lambda lines: [lines[0], *lines[2:]], "line 2.*follow its conversation"),
+        (lambda lines: [*lines[:3], lines[2], *lines[3:]], "line 4.*sequence"),
+        (lambda lines: [*lines[:2], lines[1], *lines[2:]], "line 3.*order of id"),
+        (lambda lines: [*lines[:3], *lines[4:]], "line 4.*number of records"),
+        (lambda lines: [*lines[:3], lines[3].replace('"user"', '"robot"'), *lines[4:]], "line 4.*robot"),
+        (lambda lines: [*lines[:3], lines[3].replace('"id":"user_1",', ""), *lines[4:]], "line 4.*id"),
+        (lambda lines: [*lines[:3], lines[3][:40], *lines[4:]], "line 4"),
+        (lambda lines: [*lines[:2], lines[2].replace("conv_1", "conv_2"), *lines[3:]], "line 3"),
+        (
+            lambda lines: [*lines[:2], lines[2].replace("}}", ',"parent_id":"m"}}'), *lines[3:]],
+            "line 3.*parent",
+        ),
+    ],
+)
+async def test_a_damaged_file_is_refused(store: Store, small: Path, damage: Any, words: str) -> None:
+    """A file cut short, edited or out of order is refused with the line's number, and nothing is written."""
+    rewritten(small, "".join(line + "\n" for line in damage(lines_of(small))).encode())
+    with pytest.raises(InvalidRequest, match=words):
+        await import_store(store, small)
+    assert sum(map(len, await everything(store))) == 0

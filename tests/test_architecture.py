@@ -1,0 +1,168 @@
+"""The house rules that a machine can check."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# A module may import what is in its own layer's package or in a lower layer; the longest prefix counts.
+LAYERS = {
+    "jan": 0,
+    "jan.errors": 0,
+    "jan.schema": 0,
+    "jan.auth.scopes": 0,
+    "jan.config": 1,
+    "jan.operation": 1,
+    "jan.engine.base": 1,
+    "jan.logs": 1,
+    "jan.metrics": 1,
+    "jan.storage.base": 1,
+    "jan.storage.records": 1,
+    "jan.storage": 2,
+    "jan.auth": 2,
+    "jan.engine": 2,
+    "jan.limits": 2,
+    "jan.streaming": 2,
+    "jan.body": 2,
+    "jan.probes": 3,
+    "jan.store_keeper": 3,
+    "jan.services": 3,
+    "jan.handler": 3,
+    "jan.openapi": 3,
+    "jan.routes": 3,
+    "jan.application": 4,
+    "jan.admin_cli": 4,
+    "jan.terminal": 4,
+    "jan.cli": 4,
+    "jan.__main__": 4,
+}
+LAYER_0_LIBRARIES = {"msgspec"}
+HANDLERS_MAY_USE = ("jan.handler", "handlers")
+ONLY_IN = {
+    "cyllama": "jan.engine.llamacpp",
+    "exllamav2": "jan.engine.exllamav2",
+    "torch": "jan.engine.exllamav2",
+    "motor": "jan.storage",
+    "pymongo": "jan.storage",
+}
+ENGINE_LIBRARIES = ("cyllama", "llguidance", "numpy", "torch", "exllamav2", "motor", "pymongo")
+LONGEST_FUNCTION = 60
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted([*ROOT.glob("jan/**/*.py"), *ROOT.glob("handlers/**/*.py")]):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+MODULES = dict(modules())
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def place(name: str) -> str:
+    """The entry of LAYERS that governs a dotted name."""
+    while name not in LAYERS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("jan")])
+def test_imports_lead_downward(name: str) -> None:
+    """A module imports only lower layers; packages of layer 2 do not import each other."""
+    own = place(name)
+    for imported in imports_of(MODULES[name]):
+        assert not imported.startswith("handlers"), f"{name} imports {imported}"
+        if not imported.startswith("jan."):
+            continue
+        other = place(imported)
+        assert LAYERS[other] <= LAYERS[own], f"{name} (layer {LAYERS[own]}) imports {imported}"
+        if LAYERS[own] == LAYERS[other] == 2:
+            assert own == other, f"{name} imports {imported}, another package of layer 2"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("jan") and LAYERS[place(name)] == 0])
+def test_layer_0_needs_msgspec_only(name: str) -> None:
+    """Errors, schemas and scopes use the standard library and msgspec, nothing else."""
+    outside = {imported.partition(".")[0] for imported in imports_of(MODULES[name])} - {"jan"}
+    assert outside - sys.stdlib_module_names <= LAYER_0_LIBRARIES
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("handlers")])
+def test_handlers_use_the_public_seam(name: str) -> None:
+    """Handlers use layers 0 and 1 and jan.handler, so that they stay plugins."""
+    for imported in imports_of(MODULES[name]):
+        if imported.startswith("jan.") and not imported.startswith(HANDLERS_MAY_USE):
+            assert LAYERS[place(imported)] <= 1, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_libraries_stay_in_their_rooms(name: str) -> None:
+    """Model libraries and database drivers appear only in the one package that wraps them."""
+    for imported in imports_of(MODULES[name]):
+        room = ONLY_IN.get(imported.partition(".")[0])
+        assert room is None or name.startswith(room), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_are_short(name: str) -> None:
+    """No function is longer than 60 lines."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, f"{name}.{node.name}"
+
+
+def python(code: str) -> str:
+    """What a clean process prints."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_imports_in_a_clean_process() -> None:
+    """Each module can be the first one imported: no hidden order, no cycle, no warning."""
+    names = [name for name in MODULES if name != "jan.__main__"]
+    children = "".join(
+        f"\nif os.fork() == 0:\n    importlib.import_module({name!r}); os._exit(0)"
+        f"\nassert os.wait()[1] == 0, {name!r}"
+        for name in names
+    )
+    python(f"import importlib, os{children}")
+
+
+def test_importing_jan_loads_no_engine_library() -> None:
+    """Importing the whole core and all handlers loads neither a model library nor a database driver."""
+    names = [n for n in MODULES if n != "jan.__main__" and not n.startswith(("jan.engine.llamacpp",))]
+    names = [n for n in names if n not in ("jan.engine.constraint",) and "mongo" not in n]
+    wanted = "; ".join(f"import {name}" for name in names)
+    loaded = python(f"import sys; {wanted}; print([m for m in {ENGINE_LIBRARIES!r} if m in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_the_package_has_no_module_level_mutable_state() -> None:
+    """No module of jan or handlers keeps a list, dict or set at its top level."""
+    for name, path in MODULES.items():
+        module = importlib.import_module(name) if name != "jan.__main__" else None
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            for target in targets:
+                if isinstance(target, ast.Name) and not target.id.startswith("__") and target.id.islower():
+                    value = getattr(module, target.id)
+                    assert not isinstance(value, list | dict | set), f"{name}.{target.id}"
