@@ -33,7 +33,7 @@ class Users(Handler):
         request=NewUser,
         response=UserProfile,
         errors=(Conflict,),
-        examples=(Example(summary="A colleague", body={"email": "ada@example.com", "name": "Ada"}),),
+        examples=(Example(summary="A colleague", body={"email": "grace@example.org", "name": "Grace Hopper"}),),
     )
     async def post(self, body: NewUser) -> UserProfile:
         """The user signs in with a provider that knows the address, or with keys that you make."""
@@ -57,7 +57,7 @@ class OneUser(Handler):
         request=UserUpdate,
         response=UserProfile,
         errors=(NotFound,),
-        examples=(Example(summary="Lock the user out", body={"disabled": True}),),
+        examples=(Example(summary="Shut out", body={"disabled": True}),),
     )
     async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
         """A disabled user is refused at once, everywhere; keys and tokens work again when enabled."""

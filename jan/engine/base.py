@@ -253,3 +253,15 @@ def token_budget(prompt_tokens: int, max_tokens: int | None, context_length: int
             param="messages",
         )
     return room if max_tokens is None else min(room, max_tokens)
+
+
+def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
+    """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
+    wants_format = bool(request.output.json_schema or request.output.must_call)
+    if wants_format and not info.output_formats:
+        param = "tools" if request.output.must_call else "response_format"
+        raise InvalidRequest("this model can't be held to an output format", code="unsupported", param=param)
+    if request.logprobs is not None and not info.logprobs:
+        raise InvalidRequest("this model gives no log probabilities", code="unsupported", param="logprobs")
+    if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
+        raise InvalidRequest("this model takes no token ids, only text", code="unsupported", param="prompt")

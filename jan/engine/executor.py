@@ -24,6 +24,7 @@ from jan.engine.base import (
     ModelInfo,
     Progress,
     Started,
+    check_capabilities,
 )
 from jan.engine.job import Job
 from jan.engine.scheduler import FairQueue
@@ -97,6 +98,7 @@ class ThreadedEngine:
         """Generate; closing the iterator cancels at the next step."""
         if self._dead or self._thread is None:
             raise self._gone()
+        check_capabilities(self.info, request)
         job = Job(next(self._ids), request)
         self._inbox.put(_Submit(job))
         if self._dead:  # it ended in between and may not have seen the message
