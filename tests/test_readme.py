@@ -27,6 +27,17 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 BASE = "http://localhost:8080"
 
 
+def _administrator_key(server: ServerProcess) -> str:
+    found = re.search(r"Key +(\S+)", server.banner)
+    assert found is not None
+    return found[1]
+
+
+def _for(server: ServerProcess, block: str) -> str:
+    """A sample with the server's address and key in place of the printed ones."""
+    return block.replace(BASE, server.url).replace("jan_...", _administrator_key(server))
+
+
 def _blocks(language: str, having: str) -> list[str]:
     found = [text for kind, text in BLOCKS if kind == language and having in text]
     assert found
@@ -62,7 +73,7 @@ def _run(command: list[str], folder: Path, **environ: str) -> "subprocess.Comple
 def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
     """Each curl sample is answered by the model: a completion, or events up to [DONE]."""
     assert shutil.which("curl"), "curl is not on PATH"
-    script = block.replace(BASE, model_server.url).replace("curl ", "curl --fail-with-body --silent ")
+    script = _for(model_server, block).replace("curl ", "curl --fail-with-body --silent ")
     ran = _run(["bash", "-euc", script], tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     if '"stream": true' in block:
@@ -77,7 +88,7 @@ def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: st
 @pytest.mark.parametrize("block", _blocks("python", "from openai import"))
 def test_the_python_sample_runs(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
     """The sample runs with OpenAI's Python SDK and prints an answer and the tool that was called."""
-    (tmp_path / "sample.py").write_text(block.replace(BASE, model_server.url))
+    (tmp_path / "sample.py").write_text(_for(model_server, block))
     ran = _run([sys.executable, "sample.py"], tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "name='look_up'" in ran.stdout.splitlines()[-1]
@@ -94,7 +105,7 @@ def test_the_javascript_sample_runs(
     if not packages or shutil.which("node") is None:
         pytest.skip("the npm package 'openai' is not in the tests' cache, or node is not on PATH")
     (tmp_path / "node_modules").symlink_to(packages[-1])
-    (tmp_path / "sample.mjs").write_text(block.replace(BASE, model_server.url))
+    (tmp_path / "sample.mjs").write_text(_for(model_server, block))
     ran = _run(["node", "sample.mjs"], tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
