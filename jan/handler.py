@@ -298,6 +298,9 @@ class Handler(RequestHandler):
         self.set_status(status_of(type(error)))
         for name, value in error.headers.items():
             self.set_header(name, value)
+        if self._work is None:
+            # Refused with its body unread; Tornado ends such a connection, and its client has to know.
+            self.set_header("Connection", "close")
         self.reply(envelope_of(error))
 
     def on_finish(self) -> None:

@@ -242,7 +242,7 @@ class Engine(Protocol):
         ...
 
 
-def token_budget(prompt_tokens: int, max_tokens: int | None, context_length: int) -> int:
+def token_budget(request: GenerationRequest, prompt_tokens: int, context_length: int) -> int:
     """How many tokens may be generated; raises InvalidRequest if the prompt alone fills the context."""
     room = context_length - prompt_tokens
     if room < 1:
@@ -250,9 +250,9 @@ def token_budget(prompt_tokens: int, max_tokens: int | None, context_length: int
             f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
             "prompt and answer together",
             code="context_length_exceeded",
-            param="messages",
+            param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
         )
-    return room if max_tokens is None else min(room, max_tokens)
+    return room if request.max_tokens is None else min(room, request.max_tokens)
 
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:

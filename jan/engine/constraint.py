@@ -1,6 +1,7 @@
 """Output formats enforced while sampling: JSON schemas and tool calls, through llguidance token masks."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy
 
 from jan.engine.base import OutputFormat
 from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+from jan.engine.schema_cost import too_costly
 from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
 
@@ -16,6 +18,11 @@ from jan.schema.chat import Tool
 _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 # Far above what any token's logit differs from another's, small enough to keep float32 precise.
 _ALLOW_BIAS = 1000.0
+
+# The form of llguidance's messages.
+_PLACE = re.compile(r"^at \d+\(\d+\): ")
+_LISTING = re.compile(r"\n(?:\s*\d+ \| |<state>)")
+_UNSATISFIABLE = "NoExtensionBias"
 
 
 class Vocabulary:
@@ -78,17 +85,43 @@ class GrammarCompiler:
         self._stop_tokens = vocabulary.stop_tokens
 
     def compile(self, output: OutputFormat) -> Constraint | None:
-        """None for a free answer; raises InvalidRequest where the schema can't be enforced."""
+        """None for a free answer; raises InvalidRequest where a schema can't be enforced."""
         grammar = grammar_of(output)
         if grammar is None:
             return None
-        failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, self._tokenizer)
-        if failed:
-            param = "tools" if output.callable_tools else "response_format"
-            raise InvalidRequest(
-                f"the schema can't be enforced: {_reason(messages[0])}", code="invalid_schema", param=param
-            )
-        return Constraint(llguidance.LLMatcher(self._tokenizer, grammar, log_level=0), self._stop_tokens)
+        # One by one, because a part that nothing satisfies does not show in the whole.
+        for schema, param in _schemas(output):
+            if reason := too_costly(schema):
+                raise _refusal(reason, param)
+            matcher = self._matcher(f"start: {_json(schema)}", param)
+        if output.callable_tools:
+            matcher = self._matcher(grammar, "tools")
+        return Constraint(matcher, self._stop_tokens)
+
+    def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
+        # That nothing at all satisfies a grammar shows only when its first token is asked for.
+        matcher.compute_bitmask()
+        if matcher.is_error():
+            raise _refusal(_reason(matcher.get_error()), param)
+        return matcher
+
+
+def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
+    """The schemas to enforce, each with the parameter that it came in."""
+    tools = enumerate(output.callable_tools)
+    schemas = [(_parameters(tool), f"tools[{index}].function.parameters") for index, tool in tools]
+    if output.json_schema:
+        schemas.append((json.loads(output.json_schema), "response_format"))
+    return schemas
+
+
+def _parameters(tool: Tool) -> dict[str, Any]:
+    return tool.function.parameters or {"type": "object"}
+
+
+def _refusal(reason: str, param: str) -> InvalidRequest:
+    return InvalidRequest(f"the schema can't be enforced: {reason}", code="invalid_schema", param=param)
 
 
 def grammar_of(output: OutputFormat) -> str | None:
@@ -117,11 +150,11 @@ def _json(schema: dict[str, Any]) -> str:
 def _body_rule(index: int, tool: Tool) -> str:
     opening = json.dumps(f'\n{{"name": {json.dumps(tool.function.name)}, "arguments": ')
     closing = json.dumps(f"}}\n{CALL_CLOSE}")
-    parameters = _json(tool.function.parameters or {"type": "object"})
+    parameters = _json(_parameters(tool))
     return f"body_{index}: {opening} arguments_{index} {closing}\narguments_{index}: {parameters}"
 
 
 def _reason(message: str) -> str:
-    """The library's own words without the grammar listing that follows them."""
-    lines = [line for line in message.strip().splitlines() if not line.lstrip().startswith(("1 |", "^"))]
-    return " ".join(lines).split(": ", 1)[-1][:300].strip()
+    """The library's own words, without the place in a grammar that no client has seen, and its listing."""
+    words = _LISTING.split(_PLACE.sub("", message.strip()))[0]
+    return " ".join(words.split())[:300] if words != _UNSATISFIABLE else "nothing satisfies it"

@@ -58,7 +58,7 @@ class EchoBackend:
         """Split into words."""
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
-        limit = token_budget(count, request.max_tokens, self._options.context)
+        limit = token_budget(request, count, self._options.context)
         words = _WORD.findall(said) * self._options.repeat
         text = prompt if request.echo else ""
         return _Job(count, text, words, limit, TextAssembler(request.stop))

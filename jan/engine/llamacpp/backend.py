@@ -120,7 +120,7 @@ class LlamaCppBackend:
     def prepare(self, request: GenerationRequest) -> Prepared:
         """Template, tokenise, compile the output format; raises InvalidRequest."""
         tokens = self._tokens(request)
-        limit = token_budget(len(tokens), request.max_tokens, self._context_length)
+        limit = token_budget(request, len(tokens), self._context_length)
         if any(token >= len(self._model.pieces) for token in request.sampling.logit_bias):
             raise InvalidRequest(
                 f"this model has {len(self._model.pieces)} tokens; a token id of logit_bias is beyond them",
