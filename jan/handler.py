@@ -118,10 +118,7 @@ class Handler(RequestHandler):
     async def identify(self, access: Access) -> Identity:
         """Who calls; raises AuthenticationFailed or PermissionDenied where this caller is not admitted."""
         anonymous = Identity(owner=f"ip:{self.request.remote_ip}")
-        if access.scope is None:
-            return anonymous
-        admitted = access.anonymous and self.services.settings.access.anonymous != "refuse"
-        if admitted and "Authorization" not in self.request.headers:
+        if access.scope is None or (self._admits_anonymous(access) and not self._has_credential()):
             return anonymous
         identity = await self.services.accounts.identify(self.required_credential())
         self.log_fields["user"] = identity.user_id
@@ -129,6 +126,16 @@ class Handler(RequestHandler):
             has = ", ".join(sorted(identity.scopes)) or "none"
             raise PermissionDenied(f"this needs the permission '{access.scope}'; these credentials have: {has}")
         return identity
+
+    def _admits_anonymous(self, access: Access) -> bool:
+        return access.anonymous and self.services.settings.access.anonymous != "refuse"
+
+    def _has_credential(self) -> bool:
+        """Whether the request carries something meant as a credential of this server. Asked only where
+        nobody needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is
+        formed like a key or a token is judged everywhere, so that a revoked one never turns anonymous."""
+        credential = self._credential()
+        return credential is not None and self.services.accounts.recognises(credential)
 
     @property
     def user_id(self) -> str:
@@ -140,18 +147,17 @@ class Handler(RequestHandler):
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
         credential = self._credential()
         if credential is None:
-            raise _unauthenticated("this endpoint needs credentials")
+            raise AuthenticationFailed(
+                "this endpoint needs credentials; send 'Authorization: Bearer <token or API key>'",
+                code="missing_credentials",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
         return credential
 
     def _credential(self) -> str | None:
-        """What stands behind Bearer; None without an Authorization header."""
-        header = self.request.headers.get("Authorization")
-        if header is None:
-            return None
-        scheme, _, credential = header.partition(" ")
-        if scheme.lower() != "bearer" or not credential.strip():
-            raise _unauthenticated("the Authorization header is not of the form 'Bearer <token or API key>'")
-        return credential.strip()
+        """What stands behind Bearer; None where there is no such header."""
+        scheme, _, credential = self.request.headers.get("Authorization", "").partition(" ")
+        return credential.strip() or None if scheme.lower() == "bearer" else None
 
     async def generate(
         self, model: str, requests: Sequence[GenerationRequest]
@@ -326,14 +332,6 @@ class UnknownUrl(Handler):
     def prepare(self) -> None:
         """404."""
         raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
-
-
-def _unauthenticated(reason: str) -> AuthenticationFailed:
-    return AuthenticationFailed(
-        f"{reason}; send 'Authorization: Bearer <token or API key>'",
-        code="missing_credentials",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
 
 
 def _method_label(handler: Handler) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -14,6 +15,8 @@ from jan.engine.models import Models
 from jan.metrics import Metrics
 from jan.probes import Probes
 from jan.storage.base import Store
+
+_LAST_WORDS_SECONDS = 2.0
 
 
 class LiveRequest(Protocol):
@@ -53,7 +56,9 @@ class LiveRequests:
             ended = list(self._live)
             for request in ended:
                 request.shut_down()
-            await self._empty.wait()
+            # A client that takes no more bytes can't be told; its connection is closed all the same.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), _LAST_WORDS_SECONDS)
             return len(ended)
         return 0
 

@@ -260,8 +260,8 @@ def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
     wants_format = bool(request.output.json_schema or request.output.must_call)
     if wants_format and not info.output_formats:
         param = "tools" if request.output.must_call else "response_format"
-        raise InvalidRequest("this model can't be held to an output format", code="unsupported", param=param)
+        raise InvalidRequest("this model can't be held to an output format", param=param)
     if request.logprobs is not None and not info.logprobs:
-        raise InvalidRequest("this model gives no log probabilities", code="unsupported", param="logprobs")
+        raise InvalidRequest("this model gives no log probabilities", param="logprobs")
     if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
-        raise InvalidRequest("this model takes no token ids, only text", code="unsupported", param="prompt")
+        raise InvalidRequest("this model takes no token ids, only text", param="prompt")

@@ -19,6 +19,9 @@ _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator":
 # Far above what any token's logit differs from another's, small enough to keep float32 precise.
 _ALLOW_BIAS = 1000.0
 
+# In one answer; a small model that is told to call would otherwise not stop calling.
+_MAX_CALLS = 16
+
 # The form of llguidance's messages.
 _PLACE = re.compile(r"^at \d+\(\d+\): ")
 _LISTING = re.compile(r"\n(?:\s*\d+ \| |<state>)")
@@ -131,7 +134,7 @@ def grammar_of(output: OutputFormat) -> str | None:
     rules = [_body_rule(index, tool) for index, tool in enumerate(output.callable_tools)]
     anyone = " | ".join(f"body_{index}" for index in range(len(rules)))
     opening = json.dumps(CALL_OPEN)
-    more = f'("\\n" {opening} body)*' if output.parallel_calls else ""
+    more = f'("\\n" {opening} body){{0,{_MAX_CALLS - 1}}}' if output.parallel_calls else ""
     lines = [f"body: {anyone}", *rules, f"calls: {opening} body {more}"]
     if output.must_call:
         return "\n".join(["start: calls", *lines])

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.sdk
 
 VERSION = "0.28.1"
 
-# As the reference prints it; only host, port and key are filled in.
+# As the reference prints it; only the host and the port are another's.
 SAMPLE = """\
 import openai
 openai.api_base = "http://localhost:8080/api/v1"

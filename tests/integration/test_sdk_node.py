@@ -20,7 +20,7 @@ VERSION = "7.57.0"
 OLDEST_NODE = 20
 SCENARIOS = Path(__file__).with_name("sdk_node.mjs")
 
-# As the reference prints it; only host, port and key are filled in.
+# As the reference prints it; only the host and the port are another's.
 SAMPLE = """\
 import OpenAI from 'openai';
 const openai = new OpenAI({
