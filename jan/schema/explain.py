@@ -68,7 +68,7 @@ def _at(expected: Any, path: str) -> list[Any]:
 
 
 def _step(member: Any, key: str, is_index: bool) -> list[Any]:
-    arguments = get_args(member)
+    arguments = [argument for argument in get_args(member) if argument is not Ellipsis]
     if is_index or (key == "..." and arguments):
         return _alternatives(arguments[-1]) if arguments else []
     if isinstance(member, type) and issubclass(member, msgspec.Struct):
