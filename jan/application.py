@@ -6,6 +6,8 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -14,15 +16,21 @@ from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
 
+from jan.auth.accounts import Accounts
+from jan.auth.keyring import Keyring
+from jan.auth.tokens import Tokens
 from jan.body import DRAIN_FACTOR
-from jan.config import Settings
+from jan.config import AuthSettings, Settings
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
 from jan.metrics import Metrics
 from jan.openapi import build_document
+from jan.probes import Probes
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
+from jan.storage import Store, open_store
+from jan.store_keeper import StoreKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +46,10 @@ class Server:
         self.settings = settings
         self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         self.models = Models(settings.models)
+        store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
+        self._keyring = make_keyring(settings)
+        accounts = make_accounts(settings.auth, store, self._keyring)
+        self._keeper = StoreKeeper(store, accounts, create_admin=settings.auth.create_admin)
         metrics, self._live = Metrics(), LiveRequests()
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
@@ -46,6 +58,10 @@ class Server:
             models=self.models,
             metrics=metrics,
             live=self._live,
+            store=store,
+            accounts=accounts,
+            keyring=self._keyring,
+            probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
         self._http = HTTPServer(
@@ -61,6 +77,8 @@ class Server:
         """
         sockets = self._listen()
         try:
+            self._keyring.load()
+            await self._keeper.open()
             await self.models.start(report)
         except BaseException:
             for bound in sockets:
@@ -79,13 +97,41 @@ class Server:
                 f"can't listen on {host}:{port}: {reason}; choose another with --port or server.port"
             ) from error
 
+    @property
+    def admin_key(self) -> str | None:
+        """The key made at this first start, to be shown once; None at any other."""
+        return self._keeper.admin_key
+
     async def stop(self) -> None:
         """Stop accepting, let answers finish within the grace period, end the rest, free the models."""
         self._http.stop()
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         await self.models.close()
+        await self._keeper.close()
         log.info("stopped", ended_early=ended)
+
+
+def make_keyring(settings: Settings) -> Keyring:
+    """The signing keys in the data folder; not read yet."""
+    return Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
+
+
+def make_accounts(settings: AuthSettings, store: Store, keyring: Keyring) -> Accounts:
+    """Accounts over a store, as configured; the command line makes its own."""
+    tokens = Tokens(
+        keyring,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        lifetime=timedelta(seconds=settings.token_seconds),
+        leeway=timedelta(seconds=settings.leeway_seconds),
+    )
+    return Accounts(
+        store,
+        tokens,
+        refresh_grace=timedelta(seconds=settings.refresh_grace_seconds),
+        session_lifetime=timedelta(seconds=settings.session_seconds),
+    )
 
 
 def _application(routes: Sequence[Route], services: Services) -> Application:

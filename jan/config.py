@@ -37,6 +37,39 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     anonymous: Literal["refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "on-loopback"
 
 
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``url``: sqlite:///relative.db, sqlite:////absolute.db or mongodb://...; none is jan.db in the data
+    folder. ``timeout_seconds``: how long a request waits for a store that is away."""
+
+    url: str | None = None
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 2.0
+
+    def __repr__(self) -> str:
+        return "StorageSettings(...)"  # the URL may hold a password
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``token_seconds``: a token's life. ``refresh_grace_seconds``: how long after it the token can still be
+    exchanged, once. ``session_seconds``: how long a session can be prolonged. ``create_admin``: make an
+    administrator and a key at the first start, and print the key."""
+
+    algorithm: Literal["HS256", "RS256", "EdDSA"] = "HS256"
+    issuer: str = "jan-server"
+    audience: str = "jan-server"
+    token_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    refresh_grace_seconds: Seconds = 7 * 86400.0
+    session_seconds: Annotated[float, msgspec.Meta(gt=0)] = 90 * 86400.0
+    leeway_seconds: Annotated[float, msgspec.Meta(ge=0, le=300)] = 10.0
+    key_rotation_grace_seconds: Seconds = 86400.0
+    create_admin: bool = True
+
+
+class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Services elsewhere that GET /status probes. ``serper_url``: of the Serper search API."""
+
+    serper_url: str | None = None
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``format`` auto: readable on a terminal, JSON elsewhere."""
 
@@ -71,9 +104,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data: str = "data"
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
+    storage: StorageSettings = StorageSettings()
+    auth: AuthSettings = AuthSettings()
+    external: ExternalSettings = ExternalSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+
+    @property
+    def storage_url(self) -> str:
+        """The store's URL; may hold a password."""
+        return self.storage.url or f"sqlite:///{Path(self.data) / 'jan.db'}"
 
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")

@@ -23,6 +23,7 @@ from jan.errors import (
     JanError,
     MethodNotAllowed,
     NotFound,
+    PermissionDenied,
     Unavailable,
     envelope_of,
     error_for_status,
@@ -104,7 +105,7 @@ class Handler(RequestHandler):
     async def _run(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        self.identity = self.identify(operation.access)
+        self.identity = await self.identify(operation.access)
         self._body.check()
         if operation.request is not None:
             path["body"] = self._body.decode(operation.request)
@@ -114,15 +115,43 @@ class Handler(RequestHandler):
         elif result is not None:
             self.reply(result)
 
-    def identify(self, access: Access) -> Identity:
-        """Who calls; raises AuthenticationFailed where anonymous callers are not admitted."""
-        admitted = self.services.settings.access.anonymous != "refuse"
-        if access.scope is None or (access.anonymous and admitted):
-            return Identity(owner=f"ip:{self.request.remote_ip}", anonymous=True)
-        raise AuthenticationFailed(
-            "this endpoint needs credentials: send 'Authorization: Bearer <token or API key>'",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+    async def identify(self, access: Access) -> Identity:
+        """Who calls; raises AuthenticationFailed or PermissionDenied where this caller is not admitted."""
+        anonymous = Identity(owner=f"ip:{self.request.remote_ip}")
+        if access.scope is None:
+            return anonymous
+        admitted = access.anonymous and self.services.settings.access.anonymous != "refuse"
+        if admitted and "Authorization" not in self.request.headers:
+            return anonymous
+        identity = await self.services.accounts.identify(self.required_credential())
+        self.log_fields["user"] = identity.user_id
+        if access.scope not in identity.scopes:
+            has = ", ".join(sorted(identity.scopes)) or "none"
+            raise PermissionDenied(f"this needs the permission '{access.scope}'; these credentials have: {has}")
+        return identity
+
+    @property
+    def user_id(self) -> str:
+        """The caller's user id; only where the access rule admits no anonymous callers."""
+        assert self.identity.user_id is not None  # a scope without `anonymous` was asked for
+        return self.identity.user_id
+
+    def required_credential(self) -> str:
+        """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+        credential = self._credential()
+        if credential is None:
+            raise _unauthenticated("this endpoint needs credentials")
+        return credential
+
+    def _credential(self) -> str | None:
+        """What stands behind Bearer; None without an Authorization header."""
+        header = self.request.headers.get("Authorization")
+        if header is None:
+            return None
+        scheme, _, credential = header.partition(" ")
+        if scheme.lower() != "bearer" or not credential.strip():
+            raise _unauthenticated("the Authorization header is not of the form 'Bearer <token or API key>'")
+        return credential.strip()
 
     async def generate(
         self, model: str, requests: Sequence[GenerationRequest]
@@ -297,6 +326,14 @@ class UnknownUrl(Handler):
     def prepare(self) -> None:
         """404."""
         raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
+
+
+def _unauthenticated(reason: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"{reason}; send 'Authorization: Bearer <token or API key>'",
+        code="missing_credentials",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _method_label(handler: Handler) -> str:

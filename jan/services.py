@@ -7,9 +7,13 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from jan.auth.accounts import Accounts
+from jan.auth.keyring import Keyring
 from jan.config import Settings
 from jan.engine.models import Models
 from jan.metrics import Metrics
+from jan.probes import Probes
+from jan.storage.base import Store
 
 
 class LiveRequest(Protocol):
@@ -65,4 +69,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     models: Models
     metrics: Metrics
     live: LiveRequests
+    store: Store
+    accounts: Accounts
+    keyring: Keyring
+    probes: Probes
     document: bytes

@@ -1,8 +1,10 @@
 """Real servers over real HTTP, both kinds of engine."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -38,6 +40,13 @@ def echo(echo_server: ServerProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
+def model_admin(model_server: ServerProcess) -> Iterator[httpx.Client]:
+    """A client of the model server with the administrator's key."""
+    with http_client(model_server, headers={"Authorization": f"Bearer {model_server.admin_key}"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def model(model_server: ServerProcess) -> Iterator[httpx.Client]:
     with http_client(model_server) as client:
         yield client
@@ -49,3 +58,37 @@ def cache_dir() -> Path:
     folder = Path(os.environ.get("JAN_TEST_CACHE", ROOT / ".cache"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
+    """Starts servers of a test's own, by what their configuration has beyond the default one."""
+    servers: list[ServerProcess] = []
+
+    def start(settings: str) -> ServerProcess:
+        config = tmp_path / f"jan-{len(servers)}.yaml"
+        config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{settings}")
+        servers.append(ServerProcess(config))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill_if_running()
+
+
+@pytest.fixture(scope="session")
+def install_once(cache_dir: Path) -> Callable[..., Path]:
+    """Fills a folder of the cache by a command that runs in it, unless an earlier run has."""
+
+    def install(name: str, *command: str) -> Path:
+        folder = cache_dir / name
+        if not folder.exists():
+            # Under its own name only when complete, so that an interrupted run leaves nothing half done.
+            with TemporaryDirectory(dir=cache_dir) as temporary:
+                made = Path(temporary) / "made"
+                made.mkdir()
+                subprocess.run(command, cwd=made, check=True)
+                made.rename(folder)
+        return folder
+
+    return install

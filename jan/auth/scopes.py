@@ -6,6 +6,9 @@ import msgspec
 
 Scope = Literal["read", "write", "inference", "admin"]
 
+USER_SCOPES: frozenset[Scope] = frozenset({"read", "write", "inference"})
+ADMIN_SCOPES: frozenset[Scope] = USER_SCOPES | {"admin"}
+
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call an operation: users who have ``scope``; ``anonymous`` callers too, where the
@@ -23,11 +26,22 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 PUBLIC = Access(scope=None, anonymous=True)
 ANONYMOUS_OR_INFERENCE = Access(scope="inference", anonymous=True)
 ANONYMOUS_OR_ADMIN = Access(scope="admin", anonymous=True)
+READ = Access(scope="read")
+WRITE = Access(scope="write")
+ADMIN = Access(scope="admin")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. ``owner`` names whose share and limits a request counts towards."""
+    """Who calls. ``owner`` names whose share and limits a request counts towards; ``user_id`` is None for
+    an anonymous caller, ``key_id`` and ``session_id`` say what the caller came with."""
 
     owner: str
-    anonymous: bool
+    user_id: str | None = None
     scopes: frozenset[Scope] = frozenset()
+    key_id: str | None = None
+    session_id: str | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody is known by this request."""
+        return self.user_id is None

@@ -147,10 +147,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStats(msgspec.Struct, kw_only=True):
-    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment."""
+    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment, ``progress_at``
+    is when a step last ended or work began, on the monotonic clock."""
 
     running: int = 0
     waiting: int = 0
+    progress_at: float = 0.0
     steps: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -251,3 +253,15 @@ def token_budget(request: GenerationRequest, prompt_tokens: int, context_length:
             param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
         )
     return room if request.max_tokens is None else min(room, request.max_tokens)
+
+
+def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
+    """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
+    wants_format = bool(request.output.json_schema or request.output.must_call)
+    if wants_format and not info.output_formats:
+        param = "tools" if request.output.must_call else "response_format"
+        raise InvalidRequest("this model can't be held to an output format", code="unsupported", param=param)
+    if request.logprobs is not None and not info.logprobs:
+        raise InvalidRequest("this model gives no log probabilities", code="unsupported", param="logprobs")
+    if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
+        raise InvalidRequest("this model takes no token ids, only text", code="unsupported", param="prompt")

@@ -20,7 +20,6 @@ from jan.engine.base import (
 )
 from jan.engine.prompt import plain_messages
 from jan.engine.text import TextAssembler
-from jan.errors import InvalidRequest
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -100,9 +99,8 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
     if isinstance(request.prompt, ChatPrompt):
         texts = [message["content"] for message in plain_messages(request.prompt.messages)]
         return "\n".join(texts), texts[-1]
-    if isinstance(request.prompt, TextPrompt):
-        return request.prompt.text, request.prompt.text
-    raise InvalidRequest("this model takes no token ids, only text", param="prompt")
+    assert isinstance(request.prompt, TextPrompt)  # this model says that it takes no token ids
+    return request.prompt.text, request.prompt.text
 
 
 def _say(job: _Job) -> list[Output]:

@@ -37,7 +37,5 @@ def sequence_of(cursor: str | None) -> int | None:
 
 def _checked(pattern: re.Pattern[str], cursor: str | None) -> str | None:
     if cursor is not None and not pattern.fullmatch(cursor):
-        raise InvalidRequest(
-            "This cursor is not one that a list gave out.", param="cursor", code="invalid_cursor"
-        )
+        raise InvalidRequest("This cursor is not one that a list gave out.", param="cursor", code="invalid_cursor")
     return cursor

@@ -73,9 +73,7 @@ def missing(kind: type[Record], *, param: str | None = None) -> NotFound:
 
 def taken(kind: type[Record], field: str) -> Conflict:
     """The error for a value that another object has."""
-    return Conflict(
-        f"There is a {_name(kind)} with this {field} already.", param=field, code="already_exists"
-    )
+    return Conflict(f"There is a {_name(kind)} with this {field} already.", param=field, code="already_exists")
 
 
 def _name(kind: type[Record]) -> str:

@@ -79,9 +79,7 @@ async def test_conversations_are_listed_newest_first(store: Store) -> None:
     start = now()
     for i in range(9):
         at = start + timedelta(milliseconds=i // 3)
-        await store.conversations.create(
-            Conversation(id=f"conv_{i}", user_id=ME, title=str(i), updated_at=at)
-        )
+        await store.conversations.create(Conversation(id=f"conv_{i}", user_id=ME, title=str(i), updated_at=at))
     newest_first = [str(i) for i in reversed(range(9))]
     for limit in (1, 2, 4, 9, 100):
         assert await listed(store, limit) == newest_first
@@ -116,9 +114,7 @@ async def test_an_update_moves_a_conversation_to_the_front(store: Store) -> None
     assert await listed(store, 5, "older") == ["Older"]
 
 
-async def test_a_deleted_conversation_takes_its_messages_along(
-    store: Store, conversation: Conversation
-) -> None:
+async def test_a_deleted_conversation_takes_its_messages_along(store: Store, conversation: Conversation) -> None:
     """Nothing of it can be read afterwards, and nothing of it is left in the store."""
     await store.messages.append(ME, message_in(conversation))
     await store.conversations.delete(ME, conversation.id)

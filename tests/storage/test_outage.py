@@ -94,9 +94,7 @@ async def test_a_fault_of_one_write_is_its_own(sqlite_url: str) -> None:
     messages = [Message(conversation_id=conversation.id, role="user", content=c) for c in contents]
     appends = [store.messages.append(ME, message, at_head=True) for message in messages]
     outcomes = await asyncio.gather(*appends, return_exceptions=True)
-    assert [isinstance(outcome, UnicodeEncodeError) for outcome in outcomes] == [
-        c == "\ud800" for c in contents
-    ]
+    assert [isinstance(outcome, UnicodeEncodeError) for outcome in outcomes] == [c == "\ud800" for c in contents]
     page = await store.messages.page(ME, conversation.id, limit=9)
     assert [message.content for message in page.items] == ["a", "b", "c", "d"]
     await store.close()

@@ -98,8 +98,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
     monkeypatch.undo()
     plain = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
     plans = {
-        sql: [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-        for sql, values in statements
+        sql: [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {sql}", values)] for sql, values in statements
     }
     plain.close()
     assert len(plans) > 15

@@ -51,9 +51,7 @@ async def fill(store: Store) -> None:
         ]
         await asyncio.gather(*(store.messages.append(user.id, message, at_head=True) for message in appends))
         if appends:
-            branch = Message(
-                conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id
-            )
+            branch = Message(conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id)
             await store.messages.append(user.id, branch)
 
 
@@ -82,15 +80,11 @@ def pair(request: pytest.FixtureRequest, opened: Callable[..., Store], tmp_path:
     urls = {"sqlite": "sqlite_url", "mongodb": "database_url"}
     source, target = request.param.split(" to ")
     source_url = request.getfixturevalue(urls[source])
-    target_url = (
-        f"sqlite:///{tmp_path}/target.db" if source == target else request.getfixturevalue(urls[target])
-    )
+    target_url = f"sqlite:///{tmp_path}/target.db" if source == target else request.getfixturevalue(urls[target])
     return opened(source_url), opened(target_url)
 
 
-@pytest.mark.parametrize(
-    "pair", ["sqlite to mongodb", "mongodb to sqlite", "sqlite to sqlite"], indirect=True
-)
+@pytest.mark.parametrize("pair", ["sqlite to mongodb", "mongodb to sqlite", "sqlite to sqlite"], indirect=True)
 async def test_a_store_moves_whole(pair: tuple[Store, Store], tmp_path: Path) -> None:
     """Every record is equal on the other side, the trees too; doing it again adds nothing."""
     source, target = pair

@@ -27,9 +27,7 @@ async def _version_1(connection: Connection) -> None:
     by_subject = IndexModel(subject, name="oidc", unique=True, sparse=True)
     await connection.create_indexes("users", [by_email, by_subject])
     by_hash = IndexModel([("hash", up)], name="hash", unique=True)
-    await connection.create_indexes(
-        "api_keys", [by_hash, IndexModel([("user_id", up), ("_id", up)], name="user")]
-    )
+    await connection.create_indexes("api_keys", [by_hash, IndexModel([("user_id", up), ("_id", up)], name="user")])
     by_user = IndexModel([("user_id", up), ("ended_at", up)], name="user")
     await connection.create_indexes("sessions", [by_user, IndexModel([("expires_at", up)], name="expiry")])
     by_change = IndexModel([("user_id", up), ("position", down), ("title_folded", up)], name="change")

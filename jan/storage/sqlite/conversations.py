@@ -84,9 +84,7 @@ class SqliteMessages:
     async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
         def work(db: sqlite3.Connection) -> Message:
             _owned(db, user_id, conversation_id)
-            return MESSAGES.replace(
-                db, with_progress(_message(db, conversation_id, message_id), progress, now())
-            )
+            return MESSAGES.replace(db, with_progress(_message(db, conversation_id, message_id), progress, now()))
 
         return await self._db.write(work)
 

@@ -81,9 +81,7 @@ class SqliteKeys:
         return page_of(found, limit, lambda key: key.id)
 
     async def rename(self, user_id: str, key_id: str, name: str) -> ApiKey:
-        return await self._db.write(
-            lambda db: KEYS.replace(db, _replace(_key(db, user_id, key_id), name=name))
-        )
+        return await self._db.write(lambda db: KEYS.replace(db, _replace(_key(db, user_id, key_id), name=name)))
 
     async def revoke(self, user_id: str, key_id: str, at: datetime) -> ApiKey:
         def work(db: sqlite3.Connection) -> ApiKey:

@@ -1,0 +1,231 @@
+"""Credentials to identities, and the life of sessions and API keys: over the store's contract, not a backend."""
+
+import secrets
+import time
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+import msgspec
+import structlog
+
+from jan.auth import api_keys
+from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
+from jan.auth.tokens import Claims, Tokens, new_jti
+from jan.errors import AuthenticationFailed, NotFound, Unavailable
+from jan.storage.base import Store
+from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
+
+log = structlog.get_logger(__name__)
+
+# A revocation elsewhere (another process, the command line) counts after this at the latest.
+_CACHE_SECONDS = 0.9
+# While the store is away, those who were known shortly before stay known for inference.
+_STALE_SECONDS = 600.0
+_CACHE_SIZE = 10_000
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token for its owner; never logged, so it hides itself."""
+
+    token: str
+    expires_at: datetime
+    user: User
+
+    def __repr__(self) -> str:
+        return f"IssuedToken(user={self.user.id!r})"
+
+
+class Accounts:
+    """Who may come in. ``refresh_grace``: how long after its end a token can still be exchanged, once;
+    ``session_lifetime``: the longest that a session can be prolonged."""
+
+    def __init__(
+        self, store: Store, tokens: Tokens, *, refresh_grace: timedelta, session_lifetime: timedelta
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._grace = refresh_grace
+        self._session_lifetime = session_lifetime
+        self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+
+    # --- credentials to identities ------------------------------------------------------------------
+
+    async def identify(self, credential: str) -> Identity:
+        """Who this token or API key belongs to; raises AuthenticationFailed.
+
+        Raises Unavailable when the store is away and the credential was not seen shortly before.
+        """
+        slot = api_keys.hash_of(credential)
+        checked_at, identity = self._cache.get(slot, (0.0, None))
+        age = time.monotonic() - checked_at
+        if identity is not None and age < _CACHE_SECONDS:
+            return identity
+        try:
+            identity = await self._look_up(credential, slot)
+        except Unavailable:
+            if identity is not None and age < _STALE_SECONDS:
+                return identity
+            raise
+        except AuthenticationFailed:
+            self._cache.pop(slot, None)
+            raise
+        self._remember(slot, identity)
+        return identity
+
+    def _remember(self, slot: str, identity: Identity) -> None:
+        self._cache[slot] = (time.monotonic(), identity)
+        self._cache.move_to_end(slot)
+        while len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
+
+    def forget(self) -> None:
+        """Something was revoked or changed here: look everybody up again."""
+        self._cache.clear()
+
+    async def _look_up(self, credential: str, slot: str) -> Identity:
+        if api_keys.looks_like_key(credential):
+            return await self._by_key(slot)
+        return await self._by_token(self._tokens.verify(credential))
+
+    async def _by_key(self, key_hash: str) -> Identity:
+        key, at = await self._store.keys.find_by_hash(key_hash), now()
+        if key is None or not secrets.compare_digest(key.hash, key_hash):
+            raise _wrong("the API key is not known")
+        if not key.is_live(at):
+            raise _wrong("the API key was revoked" if key.revoked_at else "the API key has expired")
+        user = await self._enabled_user(key.user_id)
+        if key.last_used_at is None or at - key.last_used_at > _TOUCH_EVERY:
+            await self._store.keys.touch(key.id, at)
+        allowed = scopes_of(user)
+        scopes = frozenset(scope for scope in allowed if scope in key.permissions)
+        return Identity(owner=user.id, user_id=user.id, scopes=scopes, key_id=key.id)
+
+    async def _by_token(self, claims: Claims) -> Identity:
+        user = await self._enabled_user(claims.user_id)
+        session = await self._store.sessions.find(claims.session_id)
+        if session is None or session.ended_at is not None or session.user_id != user.id:
+            raise _wrong("the session was ended; sign in again", "session_ended")
+        if user.valid_after is not None and claims.issued_at < user.valid_after:
+            raise _wrong("all sessions were ended; sign in again", "session_ended")
+        return Identity(owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id)
+
+    async def _enabled_user(self, user_id: str) -> User:
+        try:
+            user = await self._store.users.get(user_id)
+        except NotFound:
+            raise _wrong("its user does not exist any more") from None
+        if user.disabled:
+            raise _wrong("the account is disabled", "account_disabled")
+        return user
+
+    # --- sessions -----------------------------------------------------------------------------------
+
+    async def sign_in(self, user: User) -> IssuedToken:
+        """Begin a session; raises AuthenticationFailed for a disabled account."""
+        if user.disabled:
+            raise _wrong("the account is disabled", "account_disabled")
+        at, jti = now(), new_jti()
+        session = RefreshSession(
+            user_id=user.id,
+            current_jti=jti,
+            created_at=at,
+            last_used_at=at,
+            expires_at=at + self._session_lifetime,
+        )
+        await self._store.sessions.start(session)
+        return self._issue(user, session.id, jti, at)
+
+    async def refresh(self, token: str) -> IssuedToken:
+        """Exchange a token, expired or not, for a new one, once. A token that is presented again ends its
+        whole session: one of the two who have it is a thief. Raises AuthenticationFailed."""
+        claims = self._tokens.verify(token, grace=self._grace)
+        user = await self._enabled_user(claims.user_id)
+        if user.valid_after is not None and claims.issued_at < user.valid_after:
+            raise _wrong("all sessions were ended; sign in again", "session_ended")
+        session = await self._store.sessions.find(claims.session_id)
+        if session is None:
+            raise _wrong("the session is not known; sign in again", "session_ended")
+        at, jti = now(), new_jti()
+        rotation = await self._store.sessions.rotate(
+            claims.session_id, claims.jti, jti, at=at, expires_at=session.expires_at
+        )
+        self.forget()
+        if rotation.outcome == "reused":
+            log.warning("a refresh token was used twice; its session is ended", user_id=user.id)
+            raise _wrong("the token was exchanged before; the session is ended, sign in again", "token_reused")
+        if rotation.outcome != "rotated":
+            raise _wrong("the session is over; sign in again", "session_ended")
+        return self._issue(user, claims.session_id, jti, at)
+
+    async def sign_out(self, identity: Identity, *, everywhere: bool = False) -> None:
+        """End the session that the caller came with, or all the caller has."""
+        if everywhere and identity.user_id is not None:
+            await self._store.users.update(identity.user_id, UserChanges(valid_after=now()))
+            await self._store.sessions.end_all(identity.user_id, at=now(), reason="signed out everywhere")
+        elif identity.session_id is not None:
+            await self._store.sessions.end(identity.session_id, at=now(), reason="signed out")
+        self.forget()
+
+    def _issue(self, user: User, session_id: str, jti: str, at: datetime) -> IssuedToken:
+        token, expires = self._tokens.sign(user_id=user.id, session_id=session_id, jti=jti, at=at)
+        return IssuedToken(token=token, expires_at=expires, user=user)
+
+    # --- API keys -----------------------------------------------------------------------------------
+
+    async def create_key(
+        self, user_id: str, name: str, permissions: tuple[Scope, ...], expires_at: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key of a user, and the secret, which is known only now."""
+        secret, record = _new_key(user_id, name, permissions, expires_at)
+        await self._store.keys.create(record)
+        return record, secret
+
+    async def rotate_key(self, user_id: str, key_id: str, grace: timedelta) -> tuple[ApiKey, str]:
+        """A successor of a key; the old one stays good for the grace. NotFound, Conflict."""
+        old = await self._store.keys.find(key_id)
+        if old is None or old.user_id != user_id:
+            raise NotFound("there is no such API key")
+        secret, record = _new_key(user_id, old.name, old.permissions, old.expires_at)
+        created = await self._store.keys.rotate(user_id, key_id, record, now() + grace)
+        self.forget()
+        return created, secret
+
+    async def revoke_key(self, user_id: str, key_id: str) -> ApiKey:
+        """End a key at once. NotFound."""
+        revoked = await self._store.keys.revoke(user_id, key_id, now())
+        self.forget()
+        return revoked
+
+
+def scopes_of(user: User) -> frozenset[Scope]:
+    """What a person's role allows."""
+    return ADMIN_SCOPES if user.role == "admin" else USER_SCOPES
+
+
+def parse_scopes(names: Any) -> tuple[Scope, ...]:
+    """Names as scopes, in the order in which scopes are declared, each once; ValueError for an unknown one."""
+    unknown = [name for name in names if name not in get_args(Scope)]
+    if unknown:
+        raise ValueError(f"unknown permission '{unknown[0]}'; allowed: {', '.join(get_args(Scope))}")
+    return tuple(scope for scope in get_args(Scope) if scope in names)
+
+
+def _new_key(
+    user_id: str, name: str, permissions: tuple[str, ...], expires_at: datetime | None
+) -> tuple[str, ApiKey]:
+    secret = api_keys.generate()
+    record = ApiKey(
+        user_id=user_id,
+        name=name,
+        prefix=api_keys.prefix_of(secret),
+        hash=api_keys.hash_of(secret),
+        permissions=permissions,
+        expires_at=expires_at,
+    )
+    return secret, record
+
+
+def _wrong(reason: str, code: str = "invalid_api_key") -> AuthenticationFailed:
+    return AuthenticationFailed(reason, code=code, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
