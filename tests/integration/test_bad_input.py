@@ -697,6 +697,26 @@ def test_heavy_schemas_are_served(real: httpx.Client, name: str) -> None:
     assert response.json()["choices"][0]["message"]["content"][0] in '"{['
 
 
+TOO_MUCH_LATER = {
+    "anyOf": [
+        {"type": "object", "properties": {f"p{n}": {"type": "integer"}}, "required": [f"p{n}"]}
+        for n in range(2500)
+    ]
+}
+
+
+@pytest.mark.model
+def test_a_schema_that_turns_out_too_much(real: httpx.Client) -> None:
+    """A schema that proves too much only while the answer is under way ends it with an error, a 400 or an
+    event without [DONE]; it is never passed off as an answer that came to its end."""
+    body = {"model": MODEL, "messages": USER, "max_tokens": 8, "response_format": schema_format(TOO_MUCH_LATER)}
+    refused(real.post(CHAT, json=body), 400, "invalid_schema", "response_format")
+    stream = real.post(CHAT, json={**body, "stream": True})
+    events = [json.loads(line[6:]) for line in stream.text.splitlines() if line.startswith("data: ")]
+    assert events[-1]["error"]["code"] == "invalid_schema"
+    assert not any(choice["finish_reason"] for event in events[:-1] for choice in event["choices"])
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("url", "body", "param"),
