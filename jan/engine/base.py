@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from jan.errors import InvalidRequest, JanError
 from jan.schema.chat import Message, Tool
 from jan.schema.sampling import FinishReason, TokenLogprob
 
@@ -133,7 +133,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Event = Started | Delta | Finished
-Output = Delta | Finished
+# An error ends its own job and no other.
+Output = Delta | Finished | JanError
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,11 @@ class Constraint:
         """Whether nothing can follow any more."""
         return bool(self._matcher.is_stopped())
 
+    @property
+    def failure(self) -> str:
+        """Why the library gave up in mid-answer (its limits are on what a token costs), '' if it did not."""
+        return _reason(self._matcher.get_error()) if self._matcher.is_error() else ""
+
     def mask(self) -> list[tuple[int, float]]:
         """Logit biases that leave only allowed tokens: whichever list is shorter, raise or forbid."""
         packed = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
@@ -95,7 +100,7 @@ class GrammarCompiler:
         # One by one, because a part that nothing satisfies does not show in the whole.
         for schema, param in _schemas(output):
             if reason := too_costly(schema):
-                raise _refusal(reason, param)
+                raise refusal(reason, param)
             matcher = self._matcher(f"start: {_json(schema)}", param)
         if output.callable_tools:
             matcher = self._matcher(grammar, "tools")
@@ -106,7 +111,7 @@ class GrammarCompiler:
         # That nothing at all satisfies a grammar shows only when its first token is asked for.
         matcher.compute_bitmask()
         if matcher.is_error():
-            raise _refusal(_reason(matcher.get_error()), param)
+            raise refusal(_reason(matcher.get_error()), param)
         return matcher
 
 
@@ -123,7 +128,8 @@ def _parameters(tool: Tool) -> dict[str, Any]:
     return tool.function.parameters or {"type": "object"}
 
 
-def _refusal(reason: str, param: str) -> InvalidRequest:
+def refusal(reason: str, param: str) -> InvalidRequest:
+    """Tells of a schema that can't be enforced."""
     return InvalidRequest(f"the schema can't be enforced: {reason}", code="invalid_schema", param=param)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Annotated
 
 import msgspec
 
@@ -27,10 +28,10 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """``step_seconds``: pause before each step, as a model's forward pass would take. ``repeat``: how often
     the text is said. ``slots``: how many requests run at once."""
 
-    context: int = 4096
-    slots: int = 256
-    step_seconds: float = 0.0
-    repeat: int = 1
+    context: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 256
+    step_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    repeat: Annotated[int, msgspec.Meta(ge=0)] = 1
 
 
 class _Job(msgspec.Struct):

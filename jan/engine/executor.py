@@ -16,9 +16,9 @@ import structlog
 
 from jan.engine.base import (
     Backend,
+    Delta,
     EngineStats,
     Event,
-    Finished,
     GenerationRequest,
     JobId,
     ModelInfo,
@@ -233,12 +233,16 @@ class ThreadedEngine:
         self._stats.progress_at = time.monotonic()
         for job_id, output in outputs:
             job = self._running[job_id]
-            if isinstance(output, Finished):
-                del self._running[job_id]
-                self._stats.finished += 1
-            else:
+            if isinstance(output, Delta):
                 self._stats.completion_tokens += output.tokens
-            self._outbox.append((job, output))
+                self._outbox.append((job, output))
+                continue
+            del self._running[job_id]
+            if isinstance(output, JanError):
+                self._fail(job, output)
+            else:
+                self._stats.finished += 1
+                self._outbox.append((job, output))
         self._count()
 
     def _fail(self, job: Job, error: JanError) -> None:

@@ -536,7 +536,7 @@ def test_stop_strings_of_the_real_model(model: httpx.Client) -> None:
 
 @pytest.mark.model
 def test_streamed_tool_calls(model: httpx.Client) -> None:
-    """A streamed call: an integer index, first its id, type and name, then fragments that
+    """A streamed call: an integer index, first its id, type and name, then fragments of arguments that
     make valid JSON, one end with reason tool_calls, and no text beside it."""
     parameters = {
         "type": "object",
@@ -552,6 +552,7 @@ def test_streamed_tool_calls(model: httpx.Client) -> None:
     assert deltas[0]["type"] == "function"
     assert deltas[0]["id"].startswith("call_")
     assert deltas[0]["function"]["name"] == "pick"
+    assert isinstance(deltas[0]["function"]["arguments"], str)
     assert all(set(delta) == {"index", "function"} and "name" not in delta["function"] for delta in deltas[1:])
     assert json.loads("".join(delta["function"]["arguments"] for delta in deltas))["n"] in (1, 2)
     assert reasons_of(events)[-1] == "tool_calls"
