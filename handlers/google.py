@@ -75,7 +75,7 @@ class GoogleCallback(_SignInHandler):
         flow = self.services.sign_in.resume(
             self.get_query_argument("state", ""), self.get_cookie(self.flow_cookie)
         )
-        self.keep_flow("", 0)
+        self.clear_cookie(self.flow_cookie, path="/", secure=self.services.sign_in.secure, httponly=True)
         arrival = await self.services.sign_in.finish(self.request.query, flow)
         issued = arrival.issued
         self.log_fields["user"] = issued.user.id

@@ -36,12 +36,12 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         if not _is_base(self.issuer):
-            raise ValueError(f"issuer '{self.issuer}' must be an https:// URL, or http:// on loopback")
+            raise ValueError(f"issuer {self.issuer!r} must be an https:// URL, or http:// on loopback")
         if self.public_url is not None and not _is_base(self.public_url):
-            raise ValueError(f"public_url '{self.public_url}' must be an https:// URL, or http:// on loopback")
+            raise ValueError(f"public_url {self.public_url!r} must be an https:// URL, or http:// on loopback")
         for page in self.return_to:
             if "#" in page or not (is_safe_url(page) or is_own_path(page)):
-                raise ValueError(f"return_to '{page}' must be a path on this server or an https:// URL, without #")
+                raise ValueError(f"return_to {page!r} must be a path on this server or an https:// URL, without #")
         if "openid" not in self.scopes:
             raise ValueError("scopes must have 'openid', without which providers do not say who somebody is")
 

@@ -3,7 +3,7 @@ in time and size, typed, and believed only as far as they are checked."""
 
 import asyncio
 import base64
-import ssl
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _KEPT_SECONDS = 3600.0
 _LARGEST_ANSWER = 512 * 1024
+_ERROR_NAME = re.compile(r"[a-z_]{1,64}")
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -67,24 +68,39 @@ class UserInfo(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+def name_of(error: OAuth2Error) -> str:
+    """The error's name as the provider spells it, if it looks like one: anybody may have written it."""
+    name = str(error.error)
+    return name if _ERROR_NAME.fullmatch(name) else "an error"
+
+
 class Kept(Generic[T]):
     """A document that is fetched when it is needed and then kept; those who come meanwhile wait together."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]]) -> None:
         self._fetch = fetch
-        self._lock = asyncio.Lock()
+        self._fetching: asyncio.Task[T] | None = None
         self._value: T | None = None
         self._fetched = 0.0
 
     async def get(self, *, anew: bool = False) -> T:
-        """The document; ``anew`` only if it was not fetched while this waited."""
-        asked = time.monotonic()
-        async with self._lock:
-            good_since = asked if anew else asked - _KEPT_SECONDS
-            if self._value is None or self._fetched < good_since:
-                self._value = await self._fetch()
-                self._fetched = time.monotonic()
+        """The document, or what became of fetching it."""
+        if self._value is not None and not anew and time.monotonic() - self._fetched < _KEPT_SECONDS:
             return self._value
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._refresh())
+            self._fetching.add_done_callback(self._done)
+        return await asyncio.shield(self._fetching)
+
+    async def _refresh(self) -> T:
+        self._value = await self._fetch()
+        self._fetched = time.monotonic()
+        return self._value
+
+    def _done(self, task: "asyncio.Task[T]") -> None:
+        self._fetching = None
+        if not task.cancelled():
+            task.exception()  # seen, also when all who waited have left
 
 
 class Provider:
@@ -143,7 +159,7 @@ class Provider:
                 "the provider does not accept this sign-in any more; begin again", code="invalid_grant"
             )
         # Most likely the client id or secret is wrong here, which the person who signs in can't mend.
-        return self._failed(f"it refused this server: {error.error}"[:100])
+        return self._failed(f"it refused this server: {name_of(error)}")
 
     def _uses_basic(self, metadata: Metadata) -> bool:
         chosen = self._settings.client_authentication
@@ -190,7 +206,7 @@ class Provider:
         client = AsyncHTTPClient(force_instance=True, max_body_size=_LARGEST_ANSWER)
         try:
             response = await client.fetch(request, raise_error=False)
-        except (HTTPClientError, HTTPInputError, OSError, ValueError, ssl.CertificateError) as error:
+        except (HTTPClientError, HTTPInputError, OSError, ValueError) as error:
             # The kind of failure only: a message might quote what was sent.
             raise self._failed(f"no answer from {url}: {type(error).__name__}") from None
         finally:

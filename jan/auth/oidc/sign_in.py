@@ -15,7 +15,7 @@ from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.flow import Flow, Flows
-from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer
+from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer, name_of
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.sign_in_settings import GOOGLE, SignInSettings
 from jan.storage.base import Store
@@ -243,8 +243,7 @@ def _other_sign_in() -> InvalidRequest:
 
 def _told(error: OAuth2Error) -> JanError:
     """What the provider told the browser instead of sending a code."""
-    name = str(error.error)
+    name = name_of(error)
     if name in _PERSON_REFUSED:
         return PermissionDenied("the sign-in was not completed at the provider", code=name)
-    shown = name if name.replace("_", "").isalnum() and name.isascii() and len(name) <= 64 else "an error"
-    return Unavailable(f"the sign-in provider answered {shown}", code="sign_in_provider_failed")
+    return Unavailable(f"the sign-in provider answered {name}", code="sign_in_provider_failed")
