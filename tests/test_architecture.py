@@ -14,9 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "jan": 0,
     "jan.errors": 0,
+    "jan.addresses": 0,
     "jan.schema": 0,
     "jan.auth.scopes": 0,
     "jan.config": 1,
+    "jan.sign_in_settings": 1,
     "jan.operation": 1,
     "jan.engine.base": 1,
     "jan.logs": 1,
