@@ -1,11 +1,14 @@
-"""Real servers over real HTTP, both kinds of engine."""
+"""Real servers over real HTTP, both kinds of engine; and the database that both kinds of store are tested on."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
+from mongodb_support import SecantusServer, install_secantus
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 
@@ -49,3 +52,37 @@ def cache_dir() -> Path:
     folder = Path(os.environ.get("JAN_TEST_CACHE", ROOT / ".cache"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def secantus(cache_dir: Path) -> Path:
+    """The test database's executable."""
+    return install_secantus(cache_dir)
+
+
+@pytest.fixture
+def own_server(secantus: Path, tmp_path: Path) -> Iterator[SecantusServer]:
+    """A started server of the test's own, to be killed at will."""
+    pytest.importorskip("motor")
+    server = SecantusServer(secantus, tmp_path)
+    server.start()
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def mongodb_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Gives the URL of a database by name, on one server for all tests.
+
+    ``JAN_TEST_MONGODB_URL`` names another server to test against; databases made there have random names and
+    are dropped.
+    """
+    if given := os.environ.get("JAN_TEST_MONGODB_URL"):
+        yield lambda database: urlunsplit(urlsplit(given)._replace(path=f"/{database}"))
+        return
+    server = SecantusServer(request.getfixturevalue("secantus"), tmp_path_factory.mktemp("secantus"))
+    server.start()
+    yield server.url
+    server.stop(signal.SIGKILL)
