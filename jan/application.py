@@ -21,6 +21,7 @@ from jan.auth.keyring import Keyring
 from jan.auth.tokens import Tokens
 from jan.body import DRAIN_FACTOR
 from jan.config import AuthSettings, Settings
+from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
@@ -49,6 +50,7 @@ class Server:
         self._keyring = Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
         accounts = make_accounts(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(store, accounts, create_admin=settings.auth.create_admin)
+        self._conversations = Conversations(store)
         metrics, self._live = Metrics(), LiveRequests()
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
@@ -58,6 +60,7 @@ class Server:
             metrics=metrics,
             live=self._live,
             store=store,
+            conversations=self._conversations,
             accounts=accounts,
             keyring=self._keyring,
             document=msgspec.json.encode(build_document(self.routes)),
@@ -106,6 +109,7 @@ class Server:
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         await self.models.close()
+        await self._conversations.close()
         await self._keeper.close()
         log.info("stopped", ended_early=ended)
 

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.config import Settings
+from jan.conversations import Conversations
 from jan.engine.models import Models
 from jan.metrics import Metrics
 from jan.storage.base import Store
@@ -69,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     live: LiveRequests
     store: Store
+    conversations: Conversations
     accounts: Accounts
     keyring: Keyring
     document: bytes

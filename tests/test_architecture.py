@@ -29,6 +29,8 @@ LAYERS = {
     "jan.limits": 2,
     "jan.streaming": 2,
     "jan.body": 2,
+    "jan.query": 2,
+    "jan.conversations": 3,
     "jan.store_keeper": 3,
     "jan.services": 3,
     "jan.handler": 3,
