@@ -96,6 +96,8 @@ class Conversations:
         The last gets ``message_id``. Without messages, the one at ``parent_id`` is answered again.
         """
         new = [check(from_chat(message, conversation_id)) for message in messages]
+        if new and new[-1].role == "assistant":
+            raise _nothing_to_answer()
         if message_id is not None:
             ids = [*(f"{message_id}.{number}" for number in range(1, len(new))), message_id]
             new = [_replace(message, id=own) for message, own in zip(new, ids, strict=True)]
@@ -126,12 +128,7 @@ class Conversations:
                 user_id, conversation_id, message_id=start, limit=_LONGEST_PATH
             )
         if not path or path[-1].role == "assistant":
-            raise InvalidRequest(
-                "messages: there is none to answer; send one, or name a message with parent_message_id that is "
-                "not an answer",
-                code="invalid_value",
-                param="messages",
-            )
+            raise _nothing_to_answer()
         if path[0].parent_id is not None:
             raise InvalidRequest(
                 f"the conversation is longer than {_LONGEST_PATH} messages from its root to this one; begin "
@@ -187,3 +184,12 @@ def _new_ids(messages: Sequence[Message]) -> dict[str, str]:
             raise InvalidRequest(f"line {number + 1}: {fault}", code="invalid_export")
         ids[message.id] = new_id("msg")
     return ids
+
+
+def _nothing_to_answer() -> InvalidRequest:
+    return InvalidRequest(
+        "messages: the last message is none to answer; send one that is not the assistant's, or name one with "
+        "parent_message_id",
+        code="invalid_value",
+        param="messages",
+    )
