@@ -58,7 +58,8 @@ class ChatCompletions(Handler):
         and marked `partial` if it is cut short. This takes the permissions read and write. Nothing is left out
         of a conversation that has grown too long for the model: that is `context_length_exceeded`. A request
         that is refused has stored its messages, unless it was wrong in itself: send it again with the same
-        `message_id`, or with no `messages`.
+        `message_id`, or with no `messages` and, as `parent_message_id`, what the refusal's header
+        `X-Jan-Parent-Message-Id` says.
         """
         requests = [generation_of(body, choice, self.identity.owner) for choice in range(body.n or 1)]
         with_usage, counter = wants_usage(body) or not body.stream, UsageCounter(len(requests))

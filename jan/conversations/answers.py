@@ -58,6 +58,7 @@ class KeptAnswer:
         self._user_id = user_id
         self._progress = progress
         self._last: Progress | None = None
+        self._failure: JanError | None = None
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -68,8 +69,8 @@ class KeptAnswer:
         await asyncio.shield(append)
 
     async def finish(self, progress: Progress) -> None:
-        """This is the whole answer; returns once it is durable. Raises Unavailable if that takes too long,
-        while it is still being tried."""
+        """This is the whole answer; returns once it is durable. Raises what the store refuses it for, and
+        Unavailable if it takes too long, while it is still being tried."""
         assert self._task is not None  # it has begun
         self._end(progress)
         done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
@@ -79,6 +80,9 @@ class KeptAnswer:
                 code="storage_unavailable",
                 headers={"Retry-After": "5", "x-should-retry": "false"},
             )
+        self._task.result()
+        if self._failure is not None:
+            raise self._failure
 
     def leave(self) -> None:
         """Nothing more will come: what there is becomes ``partial``, unless the answer was finished."""
@@ -104,6 +108,7 @@ class KeptAnswer:
         except NotFound:
             pass  # its conversation was deleted meanwhile
         except JanError as error:
+            self._failure = error
             log.error("answer not kept", message_id=self.message.id, reason=error.message)
 
     async def _save_now_and_then(self) -> None:

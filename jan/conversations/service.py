@@ -140,7 +140,7 @@ class Conversations:
 
     async def restore(self, user_id: str, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
         """Store a copy of an exported conversation under new identifiers; raises InvalidRequest for messages
-        that are no tree in order. It is there as a whole or not at all."""
+        that are no tree in order. It is seen as a whole or not at all."""
         ids = _new_ids(messages)
         at, conversation_id = now(), new_id("conv")
         copies = [

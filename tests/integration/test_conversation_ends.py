@@ -136,6 +136,24 @@ def gone(database: SecantusServer) -> Iterator[None]:
     database.start()
 
 
+def test_a_short_outage_goes_unnoticed(tmp_path: Path) -> None:
+    """An answer whose store is away for a while, at its end too, is complete and stored all the same."""
+    server = StoredServer(tmp_path / "server")
+    try:
+        with server.client() as client:
+            made = new_conversation(client)
+            body = {"model": "slow", "conversation_id": made, "stream": True}
+            messages = [{"role": "user", "content": "word " * 50}]
+            with client.stream("POST", CHAT, json=body | {"messages": messages}) as response:
+                with locked(server.store_url.removeprefix("sqlite:///")):
+                    time.sleep(2.5)
+                assert response.read().endswith(b"data: [DONE]\n\n")
+            answer = messages_of(client, made)[1]
+            assert (answer["status"], answer["content"]) == ("complete", "word " * 50)
+    finally:
+        server.process.kill_if_running()
+
+
 def requests_that_write(client: httpx.Client, made: str) -> list[Callable[[], httpx.Response]]:
     message = {"role": "user", "content": "x"}
     return [
