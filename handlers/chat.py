@@ -1,6 +1,5 @@
 """POST /chat/completions."""
 
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -9,23 +8,16 @@ from itertools import groupby
 from operator import attrgetter
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_retry, with_history
 from handlers.chat_examples import EXAMPLES
-from handlers.generation import UsageCounter, sampling_of, stop_of, wants_usage
+from handlers.chat_request import generation_of
+from handlers.generation import UsageCounter, wants_usage
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
-from jan.engine.base import (
-    ChatPrompt,
-    Delta,
-    Event,
-    Finished,
-    GenerationRequest,
-    OutputFormat,
-    Started,
-    ToolCallFragment,
-)
-from jan.errors import InvalidRequest, NotFound, Unavailable
-from jan.handler import EventStream, Handler
+from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started, ToolCallFragment
+from jan.errors import NotFound, Unavailable
+from jan.handler import EventStream, Handler, Turn
 from jan.operation import operation
 from jan.schema.chat import (
     AnswerMessage,
@@ -36,12 +28,9 @@ from jan.schema.chat import (
     ChatCompletionRequest,
     ChatDelta,
     ChoiceLogprobs,
+    ConversationPlace,
     FunctionCall,
     FunctionCallDelta,
-    JsonObjectFormat,
-    JsonSchemaFormat,
-    NamedToolChoice,
-    Tool,
     ToolCall,
     ToolCallDelta,
 )
@@ -64,13 +53,54 @@ class ChatCompletions(Handler):
     )
     async def post(self, body: ChatCompletionRequest) -> ChatCompletion | EventStream:
         """The model's answer to a conversation; with `stream: true` as server-sent events, one chunk a
-        piece, the last one `data: [DONE]`."""
-        requests = [_generation(body, choice, self.identity.owner) for choice in range(body.n or 1)]
-        chunks = self._chunks(body, requests, with_usage=wants_usage(body) or not body.stream)
+        piece, the last one `data: [DONE]`.
+
+        With `conversation_id` the server remembers: the model gets the conversation's stored messages, then
+        those of the request, which are stored before the model begins; the answer is stored while it is made,
+        and marked `partial` if it is cut short. This takes the permissions read and write. Nothing is left out
+        of a conversation that has grown too long for the model: that is `context_length_exceeded`. A request
+        that is refused has stored its messages, unless it was wrong in itself: send it again with the same
+        `message_id`, or with no `messages` and, as `parent_message_id`, what the refusal's header
+        `X-Jan-Parent-Message-Id` says.
+        """
+        requests = [generation_of(body, choice, self.identity.owner) for choice in range(body.n or 1)]
+        with_usage, counter = wants_usage(body) or not body.stream, UsageCounter(len(requests))
+        if body.conversation_id is None:
+            check_alone(body)
+            chunks = self._chunks(body, requests, counter, with_usage)
+        else:
+            turn = await begin_turn(self, body, body.conversation_id)
+            requests = [with_history(requests[0], turn)]
+            chunks = self._kept(turn, self._chunks(body, requests, counter, with_usage), counter)
         return EventStream(chunks) if body.stream else await _fold(chunks)
 
+    async def _kept(
+        self, turn: Turn, chunks: AsyncGenerator[ChatCompletionChunk, None], counter: UsageCounter
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """The same chunks, while the answer is kept in its conversation."""
+        collected = _Answer()
+        async with aclosing(chunks):
+            first = await to_retry(turn, anext(chunks))
+            answer = turn.answer(first.model, lambda: progress_of(collected.choice(0)))
+            try:
+                await to_retry(turn, answer.begin())
+                self.set_header("X-Jan-Message-Id", answer.message.id)
+                yield msgspec.structs.replace(first, conversation=turn.place_of(answer))
+                async for chunk in chunks:
+                    for choice in chunk.choices:
+                        collected.add(choice)
+                        if choice.finish_reason is not None:
+                            await answer.finish(progress_of(collected.choice(0), counter.usage))
+                    yield chunk
+            finally:
+                answer.leave()
+
     async def _chunks(
-        self, body: ChatCompletionRequest, requests: list[GenerationRequest], with_usage: bool
+        self,
+        body: ChatCompletionRequest,
+        requests: list[GenerationRequest],
+        counter: UsageCounter,
+        with_usage: bool,
     ) -> AsyncGenerator[ChatCompletionChunk, None]:
         """The answer piece by piece; the whole answer is folded from the same pieces."""
         chunk = ChatCompletionChunk(
@@ -78,7 +108,6 @@ class ChatCompletions(Handler):
         )
         if with_usage:
             chunk.usage = None
-        counter = UsageCounter(len(requests))
         async with aclosing(self.generate(body.model, requests)) as events:
             async for index, event in events:
                 if isinstance(event, Finished):
@@ -158,8 +187,10 @@ class _Answer:
 
 async def _fold(chunks: AsyncGenerator[ChatCompletionChunk, None]) -> ChatCompletion:
     answers: dict[int, _Answer] = {}
+    conversation: ConversationPlace | UnsetType = UNSET
     async with aclosing(chunks):
         async for chunk in chunks:
+            conversation = chunk.conversation or conversation
             for choice in chunk.choices:
                 answers.setdefault(choice.index, _Answer()).add(choice)
     assert chunk.usage  # the last chunk carries it, as asked for
@@ -169,50 +200,5 @@ async def _fold(chunks: AsyncGenerator[ChatCompletionChunk, None]) -> ChatComple
         model=chunk.model,
         choices=[answers[index].choice(index) for index in sorted(answers)],
         usage=chunk.usage,
+        conversation=conversation,
     )
-
-
-def _generation(body: ChatCompletionRequest, choice: int, owner: str) -> GenerationRequest:
-    """The engine's request for one choice; raises InvalidRequest for what does not fit together."""
-    if body.top_logprobs is not None and not body.logprobs:
-        raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
-    output = _output(body)
-    shown = () if body.tool_choice == "none" else tuple(body.tools or ())
-    return GenerationRequest(
-        prompt=ChatPrompt(messages=tuple(body.messages), tools=shown),
-        sampling=sampling_of(body, choice),
-        max_tokens=body.max_completion_tokens or body.max_tokens,
-        stop=stop_of(body),
-        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        output=output,
-        owner=owner,
-    )
-
-
-def _output(body: ChatCompletionRequest) -> OutputFormat:
-    tools = _callable_tools(body)
-    forced = body.tool_choice == "required" or isinstance(body.tool_choice, NamedToolChoice)
-    schema = ""
-    if isinstance(body.response_format, JsonObjectFormat):
-        schema = '{"type": "object"}'
-    elif isinstance(body.response_format, JsonSchemaFormat):
-        schema = json.dumps(body.response_format.json_schema.schema)
-    parallel = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, NamedToolChoice)
-    return OutputFormat(json_schema=schema, callable_tools=tools, must_call=forced, parallel_calls=parallel)
-
-
-def _callable_tools(body: ChatCompletionRequest) -> tuple[Tool, ...]:
-    """The tools that the answer may call, by tool_choice."""
-    tools = tuple(body.tools or ())
-    if body.tool_choice == "none" or (not tools and body.tool_choice in (None, "auto")):
-        return ()
-    if not tools:
-        raise InvalidRequest("tool_choice needs tools to choose from", param="tool_choice")
-    if isinstance(body.tool_choice, NamedToolChoice):
-        wanted = body.tool_choice.function.name
-        chosen = tuple(tool for tool in tools if tool.function.name == wanted)
-        if not chosen:
-            names = ", ".join(tool.function.name for tool in tools)
-            raise InvalidRequest(f"there is no tool '{wanted}'; there is: {names}", param="tool_choice")
-        return chosen
-    return tools

@@ -22,6 +22,7 @@ from jan.auth.oidc.sign_in import SignIn
 from jan.auth.tokens import Tokens
 from jan.body import DRAIN_FACTOR
 from jan.config import AuthSettings, Settings
+from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
@@ -51,6 +52,7 @@ class Server:
         self._keyring = make_keyring(settings)
         accounts = make_accounts(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(store, accounts, create_admin=settings.auth.create_admin)
+        self._conversations = Conversations(store)
         metrics, self._live = Metrics(), LiveRequests()
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
@@ -60,6 +62,7 @@ class Server:
             metrics=metrics,
             live=self._live,
             store=store,
+            conversations=self._conversations,
             accounts=accounts,
             keyring=self._keyring,
             sign_in=SignIn(settings.sign_in, self._keyring, store, accounts),
@@ -110,6 +113,7 @@ class Server:
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         await self.models.close()
+        await self._conversations.close()
         await self._keeper.close()
         log.info("stopped", ended_early=ended)
 

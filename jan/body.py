@@ -15,6 +15,7 @@ _MAX_LENGTH_DIGITS = 19
 
 # curl's -d says urlencoded when nobody says otherwise; JSON in it is still JSON.
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
+_READABLE_LINES = (*_READABLE, "application/jsonl", "application/x-ndjson")
 
 
 class Body:
@@ -53,13 +54,15 @@ class Body:
     def _refusal(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"the body is larger than the {self._limit} bytes that this server takes")
 
-    def decode(self, expected: Any) -> Any:
-        """The body as a typed object; the error names the field, or the position in the JSON text."""
-        self._check_type()
+    def decode(self, expected: Any, *, lines: bool = False) -> Any:
+        """The body as a typed object, or with ``lines`` as a list of one a line; the error names the field, or
+        the position in the JSON text."""
+        self._check_type(_READABLE_LINES if lines else _READABLE)
+        decoder = msgspec.json.Decoder(expected)
         try:
-            return msgspec.json.decode(self._data, type=expected)
+            return decoder.decode_lines(self._data) if lines else decoder.decode(self._data)
         except msgspec.ValidationError as error:
-            why = explain(error, expected)
+            why = explain(error, list[expected] if lines else expected)
             message = f"{why.path}: {why.message}" if why.path else why.message
             raise InvalidRequest(message, code="invalid_value", param=why.path or None) from None
         except UnicodeDecodeError as error:
@@ -72,9 +75,9 @@ class Body:
         except RecursionError:
             raise InvalidRequest("the body is nested too deeply", code="invalid_json") from None
 
-    def _check_type(self) -> None:
+    def _check_type(self, readable: tuple[str, ...]) -> None:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind not in _READABLE:
+        if kind not in readable:
             raise UnsupportedMediaType(f"the body's Content-Type is '{kind}'; this server reads application/json")
         if self._headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("the body is compressed; this server reads plain bodies (identity) only")

@@ -13,8 +13,9 @@ import structlog
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from jan.auth.scopes import Access, Identity
+from jan.auth.scopes import Access, Identity, Scope
 from jan.body import Body
+from jan.conversations import KeptAnswer, Turn
 from jan.engine.base import Delta, Event, Finished, GenerationRequest
 from jan.engine.fanout import fan_out
 from jan.errors import (
@@ -30,10 +31,11 @@ from jan.errors import (
     status_of,
 )
 from jan.operation import Operation, operation_of
+from jan.query import decode_query
 from jan.services import Services
 from jan.streaming import HEADERS, EventStream, error_frame, pump
 
-__all__ = ["EventStream", "Handler", "UnknownUrl"]
+__all__ = ["EventStream", "Handler", "KeptAnswer", "Turn", "UnknownUrl"]
 
 log = structlog.get_logger(__name__)
 
@@ -107,8 +109,11 @@ class Handler(RequestHandler):
     ) -> None:
         self.identity = await self.identify(operation.access)
         self._body.check()
+        if operation.query is not None:
+            path["query"] = decode_query(self.request.query_arguments, operation.query)
         if operation.request is not None:
-            path["body"] = self._body.decode(operation.request)
+            lines = operation.request_media_type == "application/jsonl"
+            path["body"] = self._body.decode(operation.request, lines=lines)
         result = await method(self, **path)
         if isinstance(result, EventStream):
             await self._stream(result)
@@ -122,9 +127,7 @@ class Handler(RequestHandler):
             return anonymous
         identity = await self.services.accounts.identify(self.required_credential())
         self.log_fields["user"] = identity.user_id
-        if access.scope not in identity.scopes:
-            has = ", ".join(sorted(identity.scopes)) or "none"
-            raise PermissionDenied(f"this needs the permission '{access.scope}'; these credentials have: {has}")
+        _check_scopes(identity, access.scope)
         return identity
 
     def _admits_anonymous(self, access: Access) -> bool:
@@ -139,19 +142,23 @@ class Handler(RequestHandler):
 
     @property
     def user_id(self) -> str:
-        """The caller's user id; only where the access rule admits no anonymous callers."""
-        assert self.identity.user_id is not None  # a scope without `anonymous` was asked for
+        """The caller's; raises AuthenticationFailed for an anonymous one."""
+        if self.identity.user_id is None:
+            raise _unauthenticated()
         return self.identity.user_id
+
+    def require(self, *scopes: Scope) -> str:
+        """For what a request asks for beyond its operation's access: the caller's ``user_id``, or raises
+        AuthenticationFailed or PermissionDenied."""
+        user_id = self.user_id
+        _check_scopes(self.identity, *scopes)
+        return user_id
 
     def required_credential(self) -> str:
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
         credential = self._credential()
         if credential is None:
-            raise AuthenticationFailed(
-                "this endpoint needs credentials; send 'Authorization: Bearer <token or API key>'",
-                code="missing_credentials",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _unauthenticated()
         return credential
 
     def _credential(self) -> str | None:
@@ -332,6 +339,21 @@ class UnknownUrl(Handler):
     def prepare(self) -> None:
         """404."""
         raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
+
+
+def _check_scopes(identity: Identity, *scopes: Scope) -> None:
+    for scope in scopes:
+        if scope not in identity.scopes:
+            has = ", ".join(sorted(identity.scopes)) or "none"
+            raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
+
+
+def _unauthenticated() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "this needs credentials; send 'Authorization: Bearer <token or API key>'",
+        code="missing_credentials",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _method_label(handler: Handler) -> str:

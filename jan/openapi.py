@@ -80,12 +80,13 @@ def _operation(
         "responses": _responses(operation, references),
     }
     names = [part[1:-1] for part in route.template.split("/") if part.startswith("{")]
-    if names:
-        described["parameters"] = [_path_parameter(name, operation) for name in names]
+    parameters = [*(_path_parameter(name, operation) for name in names), *_query_parameters(operation)]
+    if parameters:
+        described["parameters"] = parameters
     if operation.request is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {"application/json": _body(operation, references)},
+            "content": {operation.request_media_type: _body(operation, references)},
         }
     return described
 
@@ -103,7 +104,19 @@ def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
     return parameter | ({"example": examples[0]} if examples else {})
 
 
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    _, components = msgspec.json.schema_components([operation.query], ref_template=_REF)
+    schema = components[operation.query.__name__]
+    return [
+        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": values}
+        for name, values in schema["properties"].items()
+    ]
+
+
 def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    # Where the body is lines of JSON, the schema is that of each line.
     content: dict[str, Any] = {"schema": references[operation.request]}
     examples = {
         _slug(example): {"summary": example.summary, "value": example.body}
@@ -143,6 +156,8 @@ def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]
 def _errors(operation: Operation) -> list[type[JanError]]:
     """Declared errors, and those that follow from the declaration."""
     implied: list[type[JanError]] = [InternalError]
+    if operation.query is not None:
+        implied.append(InvalidRequest)
     if operation.request is not None:
         implied += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
     if operation.access.scope is not None:

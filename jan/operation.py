@@ -3,27 +3,32 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from jan.auth.scopes import Access
 from jan.errors import JanError
 
+MediaType = Literal["application/json", "application/jsonl"]
+
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that works as printed; every example of the document is replayed by a test."""
+    """A request that works as printed; every example of the document is replayed by a test. ``body`` is a
+    text where it is not JSON."""
 
     summary: str
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | str | None = None
     path: dict[str, str] = {}
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What one HTTP method of one URL takes, gives, and who may call it.
 
-    ``request``, ``response``: msgspec types, or None for no body. ``events``: the type of a streamed
-    answer's events. ``media_type``: of the response, where it is not JSON. ``limit``: the limit class.
+    ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the
+    query parameters; None where the query means nothing. ``events``: the type of a streamed answer's events.
+    ``request_media_type``: application/jsonl for a body of lines, each of type ``request``.
+    ``media_type``: of the response, where it is not JSON. ``limit``: the limit class.
     """
 
     name: str
@@ -31,7 +36,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     access: Access
     tag: str = "general"
+    query: type[msgspec.Struct] | None = None
     request: Any = None
+    request_media_type: MediaType = "application/json"
     response: Any = None
     events: Any = None
     media_type: str = "application/json"
@@ -62,8 +69,9 @@ def operation(
 ) -> Callable[[Callable[Concatenate[H, P], Awaitable[R]]], Callable[..., Awaitable[None]]]:
     """Declare an HTTP method of a handler; the other keywords are Operation's.
 
-    The method gets the path's parameters by name, and the decoded body as ``body`` if it has a
-    ``request`` type; it returns the response, or an EventStream.
+    The method gets the path's parameters by name, the decoded body as ``body`` if it has a ``request``
+    type, and the query parameters as ``query`` if it has a type for them; it returns the response, or an
+    EventStream.
     """
 
     def decorate(method: Callable[Concatenate[H, P], Awaitable[R]]) -> Callable[..., Awaitable[None]]:

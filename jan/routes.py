@@ -54,8 +54,9 @@ def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Rou
     handler = _load(entry.handler, where)
     operations = _operations(handler, where)
     names = [match["name"] for match in _PARAMETER.finditer(path)]
-    for method in operations:
+    for method, operation in operations.items():
         _check_parameters(handler, method, names, where)
+        _check_inputs(handler, method, operation, where)
     return Route(
         path=path,
         name=entry.name,
@@ -108,12 +109,24 @@ def _operations(handler: type[Handler], where: str) -> dict[str, Operation]:
 
 def _check_parameters(handler: type[Handler], method: str, names: list[str], where: str) -> None:
     takes = inspect.signature(getattr(handler, method.lower())).parameters
-    wanted = [name for name in takes if name not in ("self", "body")]
+    wanted = [name for name in takes if name not in ("self", "body", "query")]
     if sorted(wanted) != sorted(names):
         raise ConfigurationError(
             f"{where}: {handler.__name__}.{method.lower()} takes the path parameters {wanted}, "
             f"the path gives {names}"
         )
+
+
+def _check_inputs(handler: type[Handler], method: str, operation: Operation, where: str) -> None:
+    """A method takes ``body`` and ``query`` exactly if its declaration says of what type they are."""
+    takes = inspect.signature(getattr(handler, method.lower())).parameters
+    for name, declared in (("body", operation.request), ("query", operation.query)):
+        if (name in takes) != (declared is not None):
+            keyword = {"body": "request"}.get(name, name)
+            raise ConfigurationError(
+                f"{where}: {handler.__name__}.{method.lower()} must take '{name}' if its @operation has "
+                f"'{keyword}', and only then"
+            )
 
 
 def _options(handler: type[Handler], options: dict[str, Any], where: str) -> Any:

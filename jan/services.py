@@ -12,6 +12,7 @@ from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.config import Settings
+from jan.conversations import Conversations
 from jan.engine.models import Models
 from jan.metrics import Metrics
 from jan.probes import Probes
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     live: LiveRequests
     store: Store
+    conversations: Conversations
     accounts: Accounts
     keyring: Keyring
     sign_in: SignIn

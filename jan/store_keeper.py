@@ -15,7 +15,8 @@ from jan.storage.records import User, now
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
-_HOUSEKEEPING_SECONDS = 3600.0
+# Often, since a server that is back at once finds the answers of its death too young to be marked.
+_HOUSEKEEPING_SECONDS = 60.0
 # An answer that is being written is saved more often than this; older ones lost their server.
 STALE_STREAM = timedelta(minutes=2)
 _KEEP_ENDED_SESSIONS = timedelta(days=7)

@@ -1,13 +1,18 @@
-"""Real servers over real HTTP, both kinds of engine."""
+"""Real servers over real HTTP, both kinds of engine; and the database that both kinds of store are tested on."""
 
 import os
+import secrets
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
+from conversation_support import StoredServer
+from mongodb_support import SecantusServer, install_secantus
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 
@@ -92,3 +97,71 @@ def install_once(cache_dir: Path) -> Callable[..., Path]:
         return folder
 
     return install
+
+
+@pytest.fixture(scope="session")
+def secantus(cache_dir: Path) -> Path:
+    """The test database's executable."""
+    return install_secantus(cache_dir)
+
+
+@pytest.fixture
+def own_server(secantus: Path, tmp_path: Path) -> Iterator[SecantusServer]:
+    """A started server of the test's own, to be killed at will."""
+    pytest.importorskip("motor")
+    server = SecantusServer(secantus, tmp_path)
+    server.start()
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def mongodb_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Gives the URL of a database by name, on one server for all tests.
+
+    ``JAN_TEST_MONGODB_URL`` names another server to test against; databases made there have random names and
+    are dropped.
+    """
+    if given := os.environ.get("JAN_TEST_MONGODB_URL"):
+        yield lambda database: urlunsplit(urlsplit(given)._replace(path=f"/{database}"))
+        return
+    server = SecantusServer(request.getfixturevalue("secantus"), tmp_path_factory.mktemp("secantus"))
+    server.start()
+    yield server.url
+    server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "mongodb"])
+def stored_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StoredServer]:
+    """An echo server on a store of each backend in turn. Its log must stay free of errors."""
+    folder, store_url = tmp_path_factory.mktemp(request.param), None
+    if request.param == "mongodb":
+        pytest.importorskip("motor")
+        store_url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
+    server = StoredServer(folder, store_url)
+    yield server
+    assert server.process.stop() == 0
+    assert server.process.errors() == []
+    if store_url is not None:
+        import pymongo
+
+        with pymongo.MongoClient[dict[str, object]](store_url) as client:
+            client.drop_database(client.get_default_database().name)
+
+
+@pytest.fixture
+def me(stored_server: StoredServer) -> Iterator[httpx.Client]:
+    """A person of the test's own, with all of a user's permissions."""
+    with stored_server.client(stored_server.add_user()) as client:
+        yield client
+
+
+@pytest.fixture
+def somebody(stored_server: StoredServer) -> Iterator[httpx.Client]:
+    """Another person."""
+    with stored_server.client(stored_server.add_user()) as client:
+        yield client

@@ -32,6 +32,8 @@ LAYERS = {
     "jan.streaming": 2,
     "jan.body": 2,
     "jan.probes": 3,
+    "jan.query": 2,
+    "jan.conversations": 3,
     "jan.store_keeper": 3,
     "jan.services": 3,
     "jan.handler": 3,

@@ -184,6 +184,37 @@ class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json
 
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
+# --- our own fields: a conversation that the server keeps --------------------------------------------
+
+MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+ConversationId = Annotated[
+    str,
+    Meta(
+        description="Talk in this stored conversation: its messages come before those of the request, which are "
+        "appended to it, as is the answer"
+    ),
+]
+ParentMessageId = Annotated[
+    str,
+    Meta(
+        description="The stored message to go on from; with no `messages`, the one to answer again. Left out, the "
+        "conversation's last one; null begins at its root"
+    ),
+]
+NewMessageId = Annotated[
+    MessageId,
+    Meta(description="Identifier for the last of `messages`: sent again, they are not stored again"),
+]
+
+
+class ConversationPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the answer is kept: as ``message_id``, below ``parent_message_id``."""
+
+    id: str
+    message_id: str
+    parent_message_id: str
+
+
 # --- request ----------------------------------------------------------------------------------------
 
 
@@ -191,7 +222,7 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     """Body of a chat completion request."""
 
     model: str
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    messages: Annotated[list[Message], Meta(max_length=4096, description="At least one, but in a conversation")]
     max_tokens: TokenCount | None = None
     max_completion_tokens: TokenCount | None = None
     logprobs: bool | None = None
@@ -201,6 +232,9 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
     metadata: dict[str, str] | None = None
+    conversation_id: ConversationId | None = None
+    parent_message_id: ParentMessageId | UnsetType | None = UNSET
+    message_id: NewMessageId | None = None
 
 
 # --- response ---------------------------------------------------------------------------------------
@@ -241,6 +275,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     choices: list[ChatChoice]
     usage: Usage
     system_fingerprint: str | None = None
+    conversation: ConversationPlace | UnsetType = UNSET
 
 
 class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -278,7 +313,7 @@ class ChatChunkChoice(msgspec.Struct, kw_only=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed answer."""
+    """One event of a streamed answer; ``conversation`` is in the first one."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -287,3 +322,4 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     choices: list[ChatChunkChoice]
     usage: Usage | UnsetType | None = UNSET
     system_fingerprint: str | None = None
+    conversation: ConversationPlace | UnsetType = UNSET

@@ -173,7 +173,7 @@ class Messages(Protocol):
 
 
 class Archive(Protocol):
-    """Whole collections, for export and import; not for serving requests."""
+    """Whole collections, for export and import. Requests use ``insert`` alone, to import a conversation."""
 
     async def count(self, kind: type[Record]) -> int:
         """How many records of this kind there are."""

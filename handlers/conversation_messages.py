@@ -1,0 +1,155 @@
+"""/conversations/{conversation_id}/messages, /export, and /conversations/import."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from handlers.conversation_wire import (
+    conversation_from_wire,
+    conversation_to_wire,
+    message_from_wire,
+    message_to_wire,
+    messages_to_wire,
+)
+from jan.auth.scopes import READ, WRITE
+from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.conversations import (
+    Conversation,
+    ConversationMessage,
+    ExportLine,
+    MessageCreate,
+    MessageList,
+    MessageListQuery,
+)
+from jan.storage.records import Message, new_id
+
+JSONL = "application/jsonl"
+_PAGE = 200
+
+_EXPORTED = (
+    '{"object":"conversation","id":"1","title":"A greeting","model":null,"metadata":{},"created_at":1767225600,'
+    '"updated_at":1767225602,"head_id":"b","message_count":2}\n'
+    '{"object":"conversation.message","id":"a","conversation_id":"1","parent_id":null,"sequence":1,'
+    '"role":"user","content":"Hello!","status":"complete","created_at":1767225600,"updated_at":1767225600}\n'
+    '{"object":"conversation.message","id":"b","conversation_id":"1","parent_id":"a","sequence":2,'
+    '"role":"assistant","content":"Hi!","status":"complete","created_at":1767225602,"updated_at":1767225602}\n'
+)
+
+
+class Messages(Handler):
+    """The messages of a conversation."""
+
+    @operation(
+        summary="Append a message",
+        access=WRITE,
+        tag="conversations",
+        request=MessageCreate,
+        response=ConversationMessage,
+        errors=(NotFound, Conflict, Unavailable),
+    )
+    async def post(self, conversation_id: str, body: MessageCreate) -> ConversationMessage:
+        """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer
+        already; nothing is ever overwritten. With an `id` of your own a request can be repeated safely."""
+        message = Message(
+            id=new_id("msg") if body.id is UNSET else body.id,
+            conversation_id=conversation_id,
+            parent_id=None if body.parent_id is UNSET else body.parent_id,
+            role=body.role,
+            content=msgspec.to_builtins(body.content),
+            tool_calls=msgspec.to_builtins(body.tool_calls),
+            tool_call_id=body.tool_call_id,
+            model=body.model,
+        )
+        at_head = body.parent_id is UNSET
+        stored = await self.services.conversations.append(self.user_id, message, at_head=at_head)
+        return message_to_wire(stored)
+
+    @operation(
+        summary="List messages",
+        access=READ,
+        tag="conversations",
+        query=MessageListQuery,
+        response=MessageList,
+        errors=(NotFound, Unavailable),
+    )
+    async def get(self, conversation_id: str, query: MessageListQuery) -> MessageList:
+        """The messages of all branches in the order in which they were appended, or the reverse, a page at a
+        time: `next_cursor` of one page is the `cursor` of the next."""
+        page = await self.services.store.messages.page(
+            self.user_id,
+            conversation_id,
+            limit=query.limit,
+            cursor=query.cursor,
+            newest_first=query.order == "desc",
+        )
+        return messages_to_wire(page)
+
+
+class Export(Handler):
+    """A conversation as a file."""
+
+    @operation(
+        summary="Export a conversation",
+        access=READ,
+        tag="conversations",
+        media_type=JSONL,
+        errors=(NotFound, Unavailable),
+    )
+    async def get(self, conversation_id: str) -> None:
+        """The conversation and its messages as lines of JSON, in the order in which they were appended; what
+        /conversations/import takes."""
+        store = self.services.store
+        found = await store.conversations.get(self.user_id, conversation_id)
+        page = await store.messages.page(self.user_id, found.id, limit=_PAGE)
+        self.set_header("Content-Type", JSONL)
+        self.set_header("Content-Disposition", f'attachment; filename="{found.id}.jsonl"')
+        self._write_lines([conversation_to_wire(found)])
+        while page.items:
+            # Those that came after the conversation was read would not fit its line.
+            known = [message for message in page.items if message.sequence <= found.message_count]
+            self._write_lines([message_to_wire(message) for message in known])
+            await self.flush()
+            if page.next_cursor is None or len(known) < len(page.items):
+                break
+            page = await store.messages.page(self.user_id, found.id, limit=_PAGE, cursor=page.next_cursor)
+        self.finish()
+
+    def _write_lines(self, lines: Sequence[ExportLine]) -> None:
+        self.write(msgspec.json.Encoder().encode_lines(lines))
+
+
+class Import(Handler):
+    """A conversation from a file."""
+
+    @operation(
+        summary="Import a conversation",
+        access=WRITE,
+        tag="conversations",
+        request=ExportLine,
+        request_media_type=JSONL,
+        response=Conversation,
+        errors=(Unavailable,),
+        examples=(Example(summary="A conversation of two messages", body=_EXPORTED),),
+    )
+    async def post(self, body: list[ExportLine]) -> Conversation:
+        """A copy of an exported conversation, the caller's own, with identifiers of its own: the lines that
+        the export gave, all of them. Times are kept."""
+        first, rest = next(iter(body), None), body[1:]
+        messages = [line for line in rest if isinstance(line, ConversationMessage)]
+        if not isinstance(first, Conversation) or len(messages) < len(rest):
+            raise _damaged("a conversation's own line comes first, then its messages, and nothing else")
+        if len(messages) != first.message_count:
+            raise _damaged(f"there are {len(messages)} messages; its first line says {first.message_count}")
+        stored = await self.services.conversations.restore(
+            self.user_id,
+            conversation_from_wire(first, self.user_id),
+            [message_from_wire(message) for message in messages],
+        )
+        return conversation_to_wire(stored)
+
+
+def _damaged(why: str) -> InvalidRequest:
+    return InvalidRequest(f"this is no exported conversation: {why}", code="invalid_export")

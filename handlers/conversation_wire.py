@@ -1,0 +1,97 @@
+"""Conversations and messages between the store's form and the wire's."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from jan.schema import conversations as wire
+from jan.schema.sampling import PromptTokensDetails, Usage
+from jan.storage.records import Conversation, Message, Page, TokenUsage
+
+
+def conversation_to_wire(conversation: Conversation) -> wire.Conversation:
+    """A conversation as clients see it."""
+    return wire.Conversation(
+        id=conversation.id,
+        title=conversation.title,
+        model=conversation.model,
+        metadata=conversation.metadata,
+        created_at=_seconds(conversation.created_at),
+        updated_at=_seconds(conversation.updated_at),
+        head_id=conversation.head_id,
+        message_count=conversation.message_count,
+    )
+
+
+def message_to_wire(message: Message) -> wire.ConversationMessage:
+    """A message as clients see it."""
+    return wire.ConversationMessage(
+        id=message.id,
+        conversation_id=message.conversation_id,
+        parent_id=message.parent_id,
+        sequence=message.sequence,
+        role=message.role,
+        content=message.content,
+        tool_calls=message.tool_calls,
+        tool_call_id=message.tool_call_id,
+        status=message.status,
+        model=message.model,
+        finish_reason=message.finish_reason,
+        usage=None if message.usage is None else _usage(message.usage),
+        created_at=_seconds(message.created_at),
+        updated_at=_seconds(message.updated_at),
+    )
+
+
+def messages_to_wire(page: Page[Message]) -> wire.MessageList:
+    """A page of messages as clients see it."""
+    return wire.MessageList(
+        data=[message_to_wire(message) for message in page.items],
+        has_more=page.next_cursor is not None,
+        next_cursor=page.next_cursor,
+    )
+
+
+def conversation_from_wire(conversation: wire.Conversation, user_id: str) -> Conversation:
+    """An exported conversation as a record, its times to the second."""
+    fields = msgspec.structs.asdict(conversation) | {
+        "created_at": _moment(conversation.created_at),
+        "updated_at": _moment(conversation.updated_at),
+    }
+    return Conversation(user_id=user_id, **fields)
+
+
+def message_from_wire(message: wire.ConversationMessage) -> Message:
+    """An exported message as a record, its times to the second."""
+    fields = msgspec.structs.asdict(message) | {
+        "created_at": _moment(message.created_at),
+        "updated_at": _moment(message.updated_at),
+        "usage": None if message.usage is None else usage_record(message.usage),
+    }
+    return Message(**fields)
+
+
+def usage_record(usage: Usage) -> TokenUsage:
+    """Token counts as the store keeps them."""
+    return TokenUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.prompt_tokens_details.cached_tokens,
+    )
+
+
+def _usage(usage: TokenUsage) -> Usage:
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+    )
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

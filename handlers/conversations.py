@@ -1,0 +1,125 @@
+"""/conversations and /conversations/{conversation_id}."""
+
+import msgspec
+from msgspec import UNSET
+
+from handlers.conversation_wire import conversation_to_wire, messages_to_wire
+from jan.auth.scopes import READ, WRITE
+from jan.errors import NotFound, Unavailable
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.conversations import (
+    Conversation,
+    ConversationCreate,
+    ConversationDeleted,
+    ConversationList,
+    ConversationListQuery,
+    ConversationQuery,
+    ConversationUpdate,
+    ConversationWithMessages,
+)
+from jan.storage.records import Conversation as Record
+from jan.storage.records import ConversationChanges
+
+
+class Conversations(Handler):
+    """A user's conversations."""
+
+    @operation(
+        summary="Create a conversation",
+        access=WRITE,
+        tag="conversations",
+        request=ConversationCreate,
+        response=Conversation,
+        errors=(Unavailable,),
+        examples=(
+            Example(summary="With a title", body={"title": "My Conversation", "model": "jan-v1-4b"}),
+            Example(summary="Titled by its first message", body={"metadata": {"project": "garden"}}),
+        ),
+    )
+    async def post(self, body: ConversationCreate) -> Conversation:
+        """An empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
+        `conversation_id` to /chat/completions."""
+        made = Record(
+            user_id=self.user_id,
+            title=body.title or "",
+            model=body.model,
+            metadata=body.metadata or {},
+        )
+        await self.services.store.conversations.create(made)
+        return conversation_to_wire(made)
+
+    @operation(
+        summary="List conversations",
+        access=READ,
+        tag="conversations",
+        query=ConversationListQuery,
+        response=ConversationList,
+        errors=(Unavailable,),
+        examples=(Example(summary="The newest"),),
+    )
+    async def get(self, query: ConversationListQuery) -> ConversationList:
+        """The caller's conversations, changed last first, a page at a time: `next_cursor` of one page is the
+        `cursor` of the next."""
+        page = await self.services.store.conversations.page(
+            self.user_id, limit=query.limit, cursor=query.cursor, title=query.q
+        )
+        return ConversationList(
+            data=[conversation_to_wire(conversation) for conversation in page.items],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+
+class OneConversation(Handler):
+    """One conversation."""
+
+    @operation(
+        summary="Get a conversation with its messages",
+        access=READ,
+        tag="conversations",
+        query=ConversationQuery,
+        response=ConversationWithMessages,
+        errors=(NotFound, Unavailable),
+    )
+    async def get(self, conversation_id: str, query: ConversationQuery) -> ConversationWithMessages:
+        """The conversation and its newest messages, oldest of them first, those of all branches. If
+        `messages.has_more`, older ones are at .../messages?order=desc&cursor=`messages.next_cursor`."""
+        store = self.services.store
+        found = await store.conversations.get(self.user_id, conversation_id)
+        page = await store.messages.page(self.user_id, conversation_id, limit=query.limit, newest_first=True)
+        messages = messages_to_wire(page)
+        messages.data.reverse()
+        return ConversationWithMessages(**msgspec.structs.asdict(conversation_to_wire(found)), messages=messages)
+
+    @operation(
+        summary="Change a conversation",
+        access=WRITE,
+        tag="conversations",
+        request=ConversationUpdate,
+        response=Conversation,
+        errors=(NotFound, Unavailable),
+    )
+    async def patch(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
+        """Set title, model or metadata; what the body leaves out stays as it is."""
+        conversations = self.services.store.conversations
+        if (body.title, body.model, body.metadata) == (UNSET, UNSET, UNSET):
+            return conversation_to_wire(await conversations.get(self.user_id, conversation_id))
+        changes = ConversationChanges(
+            title="" if body.title is None else body.title,
+            model=body.model,
+            metadata={} if body.metadata is None else body.metadata,
+        )
+        return conversation_to_wire(await conversations.update(self.user_id, conversation_id, changes))
+
+    @operation(
+        summary="Delete a conversation",
+        access=WRITE,
+        tag="conversations",
+        response=ConversationDeleted,
+        errors=(NotFound, Unavailable),
+    )
+    async def delete(self, conversation_id: str) -> ConversationDeleted:
+        """Remove the conversation and all its messages, for good."""
+        await self.services.store.conversations.delete(self.user_id, conversation_id)
+        return ConversationDeleted(id=conversation_id)

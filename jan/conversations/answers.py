@@ -1,0 +1,138 @@
+"""An answer in the store while it is made: there from the beginning, brought up to date, ended in every case."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import structlog
+
+from jan.errors import JanError, NotFound, Unavailable
+from jan.storage.base import Store
+from jan.storage.records import Message, Progress
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_SAVE_SECONDS = 1.0
+# Well below the time after which an answer counts as one whose server died.
+_SIGN_OF_LIFE_SECONDS = 30.0
+# How long the end of an answer waits for a store that is away, and how long it is tried after that.
+_PATIENCE_SECONDS = 5.0
+_ATTEMPTS = 60
+
+
+class Tasks:
+    """Work that outlives the request it was begun for, so that a client who leaves cuts nothing short."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self, seconds: float) -> None:
+        """Let what is under way end; what takes longer is cancelled."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+class KeptAnswer:
+    """One answer. ``progress`` tells what there is of it; it is asked about once a second, never a token."""
+
+    def __init__(
+        self, store: Store, tasks: Tasks, user_id: str, message: Message, progress: Callable[[], Progress]
+    ) -> None:
+        self.message = message
+        self._store = store
+        self._tasks = tasks
+        self._user_id = user_id
+        self._progress = progress
+        self._last: Progress | None = None
+        self._failure: JanError | None = None
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Append the message as ``streaming``; returns once it is durable. Raises Unavailable, NotFound."""
+        append = self._tasks.start(self._store.messages.append(self._user_id, self.message))
+        self._task = self._tasks.start(self._keep(append))
+        await asyncio.shield(append)
+
+    async def finish(self, progress: Progress) -> None:
+        """This is the whole answer; returns once it is durable. Raises what the store refuses it for, and
+        Unavailable if it takes too long, while it is still being tried."""
+        assert self._task is not None  # it has begun
+        self._end(progress)
+        done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
+        if not done:
+            raise Unavailable(
+                "The answer is complete, but the store can't keep it at the moment.",
+                code="storage_unavailable",
+                headers={"Retry-After": "5", "x-should-retry": "false"},
+            )
+        self._task.result()
+        if self._failure is not None:
+            raise self._failure
+
+    def leave(self) -> None:
+        """Nothing more will come: what there is becomes ``partial``, unless the answer was finished."""
+        if not self._ended.is_set():
+            self._end(self._progress_as("partial"))
+
+    def _end(self, progress: Progress) -> None:
+        self._last = progress
+        self._ended.set()
+
+    def _progress_as(self, status: Any) -> Progress:
+        now = self._progress()
+        return Progress(content=now.content, status=status, tool_calls=now.tool_calls)
+
+    async def _keep(self, append: "asyncio.Task[Message]") -> None:
+        try:
+            await append
+        except JanError:
+            return  # begin() raises it to whoever waits there
+        try:
+            await self._save_now_and_then()
+            await self._save_last()
+        except NotFound:
+            pass  # its conversation was deleted meanwhile
+        except JanError as error:
+            self._failure = error
+            log.error("answer not kept", message_id=self.message.id, reason=error.message)
+
+    async def _save_now_and_then(self) -> None:
+        saved, quiet = self._progress_as("streaming"), 0.0
+        while not await self._ends_within(_SAVE_SECONDS):
+            progress, quiet = self._progress_as("streaming"), quiet + _SAVE_SECONDS
+            if progress != saved or quiet >= _SIGN_OF_LIFE_SECONDS:
+                with suppress(Unavailable):
+                    await self._save(progress)
+                    saved, quiet = progress, 0.0
+
+    async def _ends_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+        return self._ended.is_set()
+
+    async def _save_last(self) -> None:
+        assert self._last is not None  # set before the event that led here
+        for _ in range(_ATTEMPTS):
+            with suppress(Unavailable):
+                await self._save(self._last)
+                return
+            await asyncio.sleep(_SAVE_SECONDS)
+        log.error("answer not kept", message_id=self.message.id, reason="the store was away for too long")
+
+    async def _save(self, progress: Progress) -> None:
+        await self._store.messages.save(self._user_id, self.message.conversation_id, self.message.id, progress)

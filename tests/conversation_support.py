@@ -1,0 +1,134 @@
+"""Servers with a store, the people who use them, and the few requests that every test of conversations makes."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from server_support import ECHO_CONFIG, ServerProcess, http_client
+
+from jan.auth import api_keys
+from jan.storage import open_store
+from jan.storage.records import ApiKey, User
+
+API = "/api/v1"
+CONVERSATIONS = f"{API}/conversations"
+CHAT = f"{API}/chat/completions"
+FAILING_CHAT = "/failing/chat/completions"
+NOWHERE = "conv_000000000000"
+ALL = ("read", "write", "inference")
+
+# An endpoint like the real one, but its model fails after the third word.
+FAILING = """
+from handlers.chat import ChatCompletions
+from jan.engine.base import Delta
+from jan.errors import InternalError
+
+class FailingChat(ChatCompletions):
+    async def generate(self, model, requests):
+        words = 0
+        async for index, event in super().generate(model, requests):
+            yield index, event
+            words += isinstance(event, Delta)
+            if words == 3:
+                raise InternalError("the model failed")
+"""
+_ROUTES = f"""
+routes:
+  - {{path: {FAILING_CHAT}, handler: failing.FailingChat, name: failing}}
+"""
+_KEY = re.compile(r"Key\s+(jan_\S+)")
+
+
+class StoredServer:
+    """A server in a folder, on a store; can be killed and started again."""
+
+    def __init__(self, folder: Path, store_url: str | None = None, *arguments: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.store_url = store_url or f"sqlite:///{folder}/data/jan.db"
+        self._config = folder / "jan.yaml"
+        self._config.write_text(f"{ECHO_CONFIG}{_ROUTES}\nstorage: {{url: '{self.store_url}'}}\n")
+        (folder / "failing.py").write_text(FAILING)
+        self._arguments = arguments
+        self.start()
+        found = _KEY.search(self.process.banner)
+        assert found is not None, "the first start prints no key"
+        self.key = found[1]
+
+    def start(self) -> None:
+        """Start, again after it was killed."""
+        environ = {"JAN__SERVER__GRACE_SECONDS": "0.5", "JAN__STORAGE__TIMEOUT_SECONDS": "1"}
+        self.process = ServerProcess(self._config, *self._arguments, environ=environ)
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """A client with the administrator's key, or another."""
+        return http_client(self.process, headers=bearer(key or self.key))
+
+    def add_user(self, *permissions: str) -> str:
+        """Another person, with a key of these permissions; returns the key."""
+        return asyncio.run(self._add_user(permissions or ALL))
+
+    async def _add_user(self, permissions: tuple[str, ...]) -> str:
+        user, secret = User(email=f"{secrets.token_hex(6)}@example.com"), api_keys.generate()
+        key = ApiKey(
+            user_id=user.id,
+            name="test",
+            prefix=api_keys.prefix_of(secret),
+            hash=api_keys.hash_of(secret),
+            permissions=permissions,
+        )
+        store = open_store(self.store_url)
+        await store.open()
+        await store.users.create(user)
+        await store.keys.create(key)
+        await store.close()
+        return secret
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def new_conversation(client: httpx.Client, **fields: Any) -> str:
+    """The id of a new conversation."""
+    made = client.post(CONVERSATIONS, json=fields)
+    assert made.status_code == 200, made.text
+    found: str = made.json()["id"]
+    return found
+
+
+def append(client: httpx.Client, conversation_id: str, content: str, role: str = "user", **fields: Any) -> Any:
+    """Append a message; returns it as stored."""
+    body = {"role": role, "content": content, **fields}
+    answer = client.post(f"{CONVERSATIONS}/{conversation_id}/messages", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def pages(client: httpx.Client, url: str, **query: Any) -> Iterator[list[Any]]:
+    """A list, page by page, following next_cursor."""
+    cursor: dict[str, str] = {}
+    while True:
+        page = client.get(url, params={**query, **cursor}).json()
+        assert page["object"] == "list"
+        assert page["has_more"] == (page["next_cursor"] is not None)
+        yield page["data"]
+        if not page["has_more"]:
+            return
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def messages_of(client: httpx.Client, conversation_id: str) -> list[Any]:
+    """All messages of a conversation."""
+    url = f"{CONVERSATIONS}/{conversation_id}/messages"
+    return [message for page in pages(client, url, limit=500) for message in page]
+
+
+def chat(client: httpx.Client, conversation_id: str, *words: str, **fields: Any) -> httpx.Response:
+    """Say something in a conversation."""
+    messages = [{"role": "user", "content": text} for text in words]
+    body = {"model": "echo", "conversation_id": conversation_id, "messages": messages, **fields}
+    return client.post(CHAT, json=body)
