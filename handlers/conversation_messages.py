@@ -49,6 +49,7 @@ class Messages(Handler):
         request=MessageCreate,
         response=ConversationMessage,
         errors=(NotFound, Conflict, Unavailable),
+        examples=(Example(summary="A question", body={"role": "user", "content": "Who are you?"}),),
     )
     async def post(self, conversation_id: str, body: MessageCreate) -> ConversationMessage:
         """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer
