@@ -52,6 +52,7 @@ ONLY_IN = {
     "exllamav2": "jan.engine.exllamav2",
     "torch": "jan.engine.exllamav2",
     "motor": "jan.storage",
+    "oauthlib": "jan.auth.oidc",
     "pymongo": "jan.storage",
 }
 ENGINE_LIBRARIES = ("cyllama", "llguidance", "numpy", "torch", "exllamav2", "motor", "pymongo")

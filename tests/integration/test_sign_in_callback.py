@@ -125,7 +125,18 @@ def test_a_configured_page_is_returned_to(lab: Lab, page: str) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1@evil.example", "localhost.evil.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1@evil.example",
+        "localhost.evil.example",
+        "me@127.0.0.1",
+        "127.0.0.1/x",
+        "127.0.0.1?x",
+        "",
+    ],
+)
 def test_a_foreign_host_header_names_no_redirect_uri(lab: Lab, host: str) -> None:
     """Without public_url, a Host that is not loopback begins no sign-in."""
     answer = httpx.get(f"{lab.server.url}/auth/google", headers={"Host": host}, trust_env=False)

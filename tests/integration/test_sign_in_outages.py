@@ -1,5 +1,6 @@
 """Sign-in while the provider is away or answers rubbish: 503 in the envelope, soon, and nothing worse."""
 
+import base64
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import jwt
 import pytest
 from fake_oidc import FakeProvider, Reply, code_of, reply
+from jwt.algorithms import RSAAlgorithm
 from oidc_support import SECRET, free_port
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
@@ -139,12 +142,35 @@ def test_keys_that_are_no_keys(client: httpx.Client, provider: FakeProvider) -> 
     """Published keys that are broken or private verify nothing: 401."""
     good = provider.public_key()
     broken = [{**good, "n": 1}, {**good, "e": ""}, {**good, "kty": "oct", "k": "AAAA"}, {**good, "d": "AQAB"}]
+    broken += [{**RSAAlgorithm.to_jwk(provider.key, as_dict=True), "kid": good["kid"]}]
     broken += [{**good, "use": "enc"}, {**good, "alg": "PS256"}, {**good, "kid": "other"}, {"kid": good["kid"]}]
     for key in broken:
         query = _begin(client, provider)
         provider.replies["/keys"] = reply(200, {"keys": [key]})
         answer = client.get("/auth/google/callback", params=query)
         assert code_of(answer) == (401, "invalid_id_token")
+
+
+def test_a_published_secret_is_no_key(client: httpx.Client, provider: FakeProvider) -> None:
+    """A symmetric key among the published ones verifies nothing, though the token fits it: 401."""
+    query = _begin(client, provider)
+    claims = jwt.decode(provider.said[-1], options={"verify_signature": False})
+    provider.says(claims, key="s" * 32, algorithm="HS256")
+    encoded = base64.urlsafe_b64encode(b"s" * 32).decode().rstrip("=")
+    jwk = {"kty": "oct", "k": encoded, "kid": provider.kid, "alg": "HS256"}
+    provider.replies["/keys"] = reply(200, {"keys": [jwk]})
+    assert code_of(client.get("/auth/google/callback", params=query)) == (401, "invalid_id_token")
+
+
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("path", ["/token", "/userinfo"])
+def test_redirects_are_not_followed(client: httpx.Client, provider: FakeProvider, path: str, status: int) -> None:
+    """A secret, a code or a token does not go to where the provider points: 503."""
+    query = _begin(client, provider, email=None, email_verified=None)
+    provider.replies[path] = reply(status, b"", headers={"Location": "/elsewhere"})
+    provider.asked.clear()
+    assert code_of(client.get("/auth/google/callback", params=query)) == FAILED
+    assert provider.asked[-1] == path
 
 
 @pytest.mark.parametrize("kind", RUBBISH)

@@ -68,8 +68,8 @@ class Admission:
         if user is not None:
             return user
         user = await self._store.users.find_by_email(person.email)
-        if user is None:
-            return None
+        if user is None or user.oidc == person.subject:  # made this moment, in another window
+            return user
         if user.oidc is not None:
             raise PermissionDenied(
                 "the account of this e-mail address belongs to another sign-in; ask the administrator",
