@@ -4,6 +4,8 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,7 +15,7 @@ from handlers.chat_examples import EXAMPLES
 from handlers.chat_request import generation_of
 from handlers.generation import UsageCounter, wants_usage
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
-from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started
+from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started, ToolCallFragment
 from jan.errors import NotFound, Unavailable
 from jan.handler import EventStream, Handler, Turn
 from jan.operation import operation
@@ -128,19 +130,24 @@ def _choices(index: int, event: Event) -> list[ChatChunkChoice]:
 def _piece(index: int, event: Delta) -> ChatChunkChoice:
     delta = ChatDelta(content=event.text or UNSET)
     if event.tool_calls:
-        delta.tool_calls = [
-            ToolCallDelta(
-                index=call.index,
-                id=f"call_{secrets.token_hex(12)}",
-                type="function",
-                function=FunctionCallDelta(name=call.name, arguments=""),
-            )
-            if call.name
-            else ToolCallDelta(index=call.index, function=FunctionCallDelta(arguments=call.arguments))
-            for call in event.tool_calls
-        ]
+        calls = groupby(event.tool_calls, key=attrgetter("index"))
+        delta.tool_calls = [_call_piece(number, list(fragments)) for number, fragments in calls]
     logprobs = ChoiceLogprobs(content=list(event.logprobs)) if event.logprobs else None
     return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
+
+
+def _call_piece(index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
+    """What is new in one call, as one piece: clients lose the second piece of a call within a chunk."""
+    name = "".join(fragment.name for fragment in fragments)
+    arguments = "".join(fragment.arguments for fragment in fragments)
+    if not name:
+        return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
+    return ToolCallDelta(
+        index=index,
+        id=f"call_{secrets.token_hex(12)}",
+        type="function",
+        function=FunctionCallDelta(name=name, arguments=arguments),
+    )
 
 
 class _Answer:
@@ -163,8 +170,7 @@ class _Answer:
             if isinstance(call.id, str):
                 name = call.function.name or ""
                 self.calls.append(ToolCall(id=call.id, function=FunctionCall(name=name, arguments="")))
-            else:
-                self.calls[call.index].function.arguments += call.function.arguments or ""
+            self.calls[call.index].function.arguments += call.function.arguments or ""
 
     def choice(self, index: int) -> ChatChoice:
         """The whole."""

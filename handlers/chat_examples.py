@@ -39,7 +39,7 @@ EXAMPLES = (
         body={
             "model": _MODEL,
             "messages": _HELLO,
-            "max_tokens": 100,
+            "max_tokens": 30,
             "stream": True,
             "stream_options": {"include_usage": True},
         },

@@ -6,7 +6,7 @@ from pathlib import Path
 from jan.auth.scopes import PUBLIC
 from jan.errors import NotFound
 from jan.handler import Handler
-from jan.operation import operation
+from jan.operation import Example, operation
 
 _OWN = Path(__file__).parent / "static"
 # Served by name from a closed list, so that no path can lead elsewhere.
@@ -22,7 +22,12 @@ _FILES = {
 class Document(Handler):
     """The OpenAPI document."""
 
-    @operation(summary="The OpenAPI document", access=PUBLIC, tag="documentation")
+    @operation(
+        summary="The OpenAPI document",
+        access=PUBLIC,
+        tag="documentation",
+        examples=(Example(summary="What can it do?"),),
+    )
     async def get(self) -> None:
         """OpenAPI 3.1, generated at start-up from the handlers' own declarations."""
         self.set_header("Content-Type", "application/json")
@@ -33,7 +38,12 @@ class SwaggerUi(Handler):
     """Swagger UI."""
 
     @operation(
-        summary="Swagger UI", access=PUBLIC, tag="documentation", media_type="text/html", errors=(NotFound,)
+        summary="Swagger UI",
+        access=PUBLIC,
+        tag="documentation",
+        media_type="text/html",
+        errors=(NotFound,),
+        examples=(Example(summary="The page", path={"file": "index.html"}),),
     )
     async def get(self, file: str) -> None:
         """Browse the endpoints and try them out; begin at index.html."""

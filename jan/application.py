@@ -27,6 +27,7 @@ from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
 from jan.metrics import Metrics
 from jan.openapi import build_document
+from jan.probes import Probes
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.storage import Store, open_store
@@ -47,7 +48,7 @@ class Server:
         self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         self.models = Models(settings.models)
         store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
-        self._keyring = Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
+        self._keyring = make_keyring(settings)
         accounts = make_accounts(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(store, accounts, create_admin=settings.auth.create_admin)
         self._conversations = Conversations(store)
@@ -63,6 +64,7 @@ class Server:
             conversations=self._conversations,
             accounts=accounts,
             keyring=self._keyring,
+            probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
         self._http = HTTPServer(
@@ -112,6 +114,11 @@ class Server:
         await self._conversations.close()
         await self._keeper.close()
         log.info("stopped", ended_early=ended)
+
+
+def make_keyring(settings: Settings) -> Keyring:
+    """The signing keys in the data folder; not read yet."""
+    return Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
 
 
 def make_accounts(settings: AuthSettings, store: Store, keyring: Keyring) -> Accounts:

@@ -10,6 +10,8 @@ from jan.schema.explain import explain
 
 # A body this much too large is still read, so that its sender hears why; beyond it the connection ends.
 DRAIN_FACTOR = 16
+# As many as a 64-bit number may have; more is more than any limit.
+_MAX_LENGTH_DIGITS = 19
 
 # curl's -d says urlencoded when nobody says otherwise; JSON in it is still JSON.
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
@@ -27,9 +29,14 @@ class Body:
 
     def check_announced(self) -> None:
         """Raises PayloadTooLarge for a body that is not even worth reading to its end."""
-        length = self._headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > self._limit * DRAIN_FACTOR:
-            raise self._refusal({"Connection": "close"})
+        length = self._headers.get("Content-Length", "").lstrip("0")
+        # Python makes no int of thousands of digits, and isdigit() alone takes digits that int() does not.
+        if (
+            length.isascii()
+            and length.isdigit()
+            and (len(length) > _MAX_LENGTH_DIGITS or int(length) > self._limit * DRAIN_FACTOR)
+        ):
+            raise self._refusal()
 
     def add(self, chunk: bytes) -> None:
         """Collect; what is over the limit is thrown away."""
@@ -42,12 +49,10 @@ class Body:
     def check(self) -> None:
         """Raises PayloadTooLarge if more came than the limit."""
         if self._too_large:
-            raise self._refusal({})
+            raise self._refusal()
 
-    def _refusal(self, headers: dict[str, str]) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"the body is larger than the {self._limit} bytes that this server takes", headers=headers
-        )
+    def _refusal(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"the body is larger than the {self._limit} bytes that this server takes")
 
     def decode(self, expected: Any, *, lines: bool = False) -> Any:
         """The body as a typed object, or with ``lines`` as a list of one a line; the error names the field, or

@@ -1,8 +1,9 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat."""
+"""The ``jan`` command: serve, check, routes, openapi, chat; user, key and store are in ``admin_cli``."""
 
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from jan.errors import ConfigurationError
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
+_DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _config_option = click.option(
     "--config",
@@ -50,8 +52,19 @@ def _explained() -> Iterator[None]:
         sys.exit(_EXIT_CONFIGURATION)
 
 
-def _settings(config: Path | None, **overrides: Any) -> Settings:
-    return load_settings(config or default_config_file(), **overrides)
+@contextmanager
+def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
+    """The settings; what turns out wrong with them later names their file too."""
+    from jan.application import CannotListen
+
+    file = config or default_config_file()
+    settings = load_settings(file, **overrides)
+    try:
+        yield settings
+    except CannotListen:
+        raise  # that is not the file's fault
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error.message}") from error
 
 
 @main.command()
@@ -70,8 +83,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
             server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
         )
 
-    with _explained():
-        settings = _settings(config, server__host=host, server__port=port, data=data)
+    with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
         try:
             asyncio.run(run(settings))
@@ -103,8 +115,18 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
     if admin_key is not None:
         click.echo(f"  Key      {admin_key}")
         click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
-    click.echo("  Try it   jan chat      Stop it   Ctrl-C")
+    click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
+    click.echo("  Stop it  Ctrl-C")
     sys.stdout.flush()
+
+
+def _chat_command(url: str) -> str:
+    """What to type to talk with this server: as it was started, since `jan` may not be on the PATH."""
+    program = Path(sys.argv[0])
+    name = "python -m jan" if program.name == "__main__.py" else str(program)
+    if shutil.which(program.name) == str(program.absolute()):
+        name = program.name
+    return f"{name} chat" if url == _DEFAULT_URL else f"{name} chat --url {url}"
 
 
 @main.command()
@@ -115,13 +137,9 @@ def check(file: Path) -> None:
     from jan.engine.models import Models
     from jan.routes import resolve_routes
 
-    with _explained():
-        settings = load_settings(file)
-        try:
-            routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-            Models(settings.models)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{file}: {error.message}") from error
+    with _explained(), _settings(file) as settings:
+        routes = resolve_routes(settings.routes, settings.server.api_prefixes)
+        Models(settings.models)
         click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
 
 
@@ -131,8 +149,7 @@ def routes(config: Path | None) -> None:
     """Print the audit table: URL, method, who may call, limit class, route name."""
     from jan.routes import audit_table, resolve_routes
 
-    with _explained():
-        settings = _settings(config)
+    with _explained(), _settings(config) as settings:
         rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
     table = [("URL", "METHOD", "ACCESS", "LIMIT", "NAME"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(5)]
@@ -147,19 +164,35 @@ def openapi(config: Path | None) -> None:
     from jan.openapi import build_document
     from jan.routes import resolve_routes
 
-    with _explained():
-        settings = _settings(config)
+    with _explained(), _settings(config) as settings:
         document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 @main.command()
-@click.option("--url", default="http://127.0.0.1:8080/api/v1", show_default=True, help="The API's base URL.")
+@click.option("--url", default=_DEFAULT_URL, show_default=True, help="The API's base URL.")
 @click.option("--model", help="Model id; the default is the server's first.")
 @click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server wants one.")
 @click.option("--system", help="Instructions to the model.")
-def chat(url: str, model: str | None, api_key: str | None, system: str | None) -> None:
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    default=0.6,
+    show_default=True,
+    help="Randomness: small models wander when it is high, and repeat themselves when it is low.",
+)
+def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
     """Talk with a model of a running server, in the terminal."""
     from jan.terminal import ChatClient, run_chat
 
-    sys.exit(asyncio.run(run_chat(ChatClient(url, api_key), model, system)))
+    sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))
+
+
+def _add_administration() -> None:
+    from jan.admin_cli import key, store, user
+
+    for group in (user, key, store):
+        main.add_command(group)
+
+
+_add_administration()

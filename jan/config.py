@@ -28,7 +28,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
     grace_seconds: Seconds = 30.0
     keepalive_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    api_prefixes: tuple[str, ...] = ("/api/v1", "/v1")
+    api_prefixes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("/api/v1", "/v1")
 
 
 class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +62,12 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     leeway_seconds: Annotated[float, msgspec.Meta(ge=0, le=300)] = 10.0
     key_rotation_grace_seconds: Seconds = 86400.0
     create_admin: bool = True
+
+
+class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Services elsewhere that GET /status probes. ``serper_url``: of the Serper search API."""
+
+    serper_url: str | None = None
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access: AccessSettings = AccessSettings()
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
+    external: ExternalSettings = ExternalSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
@@ -152,11 +159,16 @@ def _read(file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = ()) -
         raise ConfigurationError(f"{file}:{line} not valid YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(tree, dict):
         raise ConfigurationError(f"{file}: must be a mapping, not a {type(tree).__name__}")
-    tree = {key: _fill(value, file, str(key), environ) for key, value in tree.items()}
+    try:
+        tree = {key: _fill(value, file, str(key), environ) for key, value in tree.items()}
+    except RecursionError as error:
+        raise ConfigurationError(f"{file}: an anchor in it contains its own alias, or it is too deep") from error
     base = tree.pop("extends", None)
     if base is None:
         return tree
     parent = (file.parent / str(base)).resolve()
+    if not parent.is_file():
+        raise ConfigurationError(f"{file}: extends: there is no file {base}")
     if parent in seen:
         raise ConfigurationError(f"{file}: extends: {base} leads back to this file")
     return _merge(_read(parent, environ, (*seen, file.resolve())), tree)
@@ -204,8 +216,11 @@ def _merge_routes(base: list[Any], above: list[Any]) -> list[Any]:
 
 def _assign(tree: dict[str, Any], source: str, keys: list[str], value: Any) -> None:
     """Set one value deep in the tree; a text that is a YAML list or mapping is read as one."""
-    if isinstance(value, str) and value[:1] in "[{" and value:
-        value = yaml.safe_load(value)
+    if isinstance(value, str) and value.startswith(("[", "{")):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{source}: not valid YAML: {getattr(error, 'problem', error)}") from error
     node: Any = tree
     for key in keys[:-1]:
         if isinstance(node, list) and key.isdigit() and int(key) < len(node):

@@ -123,41 +123,52 @@ class Handler(RequestHandler):
     async def identify(self, access: Access) -> Identity:
         """Who calls; raises AuthenticationFailed or PermissionDenied where this caller is not admitted."""
         anonymous = Identity(owner=f"ip:{self.request.remote_ip}")
-        if access.scope is None:
+        if access.scope is None or (self._admits_anonymous(access) and not self._has_credential()):
             return anonymous
-        credential = self._credential()
-        if credential is None:
-            if access.anonymous and self.services.settings.access.anonymous != "refuse":
-                return anonymous
-            raise _unauthenticated("this endpoint needs credentials")
-        identity = await self.services.accounts.identify(credential)
+        identity = await self.services.accounts.identify(self.required_credential())
         self.log_fields["user"] = identity.user_id
         _check_scopes(identity, access.scope)
         return identity
 
+    def _admits_anonymous(self, access: Access) -> bool:
+        return access.anonymous and self.services.settings.access.anonymous != "refuse"
+
+    def _has_credential(self) -> bool:
+        """Whether the request carries something meant as a credential of this server. Asked only where
+        nobody needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is
+        formed like a key or a token is judged everywhere, so that a revoked one never turns anonymous."""
+        credential = self._credential()
+        return credential is not None and self.services.accounts.recognises(credential)
+
     @property
     def user_id(self) -> str:
-        """The caller's; raises AuthenticationFailed for an anonymous one."""
-        if self.identity.user_id is None:
-            raise _unauthenticated("this needs credentials")
+        """The caller's user id; only where the access rule admits no anonymous callers."""
+        assert self.identity.user_id is not None  # a scope without `anonymous` was asked for
         return self.identity.user_id
 
-    def require(self, *scopes: Scope) -> str:
-        """For what a request asks for beyond its operation's access: the caller's ``user_id``, or raises
+    def required_credential(self) -> str:
+        """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+        credential = self._credential()
+        if credential is None:
+            raise AuthenticationFailed(
+                "this endpoint needs credentials; send 'Authorization: Bearer <token or API key>'",
+                code="missing_credentials",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return credential
+
+    async def require(self, *scopes: Scope) -> str:
+        """For what a request asks for beyond its operation's access: the caller's user id; raises
         AuthenticationFailed or PermissionDenied."""
-        user_id = self.user_id
+        if self.identity.anonymous:
+            self.identity = await self.services.accounts.identify(self.required_credential())
         _check_scopes(self.identity, *scopes)
-        return user_id
+        return self.user_id
 
     def _credential(self) -> str | None:
-        """What stands behind Bearer; None without an Authorization header."""
-        header = self.request.headers.get("Authorization")
-        if header is None:
-            return None
-        scheme, _, credential = header.partition(" ")
-        if scheme.lower() != "bearer" or not credential.strip():
-            raise _unauthenticated("the Authorization header is not of the form 'Bearer <token or API key>'")
-        return credential.strip()
+        """What stands behind Bearer; None where there is no such header."""
+        scheme, _, credential = self.request.headers.get("Authorization", "").partition(" ")
+        return credential.strip() or None if scheme.lower() == "bearer" else None
 
     async def generate(
         self, model: str, requests: Sequence[GenerationRequest]
@@ -304,6 +315,9 @@ class Handler(RequestHandler):
         self.set_status(status_of(type(error)))
         for name, value in error.headers.items():
             self.set_header(name, value)
+        if self._work is None:
+            # Refused with its body unread; Tornado ends such a connection, and its client has to know.
+            self.set_header("Connection", "close")
         self.reply(envelope_of(error))
 
     def on_finish(self) -> None:
@@ -336,14 +350,6 @@ def _check_scopes(identity: Identity, *scopes: Scope) -> None:
         if scope not in identity.scopes:
             has = ", ".join(sorted(identity.scopes)) or "none"
             raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
-
-
-def _unauthenticated(reason: str) -> AuthenticationFailed:
-    return AuthenticationFailed(
-        f"{reason}; send 'Authorization: Bearer <token or API key>'",
-        code="missing_credentials",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
 
 
 def _method_label(handler: Handler) -> str:

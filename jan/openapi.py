@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, from routes and operations; nothing in it is written twice."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,10 +8,25 @@ import msgspec
 from apispec import APISpec
 
 from jan import __version__
-from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, status_of
-from jan.operation import Operation
+from jan.errors import (
+    AuthenticationFailed,
+    InternalError,
+    InvalidRequest,
+    JanError,
+    PayloadTooLarge,
+    PermissionDenied,
+    UnsupportedMediaType,
+    envelope_of,
+    status_of,
+)
+from jan.operation import Example, Operation
 from jan.routes import Route
 from jan.schema.errors import ErrorEnvelope
+
+_DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
+
+OpenAI's SDKs work with this server's `/api/v1` as their base URL. Every error has one form, the
+`ErrorEnvelope`; every response has an `X-Request-Id`, which the server's log repeats."""
 
 _REF = "#/components/schemas/{name}"
 _BEARER = "bearer"
@@ -22,7 +38,9 @@ def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[s
         title=title,
         version=__version__,
         openapi_version="3.1.0",
-        info={"description": "Self-hosted, OpenAI-compatible LLM server."},
+        info={"description": _DESCRIPTION},
+        # Relative, so that the document holds behind any host name and proxy.
+        servers=[{"url": "/", "description": "This server"}],
     )
     spec.components.security_scheme(_BEARER, {"type": "http", "scheme": "bearer"})
     shown = [route for route in routes if not route.is_alias]
@@ -101,11 +119,16 @@ def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[s
     # Where the body is lines of JSON, the schema is that of each line.
     content: dict[str, Any] = {"schema": references[operation.request]}
     examples = {
-        f"example{number}": {"summary": example.summary, "value": example.body}
-        for number, example in enumerate(operation.examples, 1)
+        _slug(example): {"summary": example.summary, "value": example.body}
+        for example in operation.examples
         if example.body is not None
     }
     return content | ({"examples": examples} if examples else {})
+
+
+def _slug(example: Example) -> str:
+    """A name for the example, from its summary."""
+    return re.sub(r"[^a-z0-9]+", "-", example.summary.lower()).strip("-")
 
 
 def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -117,18 +140,26 @@ def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> d
         content["text/event-stream"] = {"schema": references[operation.events]}
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
     for error in _errors(operation):
-        responses[str(status_of(error))] = {
-            "description": (error.__doc__ or error.__name__).strip(),
-            "content": {"application/json": {"schema": references[ErrorEnvelope]}},
-        }
+        responses[str(status_of(error))] = _error_response(error, references)
     return responses
+
+
+def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    meaning = (error.__doc__ or error.__name__).strip()
+    example = msgspec.to_builtins(envelope_of(error(meaning)))
+    return {
+        "description": meaning,
+        "content": {"application/json": {"schema": references[ErrorEnvelope], "example": example}},
+    }
 
 
 def _errors(operation: Operation) -> list[type[JanError]]:
     """Declared errors, and those that follow from the declaration."""
-    implied: list[type[JanError]] = []
-    if operation.request is not None or operation.query is not None:
+    implied: list[type[JanError]] = [InternalError]
+    if operation.query is not None:
         implied.append(InvalidRequest)
+    if operation.request is not None:
+        implied += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
     if operation.access.scope is not None:
         implied += [AuthenticationFailed, PermissionDenied]
     return sorted({*operation.errors, *implied}, key=status_of)

@@ -1,5 +1,6 @@
 """``@operation``: the one declaration on an HTTP method that validates, documents and audits it."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
@@ -77,7 +78,7 @@ def operation(
         declaration = Operation(
             name=method.__name__,
             summary=summary,
-            description=(method.__doc__ or "").strip(),
+            description=inspect.cleandoc(method.__doc__ or ""),
             access=access,
             **declared,
         )

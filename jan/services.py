@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -13,7 +14,10 @@ from jan.config import Settings
 from jan.conversations import Conversations
 from jan.engine.models import Models
 from jan.metrics import Metrics
+from jan.probes import Probes
 from jan.storage.base import Store
+
+_LAST_WORDS_SECONDS = 2.0
 
 
 class LiveRequest(Protocol):
@@ -53,7 +57,9 @@ class LiveRequests:
             ended = list(self._live)
             for request in ended:
                 request.shut_down()
-            await self._empty.wait()
+            # A client that takes no more bytes can't be told; its connection is closed all the same.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), _LAST_WORDS_SECONDS)
             return len(ended)
         return 0
 
@@ -73,4 +79,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     conversations: Conversations
     accounts: Accounts
     keyring: Keyring
+    probes: Probes
     document: bytes

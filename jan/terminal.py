@@ -1,16 +1,25 @@
-"""``jan chat``: a conversation in the terminal with a running server, streamed."""
+"""``jan chat``: a conversation in the terminal with a running server, streamed.
 
-import asyncio
+Plain blocking code: a person and a model take turns, and Ctrl-C interrupts whoever's turn it is.
+"""
+
+import http.client
+import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 
 _HELP = "Enter sends, /new starts over, /exit or Ctrl-D leaves, Ctrl-C stops an answer."
-_PATIENCE_SECONDS = 600.0
+_CONNECT_SECONDS = 10.0
+# The server sends a comment every few seconds while it works, so silence for this long is no work.
+_SILENCE_SECONDS = 300.0
+# A model's text must not steer the terminal: no control characters but tab and line feed.
+_HARMLESS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class ChatError(Exception):
@@ -18,112 +27,166 @@ class ChatError(Exception):
 
 
 class ChatClient:
-    """The few requests that a chat needs."""
+    """The two requests that a chat needs."""
 
-    def __init__(self, url: str, api_key: str | None) -> None:
+    def __init__(self, url: str, api_key: str | None = None, temperature: float | None = None) -> None:
         self._url = url.rstrip("/")
+        self._sampling = {} if temperature is None else {"temperature": temperature}
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._http = AsyncHTTPClient(force_instance=True)
 
-    async def models(self) -> list[str]:
+    def models(self) -> list[str]:
         """The ids that the server has; raises ChatError."""
-        response = await self._fetch(HTTPRequest(f"{self._url}/models", headers=self._headers))
-        return [model["id"] for model in json.loads(response.body)["data"]]
+        with self._request("GET", "/models") as response:
+            try:
+                return [str(model["id"]) for model in json.loads(response.read())["data"]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ChatError(f"{self._url}/models gives no list of models; is that an API's URL?") from error
 
-    async def stream(self, model: str, messages: list[dict[str, str]], show: Callable[[str], None]) -> str:
-        """Ask, pass each piece of the answer to ``show``; returns the whole. Raises ChatError."""
-        reader = _EventReader(show)
-        request = HTTPRequest(
-            f"{self._url}/chat/completions",
-            method="POST",
-            headers=self._headers,
-            body=json.dumps({"model": model, "messages": messages, "stream": True}),
-            streaming_callback=reader.feed,
-            request_timeout=_PATIENCE_SECONDS,
-        )
-        await self._fetch(request, reader)
-        if reader.error:
-            raise ChatError(reader.error)
-        return reader.text
+    def stream(self, model: str, messages: list[dict[str, str]]) -> Generator[str, None, None]:
+        """The answer, piece by piece; closing the iterator stops it. Raises ChatError."""
+        body = json.dumps({"model": model, "messages": messages, "stream": True, **self._sampling})
+        with self._request("POST", "/chat/completions", body) as response:
+            yield from _pieces(response)
 
-    async def _fetch(self, request: HTTPRequest, reader: "_EventReader | None" = None) -> HTTPResponse:
+    @contextmanager
+    def _request(self, method: str, path: str, body: str | None = None) -> Iterator[http.client.HTTPResponse]:
+        """A response with status 200; its connection ends with the block, which the server takes as a stop."""
+        with closing(self._connection()) as connection:
+            try:
+                connection.connect()
+            except OSError as error:
+                raise ChatError(f"no server at {self._url} ({error}); start one with: jan serve") from error
+            try:
+                assert connection.sock is not None
+                connection.sock.settimeout(_SILENCE_SECONDS)
+                connection.request(method, urlsplit(self._url).path + path, body, self._headers)
+                response = connection.getresponse()
+                if response.status != 200:
+                    raise ChatError(_reason(response))
+                yield response
+            except (OSError, http.client.HTTPException) as error:
+                raise ChatError(f"lost the connection to {self._url} ({error or type(error).__name__})") from error
+
+    def _connection(self) -> http.client.HTTPConnection:
         try:
-            return await self._http.fetch(request)
-        except HTTPClientError as error:
-            body = error.response.body if error.response is not None else b""
-            raise ChatError(_reason(body or (reader.rest if reader else b""), error)) from error
-        except OSError as error:
-            raise ChatError(f"no server at {self._url} ({error}); start one with: jan serve") from error
+            parts = urlsplit(self._url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise ChatError(f"{self._url}: {error}") from error
+        if parts.scheme not in ("http", "https") or not host:
+            raise ChatError(f"{self._url} is no URL of a server; one looks like http://127.0.0.1:8080/api/v1")
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(host, port, timeout=_CONNECT_SECONDS)
 
 
-class _EventReader:
-    """Server-sent events in pieces of any size."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        self._show = show
-        self.rest = b""
-        self.text = ""
-        self.error = ""
-
-    def feed(self, chunk: bytes) -> None:
-        """More bytes."""
-        *events, self.rest = (self.rest + chunk).split(b"\n\n")
-        for event in events:
-            if event.startswith(b"data: ") and event != b"data: [DONE]":
-                self._event(json.loads(event[6:]))
-
-    def _event(self, event: dict[str, Any]) -> None:
-        if "error" in event:
-            self.error = event["error"]["message"]
-        for choice in event.get("choices", []):
-            piece = choice["delta"].get("content") or ""
-            self.text += piece
-            self._show(piece)
+def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:
+    """The texts of a stream of events."""
+    for line in response:
+        data = line.removeprefix(b"data: ").strip()
+        if data == b"[DONE]":
+            return
+        if line.startswith(b"data: "):
+            yield from _texts(json.loads(data))
+    raise ChatError("the answer was cut off; the server ended the connection")
 
 
-def _reason(body: bytes, error: Exception) -> str:
+def _texts(event: dict[str, Any]) -> Iterator[str]:
+    if "error" in event:
+        raise ChatError(event["error"]["message"])
+    for choice in event["choices"]:
+        yield choice["delta"].get("content") or ""
+
+
+def _reason(response: http.client.HTTPResponse) -> str:
     try:
-        return str(json.loads(body)["error"]["message"])
+        error = json.loads(response.read())["error"]
+        hint = "; /new starts over" if error["code"] == "context_length_exceeded" else ""
+        return f"{error['message']}{hint}"
     except (ValueError, KeyError, TypeError):
-        return str(error)
+        return f"the server answered {response.status} {response.reason}"
 
 
-async def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
+def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
     """The conversation; returns the exit code."""
     try:
-        model = model or (await client.models())[0]
-    except (ChatError, IndexError) as error:
-        click.echo(f"jan: {error or 'the server has no model'}", err=True)
-        return 1
-    click.echo(f"Talking with {model}. {_HELP}")
-    beginning = [{"role": "system", "content": system}] if system else []
-    messages = list(beginning)
-    while (line := await asyncio.to_thread(_ask)) not in (None, "/exit"):
-        if line == "/new":
-            messages = list(beginning)
-        elif line:
-            messages.append({"role": "user", "content": line})
-            messages += await _answer(client, model, messages)
-    return 0
-
-
-async def _answer(client: ChatClient, model: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Show the answer; returns it as a message, or nothing if there was none."""
-    try:
-        text = await client.stream(model, messages, lambda piece: click.echo(piece, nl=False))
+        model = _choose(client.models(), model)
     except ChatError as error:
-        messages.pop()
-        click.echo(f"\njan: {error}", err=True)
-        return []
-    click.echo()
-    return [{"role": "assistant", "content": text}]
+        click.echo(f"jan: {error}", err=True)
+        return 1
+    interactive = sys.stdin.isatty()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    if interactive:
+        _edit_lines()
+        click.echo(f"Talking with {model}.\n{_HELP}")
+    return _Conversation(client, model, system).run(interactive)
 
 
-def _ask() -> str | None:
+def _choose(there: list[str], wanted: str | None) -> str:
+    if not there:
+        raise ChatError("the server has no model")
+    if wanted is not None and wanted not in there:
+        raise ChatError(f"the server has no model '{wanted}'; it has: {', '.join(there)}")
+    return wanted or there[0]
+
+
+def _edit_lines() -> None:
+    """Give the prompt arrow keys and history, where Python has them."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  # input() uses it once it is imported
+
+
+class _Conversation:
+    def __init__(self, client: ChatClient, model: str, system: str | None) -> None:
+        self._client = client
+        self._model = model
+        self._beginning = [{"role": "system", "content": system}] if system else []
+        self._messages = list(self._beginning)
+
+    def run(self, interactive: bool) -> int:
+        """Take turns until the person leaves. A program's exit code tells whether its last question was
+        answered; a person has seen it."""
+        answered = True
+        while (line := _ask(interactive)) not in (None, "/exit"):
+            if line == "/new":
+                self._messages = list(self._beginning)
+                click.echo("A new conversation.")
+            elif line:
+                answered = self._answer(line)
+        return 0 if answered or interactive else 1
+
+    def _answer(self, question: str) -> bool:
+        """Show the answer to a question and remember both; a question without an answer is forgotten."""
+        asked = [*self._messages, {"role": "user", "content": question}]
+        said: list[str] = []
+        answered = True
+        try:
+            with closing(self._client.stream(self._model, asked)) as pieces:
+                for piece in pieces:
+                    said.append(piece)
+                    click.echo(piece.translate(_HARMLESS), nl=False)
+            click.echo()
+        except KeyboardInterrupt:
+            click.echo("\n(stopped)")
+        except ChatError as error:
+            answered = False
+            click.echo(f"{chr(10) * any(said)}jan: {error}", err=True)
+        if any(said):
+            self._messages = [*asked, {"role": "assistant", "content": "".join(said)}]
+        return answered
+
+
+def _ask(interactive: bool) -> str | None:
     """A line from the person; None at the end of the input."""
-    if sys.stdin.isatty():
-        click.echo("\n> ", nl=False)
+    while interactive:
+        try:
+            return input("\n> ").strip()
+        except EOFError:
+            click.echo()
+            return None
+        except KeyboardInterrupt:
+            click.echo("\n(/exit or Ctrl-D leaves)", nl=False)
     line = sys.stdin.readline()
     return line.strip() if line else None

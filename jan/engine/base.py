@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from jan.errors import InvalidRequest, JanError
 from jan.schema.chat import Message, Tool
 from jan.schema.sampling import FinishReason, TokenLogprob
 
@@ -133,7 +133,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Event = Started | Delta | Finished
-Output = Delta | Finished
+# An error ends its own job and no other.
+Output = Delta | Finished | JanError
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,10 +148,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStats(msgspec.Struct, kw_only=True):
-    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment."""
+    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment, ``progress_at``
+    is when a step last ended or work began, on the monotonic clock."""
 
     running: int = 0
     waiting: int = 0
+    progress_at: float = 0.0
     steps: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -240,7 +243,7 @@ class Engine(Protocol):
         ...
 
 
-def token_budget(prompt_tokens: int, max_tokens: int | None, context_length: int) -> int:
+def token_budget(request: GenerationRequest, prompt_tokens: int, context_length: int) -> int:
     """How many tokens may be generated; raises InvalidRequest if the prompt alone fills the context."""
     room = context_length - prompt_tokens
     if room < 1:
@@ -248,6 +251,18 @@ def token_budget(prompt_tokens: int, max_tokens: int | None, context_length: int
             f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
             "prompt and answer together",
             code="context_length_exceeded",
-            param="messages",
+            param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
         )
-    return room if max_tokens is None else min(room, max_tokens)
+    return room if request.max_tokens is None else min(room, request.max_tokens)
+
+
+def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
+    """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
+    wants_format = bool(request.output.json_schema or request.output.must_call)
+    if wants_format and not info.output_formats:
+        param = "tools" if request.output.must_call else "response_format"
+        raise InvalidRequest("this model can't be held to an output format", param=param)
+    if request.logprobs is not None and not info.logprobs:
+        raise InvalidRequest("this model gives no log probabilities", param="logprobs")
+    if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
+        raise InvalidRequest("this model takes no token ids, only text", param="prompt")

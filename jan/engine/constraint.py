@@ -1,6 +1,7 @@
 """Output formats enforced while sampling: JSON schemas and tool calls, through llguidance token masks."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy
 
 from jan.engine.base import OutputFormat
 from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+from jan.engine.schema_cost import too_costly
 from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
 
@@ -16,6 +18,14 @@ from jan.schema.chat import Tool
 _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 # Far above what any token's logit differs from another's, small enough to keep float32 precise.
 _ALLOW_BIAS = 1000.0
+
+# In one answer; a small model that is told to call would otherwise not stop calling.
+_MAX_CALLS = 16
+
+# The form of llguidance's messages.
+_PLACE = re.compile(r"^at \d+\(\d+\): ")
+_LISTING = re.compile(r"\n(?:\s*\d+ \| |<state>)")
+_UNSATISFIABLE = "NoExtensionBias"
 
 
 class Vocabulary:
@@ -58,6 +68,11 @@ class Constraint:
         """Whether nothing can follow any more."""
         return bool(self._matcher.is_stopped())
 
+    @property
+    def failure(self) -> str:
+        """Why the library gave up in mid-answer (its limits are on what a token costs), '' if it did not."""
+        return _reason(self._matcher.get_error()) if self._matcher.is_error() else ""
+
     def mask(self) -> list[tuple[int, float]]:
         """Logit biases that leave only allowed tokens: whichever list is shorter, raise or forbid."""
         packed = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
@@ -78,17 +93,44 @@ class GrammarCompiler:
         self._stop_tokens = vocabulary.stop_tokens
 
     def compile(self, output: OutputFormat) -> Constraint | None:
-        """None for a free answer; raises InvalidRequest where the schema can't be enforced."""
+        """None for a free answer; raises InvalidRequest where a schema can't be enforced."""
         grammar = grammar_of(output)
         if grammar is None:
             return None
-        failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, self._tokenizer)
-        if failed:
-            param = "tools" if output.callable_tools else "response_format"
-            raise InvalidRequest(
-                f"the schema can't be enforced: {_reason(messages[0])}", code="invalid_schema", param=param
-            )
-        return Constraint(llguidance.LLMatcher(self._tokenizer, grammar, log_level=0), self._stop_tokens)
+        # One by one, because a part that nothing satisfies does not show in the whole.
+        for schema, param in _schemas(output):
+            if reason := too_costly(schema):
+                raise refusal(reason, param)
+            matcher = self._matcher(f"start: {_json(schema)}", param)
+        if output.callable_tools:
+            matcher = self._matcher(grammar, "tools")
+        return Constraint(matcher, self._stop_tokens)
+
+    def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
+        # That nothing at all satisfies a grammar shows only when its first token is asked for.
+        matcher.compute_bitmask()
+        if matcher.is_error():
+            raise refusal(_reason(matcher.get_error()), param)
+        return matcher
+
+
+def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
+    """The schemas to enforce, each with the parameter that it came in."""
+    tools = enumerate(output.callable_tools)
+    schemas = [(_parameters(tool), f"tools[{index}].function.parameters") for index, tool in tools]
+    if output.json_schema:
+        schemas.append((json.loads(output.json_schema), "response_format"))
+    return schemas
+
+
+def _parameters(tool: Tool) -> dict[str, Any]:
+    return tool.function.parameters or {"type": "object"}
+
+
+def refusal(reason: str, param: str) -> InvalidRequest:
+    """Tells of a schema that can't be enforced."""
+    return InvalidRequest(f"the schema can't be enforced: {reason}", code="invalid_schema", param=param)
 
 
 def grammar_of(output: OutputFormat) -> str | None:
@@ -98,7 +140,7 @@ def grammar_of(output: OutputFormat) -> str | None:
     rules = [_body_rule(index, tool) for index, tool in enumerate(output.callable_tools)]
     anyone = " | ".join(f"body_{index}" for index in range(len(rules)))
     opening = json.dumps(CALL_OPEN)
-    more = f'("\\n" {opening} body)*' if output.parallel_calls else ""
+    more = f'("\\n" {opening} body){{0,{_MAX_CALLS - 1}}}' if output.parallel_calls else ""
     lines = [f"body: {anyone}", *rules, f"calls: {opening} body {more}"]
     if output.must_call:
         return "\n".join(["start: calls", *lines])
@@ -117,11 +159,11 @@ def _json(schema: dict[str, Any]) -> str:
 def _body_rule(index: int, tool: Tool) -> str:
     opening = json.dumps(f'\n{{"name": {json.dumps(tool.function.name)}, "arguments": ')
     closing = json.dumps(f"}}\n{CALL_CLOSE}")
-    parameters = _json(tool.function.parameters or {"type": "object"})
+    parameters = _json(_parameters(tool))
     return f"body_{index}: {opening} arguments_{index} {closing}\narguments_{index}: {parameters}"
 
 
 def _reason(message: str) -> str:
-    """The library's own words without the grammar listing that follows them."""
-    lines = [line for line in message.strip().splitlines() if not line.lstrip().startswith(("1 |", "^"))]
-    return " ".join(lines).split(": ", 1)[-1][:300].strip()
+    """The library's own words, without the place in a grammar that no client has seen, and its listing."""
+    words = _LISTING.split(_PLACE.sub("", message.strip()))[0]
+    return " ".join(words.split())[:300] if words != _UNSATISFIABLE else "nothing satisfies it"

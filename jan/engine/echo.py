@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Annotated
 
 import msgspec
 
@@ -19,7 +20,6 @@ from jan.engine.base import (
 )
 from jan.engine.prompt import plain_messages
 from jan.engine.text import TextAssembler
-from jan.errors import InvalidRequest
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -28,10 +28,10 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """``step_seconds``: pause before each step, as a model's forward pass would take. ``repeat``: how often
     the text is said. ``slots``: how many requests run at once."""
 
-    context: int = 4096
-    slots: int = 256
-    step_seconds: float = 0.0
-    repeat: int = 1
+    context: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 256
+    step_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    repeat: Annotated[int, msgspec.Meta(ge=0)] = 1
 
 
 class _Job(msgspec.Struct):
@@ -59,7 +59,7 @@ class EchoBackend:
         """Split into words."""
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
-        limit = token_budget(count, request.max_tokens, self._options.context)
+        limit = token_budget(request, count, self._options.context)
         words = _WORD.findall(said) * self._options.repeat
         text = prompt if request.echo else ""
         return _Job(count, text, words, limit, TextAssembler(request.stop))
@@ -99,9 +99,8 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
     if isinstance(request.prompt, ChatPrompt):
         texts = [message["content"] for message in plain_messages(request.prompt.messages)]
         return "\n".join(texts), texts[-1]
-    if isinstance(request.prompt, TextPrompt):
-        return request.prompt.text, request.prompt.text
-    raise InvalidRequest("this model takes no token ids, only text", param="prompt")
+    assert isinstance(request.prompt, TextPrompt)  # this model says that it takes no token ids
+    return request.prompt.text, request.prompt.text
 
 
 def _say(job: _Job) -> list[Output]:

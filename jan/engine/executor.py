@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
@@ -15,14 +16,15 @@ import structlog
 
 from jan.engine.base import (
     Backend,
+    Delta,
     EngineStats,
     Event,
-    Finished,
     GenerationRequest,
     JobId,
     ModelInfo,
     Progress,
     Started,
+    check_capabilities,
 )
 from jan.engine.job import Job
 from jan.engine.scheduler import FairQueue
@@ -96,6 +98,7 @@ class ThreadedEngine:
         """Generate; closing the iterator cancels at the next step."""
         if self._dead or self._thread is None:
             raise self._gone()
+        check_capabilities(self.info, request)
         job = Job(next(self._ids), request)
         self._inbox.put(_Submit(job))
         if self._dead:  # it ended in between and may not have seen the message
@@ -208,6 +211,8 @@ class ThreadedEngine:
                 break
             self._waiting.pop()
             if self._guard(job, lambda: self._begin(backend, job)):
+                if not self._running:
+                    self._stats.progress_at = time.monotonic()
                 self._running[job.id] = job
         self._count()
 
@@ -225,14 +230,19 @@ class ThreadedEngine:
             backend.reset()
             return
         self._stats.steps += 1
+        self._stats.progress_at = time.monotonic()
         for job_id, output in outputs:
             job = self._running[job_id]
-            if isinstance(output, Finished):
-                del self._running[job_id]
-                self._stats.finished += 1
-            else:
+            if isinstance(output, Delta):
                 self._stats.completion_tokens += output.tokens
-            self._outbox.append((job, output))
+                self._outbox.append((job, output))
+                continue
+            del self._running[job_id]
+            if isinstance(output, JanError):
+                self._fail(job, output)
+            else:
+                self._stats.finished += 1
+                self._outbox.append((job, output))
         self._count()
 
     def _fail(self, job: Job, error: JanError) -> None:

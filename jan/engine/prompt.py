@@ -80,10 +80,11 @@ def plain_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _call(function: Any) -> dict[str, Any]:
-    """A call with its arguments as an object, which is what templates print; as text if it is no JSON."""
+    """A call with its arguments as an object, which is what templates print; as text if it is no JSON, or
+    nested too deeply to be read."""
     try:
         arguments = json.loads(function.arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = function.arguments
     return {"name": function.name, "arguments": arguments}
 
@@ -112,7 +113,14 @@ class ChatTemplate:
             return self._template.render(
                 messages=messages, tools=tools or None, add_generation_prompt=True, **self._tokens
             )
-        except (jinja2.TemplateError, TypeError, KeyError, ValueError, OverflowError) as error:
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            KeyError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise InvalidRequest(
                 f"the model's chat template does not take these messages: {error}",
                 code="unsupported_messages",

@@ -109,6 +109,21 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
+# Deeper than any schema that makes sense, and far from where Python's own recursion ends.
+_MAX_SCHEMA_DEPTH = 100
+
+
+def _check_depth(schema: Any) -> None:
+    """Raises ValueError, which msgspec turns into a validation error with the path."""
+    level = [schema]
+    for _ in range(_MAX_SCHEMA_DEPTH):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [i for item in containers for i in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise ValueError(f"Schema is nested more than {_MAX_SCHEMA_DEPTH} levels deep")
+
+
 class FunctionDefinition(msgspec.Struct, kw_only=True):
     """A function the model may call; ``parameters`` is a JSON schema."""
 
@@ -116,6 +131,9 @@ class FunctionDefinition(msgspec.Struct, kw_only=True):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_depth(self.parameters)
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -153,6 +171,9 @@ class JsonSchema(msgspec.Struct, kw_only=True):
     schema: dict[str, Any] = {}
     description: str | None = None
     strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_depth(self.schema)
 
 
 class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_schema"):

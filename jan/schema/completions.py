@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.sampling import FinishReason, SamplingFields, Usage
+from jan.schema.sampling import FinishReason, SamplingFields, TokenId, Usage
 
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Prompt = str | list[str | TokenId | list[TokenId]]
 
 

@@ -68,7 +68,8 @@ def _at(expected: Any, path: str) -> list[Any]:
 
 
 def _step(member: Any, key: str, is_index: bool) -> list[Any]:
-    arguments = get_args(member)
+    # tuple[X, ...] has its element first, list[X] and dict[K, X] last.
+    arguments = [argument for argument in get_args(member) if argument is not ...]
     if is_index or (key == "..." and arguments):
         return _alternatives(arguments[-1]) if arguments else []
     if isinstance(member, type) and issubclass(member, msgspec.Struct):

@@ -10,6 +10,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=16)]
 
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # Tokens are counted in the model's own vocabulary everywhere.
 TokenCount = Annotated[int, Meta(ge=1, le=10_000_000)]
 
@@ -30,7 +31,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     repeat_penalty: Annotated[float, Meta(ge=0.1, le=10, description="1 is off")] | None = None
-    logit_bias: dict[int, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
     stop: Stop | None = None

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import pytest
 from engine_support import collect, end_of, run_engine, text_of, text_request
 
-from jan.engine.base import Backend, Delta, Finished, Started
+from jan.engine.base import (
+    Backend,
+    Delta,
+    Finished,
+    GenerationRequest,
+    OutputFormat,
+    Started,
+    TokenPrompt,
+)
 from jan.engine.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
 
@@ -167,6 +175,26 @@ def test_closing_the_engine_ends_every_request(make_backend: Make) -> None:
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         assert any(isinstance(end, Unavailable) for end in ends)
         assert all(isinstance(end, Unavailable | list) for end in ends)
+
+    run_engine(make_backend, scenario)
+
+
+def test_what_a_model_can_not_do_is_refused(make_backend: Make) -> None:
+    """Log probabilities, formats and token prompts are either served or refused, never ignored."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        schema = OutputFormat(json_schema='{"type": "object"}')
+        wishes = (
+            (engine.info.logprobs, text_request(PROMPT, max_tokens=2, logprobs=1)),
+            (engine.info.output_formats, text_request(PROMPT, max_tokens=2, output=schema)),
+            (engine.info.token_prompts, GenerationRequest(prompt=TokenPrompt((5, 6, 7)), max_tokens=2)),
+        )
+        for served, request in wishes:
+            if served:
+                end_of(await collect(engine, request))
+            else:
+                with pytest.raises(InvalidRequest, match="this model"):
+                    await collect(engine, request)
 
     run_engine(make_backend, scenario)
 

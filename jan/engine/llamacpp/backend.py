@@ -14,6 +14,7 @@ import msgspec
 from jan.engine.answer import Answer
 from jan.engine.base import (
     ChatPrompt,
+    Delta,
     Finished,
     GenerationRequest,
     JobId,
@@ -23,7 +24,7 @@ from jan.engine.base import (
     TextPrompt,
     token_budget,
 )
-from jan.engine.constraint import Constraint
+from jan.engine.constraint import Constraint, refusal
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
@@ -120,7 +121,7 @@ class LlamaCppBackend:
     def prepare(self, request: GenerationRequest) -> Prepared:
         """Template, tokenise, compile the output format; raises InvalidRequest."""
         tokens = self._tokens(request)
-        limit = token_budget(len(tokens), request.max_tokens, self._context_length)
+        limit = token_budget(request, len(tokens), self._context_length)
         if any(token >= len(self._model.pieces) for token in request.sampling.logit_bias):
             raise InvalidRequest(
                 f"this model has {len(self._model.pieces)} tokens; a token id of logit_bias is beyond them",
@@ -192,6 +193,8 @@ class LlamaCppBackend:
     def _sample(self, job_id: JobId, index: int) -> list[tuple[JobId, Output]]:
         sequence = self._sequences[job_id]
         token = sequence.sampler.sample(self._context, index)
+        if sequence.sampler.failure:
+            return self._finish(job_id, [refusal(sequence.sampler.failure, "response_format")])
         if token in self._model.stop_tokens:
             return self._finish(job_id, sequence.answer.end("stop"))
         pieces, top = self._model.pieces, sequence.top_logprobs
@@ -203,7 +206,7 @@ class LlamaCppBackend:
         return self._finish(job_id, outputs)
 
     def _finish(self, job_id: JobId, outputs: list[Output]) -> list[tuple[JobId, Output]]:
-        if isinstance(outputs[-1], Finished):
+        if not isinstance(outputs[-1], Delta):
             self.cancel(job_id)
         return [(job_id, output) for output in outputs]
 

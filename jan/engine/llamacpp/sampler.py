@@ -32,6 +32,11 @@ class TokenSampler:
         """Whether the grammar says that nothing can follow."""
         return self._constraint is not None and self._constraint.complete
 
+    @property
+    def failure(self) -> str:
+        """Why the grammar can't go on, '' while it can."""
+        return "" if self._constraint is None else self._constraint.failure
+
     def sample(self, context: Any, index: int) -> int:
         """The next token, from the logits at ``index`` of the last batch."""
         if self._constraint is None:

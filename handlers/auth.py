@@ -1,0 +1,68 @@
+"""POST /auth/refresh, POST /auth/logout, GET /.well-known/jwks.json."""
+
+from datetime import UTC, datetime
+
+from jan.auth.scopes import PUBLIC, READ, WRITE
+from jan.errors import AuthenticationFailed, InvalidRequest
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.auth import JsonWebKeySet, SignedOut, TokenResponse
+
+
+class TokenRefresh(Handler):
+    """Exchanging a token."""
+
+    @operation(
+        summary="Refresh a token",
+        # The token in the Authorization header is the credential, and may be expired: checked inside.
+        access=PUBLIC,
+        tag="auth",
+        response=TokenResponse,
+        errors=(AuthenticationFailed,),
+    )
+    async def post(self) -> TokenResponse:
+        """Send the token, expired or not, as `Authorization: Bearer`; it is exchanged for a new one, once.
+        A token that is sent a second time ends its whole session."""
+        issued = await self.services.accounts.refresh(self.required_credential())
+        self.set_header("Cache-Control", "no-store")
+        seconds = (issued.expires_at - datetime.now(UTC)).total_seconds()
+        return TokenResponse(
+            access_token=issued.token, expires_in=max(0, round(seconds)), expires_at=issued.expires_at
+        )
+
+
+class Logout(Handler):
+    """Ending the session."""
+
+    @operation(summary="Sign out", access=READ, tag="auth", response=SignedOut, errors=(InvalidRequest,))
+    async def post(self) -> SignedOut:
+        """Ends the session of the token; it and those exchanged for it are refused from now on."""
+        if self.identity.session_id is None:
+            raise InvalidRequest("an API key has no session; revoke it with DELETE /user/api-keys/{id}")
+        await self.services.accounts.sign_out(self.identity)
+        return SignedOut()
+
+
+class LogoutEverywhere(Handler):
+    """Ending all sessions."""
+
+    @operation(summary="Sign out everywhere", access=WRITE, tag="auth", response=SignedOut)
+    async def post(self) -> SignedOut:
+        """Ends all sessions of the user; every token issued so far is refused from now on."""
+        await self.services.accounts.sign_out(self.identity, everywhere=True)
+        return SignedOut()
+
+
+class PublicKeys(Handler):
+    """The keys that verify tokens."""
+
+    @operation(
+        summary="Public signing keys",
+        access=PUBLIC,
+        tag="auth",
+        response=JsonWebKeySet,
+        examples=(Example(summary="JSON Web Key Set"),),
+    )
+    async def get(self) -> JsonWebKeySet:
+        """For services that verify this server's tokens themselves; empty with HS256."""
+        return JsonWebKeySet(keys=self.services.keyring.jwks())

@@ -1,0 +1,69 @@
+"""Users, for administrators."""
+
+from handlers.user import profile_of
+from jan.auth.scopes import ADMIN
+from jan.errors import Conflict, InvalidRequest, NotFound
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.users import NewUser, UserList, UserProfile, UserUpdate
+from jan.storage.records import User, UserChanges
+
+_MANY = 1000
+
+
+class Users(Handler):
+    """All users."""
+
+    @operation(
+        summary="List users",
+        access=ADMIN,
+        tag="users",
+        response=UserList,
+        examples=(Example(summary="Everybody"),),
+    )
+    async def get(self) -> UserList:
+        """The first thousand, in order of creation."""
+        page = await self.services.store.users.page(limit=_MANY)
+        return UserList(data=[profile_of(user) for user in page.items])
+
+    @operation(
+        summary="Add a user",
+        access=ADMIN,
+        tag="users",
+        request=NewUser,
+        response=UserProfile,
+        errors=(Conflict,),
+        examples=(Example(summary="A colleague", body={"email": "grace@example.org", "name": "Grace Hopper"}),),
+    )
+    async def post(self, body: NewUser) -> UserProfile:
+        """The user signs in with a provider that knows the address, or with keys that you make."""
+        user = User(email=body.email, name=body.name, role=body.role)
+        await self.services.store.users.create(user)
+        return profile_of(user)
+
+
+class OneUser(Handler):
+    """One user."""
+
+    @operation(summary="Get a user", access=ADMIN, tag="users", response=UserProfile, errors=(NotFound,))
+    async def get(self, user_id: str) -> UserProfile:
+        """The user of this id."""
+        return profile_of(await self.services.store.users.get(user_id))
+
+    @operation(
+        summary="Change a user",
+        access=ADMIN,
+        tag="users",
+        request=UserUpdate,
+        response=UserProfile,
+        errors=(NotFound,),
+        examples=(Example(summary="Shut out", body={"disabled": True}),),
+    )
+    async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
+        """A disabled user is refused at once, everywhere; keys and tokens work again when enabled."""
+        if user_id == self.user_id and (body.disabled is True or body.role == "user"):
+            raise InvalidRequest("an administrator can't lock themself out; let another one do it")
+        changes = UserChanges(name=body.name, role=body.role, disabled=body.disabled)
+        user = await self.services.store.users.update(user_id, changes)
+        self.services.accounts.forget()
+        return profile_of(user)

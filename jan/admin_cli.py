@@ -1,0 +1,236 @@
+"""``jan user``, ``jan key``, ``jan store``: administration, while the server runs and when it doesn't."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from jan.auth.accounts import Accounts, parse_scopes
+from jan.config import Settings, default_config_file, load_settings
+from jan.errors import JanError, NotFound
+from jan.storage import Store, open_store
+from jan.storage.records import ApiKey, User, UserChanges, now
+
+T = TypeVar("T")
+
+_MANY = 1000
+
+
+class _Context:
+    """What every command works on, from the options of its group."""
+
+    def __init__(self, config: Path | None, data: str | None) -> None:
+        self._config = config
+        self._data = data
+
+    def run(self, action: Callable[[Store, Accounts], Awaitable[T]]) -> T:
+        """Open the store, do something, close it; an error is one line and exit code 1."""
+
+        async def main(settings: Settings) -> T:
+            from jan.application import make_accounts, make_keyring
+
+            keyring = make_keyring(settings)
+            store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
+            keyring.load()
+            await store.open()
+            try:
+                return await action(store, make_accounts(settings.auth, store, keyring))
+            finally:
+                await store.close()
+
+        try:
+            return asyncio.run(main(load_settings(self._config or default_config_file(), data=self._data)))
+        except JanError as error:
+            click.echo(f"jan: {error.message}", err=True)
+            sys.exit(1)
+
+
+def _group(name: str, help_: str) -> click.Group:
+    @click.group(name, help=help_)
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="JAN_CONFIG",
+        help="The server's configuration file.",
+    )
+    @click.option("--data", help="The server's data folder.")
+    @click.pass_context
+    def group(context: click.Context, config: Path | None, data: str | None) -> None:
+        context.obj = _Context(config, data)
+
+    return group
+
+
+user = _group("user", "Add, list, disable and enable users.")
+key = _group("key", "Add, list and revoke API keys.")
+store = _group("store", "Move everything from one store to another.")
+
+
+async def _find(store: Store, email: str) -> User:
+    found = await store.users.find_by_email(email)
+    if found is None:
+        raise NotFound(f"there is no user {email}; `jan user list` shows who there is")
+    return found
+
+
+# --- users ----------------------------------------------------------------------------------------------
+
+
+@user.command("add")
+@click.argument("email")
+@click.option("--name", default="", help="Display name.")
+@click.option("--admin", is_flag=True, help="Make an administrator.")
+@click.pass_obj
+def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
+    """Add a user; prints the id."""
+    if email.count("@") != 1 or email.startswith("@") or email.endswith("@") or any(map(str.isspace, email)):
+        raise click.BadParameter(f"'{email}' is not an e-mail address")
+    new = User(email=email, name=name, role="admin" if admin else "user")
+    context.run(lambda store, _: store.users.create(new))
+    click.echo(new.id)
+
+
+@user.command("list")
+@click.pass_obj
+def list_users(context: _Context) -> None:
+    """Show all users."""
+    for found in context.run(lambda store, _: _all_users(store)):
+        state = "disabled" if found.disabled else "enabled"
+        click.echo(f"{found.id}  {found.role:5}  {state:8}  {found.email}  {found.name}".rstrip())
+
+
+async def _all_users(store: Store) -> list[User]:
+    users: list[User] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await store.users.page(limit=_MANY, cursor=cursor or None)
+        users, cursor = users + page.items, page.next_cursor
+    return users
+
+
+def _set_disabled(context: _Context, email: str, disabled: bool) -> None:
+    async def change(store: Store, _accounts: Accounts) -> None:
+        found = await _find(store, email)
+        await store.users.update(found.id, UserChanges(disabled=disabled))
+
+    context.run(change)
+    click.echo(f"{email} is {'disabled' if disabled else 'enabled'}")
+
+
+@user.command("disable")
+@click.argument("email")
+@click.pass_obj
+def disable_user(context: _Context, email: str) -> None:
+    """Refuse a user's keys and tokens from now on; within a second by a running server."""
+    _set_disabled(context, email, True)
+
+
+@user.command("enable")
+@click.argument("email")
+@click.pass_obj
+def enable_user(context: _Context, email: str) -> None:
+    """Let a disabled user in again."""
+    _set_disabled(context, email, False)
+
+
+@user.command("token")
+@click.argument("email")
+@click.pass_obj
+def user_token(context: _Context, email: str) -> None:
+    """Begin a session for a user and print its token, and only that, on standard output."""
+
+    async def sign_in(store: Store, accounts: Accounts) -> str:
+        return (await accounts.sign_in(await _find(store, email))).token
+
+    click.echo(context.run(sign_in))
+
+
+# --- keys -----------------------------------------------------------------------------------------------
+
+
+@key.command("add")
+@click.argument("email")
+@click.option("--name", required=True, help="What the key is for.")
+@click.option(
+    "--permissions", default="read,write,inference", show_default=True, help="Comma-separated; also: admin."
+)
+@click.pass_obj
+def add_key(context: _Context, email: str, name: str, permissions: str) -> None:
+    """Make a key for a user; prints the key, and only that, on standard output."""
+    try:
+        scopes = parse_scopes([part.strip() for part in permissions.split(",") if part.strip()])
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+    async def create(store: Store, accounts: Accounts) -> str:
+        return (await accounts.create_key((await _find(store, email)).id, name, scopes))[1]
+
+    click.echo(context.run(create))
+
+
+@key.command("list")
+@click.argument("email")
+@click.pass_obj
+def list_keys(context: _Context, email: str) -> None:
+    """Show a user's keys."""
+
+    async def load(store: Store, _accounts: Accounts) -> list[ApiKey]:
+        return (await store.keys.page((await _find(store, email)).id, limit=_MANY)).items
+
+    for found in context.run(load):
+        state = "live" if found.is_live(now()) else "revoked" if found.revoked_at else "expired"
+        click.echo(f"{found.id}  {found.prefix}...  {state:7}  {','.join(found.permissions)}  {found.name}")
+
+
+@key.command("revoke")
+@click.argument("key_id")
+@click.pass_obj
+def revoke_key(context: _Context, key_id: str) -> None:
+    """End a key; within a second for a running server."""
+
+    async def revoke(store: Store, accounts: Accounts) -> None:
+        found = await store.keys.find(key_id)
+        if found is None:
+            raise NotFound(f"there is no key {key_id}; `jan key list EMAIL` shows a user's")
+        await accounts.revoke_key(found.user_id, key_id)
+
+    context.run(revoke)
+    click.echo(f"{key_id} is revoked")
+
+
+# --- the whole store ------------------------------------------------------------------------------------
+
+
+@store.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def export_file(context: _Context, file: Path) -> None:
+    """Write everything to FILE, as JSON lines, readable to you only: it holds what people wrote."""
+    from jan.storage.transfer import export_store
+
+    async def export(store: Store, _accounts: Accounts) -> int:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            count = await export_store(store, out)
+            out.flush()
+            os.fsync(out.fileno())
+            return count
+
+    if file.exists():
+        raise click.BadParameter(f"{file} exists already; choose another name")
+    click.echo(f"{context.run(export)} records written to {file}")
+
+
+@store.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.pass_obj
+def import_file(context: _Context, file: Path) -> None:
+    """Add everything from FILE; an interrupted import is finished by running it again."""
+    from jan.storage.transfer import import_store
+
+    count = context.run(lambda store, _: import_store(store, file))
+    click.echo(f"{count} records read from {file}")

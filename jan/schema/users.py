@@ -1,0 +1,101 @@
+"""Users, their profile and their API keys. Times are UTC."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from jan.auth.scopes import Scope
+
+DisplayName = Annotated[str, Meta(min_length=1, max_length=200)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
+AwareTime = Annotated[datetime, Meta(tz=True)]
+
+
+class UserProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A user, as seen by that user and by administrators."""
+
+    id: str
+    object: Literal["user"] = "user"
+    email: str
+    name: str
+    role: Literal["user", "admin"]
+    disabled: bool
+    created_at: datetime
+
+
+class ProfileChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a user may change."""
+
+    name: DisplayName
+
+
+class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user made by an administrator."""
+
+    email: Email
+    name: Annotated[str, Meta(max_length=200)] = ""
+    role: Literal["user", "admin"] = "user"
+
+
+class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an administrator may change; a field left out stays as it is."""
+
+    name: DisplayName | UnsetType = UNSET
+    role: Literal["user", "admin"] | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+
+
+class UserList(msgspec.Struct, frozen=True, kw_only=True):
+    """All users, in order of creation."""
+
+    object: Literal["list"] = "list"
+    data: list[UserProfile]
+
+
+class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to make; it can do no more than the credentials that make it."""
+
+    name: DisplayName
+    permissions: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["read", "write", "inference"]
+    )
+    expires_at: AwareTime | None = None
+
+
+class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret; ``prefix`` is how to recognise it."""
+
+    id: str
+    object: Literal["api_key"] = "api_key"
+    name: str
+    prefix: str
+    permissions: list[str]
+    created_at: datetime
+    last_used_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    replaced_by: str | None = None
+
+
+class CreatedApiKey(ApiKeyInfo, frozen=True, kw_only=True):
+    """A new key with its secret, which is shown this once."""
+
+    key: str
+
+    def __repr__(self) -> str:
+        return f"CreatedApiKey(id={self.id!r})"
+
+
+class ApiKeyList(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's keys, in order of creation."""
+
+    object: Literal["list"] = "list"
+    data: list[ApiKeyInfo]
+
+
+class ApiKeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be changed of a key."""
+
+    name: DisplayName

@@ -1,0 +1,190 @@
+"""The OpenAPI document: valid, complete, and true; each of its examples is replayed on a real model."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from server_support import DEFAULT_CONFIG
+
+from jan.config import load_settings
+from jan.openapi import build_document
+from jan.routes import resolve_routes
+
+Document = dict[str, Any]
+
+
+def _default_document() -> Document:
+    """What the default configuration serves; made here as well because tests are collected before a server
+    runs, and shown to be the served one below."""
+    settings = load_settings(DEFAULT_CONFIG, environ={})
+    return build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
+
+
+def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+# Path parameters that name something of the caller's: made anew for each example.
+_MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
+    "key_id": ("/api/v1/user/api-keys", lambda: {"name": "to be changed"}),
+    "conversation_id": ("/api/v1/conversations", lambda: {"title": "to be read"}),
+    "user_id": ("/api/v1/users", lambda: {"email": f"{uuid4()}@example.org"}),
+}
+# They take the token of a session, which no other endpoint gives; test_tokens.py has them.
+_NEED_A_SESSION = ("/api/v1/auth/refresh", "/api/v1/auth/logout")
+
+
+def _examples(document: Document) -> Iterator[Any]:
+    """Every example: method, path with its examples filled in, body, operation."""
+    for path, method, operation in _operations(document):
+        if path in _NEED_A_SESSION:
+            continue
+        url = path
+        for parameter in operation.get("parameters", ()):
+            if "example" in parameter:
+                url = url.replace(f"{{{parameter['name']}}}", parameter["example"])
+        name = f"{method} {url}"
+        bodies = operation.get("requestBody", {}).get("content", {})
+        if not bodies:
+            yield pytest.param(method, url, None, operation, id=name)
+        for content in bodies.values():
+            for slug, example in content["examples"].items():
+                yield pytest.param(method, url, example["value"], operation, id=f"{name} {slug}")
+
+
+_DOCUMENT = _default_document()
+
+
+def _validate(instance: Any, schema: Document) -> None:
+    """Raises jsonschema.ValidationError where the instance departs from a schema of the document."""
+    Draft202012Validator({**schema, "components": _DOCUMENT["components"]}).validate(instance)
+
+
+def _events(response: httpx.Response) -> list[str]:
+    """The data of each event of a stream; comments are none."""
+    blocks = [block for block in response.text.split("\n\n") if block and not block.startswith(":")]
+    assert all(block.startswith("data: ") for block in blocks)
+    return [block.removeprefix("data: ") for block in blocks]
+
+
+def test_the_served_document_is_what_the_command_prints(echo: httpx.Client, tmp_path: Path) -> None:
+    """GET /api/openapi.json and `jan openapi` give the same document."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "jan", "openapi", "--config", str(DEFAULT_CONFIG)],
+        cwd=tmp_path,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    served = echo.get("/api/openapi.json")
+    assert served.headers["content-type"] == "application/json"
+    assert served.json() == json.loads(ran.stdout) == _DOCUMENT
+
+
+def test_the_document_is_valid_openapi_3_1() -> None:
+    """openapi-spec-validator has nothing to say against it."""
+    assert _DOCUMENT["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(_DOCUMENT).iter_errors()] == []
+
+
+def test_every_route_is_documented() -> None:
+    """Each URL of the YAML table is a path of the document, under the first API prefix, and nothing else is."""
+    table = yaml.safe_load(DEFAULT_CONFIG.read_text())["routes"]
+    wanted = {route["path"].replace("{api}", "/api/v1").replace(":path}", "}") for route in table}
+    assert set(_DOCUMENT["paths"]) == wanted
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), list(_operations(_DOCUMENT)))
+def test_every_operation_says_what_it_does_and_who_may_call(path: str, method: str, operation: Document) -> None:
+    """Summary, description, tag, a unique name, and security: `{}` is public, bearer needs a token."""
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["tags"]
+    assert operation["security"]
+    assert all(not rule or set(rule) == {"bearer"} for rule in operation["security"])
+    names = [other["operationId"] for _, _, other in _operations(_DOCUMENT)]
+    assert names.count(operation["operationId"]) == 1
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), list(_operations(_DOCUMENT)))
+def test_every_error_is_documented_with_the_envelope(path: str, method: str, operation: Document) -> None:
+    """Each error response has words, the envelope's schema, and an example that the schema accepts; an
+    operation that takes a body documents what can be wrong with it."""
+    errors = {status: response for status, response in operation["responses"].items() if status >= "400"}
+    assert "500" in errors
+    assert {"400", "413", "415"} <= set(errors) or "requestBody" not in operation
+    for response in errors.values():
+        content = response["content"]["application/json"]
+        assert response["description"]
+        assert content["schema"] == {"$ref": "#/components/schemas/ErrorEnvelope"}
+        _validate(content["example"], content["schema"])
+
+
+def test_every_body_has_an_example_that_its_schema_accepts() -> None:
+    """A person who tries an endpoint out finds a body to begin with."""
+    for _path, _method, operation in _operations(_DOCUMENT):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert content["examples"]
+            for example in content["examples"].values():
+                value = example["value"]
+                for instance in map(json.loads, value.splitlines()) if isinstance(value, str) else [value]:
+                    _validate(instance, content["schema"])
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("method", "url", "body", "operation"), list(_examples(_DOCUMENT)))
+def test_examples_work_as_printed(
+    model_admin: httpx.Client, method: str, url: str, body: Any, operation: Document
+) -> None:
+    """Each example gets a 200 of a documented type; the body, or each event of a stream up to [DONE],
+    is what its schema says."""
+    for name, (maker, new) in _MAKERS.items():
+        if f"{{{name}}}" in url:
+            url = url.replace(f"{{{name}}}", model_admin.post(maker, json=new()).json()["id"])
+    # A text is the body as it is: lines of JSON.
+    sent = {"content": body} if isinstance(body, str) else {"json": body}
+    response = model_admin.request(method, url, **sent)
+    assert response.status_code == 200, response.text
+    kind = response.headers["content-type"].partition(";")[0]
+    schema = operation["responses"]["200"]["content"][kind].get("schema")
+    if kind == "text/event-stream":
+        *events, last = _events(response)
+        assert last == "[DONE]"
+        assert events
+        for event in events:
+            _validate(json.loads(event), schema)
+    elif schema is not None:
+        _validate(response.json(), schema)
+
+
+@pytest.mark.model
+def test_the_example_with_a_schema_answers_in_that_schema(model: httpx.Client) -> None:
+    """The example that asks for a shape gets an answer of that shape, unless it was cut off by length."""
+    examples = _DOCUMENT["paths"]["/api/v1/chat/completions"]["post"]["requestBody"]["content"]
+    body = examples["application/json"]["examples"]["an-answer-of-a-given-shape"]["value"]
+    choice = model.post("/api/v1/chat/completions", json=body).json()["choices"][0]
+    assert choice["finish_reason"] in ("stop", "length")
+    if choice["finish_reason"] == "stop":
+        wanted = body["response_format"]["json_schema"]["schema"]
+        Draft202012Validator(wanted).validate(json.loads(choice["message"]["content"]))
+
+
+def test_errors_on_the_wire_are_what_the_document_says(echo: httpx.Client) -> None:
+    """A refused request's body is what the schema of its status says."""
+    refused = echo.post("/api/v1/chat/completions", json={"model": "nobody", "messages": []})
+    operation = _DOCUMENT["paths"]["/api/v1/chat/completions"]["post"]
+    content = operation["responses"][str(refused.status_code)]["content"]["application/json"]
+    _validate(refused.json(), content["schema"])

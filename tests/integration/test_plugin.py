@@ -1,0 +1,256 @@
+"""An endpoint of somebody else's: one class, one YAML entry; a wrong one stops the server in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+
+MODULE = '''
+"""Greets."""
+
+import msgspec
+
+from jan.auth.scopes import PUBLIC
+from jan.errors import NotFound
+from jan.handler import Handler
+from jan.operation import Example, operation
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """How to greet."""
+
+    greeting: str = "Hello"
+
+
+class Letter(msgspec.Struct):
+    """A letter."""
+
+    to: str
+    lines: list[str]
+
+
+class Greeting(msgspec.Struct):
+    """What is said."""
+
+    text: str
+
+
+class Greet(Handler):
+    """Greetings."""
+
+    Options = Options
+
+    @operation(
+        summary="Greet somebody",
+        access=PUBLIC,
+        tag="greetings",
+        response=Greeting,
+        errors=(NotFound,),
+        examples=(Example(summary="The world", path={"name": "world"}),),
+    )
+    async def get(self, name: str) -> Greeting:
+        """Says hello."""
+        if name == "nobody":
+            raise NotFound("there is nobody here", code="nobody")
+        return Greeting(text=f"{self.route_options.greeting}, {name}!")
+
+    @operation(summary="Write to somebody", access=PUBLIC, tag="greetings", request=Letter, response=Greeting)
+    async def post(self, name: str, body: Letter) -> Greeting:
+        """Reads the letter out."""
+        return Greeting(text=f"{name} to {body.to}: {' / '.join(body.lines)}")
+
+
+class Undeclared(Handler):
+    """A method that says nothing of who may call it."""
+
+    async def get(self) -> None:
+        """Answers."""
+        self.finish("hi")
+
+
+class NoHandler:
+    """Not an endpoint."""
+'''
+
+GOOD_ROUTE = "{path: '{api}/greet/{name}', handler: greetings.Greet, name: greet, options: {greeting: Ahoy}}"
+
+
+def _configure(folder: Path, *routes: str, more: str = "") -> Path:
+    """A plugin's module and a configuration with these routes, in a folder of their own."""
+    (folder / "greetings.py").write_text(MODULE)
+    config = folder / "my.yaml"
+    config.write_text(
+        f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\nmodels: [{{id: echo, engine: echo}}]\n{more}\n"
+        "routes:\n" + "".join(f"  - {route}\n" for route in routes)
+    )
+    return config
+
+
+def _jan(config: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "jan", *arguments],
+        cwd=config.parent,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _configure(tmp_path_factory.mktemp("plugin"), GOOD_ROUTE)
+
+
+@pytest.fixture(scope="module")
+def server(config: Path) -> Iterator[ServerProcess]:
+    server = ServerProcess(config)
+    yield server
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+@pytest.fixture(scope="module")
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    with http_client(server) as client:
+        yield client
+
+
+def test_it_is_served_with_its_options(client: httpx.Client) -> None:
+    """The path's parameter and the route's options reach the method, under each API prefix; its own errors
+    and the server's come in the one envelope."""
+    assert client.get("/api/v1/greet/Ada").json() == {"text": "Ahoy, Ada!"}
+    assert client.get("/v1/greet/Ada").json() == {"text": "Ahoy, Ada!"}
+    assert client.get("/v1/greet/nobody").json()["error"]["code"] == "nobody"
+    assert client.delete("/v1/greet/Ada").status_code == 405
+
+
+def test_its_body_is_validated_by_its_type(client: httpx.Client) -> None:
+    """A body comes decoded; a wrong one is a 400 that names the field."""
+    letter = {"to": "Grace", "lines": ["one", "two"]}
+    assert client.post("/v1/greet/Ada", json=letter).json() == {"text": "Ada to Grace: one / two"}
+    refused = client.post("/v1/greet/Ada", json={"to": "Grace", "lines": [1]})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "lines[0]"
+
+
+def test_the_shipped_endpoints_are_still_there(client: httpx.Client) -> None:
+    """Routes of an extending file are added to those that it extends."""
+    assert client.get("/health").status_code == 200
+
+
+def test_it_is_in_the_document(client: httpx.Client) -> None:
+    """Swagger shows it with its words, its example and its types."""
+    document = client.get("/api/openapi.json").json()
+    operation = document["paths"]["/api/v1/greet/{name}"]["get"]
+    assert operation["summary"] == "Greet somebody"
+    assert operation["parameters"][0]["example"] == "world"
+    assert set(document["components"]["schemas"]["Letter"]["properties"]) == {"to", "lines"}
+
+
+def test_it_is_in_the_audit_table(config: Path) -> None:
+    """`jan routes` names URL, method and who may call."""
+    ran = _jan(config, "routes", "--config", str(config))
+    rows = [line.split() for line in ran.stdout.splitlines()]
+    assert ["/api/v1/greet/{name}", "GET", "public", "default", "greet"] in rows
+    assert ["/api/v1/greet/{name}", "POST", "public", "default", "greet"] in rows
+
+
+def test_it_is_in_the_metrics(client: httpx.Client) -> None:
+    """Its requests are counted under the name of its route."""
+    client.get("/v1/greet/metrics")
+    assert 'jan_http_requests_total{method="GET",route="greet",status="200"}' in client.get("/metrics").text
+
+
+def test_it_is_in_the_log(server: ServerProcess, client: httpx.Client) -> None:
+    """Its requests have a line in the log with the request's id."""
+    sent = client.get("/v1/greet/log", headers={"X-Request-Id": "the-log-test"})
+    assert sent.headers["x-request-id"] == "the-log-test"
+    client.get("/health")
+    lines = [line for line in server.log if line.get("request_id") == "the-log-test"]
+    assert [(line["route"], line["status"]) for line in lines] == [("greet", 200)]
+
+
+WRONG = {
+    "no @operation": (
+        "{path: /x, handler: greetings.Undeclared, name: x}",
+        "Undeclared.get has no @operation",
+    ),
+    "unknown option": (
+        "{path: '/x/{name}', handler: greetings.Greet, name: x, options: {greting: Hi}}",
+        "options.greting: unknown key 'greting'; allowed: greeting",
+    ),
+    "wrong type of option": (
+        "{path: '/x/{name}', handler: greetings.Greet, name: x, options: {greeting: [Hi]}}",
+        "options.greeting: expected `str`, got `array`",
+    ),
+    "options where none are taken": (
+        "{path: /x, handler: handlers.health.HealthCheck, name: x, options: {a: 1}}",
+        "HealthCheck takes none",
+    ),
+    "path taken": (
+        "{path: '{api}/models/{name:path}', handler: greetings.Greet, name: x}",
+        "two routes have the path /api/v1/models/{name:path}: models.one, x",
+    ),
+    "missing class": ("{path: /x, handler: greetings.Greeet, name: x}", "'greetings.Greeet' can't be imported"),
+    "missing module": ("{path: /x, handler: salutations.Greet, name: x}", "'salutations.Greet' can't be imported"),
+    "no dotted name": ("{path: /x, handler: Greet, name: x}", "'Greet' can't be imported"),
+    "no handler": ("{path: /x, handler: greetings.NoHandler, name: x}", "is not a class that extends jan.handler"),
+    "path parameter missing": (
+        "{path: /x, handler: greetings.Greet, name: x}",
+        "Greet.get takes the path parameters ['name'], the path gives []",
+    ),
+    "path parameter of another name": (
+        "{path: '/x/{who}', handler: greetings.Greet, name: x}",
+        "Greet.get takes the path parameters ['name'], the path gives ['who']",
+    ),
+    "path without a slash": ("{path: x, handler: greetings.Greet, name: x}", "must begin with '/' or '{api}'"),
+    "unknown key": (
+        "{path: '/x/{name}', handler: greetings.Greet, name: x, methods: [GET]}",
+        "unknown key 'methods'; allowed: path, handler, name, options",
+    ),
+    "no name": ("{path: '/x/{name}', handler: greetings.Greet}", "'name' is required"),
+    "not a mapping": ("greetings.Greet", "expected `object`, got `str`"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_wrong_entry_stops_the_server(tmp_path: Path, command: str, case: str) -> None:
+    """`jan serve` and `jan check` end with exit code 1 and one line that names the file, the entry and the
+    remedy; there is no traceback and nothing is served."""
+    route, words = WRONG[case]
+    config = _configure(tmp_path, route)
+    ran = _jan(config, "serve", "--port", "0", "--config", str(config)) if command == "serve" else None
+    ran = ran or _jan(config, "check", str(config))
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    line = ran.stderr.strip()
+    assert "\n" not in line
+    assert line.startswith(f"jan: {config}: routes")
+    assert words in line
+
+
+def test_a_plugin_that_fails_to_import_says_why(tmp_path: Path) -> None:
+    """A module that needs something that is not installed is named together with what is missing."""
+    config = _configure(tmp_path, "{path: /x, handler: broken.Greet, name: x}")
+    (tmp_path / "broken.py").write_text("import not_installed_anywhere\n")
+    ran = _jan(config, "check", str(config))
+    assert ran.returncode == 1
+    assert "not_installed_anywhere" in ran.stderr
+
+
+def test_an_extending_file_can_replace_an_endpoint(tmp_path: Path) -> None:
+    """A route with a path of the extended file replaces it."""
+    config = _configure(tmp_path, "{path: '{api}/models/{model_id:path}', handler: mine.Mine, name: mine}")
+    (tmp_path / "mine.py").write_text("from handlers.models import OneModel\n\n\nclass Mine(OneModel): ...\n")
+    ran = _jan(config, "openapi", "--config", str(config))
+    operations = json.loads(ran.stdout)["paths"]["/api/v1/models/{model_id}"]
+    assert operations["get"]["operationId"] == "mine_get"

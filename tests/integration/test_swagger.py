@@ -1,0 +1,137 @@
+"""Swagger UI as a person uses it: in a browser."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+from server_support import MODEL, ServerProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+# A browser that talks to nobody but the page's own server, also as root and without a GPU.
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_PATIENCE_MS = 120_000
+
+
+class Visit:
+    """A page, and what it asked for and complained of."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page = page
+        self.origin = origin
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("requestfailed", lambda request: self.complaints.append(f"{request.url}: {request.failure}"))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def expand(self, operation_id: str) -> Locator:
+        """Open an operation, ready to be tried."""
+        operation = self.page.locator(f"[id$='-{operation_id}']")
+        operation.locator(".opblock-summary-control").click()
+        operation.get_by_role("button", name="Try it out").click()
+        return operation
+
+    def foreign_requests(self) -> list[str]:
+        """What was asked of anyone but the server."""
+        return [url for url in self.requests if not url.startswith((f"{self.origin}/", "data:"))]
+
+
+def _chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail("CI has no Chromium; .ci/run installs it")
+    if found is None:
+        pytest.skip("no Chromium on PATH (on Debian: apt-get install chromium)")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """Chromium with a profile of its own."""
+    executable = _chromium()
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=executable,
+            args=list(_FLAGS),
+            viewport={"width": 1280, "height": 1000},
+        )
+        context.set_default_timeout(_PATIENCE_MS)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def visit(browser: BrowserContext, model_server: ServerProcess) -> Iterator[Visit]:
+    """A fresh page at Swagger UI."""
+    visit = Visit(browser.new_page(), model_server.url)
+    visit.page.goto(f"{model_server.url}/api/swagger/index.html")
+    visit.page.wait_for_selector(".opblock")
+    yield visit
+    visit.page.close()
+
+
+def test_a_person_tries_out_a_chat_completion(visit: Visit) -> None:
+    """Expand the chat endpoint, try it out, execute its first example: a 200 with a model's answer shows;
+    nothing is asked of another host, and the browser's console stays clean."""
+    operation = visit.expand("chat_completions_post")
+    operation.get_by_role("button", name="Execute").click()
+    shown = operation.locator(".live-responses-table")
+    assert shown.locator("tr.response td.response-col_status").inner_text().split()[0] == "200"
+    answer = json.loads(shown.locator(".response-col_description .highlight-code code").first.inner_text())
+    assert answer["object"] == "chat.completion"
+    assert answer["model"] == MODEL
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert answer["choices"][0]["message"]["content"]
+    assert visit.foreign_requests() == []
+    assert f"{visit.origin}/api/v1/chat/completions" in visit.requests
+    assert visit.complaints == []
+
+
+def test_a_person_chooses_an_example_by_its_words(visit: Visit) -> None:
+    """The examples are offered by what they show; the chosen one fills the body, and the streamed one
+    answers with events up to the end of the stream."""
+    operation = visit.expand("chat_completions_post")
+    choice = operation.locator("select.examples-select-element")
+    words = choice.locator("option").all_inner_texts()
+    assert "The same, streamed" in words
+    choice.select_option(label="The same, streamed")
+    assert json.loads(operation.locator("textarea.body-param__text").input_value())["stream"] is True
+    operation.get_by_role("button", name="Execute").click()
+    body = operation.locator(".live-responses-table tr.response .response-col_description .highlight-code")
+    assert body.first.inner_text().rstrip().endswith("data: [DONE]")
+    assert visit.foreign_requests() == []
+    assert visit.complaints == []
+
+
+def test_every_operation_of_the_document_is_on_the_page(visit: Visit, model_server: ServerProcess) -> None:
+    """The page shows each operation of the OpenAPI document with its summary."""
+    document = visit.page.request.get(f"{model_server.url}/api/openapi.json").json()
+    wanted = {
+        f"{method.upper()} {path} {operation['summary']}"
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    shown = {
+        " ".join(block.inner_text().replace("\u200b", "").split())
+        for block in visit.page.locator(".opblock-summary-control").all()
+    }
+    assert shown == wanted
+    assert visit.complaints == []

@@ -1,0 +1,105 @@
+"""``jan user``, ``jan key`` and ``jan store``, beside a running server and without one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from server_support import ECHO_CONFIG, ServerProcess, http_client
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "jan.yaml"
+    file.write_text(f"{ECHO_CONFIG}\ndata: {tmp_path}/data\n")
+    return file
+
+
+def jan(config: Path, group: str, *arguments: str, code: int = 0) -> str:
+    """Run a command; what it printed on standard output, or on standard error if it is to fail."""
+    command = [sys.executable, "-m", "jan", group, "--config", str(config), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def test_users_and_keys_without_a_server(config: Path) -> None:
+    """Users are added, listed and disabled; a key's command prints the key alone."""
+    user_id = jan(config, "user", "add", "Ada@Example.org", "--admin", "--name", "Ada").strip()
+    assert user_id.startswith("user_")
+    assert "ada@example.org" in jan(config, "user", "list")
+    key = jan(config, "key", "add", "ada@example.org", "--name", "CI", "--permissions", "read,inference")
+    assert key.startswith("jan_")
+    assert key.count("\n") == 1
+    listed = jan(config, "key", "list", "ada@example.org")
+    assert "live" in listed
+    assert "read,inference" in listed
+    assert key.strip() not in listed
+    jan(config, "key", "revoke", listed.split()[0])
+    assert "revoked" in jan(config, "key", "list", "ada@example.org")
+    jan(config, "user", "disable", "ada@example.org")
+    assert "disabled" in jan(config, "user", "list")
+    jan(config, "user", "enable", "ada@example.org")
+    assert "enabled" in jan(config, "user", "list")
+
+
+def test_beside_a_running_server(config: Path) -> None:
+    """A key and a token made beside a running server work at once."""
+    server = ServerProcess(config)
+    try:
+        jan(config, "user", "add", "bob@example.org")
+        with http_client(server) as client:
+            for credential in (
+                jan(config, "key", "add", "bob@example.org", "--name", "x").strip(),
+                jan(config, "user", "token", "bob@example.org").strip(),
+            ):
+                profile = client.get("/api/v1/user/profile", headers={"Authorization": f"Bearer {credential}"})
+                assert profile.json()["email"] == "bob@example.org"
+        assert server.stop() == 0
+    finally:
+        server.kill_if_running()
+
+
+def test_the_first_start_makes_an_administrator_once(config: Path) -> None:
+    """The first start shows a key, a second one does not, and the key goes on working."""
+    first = ServerProcess(config)
+    assert first.admin_key
+    assert first.stop() == 0
+    assert not any(first.admin_key in line for line in first.stderr)
+    second = ServerProcess(config)
+    assert second.admin_key == ""
+    with http_client(second, headers={"Authorization": f"Bearer {first.admin_key}"}) as client:
+        assert client.get("/api/v1/user/profile").json()["role"] == "admin"
+    assert second.stop() == 0
+
+
+def test_everything_moves_from_store_to_store(config: Path, tmp_path: Path) -> None:
+    """What was exported can be imported elsewhere; the file is readable to its owner only."""
+    jan(config, "user", "add", "ada@example.org")
+    file = tmp_path / "everything.jsonl"
+    jan(config, "store", "export", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    other = tmp_path / "other.yaml"
+    other.write_text(f"{ECHO_CONFIG}\ndata: {tmp_path}/other\n")
+    jan(other, "store", "import", str(file))
+    assert jan(other, "user", "list") == jan(config, "user", "list")
+    assert "exists" in jan(config, "store", "export", str(file), code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("user", "add", "nobody"), 2, "not an e-mail address"),
+        (("user", "disable", "nobody@example.org"), 1, "no user nobody@example.org"),
+        (("key", "add", "nobody@example.org", "--name", "x"), 1, "no user nobody@example.org"),
+        (("key", "add", "a@b", "--name", "x", "--permissions", "root"), 2, "unknown permission 'root'"),
+        (("key", "revoke", "key_0"), 1, "no key key_0"),
+        (("store", "import", "/nonexistent"), 2, "does not exist"),
+    ],
+)
+def test_mistakes_are_explained(config: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """Each mistake is told in words, with an exit code that is not 0, and never a traceback."""
+    told = jan(config, *arguments, code=code)
+    assert said in told
+    assert "Traceback" not in told

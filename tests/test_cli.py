@@ -1,0 +1,461 @@
+"""The command line: what a person who made a mistake gets to read, and how the server starts and stops."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from raw_http import exchange, request
+from server_support import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
+
+from jan.cli import main
+
+CHAT = "/api/v1/chat/completions"
+EXTENDS = f"extends: {DEFAULT_CONFIG}\n"
+
+
+def jan(*arguments: str, cwd: Path | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "jan", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def complaint(result: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    """The one line on standard error of a command that must have failed with this exit code."""
+    assert (result.returncode, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.startswith("jan: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs `jan check` without a process of its own; gives the one line of its complaint."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(file: str, **environ: str) -> str:
+        result = CliRunner().invoke(main, ["check", file], env=environ)
+        as_process = subprocess.CompletedProcess(["jan"], result.exit_code, result.stdout, result.stderr)
+        return complaint(as_process)
+
+    return run
+
+
+# --- jan check --------------------------------------------------------------------------------------
+
+HEALTH = "handlers.health.HealthCheck"
+
+# The configuration, and what the complaint must say.
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "unknown section": (EXTENDS + "banana: 1", ["banana: unknown key", "allowed: data, server, access"]),
+    "unknown key": (EXTENDS + "server: {prot: 1}", ["server.prot: unknown key 'prot'", "port"]),
+    "wrong type": (EXTENDS + "server: {port: abc}", ["server.port: expected `int`, got `str`"]),
+    "out of range": (EXTENDS + "server: {port: 70000}", ["server.port: expected `int` <= 65535"]),
+    "section of wrong type": (EXTENDS + "server: [1]", ["server: expected `object`"]),
+    "negative seconds": (EXTENDS + "server: {grace_seconds: -1}", ["server.grace_seconds", ">= 0"]),
+    "no seconds": (EXTENDS + "server: {keepalive_seconds: 0}", ["server.keepalive_seconds", "> 0"]),
+    "no number": (EXTENDS + "server: {keepalive_seconds: .nan}", ["server.keepalive_seconds", "> 0"]),
+    "tiny body limit": (EXTENDS + "server: {max_body_bytes: 10}", ["server.max_body_bytes", ">= 1024"]),
+    "no API prefix": (EXTENDS + "server: {api_prefixes: []}", ["server.api_prefixes", "length >= 1"]),
+    "bad API prefix": (EXTENDS + "server: {api_prefixes: [v1]}", ["routes[0]", "must begin with '/'"]),
+    "bad choice": (
+        EXTENDS + "access: {anonymous: everyone}",
+        ["access.anonymous", "'refuse', 'on-loopback', 'anyone-who-can-reach-this-server'"],
+    ),
+    "bad log format": (EXTENDS + "log: {format: xml}", ["log.format", "'auto', 'json', 'console'"]),
+    "bad log level": (EXTENDS + "log: {level: loud}", ["log.level", "'debug', 'info', 'warning', 'error'"]),
+    "models are no list": (EXTENDS + "models: {id: a}", ["models: expected `array`"]),
+    "model without an id": (EXTENDS + "models: [{engine: echo}]", ["models[0].id: 'id' is required"]),
+    "model id with a space": (EXTENDS + "models: [{id: a b, engine: echo}]", ["models[0].id", "matching"]),
+    "unknown engine": (EXTENDS + "models: [{id: a, engine: vroom}]", ["models[0] (a): engine", "echo, llamacpp"]),
+    "bad load": (EXTENDS + "models: [{id: a, engine: echo, load: soon}]", ["models[0].load", "'eager', 'lazy'"]),
+    "unknown engine option": (
+        EXTENDS + "models: [{id: a, engine: echo, options: {speed: 1}}]",
+        ["models[0] (a): options.speed: unknown key", "context, slots, step_seconds, repeat"],
+    ),
+    "no slots": (
+        EXTENDS + "models: [{id: a, engine: echo, options: {slots: 0}}]",
+        ["models[0] (a): options.slots", ">= 1"],
+    ),
+    "engine option of wrong type": (
+        EXTENDS + "models: [{id: a, engine: llamacpp, options: {slots: many}}]",
+        ["models[0] (a): options.slots: expected `int`"],
+    ),
+    "cache smaller than the context": (
+        EXTENDS + "models: [{id: a, engine: llamacpp, options: {cache_tokens: 5}}]",
+        ["models[0] (a)", "cache_tokens is 5", "2048"],
+    ),
+    "missing model file": (
+        EXTENDS + "models: [{id: a, engine: llamacpp, options: {model: nope.gguf}}]",
+        ["models[0] (a)", "nope.gguf does not exist", "'bundled'"],
+    ),
+    "name used twice": (
+        EXTENDS + "models: [{id: a, engine: echo}, {id: b, engine: echo, aliases: [a]}]",
+        ["models[1]: 'a' is the name of models[0] already"],
+    ),
+    "route without a name": (EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]", ["name: 'name' is required"]),
+    "route to no module": (EXTENDS + "routes: [{path: /a, handler: no.Such, name: a}]", ["(/a)", "module.Class"]),
+    "route to no class": (
+        EXTENDS + "routes: [{path: /a, handler: handlers.health.No, name: a}]",
+        ["(/a)", "can't be imported"],
+    ),
+    "route to no handler": (
+        EXTENDS + "routes: [{path: /a, handler: pathlib.Path, name: a}]",
+        ["(/a)", "extends jan.handler.Handler"],
+    ),
+    "route without a slash": (EXTENDS + f"routes: [{{path: a, handler: {HEALTH}, name: a}}]", ["begin with '/'"]),
+    "path parameter that nobody takes": (
+        EXTENDS + f"routes: [{{path: '/a/{{x}}', handler: {HEALTH}, name: a}}]",
+        ["(/a/{x})", "path parameters [], the path gives ['x']"],
+    ),
+    "options for a handler without": (
+        EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}, name: a, options: {{x: 1}}}}]",
+        ["(/a): options: HealthCheck takes none"],
+    ),
+    "two routes with one path": (
+        f"routes: [{{path: /a, handler: {HEALTH}, name: a}}, {{path: /a, handler: {HEALTH}, name: b}}]",
+        ["two routes have the path /a: a, b"],
+    ),
+    "beyond loopback": (
+        EXTENDS + "server: {host: 0.0.0.0}",
+        ["access.anonymous", "'refuse', or 'anyone-who-can-reach-this-server'"],
+    ),
+    "unset variable": (EXTENDS + "data: ${NO_SUCH_VARIABLE}", ["data", "NO_SUCH_VARIABLE", "set it, or write"]),
+    "broken YAML": ("a: [1\n", ["line 2: not valid YAML"]),
+    "tab in YAML": ("a:\n\t- b\n", ["line 2: not valid YAML"]),
+    "YAML that would run code": ("a: !!python/object/apply:os.getcwd []", ["line 1: not valid YAML"]),
+    "alias in its own anchor": (EXTENDS + "data: &a [*a]", ["anchor"]),
+    "no mapping": ("- a\n", ["must be a mapping, not a list"]),
+    "extends nothing": ("extends: nope.yaml", ["extends: there is no file nope.yaml"]),
+    "extends a list": ("extends: [a]", ["extends: there is no file ['a']"]),
+    "extends itself": ("extends: jan.yaml", ["extends: jan.yaml leads back to this file"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_check_explains_a_mistake_in_one_line(check: Callable[..., str], tmp_path: Path, name: str) -> None:
+    """A mistake in the configuration is exit code 1 and one line that names the file, the path in it, and
+    what is allowed there."""
+    config, words = MISTAKES[name]
+    (tmp_path / "jan.yaml").write_text(config)
+    line = check("jan.yaml")
+    assert line.startswith("jan: jan.yaml: ") or "jan.yaml: extends: jan.yaml leads back" in line
+    for word in words:
+        assert word in line
+
+
+def test_serve_explains_a_mistake_in_one_line(tmp_path: Path) -> None:
+    """`jan serve` and the other commands that read the configuration refuse a wrong one like `jan check`."""
+    (tmp_path / "jan.yaml").write_text(EXTENDS + "server: {prot: 1}")
+    assert "server.prot" in complaint(jan("check", "jan.yaml", cwd=tmp_path))
+    for command in ("serve", "routes", "openapi"):
+        assert "server.prot" in complaint(jan(command, "--config", "jan.yaml", cwd=tmp_path))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A configuration that is missing or no UTF-8 is one line with the reason; a folder is a usage error."""
+    (tmp_path / "latin.yaml").write_bytes(b"data: \xff\xfe")
+    assert "nope.yaml: can't be read: No such file" in complaint(jan("check", "nope.yaml", cwd=tmp_path))
+    assert "latin.yaml: can't be read: 'utf-8'" in complaint(jan("check", "latin.yaml", cwd=tmp_path))
+    assert jan("check", ".", cwd=tmp_path).returncode == 2
+
+
+def test_check_of_a_right_file(tmp_path: Path) -> None:
+    """A right configuration is exit code 0 and a line that says what is in it, on standard output."""
+    result = jan("check", str(DEFAULT_CONFIG), cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"jan\.yaml: fine; \d+ URLs, 1 models", result.stdout)
+
+
+# --- the environment --------------------------------------------------------------------------------
+
+WRONG_OVERRIDES: dict[tuple[str, str], str] = {
+    ("JAN__SERVER__PORT", "abc"): "server.port: expected `int`",
+    ("JAN__SERVER__PORT", ""): "server.port: expected `int`",
+    ("JAN__SERVER__PROT", "1"): "server.prot: unknown key",
+    ("JAN__SERVER", "5"): "server: expected `object`",
+    ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: 'x' can't be set there",
+    ("JAN__NOPE", "1"): "nope: unknown key",
+    ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: there is nothing at '7'",
+    ("JAN__MODELS__0__ENGINE", "vroom"): "unknown engine 'vroom'",
+    ("JAN__MODELS", "[{id"): "JAN__MODELS: not valid YAML",
+    ("JAN__SERVER__HOST", "0.0.0.0"): "access.anonymous",
+}
+
+
+@pytest.mark.parametrize("override", WRONG_OVERRIDES, ids="=".join)
+def test_a_wrong_override_is_explained(check: Callable[..., str], override: tuple[str, str]) -> None:
+    """A wrong JAN__ variable is one line that names it or the path that it sets."""
+    assert WRONG_OVERRIDES[override] in check(str(DEFAULT_CONFIG), **dict([override]))
+
+
+def test_variables_and_overrides_take_effect(tmp_path: Path) -> None:
+    """${NAME} is filled in from the environment, its default where it is not set, and JAN__ variables
+    override what the file says, lists as YAML included."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(EXTENDS + "models: [{id: '${ID}', engine: '${ENGINE:-echo}'}]\nserver: {grace_seconds: -1}")
+    models = "[{id: one, engine: echo}, {id: two, engine: echo}]"
+    environ = {"ID": "my-model", "JAN__SERVER__GRACE_SECONDS": "1"}
+    assert "1 models" in jan("check", str(config), cwd=tmp_path, **environ).stdout
+    assert "2 models" in jan("check", str(config), cwd=tmp_path, **environ, JAN__MODELS=models).stdout
+    server = ServerProcess(config, environ=environ | {"JAN__SERVER__API_PREFIXES": "[/api/v1, /elsewhere]"})
+    try:
+        with http_client(server) as client:
+            assert [model["id"] for model in client.get("/elsewhere/models").json()["data"]] == ["my-model"]
+            assert client.get("/v1/models").status_code == 404
+        assert server.stop() == 0
+    finally:
+        server.kill_if_running()
+
+
+# --- starting ---------------------------------------------------------------------------------------
+
+
+def test_routes_prints_the_audit_table(tmp_path: Path) -> None:
+    """`jan routes` shows every URL and method with who may call it, its limit and its name."""
+    result = jan("routes", cwd=tmp_path)
+    rows = [re.split(r"  +", line) for line in result.stdout.splitlines()]
+    assert result.returncode == 0
+    assert rows[0] == ["URL", "METHOD", "ACCESS", "LIMIT", "NAME"]
+    assert {row[0] for row in rows} >= {"/api/v1/chat/completions", "/v1/chat/completions", "/health"}
+    assert all(len(row) == 5 and all(row) for row in rows)
+    assert ["/health", "GET", "public", "none", "health"] in rows
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    """A port that is taken is exit code 3 and one line that names it and how to choose another."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(ECHO_CONFIG)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = complaint(jan("serve", "--config", str(config), "--port", port, cwd=tmp_path), code=3)
+    assert f"127.0.0.1:{port}" in line
+    assert "--port" in line
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    """So is an address that this machine does not have."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(ECHO_CONFIG + "access: {anonymous: anyone-who-can-reach-this-server}\n")
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        arguments = ("serve", "--config", str(config), "--host", host, "--port", "0")
+        assert host in complaint(jan(*arguments, cwd=tmp_path), code=3)
+
+
+def test_beyond_loopback_only_on_purpose(tmp_path: Path) -> None:
+    """--host beyond loopback is refused like the same setting in the file."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(ECHO_CONFIG)
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.com"):
+        line = complaint(jan("serve", "--config", str(config), "--host", host, "--port", "0", cwd=tmp_path))
+        assert "anyone-who-can-reach-this-server" in line
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    """A model file that is no GGUF file is exit code 1 and a line that names it."""
+    (tmp_path / "fake.gguf").write_text("not a model")
+    config = tmp_path / "jan.yaml"
+    config.write_text(EXTENDS + "models: [{id: a, engine: llamacpp, options: {model: fake.gguf}}]")
+    result = jan("serve", "--config", "jan.yaml", "--port", "0", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    *progress, line = result.stderr.splitlines()
+    assert progress == ["loading a ..."]
+    assert line.startswith("jan: jan.yaml: model file fake.gguf can't be loaded")
+
+
+# --- running ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Any:
+    """Starts servers, of which none outlives the test."""
+    servers: list[ServerProcess] = []
+
+    def start(config: str, *arguments: str) -> ServerProcess:
+        file = tmp_path / f"jan{len(servers)}.yaml"
+        file.write_text(config)
+        servers.append(ServerProcess(file, *arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill_if_running()
+
+
+Serve = Callable[..., ServerProcess]
+
+
+def ask(client: httpx.Client, model: str, text: str = "hi", **parameters: Any) -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], **parameters}
+    return client.post(CHAT, json=body)
+
+
+@pytest.mark.model
+def test_two_models_one_of_them_lazy(serve: Serve) -> None:
+    """Several models are served at once; a lazy one is loaded at its first request, however many come for it
+    at the same time, and only once."""
+    real = "options: {model: bundled, context: 256, slots: 4}"
+    server = serve(
+        f"{EXTENDS}log: {{format: json}}\n"
+        f"models: [{{id: quick, engine: echo}}, {{id: real, engine: llamacpp, load: lazy, {real}}}]\n"
+    )
+    assert "real (llamacpp, at first use)" in server.banner
+    with http_client(server) as client:
+        assert ask(client, "quick").status_code == 200
+        loaded = [entry["model"] for entry in server.log if entry["event"] == "model loaded"]
+        assert loaded == ["quick"]
+        answers: list[httpx.Response] = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(ask(client, "real", max_tokens=2))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        assert ask(client, "quick").json()["choices"][0]["message"]["content"] == "hi"
+        for thread in threads:
+            thread.join()
+    assert [answer.json()["usage"]["completion_tokens"] for answer in answers] == [2, 2, 2]
+    assert server.stop() == 0
+    assert [entry["model"] for entry in server.log if entry["event"] == "model loaded"] == ["quick", "real"]
+    assert server.errors() == []
+
+
+def test_a_lazy_model_that_cannot_be_loaded(serve: Serve, tmp_path: Path) -> None:
+    """A lazy model whose file turns out bad is 503 for its requests and a line in the log; the others work."""
+    (tmp_path / "fake.gguf").write_text("not a model")
+    bad = "{id: bad, engine: llamacpp, load: lazy, options: {model: fake.gguf}}"
+    server = serve(f"{EXTENDS}log: {{format: json}}\nmodels: [{{id: quick, engine: echo}}, {bad}]\n")
+    with http_client(server) as client:
+        for _ in range(2):
+            response = ask(client, "bad")
+            assert response.status_code == 503
+            assert "bad" in response.json()["error"]["message"]
+            assert ask(client, "quick").status_code == 200
+    assert server.stop() == 0
+    assert {(entry["event"], entry["model"]) for entry in server.errors()} == {("model can't be loaded", "bad")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_idle_server(serve: Serve, number: int) -> None:
+    """SIGTERM and Ctrl-C end an idle server with exit code 0, also with a client's connection open."""
+    server = serve(ECHO_CONFIG)
+    with http_client(server) as client:
+        assert client.get("/health").status_code == 200
+        server.signal(number)
+        assert server.wait() == 0
+    assert [entry["event"] for entry in server.log if entry["event"] in ("stopping", "stopped")] == [
+        "stopping",
+        "stopped",
+    ]
+    assert server.errors() == []
+
+
+WORDS = " ".join(f"word{number}" for number in range(60))
+SLOW = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
+
+
+def test_a_running_answer_is_finished_before_the_end(serve: Serve) -> None:
+    """At SIGTERM a stream under way comes to its own end while new connections are refused; exit code 0."""
+    server = serve(ECHO_CONFIG)
+    with http_client(server) as client, client.stream("POST", CHAT, json=SLOW) as response:
+        lines = response.iter_lines()
+        next(lines)
+        server.signal(signal.SIGTERM)
+        while not any(entry["event"] == "stopping" for entry in server.log):
+            time.sleep(0.01)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/health", trust_env=False)
+        data = [line for line in lines if line.startswith("data: ")]
+    assert data[-1] == "data: [DONE]"
+    pieces = [json.loads(line[6:])["choices"][0]["delta"].get("content", "") for line in data[:-1]]
+    assert "".join(pieces) == WORDS
+    assert server.wait() == 0
+    assert [entry["ended_early"] for entry in server.log if entry["event"] == "stopped"] == [0]
+    assert server.errors() == []
+
+
+def test_a_second_signal_ends_at_once(serve: Serve) -> None:
+    """A second Ctrl-C does not wait for answers under way: exit code 130, as shells have it."""
+    server = serve(ECHO_CONFIG)
+    with http_client(server) as client, client.stream("POST", CHAT, json=SLOW) as response:
+        next(response.iter_lines())
+        server.signal(signal.SIGINT)
+        while not any(entry["event"] == "stopping" for entry in server.log):
+            time.sleep(0.01)
+        server.signal(signal.SIGINT)
+        assert server.wait() == 130
+
+
+# --- the log ----------------------------------------------------------------------------------------
+
+MARK = "xyzzy"
+
+
+def test_the_log_tells_of_requests_and_not_what_was_said(serve: Serve) -> None:
+    """Every request has one line with id, route, method, status and time; credentials, prompts, answers and
+    bodies never appear, not in malformed requests, unknown URLs or errors either, at the finest level."""
+    server = serve(ECHO_CONFIG.replace("format: json", "format: json, level: debug"))
+    with http_client(server, headers={"cookie": f"a={MARK}", "x-api-key": MARK}) as client:
+        for credentials in (f"Bearer {MARK}", f"Basic {MARK}", f"Bearer a.{MARK}.c", MARK):
+            response = client.get("/v1/models", headers={"authorization": credentials})
+            assert response.status_code == 401
+        assert MARK in ask(client, "echo", MARK).text
+        assert MARK in ask(client, "echo", MARK, stream=True, user=MARK, metadata={MARK: MARK}).text
+        assert ask(client, MARK, MARK).status_code == 404
+        assert ask(client, "echo", f"{MARK} " * 5000).status_code == 400
+        assert ask(client, "echo", MARK, temperature=MARK).status_code == 400
+        assert ask(client, "echo", MARK, **{MARK: MARK}, stop=[MARK, ""]).status_code == 400
+        for content in (f'{{"{MARK}', f'"{MARK}"', f'{{"model": "echo", "messages": "{MARK}"}}', MARK):
+            response = client.post(CHAT, content=content, headers={"content-type": "application/json"})
+            assert response.status_code == 400
+        assert client.post(CHAT, content=MARK, headers={"content-type": f"x/{MARK}"}).status_code == 415
+        assert client.get(f"/{MARK}?{MARK}={MARK}").status_code == 404
+        assert client.get(f"/v1/models/{MARK}").status_code == 404
+        assert client.get(f"/v1/models/{MARK}%ff").status_code == 400
+        assert client.request(MARK.upper(), "/health").status_code == 405
+        assert client.get("/health", headers={"x-request-id": "mine-1"}).status_code == 200
+    exchange(server.url, f"{MARK} nonsense\r\n\r\n".encode())
+    exchange(server.url, request("POST", CHAT, f"Content-Length: {MARK}"))
+    exchange(server.url, request("GET", "/health", f"X-{MARK}: \x01{MARK}"))
+    assert server.stop() == 0
+    assert MARK not in "".join(server.stderr).lower()
+    lines = [entry for entry in server.log if entry["event"] == "request"]
+    assert len(lines) >= 16
+    for line in lines:
+        assert set(line) >= {"request_id", "route", "method", "status", "ms", "timestamp", "level"}
+        assert line["ms"] >= 0
+    answered = next(line for line in lines if line.get("model") == "echo")
+    assert answered["completion_tokens"] == 1
+    assert ("mine-1", "health", 200) in {(line["request_id"], line["route"], line["status"]) for line in lines}
+    assert server.errors() == []
+
+
+@pytest.mark.model
+def test_the_log_of_a_failing_model_keeps_quiet_too(serve: Serve) -> None:
+    """What the real model's own parts say of a bad schema or template reaches the client, not the log."""
+    server = serve(f"{EXTENDS}log: {{format: json, level: debug}}\n")
+    schema = {"type": "string", "pattern": f"({MARK}"}
+    wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    with http_client(server) as client:
+        assert MARK in ask(client, MODEL, MARK, response_format=wanted).text
+        assert ask(client, MODEL, MARK, max_tokens=2).status_code == 200
+    assert server.stop() == 0
+    assert MARK not in "".join(server.stderr).lower()
+    assert server.errors() == []
