@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from jan.auth.scopes import Access, Identity, Scope
 from jan.body import Body
-from jan.conversations import KeptAnswer, Turn
+from jan.conversations import Turn
 from jan.engine.base import Delta, Event, Finished, GenerationRequest
 from jan.engine.fanout import fan_out
 from jan.errors import (
@@ -35,7 +35,7 @@ from jan.query import decode_query
 from jan.services import Services
 from jan.streaming import HEADERS, EventStream, error_frame, pump
 
-__all__ = ["EventStream", "Handler", "KeptAnswer", "Turn", "UnknownUrl"]
+__all__ = ["EventStream", "Handler", "Turn", "UnknownUrl"]
 
 log = structlog.get_logger(__name__)
 
