@@ -10,6 +10,8 @@ from jan.schema.explain import explain
 from jan.storage.records import Message
 
 _TITLE_LENGTH = 60
+# What is stored is read again inside other objects, and must not be too deep for it there.
+_DEEPEST = 100
 
 
 def to_chat(message: Message) -> chat.Message:
@@ -29,6 +31,9 @@ def to_chat(message: Message) -> chat.Message:
 
 def check(message: Message) -> Message:
     """The message, if a model could get it and nothing in it would be lost; raises InvalidRequest."""
+    for name in ("content", "tool_calls"):
+        if _is_deep(getattr(message, name)):
+            raise _refusal(f"{name}: it is nested too deeply", name)
     to_chat(message)
     if message.tool_calls is not None and message.role != "assistant":
         raise _refusal("tool_calls: only a message of the assistant's has them", "tool_calls")
@@ -74,6 +79,18 @@ def title_of(message: Message) -> str:
         return text
     beginning, _, _ = text[: _TITLE_LENGTH + 1].rpartition(" ")
     return (beginning or text[:_TITLE_LENGTH]).rstrip(".,;:!?-") + "…"
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _refusal(message: str, param: str | None) -> InvalidRequest:

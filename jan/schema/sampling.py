@@ -40,18 +40,22 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     user: Annotated[str, Meta(max_length=512)] | None = None
 
 
+# More than any count, and what every store and every JSON reader can hold.
+Tally = Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
     """How the prompt's tokens were come by."""
 
-    cached_tokens: int = 0
+    cached_tokens: Tally = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Token counts of one request; all its choices together, the prompt once."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+    prompt_tokens: Tally
+    completion_tokens: Tally
+    total_tokens: Tally
     prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
 
 

@@ -1,5 +1,6 @@
 """Requests about conversations that are refused, on both backends."""
 
+import json
 from typing import Any
 
 import httpx
@@ -129,6 +130,7 @@ def test_metadata_at_its_limits(me: httpx.Client) -> None:
         {"role": "tool", "content": "x"},
         {"role": "system", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
         {"role": "assistant"},
+        {"role": "user", "content": [{"type": "file", "file": {"deep": json.loads("[" * 200 + "]" * 200)}}]},
         {"role": "user", "content": "x", "tool_call_id": "x"},
     ],
 )
@@ -148,6 +150,9 @@ def test_a_parent_must_be_in_the_conversation(me: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (404, "parent_id")
 
 
+USAGE = '"usage":{"prompt_tokens":9223372036854775808,"completion_tokens":0,"total_tokens":0}'
+
+
 def damaged(lines: list[str]) -> dict[str, str]:
     """An export with one thing wrong, by what that is."""
     head, first, second = lines
@@ -161,6 +166,7 @@ def damaged(lines: list[str]) -> dict[str, str]:
         "out of order": "\n".join([head, second, first]),
         "an unknown field": "\n".join([head, first, second.replace('"role"', '"extra":1,"role"')]),
         "an unknown parent": "\n".join([head, first, second.replace('"parent_id":"', '"parent_id":"x')]),
+        "a count that no store can hold": "\n".join([head, first, second.replace('"usage":null', USAGE)]),
         "no JSON": "\n".join([head, first, "second"]),
     }
 
