@@ -49,13 +49,7 @@ class Messages(Handler):
         request=MessageCreate,
         response=ConversationMessage,
         errors=(NotFound, Conflict, Unavailable),
-        examples=(
-            Example(summary="A question", body={"role": "user", "content": "How do I grow tomatoes?"}),
-            Example(
-                summary="At the root of a tree of its own",
-                body={"role": "system", "content": "Be brief.", "parent_id": None},
-            ),
-        ),
+        examples=(Example(summary="A question", body={"role": "user", "content": "Who are you?"}),),
     )
     async def post(self, conversation_id: str, body: MessageCreate) -> ConversationMessage:
         """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer

@@ -99,7 +99,7 @@ class OneConversation(Handler):
         request=ConversationUpdate,
         response=Conversation,
         errors=(NotFound, Unavailable),
-        examples=(Example(summary="Another title", body={"title": "Tomatoes"}),),
+        examples=(Example(summary="Another title", body={"title": "On dragons"}),),
     )
     async def patch(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
         """Set title, model or metadata; what the body leaves out stays as it is."""

@@ -18,6 +18,7 @@ from tornado.web import Application
 
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
+from jan.auth.oidc.sign_in import SignIn
 from jan.auth.tokens import Tokens
 from jan.body import DRAIN_FACTOR
 from jan.config import AuthSettings, Settings
@@ -64,6 +65,7 @@ class Server:
             conversations=self._conversations,
             accounts=accounts,
             keyring=self._keyring,
+            sign_in=SignIn(settings.sign_in, self._keyring, store, accounts),
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )

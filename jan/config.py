@@ -3,15 +3,16 @@
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
 
+from jan.addresses import is_loopback
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
+from jan.sign_in_settings import SignInSettings
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
@@ -106,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access: AccessSettings = AccessSettings()
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
+    sign_in: SignInSettings = SignInSettings()
     external: ExternalSettings = ExternalSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelSettings, ...] = ()
@@ -234,14 +236,6 @@ def _assign(tree: dict[str, Any], source: str, keys: list[str], value: Any) -> N
     node[keys[-1]] = value
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a server that listens there is reachable from its own machine only."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _check_exposure(file: Path, settings: Settings) -> None:
     if settings.access.anonymous == "on-loopback" and not is_loopback(settings.server.host):
         raise ConfigurationError(
@@ -249,6 +243,9 @@ def _check_exposure(file: Path, settings: Settings) -> None:
             f"and requests without credentials are allowed on loopback only; allowed here: 'refuse', or "
             f"'{ANYONE}' to let anyone use the models"
         )
+    mistake = settings.sign_in.mistake(settings.server.host)
+    if mistake is not None:
+        raise ConfigurationError(f"{file}: sign_in.{mistake}")
 
 
 def _check_names(file: Path, settings: Settings) -> None:

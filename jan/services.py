@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
+from jan.auth.oidc.sign_in import SignIn
 from jan.config import Settings
 from jan.conversations import Conversations
 from jan.engine.models import Models
@@ -79,5 +80,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     conversations: Conversations
     accounts: Accounts
     keyring: Keyring
+    sign_in: SignIn
     probes: Probes
     document: bytes

@@ -14,9 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "jan": 0,
     "jan.errors": 0,
+    "jan.addresses": 0,
     "jan.schema": 0,
     "jan.auth.scopes": 0,
     "jan.config": 1,
+    "jan.sign_in_settings": 1,
     "jan.operation": 1,
     "jan.engine.base": 1,
     "jan.logs": 1,
@@ -29,9 +31,9 @@ LAYERS = {
     "jan.limits": 2,
     "jan.streaming": 2,
     "jan.body": 2,
+    "jan.probes": 3,
     "jan.query": 2,
     "jan.conversations": 3,
-    "jan.probes": 3,
     "jan.store_keeper": 3,
     "jan.services": 3,
     "jan.handler": 3,
@@ -50,6 +52,7 @@ ONLY_IN = {
     "exllamav2": "jan.engine.exllamav2",
     "torch": "jan.engine.exllamav2",
     "motor": "jan.storage",
+    "oauthlib": "jan.auth.oidc",
     "pymongo": "jan.storage",
 }
 ENGINE_LIBRARIES = ("cyllama", "llguidance", "numpy", "torch", "exllamav2", "motor", "pymongo")

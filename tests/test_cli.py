@@ -414,7 +414,7 @@ def test_the_log_tells_of_requests_and_not_what_was_said(serve: Serve) -> None:
     server = serve(ECHO_CONFIG.replace("format: json", "format: json, level: debug"))
     with http_client(server, headers={"cookie": f"a={MARK}", "x-api-key": MARK}) as client:
         for credentials in (f"Bearer {MARK}", f"Basic {MARK}", f"Bearer a.{MARK}.c", MARK):
-            response = client.get("/v1/models", headers={"authorization": credentials})
+            response = client.get("/v1/user/profile", headers={"authorization": credentials})
             assert response.status_code == 401
         assert MARK in ask(client, "echo", MARK).text
         assert MARK in ask(client, "echo", MARK, stream=True, user=MARK, metadata={MARK: MARK}).text

@@ -23,6 +23,8 @@ _CACHE_SECONDS = 0.9
 # While the store is away, those who were known shortly before stay known for inference.
 _STALE_SECONDS = 600.0
 _CACHE_SIZE = 10_000
+# How long a token that is only for exchange can be exchanged.
+_EXCHANGE_WITHIN = timedelta(minutes=1)
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
@@ -129,8 +131,12 @@ class Accounts:
 
     # --- sessions -----------------------------------------------------------------------------------
 
-    async def sign_in(self, user: User) -> IssuedToken:
-        """Begin a session; raises AuthenticationFailed for a disabled account."""
+    async def sign_in(self, user: User, *, for_exchange: bool = False) -> IssuedToken:
+        """Begin a session; raises AuthenticationFailed for a disabled account.
+
+        ``for_exchange``: the token has to travel where it may be seen, so it opens nothing. It has expired
+        already, and ``refresh`` takes it once, for a minute; seen a second time it ends the session.
+        """
         if user.disabled:
             raise _wrong("the account is disabled", "account_disabled")
         at, jti = now(), new_jti()
@@ -142,7 +148,7 @@ class Accounts:
             expires_at=at + self._session_lifetime,
         )
         await self._store.sessions.start(session)
-        return self._issue(user, session.id, jti, at)
+        return self._issue(user, session.id, jti, at, _EXCHANGE_WITHIN - self._grace if for_exchange else None)
 
     async def refresh(self, token: str) -> IssuedToken:
         """Exchange a token, expired or not, for a new one, once. A token that is presented again ends its
@@ -175,8 +181,12 @@ class Accounts:
             await self._store.sessions.end(identity.session_id, at=now(), reason="signed out")
         self.forget()
 
-    def _issue(self, user: User, session_id: str, jti: str, at: datetime) -> IssuedToken:
-        token, expires = self._tokens.sign(user_id=user.id, session_id=session_id, jti=jti, at=at)
+    def _issue(
+        self, user: User, session_id: str, jti: str, at: datetime, lifetime: timedelta | None = None
+    ) -> IssuedToken:
+        token, expires = self._tokens.sign(
+            user_id=user.id, session_id=session_id, jti=jti, at=at, lifetime=lifetime
+        )
         return IssuedToken(token=token, expires_at=expires, user=user)
 
     # --- API keys -----------------------------------------------------------------------------------

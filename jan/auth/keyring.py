@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -89,9 +91,21 @@ class Keyring:
         """The key of that id; ids are only compared, never used as a path."""
         return self._keys.get(kid) if isinstance(kid, str) else None
 
+    def derived(self, purpose: bytes) -> list[bytes]:
+        """32 bytes for another purpose from each key, newest first; they tell nothing of the keys."""
+        newest_first = sorted(self._keys.values(), key=lambda key: key.kid, reverse=True)
+        return [_derive(key, purpose) for key in newest_first]
+
     def jwks(self) -> list[dict[str, Any]]:
         """The public keys, for whoever verifies our tokens."""
         return [jwk for key in self._keys.values() if (jwk := key.public_jwk()) is not None]
+
+
+def _derive(key: SigningKey, purpose: bytes) -> bytes:
+    material = key.private
+    if not isinstance(material, bytes):
+        material = material.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(material)
 
 
 def _generate(algorithm: Algorithm) -> bytes:

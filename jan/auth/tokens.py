@@ -45,9 +45,11 @@ class Tokens:
         self._lifetime = lifetime
         self._leeway = leeway
 
-    def sign(self, *, user_id: str, session_id: str, jti: str, at: datetime) -> tuple[str, datetime]:
+    def sign(
+        self, *, user_id: str, session_id: str, jti: str, at: datetime, lifetime: timedelta | None = None
+    ) -> tuple[str, datetime]:
         """A token and when it expires."""
-        expires = at + self._lifetime
+        expires = at + (self._lifetime if lifetime is None else lifetime)
         key = self._keyring.signing
         claims = {
             "iss": self._issuer,

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from jan.schema.users import UserProfile
+
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A token for its owner; ``expires_in`` in seconds."""
@@ -15,7 +17,13 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
     def __repr__(self) -> str:
-        return "TokenResponse(...)"
+        return f"{type(self).__name__}(...)"
+
+
+class SignedIn(TokenResponse, frozen=True, kw_only=True):
+    """A token, and whose it is."""
+
+    user: UserProfile
 
 
 class SignedOut(msgspec.Struct, frozen=True, kw_only=True):

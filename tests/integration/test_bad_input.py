@@ -222,7 +222,7 @@ def test_what_does_not_fit_together_is_explained(
 def test_what_the_model_cannot_take(client: httpx.Client) -> None:
     """Token ids for a model without any, and a picture for one that reads text, are 400 with their place."""
     response = client.post(COMPLETIONS, json={"model": "echo", "prompt": [1, 2, 3]})
-    refused(response, 400, "unsupported", "prompt")
+    refused(response, 400, "invalid_request", "prompt")
     picture = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "http://x"}}]
     response = client.post(CHAT, json={"model": "echo", "messages": user(picture)})
     assert "image_url" in refused(response, 400, "unsupported_content", "messages[0].content[1]")
@@ -522,11 +522,26 @@ def test_query_strings_are_ignored(client: httpx.Client, echo_server: ServerProc
 
 
 @pytest.mark.parametrize(
-    "value", [b"garbage", b"Bearer", b"Basic %%%", b"Bearer \xff\xfe", b"Bearer " + b"x" * 9000]
+    "value",
+    [b"garbage", b"Bearer", b"Basic %%%", b"Bearer \xff\xfe", b"Bearer your-jwt-token", b"Bearer " + b"x" * 9000],
+)
+def test_placeholders_are_nobody(client: httpx.Client, value: bytes) -> None:
+    """What is formed like none of our credentials is as good as none: served where nobody needs to be
+    somebody (SDKs always send something), 401 with a challenge elsewhere."""
+    headers: Any = [*JSON.items(), (b"authorization", value)]
+    assert client.post(CHAT, content=HEAD + "}", headers=headers).status_code == 200
+    response = client.get("/v1/user/profile", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert client.get("/health", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value", [b"Bearer jan_revoked", b"bearer a.b.c", b"Bearer ..", b"Bearer jan_" + b"x" * 9000]
 )
 def test_bad_credentials_are_401(client: httpx.Client, value: bytes) -> None:
-    """Credentials that are none are 401 with a challenge, although none at all would do here: whoever sends
-    some means to be somebody. Where nobody needs to be anybody they are not looked at."""
+    """What is formed like a key or a token is judged, although none at all would do here: whoever sends some
+    means to be somebody."""
     headers: Any = [*JSON.items(), (b"authorization", value)]
     response = client.post(CHAT, content=HEAD + "}", headers=headers)
     assert response.status_code == 401

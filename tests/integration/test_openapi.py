@@ -39,27 +39,28 @@ def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 # Path parameters that name something of the caller's: made anew for each example.
 _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
     "key_id": ("/api/v1/user/api-keys", lambda: {"name": "to be changed"}),
-    "conversation_id": ("/api/v1/conversations", lambda: {"title": "to be read"}),
     "user_id": ("/api/v1/users", lambda: {"email": f"{uuid4()}@example.org"}),
+    "conversation_id": ("/api/v1/conversations", lambda: {"title": "An example"}),
 }
-# They take the token of a session, which no other endpoint gives; test_tokens.py has them.
-_NEED_A_SESSION = ("/api/v1/auth/refresh", "/api/v1/auth/logout")
+# They take the token of a session, or a provider, which this server has not; test_tokens.py and
+# test_google_sign_in.py have them.
+_NEED_MORE = ("/api/v1/auth/refresh", "/api/v1/auth/logout", "/auth/google", "/auth/google/callback")
 
 
 def _examples(document: Document) -> Iterator[Any]:
     """Every example: method, path with its examples filled in, body, operation."""
     for path, method, operation in _operations(document):
-        if path in _NEED_A_SESSION:
+        if path in _NEED_MORE:
             continue
         url = path
         for parameter in operation.get("parameters", ()):
             if "example" in parameter:
                 url = url.replace(f"{{{parameter['name']}}}", parameter["example"])
         name = f"{method} {url}"
-        bodies = operation.get("requestBody", {}).get("content", {})
-        if not bodies:
+        contents = operation.get("requestBody", {}).get("content", {})
+        if not contents:
             yield pytest.param(method, url, None, operation, id=name)
-        for content in bodies.values():
+        for content in contents.values():
             for slug, example in content["examples"].items():
                 yield pytest.param(method, url, example["value"], operation, id=f"{name} {slug}")
 
@@ -139,9 +140,10 @@ def test_every_body_has_an_example_that_its_schema_accepts() -> None:
         for content in operation.get("requestBody", {}).get("content", {}).values():
             assert content["examples"]
             for example in content["examples"].values():
+                # A body that is lines of JSON is printed as text; the schema is that of each line.
                 value = example["value"]
-                for instance in map(json.loads, value.splitlines()) if isinstance(value, str) else [value]:
-                    _validate(instance, content["schema"])
+                for item in map(json.loads, value.splitlines()) if isinstance(value, str) else [value]:
+                    _validate(item, content["schema"])
 
 
 @pytest.mark.model
@@ -154,8 +156,7 @@ def test_examples_work_as_printed(
     for name, (maker, new) in _MAKERS.items():
         if f"{{{name}}}" in url:
             url = url.replace(f"{{{name}}}", model_admin.post(maker, json=new()).json()["id"])
-    # A text is the body as it is: lines of JSON.
-    sent = {"content": body} if isinstance(body, str) else {"json": body}
+    sent: dict[str, Any] = {"content": body} if isinstance(body, str) else {"json": body}
     response = model_admin.request(method, url, **sent)
     assert response.status_code == 200, response.text
     kind = response.headers["content-type"].partition(";")[0]

@@ -1,0 +1,93 @@
+"""GET /auth/google, GET /auth/google/callback: sign-in with Google, or the provider that is configured."""
+
+from datetime import UTC, datetime
+
+from handlers.user import profile_of
+from jan.auth.scopes import PUBLIC
+from jan.errors import AuthenticationFailed, InvalidRequest, PermissionDenied, Unavailable
+from jan.handler import Handler
+from jan.operation import operation
+from jan.schema.auth import SignedIn
+
+
+class _SignInHandler(Handler):
+    """What both ends of a sign-in share: the cookie that ties it to one browser."""
+
+    def set_default_headers(self) -> None:
+        """What passes here is of no use to caches and none of the business of other sites."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    @property
+    def flow_cookie(self) -> str:
+        """With this prefix, browsers keep it from being set by other hosts of the same domain, who could else
+        sign somebody in as themselves."""
+        return "__Host-jan_sign_in" if self.services.sign_in.secure else "jan_sign_in"
+
+    def keep_flow(self, sealed: str, seconds: int) -> None:
+        """Lax: sent along when the provider sends the browser back, not with requests of other sites' pages."""
+        self.set_cookie(
+            self.flow_cookie,
+            sealed,
+            max_age=seconds,
+            path="/",
+            secure=self.services.sign_in.secure,
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+class GoogleSignIn(_SignInHandler):
+    """Off to the provider."""
+
+    @operation(
+        summary="Sign in with Google",
+        access=PUBLIC,
+        tag="auth",
+        errors=(InvalidRequest, Unavailable),
+    )
+    async def get(self) -> None:
+        """Redirects (302) to the provider. With `?return_to=`, one of the configured pages, the sign-in ends
+        there instead of in a JSON answer."""
+        departure = await self.services.sign_in.begin(
+            origin=f"{self.request.protocol}://{self.request.host}",
+            path=f"{self.request.path}/callback",
+            return_to=self.get_query_argument("return_to", None),
+        )
+        self.keep_flow(departure.sealed, self.services.sign_in.seconds)
+        self.redirect(departure.url)
+
+
+class GoogleCallback(_SignInHandler):
+    """Back from the provider."""
+
+    @operation(
+        summary="Finish signing in with Google",
+        access=PUBLIC,
+        tag="auth",
+        response=SignedIn,
+        errors=(InvalidRequest, AuthenticationFailed, PermissionDenied, Unavailable),
+    )
+    async def get(self) -> SignedIn | None:
+        """Answers with a token; or, if the sign-in was begun with `return_to`, redirects (302) to that page
+        with `#exchange_token=`, which the page sends at once to POST /auth/refresh as its Bearer token."""
+        flow = self.services.sign_in.resume(
+            self.get_query_argument("state", ""), self.get_cookie(self.flow_cookie)
+        )
+        self.clear_cookie(self.flow_cookie, path="/", secure=self.services.sign_in.secure, httponly=True)
+        arrival = await self.services.sign_in.finish(self.request.query, flow)
+        issued = arrival.issued
+        self.log_fields["user"] = issued.user.id
+        if arrival.return_to is not None:
+            # In the fragment, which goes to no server and into no Referer. It stays in the browser's history,
+            # so what it holds is no credential: it has to be exchanged, once, within a minute.
+            self.redirect(f"{arrival.return_to}#exchange_token={issued.token}")
+            return None
+        seconds = (issued.expires_at - datetime.now(UTC)).total_seconds()
+        return SignedIn(
+            access_token=issued.token,
+            expires_in=max(0, round(seconds)),
+            expires_at=issued.expires_at,
+            user=profile_of(issued.user),
+        )

@@ -1,0 +1,114 @@
+"""ID tokens: what a provider says about somebody, believed only if it says so to us, now, for this sign-in."""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import jwt
+import msgspec
+
+from jan.errors import AuthenticationFailed
+
+# Asymmetric ones only: with HMAC the provider's published key would be the secret.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_LEEWAY_SECONDS = 60
+_REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified ID token's claims; ``hd`` is Google's, the organisation that manages the account."""
+
+    sub: str
+    aud: str | list[str]
+    azp: str | None = None
+    nonce: str | None = None
+    at_hash: str | None = None
+    email: str | None = None
+    email_verified: bool = False
+    name: str | None = None
+    hd: str | None = None
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What an ID token says of its own signature: only good for finding the key that it must fit."""
+
+    alg: str
+    kid: str | None = None
+
+
+def header_of(token: str) -> Header:
+    """An ID token's header; raises AuthenticationFailed."""
+    try:
+        header = msgspec.convert(jwt.get_unverified_header(token), Header)
+    except (jwt.InvalidTokenError, msgspec.ValidationError):
+        raise _refused("it is malformed") from None
+    if header.alg not in ALGORITHMS:
+        raise _refused("its algorithm is not allowed")
+    return header
+
+
+def find_key(keys: Iterable[dict[str, Any]], header: Header) -> jwt.PyJWK | None:
+    """The one published key that may verify a token of this header; None if there is none.
+
+    A token that names no key can only be verified if there is no choice.
+    """
+    fitting = [key for jwk in keys if (key := _usable(jwk, header)) is not None]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _usable(jwk: dict[str, Any], header: Header) -> jwt.PyJWK | None:
+    if header.kid is not None and jwk.get("kid") != header.kid:
+        return None
+    if "d" in jwk or jwk.get("use", "sig") != "sig" or jwk.get("alg", header.alg) != header.alg:
+        return None
+    try:
+        # Refused here: a key whose type is not the algorithm's, a shared secret ("oct") among them; as is a
+        # private key above, which is nobody's alone once it is published.
+        return jwt.PyJWK(jwk, algorithm=header.alg)
+    except jwt.PyJWTError:
+        return None
+
+
+def verify(
+    token: str, key: jwt.PyJWK, *, issuers: list[str], client_id: str, nonce: str, access_token: str
+) -> Claims:
+    """The claims; raises AuthenticationFailed unless every one is as it must be (OpenID Connect Core,
+    section 3.1.3.7)."""
+    try:
+        claims = msgspec.convert(
+            jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm_name],
+                issuer=issuers,
+                audience=client_id,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": _REQUIRED},
+            ),
+            Claims,
+        )
+    except jwt.InvalidTokenError as error:
+        raise _refused(str(error)[:200]) from None
+    except (msgspec.ValidationError, TypeError, ValueError, OverflowError):  # the last three from odd times
+        raise _refused("its claims are not of the right types") from None
+    several = isinstance(claims.aud, list) and len(claims.aud) > 1
+    if claims.azp != client_id and (several or claims.azp is not None):
+        raise _refused("it was made for another client")
+    if claims.nonce is None or not secrets.compare_digest(claims.nonce.encode(), nonce.encode()):
+        raise _refused("it belongs to another sign-in (nonce)")
+    if claims.at_hash is not None and claims.at_hash != _half_hash(access_token, key.algorithm_name):
+        raise _refused("it belongs to another access token (at_hash)")
+    return claims
+
+
+def _half_hash(text: str, algorithm: str) -> str:
+    """The left half of the text's hash, by the hash function of the signature's algorithm."""
+    bits = "512" if algorithm == "EdDSA" else algorithm[-3:]
+    digest = hashlib.new(f"sha{bits}", text.encode()).digest()
+    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+
+
+def _refused(reason: str) -> AuthenticationFailed:
+    return AuthenticationFailed(f"the provider's ID token was not accepted: {reason}", code="invalid_id_token")

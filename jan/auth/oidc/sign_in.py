@@ -1,0 +1,249 @@
+"""Sign-in with an OpenID Connect provider: off to it with a sealed flow, and back with a code.
+
+The order is: fetch, then check on what was fetched, then write. Nothing is stored before somebody is known.
+"""
+
+import secrets
+from urllib.parse import urlsplit
+
+import msgspec
+from oauthlib.oauth2 import MismatchingStateError, MissingCodeError, OAuth2Error, WebApplicationClient
+
+from jan.addresses import is_loopback, is_own_path, is_safe_url
+from jan.auth.accounts import Accounts, IssuedToken
+from jan.auth.keyring import Keyring
+from jan.auth.oidc import id_token
+from jan.auth.oidc.admission import Admission, Person
+from jan.auth.oidc.flow import Flow, Flows
+from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer, name_of
+from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
+from jan.sign_in_settings import GOOGLE, SignInSettings
+from jan.storage.base import Store
+from jan.storage.records import OidcSubject
+
+_VERIFIER_LENGTH = 64
+# What a provider says when the person, not the set-up, is the reason.
+_PERSON_REFUSED = (
+    "access_denied",
+    "login_required",
+    "consent_required",
+    "interaction_required",
+    "account_selection_required",
+)
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """Where the browser goes, and the sealed flow that it keeps meanwhile."""
+
+    url: str
+    sealed: str
+
+    def __repr__(self) -> str:
+        return "Departure(...)"
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """Somebody signed in; ``return_to`` is the page to go on to, if one was asked for."""
+
+    issued: IssuedToken
+    return_to: str | None
+
+
+class SignIn:
+    """Sign-in as configured, or Unavailable where it is not."""
+
+    def __init__(self, settings: SignInSettings, keyring: Keyring, store: Store, accounts: Accounts) -> None:
+        self._settings = settings
+        self._provider = Provider(settings)
+        self._flows = Flows(keyring, settings.state_seconds)
+        self._admission = Admission(settings, store)
+        self._accounts = accounts
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach this server over TLS."""
+        return (self._settings.public_url or "").startswith("https:")
+
+    @property
+    def seconds(self) -> int:
+        """How long a browser has to keep a flow."""
+        return self._settings.state_seconds
+
+    async def begin(self, *, origin: str, path: str, return_to: str | None) -> Departure:
+        """Send a browser off. ``origin``: how it reached this server; ``path``: of the callback."""
+        self._check_configured()
+        if return_to is not None and return_to not in self._settings.return_to:
+            raise InvalidRequest(
+                "return_to must be exactly one of the pages in sign_in.return_to of the configuration",
+                code="invalid_return_to",
+                param="return_to",
+            )
+        base = self._public_url(origin)
+        client = WebApplicationClient(self._settings.client_id)
+        flow = Flow(
+            state=secrets.token_urlsafe(32),
+            nonce=secrets.token_urlsafe(32),
+            verifier=client.create_code_verifier(_VERIFIER_LENGTH),
+            redirect_uri=base + path,
+            return_to=base + return_to if return_to is not None and is_own_path(return_to) else return_to,
+        )
+        url = self._authorization_url(client, flow, await self._provider.metadata())
+        return Departure(url, self._flows.seal(flow))
+
+    def _authorization_url(self, client: WebApplicationClient, flow: Flow, metadata: Metadata) -> str:
+        # oauthlib demands TLS, from which loopback is excepted here; so it is given the rest of the URL.
+        scheme, _, rest = metadata.authorization_endpoint.partition(":")
+        secure = client.prepare_request_uri(
+            f"https:{rest}",
+            redirect_uri=flow.redirect_uri,
+            scope=list(self._settings.scopes),
+            state=flow.state,
+            code_challenge=client.create_code_challenge(flow.verifier, "S256"),
+            code_challenge_method="S256",
+            nonce=flow.nonce,
+        )
+        return scheme + secure.removeprefix("https")
+
+    def _public_url(self, origin: str) -> str:
+        """Where the provider sends the browser back to.
+
+        The client's Host header is believed only if it names the client's own machine: the cookie is kept
+        under the name that the browser used, and the provider knows which of them are registered.
+        """
+        if self._settings.public_url is not None:
+            return self._settings.public_url.rstrip("/")
+        parts = urlsplit(origin)
+        if not (is_safe_url(origin) and is_loopback(parts.hostname or "") and not parts.path + parts.query):
+            raise Unavailable(
+                "sign-in needs sign_in.public_url in the configuration, the URL that browsers use",
+                code="sign_in_not_configured",
+            )
+        return origin
+
+    def _check_configured(self) -> None:
+        if not self._settings.configured:
+            raise Unavailable(
+                "sign-in is not configured on this server; its administrator sets sign_in.client_id and "
+                "sign_in.client_secret",
+                code="sign_in_not_configured",
+            )
+
+    def resume(self, state: str, sealed: str | None) -> Flow:
+        """The flow that this browser began and that this is the answer to; raises InvalidRequest.
+
+        The flow ends here, whatever comes of it; one that this is not the answer to goes on.
+        """
+        self._check_configured()
+        flow = self._flows.open(sealed)
+        if not secrets.compare_digest(state.encode(), flow.state.encode()):
+            raise _other_sign_in()
+        self._flows.spend(flow)
+        return flow
+
+    async def finish(self, query: str, flow: Flow) -> Arrival:
+        """What the browser came back with, to a session; raises a JanError that says why not."""
+        client = WebApplicationClient(self._settings.client_id)
+        code = _code(client, query, flow, await self._provider.metadata())
+        answer = await self._provider.redeem(client, flow, code)
+        person = await self._verify(answer, flow)
+        user = await self._admission.admit(person)
+        # The page gets a token that only starts a session; see ``Accounts.sign_in``.
+        issued = await self._accounts.sign_in(user, for_exchange=flow.return_to is not None)
+        return Arrival(issued, flow.return_to)
+
+    async def _verify(self, answer: TokenAnswer, flow: Flow) -> Person:
+        """Who the provider says this is."""
+        token, access_token = answer.id_token or "", answer.access_token or ""
+        header = id_token.header_of(token)
+        key = id_token.find_key((await self._provider.keys()).keys, header)
+        if key is None:  # perhaps the provider has new keys
+            key = id_token.find_key((await self._provider.keys(anew=True)).keys, header)
+        if key is None:
+            raise AuthenticationFailed(
+                "the provider's ID token was not accepted: it is signed with a key that it does not publish",
+                code="invalid_id_token",
+            )
+        claims = id_token.verify(
+            token,
+            key,
+            issuers=_issuers(self._settings.issuer),
+            client_id=self._settings.client_id,
+            nonce=flow.nonce,
+            access_token=access_token,
+        )
+        return self._person(await self._complete(claims, access_token))
+
+    async def _complete(self, claims: id_token.Claims, access_token: str) -> id_token.Claims:
+        """With the address from the userinfo endpoint, where the provider puts it by default."""
+        if claims.email is not None:
+            return claims
+        info = await self._provider.userinfo(access_token)
+        if info is None or info.sub != claims.sub:
+            return claims
+        name = claims.name or info.name
+        return msgspec.structs.replace(claims, email=info.email, email_verified=info.email_verified, name=name)
+
+    def _person(self, claims: id_token.Claims) -> Person:
+        email = (claims.email or "").strip().lower()
+        if email and not claims.email_verified:
+            raise PermissionDenied(
+                "the provider has not verified this account's e-mail address; verify it there and sign in again",
+                code="email_not_verified",
+            )
+        return Person(
+            subject=OidcSubject(issuer=self._settings.issuer, subject=claims.sub),
+            email=email,
+            name=(claims.name or "").strip(),
+            domain=_domain(self._settings.issuer, email, claims.hd),
+        )
+
+
+def _domain(issuer: str, email: str, hosted: str | None) -> str | None:
+    """The domain that manages an address.
+
+    Anyone can open a personal account of Google's with an address elsewhere, and keeps it when the address is
+    taken away; only ``hd`` says that the organisation has a hold on the account. Gmail's are Google's own.
+    """
+    domain = email.rpartition("@")[2]
+    if issuer == GOOGLE and domain != "gmail.com":
+        domain = (hosted or "").lower()
+    return domain or None
+
+
+def _issuers(issuer: str) -> list[str]:
+    """How the provider calls itself in ID tokens; Google has two names."""
+    return [issuer, urlsplit(issuer).netloc] if issuer == GOOGLE else [issuer]
+
+
+def _code(client: WebApplicationClient, query: str, flow: Flow, metadata: Metadata) -> str:
+    """The code in a callback's query."""
+    try:
+        # Of the URL oauthlib reads the query only; the rest satisfies its demand for TLS.
+        answer = client.parse_request_uri_response(f"https://callback/?{query}", state=flow.state)
+    except MismatchingStateError:
+        raise _other_sign_in() from None
+    except MissingCodeError:
+        raise InvalidRequest("the provider sent no code", code="missing_code", param="code") from None
+    except OAuth2Error as error:
+        raise _told(error) from None
+    # RFC 9207: an answer of another provider can't be passed off as this one's.
+    issuer = answer.get("iss")
+    if issuer != metadata.issuer and (issuer or metadata.authorization_response_iss_parameter_supported):
+        raise InvalidRequest("the answer is another provider's", code="invalid_issuer", param="iss")
+    return answer["code"]
+
+
+def _other_sign_in() -> InvalidRequest:
+    return InvalidRequest(
+        "this is not the answer to the sign-in that was begun last in this browser; begin again",
+        code="invalid_state",
+        param="state",
+    )
+
+
+def _told(error: OAuth2Error) -> JanError:
+    """What the provider told the browser instead of sending a code."""
+    name = name_of(error)
+    if name in _PERSON_REFUSED:
+        return PermissionDenied("the sign-in was not completed at the provider", code=name)
+    return Unavailable(f"the sign-in provider answered {name}", code="sign_in_provider_failed")

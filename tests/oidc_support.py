@@ -1,0 +1,102 @@
+"""A real OpenID Connect provider in a process of its own, and somebody who visits it."""
+
+import html
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+from server_support import check_invariants
+
+SECRET = "client-secret-3f9a%+&=/ that must not leak"
+_PROVIDER = "oidc-provider@9.13.3"
+_SCRIPT = Path(__file__).parent / "integration" / "oidc_provider.mjs"
+_FORM = re.compile(r'<form[^>]*action="([^"]+)"')
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _install(folder: Path) -> Path:
+    """The provider's packages, installed once."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI has no Node.js, which the OpenID Connect provider needs")
+        pytest.skip("no Node.js and npm on PATH, which the OpenID Connect provider needs")
+    home = folder / _PROVIDER
+    if not (home / "installed").exists():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "package.json").write_text('{"private": true}')
+        command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", _PROVIDER]
+        subprocess.run(command, cwd=home, check=True, capture_output=True, timeout=300)
+        (home / "installed").touch()
+    return home
+
+
+class RealProvider:
+    """npm's oidc-provider, which is certified, as a process."""
+
+    def __init__(self, cache: Path, port: int, redirect_uris: list[str]) -> None:
+        self._process = subprocess.Popen(
+            ["node", str(_SCRIPT), str(_install(cache)), str(port), SECRET, *redirect_uris],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class Visitor(httpx.Client):
+    """A browser without JavaScript: keeps cookies, follows redirects, fills in the provider's forms."""
+
+    def __init__(self, jan: str) -> None:
+        super().__init__(timeout=30, trust_env=False)
+        self.jan = jan
+
+    def begin(self, path: str = "/auth/google") -> str:
+        """Where Jan Server sends us."""
+        response = self.get(self.jan + path)
+        check_invariants(response)
+        assert response.status_code == 302, response.text
+        return response.headers["location"]
+
+    def log_in(self, url: str, name: str) -> str:
+        """Log in and consent at the provider; returns the URL that it sends us back to."""
+        response = self.get(url)
+        for form in ({"prompt": "login", "login": name, "password": "any"}, {"prompt": "consent"}):
+            response = self._until_form(response)
+            if not response.is_success:
+                break
+            action = _FORM.search(response.text)
+            assert action is not None, response.text
+            response = self.post(urljoin(str(response.url), html.unescape(action[1])), data=form)
+        response = self._until_form(response)
+        return response.headers["location"]
+
+    def _until_form(self, response: httpx.Response) -> httpx.Response:
+        while response.is_redirect and "/callback?" not in response.headers["location"]:
+            response = self.get(urljoin(str(response.url), response.headers["location"]))
+        return response
+
+    def finish(self, url: str) -> httpx.Response:
+        """Come back to Jan Server."""
+        response = self.get(url)
+        check_invariants(response)
+        return response
