@@ -28,7 +28,7 @@ def check_alone(body: ChatCompletionRequest) -> None:
 
 async def begin_turn(handler: Handler, body: ChatCompletionRequest, conversation_id: str) -> Turn:
     """Check all that can be wrong with the request, then store its messages."""
-    user_id = await handler.require("read", "write")
+    user_id = handler.require("read", "write")
     if body.n is not None and body.n != 1:
         raise _refusal("n: a conversation takes one answer at a time; allowed: 1", "n")
     if body.message_id is not None and not body.messages:

@@ -142,28 +142,24 @@ class Handler(RequestHandler):
 
     @property
     def user_id(self) -> str:
-        """The caller's user id; only where the access rule admits no anonymous callers."""
-        assert self.identity.user_id is not None  # a scope without `anonymous` was asked for
+        """The caller's; raises AuthenticationFailed for an anonymous one."""
+        if self.identity.user_id is None:
+            raise _unauthenticated()
         return self.identity.user_id
+
+    def require(self, *scopes: Scope) -> str:
+        """For what a request asks for beyond its operation's access: the caller's ``user_id``, or raises
+        AuthenticationFailed or PermissionDenied."""
+        user_id = self.user_id
+        _check_scopes(self.identity, *scopes)
+        return user_id
 
     def required_credential(self) -> str:
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
         credential = self._credential()
         if credential is None:
-            raise AuthenticationFailed(
-                "this endpoint needs credentials; send 'Authorization: Bearer <token or API key>'",
-                code="missing_credentials",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _unauthenticated()
         return credential
-
-    async def require(self, *scopes: Scope) -> str:
-        """For what a request asks for beyond its operation's access: the caller's user id; raises
-        AuthenticationFailed or PermissionDenied."""
-        if self.identity.anonymous:
-            self.identity = await self.services.accounts.identify(self.required_credential())
-        _check_scopes(self.identity, *scopes)
-        return self.user_id
 
     def _credential(self) -> str | None:
         """What stands behind Bearer; None where there is no such header."""
@@ -350,6 +346,14 @@ def _check_scopes(identity: Identity, *scopes: Scope) -> None:
         if scope not in identity.scopes:
             has = ", ".join(sorted(identity.scopes)) or "none"
             raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
+
+
+def _unauthenticated() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "this needs credentials; send 'Authorization: Bearer <token or API key>'",
+        code="missing_credentials",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _method_label(handler: Handler) -> str:

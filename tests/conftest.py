@@ -65,6 +65,40 @@ def cache_dir() -> Path:
     return folder
 
 
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
+    """Starts servers of a test's own, by what their configuration has beyond the default one."""
+    servers: list[ServerProcess] = []
+
+    def start(settings: str) -> ServerProcess:
+        config = tmp_path / f"jan-{len(servers)}.yaml"
+        config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{settings}")
+        servers.append(ServerProcess(config))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill_if_running()
+
+
+@pytest.fixture(scope="session")
+def install_once(cache_dir: Path) -> Callable[..., Path]:
+    """Fills a folder of the cache by a command that runs in it, unless an earlier run has."""
+
+    def install(name: str, *command: str) -> Path:
+        folder = cache_dir / name
+        if not folder.exists():
+            # Under its own name only when complete, so that an interrupted run leaves nothing half done.
+            with TemporaryDirectory(dir=cache_dir) as temporary:
+                made = Path(temporary) / "made"
+                made.mkdir()
+                subprocess.run(command, cwd=made, check=True)
+                made.rename(folder)
+        return folder
+
+    return install
+
+
 @pytest.fixture(scope="session")
 def secantus(cache_dir: Path) -> Path:
     """The test database's executable."""
@@ -131,37 +165,3 @@ def somebody(stored_server: StoredServer) -> Iterator[httpx.Client]:
     """Another person."""
     with stored_server.client(stored_server.add_user()) as client:
         yield client
-
-
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
-    """Starts servers of a test's own, by what their configuration has beyond the default one."""
-    servers: list[ServerProcess] = []
-
-    def start(settings: str) -> ServerProcess:
-        config = tmp_path / f"jan-{len(servers)}.yaml"
-        config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{settings}")
-        servers.append(ServerProcess(config))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.kill_if_running()
-
-
-@pytest.fixture(scope="session")
-def install_once(cache_dir: Path) -> Callable[..., Path]:
-    """Fills a folder of the cache by a command that runs in it, unless an earlier run has."""
-
-    def install(name: str, *command: str) -> Path:
-        folder = cache_dir / name
-        if not folder.exists():
-            # Under its own name only when complete, so that an interrupted run leaves nothing half done.
-            with TemporaryDirectory(dir=cache_dir) as temporary:
-                made = Path(temporary) / "made"
-                made.mkdir()
-                subprocess.run(command, cwd=made, check=True)
-                made.rename(folder)
-        return folder
-
-    return install

@@ -203,7 +203,9 @@ ParentMessageId = Annotated[
 ]
 NewMessageId = Annotated[
     MessageId,
-    Meta(description="Identifier for the last of `messages`: sent again, they are not stored again"),
+    Meta(
+        description="Identifier, such as a UUID, for the last of `messages`: sent again, they are not stored again"
+    ),
 ]
 
 

@@ -71,7 +71,7 @@ class MessageCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A message to append.
 
     ``parent_id``: left out, it goes below the message appended last; null begins a new tree. ``id``: the
-    client's own identifier; sent again, the message is not stored again.
+    client's own identifier, such as a UUID, that nobody else uses; sent again, the message is not stored again.
     """
 
     role: Role

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -127,7 +128,7 @@ def test_a_branch_and_another_answer(me: httpx.Client) -> None:
 
 def test_a_repeated_request_stores_its_messages_once(me: httpx.Client) -> None:
     """With message_id a client that did not hear the answer can ask again: another answer to one question."""
-    made, own = new_conversation(me), "client-made-id-0001"
+    made, own = new_conversation(me), str(uuid4())
     for _ in range(2):
         chat(me, made, "context", "question", message_id=own)
     stored = messages_of(me, made)

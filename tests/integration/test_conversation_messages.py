@@ -3,6 +3,7 @@
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -75,7 +76,7 @@ def test_a_branch_overwrites_nothing(me: httpx.Client) -> None:
 
 def test_an_id_makes_a_message_safe_to_repeat(me: httpx.Client) -> None:
     """The same message sent again is stored once and answered alike; another one of its id is 409."""
-    made, own = new_conversation(me), "client-made-id-0001"
+    made, own = new_conversation(me), str(uuid4())
     first = append(me, made, "hello", id=own)
     append(me, made, "later")
     assert append(me, made, "hello", id=own) == first
