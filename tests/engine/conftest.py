@@ -13,7 +13,7 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
     if request.param == "echo":
         from jan.engine.echo import EchoBackend, EchoOptions
 
-        return lambda: EchoBackend(EchoOptions(slots=4, context=64, repeat=4, step_seconds=0.002))
+        return lambda: EchoBackend(EchoOptions(slots=4, context=64, repeat=20, step_seconds=0.01))
     from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions
 
     return lambda: LlamaCppBackend(LlamaCppOptions(slots=4, context=64, batch=32))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from engine_support import collect, end_of, run_engine, text_of, text_request
@@ -12,6 +13,7 @@ from jan.engine.base import (
     Finished,
     GenerationRequest,
     OutputFormat,
+    Sampling,
     Started,
     TokenPrompt,
 )
@@ -20,6 +22,9 @@ from jan.errors import InvalidRequest, Unavailable
 
 Make = Callable[[], Backend]
 PROMPT = "one two three four"
+GREEDY: dict[str, Any] = {"sampling": Sampling(temperature=0)}
+# For the real model: not before the limit. Its end tokens are never taken.
+ENDLESS: dict[str, Any] = {"sampling": Sampling(logit_bias={0: -100.0, 2: -100.0})}
 
 
 def test_events_come_in_order(make_backend: Make) -> None:
@@ -90,7 +95,7 @@ def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
     """Of running jobs half are closed: at most one more step runs before they are gone; the others end well."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=40)) for _ in range(4)]
+        streams = [engine.submit(text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(4)]
         for stream in streams:
             while not isinstance(await anext(stream), Delta):
                 pass
@@ -110,7 +115,7 @@ def test_a_waiting_request_can_be_cancelled(make_backend: Make) -> None:
     """Closing a request that waits for a slot takes it out of the queue."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=40)) for _ in range(5)]
+        streams = [engine.submit(text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(5)]
         for stream in streams:
             assert isinstance(await anext(stream), Started)
         await streams[4].aclose()
@@ -127,7 +132,7 @@ def test_a_full_queue_refuses(make_backend: Make) -> None:
     """Past max_waiting a request is refused as overloaded, before any event."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=50)) for _ in range(5)]
+        streams = [engine.submit(text_request(PROMPT, max_tokens=50, **ENDLESS)) for _ in range(5)]
         for stream in streams:
             await anext(stream)
         with pytest.raises(Unavailable) as refused:
@@ -143,9 +148,9 @@ def test_stop_strings_end_the_answer(make_backend: Make) -> None:
     """The text ends before the stop string, with reason stop."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        free = text_of(await collect(engine, text_request(PROMPT, max_tokens=12, **greedy())))
+        free = text_of(await collect(engine, text_request(PROMPT, max_tokens=12, **GREEDY)))
         stop = free[len(free) // 2 :][:3]
-        events = await collect(engine, text_request(PROMPT, max_tokens=12, stop=(stop,), **greedy()))
+        events = await collect(engine, text_request(PROMPT, max_tokens=12, stop=(stop,), **GREEDY))
         assert text_of(events) == free[: free.index(stop)]
         assert end_of(events).reason == "stop"
 
@@ -168,7 +173,9 @@ def test_closing_the_engine_ends_every_request(make_backend: Make) -> None:
     """Requests under way and waiting are told, none hangs."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        tasks = [asyncio.create_task(collect(engine, text_request(PROMPT, max_tokens=50))) for _ in range(6)]
+        tasks = [
+            asyncio.create_task(collect(engine, text_request(PROMPT, max_tokens=50, **ENDLESS))) for _ in range(6)
+        ]
         while engine.stats.running < 4:
             await asyncio.sleep(0)
         await engine.close()
@@ -197,9 +204,3 @@ def test_what_a_model_can_not_do_is_refused(make_backend: Make) -> None:
                     await collect(engine, request)
 
     run_engine(make_backend, scenario)
-
-
-def greedy() -> dict[str, object]:
-    from jan.engine.base import Sampling
-
-    return {"sampling": Sampling(temperature=0)}
