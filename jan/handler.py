@@ -270,6 +270,7 @@ class Handler(RequestHandler):
 
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
+        super().on_connection_close()  # ends the wait for the rest of a body
         if self._work is not None:
             self._work.cancel()
 
