@@ -85,8 +85,9 @@ class ThreadedEngine:
         return not self._dead
 
     async def start(self, progress: Progress) -> None:
-        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded."""
-        self._loop = asyncio.get_running_loop()
+        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
+        then be called again."""
+        self._loop, self._dead = asyncio.get_running_loop(), False
         loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
@@ -126,8 +127,8 @@ class ThreadedEngine:
     # --- on the engine's thread ---------------------------------------------------------------------
 
     def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: Progress) -> None:
-        backend = self._make_backend()
         try:
+            backend = self._make_backend()
             info = backend.load(lambda part: self._call(progress, part))
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the start
             self._dead = True

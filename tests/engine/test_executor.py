@@ -63,6 +63,22 @@ def test_a_failed_load_is_raised_at_start() -> None:
     asyncio.run(main())
 
 
+def test_a_load_can_be_tried_again() -> None:
+    """After a failed load another start may succeed; the engine is then as good as any."""
+
+    async def main() -> None:
+        backend = FaultyBackend(load=ConfigurationError("no such file"))
+        engine = ThreadedEngine("test", lambda: backend)
+        with pytest.raises(ConfigurationError):
+            await engine.start(lambda part: None)
+        await engine.start(lambda part: None)
+        assert engine.healthy
+        assert text_of(await collect(engine, text_request("a"))) == "aaa"
+        await engine.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("where", ["prepare", "step", "begin"])
 def test_a_failure_hits_its_requests_only(where: str, caplog: pytest.LogCaptureFixture) -> None:
     """The request at hand gets an internal error without details; the next one is served."""

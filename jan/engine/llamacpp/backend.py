@@ -96,7 +96,10 @@ class LlamaCppBackend:
         self._context_length = min(self._options.context, self._model.trained_context)
         progress(0.8)
         self._batch_size = max(self._options.batch, self._options.slots)
-        self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
+        try:
+            self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise ConfigurationError(f"a cache of {self._cells} tokens can't be made: {error}") from error
         self._batch = llama.LlamaBatch(n_tokens=self._batch_size, embd=0, n_seq_max=self._options.slots)
         progress(1.0)
         details = {"name": self._model.name, "file": self._file.name}
