@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+# Seconds for which messages are taken before the next step, if answers are under way.
+_LONGEST_HEARING = 0.1
+
 
 class _Submit:
     def __init__(self, job: Job) -> None:
@@ -157,7 +160,9 @@ class ThreadedEngine:
     def _hear(self, backend: Backend) -> bool:
         """Take every message; blocks only when idle. False once told to close."""
         idle = not self._running and not self._waiting
-        while True:
+        until = time.monotonic() + _LONGEST_HEARING
+        # Preparing takes time too: a burst of long prompts must not stop the answers under way.
+        while not self._running or time.monotonic() < until:
             try:
                 message = self._inbox.get(block=idle)
             except queue.Empty:
@@ -169,6 +174,7 @@ class ThreadedEngine:
             else:
                 self._cancel(backend, message.job)
             idle = False
+        return True
 
     def _accept(self, backend: Backend, job: Job) -> None:
         prepared = self._guard(job, lambda: backend.prepare(job.request))
