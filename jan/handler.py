@@ -13,18 +13,17 @@ import structlog
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from jan.auth.scopes import Access, Identity, Scope
+from jan.access import check_access, check_scopes, identify, required_credential, user_of
+from jan.auth.scopes import Identity, Scope
 from jan.body import Body
 from jan.conversations import Turn
 from jan.engine.base import Delta, Event, Finished, GenerationRequest
 from jan.engine.fanout import fan_out
 from jan.errors import (
-    AuthenticationFailed,
     InternalError,
     JanError,
     MethodNotAllowed,
     NotFound,
-    PermissionDenied,
     Unavailable,
     envelope_of,
     error_for_status,
@@ -107,7 +106,10 @@ class Handler(RequestHandler):
     async def _run(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        self.identity = await self.identify(operation.access)
+        self.identity = await identify(self.request, operation.access, self.services)
+        if not self.identity.anonymous:
+            self.log_fields["user"] = self.identity.user_id
+            check_access(self.identity, operation.access)
         self._body.check()
         if operation.query is not None:
             path["query"] = decode_query(self.request.query_arguments, operation.query)
@@ -120,51 +122,21 @@ class Handler(RequestHandler):
         elif result is not None:
             self.reply(result)
 
-    async def identify(self, access: Access) -> Identity:
-        """Who calls; raises AuthenticationFailed or PermissionDenied where this caller is not admitted."""
-        anonymous = Identity(owner=f"ip:{self.request.remote_ip}")
-        if access.scope is None or (self._admits_anonymous(access) and not self._has_credential()):
-            return anonymous
-        identity = await self.services.accounts.identify(self.required_credential())
-        self.log_fields["user"] = identity.user_id
-        _check_scopes(identity, access.scope)
-        return identity
-
-    def _admits_anonymous(self, access: Access) -> bool:
-        return access.anonymous and self.services.settings.access.anonymous != "refuse"
-
-    def _has_credential(self) -> bool:
-        """Whether the request carries something meant as a credential of this server. Asked only where
-        nobody needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is
-        formed like a key or a token is judged everywhere, so that a revoked one never turns anonymous."""
-        credential = self._credential()
-        return credential is not None and self.services.accounts.recognises(credential)
-
     @property
     def user_id(self) -> str:
         """The caller's; raises AuthenticationFailed for an anonymous one."""
-        if self.identity.user_id is None:
-            raise _unauthenticated()
-        return self.identity.user_id
+        return user_of(self.identity)
 
     def require(self, *scopes: Scope) -> str:
         """For what a request asks for beyond its operation's access: the caller's ``user_id``, or raises
         AuthenticationFailed or PermissionDenied."""
         user_id = self.user_id
-        _check_scopes(self.identity, *scopes)
+        check_scopes(self.identity, *scopes)
         return user_id
 
     def required_credential(self) -> str:
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
-        credential = self._credential()
-        if credential is None:
-            raise _unauthenticated()
-        return credential
-
-    def _credential(self) -> str | None:
-        """What stands behind Bearer; None where there is no such header."""
-        scheme, _, credential = self.request.headers.get("Authorization", "").partition(" ")
-        return credential.strip() or None if scheme.lower() == "bearer" else None
+        return required_credential(self.request)
 
     async def generate(
         self, model: str, requests: Sequence[GenerationRequest]
@@ -270,6 +242,7 @@ class Handler(RequestHandler):
 
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
+        super().on_connection_close()  # ends the wait for the rest of a body
         if self._work is not None:
             self._work.cancel()
 
@@ -339,21 +312,6 @@ class UnknownUrl(Handler):
     def prepare(self) -> None:
         """404."""
         raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
-
-
-def _check_scopes(identity: Identity, *scopes: Scope) -> None:
-    for scope in scopes:
-        if scope not in identity.scopes:
-            has = ", ".join(sorted(identity.scopes)) or "none"
-            raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
-
-
-def _unauthenticated() -> AuthenticationFailed:
-    return AuthenticationFailed(
-        "this needs credentials; send 'Authorization: Bearer <token or API key>'",
-        code="missing_credentials",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
 
 
 def _method_label(handler: Handler) -> str:

@@ -46,23 +46,31 @@ def error_frame(error: JanError) -> bytes:
 
 
 class KeepAlive:
-    """Calls ``send`` whenever ``touch`` was not called for ``seconds``; one timer, no work a token."""
+    """Calls ``comment`` when ``write`` was not used for ``seconds``; one timer, no work a token."""
 
-    def __init__(self, seconds: float, send: Callable[[], None]) -> None:
+    def __init__(
+        self, seconds: float, write: Callable[[bytes], Awaitable[None]], comment: Callable[[bytes], None]
+    ) -> None:
         self._seconds = seconds
-        self._send = send
+        self._write = write
+        self._comment = comment
+        self._writing = False
         self._loop = asyncio.get_running_loop()
         self._touched = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._tick)
 
-    def touch(self) -> None:
-        """Something was sent."""
-        self._touched = self._loop.time()
+    async def write(self, data: bytes) -> None:
+        """Send what is no comment; no comment goes out until the client took it."""
+        self._touched, self._writing = self._loop.time(), True
+        await self._write(data)
+        self._writing = False
 
     def _tick(self) -> None:
         now = self._loop.time()
         if now >= self._touched + self._seconds:
-            self._send()
+            # Tornado forgets a write under way when another begins, and who awaits it would wait for ever.
+            if not self._writing:
+                self._comment(KEEP_ALIVE)
             self._touched = now
         self._timer = self._loop.call_at(self._touched + self._seconds, self._tick)
 
@@ -88,12 +96,11 @@ async def pump(
     async with aclosing(events):
         first = await anext(events)
         begin()
-        keepalive = KeepAlive(keepalive_seconds, lambda: comment(KEEP_ALIVE))
+        keepalive = KeepAlive(keepalive_seconds, write, comment)
         try:
-            await write(encoder.frame(first))
+            await keepalive.write(encoder.frame(first))
             async for event in events:
-                keepalive.touch()
-                await write(encoder.frame(event))
-            await write(DONE)
+                await keepalive.write(encoder.frame(event))
+            await keepalive.write(DONE)
         finally:
             keepalive.stop()

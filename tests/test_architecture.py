@@ -36,6 +36,7 @@ LAYERS = {
     "jan.conversations": 3,
     "jan.store_keeper": 3,
     "jan.services": 3,
+    "jan.access": 3,
     "jan.handler": 3,
     "jan.openapi": 3,
     "jan.routes": 3,

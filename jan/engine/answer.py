@@ -11,7 +11,7 @@ class Answer:
 
     def __init__(self, request: GenerationRequest, prompt_tokens: int, limit: int) -> None:
         self._text = TextAssembler(request.stop)
-        self._calls = ToolCallParser() if request.output.callable_tools else None
+        self._calls = ToolCallParser(request.output.must_call) if request.output.callable_tools else None
         self._prompt_tokens = prompt_tokens
         self._limit = limit
         self._count = 0
@@ -37,7 +37,8 @@ class Answer:
         delta = self._delta(text).merge(Delta(logprobs=logprobs))
         if self._calls is not None:
             delta = delta.merge(self._calls.flush())
-            if self._calls.calls and reason == "stop":
+            # A call that a stop string cut off is nothing to be carried out.
+            if self._calls.calls and not self._calls.inside and reason == "stop":
                 reason = "tool_calls"
         finished = Finished(
             reason=reason,

@@ -247,13 +247,18 @@ def token_budget(request: GenerationRequest, prompt_tokens: int, context_length:
     """How many tokens may be generated; raises InvalidRequest if the prompt alone fills the context."""
     room = context_length - prompt_tokens
     if room < 1:
-        raise InvalidRequest(
-            f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
-            "prompt and answer together",
-            code="context_length_exceeded",
-            param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
-        )
+        raise prompt_too_long(request, str(prompt_tokens), context_length)
     return room if request.max_tokens is None else min(room, request.max_tokens)
+
+
+def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_length: int) -> InvalidRequest:
+    """The refusal of a prompt that fills the context; ``prompt_tokens`` in words."""
+    return InvalidRequest(
+        f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
+        "prompt and answer together",
+        code="context_length_exceeded",
+        param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+    )
 
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:

@@ -16,8 +16,9 @@ from jan.schema.chat import Tool
 
 # Compact JSON: with free white space a small model may spend its whole budget on line breaks.
 _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-# Far above what any token's logit differs from another's, small enough to keep float32 precise.
-_ALLOW_BIAS = 1000.0
+# Far above what any token's logit differs from another's, a frequency penalty of 2 for each of 4096 tokens
+# included; small enough to keep float32 precise to a thousandth.
+_ALLOW_BIAS = 10_000.0
 
 # In one answer; a small model that is told to call would otherwise not stop calling.
 _MAX_CALLS = 16

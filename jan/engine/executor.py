@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+# Seconds for which messages are taken before the next step, if answers are under way.
+_LONGEST_HEARING = 0.1
+
 
 class _Submit:
     def __init__(self, job: Job) -> None:
@@ -85,8 +88,9 @@ class ThreadedEngine:
         return not self._dead
 
     async def start(self, progress: Progress) -> None:
-        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded."""
-        self._loop = asyncio.get_running_loop()
+        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
+        then be called again."""
+        self._loop, self._dead = asyncio.get_running_loop(), False
         loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
@@ -126,8 +130,8 @@ class ThreadedEngine:
     # --- on the engine's thread ---------------------------------------------------------------------
 
     def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: Progress) -> None:
-        backend = self._make_backend()
         try:
+            backend = self._make_backend()
             info = backend.load(lambda part: self._call(progress, part))
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the start
             self._dead = True
@@ -156,7 +160,9 @@ class ThreadedEngine:
     def _hear(self, backend: Backend) -> bool:
         """Take every message; blocks only when idle. False once told to close."""
         idle = not self._running and not self._waiting
-        while True:
+        until = time.monotonic() + _LONGEST_HEARING
+        # Preparing takes time too: a burst of long prompts must not stop the answers under way.
+        while not self._running or time.monotonic() < until:
             try:
                 message = self._inbox.get(block=idle)
             except queue.Empty:
@@ -168,6 +174,7 @@ class ThreadedEngine:
             else:
                 self._cancel(backend, message.job)
             idle = False
+        return True
 
     def _accept(self, backend: Backend, job: Job) -> None:
         prepared = self._guard(job, lambda: backend.prepare(job.request))

@@ -12,25 +12,34 @@ async def fan_out(
 ) -> AsyncGenerator[tuple[int, Event], None]:
     """The events of all requests, each with its request's index, as they come.
 
-    The first error of any of them is raised, and the others are cancelled; so it is when closed.
+    The first error of any of them is raised, and the others are cancelled; so it is when closed. No event comes
+    before each request has begun, so that a refusal of any of them is raised before the first.
     """
     if len(requests) == 1:
         async with aclosing(engine.submit(requests[0])) as events:
             async for event in events:
                 yield 0, event
         return
-    merged: asyncio.Queue[tuple[int, Event] | BaseException | None] = asyncio.Queue()
+    # Bounded, so that a slow consumer finds deltas merged by the engine, not queued here.
+    merged: asyncio.Queue[tuple[int, Event] | BaseException | None] = asyncio.Queue(len(requests))
     tasks = [asyncio.create_task(_pump(engine, index, r, merged)) for index, r in enumerate(requests)]
     open_streams = len(tasks)
+    begun: set[int] = set()
+    held: list[tuple[int, Event]] = []
     try:
         while open_streams:
             item = await merged.get()
+            if isinstance(item, BaseException):
+                raise item
             if item is None:
                 open_streams -= 1
-            elif isinstance(item, BaseException):
-                raise item
-            else:
-                yield item
+                continue
+            begun.add(item[0])
+            held.append(item)
+            if len(begun) == len(requests):
+                for pair in held:
+                    yield pair
+                held.clear()
     finally:
         for task in tasks:
             task.cancel()
@@ -46,8 +55,8 @@ async def _pump(
     try:
         async with aclosing(engine.submit(request)) as events:
             async for event in events:
-                merged.put_nowait((index, event))
+                await merged.put((index, event))
     except Exception as error:  # noqa: BLE001 - carried to the consumer, which raises it
-        merged.put_nowait(error)
+        await merged.put(error)
     else:
-        merged.put_nowait(None)
+        await merged.put(None)

@@ -28,16 +28,28 @@ class ServedModel:
         self.engine = engine
         self.created = int(time.time())
         self.loaded = False
-        self._lock = asyncio.Lock()
+        self._loading: asyncio.Task[None] | None = None
 
     async def load(self, report: LoadReport) -> None:
-        """Start the engine unless it runs; raises ConfigurationError if it can't be."""
-        async with self._lock:
-            if not self.loaded:
-                began = time.monotonic()
-                await self.engine.start(lambda part: report(self.id, part))
-                self.loaded = True
-                log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2))
+        """Start the engine unless it runs; raises ConfigurationError if it can't be.
+
+        One load for all who wait: it goes on when they leave, because the engine's thread can't stop in it.
+        After a failure the next caller tries again.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load(report))
+            self._loading.add_done_callback(self._ended)
+        await asyncio.shield(self._loading)
+
+    async def _load(self, report: LoadReport) -> None:
+        began = time.monotonic()
+        await self.engine.start(lambda part: report(self.id, part))
+        self.loaded = True
+        log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2))
+
+    def _ended(self, loading: "asyncio.Task[None]") -> None:
+        if loading.cancelled() or loading.exception() is not None:
+            self._loading = None
 
 
 class Models:

@@ -13,9 +13,11 @@ class ToolCallParser:
     """Text in, deltas out: text outside the tags as it is, calls as a name and argument fragments.
 
     The answer is constrained to this form while it is sampled, so what follows an opening tag is a call.
+    ``must_call``: there is no text; otherwise there may be some before the first call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, must_call: bool = False) -> None:
+        self._must_call = must_call
         self._buffer = ""
         self._state = self._outside
         self._scanner = _JsonEnd()
@@ -32,9 +34,15 @@ class ToolCallParser:
                 return delta
 
     def flush(self) -> Delta:
-        """The end of the answer: text that looked like the beginning of a tag was just text."""
+        """The end of the answer: what looked like the beginning of a tag was just text, where text may be."""
         rest, self._buffer = self._buffer, ""
-        return Delta(text=rest) if self._state == self._outside else Delta()
+        is_text = self._state == self._outside and not self.calls and not self._must_call
+        return Delta(text=rest) if is_text else Delta()
+
+    @property
+    def inside(self) -> bool:
+        """Whether a call has begun and is not complete."""
+        return self._state in (self._head, self._arguments)
 
     def _outside(self) -> Delta:
         if self.calls:

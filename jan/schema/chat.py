@@ -106,7 +106,8 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 
 # --- tools and formats ------------------------------------------------------------------------------
 
-FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+# Python's $ also matches before a line break at the end, hence the look ahead.
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
 
 
 # Deeper than any schema that makes sense, and far from where Python's own recursion ends.
@@ -186,7 +187,7 @@ ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 # --- our own fields: a conversation that the server keeps --------------------------------------------
 
-MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}(?!\n)$")]
 ConversationId = Annotated[
     str,
     Meta(

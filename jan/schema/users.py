@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from jan.auth.scopes import Scope
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=200)]
-Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+(?!\n)$", max_length=320)]
 AwareTime = Annotated[datetime, Meta(tz=True)]
 
 

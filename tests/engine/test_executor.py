@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_a_failed_load_is_raised_at_start() -> None:
         assert not engine.healthy
         with pytest.raises(Unavailable):
             await collect(engine, text_request("a"))
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_load_can_be_tried_again() -> None:
+    """After a failed load another start may succeed; the engine is then as good as any."""
+
+    async def main() -> None:
+        backend = FaultyBackend(load=ConfigurationError("no such file"))
+        engine = ThreadedEngine("test", lambda: backend)
+        with pytest.raises(ConfigurationError):
+            await engine.start(lambda part: None)
+        await engine.start(lambda part: None)
+        assert engine.healthy
+        assert text_of(await collect(engine, text_request("a"))) == "aaa"
         await engine.close()
 
     asyncio.run(main())
@@ -130,3 +147,27 @@ def test_one_delivery_a_step_serves_all_jobs() -> None:
 
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     run_engine(lambda: EchoBackend(EchoOptions(slots=32)), scenario)
+
+
+def test_a_burst_of_slow_prompts_does_not_stop_the_answers() -> None:
+    """While many requests are being prepared, those under way go on."""
+
+    class Slow(EchoBackend):
+        def prepare(self, request: GenerationRequest) -> Any:
+            if request.owner == "burst":
+                time.sleep(0.03)
+            return super().prepare(request)
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        stream = engine.submit(text_request("w", max_tokens=100_000))
+        await anext(stream)
+        request = text_request("x", max_tokens=1, owner="burst")
+        burst = [asyncio.create_task(collect(engine, request)) for _ in range(30)]
+        await asyncio.sleep(0.01)
+        before = engine.stats.steps
+        await asyncio.sleep(0.5)
+        assert engine.stats.steps > before + 1
+        await stream.aclose()
+        await asyncio.gather(*burst)
+
+    run_engine(lambda: Slow(EchoOptions(context=200_000, repeat=10_000, step_seconds=0.001)), scenario)

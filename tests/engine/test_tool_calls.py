@@ -4,15 +4,17 @@ import json
 
 import pytest
 
-from jan.engine.base import Delta
+from jan.engine.answer import Answer
+from jan.engine.base import Delta, Finished, GenerationRequest, OutputFormat, TextPrompt
 from jan.engine.tool_calls import ToolCallParser
+from jan.schema.chat import FunctionDefinition, Tool
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"]", "b": [1, {"c": 2}]}}\n</tool_call>'
 ARGUMENTS = {"a": '}"]', "b": [1, {"c": 2}]}
 
 
-def run(pieces: list[str]) -> Delta:
-    parser = ToolCallParser()
+def run(pieces: list[str], must_call: bool = False) -> Delta:
+    parser = ToolCallParser(must_call)
     delta = Delta()
     for piece in pieces:
         delta = delta.merge(parser.push(piece))
@@ -49,3 +51,22 @@ def test_arguments_stream_before_they_are_complete() -> None:
         [("", '": 1')],
         [("", "}")],
     ]
+
+
+@pytest.mark.parametrize("cut", range(1, len("<tool_call>")))
+def test_a_tag_that_is_cut_off_is_no_text(cut: int) -> None:
+    """Where only a call can stand, the beginning of its tag never comes out as text: neither of the first
+    call if there must be one, nor of a further one."""
+    assert not run(["<tool_call>"[:cut]], must_call=True)
+    assert run([CALL, "\n", "<tool_call>"[:cut]]).text == ""
+
+
+@pytest.mark.parametrize(("stop", "reason"), [("2", "stop"), ("</tool_call>", "tool_calls")])
+def test_a_call_that_a_stop_string_cuts_off_is_not_complete(stop: str, reason: str) -> None:
+    """The reason says tool_calls only if the last call's arguments are whole."""
+    tool = Tool(type="function", function=FunctionDefinition(name="f"))
+    output = OutputFormat(callable_tools=(tool,))
+    answer = Answer(GenerationRequest(prompt=TextPrompt(""), stop=(stop,), output=output), 1, 100)
+    end = answer.add(CALL.encode())[-1]
+    assert isinstance(end, Finished)
+    assert end.reason == reason

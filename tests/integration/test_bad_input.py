@@ -133,6 +133,8 @@ CHAT_PARAMETERS: list[tuple[str, Any, str]] = [
     ("tools", [{"type": "browser"}], "tools[0].type"),
     ("tools", [{"type": "function"}], "tools[0].function"),
     ("tools", named({}), "tools[0].function.name"),
+    ("tools", named({"name": "line_break\n"}), "tools[0].function.name"),
+    ("message_id", "sixteen-characters\n", "message_id"),
     ("tools", named({"name": ""}), "tools[0].function.name"),
     ("tools", named({"name": "two words"}), "tools[0].function.name"),
     ("tools", named({"name": "a" * 65}), "tools[0].function.name"),

@@ -22,6 +22,7 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
+    prompt_too_long,
     token_budget,
 )
 from jan.engine.constraint import Constraint, refusal
@@ -96,7 +97,10 @@ class LlamaCppBackend:
         self._context_length = min(self._options.context, self._model.trained_context)
         progress(0.8)
         self._batch_size = max(self._options.batch, self._options.slots)
-        self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
+        try:
+            self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise ConfigurationError(f"a cache of {self._cells} tokens can't be made: {error}") from error
         self._batch = llama.LlamaBatch(n_tokens=self._batch_size, embd=0, n_seq_max=self._options.slots)
         progress(1.0)
         details = {"name": self._model.name, "file": self._file.name}
@@ -136,15 +140,22 @@ class LlamaCppBackend:
         if isinstance(prompt, ChatPrompt):
             if model.template is None:
                 raise InvalidRequest("this model has no chat template; use /completions", param="model")
-            tokens = model.tokenize(model.template.render(prompt), special=True)
+            tokens = self._tokenize(request, model.template.render(prompt))
         elif isinstance(prompt, TextPrompt):
-            tokens = model.tokenize(prompt.text, special=True)
+            tokens = self._tokenize(request, prompt.text)
         else:
             tokens = list(prompt.tokens)
             if any(token >= len(model.pieces) for token in tokens):
                 raise InvalidRequest(f"token ids must be below {len(model.pieces)}", param="prompt")
-        # The first token must be sampled from something.
-        return tokens or [int(model.vocab.token_bos())]
+        # The first token must be sampled from something; a model without BOS begins after an end.
+        return tokens or [model.begin_token]
+
+    def _tokenize(self, request: GenerationRequest, text: str) -> list[int]:
+        """Token ids; a text that can't fit, however it is cut, is refused unread: megabytes take seconds, and
+        everybody's answers wait for this thread."""
+        if (at_least := len(text.encode()) // self._model.longest_piece) > self._context_length:
+            raise prompt_too_long(request, f"at least {at_least}", self._context_length)
+        return self._model.tokenize(text, special=True)
 
     def has_room(self, job: Prepared) -> bool:
         """Whether a slot and the cells for the longest possible answer are free."""
@@ -152,14 +163,16 @@ class LlamaCppBackend:
 
     def begin(self, job_id: JobId, job: Prepared) -> None:
         """Take a slot and what of the prompt is cached already."""
-        slot, source, shared = self._slots.acquire(job.tokens, len(job.tokens) + job.limit)
+        # First, since what fails after a slot is taken would keep it.
+        sampler = TokenSampler(job.request.sampling, len(self._model.pieces), job.constraint)
+        known = job.tokens if self._model.keeps_positions else []
+        slot, source, shared = self._slots.acquire(known, len(job.tokens) + job.limit)
         self._context.memory_seq_rm(slot.number, shared if slot is source else 0, -1)
         if slot is not source and shared:
             self._context.memory_seq_cp(source.number, slot.number, 0, shared)
         slot.tokens = job.tokens[:shared]
         for stale in self._slots.stale():
             self._empty(stale)
-        sampler = TokenSampler(job.request.sampling, len(self._model.pieces), job.constraint)
         self._sequences[job_id] = _Sequence(job, slot, shared, sampler)
 
     def step(self) -> list[tuple[JobId, Output]]:

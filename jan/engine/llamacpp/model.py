@@ -62,6 +62,11 @@ class GgufModel:
         size = range(self.vocab.n_vocab)
         self.stop_tokens = frozenset(token for token in size if self.vocab.is_eog(token))
         self.pieces = self._pieces()
+        self.longest_piece = max(map(len, self.pieces))
+        begin = int(self.vocab.token_bos())
+        self.begin_token = begin if begin >= 0 else int(self.vocab.token_eos())
+        # A recurrent model keeps one state a sequence: nothing of it can be cut off or shared in part.
+        self.keeps_positions = not (self.weights.is_recurrent() or self.weights.is_hybrid())
         self.grammars = GrammarCompiler(self._vocabulary())
         self.template = self._template()
         self.name = self._metadata.get("general.name", file.stem)

@@ -1,6 +1,9 @@
 """Choosing the next token: llama.cpp's sampler chain, a grammar beside it, log probabilities from the logits."""
 
+import random
 import secrets
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import cyllama.llama.llama_cpp as llama
@@ -24,8 +27,11 @@ class TokenSampler:
         self._size = vocabulary_size
         self._constraint = constraint
         seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
-        self._seed = seed % _RANDOM_SEED
-        self._chain = self._make_chain([], self._seed)
+        # Each chain has a seed of its own: with one and the same they would all begin with the same draw.
+        self._seeds = random.Random(seed)
+        # What was taken so far, where penalties look at it and a chain may have to be made anew.
+        self._taken: deque[int] = deque(maxlen=_PENALTY_WINDOW)
+        self._chain = self._make_chain(seed % _RANDOM_SEED)
 
     @property
     def complete(self) -> bool:
@@ -50,33 +56,49 @@ class TokenSampler:
         (1 - A) p / A, A being what the grammar allows; together p / A. The mask is the slow part, and
         most tokens don't need it.
         """
-        # A refused token must not count as said, so penalties see a copy of the chain.
-        chain = self._chain.clone() if self._sampling.penalises else self._chain
-        token = int(chain.sample(context, index))
-        if constraint.accept(token):
-            self._chain = chain
-            return token
-        masked = self._make_chain(constraint.mask(), (self._seed + token + 1) % _RANDOM_SEED)
-        token = int(masked.sample(context, index))
-        masked.close()
-        self._chain.accept(token)
-        constraint.accept(token)
+        token = int(self._chain.sample(context, index))
+        if not constraint.accept(token):
+            token = self._sample_masked(constraint.mask(), context, index)
+            constraint.accept(token)
+        elif self._sampling.penalises:
+            self._taken.append(token)
         return token
 
-    def _make_chain(self, mask: list[tuple[int, float]], seed: int) -> Any:
+    def _sample_masked(self, mask: list[tuple[int, float]], context: Any, index: int) -> int:
+        masked = self._make_chain(self._next_seed(), mask)
+        token = int(masked.sample(context, index))
+        masked.close()
+        if self._sampling.penalises:
+            self._taken.append(token)
+            # The chain counted the refused token as said.
+            self._chain.close()
+            self._chain = self._make_chain(self._next_seed())
+        return token
+
+    def _next_seed(self) -> int:
+        return self._seeds.randrange(_RANDOM_SEED)
+
+    def _make_chain(self, seed: int, mask: Sequence[tuple[int, float]] = ()) -> Any:
         chosen = self._sampling
         chain = llama.LlamaSampler(llama.LlamaSamplerChainParams())
-        if mask:
-            chain.add_logit_bias(self._size, mask)
         if chosen.logit_bias:
             chain.add_logit_bias(self._size, list(chosen.logit_bias.items()))
         if chosen.penalises:
             chain.add_penalties(
                 _PENALTY_WINDOW, chosen.repeat_penalty, chosen.frequency_penalty, chosen.presence_penalty
             )
+        if mask:  # after the penalties, of which one is a factor on the logits
+            chain.add_logit_bias(self._size, list(mask))
+        self._add_choice(chain, seed)
+        for token in self._taken:
+            chain.accept(token)
+        return chain
+
+    def _add_choice(self, chain: Any, seed: int) -> None:
+        chosen = self._sampling
         if chosen.temperature == 0:
             chain.add_greedy()
-            return chain
+            return
         chain.add_temp(chosen.temperature)
         if chosen.top_k:
             chain.add_top_k(chosen.top_k)
@@ -85,7 +107,6 @@ class TokenSampler:
         if chosen.min_p:
             chain.add_min_p(chosen.min_p, 1)
         chain.add_dist(seed)
-        return chain
 
     def close(self) -> None:
         """Free the chain."""

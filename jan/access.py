@@ -1,0 +1,70 @@
+"""Who calls, and whether they may: from the Authorization header to an identity, or a refusal."""
+
+from tornado.httputil import HTTPServerRequest
+
+from jan.auth.scopes import Access, Identity, Scope
+from jan.errors import AuthenticationFailed, PermissionDenied
+from jan.services import Services
+
+
+async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:
+    """Who calls an operation with this access; raises AuthenticationFailed where it takes a known caller and
+    this one is not known. What a known one may do is ``check_access``'s."""
+    if access.scope is None or (_admits_anonymous(access, services) and not _has_credential(request, services)):
+        return Identity(owner=f"ip:{request.remote_ip}")
+    return await services.accounts.identify(required_credential(request))
+
+
+def _admits_anonymous(access: Access, services: Services) -> bool:
+    return access.anonymous and services.settings.access.anonymous != "refuse"
+
+
+def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
+    """Whether the request carries something meant as a credential of this server. Asked only where nobody
+    needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is formed like a
+    key or a token is judged everywhere, so that a revoked one never turns anonymous."""
+    credential = _credential(request)
+    return credential is not None and services.accounts.recognises(credential)
+
+
+def required_credential(request: HTTPServerRequest) -> str:
+    """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+    credential = _credential(request)
+    if credential is None:
+        raise _unauthenticated()
+    return credential
+
+
+def _credential(request: HTTPServerRequest) -> str | None:
+    """What stands behind Bearer; None where there is no such header."""
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+def user_of(identity: Identity) -> str:
+    """The caller's user id; raises AuthenticationFailed for an anonymous one."""
+    if identity.user_id is None:
+        raise _unauthenticated()
+    return identity.user_id
+
+
+def check_access(identity: Identity, access: Access) -> None:
+    """Raises PermissionDenied for a known caller who lacks the operation's scope."""
+    if access.scope is not None:
+        check_scopes(identity, access.scope)
+
+
+def check_scopes(identity: Identity, *scopes: Scope) -> None:
+    """Raises PermissionDenied for a caller who lacks one of the scopes."""
+    for scope in scopes:
+        if scope not in identity.scopes:
+            has = ", ".join(sorted(identity.scopes)) or "none"
+            raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
+
+
+def _unauthenticated() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "this needs credentials; send 'Authorization: Bearer <token or API key>'",
+        code="missing_credentials",
+        headers={"WWW-Authenticate": "Bearer"},
+    )

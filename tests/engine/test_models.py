@@ -1,0 +1,79 @@
+"""Models that are loaded at their first request."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from jan.config import ModelSettings
+from jan.engine.base import EngineStats, Event, GenerationRequest, ModelInfo, Progress
+from jan.engine.models import ServedModel
+from jan.errors import ConfigurationError
+
+
+class SlowEngine:
+    """An engine whose start ends when it is told how."""
+
+    info = ModelInfo(context_length=1)
+    stats = EngineStats()
+    healthy = True
+
+    def __init__(self) -> None:
+        self.starts: list[asyncio.Future[None]] = []
+
+    async def start(self, progress: Progress) -> None:
+        self.starts.append(asyncio.get_running_loop().create_future())
+        await self.starts[-1]
+
+    def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+def lazy() -> tuple[ServedModel, SlowEngine]:
+    engine = SlowEngine()
+    return ServedModel(ModelSettings(id="m", engine="echo", load="lazy"), engine), engine
+
+
+async def ask(model: ServedModel) -> "asyncio.Task[None]":
+    """A request that waits for the model."""
+    task = asyncio.create_task(model.load(lambda _model, _part: None))
+    await asyncio.sleep(0.01)
+    return task
+
+
+def test_a_load_outlives_the_client_that_began_it() -> None:
+    """A second request joins the load whose first client has left, and does not start the engine again."""
+
+    async def main() -> None:
+        model, engine = lazy()
+        first = await ask(model)
+        first.cancel()
+        second = await ask(model)
+        engine.starts[0].set_result(None)
+        await second
+        assert first.cancelled()
+        assert model.loaded
+        assert len(engine.starts) == 1
+
+    asyncio.run(main())
+
+
+def test_a_failed_load_fails_those_who_wait_and_is_tried_again() -> None:
+    """All that wait are told; the next request loads anew."""
+
+    async def main() -> None:
+        model, engine = lazy()
+        waiting = [await ask(model), await ask(model)]
+        engine.starts[0].set_exception(ConfigurationError("not now"))
+        for task in waiting:
+            with pytest.raises(ConfigurationError):
+                await task
+        third = await ask(model)
+        engine.starts[1].set_result(None)
+        await third
+        assert model.loaded
+
+    asyncio.run(main())
