@@ -137,7 +137,7 @@ class Messages(Protocol):
 
         Returns it as stored, with its sequence number. The parent must be in the conversation, else
         NotFound with ``param`` parent_id. A message of an id that is stored already is not added again: the
-        stored one is returned if role and content agree, else Conflict.
+        stored one is returned if role, content and tool calls agree, else Conflict.
         """
 
     async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:

@@ -1,6 +1,7 @@
 """Who a credential belongs to: what is remembered of it, for how long, and what is never outlived."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -56,6 +57,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     monkeypatch.setattr(module, "time", Clock)
     return let_pass
+
+
+def test_the_data_folder_is_private(tmp_path: Path) -> None:
+    """The signing keys come first at a first start: what they make on the way down is their owner's alone."""
+    old = os.umask(0o022)
+    try:
+        Keyring(tmp_path / "var" / "data" / "signing-keys", "HS256").load()
+    finally:
+        os.umask(old)
+    for folder in ("var", "var/data", "var/data/signing-keys"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
 
 
 def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
