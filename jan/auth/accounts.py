@@ -124,6 +124,8 @@ class Accounts:
         return Identity(owner=user.id, user_id=user.id, scopes=scopes, key_id=key.id, expires_at=key.expires_at)
 
     async def _by_token(self, claims: Claims) -> Identity:
+        if claims.for_exchange:  # not expired yet, where the grace is short
+            raise _wrong("this token opens nothing; exchange it with POST /api/v1/auth/refresh", "token_expired")
         user = await self._enabled_user(claims.user_id)
         session = await self._store.sessions.find(claims.session_id)
         if session is None or session.ended_at is not None or session.user_id != user.id:
@@ -146,8 +148,8 @@ class Accounts:
     async def sign_in(self, user: User, *, for_exchange: bool = False) -> IssuedToken:
         """Begin a session; raises AuthenticationFailed for a disabled account.
 
-        ``for_exchange``: the token has to travel where it may be seen, so it opens nothing. It has expired
-        already, and ``refresh`` takes it once, for a minute; seen a second time it ends the session.
+        ``for_exchange``: the token has to travel where it may be seen, so it opens nothing. ``refresh`` takes
+        it once, for a minute; seen a second time it ends the session.
         """
         if user.disabled:
             raise _wrong("the account is disabled", "account_disabled")
@@ -160,7 +162,7 @@ class Accounts:
             expires_at=at + self._session_lifetime,
         )
         await self._store.sessions.start(session)
-        return self._issue(user, session.id, jti, at, _EXCHANGE_WITHIN - self._grace if for_exchange else None)
+        return self._issue(user, session.id, jti, at, for_exchange=for_exchange)
 
     async def refresh(self, token: str) -> IssuedToken:
         """Exchange a token, expired or not, for a new one, once. A token that is presented again ends its
@@ -194,10 +196,16 @@ class Accounts:
         self.forget()
 
     def _issue(
-        self, user: User, session_id: str, jti: str, at: datetime, lifetime: timedelta | None = None
+        self, user: User, session_id: str, jti: str, at: datetime, *, for_exchange: bool = False
     ) -> IssuedToken:
         token, expires = self._tokens.sign(
-            user_id=user.id, session_id=session_id, jti=jti, at=at, lifetime=lifetime
+            user_id=user.id,
+            session_id=session_id,
+            jti=jti,
+            at=at,
+            # ``refresh`` grants the grace to every token, so what is to end with it begins as expired.
+            lifetime=_EXCHANGE_WITHIN - self._grace if for_exchange else None,
+            for_exchange=for_exchange,
         )
         return IssuedToken(token=token, expires_at=expires, user=user)
 

@@ -21,7 +21,7 @@ from jan.storage.records import User, now
 Test = Callable[[Store, Accounts, User], Awaitable[None]]
 
 
-def run(folder: Path, test: Test) -> None:
+def run(folder: Path, test: Test, *, grace: timedelta = timedelta(hours=1)) -> None:
     """Run a test with an open store, accounts over it and a user."""
 
     async def inside() -> None:
@@ -34,7 +34,7 @@ def run(folder: Path, test: Test) -> None:
         try:
             user = User(email="ada@example.com")
             await store.users.create(user)
-            await test(store, Accounts(store, tokens, refresh_grace=hour, session_lifetime=hour), user)
+            await test(store, Accounts(store, tokens, refresh_grace=grace, session_lifetime=hour), user)
         finally:
             await store.close()
 
@@ -131,3 +131,17 @@ def test_a_store_that_takes_no_writes_keeps_nobody_out(tmp_path: Path, monkeypat
         assert (await accounts.identify(secret)).user_id == user.id
 
     run(tmp_path, test)
+
+
+@pytest.mark.parametrize("seconds", [0, 30, 60])
+def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> None:
+    """However short the grace is, the token that a page got in its URL is only good for its exchange."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        issued = await accounts.sign_in(user, for_exchange=True)
+        with pytest.raises(AuthenticationFailed):
+            await accounts.identify(issued.token)
+        exchanged = await accounts.refresh(issued.token)
+        assert (await accounts.identify(exchanged.token)).user_id == user.id
+
+    run(tmp_path, test, grace=timedelta(seconds=seconds))
