@@ -125,6 +125,9 @@ class Conversations(Protocol):
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
         """Set what ``changes`` names and return the result; NotFound."""
 
+    async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
+        """Set the title of a conversation without one; whoever gave it one before is not overruled."""
+
     async def delete(self, user_id: str, conversation_id: str) -> None:
         """Remove a conversation and all its messages; NotFound."""
 

@@ -185,6 +185,19 @@ async def test_an_append_that_is_repeated_counts_once(store: Store, conversation
     assert (await store.conversations.get(ME, conversation.id)).message_count == 2
 
 
+async def test_a_given_title_is_not_overruled(store: Store) -> None:
+    """The title that a first message gives comes to nothing where somebody has set one meanwhile."""
+    untitled = Conversation(user_id=ME)
+    await store.conversations.create(untitled)
+    with pytest.raises(NotFound):
+        await store.conversations.give_title(OTHER, untitled.id, "theirs")
+    await store.conversations.give_title(ME, untitled.id, "By its first message")
+    assert await listed(store, 10, "first MESSAGE") == ["By its first message"]
+    await store.conversations.update(ME, untitled.id, ConversationChanges(title="Mine"))
+    await store.conversations.give_title(ME, untitled.id, "Another")
+    assert await listed(store, 10) == ["Mine"]
+
+
 @pytest.mark.parametrize("field", ["tool_calls", "tool_call_id"])
 async def test_a_message_is_more_than_its_text(store: Store, conversation: Conversation, field: str) -> None:
     """Another message of the same id and text, but with other calls, is not taken for the first: it would be
