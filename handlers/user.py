@@ -91,7 +91,8 @@ class ApiKeys(Handler):
         ),
     )
     async def post(self, body: NewApiKey) -> CreatedApiKey:
-        """The answer's `key` is shown this once. A key can do no more than the credentials that make it."""
+        """The answer's `key` is shown this once. A key can do no more than the credentials that make it, and
+        one that is made by a key that expires does so no later."""
         permissions: tuple[Scope, ...] = tuple(dict.fromkeys(body.permissions))
         missing = [scope for scope in permissions if scope not in self.identity.scopes]
         if missing:
@@ -100,6 +101,12 @@ class ApiKeys(Handler):
             )
         if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
             raise InvalidRequest("expires_at: must be in the future", param="expires_at")
+        ends = self.identity.expires_at
+        if ends is not None and (body.expires_at is None or body.expires_at > ends):
+            raise PermissionDenied(
+                f"expires_at: these credentials expire at {ends.isoformat()}, and so must a key that they make",
+                param="expires_at",
+            )
         created = await self.services.accounts.create_key(self.user_id, body.name, permissions, body.expires_at)
         return _created(*created)
 
@@ -137,6 +144,10 @@ class ApiKeyRotation(Handler):
         errors=(NotFound, Conflict),
     )
     async def post(self, key_id: str) -> CreatedApiKey:
-        """A new key with the same name and permissions; the old one stays good for the configured grace."""
+        """A new key with the same name and permissions; the old one stays good for the configured grace. Takes
+        credentials that may themselves do all that the key may."""
         grace = timedelta(seconds=self.services.settings.auth.key_rotation_grace_seconds)
-        return _created(*await self.services.accounts.rotate_key(self.user_id, key_id, grace))
+        rotated = await self.services.accounts.rotate_key(
+            self.user_id, key_id, grace, allowed=self.identity.scopes
+        )
+        return _created(*rotated)

@@ -44,8 +44,8 @@ class _Context:
 
         try:
             return asyncio.run(main(load_settings(self._config or default_config_file(), data=self._data)))
-        except JanError as error:
-            click.echo(f"jan: {error.message}", err=True)
+        except (JanError, OSError) as error:  # the latter from a file that can't be written or read
+            click.echo(f"jan: {error}", err=True)
             sys.exit(1)
 
 
@@ -214,11 +214,15 @@ def export_file(context: _Context, file: Path) -> None:
 
     async def export(store: Store, _accounts: Accounts) -> int:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            count = await export_store(store, out)
-            out.flush()
-            os.fsync(out.fileno())
-            return count
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                count = await export_store(store, out)
+                out.flush()
+                os.fsync(out.fileno())
+        except (JanError, OSError):
+            os.unlink(file)  # half a copy is none, and would be in the way of the next
+            raise
+        return count
 
     if file.exists():
         raise click.BadParameter(f"{file} exists already; choose another name")

@@ -42,16 +42,21 @@ class CannotListen(ConfigurationError):
 
 
 class Server:
-    """One server: everything is checked when it is made, nothing runs before ``start``."""
+    """One server: everything is checked when it is made, nothing runs before ``start``.
 
-    def __init__(self, settings: Settings) -> None:
+    ``show_late_key`` gets the first administrator's key if the store was away when the server started.
+    """
+
+    def __init__(self, settings: Settings, *, show_late_key: Callable[[str], None]) -> None:
         self.settings = settings
         self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         self.models = Models(settings.models)
         store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
         self._keyring = make_keyring(settings)
         accounts = make_accounts(settings.auth, store, self._keyring)
-        self._keeper = StoreKeeper(store, accounts, create_admin=settings.auth.create_admin)
+        self._keeper = StoreKeeper(
+            store, accounts, create_admin=settings.auth.create_admin, show_late_key=show_late_key
+        )
         self._conversations = Conversations(store)
         metrics, self._live = Metrics(), LiveRequests()
         metrics.registry.register(self.models)

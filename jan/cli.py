@@ -78,7 +78,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.logs import configure_logging
 
     async def run(settings: Settings) -> None:
-        server = Server(settings)
+        server = Server(settings, show_late_key=_show_key)
         await serve_until_signalled(
             server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
         )
@@ -113,10 +113,15 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
         names = ", ".join((model.id, *model.aliases))
         click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
     if admin_key is not None:
-        click.echo(f"  Key      {admin_key}")
-        click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
+        _show_key(admin_key)
     click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
     click.echo("  Stop it  Ctrl-C")
+    sys.stdout.flush()
+
+
+def _show_key(admin_key: str) -> None:
+    click.echo(f"  Key      {admin_key}")
+    click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
     sys.stdout.flush()
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class StoredServer:
 
     def __init__(self, folder: Path, store_url: str | None = None, *arguments: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.store_url = store_url or f"sqlite:///{folder}/data/jan.db"
         self._config = folder / "jan.yaml"
         self._config.write_text(f"{ECHO_CONFIG}{_ROUTES}\nstorage: {{url: '{self.store_url}'}}\n")
@@ -66,6 +69,13 @@ class StoredServer:
     def client(self, key: str | None = None) -> httpx.Client:
         """A client with the administrator's key, or another."""
         return http_client(self.process, headers=bearer(key or self.key))
+
+    def jan(self, group: str, *arguments: str) -> str:
+        """What the command line prints, beside the running server."""
+        command = [sys.executable, "-m", "jan", group, "--config", self._config.name, *arguments]
+        ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
 
     def add_user(self, *permissions: str) -> str:
         """Another person, with a key of these permissions; returns the key."""

@@ -96,6 +96,8 @@ def test_everything_moves_from_store_to_store(config: Path, tmp_path: Path) -> N
         (("key", "add", "a@b", "--name", "x", "--permissions", "root"), 2, "unknown permission 'root'"),
         (("key", "revoke", "key_0"), 1, "no key key_0"),
         (("store", "import", "/nonexistent"), 2, "does not exist"),
+        (("store", "export", "/nonexistent/file"), 1, "No such file or directory"),
+        (("store", "export", "/dev/full/x"), 1, "Not a directory"),
     ],
 )
 def test_mistakes_are_explained(config: Path, arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ import structlog
 from jan.auth import api_keys
 from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.auth.tokens import Claims, Tokens, looks_like_token, new_jti
-from jan.errors import AuthenticationFailed, NotFound, Unavailable
+from jan.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable
 from jan.storage.base import Store
 from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
 
@@ -51,6 +52,7 @@ class Accounts:
         self._grace = refresh_grace
         self._session_lifetime = session_lifetime
         self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+        self._changes = 0
 
     # --- credentials to identities ------------------------------------------------------------------
 
@@ -60,30 +62,39 @@ class Accounts:
         Raises Unavailable when the store is away and the credential was not seen shortly before.
         """
         slot = api_keys.hash_of(credential)
-        checked_at, identity = self._cache.get(slot, (0.0, None))
-        age = time.monotonic() - checked_at
-        if identity is not None and age < _CACHE_SECONDS:
-            return identity
+        if (known := self._known(slot, _CACHE_SECONDS)) is not None:
+            return known
+        began, changes = time.monotonic(), self._changes
         try:
             identity = await self._look_up(credential, slot)
         except Unavailable:
-            if identity is not None and age < _STALE_SECONDS:
-                return identity
+            if (known := self._known(slot, _STALE_SECONDS)) is not None:
+                return known
             raise
         except AuthenticationFailed:
             self._cache.pop(slot, None)
             raise
-        self._remember(slot, identity)
+        # What was read before something was revoked here must not be known after it.
+        if changes == self._changes:
+            self._remember(slot, identity, began)
         return identity
 
-    def _remember(self, slot: str, identity: Identity) -> None:
-        self._cache[slot] = (time.monotonic(), identity)
+    def _known(self, slot: str, seconds: float) -> Identity | None:
+        looked_up_at, identity = self._cache.get(slot, (0.0, None))
+        if identity is None or time.monotonic() - looked_up_at >= seconds:
+            return None
+        # A token's end is in the token, and looked at before anything is fetched; a key's is only here.
+        return None if identity.expires_at is not None and identity.expires_at <= now() else identity
+
+    def _remember(self, slot: str, identity: Identity, looked_up_at: float) -> None:
+        self._cache[slot] = (looked_up_at, identity)
         self._cache.move_to_end(slot)
         while len(self._cache) > _CACHE_SIZE:
             self._cache.popitem(last=False)
 
     def forget(self) -> None:
         """Something was revoked or changed here: look everybody up again."""
+        self._changes += 1
         self._cache.clear()
 
     @staticmethod
@@ -106,12 +117,15 @@ class Accounts:
             raise _wrong("the API key was revoked" if key.revoked_at else "the API key has expired")
         user = await self._enabled_user(key.user_id)
         if key.last_used_at is None or at - key.last_used_at > _TOUCH_EVERY:
-            await self._store.keys.touch(key.id, at)
+            with suppress(Unavailable):  # a store that can be read but not written keeps nobody out
+                await self._store.keys.touch(key.id, at)
         allowed = scopes_of(user)
         scopes = frozenset(scope for scope in allowed if scope in key.permissions)
-        return Identity(owner=user.id, user_id=user.id, scopes=scopes, key_id=key.id)
+        return Identity(owner=user.id, user_id=user.id, scopes=scopes, key_id=key.id, expires_at=key.expires_at)
 
     async def _by_token(self, claims: Claims) -> Identity:
+        if claims.for_exchange:  # not expired yet, where the grace is short
+            raise _wrong("this token opens nothing; exchange it with POST /api/v1/auth/refresh", "token_expired")
         user = await self._enabled_user(claims.user_id)
         session = await self._store.sessions.find(claims.session_id)
         if session is None or session.ended_at is not None or session.user_id != user.id:
@@ -134,8 +148,8 @@ class Accounts:
     async def sign_in(self, user: User, *, for_exchange: bool = False) -> IssuedToken:
         """Begin a session; raises AuthenticationFailed for a disabled account.
 
-        ``for_exchange``: the token has to travel where it may be seen, so it opens nothing. It has expired
-        already, and ``refresh`` takes it once, for a minute; seen a second time it ends the session.
+        ``for_exchange``: the token has to travel where it may be seen, so it opens nothing. ``refresh`` takes
+        it once, for a minute; seen a second time it ends the session.
         """
         if user.disabled:
             raise _wrong("the account is disabled", "account_disabled")
@@ -148,7 +162,7 @@ class Accounts:
             expires_at=at + self._session_lifetime,
         )
         await self._store.sessions.start(session)
-        return self._issue(user, session.id, jti, at, _EXCHANGE_WITHIN - self._grace if for_exchange else None)
+        return self._issue(user, session.id, jti, at, for_exchange=for_exchange)
 
     async def refresh(self, token: str) -> IssuedToken:
         """Exchange a token, expired or not, for a new one, once. A token that is presented again ends its
@@ -182,10 +196,16 @@ class Accounts:
         self.forget()
 
     def _issue(
-        self, user: User, session_id: str, jti: str, at: datetime, lifetime: timedelta | None = None
+        self, user: User, session_id: str, jti: str, at: datetime, *, for_exchange: bool = False
     ) -> IssuedToken:
         token, expires = self._tokens.sign(
-            user_id=user.id, session_id=session_id, jti=jti, at=at, lifetime=lifetime
+            user_id=user.id,
+            session_id=session_id,
+            jti=jti,
+            at=at,
+            # ``refresh`` grants the grace to every token, so what is to end with it begins as expired.
+            lifetime=_EXCHANGE_WITHIN - self._grace if for_exchange else None,
+            for_exchange=for_exchange,
         )
         return IssuedToken(token=token, expires_at=expires, user=user)
 
@@ -199,11 +219,19 @@ class Accounts:
         await self._store.keys.create(record)
         return record, secret
 
-    async def rotate_key(self, user_id: str, key_id: str, grace: timedelta) -> tuple[ApiKey, str]:
-        """A successor of a key; the old one stays good for the grace. NotFound, Conflict."""
+    async def rotate_key(
+        self, user_id: str, key_id: str, grace: timedelta, *, allowed: frozenset[Scope]
+    ) -> tuple[ApiKey, str]:
+        """A successor of a key; the old one stays good for the grace. NotFound, Conflict.
+
+        ``allowed``: what the caller may do. The successor's secret gives all that the key may, so
+        PermissionDenied for a mightier key.
+        """
         old = await self._store.keys.find(key_id)
         if old is None or old.user_id != user_id:
             raise NotFound("there is no such API key")
+        if mightier := [name for name in old.permissions if name not in allowed]:
+            raise PermissionDenied(f"the key has the permission '{mightier[0]}'; these credentials have not")
         secret, record = _new_key(user_id, old.name, old.permissions, old.expires_at)
         created = await self._store.keys.rotate(user_id, key_id, record, now() + grace)
         self.forget()

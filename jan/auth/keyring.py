@@ -60,7 +60,9 @@ class Keyring:
     def load(self) -> None:
         """Read the folder; makes the first key. Raises ConfigurationError for files that can't be used."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One by one: of parents made along, the data folder among them, mkdir would ignore the mode.
+            for folder in reversed([p for p in (self._folder, *self._folder.parents) if not p.exists()]):
+                folder.mkdir(mode=0o700, exist_ok=True)
             files = sorted(self._folder.glob("*.key"))
             self._keys = {key.kid: key for key in map(_read, files)}
             if not any(key.algorithm == self._algorithm for key in self._keys.values()):

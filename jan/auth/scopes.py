@@ -1,5 +1,6 @@
 """What a caller may be allowed to do. Standard library and msgspec only."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -33,13 +34,15 @@ ADMIN = Access(scope="admin")
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls. ``owner`` names whose share and limits a request counts towards; ``user_id`` is None for
-    an anonymous caller, ``key_id`` and ``session_id`` say what the caller came with."""
+    an anonymous caller, ``key_id`` and ``session_id`` say what the caller came with, ``expires_at`` until when
+    a key is good."""
 
     owner: str
     user_id: str | None = None
     scopes: frozenset[Scope] = frozenset()
     key_id: str | None = None
     session_id: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def anonymous(self) -> bool:

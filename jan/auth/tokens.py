@@ -11,16 +11,20 @@ from jan.auth.keyring import Keyring
 from jan.errors import AuthenticationFailed
 
 _REQUIRED = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid"]
+_FOR_EXCHANGE = "jan_for_exchange"
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified token says: who (``user_id``), which session, which token of it, since when."""
+    """What a verified token says: who (``user_id``), which session, which token of it, since when.
+
+    ``for_exchange``: it can be exchanged for another, and opens nothing itself."""
 
     user_id: str
     session_id: str
     jti: str
     issued_at: datetime
     expires_at: datetime
+    for_exchange: bool
 
 
 def new_jti() -> str:
@@ -46,7 +50,14 @@ class Tokens:
         self._leeway = leeway
 
     def sign(
-        self, *, user_id: str, session_id: str, jti: str, at: datetime, lifetime: timedelta | None = None
+        self,
+        *,
+        user_id: str,
+        session_id: str,
+        jti: str,
+        at: datetime,
+        lifetime: timedelta | None = None,
+        for_exchange: bool = False,
     ) -> tuple[str, datetime]:
         """A token and when it expires."""
         expires = at + (self._lifetime if lifetime is None else lifetime)
@@ -60,6 +71,7 @@ class Tokens:
             "iat": at.timestamp(),
             "nbf": at,
             "exp": expires,
+            **({_FOR_EXCHANGE: True} if for_exchange else {}),
         }
         token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.kid})
         return token, expires
@@ -114,6 +126,7 @@ def _claims(claims: dict[str, Any]) -> Claims:
                 "jti": claims["jti"],
                 "issued_at": claims["iat"],
                 "expires_at": claims["exp"],
+                "for_exchange": claims.get(_FOR_EXCHANGE, False),
             },
             Claims,
             strict=False,

@@ -11,7 +11,7 @@ from jan.conversations.messages import check, from_chat, says_something, title_o
 from jan.errors import InvalidRequest, JanError, NotFound
 from jan.schema import chat
 from jan.storage.base import Store
-from jan.storage.records import Conversation, ConversationChanges, Message, Progress, new_id, now
+from jan.storage.records import Conversation, Message, Progress, new_id, now
 
 _replace = msgspec.structs.replace
 _CLOSE_SECONDS = 5.0
@@ -79,7 +79,7 @@ class Conversations:
         opening = await self._store.messages.page(user_id, conversation_id, limit=_OPENING)
         titles = (title_of(message) for message in opening.items if message.role == "user")
         if title := next(filter(None, titles), ""):
-            await self._store.conversations.update(user_id, conversation_id, ConversationChanges(title=title))
+            await self._store.conversations.give_title(user_id, conversation_id, title)
 
     async def begin_turn(
         self,

@@ -1,6 +1,6 @@
 """Users, their profile and their API keys. Times are UTC."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -62,6 +62,12 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         default_factory=lambda: ["read", "write", "inference"]
     )
     expires_at: AwareTime | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.expires_at and self.expires_at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("expires_at must be within the years 1 to 9999 of UTC") from None
 
 
 class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -125,6 +125,9 @@ class Conversations(Protocol):
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
         """Set what ``changes`` names and return the result; NotFound."""
 
+    async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
+        """Set the title of a conversation without one; whoever gave it one before is not overruled."""
+
     async def delete(self, user_id: str, conversation_id: str) -> None:
         """Remove a conversation and all its messages; NotFound."""
 
@@ -137,7 +140,7 @@ class Messages(Protocol):
 
         Returns it as stored, with its sequence number. The parent must be in the conversation, else
         NotFound with ``param`` parent_id. A message of an id that is stored already is not added again: the
-        stored one is returned if role and content agree, else Conflict.
+        stored one is returned if role, content and tool calls agree, else Conflict.
         """
 
     async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:

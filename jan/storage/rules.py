@@ -39,7 +39,7 @@ def with_progress(message: Message, progress: Progress, at: datetime) -> Message
 
 def same_message(stored: Message, message: Message) -> Message:
     """The stored message if it is the one that is appended again, else Conflict."""
-    for field in ("conversation_id", "role", "content"):
+    for field in ("conversation_id", "role", "content", "tool_calls", "tool_call_id"):
         if getattr(stored, field) != getattr(message, field):
             raise Conflict("Another message has this id.", param="id")
     return stored

@@ -203,7 +203,7 @@ def _decode(numbered: tuple[int, bytes], kind: type[D]) -> D:
     number, line = numbered
     try:
         return msgspec.json.decode(line, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(number, str(error)) from None
 
 

@@ -59,6 +59,35 @@ def test_a_key_can_not_make_a_mightier_one(admin: httpx.Client, echo: httpx.Clie
     assert refused.json()["error"]["param"] == "permissions"
 
 
+def test_a_key_can_not_rotate_a_mightier_one(admin: httpx.Client, echo: httpx.Client) -> None:
+    """The successor's secret would give what the caller lacks; one that is no mightier can be rotated."""
+    weak = make_key(admin, permissions=["write"])
+    strong = make_key(admin, permissions=["write", "admin"])
+    refused = echo.post(f"{KEYS}/{strong['id']}/rotate", headers=bearer(weak["key"]))
+    assert refused.status_code == 403
+    assert "admin" in refused.json()["error"]["message"]
+    assert echo.post(f"{KEYS}/{weak['id']}/rotate", headers=bearer(weak["key"])).status_code == 200
+
+
+def test_a_key_that_expires_makes_none_that_outlives_it(admin: httpx.Client, echo: httpx.Client) -> None:
+    """A key of an hour can't be turned into one for ever."""
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    key = make_key(admin, permissions=["read", "write"], expires_at=ends.isoformat())
+    for wanted in (None, (ends + timedelta(minutes=1)).isoformat()):
+        body = {"name": "x", "permissions": ["read"], "expires_at": wanted}
+        refused = echo.post(KEYS, headers=bearer(key["key"]), json=body)
+        assert refused.status_code == 403
+        assert refused.json()["error"]["param"] == "expires_at"
+    body["expires_at"] = (ends - timedelta(minutes=1)).isoformat()
+    assert echo.post(KEYS, headers=bearer(key["key"]), json=body).status_code == 200
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00"])
+def test_an_end_outside_the_calendar_is_refused(admin: httpx.Client, moment: str) -> None:
+    """A time that no UTC date can express is the client's mistake, not a failure."""
+    assert admin.post(KEYS, json={"name": "x", "expires_at": moment}).status_code == 400
+
+
 def test_rename_and_revoke(admin: httpx.Client, echo: httpx.Client) -> None:
     """A renamed key keeps working; a revoked one is refused at once and stays in the list."""
     key = make_key(admin)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jan.errors import Conflict, InvalidRequest, NotFound
+from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
 from jan.storage import Store
 from jan.storage.records import (
     Conversation,
@@ -183,6 +183,48 @@ async def test_an_append_that_is_repeated_counts_once(store: Store, conversation
     with pytest.raises(Conflict):
         await store.messages.append(ME, message_in(conversation, "other", id=message.id))
     assert (await store.conversations.get(ME, conversation.id)).message_count == 2
+
+
+async def test_a_given_title_is_not_overruled(store: Store) -> None:
+    """The title that a first message gives comes to nothing where somebody has set one meanwhile."""
+    untitled = Conversation(user_id=ME)
+    await store.conversations.create(untitled)
+    with pytest.raises(NotFound):
+        await store.conversations.give_title(OTHER, untitled.id, "theirs")
+    await store.conversations.give_title(ME, untitled.id, "By its first message")
+    assert await listed(store, 10, "first MESSAGE") == ["By its first message"]
+    await store.conversations.update(ME, untitled.id, ConversationChanges(title="Mine"))
+    await store.conversations.give_title(ME, untitled.id, "Another")
+    assert await listed(store, 10) == ["Mine"]
+
+
+@pytest.mark.parametrize("field", ["tool_calls", "tool_call_id"])
+async def test_a_message_is_more_than_its_text(store: Store, conversation: Conversation, field: str) -> None:
+    """Another message of the same id and text, but with other calls, is not taken for the first: it would be
+    acknowledged and lost."""
+
+    def told(number: str) -> Message:
+        fields: dict[str, Any] = {"role": "tool", "tool_call_id": f"call_{number}"}
+        if field == "tool_calls":
+            call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": number}}
+            fields = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return message_in(conversation, id="msg_of_the_client", **fields)
+
+    first = await store.messages.append(ME, told("1"))
+    assert await store.messages.append(ME, told("1")) == first
+    with pytest.raises(Conflict):
+        await store.messages.append(ME, told("2"))
+
+
+async def test_an_object_too_large_is_refused_in_words(store: Store) -> None:
+    """More than a backend's largest object is one of our errors, not the driver's; a backend that takes it
+    keeps it whole."""
+    large = Conversation(user_id=ME, metadata={"text": "x" * 17_000_000})
+    try:
+        await store.conversations.create(large)
+    except PayloadTooLarge:
+        return
+    assert await store.conversations.get(ME, large.id) == large
 
 
 async def test_fifty_appends_at_once_all_survive(store: Store, conversation: Conversation) -> None:

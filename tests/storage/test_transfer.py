@@ -152,6 +152,9 @@ async def test_a_record_that_differs_is_refused(store: Store, small: Path) -> No
     assert await store.archive.count(Message) == 0
 
 
+_DEEP = '{"a":' * 5000 + "1" + "}" * 5000
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -167,6 +170,10 @@ async def test_a_record_that_differs_is_refused(store: Store, small: Path) -> No
         (lambda lines: [*lines[:3], lines[3].replace('"id":"user_1",', ""), *lines[4:]], "line 4.*id"),
         (lambda lines: [*lines[:3], lines[3][:40], *lines[4:]], "line 4"),
         (lambda lines: [*lines[:2], lines[2].replace("conv_1", "conv_2"), *lines[3:]], "line 3"),
+        (
+            lambda lines: [*lines[:2], lines[2].replace("}}", f',"tool_calls":[{_DEEP}]}}}}'), *lines[3:]],
+            "line 3.*recursion",
+        ),
         (
             lambda lines: [*lines[:2], lines[2].replace("}}", ',"parent_id":"m"}}'), *lines[3:]],
             "line 3.*parent",

@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import IndexModel
 from pymongo.errors import ConfigurationError as DriverConfigurationError
-from pymongo.errors import InvalidName, InvalidURI, PyMongoError
+from pymongo.errors import InvalidName, InvalidURI
 
 from jan.errors import ConfigurationError
 from jan.storage.mongo.documents import Document, decode, encode
-from jan.storage.mongo.failures import translate, unavailable
+from jan.storage.mongo.failures import DRIVER_ERRORS, translate, unavailable
 from jan.storage.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -134,5 +134,5 @@ class Collection(Generic[R]):
 def _translated() -> Iterator[None]:
     try:
         yield
-    except PyMongoError as error:
+    except DRIVER_ERRORS as error:
         raise translate(error) from error

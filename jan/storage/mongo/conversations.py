@@ -57,6 +57,12 @@ class MongoConversations:
             raise missing(Conversation)
         return await self.get(user_id, conversation_id)
 
+    async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
+        found = await self.get(user_id, conversation_id)
+        titled = msgspec.structs.replace(found, title=title, updated_at=now())
+        fields = {"title": title, "title_folded": fold(title), **moved(titled)}
+        await self.records.update_one({"_id": found.id, "title": ""}, {"$set": fields})
+
     async def delete(self, user_id: str, conversation_id: str) -> None:
         await self.get(user_id, conversation_id)
         await self._messages.delete({"conversation_id": conversation_id})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from bson.errors import BSONError
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -23,7 +24,12 @@ _AWAY = (ConnectionFailure, ExecutionTimeout, InvalidOperation, WaitQueueTimeout
 _RETRY_AFTER = {"Retry-After": "5"}
 
 
-def translate(error: PyMongoError) -> JanError:
+# Not all of the driver's errors are PyMongo's own: what can't be encoded, a document that is too large among it,
+# is refused with BSON's or Python's, before anything is sent.
+DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError)
+
+
+def translate(error: Exception) -> JanError:
     """The error to raise for one of the driver's; it tells a client nothing of hosts or queries."""
     if isinstance(error, DuplicateKeyError):
         return _conflict(error.details or {})
@@ -37,7 +43,7 @@ def translate(error: PyMongoError) -> JanError:
     structlog.get_logger(__name__).error(
         "store failed", backend="mongodb", reason=type(error).__name__, detail=str(error)
     )
-    if isinstance(error, _AWAY) or error.timeout:
+    if isinstance(error, _AWAY) or (isinstance(error, PyMongoError) and error.timeout):
         return unavailable()
     return InternalError("The store failed.")
 

@@ -63,6 +63,14 @@ class SqliteConversations:
 
         return await self._db.write(work)
 
+    async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            found = _owned(db, user_id, conversation_id)
+            if not found.title:
+                CONVERSATIONS.replace(db, _replace(found, title=title, updated_at=now()))
+
+        await self._db.write(work)
+
     async def delete(self, user_id: str, conversation_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
             _owned(db, user_id, conversation_id)

@@ -39,4 +39,8 @@ class PrivateFile:
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._identity:
-            raise Unavailable("The database file was moved or deleted while the server runs.")
+            raise Unavailable(
+                "The database file was moved or deleted while the server runs.",
+                code="storage_unavailable",
+                headers={"Retry-After": "5"},
+            )

@@ -1,0 +1,147 @@
+"""Who a credential belongs to: what is remembered of it, for how long, and what is never outlived."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jan.auth import accounts as module
+from jan.auth.accounts import Accounts
+from jan.auth.keyring import Keyring
+from jan.auth.scopes import Identity
+from jan.auth.tokens import Tokens
+from jan.errors import AuthenticationFailed, Unavailable
+from jan.storage import Store, open_store
+from jan.storage.records import User, now
+
+Test = Callable[[Store, Accounts, User], Awaitable[None]]
+
+
+def run(folder: Path, test: Test, *, grace: timedelta = timedelta(hours=1)) -> None:
+    """Run a test with an open store, accounts over it and a user."""
+
+    async def inside() -> None:
+        keyring = Keyring(folder / "keys", "HS256")
+        keyring.load()
+        hour = timedelta(hours=1)
+        tokens = Tokens(keyring, issuer="jan", audience="jan", lifetime=hour, leeway=timedelta(0))
+        store = open_store(f"sqlite:///{folder / 'jan.db'}", timeout=5)
+        await store.open()
+        try:
+            user = User(email="ada@example.com")
+            await store.users.create(user)
+            await test(store, Accounts(store, tokens, refresh_grace=grace, session_lifetime=hour), user)
+        finally:
+            await store.close()
+
+    asyncio.run(inside())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass for what is remembered."""
+    passed = 0.0
+
+    def let_pass(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return time.monotonic() + passed
+
+    monkeypatch.setattr(module, "time", Clock)
+    return let_pass
+
+
+def test_the_data_folder_is_private(tmp_path: Path) -> None:
+    """The signing keys come first at a first start: what they make on the way down is their owner's alone."""
+    old = os.umask(0o022)
+    try:
+        Keyring(tmp_path / "var" / "data" / "signing-keys", "HS256").load()
+    finally:
+        os.umask(old)
+    for folder in ("var", "var/data", "var/data/signing-keys"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look-up read before a revocation is not remembered after it."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        key, secret = await accounts.create_key(user.id, "key", ("read",))
+        has_read, may_go_on = asyncio.Event(), asyncio.Event()
+        look_up = store.keys.find_by_hash
+
+        async def slow(key_hash: str) -> object:
+            found = await look_up(key_hash)
+            has_read.set()
+            await may_go_on.wait()
+            return found
+
+        monkeypatch.setattr(store.keys, "find_by_hash", slow)
+        under_way = asyncio.create_task(accounts.identify(secret))
+        await has_read.wait()
+        await accounts.revoke_key(user.id, key.id)
+        may_go_on.set()
+        await under_way
+        with pytest.raises(AuthenticationFailed):
+            await accounts.identify(secret)
+
+    run(tmp_path, test)
+
+
+def test_a_key_does_not_outlive_its_end_in_an_outage(tmp_path: Path, clock: Callable[[float], None]) -> None:
+    """While the store is away a key that was known goes on, until it expires."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        _, lasting = await accounts.create_key(user.id, "lasting", ("inference",))
+        soon = now() + timedelta(seconds=0.4)
+        _, short = await accounts.create_key(user.id, "short", ("inference",), soon)
+        assert isinstance(await accounts.identify(lasting), Identity)
+        assert (await accounts.identify(short)).expires_at == soon
+        await store.close()
+        await asyncio.sleep(0.5)
+        clock(5)
+        assert (await accounts.identify(lasting)).user_id == user.id
+        with pytest.raises(Unavailable):
+            await accounts.identify(short)
+        clock(600)
+        with pytest.raises(Unavailable):
+            await accounts.identify(lasting)
+
+    run(tmp_path, test)
+
+
+def test_a_store_that_takes_no_writes_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a key's use can't be noted (a full disk) is no reason to refuse the key."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        _, secret = await accounts.create_key(user.id, "key", ("inference",))
+
+        async def full(*_: object) -> None:
+            raise Unavailable("the disk is full")
+
+        monkeypatch.setattr(store.keys, "touch", full)
+        assert (await accounts.identify(secret)).user_id == user.id
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("seconds", [0, 30, 60])
+def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> None:
+    """However short the grace is, the token that a page got in its URL is only good for its exchange."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        issued = await accounts.sign_in(user, for_exchange=True)
+        with pytest.raises(AuthenticationFailed):
+            await accounts.identify(issued.token)
+        exchanged = await accounts.refresh(issued.token)
+        assert (await accounts.identify(exchanged.token)).user_id == user.id
+
+    run(tmp_path, test, grace=timedelta(seconds=seconds))

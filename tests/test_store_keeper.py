@@ -1,0 +1,136 @@
+"""The store is kept whatever happens to it, and the first administrator's key is never lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from jan import store_keeper
+from jan.application import make_accounts, make_keyring
+from jan.config import Settings
+from jan.errors import ConfigurationError, JanError, Unavailable
+from jan.storage import Store, open_store
+from jan.storage.records import Conversation, Message, User
+from jan.store_keeper import StoreKeeper
+
+Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_keeper, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(store_keeper, "_HOUSEKEEPING_SECONDS", 0.01)
+
+
+def run(folder: Path, test: Test) -> None:
+    """Run a test with a closed store, its keeper and the keys that were shown late."""
+
+    async def inside() -> None:
+        settings = Settings(data=str(folder))
+        store, shown = open_store(settings.storage_url), list[str]()
+        accounts = make_accounts(settings.auth, store, make_keyring(settings))
+        keeper = StoreKeeper(store, accounts, create_admin=True, show_late_key=shown.append)
+        try:
+            await test(store, keeper, shown)
+        finally:
+            await keeper.close()
+
+    asyncio.run(inside())
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, *errors: Exception) -> None:
+    """The next calls of a method fail like this, then it works again."""
+    waiting, works = list(errors), getattr(owner, name)
+
+    async def call(*arguments: object) -> object:
+        if waiting:
+            raise waiting.pop(0)
+        return await works(*arguments)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def is_open(store: Store) -> bool:
+    try:
+        await store.ping()
+    except Unavailable:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("can't open"), JanError("?"), msgspec.DecodeError("broken")])
+def test_no_failure_ends_the_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A store that was away and is misconfigured for a while is opened as soon as it can be."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        failing(monkeypatch, store, "open", Unavailable("away"), error)
+        await keeper.open()
+        await eventually(lambda: is_open(store))
+
+    run(tmp_path, test)
+
+
+def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that can't be read is no reason to leave later answers marked as streaming."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await keeper.open()
+        failing(monkeypatch, store.messages, "end_stale_streams", msgspec.ValidationError("broken"))
+        monkeypatch.setattr(store_keeper, "STALE_STREAM", timedelta(seconds=-60))
+        conversation = Conversation(user_id="user_1")
+        await store.conversations.create(conversation)
+        asked = Message(conversation_id=conversation.id, role="assistant", content="", status="streaming")
+        await store.messages.append("user_1", asked)
+
+        async def ended() -> bool:
+            return (await store.messages.get("user_1", conversation.id, asked.id)).status == "partial"
+
+        await eventually(ended)
+
+    run(tmp_path, test)
+
+
+def test_a_key_made_late_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store was away at the first start, the key is made and shown when it is there, once."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        failing(monkeypatch, store, "open", Unavailable("away"))
+        failing(monkeypatch, store.sessions, "purge", Unavailable("away"))
+        await keeper.open()
+        assert keeper.admin_key is None
+        await eventually(lambda: is_open(store))
+        await asyncio.sleep(0.2)
+        assert shown == [keeper.admin_key]
+        assert shown[0].startswith("jan_")
+
+    run(tmp_path, test)
+
+
+def test_an_outage_loses_no_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage while administrator and key are made leaves no administrator whose key nobody has seen."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        failing(monkeypatch, store.keys, "create", Unavailable("away"))
+        failing(monkeypatch, store.users, "create", Unavailable("away"))
+        failing(monkeypatch, store.sessions, "purge", Unavailable("away"))
+        await keeper.open()
+
+        async def people() -> bool:
+            return len((await store.users.page(limit=5)).items) == 1 and bool(shown)
+
+        await eventually(people)
+        (admin,) = (await store.users.page(limit=5)).items
+        assert isinstance(admin, User)
+        keys = (await store.keys.page(admin.id, limit=5)).items
+        assert [key.prefix for key in keys] == [shown[0][:12]]
+
+    run(tmp_path, test)
