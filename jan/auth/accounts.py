@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 _CACHE_SECONDS = 0.9
 # While the store is away, those who were known shortly before stay known for inference.
 _STALE_SECONDS = 600.0
+# Short enough that a revocation counts within a second of the store's return.
+_BACK_OFF_SECONDS = 1.0
 _CACHE_SIZE = 10_000
 # How long a token that is only for exchange can be exchanged.
 _EXCHANGE_WITHIN = timedelta(minutes=1)
@@ -52,6 +54,7 @@ class Accounts:
         self._grace = refresh_grace
         self._session_lifetime = session_lifetime
         self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+        self._ask_again_at = 0.0
         self._changes = 0
 
     # --- credentials to identities ------------------------------------------------------------------
@@ -68,6 +71,8 @@ class Accounts:
         try:
             identity = await self._look_up(credential, slot)
         except Unavailable:
+            if time.monotonic() >= self._ask_again_at:
+                self._ask_again_at = time.monotonic() + _BACK_OFF_SECONDS
             if (known := self._known(slot, _STALE_SECONDS)) is not None:
                 return known
             raise
@@ -109,7 +114,18 @@ class Accounts:
             raise _wrong(f"this is neither an API key ({api_keys.PREFIX}...) nor a token of this server")
         return await self._by_token(self._tokens.verify(credential))
 
+    def _check_outage(self) -> None:
+        """Raises Unavailable while the store was found away a moment ago: each request would wait for it as
+        long as the first one did, those that can go on without it too."""
+        if time.monotonic() < self._ask_again_at:
+            raise Unavailable(
+                "the store is away",
+                code="storage_unavailable",
+                headers={"Retry-After": "1", "retry-after-ms": "1000"},
+            )
+
     async def _by_key(self, key_hash: str) -> Identity:
+        self._check_outage()
         key, at = await self._store.keys.find_by_hash(key_hash), now()
         if key is None or not secrets.compare_digest(key.hash, key_hash):
             raise _wrong("the API key is not known")
@@ -126,6 +142,7 @@ class Accounts:
     async def _by_token(self, claims: Claims) -> Identity:
         if claims.for_exchange:  # not expired yet, where the grace is short
             raise _wrong("this token opens nothing; exchange it with POST /api/v1/auth/refresh", "token_expired")
+        self._check_outage()
         user = await self._enabled_user(claims.user_id)
         session = await self._store.sessions.find(claims.session_id)
         if session is None or session.ended_at is not None or session.user_id != user.id:

@@ -145,3 +145,38 @@ def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> N
         assert (await accounts.identify(exchanged.token)).user_id == user.id
 
     run(tmp_path, test, grace=timedelta(seconds=seconds))
+
+
+def test_an_outage_is_waited_for_once(
+    tmp_path: Path, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store is away only one request a second finds that out; the others are answered by what is
+    known, or refused, without asking. Once it is back everybody is looked up again."""
+
+    async def test(store: Store, accounts: Accounts, user: User) -> None:
+        asked = 0
+        _, secret = await accounts.create_key(user.id, "key", ("inference",))
+        await accounts.identify(secret)
+        look_up = store.keys.find_by_hash
+
+        async def away(_key_hash: str) -> None:
+            nonlocal asked
+            asked += 1
+            raise Unavailable("away")
+
+        monkeypatch.setattr(store.keys, "find_by_hash", away)
+        clock(2)
+        for _ in range(5):
+            assert (await accounts.identify(secret)).user_id == user.id
+            with pytest.raises(Unavailable):
+                await accounts.identify("jan_unknown")
+        assert asked == 1
+        clock(2)
+        await accounts.identify(secret)
+        assert asked == 2
+        monkeypatch.setattr(store.keys, "find_by_hash", look_up)
+        clock(2)
+        with pytest.raises(AuthenticationFailed):
+            await accounts.identify("jan_unknown")
+
+    run(tmp_path, test)
