@@ -3,6 +3,7 @@
 Compiling happens on the engine's thread, so a schema that takes seconds would stop everybody's answers.
 """
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 _MAX_MULTIPLES = 50_000
 _MAX_OPTIONAL = 400
 _MAX_PROPERTIES = 5_000
+# About 0.8 s for each million characters, whatever they are.
+_MAX_LENGTH = 500_000
 
 
 def too_costly(schema: Any) -> str:
     """Why a schema is too much to compile; '' if it is not."""
+    if len(json.dumps(schema)) > _MAX_LENGTH:
+        return f"it is more than {_MAX_LENGTH} characters long"
     objects = list(_objects(schema))
     if sum(_multiple(item.get("multipleOf")) for item in objects) > _MAX_MULTIPLES:
         return f"its multipleOf numbers, without their decimal points, add up to more than {_MAX_MULTIPLES}"

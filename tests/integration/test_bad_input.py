@@ -653,6 +653,7 @@ BAD_SCHEMAS: dict[str, dict[str, Any]] = {
     "100,000 enum values": {"enum": [f"v{number}" for number in range(100_000)]},
     "10,000 properties": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(10_000)}},
     "1,000 optional properties": {"properties": {f"p{n}": {"type": "string"} for n in range(1000)}},
+    "a constant of a million": {"const": "x" * 1_000_000},
     "multipleOf a large prime": {"type": "integer", "multipleOf": 1000003},
     "many multipleOf": {"properties": {f"p{n}": {"type": "integer", "multipleOf": 9001 + n} for n in range(99)}},
 }

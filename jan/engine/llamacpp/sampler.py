@@ -52,9 +52,10 @@ class TokenSampler:
     def _sample_constrained(self, constraint: Constraint, context: Any, index: int) -> int:
         """Sample freely; if the grammar refuses, once more among what it allows.
 
-        Exactly the distribution of masking first: a token comes at once with p, or after a refusal with
-        (1 - A) p / A, A being what the grammar allows; together p / A. The mask is the slow part, and
-        most tokens don't need it.
+        The distribution of masking first: a token comes at once with p, or after a refusal with
+        (1 - A) p / A, A being what the grammar allows; together p / A. (With top_k, top_p or min_p not to
+        the letter: they cut before the mask at first, after it the second time.) The mask is the slow part,
+        and most tokens don't need it.
         """
         token = int(self._chain.sample(context, index))
         if not constraint.accept(token):
