@@ -29,11 +29,10 @@ from jan.schema.chat import (
     ChatDelta,
     ChoiceLogprobs,
     ConversationPlace,
-    FunctionCall,
     FunctionCallDelta,
-    ToolCall,
     ToolCallDelta,
 )
+from jan.schema.messages import FunctionCall, ToolCall
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 

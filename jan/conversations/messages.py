@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from jan.errors import InvalidRequest
-from jan.schema import chat
+from jan.schema import messages as chat
 from jan.schema.explain import explain
 from jan.storage.records import Message
 

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from jan.conversations.answers import KeptAnswer, Tasks
 from jan.conversations.messages import check, from_chat, says_something, title_of, to_chat
 from jan.errors import InvalidRequest, JanError, NotFound
-from jan.schema import chat
+from jan.schema import messages as chat
+from jan.schema.chat import ConversationPlace
 from jan.storage.base import Store
 from jan.storage.records import Conversation, Message, Progress, new_id, now
 
@@ -45,9 +46,9 @@ class Turn:
         )
         return KeptAnswer(self._store, self._tasks, self._user_id, message, progress)
 
-    def place_of(self, answer: KeptAnswer) -> chat.ConversationPlace:
+    def place_of(self, answer: KeptAnswer) -> ConversationPlace:
         """Where the answer is, for its client."""
-        return chat.ConversationPlace(
+        return ConversationPlace(
             id=self.conversation_id, message_id=answer.message.id, parent_message_id=self.parent_id
         )
 

@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from jan.errors import InvalidRequest, JanError
-from jan.schema.chat import Message, Tool
+from jan.schema.chat import Tool
+from jan.schema.messages import Message
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 JobId = int

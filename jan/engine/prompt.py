@@ -11,13 +11,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jan.engine.base import ChatPrompt
 from jan.errors import InvalidRequest
-from jan.schema.chat import (
+from jan.schema.chat import Tool
+from jan.schema.messages import (
     AssistantMessage,
     FunctionMessage,
     Message,
     RefusalPart,
     TextPart,
-    Tool,
     ToolMessage,
     UserPart,
 )

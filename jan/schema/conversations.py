@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.chat import AudioPart, FilePart, ImagePart, MessageId, RefusalPart, TextPart, ToolCall
+from jan.schema.chat import MessageId
+from jan.schema.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart, ToolCall
 from jan.schema.sampling import Usage
 
 Title = Annotated[str, Meta(max_length=200)]
