@@ -69,7 +69,7 @@ def test_uploads_that_break_off_leave_nothing_behind(tmp_path: Path) -> None:
         await writer.wait_closed()
 
     async def scenario() -> int:
-        server = Server(load_settings(config, server__port=0, data=str(tmp_path), show_late_key=print))
+        server = Server(load_settings(config, server__port=0, data=str(tmp_path)), show_late_key=print)
         [url] = await server.start(lambda _model, _part: None)
         before = len(asyncio.all_tasks())
         await asyncio.gather(*(break_off(url) for _ in range(5)))
