@@ -73,8 +73,10 @@ def test_uploads_that_break_off_leave_nothing_behind(tmp_path: Path) -> None:
         [url] = await server.start(lambda _model, _part: None)
         before = len(asyncio.all_tasks())
         await asyncio.gather(*(break_off(url) for _ in range(5)))
-        await asyncio.sleep(0.2)
-        left = len(asyncio.all_tasks()) - before
+        for _ in range(100):
+            if (left := len(asyncio.all_tasks()) - before) <= 0:
+                break
+            await asyncio.sleep(0.05)
         await server.stop()
         return left
 
