@@ -10,23 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
+from browser_support import BROWSER_FLAGS
 from oidc_support import SECRET, RealProvider, Visitor, free_port
 from playwright.sync_api import sync_playwright
 from server_support import ECHO_CONFIG, ServerProcess
 
 from jan.storage import open_store
 from jan.storage.records import RefreshSession
-
-# A browser that talks to nobody but the page's own server, also as root and without a GPU.
-_BROWSER_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 class Site:
@@ -239,7 +229,7 @@ def test_a_person_signs_in_with_a_browser(site: Site, tmp_path: Path) -> None:
     executable = _chromium()
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=executable, args=list(_BROWSER_FLAGS)
+            tmp_path, executable_path=executable, args=list(BROWSER_FLAGS)
         )
         context.set_default_timeout(60_000)
         page = context.new_page()

@@ -6,21 +6,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from browser_support import BROWSER_FLAGS
 from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 from server_support import MODEL, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
-# A browser that talks to nobody but the page's own server, also as root and without a GPU.
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _PATIENCE_MS = 120_000
 
 
@@ -70,7 +61,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=executable,
-            args=list(_FLAGS),
+            args=list(BROWSER_FLAGS),
             viewport={"width": 1280, "height": 1000},
         )
         context.set_default_timeout(_PATIENCE_MS)
