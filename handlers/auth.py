@@ -61,6 +61,7 @@ class PublicKeys(Handler):
         access=PUBLIC,
         tag="auth",
         response=JsonWebKeySet,
+        limit="none",
         examples=(Example(summary="JSON Web Key Set"),),
     )
     async def get(self) -> JsonWebKeySet:

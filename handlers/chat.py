@@ -13,10 +13,10 @@ from msgspec import UNSET, UnsetType
 from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_retry, with_history
 from handlers.chat_examples import EXAMPLES
 from handlers.chat_request import generation_of
-from handlers.generation import UsageCounter, wants_usage
+from handlers.generation import UsageCounter, told_tier, wants_usage
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
-from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started, ToolCallFragment
-from jan.errors import NotFound, Unavailable
+from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, ToolCallFragment
+from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import EventStream, Handler, Turn
 from jan.operation import operation
 from jan.schema.chat import (
@@ -47,7 +47,7 @@ class ChatCompletions(Handler):
         response=ChatCompletion,
         events=ChatCompletionChunk,
         limit="inference",
-        errors=(NotFound, Unavailable),
+        errors=(NotFound, Conflict, Unavailable),
         examples=EXAMPLES,
     )
     async def post(self, body: ChatCompletionRequest) -> ChatCompletion | EventStream:
@@ -61,32 +61,44 @@ class ChatCompletions(Handler):
         that is refused has stored its messages, unless it was wrong in itself: send it again with the same
         `message_id`, or with no `messages` and, as `parent_message_id`, what the refusal's header
         `X-Jan-Parent-Message-Id` says.
+
+        What a model thinks before it answers is its `reasoning_content`; a conversation keeps the answer without
+        it. With `continue_final_message` the answer goes on with the last message, an assistant's.
+
+        With `on_disconnect: finish` the answer is made to its end even if its client leaves, and the rest of it
+        can be had from `.../{id}/events`.
         """
-        requests = [generation_of(body, choice, self.identity.owner) for choice in range(body.n or 1)]
+        completion_id = f"chatcmpl-{secrets.token_hex(12)}"
+        requests = [generation_of(body, choice, self.identity) for choice in range(body.n or 1)]
         with_usage, counter = wants_usage(body) or not body.stream, UsageCounter(len(requests))
         if body.conversation_id is None:
             check_alone(body)
-            chunks = self._chunks(body, requests, counter, with_usage)
+            chunks = self._chunks(completion_id, body, requests, counter, with_usage)
         else:
             turn = await begin_turn(self, body, body.conversation_id)
             requests = [with_history(requests[0], turn)]
-            chunks = self._kept(turn, self._chunks(body, requests, counter, with_usage), counter)
+            chunks = self._kept(turn, self._chunks(completion_id, body, requests, counter, with_usage), counter)
+        if body.on_disconnect == "finish":
+            finished: ChatCompletion | EventStream
+            finished = await self.finish_anyway(completion_id, chunks, None if body.stream else _fold)
+            return finished
         return EventStream(chunks) if body.stream else await _fold(chunks)
 
     async def _kept(
-        self, turn: Turn, chunks: AsyncGenerator[ChatCompletionChunk, None], counter: UsageCounter
-    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+        self, turn: Turn, chunks: AsyncGenerator[ChatCompletionChunk | Queued, None], counter: UsageCounter
+    ) -> AsyncGenerator[ChatCompletionChunk | Queued, None]:
         """The same chunks, while the answer is kept in its conversation."""
         collected = _Answer()
         async with aclosing(chunks):
             first = await to_retry(turn, anext(chunks))
+            assert isinstance(first, ChatCompletionChunk)  # nothing is queued before it has started
             answer = turn.answer(first.model, lambda: progress_of(collected.choice(0)))
             try:
                 await to_retry(turn, answer.begin())
                 self.set_header("X-Jan-Message-Id", answer.message.id)
                 yield msgspec.structs.replace(first, conversation=turn.place_of(answer))
                 async for chunk in chunks:
-                    for choice in chunk.choices:
+                    for choice in _choices_of(chunk):
                         collected.add(choice)
                         if choice.finish_reason is not None:
                             await answer.finish(progress_of(collected.choice(0), counter.usage))
@@ -96,19 +108,27 @@ class ChatCompletions(Handler):
 
     async def _chunks(
         self,
+        completion_id: str,
         body: ChatCompletionRequest,
         requests: list[GenerationRequest],
         counter: UsageCounter,
         with_usage: bool,
-    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+    ) -> AsyncGenerator[ChatCompletionChunk | Queued, None]:
         """The answer piece by piece; the whole answer is folded from the same pieces."""
         chunk = ChatCompletionChunk(
-            id=f"chatcmpl-{secrets.token_hex(12)}", created=int(time.time()), model=body.model, choices=[]
+            id=completion_id,
+            created=int(time.time()),
+            model=body.model,
+            choices=[],
+            service_tier=told_tier(body, self.identity),
         )
         if with_usage:
             chunk.usage = None
-        async with aclosing(self.generate(body.model, requests)) as events:
+        async with aclosing(self.generate(body.model, requests, choices=len(requests))) as events:
             async for index, event in events:
+                if isinstance(event, Queued):
+                    yield event
+                    continue
                 if isinstance(event, Finished):
                     counter.add(index, event)
                 for choice in _choices(index, event):
@@ -117,7 +137,11 @@ class ChatCompletions(Handler):
             yield msgspec.structs.replace(chunk, usage=counter.usage)
 
 
-def _choices(index: int, event: Event) -> list[ChatChunkChoice]:
+def _choices_of(chunk: ChatCompletionChunk | Queued) -> list[ChatChunkChoice]:
+    return [] if isinstance(chunk, Queued) else chunk.choices
+
+
+def _choices(index: int, event: Started | Delta | Finished) -> list[ChatChunkChoice]:
     """An engine event in the wire's form."""
     if isinstance(event, Started):
         return [ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content=""))]
@@ -127,7 +151,7 @@ def _choices(index: int, event: Event) -> list[ChatChunkChoice]:
 
 
 def _piece(index: int, event: Delta) -> ChatChunkChoice:
-    delta = ChatDelta(content=event.text or UNSET)
+    delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
     if event.tool_calls:
         calls = groupby(event.tool_calls, key=attrgetter("index"))
         delta.tool_calls = [_call_piece(number, list(fragments)) for number, fragments in calls]
@@ -154,6 +178,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.content: list[str] = []
+        self.reasoning: list[str] = []
         self.calls: list[ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
         self.reason: FinishReason = "stop"
@@ -165,6 +190,8 @@ class _Answer:
             self.logprobs += choice.logprobs.content
         if isinstance(choice.delta.content, str):
             self.content.append(choice.delta.content)
+        if isinstance(choice.delta.reasoning_content, str):
+            self.reasoning.append(choice.delta.reasoning_content)
         for call in choice.delta.tool_calls or ():
             if isinstance(call.id, str):
                 name = call.function.name or ""
@@ -177,19 +204,23 @@ class _Answer:
         return ChatChoice(
             index=index,
             message=AnswerMessage(
-                content=None if self.calls and not content else content, tool_calls=self.calls or UNSET
+                content=None if self.calls and not content else content,
+                reasoning_content="".join(self.reasoning) or UNSET,
+                tool_calls=self.calls or UNSET,
             ),
             logprobs=ChoiceLogprobs(content=self.logprobs) if self.logprobs else None,
             finish_reason=self.reason,
         )
 
 
-async def _fold(chunks: AsyncGenerator[ChatCompletionChunk, None]) -> ChatCompletion:
+async def _fold(chunks: AsyncGenerator[ChatCompletionChunk | Queued, None]) -> ChatCompletion:
     answers: dict[int, _Answer] = {}
     conversation: ConversationPlace | UnsetType = UNSET
     async with aclosing(chunks):
-        async for chunk in chunks:
-            conversation = chunk.conversation or conversation
+        async for event in chunks:
+            if isinstance(event, Queued):
+                continue
+            chunk, conversation = event, event.conversation or conversation
             for choice in chunk.choices:
                 answers.setdefault(choice.index, _Answer()).add(choice)
     assert chunk.usage  # the last chunk carries it, as asked for
@@ -199,5 +230,6 @@ async def _fold(chunks: AsyncGenerator[ChatCompletionChunk, None]) -> ChatComple
         model=chunk.model,
         choices=[answers[index].choice(index) for index in sorted(answers)],
         usage=chunk.usage,
+        service_tier=chunk.service_tier,
         conversation=conversation,
     )

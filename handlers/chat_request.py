@@ -1,40 +1,73 @@
 """From a chat completion request to what the engine is asked for."""
 
-import json
+import msgspec
 
-from handlers.generation import sampling_of, stop_of
+from handlers.chat_format import format_of
+from handlers.generation import priority_of, sampling_of, stop_of
+from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt, GenerationRequest, OutputFormat
 from jan.errors import InvalidRequest
-from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice, Tool
+from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
+from jan.schema.messages import AssistantMessage
 
 
-def generation_of(body: ChatCompletionRequest, choice: int, owner: str) -> GenerationRequest:
+def generation_of(body: ChatCompletionRequest, choice: int, identity: Identity) -> GenerationRequest:
     """The engine's request for one choice; raises InvalidRequest for what does not fit together."""
     if body.top_logprobs is not None and not body.logprobs:
         raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
     output = _output(body)
-    shown = () if body.tool_choice == "none" else tuple(body.tools or ())
     return GenerationRequest(
-        prompt=ChatPrompt(messages=tuple(body.messages), tools=shown),
+        prompt=_prompt(body, output),
         sampling=sampling_of(body, choice),
         max_tokens=body.max_completion_tokens or body.max_tokens,
         stop=stop_of(body),
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         output=output,
-        owner=owner,
+        owner=identity.owner,
+        priority=priority_of(body, identity),
     )
 
 
 def _output(body: ChatCompletionRequest) -> OutputFormat:
     tools = _callable_tools(body)
     forced = body.tool_choice == "required" or isinstance(body.tool_choice, NamedToolChoice)
-    schema = ""
-    if isinstance(body.response_format, JsonObjectFormat):
-        schema = '{"type": "object"}'
-    elif isinstance(body.response_format, JsonSchemaFormat):
-        schema = json.dumps(body.response_format.json_schema.schema)
     parallel = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, NamedToolChoice)
-    return OutputFormat(json_schema=schema, callable_tools=tools, must_call=forced, parallel_calls=parallel)
+    output = format_of(body)
+    if tools and (output.regex or output.grammar):
+        raise InvalidRequest(
+            "an answer that may call tools can be held to a JSON schema, but to no other format", param="tools"
+        )
+    return msgspec.structs.replace(output, callable_tools=tools, must_call=forced, parallel_calls=parallel)
+
+
+def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
+    """Raises InvalidRequest for a message that can't be continued."""
+    shown = () if body.tool_choice == "none" else tuple(body.tools or ())
+    goes_on = bool(body.continue_final_message)
+    if goes_on and (reason := _closed(body, output)):
+        raise InvalidRequest(
+            f"continue_final_message {reason}", code="invalid_value", param="continue_final_message"
+        )
+    return ChatPrompt(
+        messages=tuple(body.messages),
+        tools=shown,
+        add_generation_prompt=body.add_generation_prompt is not False and not goes_on,
+        continue_final_message=goes_on,
+    )
+
+
+def _closed(body: ChatCompletionRequest, output: OutputFormat) -> str:
+    """Why the last message can't be continued; '' if it can."""
+    if body.add_generation_prompt:
+        return "does not go with add_generation_prompt"
+    if body.conversation_id is not None:
+        return "does not go with conversation_id: a stored message stays as it is"
+    if output.enforced:
+        return "does not go with an output format, or a tool that must be called: its beginning is written already"
+    last = body.messages[-1] if body.messages else None
+    if not isinstance(last, AssistantMessage) or not last.content or last.tool_calls:
+        return "needs a last message of the assistant's, with content and without tool calls"
+    return ""
 
 
 def _callable_tools(body: ChatCompletionRequest) -> tuple[Tool, ...]:

@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import msgspec
 
-from handlers.generation import UsageCounter, sampling_of, stop_of, wants_usage
-from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
-from jan.engine.base import Delta, Event, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
+from handlers.generation import UsageCounter, priority_of, sampling_of, stop_of, told_tier, wants_usage
+from jan.auth.scopes import ANONYMOUS_OR_INFERENCE, Identity
+from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import EventStream, Handler
 from jan.operation import Example, operation
@@ -45,25 +45,30 @@ class Completions(Handler):
         _check(body)
         n = body.n or 1
         prompts = _prompts(body)
-        requests = [
-            _generation(body, prompt, choice, self.identity.owner) for prompt in prompts for choice in range(n)
-        ]
+        requests = [_generation(body, prompt, choice, self.identity) for prompt in prompts for choice in range(n)]
         pieces = self._pieces(body, requests, with_usage=wants_usage(body) or not body.stream)
         return EventStream(pieces) if body.stream else await _fold(pieces)
 
     async def _pieces(
         self, body: CompletionRequest, requests: list[GenerationRequest], with_usage: bool
-    ) -> AsyncGenerator[Completion, None]:
+    ) -> AsyncGenerator[Completion | Queued, None]:
         """The answer piece by piece; the whole answer is folded from the same pieces."""
         piece = Completion(
-            id=f"cmpl-{secrets.token_hex(12)}", created=int(time.time()), model=body.model, choices=[]
+            id=f"cmpl-{secrets.token_hex(12)}",
+            created=int(time.time()),
+            model=body.model,
+            choices=[],
+            service_tier=told_tier(body, self.identity),
         )
         if with_usage:
             piece.usage = None
         counter = UsageCounter(body.n or 1)
         offsets = [0] * len(requests)
-        async with aclosing(self.generate(body.model, requests)) as events:
+        async with aclosing(self.generate(body.model, requests, choices=body.n or 1)) as events:
             async for index, event in events:
+                if isinstance(event, Queued):
+                    yield event
+                    continue
                 if isinstance(event, Finished):
                     counter.add(index, event)
                 for choice in _choices(index, event, offsets):
@@ -72,7 +77,7 @@ class Completions(Handler):
             yield msgspec.structs.replace(piece, usage=counter.usage)
 
 
-def _choices(index: int, event: Event, offsets: list[int]) -> list[CompletionChoice]:
+def _choices(index: int, event: Started | Delta | Finished, offsets: list[int]) -> list[CompletionChoice]:
     """An engine event in the wire's form; ``offsets`` are the characters of each choice so far."""
     if isinstance(event, Finished):
         return [CompletionChoice(index=index, text="", finish_reason=event.reason)]
@@ -101,10 +106,13 @@ def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogpro
     )
 
 
-async def _fold(pieces: AsyncGenerator[Completion, None]) -> Completion:
+async def _fold(pieces: AsyncGenerator[Completion | Queued, None]) -> Completion:
     choices: dict[int, CompletionChoice] = {}
     async with aclosing(pieces):
-        async for piece in pieces:
+        async for event in pieces:
+            if isinstance(event, Queued):
+                continue
+            piece = event
             for choice in piece.choices:
                 whole = choices.setdefault(choice.index, CompletionChoice(index=choice.index, text=""))
                 _append(whole, choice)
@@ -157,7 +165,7 @@ def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
 
 
 def _generation(
-    body: CompletionRequest, prompt: TextPrompt | TokenPrompt, choice: int, owner: str
+    body: CompletionRequest, prompt: TextPrompt | TokenPrompt, choice: int, identity: Identity
 ) -> GenerationRequest:
     return GenerationRequest(
         prompt=prompt,
@@ -166,5 +174,6 @@ def _generation(
         stop=stop_of(body),
         logprobs=body.logprobs,
         echo=bool(body.echo),
-        owner=owner,
+        owner=identity.owner,
+        priority=priority_of(body, identity),
     )

@@ -24,7 +24,7 @@ from jan.schema.conversations import (
     MessageList,
     MessageListQuery,
 )
-from jan.storage.records import Message, new_id
+from jan.storage.records import Message
 
 JSONL = "application/jsonl"
 _PAGE = 200
@@ -47,6 +47,7 @@ class Messages(Handler):
         access=WRITE,
         tag="conversations",
         request=MessageCreate,
+        creates=True,
         response=ConversationMessage,
         errors=(NotFound, Conflict, Unavailable),
         examples=(
@@ -61,7 +62,7 @@ class Messages(Handler):
         """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer
         already; nothing is ever overwritten. With an `id` of your own a request can be repeated safely."""
         message = Message(
-            id=new_id("msg") if body.id is UNSET else body.id,
+            id=self.mint.new_id("msg") if body.id is UNSET else body.id,
             conversation_id=conversation_id,
             parent_id=None if body.parent_id is UNSET else body.parent_id,
             role=body.role,
@@ -138,6 +139,7 @@ class Import(Handler):
         request=ExportLine,
         request_media_type=JSONL,
         response=Conversation,
+        creates=True,
         errors=(Unavailable,),
         examples=(Example(summary="A conversation of two messages", body=_EXPORTED),),
     )
@@ -154,6 +156,7 @@ class Import(Handler):
             self.user_id,
             conversation_from_wire(first, self.user_id),
             [message_from_wire(message) for message in messages],
+            self.mint,
         )
         return conversation_to_wire(stored)
 

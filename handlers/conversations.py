@@ -31,6 +31,7 @@ class Conversations(Handler):
         tag="conversations",
         request=ConversationCreate,
         response=Conversation,
+        creates=True,
         errors=(Unavailable,),
         examples=(
             Example(summary="With a title", body={"title": "My Conversation", "model": "jan-v1-4b"}),
@@ -40,13 +41,15 @@ class Conversations(Handler):
     async def post(self, body: ConversationCreate) -> Conversation:
         """An empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
         `conversation_id` to /chat/completions."""
-        made = Record(
+        conversations = self.services.store.conversations
+        new = Record(
+            id=self.mint.new_id("conv"),
             user_id=self.user_id,
             title=body.title or "",
             model=body.model,
             metadata=body.metadata or {},
         )
-        await self.services.store.conversations.create(made)
+        made = await self.mint.make(new, conversations.create, lambda: conversations.get(new.user_id, new.id))
         return conversation_to_wire(made)
 
     @operation(

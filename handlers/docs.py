@@ -26,6 +26,7 @@ class Document(Handler):
         summary="The OpenAPI document",
         access=PUBLIC,
         tag="documentation",
+        limit="none",
         examples=(Example(summary="What can it do?"),),
     )
     async def get(self) -> None:
@@ -42,6 +43,7 @@ class SwaggerUi(Handler):
         access=PUBLIC,
         tag="documentation",
         media_type="text/html",
+        limit="none",
         errors=(NotFound,),
         examples=(Example(summary="The page", path={"file": "index.html"}),),
     )
@@ -56,6 +58,7 @@ class SwaggerUi(Handler):
             "Content-Security-Policy",
             "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
         )
+        self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "max-age=3600")
         self.finish(_path(file).read_bytes())
 

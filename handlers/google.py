@@ -7,7 +7,7 @@ from jan.auth.scopes import PUBLIC
 from jan.errors import AuthenticationFailed, InvalidRequest, PermissionDenied, Unavailable
 from jan.handler import Handler
 from jan.operation import operation
-from jan.schema.auth import SignedIn
+from jan.schema.auth import CallbackQuery, SignedIn, SignInQuery
 
 
 class _SignInHandler(Handler):
@@ -45,15 +45,17 @@ class GoogleSignIn(_SignInHandler):
         summary="Sign in with Google",
         access=PUBLIC,
         tag="auth",
+        query=SignInQuery,
+        redirect="To the provider",
         errors=(InvalidRequest, Unavailable),
     )
-    async def get(self) -> None:
-        """Redirects (302) to the provider. With `?return_to=`, one of the configured pages, the sign-in ends
-        there instead of in a JSON answer."""
+    async def get(self, query: SignInQuery) -> None:
+        """Redirects to the provider. With `return_to` the sign-in ends on that page instead of in a JSON
+        answer."""
         departure = await self.services.sign_in.begin(
             origin=f"{self.request.protocol}://{self.request.host}",
             path=f"{self.request.path}/callback",
-            return_to=self.get_query_argument("return_to", None),
+            return_to=query.return_to,
         )
         self.keep_flow(departure.sealed, self.services.sign_in.seconds)
         self.redirect(departure.url)
@@ -66,15 +68,15 @@ class GoogleCallback(_SignInHandler):
         summary="Finish signing in with Google",
         access=PUBLIC,
         tag="auth",
+        query=CallbackQuery,
         response=SignedIn,
+        redirect="To the page that the sign-in was begun with, with an `exchange_token`",
         errors=(InvalidRequest, AuthenticationFailed, PermissionDenied, Unavailable),
     )
-    async def get(self) -> SignedIn | None:
+    async def get(self, query: CallbackQuery) -> SignedIn | None:
         """Answers with a token; or, if the sign-in was begun with `return_to`, redirects (302) to that page
         with `#exchange_token=`, which the page sends at once to POST /auth/refresh as its Bearer token."""
-        flow = self.services.sign_in.resume(
-            self.get_query_argument("state", ""), self.get_cookie(self.flow_cookie)
-        )
+        flow = self.services.sign_in.resume(query.state, self.get_cookie(self.flow_cookie))
         self.clear_cookie(self.flow_cookie, path="/", secure=self.services.sign_in.secure, httponly=True)
         arrival = await self.services.sign_in.finish(self.request.query, flow)
         issued = arrival.issued

@@ -2,7 +2,7 @@
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from jan.auth.scopes import ANONYMOUS_OR_ADMIN
+from jan.auth.scopes import LOOPBACK_OR_ADMIN
 from jan.handler import Handler
 from jan.operation import Example, operation
 
@@ -12,13 +12,14 @@ class Metrics(Handler):
 
     @operation(
         summary="Metrics for Prometheus",
-        access=ANONYMOUS_OR_ADMIN,
+        access=LOOPBACK_OR_ADMIN,
         tag="health",
         media_type="text/plain",
         limit="none",
         examples=(Example(summary="Scrape"),),
     )
     async def get(self) -> None:
-        """Everything that is counted, in Prometheus' text format."""
+        """Everything that is counted, in Prometheus' text format. Where people elsewhere may use the models
+        without credentials, this still takes an administrator's."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(self.services.metrics.exposition())

@@ -1,6 +1,7 @@
 """The caller's own profile and API keys."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -83,6 +84,7 @@ class ApiKeys(Handler):
         tag="user",
         request=NewApiKey,
         response=CreatedApiKey,
+        creates=True,
         examples=(
             Example(
                 summary="A key for development",
@@ -92,7 +94,8 @@ class ApiKeys(Handler):
     )
     async def post(self, body: NewApiKey) -> CreatedApiKey:
         """The answer's `key` is shown this once. A key can do no more than the credentials that make it, and
-        one that is made by a key that expires does so no later."""
+        one that is made by a key that expires does so no later; nor may it use more tokens than a key that makes
+        it. All of a user's keys together may use what the user may."""
         permissions: tuple[Scope, ...] = tuple(dict.fromkeys(body.permissions))
         missing = [scope for scope in permissions if scope not in self.identity.scopes]
         if missing:
@@ -107,7 +110,10 @@ class ApiKeys(Handler):
                 f"expires_at: these credentials expire at {ends.isoformat()}, and so must a key that they make",
                 param="expires_at",
             )
-        created = await self.services.accounts.create_key(self.user_id, body.name, permissions, body.expires_at)
+        self.services.limiter.check_key(self.identity, body.budget)
+        created = await self.services.accounts.create_key(
+            self.user_id, body.name, permissions, body.expires_at, body.budget, mint=self.mint
+        )
         return _created(*created)
 
 
@@ -141,13 +147,19 @@ class ApiKeyRotation(Handler):
         access=WRITE,
         tag="user",
         response=CreatedApiKey,
+        creates=True,
         errors=(NotFound, Conflict),
     )
     async def post(self, key_id: str) -> CreatedApiKey:
-        """A new key with the same name and permissions; the old one stays good for the configured grace. Takes
-        credentials that may themselves do all that the key may."""
+        """A new key with the same name, permissions and budgets; the old one stays good for the configured grace.
+        Takes credentials that may themselves do all that the key may."""
         grace = timedelta(seconds=self.services.settings.auth.key_rotation_grace_seconds)
         rotated = await self.services.accounts.rotate_key(
-            self.user_id, key_id, grace, allowed=self.identity.scopes
+            self.user_id,
+            key_id,
+            grace,
+            allowed=self.identity.scopes,
+            check_budget=partial(self.services.limiter.check_key, self.identity),
+            mint=self.mint,
         )
         return _created(*rotated)

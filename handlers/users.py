@@ -32,14 +32,15 @@ class Users(Handler):
         tag="users",
         request=NewUser,
         response=UserProfile,
+        creates=True,
         errors=(Conflict,),
         examples=(Example(summary="A colleague", body={"email": "grace@example.org", "name": "Grace Hopper"}),),
     )
     async def post(self, body: NewUser) -> UserProfile:
         """The user signs in with a provider that knows the address, or with keys that you make."""
-        user = User(email=body.email, name=body.name, role=body.role)
-        await self.services.store.users.create(user)
-        return profile_of(user)
+        users = self.services.store.users
+        new = User(id=self.mint.new_id("user"), email=body.email, name=body.name, role=body.role)
+        return profile_of(await self.mint.make(new, users.create, lambda: users.get(new.id)))
 
 
 class OneUser(Handler):
@@ -57,13 +58,23 @@ class OneUser(Handler):
         request=UserUpdate,
         response=UserProfile,
         errors=(NotFound,),
-        examples=(Example(summary="Shut out", body={"disabled": True}),),
+        examples=(
+            Example(summary="Shut out", body={"disabled": True}),
+            Example(summary="A budget of tokens", body={"tokens_per_minute": 20_000, "tokens_per_day": 1_000_000}),
+        ),
     )
     async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
-        """A disabled user is refused at once, everywhere; keys and tokens work again when enabled."""
+        """A disabled user is refused at once, everywhere; keys and tokens work again when enabled. The budgets
+        hold for all that the user generates, with whichever key."""
         if user_id == self.user_id and (body.disabled is True or body.role == "user"):
             raise InvalidRequest("an administrator can't lock themself out; let another one do it")
-        changes = UserChanges(name=body.name, role=body.role, disabled=body.disabled)
+        changes = UserChanges(
+            name=body.name,
+            role=body.role,
+            disabled=body.disabled,
+            tokens_per_minute=body.tokens_per_minute,
+            tokens_per_day=body.tokens_per_day,
+        )
         user = await self.services.store.users.update(user_id, changes)
         self.services.accounts.forget()
         return profile_of(user)

@@ -2,21 +2,43 @@
 
 from tornado.httputil import HTTPServerRequest
 
+from jan.addresses import host_of, is_loopback
 from jan.auth.scopes import Access, Identity, Scope
 from jan.errors import AuthenticationFailed, PermissionDenied
 from jan.services import Services
+from jan.settings import ANYONE
 
 
 async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:
     """Who calls an operation with this access; raises AuthenticationFailed where it takes a known caller and
     this one is not known. What a known one may do is ``check_access``'s."""
-    if access.scope is None or (_admits_anonymous(access, services) and not _has_credential(request, services)):
-        return Identity(owner=f"ip:{request.remote_ip}")
+    admitted = _admits_anonymous(request, access, services) and not _has_credential(request, services)
+    if access.scope is None or admitted:
+        if access.scope is not None:
+            services.origins.check_anonymous(request)
+        return stranger(request, services)
     return await services.accounts.identify(required_credential(request))
 
 
-def _admits_anonymous(access: Access, services: Services) -> bool:
-    return access.anonymous and services.settings.access.anonymous != "refuse"
+def stranger(request: HTTPServerRequest, services: Services) -> Identity:
+    """Somebody of whom only the address is known."""
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return Identity(owner=f"ip:{services.proxies.client(request.remote_ip or '', forwarded_for)}")
+
+
+def _admits_anonymous(request: HTTPServerRequest, access: Access, services: Services) -> bool:
+    if not access.anonymous:
+        return False
+    if services.settings.access.anonymous == ANYONE:
+        return not access.loopback
+    return services.settings.access.anonymous == "on-loopback" and _is_from_here(request)
+
+
+def _is_from_here(request: HTTPServerRequest) -> bool:
+    """Whether a request to a server on loopback is this machine's own: what came through a proxy has the proxy's
+    address, but is for another name, or the proxy says for whom it is."""
+    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+    return not forwarded and is_loopback(host_of(f"//{request.host}").removesuffix("."))
 
 
 def _has_credential(request: HTTPServerRequest, services: Services) -> bool:

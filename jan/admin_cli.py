@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from jan.auth.accounts import Accounts, parse_scopes
-from jan.config import Settings, default_config_file, load_settings
+from jan.config import default_config_file, load_settings
 from jan.errors import JanError, NotFound
+from jan.schema.limits import TokenBudget, Tokens
+from jan.settings import Settings
 from jan.storage import Store, open_store
 from jan.storage.records import ApiKey, User, UserChanges, now
 
@@ -65,7 +69,7 @@ def _group(name: str, help_: str) -> click.Group:
     return group
 
 
-user = _group("user", "Add, list, disable and enable users.")
+user = _group("user", "Add, list, disable and enable users; give them sessions and budgets.")
 key = _group("key", "Add, list and revoke API keys.")
 store = _group("store", "Move everything from one store to another.")
 
@@ -149,6 +153,41 @@ def user_token(context: _Context, email: str) -> None:
     click.echo(context.run(sign_in))
 
 
+def _tokens(context: click.Context, parameter: click.Parameter, value: str | None) -> int | UnsetType | None:
+    """An option's number of tokens; None for 'default', UNSET where the option is not there."""
+    if value is None:
+        return UNSET
+    if value == "default":
+        return None
+    try:
+        return msgspec.convert(value, Tokens, strict=False)
+    except msgspec.ValidationError:
+        raise click.BadParameter(f"'{value}'; allowed: a number from 1, or default") from None
+
+
+@user.command("budget")
+@click.argument("email")
+@click.option("--tokens-per-minute", callback=_tokens, help="A number, or 'default' for the configured one.")
+@click.option("--tokens-per-day", callback=_tokens, help="A number, or 'default'.")
+@click.pass_obj
+def user_budget(
+    context: _Context,
+    email: str,
+    tokens_per_minute: int | UnsetType | None,
+    tokens_per_day: int | UnsetType | None,
+) -> None:
+    """Give a user a budget of tokens of their own; within a second for a running server. Without options: show
+    it."""
+
+    async def change(store: Store, _accounts: Accounts) -> User:
+        changes = UserChanges(tokens_per_minute=tokens_per_minute, tokens_per_day=tokens_per_day)
+        return await store.users.update((await _find(store, email)).id, changes)
+
+    changed = context.run(change)
+    minute, day = changed.tokens_per_minute or "default", changed.tokens_per_day or "default"
+    click.echo(f"{email}: tokens per minute: {minute}, per day: {day}")
+
+
 # --- keys -----------------------------------------------------------------------------------------------
 
 
@@ -158,8 +197,17 @@ def user_token(context: _Context, email: str) -> None:
 @click.option(
     "--permissions", default="read,write,inference", show_default=True, help="Comma-separated; also: admin."
 )
+@click.option("--tokens-per-minute", type=click.IntRange(1), help="What the key may use; default: as configured.")
+@click.option("--tokens-per-day", type=click.IntRange(1))
 @click.pass_obj
-def add_key(context: _Context, email: str, name: str, permissions: str) -> None:
+def add_key(
+    context: _Context,
+    email: str,
+    name: str,
+    permissions: str,
+    tokens_per_minute: int | None,
+    tokens_per_day: int | None,
+) -> None:
     """Make a key for a user; prints the key, and only that, on standard output."""
     try:
         scopes = parse_scopes([part.strip() for part in permissions.split(",") if part.strip()])
@@ -167,7 +215,9 @@ def add_key(context: _Context, email: str, name: str, permissions: str) -> None:
         raise click.BadParameter(str(error)) from error
 
     async def create(store: Store, accounts: Accounts) -> str:
-        return (await accounts.create_key((await _find(store, email)).id, name, scopes))[1]
+        budget = TokenBudget(tokens_per_minute=tokens_per_minute, tokens_per_day=tokens_per_day)
+        owner = await _find(store, email)
+        return (await accounts.create_key(owner.id, name, scopes, budget=budget))[1]
 
     click.echo(context.run(create))
 

@@ -11,28 +11,35 @@ from pathlib import Path
 
 import msgspec
 import structlog
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
 
+from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.tokens import Tokens
-from jan.body import DRAIN_FACTOR
-from jan.config import AuthSettings, Settings
+from jan.connections import ConnectionServer, allow_files
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
-from jan.metrics import Metrics
+from jan.idempotency import Idempotency
+from jan.limits import Accounting
+from jan.metrics import LoopLag, Metrics
+from jan.observation import Tracing
 from jan.openapi import build_document
+from jan.origins import OriginPolicy
 from jan.probes import Probes
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
+from jan.settings import AuthSettings, Settings, TracingSettings
 from jan.storage import Store, open_store
+from jan.storage.observed import observed
 from jan.store_keeper import StoreKeeper
+from jan.stream_log import StreamLogs
+from jan.tls import load_context
 
 log = structlog.get_logger(__name__)
 
@@ -51,33 +58,42 @@ class Server:
         self.settings = settings
         self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         self.models = Models(settings.models)
-        store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
+        metrics, self._live = Metrics(), LiveRequests()
+        self._lag, self._tracing = LoopLag(metrics), make_tracing(settings.tracing)
+        store = observed(open_store(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics)
         self._keyring = make_keyring(settings)
         accounts = make_accounts(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(
             store, accounts, create_admin=settings.auth.create_admin, show_late_key=show_late_key
         )
         self._conversations = Conversations(store)
-        metrics, self._live = Metrics(), LiveRequests()
+        self._idempotency = Idempotency(store.answers)
+        self._accounting = Accounting(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
         services = Services(
             settings=settings,
             models=self.models,
             metrics=metrics,
+            tracing=self._tracing,
             live=self._live,
+            proxies=TrustedProxies(settings.server.trusted_proxies),
+            limiter=self._accounting.limiter,
+            ledger=self._accounting.ledger,
+            origins=OriginPolicy(settings.server, settings.sign_in.public_url),
             store=store,
             conversations=self._conversations,
+            idempotency=self._idempotency,
+            streams=StreamLogs(settings.streams, self._live),
             accounts=accounts,
             keyring=self._keyring,
             sign_in=SignIn(settings.sign_in, self._keyring, store, accounts),
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
-        self._http = HTTPServer(
-            _application(self.routes, services),
-            max_body_size=settings.server.max_body_bytes * DRAIN_FACTOR + 1,
-        )
+        tls = settings.server.tls
+        context = None if tls is None else load_context(tls)
+        self._http = ConnectionServer(_application(self.routes, services), settings.server, context)
 
     async def start(self, report: LoadReport) -> list[str]:
         """Take the port, load the eager models, begin to serve; returns the server's base URLs.
@@ -85,17 +101,34 @@ class Server:
         Raises CannotListen, or ConfigurationError for a model. The port is taken first because it is the
         quickest to fail; clients that come while a model loads are served as soon as it is there.
         """
-        sockets = self._listen()
+        settings, sockets = self.settings.server, self._listen()
         try:
             self._keyring.load()
             await self._keeper.open()
+            self._accounting.start()
             await self.models.start(report)
         except BaseException:
             for bound in sockets:
                 bound.close()
             raise
+        self._lag.start()
+        allow_files(settings.max_connections)
         self._http.add_sockets(sockets)
-        return [_url(bound) for bound in sockets]
+        self._http.watch()
+        scheme = "http" if settings.tls is None else "https"
+        return [_url(scheme, bound) for bound in sockets]
+
+    def reload_certificate(self) -> None:
+        """Read the TLS files again, for connections from now on; broken ones change nothing."""
+        tls = self.settings.server.tls
+        if tls is None:
+            return
+        try:
+            self._http.ssl_options = load_context(tls)
+        except ConfigurationError as error:
+            log.error("certificate not reloaded; the one before stays", reason=error.message)
+        else:
+            log.info("certificate reloaded", certificate=tls.certificate)
 
     def _listen(self) -> list[socket.socket]:
         host, port = self.settings.server.host, self.settings.server.port
@@ -118,8 +151,13 @@ class Server:
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         await self.models.close()
+        await self._idempotency.close()
         await self._conversations.close()
+        await self._accounting.close()
         await self._keeper.close()
+        self._lag.stop()
+        if self._tracing is not None:
+            await self._tracing.close()
         log.info("stopped", ended_early=ended)
 
 
@@ -145,12 +183,30 @@ def make_accounts(settings: AuthSettings, store: Store, keyring: Keyring) -> Acc
     )
 
 
+def make_tracing(settings: TracingSettings) -> Tracing | None:
+    """What sends traces; None if no collector is configured. Raises ConfigurationError without its packages."""
+    if not settings.endpoint:
+        return None
+    try:
+        from jan.tracing import OtlpTracing
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"tracing.endpoint: needs the package '{error.name}'; install jan-server[otel], or leave it empty"
+        ) from None
+    return OtlpTracing(settings)
+
+
 def _application(routes: Sequence[Route], services: Services) -> Application:
     specs = [
         URLSpec(
             route.pattern,
             route.handler,
-            {"services": services, "route_name": route.name, "route_options": route.options},
+            {
+                "services": services,
+                "route_name": route.name,
+                "route_path": route.template,
+                "route_options": route.options,
+            },
             name=f"{route.name}:{route.path}",
         )
         for route in routes
@@ -164,13 +220,14 @@ def _application(routes: Sequence[Route], services: Services) -> Application:
     )
 
 
-def _url(bound: socket.socket) -> str:
+def _url(scheme: str, bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
 
 
-async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> None:
-    """Run until SIGTERM or SIGINT; a second signal ends the process at once."""
+async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> bool:
+    """Run until SIGTERM or SIGINT; a second signal ends the process at once. False if the end came because a model
+    failed whose configuration says so."""
     stopping = asyncio.Event()
 
     def on_signal() -> None:
@@ -183,7 +240,20 @@ async def serve_until_signalled(server: Server, report: LoadReport, announce: Ca
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # not on Windows, where Ctrl-C raises instead
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    with suppress(NotImplementedError, AttributeError):  # nor has Windows SIGHUP
+        if server.settings.server.tls is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificate)
+        elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_signal)
     announce(urls)
-    await stopping.wait()
+    await _first_of(stopping, server.models.failed)
     log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
     await server.stop()
+    return not server.models.failed.is_set()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -1,5 +1,7 @@
 """A request's body: collected up to a limit, decoded into a typed object, or refused in words."""
 
+import re
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -17,12 +19,30 @@ _MAX_LENGTH_DIGITS = 19
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
 _READABLE_LINES = (*_READABLE, "application/jsonl", "application/x-ndjson")
 
+# The closing quote may be missing: if the match failed without it, the search would begin again at each escaped
+# quote, and its time would grow with the square of the length.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"{}[]"))
+# Up by one level at "[", down by one at "]".
+_STEP = (ord("[") + 1).__sub__
+
+
+def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
+    """Whether JSON text has more than so many arrays and objects inside each other; no recursion, and no step
+    of Python's for each byte. What is no JSON may go either way."""
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    left = _STRING.sub(b"", text).translate(_BRACKETS, _OTHERS)
+    return max(accumulate(map(_STEP, left)), default=0) > levels
+
 
 class Body:
     """The bytes of one request."""
 
-    def __init__(self, headers: HTTPHeaders, limit: int) -> None:
+    def __init__(self, headers: HTTPHeaders, limit: int, max_depth: int) -> None:
         self._headers = headers
+        self._max_depth = max_depth
         self._limit = limit
         self._data = bytearray()
         self._too_large = False
@@ -54,10 +74,20 @@ class Body:
     def _refusal(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"the body is larger than the {self._limit} bytes that this server takes")
 
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return bytes(self._data)
+
     def decode(self, expected: Any, *, lines: bool = False) -> Any:
         """The body as a typed object, or with ``lines`` as a list of one a line; the error names the field, or
         the position in the JSON text."""
         self._check_type(_READABLE_LINES if lines else _READABLE)
+        if nested_deeper(self._data, self._max_depth):
+            message = (
+                f"the body is nested too deeply, more than the {self._max_depth} levels that this server takes"
+            )
+            raise InvalidRequest(message, code="json_too_deep")
         decoder = msgspec.json.Decoder(expected)
         try:
             return decoder.decode_lines(self._data) if lines else decoder.decode(self._data)

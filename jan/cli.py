@@ -1,4 +1,4 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat; user, key and store are in ``admin_cli``."""
+"""The ``jan`` command: serve, check, routes, openapi, chat. Others: ``admin_cli``, ``models_cli``."""
 
 import asyncio
 import json
@@ -13,11 +13,13 @@ from typing import Any
 import click
 
 from jan import __version__
-from jan.config import Settings, default_config_file, load_settings
+from jan.config import default_config_file, load_settings
 from jan.errors import ConfigurationError
+from jan.settings import Settings
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
+_EXIT_MODEL_FAILED = 4
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _config_option = click.option(
@@ -77,18 +79,20 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.application import Server, serve_until_signalled
     from jan.logs import configure_logging
 
-    async def run(settings: Settings) -> None:
+    async def run(settings: Settings) -> bool:
         server = Server(settings, show_late_key=_show_key)
-        await serve_until_signalled(
+        return await serve_until_signalled(
             server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
         )
 
     with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
         try:
-            asyncio.run(run(settings))
+            orderly = asyncio.run(run(settings))
         except KeyboardInterrupt:
             sys.exit(130)
+    if not orderly:
+        sys.exit(_EXIT_MODEL_FAILED)
 
 
 def _show_progress() -> Callable[[str, float], None]:
@@ -195,9 +199,10 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None, t
 
 def _add_administration() -> None:
     from jan.admin_cli import key, store, user
+    from jan.models_cli import list_models, pull
 
-    for group in (user, key, store):
-        main.add_command(group)
+    for command in (user, key, store, pull, list_models):
+        main.add_command(command)
 
 
 _add_administration()

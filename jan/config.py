@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import yaml
@@ -12,112 +12,7 @@ import yaml
 from jan.addresses import is_loopback
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
-from jan.sign_in_settings import SignInSettings
-
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
-
-ANYONE = "anyone-who-can-reach-this-server"
-
-
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``port`` 0 takes a free one. ``grace_seconds``: how long answers under way may take at shutdown.
-    ``keepalive_seconds``: a comment goes out on a stream that is silent for so long."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
-    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
-    grace_seconds: Seconds = 30.0
-    keepalive_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    api_prefixes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("/api/v1", "/v1")
-
-
-class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``anonymous``: whether requests without credentials may use the models."""
-
-    anonymous: Literal["refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "on-loopback"
-
-
-class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``url``: sqlite:///relative.db, sqlite:////absolute.db or mongodb://...; none is jan.db in the data
-    folder. ``timeout_seconds``: how long a request waits for a store that is away."""
-
-    url: str | None = None
-    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 2.0
-
-    def __repr__(self) -> str:
-        return "StorageSettings(...)"  # the URL may hold a password
-
-
-class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``token_seconds``: a token's life. ``refresh_grace_seconds``: how long after it the token can still be
-    exchanged, once. ``session_seconds``: how long a session can be prolonged. ``create_admin``: make an
-    administrator and a key at the first start, and print the key."""
-
-    algorithm: Literal["HS256", "RS256", "EdDSA"] = "HS256"
-    issuer: str = "jan-server"
-    audience: str = "jan-server"
-    token_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
-    refresh_grace_seconds: Seconds = 7 * 86400.0
-    session_seconds: Annotated[float, msgspec.Meta(gt=0)] = 90 * 86400.0
-    leeway_seconds: Annotated[float, msgspec.Meta(ge=0, le=300)] = 10.0
-    key_rotation_grace_seconds: Seconds = 86400.0
-    create_admin: bool = True
-
-
-class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Services elsewhere that GET /status probes. ``serper_url``: of the Serper search API."""
-
-    serper_url: str | None = None
-
-
-class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``format`` auto: readable on a terminal, JSON elsewhere."""
-
-    format: Literal["auto", "json", "console"] = "auto"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A served model. ``load`` lazy: at its first request. ``options`` are the engine's own."""
-
-    id: Name
-    engine: str
-    aliases: tuple[Name, ...] = ()
-    load: Literal["eager", "lazy"] = "eager"
-    max_waiting: Annotated[int, msgspec.Meta(ge=1)] = 256
-    options: dict[str, Any] = {}
-
-
-class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A URL. In ``path``, ``{api}`` stands for each of server.api_prefixes, ``{name}`` for one part of the
-    path, ``{name:path}`` for the rest of it. ``handler`` is a class by its dotted name."""
-
-    path: str
-    handler: str
-    name: str
-    options: dict[str, Any] = {}
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration. ``data``: where the server keeps its files."""
-
-    data: str = "data"
-    server: ServerSettings = ServerSettings()
-    access: AccessSettings = AccessSettings()
-    storage: StorageSettings = StorageSettings()
-    auth: AuthSettings = AuthSettings()
-    sign_in: SignInSettings = SignInSettings()
-    external: ExternalSettings = ExternalSettings()
-    log: LogSettings = LogSettings()
-    models: tuple[ModelSettings, ...] = ()
-    routes: tuple[RouteSettings, ...] = ()
-
-    @property
-    def storage_url(self) -> str:
-        """The store's URL; may hold a password."""
-        return self.storage.url or f"sqlite:///{Path(self.data) / 'jan.db'}"
-
+from jan.settings import ANYONE, Settings
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _OVERRIDE = "JAN__"
@@ -241,6 +136,12 @@ def _check_exposure(file: Path, settings: Settings) -> None:
         raise ConfigurationError(
             f"{file}: access.anonymous: server.host {settings.server.host} can be reached from other machines, "
             f"and requests without credentials are allowed on loopback only; allowed here: 'refuse', or "
+            f"'{ANYONE}' to let anyone use the models"
+        )
+    if settings.access.anonymous == "on-loopback" and settings.server.trusted_proxies:
+        raise ConfigurationError(
+            f"{file}: access.anonymous: whoever reaches a proxy of server.trusted_proxies reaches this server, "
+            "and requests without credentials are allowed on loopback only; allowed here: 'refuse', or "
             f"'{ANYONE}' to let anyone use the models"
         )
     mistake = settings.sign_in.mistake(settings.server.host)

@@ -1,81 +1,62 @@
 """The base of all endpoints: identify, limit, decode, call, reply or stream, map errors to the wire."""
 
 import asyncio
-import re
-import secrets
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
-import structlog
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import stream_request_body
 
-from jan.access import check_access, check_scopes, identify, required_credential, user_of
+from jan.access import check_access, check_scopes, identify, required_credential, stranger, user_of
 from jan.auth.scopes import Identity, Scope
 from jan.body import Body
 from jan.conversations import Turn
-from jan.engine.base import Delta, Event, Finished, GenerationRequest
-from jan.engine.fanout import fan_out
-from jan.errors import (
-    InternalError,
-    JanError,
-    MethodNotAllowed,
-    NotFound,
-    Unavailable,
-    envelope_of,
-    error_for_status,
-    status_of,
-)
-from jan.operation import Operation, operation_of
+from jan.engine.base import Event, GenerationRequest
+from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable
+from jan.generation import generate
+from jan.idempotency import KEY_HEADER, Asked
+from jan.limits import Standing, request_headers, token_headers
+from jan.mint import Mint
+from jan.operation import LimitClass, Operation
 from jan.query import decode_query
+from jan.responder import Responder
 from jan.services import Services
-from jan.streaming import HEADERS, EventStream, error_frame, pump
+from jan.stream_log import Replay, exhaust
+from jan.streaming import HEADERS, EventStream, at_once, error_frame, pump
 
-__all__ = ["EventStream", "Handler", "Turn", "UnknownUrl"]
-
-log = structlog.get_logger(__name__)
-
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+__all__ = ["EventStream", "Handler", "Standing", "Turn", "UnknownUrl"]
 
 
 @stream_request_body
-class Handler(RequestHandler):
+class Handler(Responder):
     """Extend this, declare methods with ``@operation``, name the class in the YAML route table."""
 
     #: The type of the route's ``options``; None if it takes none.
     Options: ClassVar[type[msgspec.Struct] | None] = None
 
-    services: Services
     route_options: Any
     identity: Identity
-    request_id = ""
+    #: Whether events are being sent.
+    streaming = False
+    #: Where ids and secrets of what the request creates come from.
+    mint = Mint()
 
-    def initialize(self, services: Services, route_name: str = "unknown", route_options: Any = None) -> None:
+    def initialize(
+        self, services: Services, route_name: str = "unknown", route_path: str = "", route_options: Any = None
+    ) -> None:
         """Called by Tornado with what the route table says."""
-        self.services = services
+        super().initialize(services, route_name, route_path)
         self.route_options = route_options
-        self.route_name = route_name
-        self.began = time.perf_counter()
-        #: What the request's line in the log says beside route, status and time.
-        self.log_fields: dict[str, Any] = {}
-        self._body = Body(self.request.headers, services.settings.server.max_body_bytes)
+        limits = services.settings.server
+        self._body = Body(self.request.headers, limits.max_body_bytes, limits.max_json_depth)
         self._work: asyncio.Task[None] | None = None
         self._shutting_down = False
 
-    def set_default_headers(self) -> None:
-        """The request id goes out on everything; a sane one of the client's is kept."""
-        if not self.request_id:
-            given = self.request.headers.get("X-Request-Id", "")
-            self.request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
-        self.set_header("X-Request-Id", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.clear_header("Server")
-
     def prepare(self) -> None:
         """Refuse before the body is read: when shutting down, or a huge one."""
+        super().prepare()  # first, so that browsers show other sites' pages the refusal too
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
@@ -90,6 +71,7 @@ class Handler(RequestHandler):
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
         """Run one declared operation, as a child task that the client's leaving or a shutdown cancels."""
+        self.body_unread = False
         self.services.live.add(self)
         self._work = asyncio.ensure_future(self._run(operation, method, path))
         try:
@@ -106,21 +88,71 @@ class Handler(RequestHandler):
     async def _run(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        self.identity = await identify(self.request, operation.access, self.services)
-        if not self.identity.anonymous:
-            self.log_fields["user"] = self.identity.user_id
-            check_access(self.identity, operation.access)
+        await self._admit(operation)
         self._body.check()
         if operation.query is not None:
             path["query"] = decode_query(self.request.query_arguments, operation.query)
         if operation.request is not None:
             lines = operation.request_media_type == "application/jsonl"
             path["body"] = self._body.decode(operation.request, lines=lines)
-        result = await method(self, **path)
+        result = await self._call(operation, partial(method, self, **path))
         if isinstance(result, EventStream):
             await self._stream(result)
         elif result is not None:
             self.reply(result)
+
+    async def _admit(self, operation: Operation) -> None:
+        """Who calls, whether that may be, and whether it is within the caller's limits."""
+        try:
+            self.identity = await identify(self.request, operation.access, self.services)
+        except AuthenticationFailed:
+            # Whoever tries credentials is known by address alone; who has good ones there is not held back.
+            await self._limit(stranger(self.request, self.services), operation.limit, tried=True)
+            raise
+        if not self.identity.anonymous:
+            self.log_fields["user"] = self.identity.user_id
+        await self._limit(self.identity, operation.limit)
+        if not self.identity.anonymous:
+            check_access(self.identity, operation.access)
+
+    async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:
+        """Count the request, and tell in its headers how things stand; raises RateLimited."""
+        if limit == "none":
+            return
+        verdict = await self.services.limiter.admit(identity, "default" if tried else limit)
+        now = self.services.limiter.clock()
+        for name, value in (*request_headers(verdict.requests, now), *token_headers(verdict.tokens, now)):
+            self.keep_header(name, value)
+        if verdict.refusal is not None:
+            raise verdict.refusal
+
+    async def _call(self, operation: Operation, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The method's result; what it creates is created once, however often the client asks with one key."""
+        key = self.request.headers.get(KEY_HEADER)
+        if key is None or not operation.creates:
+            return await call()
+
+        async def carry_out(mint: Mint) -> bytes:
+            self.mint = mint
+            return msgspec.json.encode(await call())
+
+        asked = Asked(
+            owner=self.identity.owner,
+            operation=f"{operation.name} {self.route_name}",
+            key=key,
+            content=(self._credentials(), self.path_kwargs, self._body.data),
+        )
+        given = await self.services.idempotency.once(asked, carry_out)
+        if given.replayed:
+            self.log_fields["replayed"] = True
+            self.set_header("Idempotent-Replayed", "true")
+        return msgspec.Raw(given.body)
+
+    def _credentials(self) -> tuple[Any, ...]:
+        """What the caller's credentials may do and give to keys: an answer may hold the secret of one, and must
+        not go to weaker ones."""
+        identity = self.identity
+        return sorted(identity.scopes), identity.expires_at, identity.key_id is not None, identity.key_budget
 
     @property
     def user_id(self) -> str:
@@ -138,41 +170,43 @@ class Handler(RequestHandler):
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
         return required_credential(self.request)
 
-    async def generate(
-        self, model: str, requests: Sequence[GenerationRequest]
+    def generate(
+        self, model: str, requests: Sequence[GenerationRequest], *, choices: int = 1
     ) -> AsyncGenerator[tuple[int, Event], None]:
-        """Generate on a model: the events of all requests, each with its request's index.
+        """Generate on a model: the events of all requests, each with its request's index. ``choices``: how many
+        requests in a row are of one prompt, whose tokens count once.
 
-        Raises NotFound for an unknown model, and what the engine refuses.
+        Raises NotFound for an unknown model, RateLimited where a token budget is used up, and what the engine
+        refuses, all before the first event.
         """
-        engine = await self.services.models.engine(model)
-        metrics, name = self.services.metrics, self.services.models.get(model).id
-        totals = {"model": name, "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0}
-        self.log_fields.update(totals)
-        async with aclosing(fan_out(engine, requests)) as events:
-            async for index, event in events:
-                if isinstance(event, Finished):
-                    for field in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-                        self.log_fields[field] += getattr(event, field)
-                        metrics.tokens.labels(name, field).inc(getattr(event, field))
-                elif isinstance(event, Delta) and "first_token_ms" not in self.log_fields:
-                    seconds = time.perf_counter() - self.began
-                    metrics.first_token_seconds.labels(name).observe(seconds)
-                    self.log_fields["first_token_ms"] = round(seconds * 1000)
-                yield index, event
+        return generate(self, model, requests, choices)
 
-    # --- answers ------------------------------------------------------------------------------------
+    async def finish_anyway(
+        self,
+        stream_id: str,
+        events: AsyncGenerator[Any, None],
+        fold: Callable[[AsyncGenerator[Any, None]], Awaitable[Any]] | None = None,
+    ) -> Any:
+        """Make all events whatever this client does: an EventStream of them, or what ``fold`` makes of them. Both
+        can be read by ``resume`` as well."""
+        streams = self.services.streams
+        kept, made = streams.start(stream_id, self.identity.owner, events, fold or exhaust)
+        self.going_on = made
+        return Replay(streams.read(kept, 0)) if fold is None else await asyncio.shield(made)
 
-    def reply(self, result: msgspec.Struct) -> None:
-        """Send a response object."""
-        self.set_header("Content-Type", "application/json")
-        self._set_timing()
-        self.finish(msgspec.json.encode(result))
+    def resume(self, stream_id: str, number: int) -> EventStream:
+        """The caller's own stream after the event of this number; NotFound, InvalidRequest."""
+        streams = self.services.streams
+        kept = streams.find(stream_id, self.identity.owner)
+        kept.check(number)
+        return Replay(at_once(streams.read(kept, number)))
+
+    # --- streams ------------------------------------------------------------------------------------
 
     async def _stream(self, stream: EventStream) -> None:
         try:
             await pump(
-                stream.events,
+                stream,
                 begin=self._begin_stream,
                 write=self._write_now,
                 comment=self._write_comment,
@@ -184,7 +218,7 @@ class Handler(RequestHandler):
             if not self._headers_written:
                 raise
             self.log_exception(type(error), error, error.__traceback__)
-            await self._fail(self._explain(error))
+            await self._fail(self.explain(error))
 
     async def _fail(self, error: JanError) -> None:
         """Tell of an error: as a response, or as the last event of a stream that is under way."""
@@ -196,7 +230,8 @@ class Handler(RequestHandler):
     def _begin_stream(self) -> None:
         for name, value in HEADERS:
             self.set_header(name, value)
-        self._set_timing()
+        self.set_timing()
+        self.streaming = True
 
     async def _write_now(self, data: bytes) -> None:
         self.write(data)
@@ -206,39 +241,7 @@ class Handler(RequestHandler):
         self.write(data)
         self.flush()
 
-    def _set_timing(self) -> None:
-        self.set_header("openai-processing-ms", str(round((time.perf_counter() - self.began) * 1000)))
-
-    def compute_etag(self) -> None:
-        """No ETag: nobody revalidates an answer, and hashing it costs time."""
-
-    # --- methods that every URL has -----------------------------------------------------------------
-
-    @classmethod
-    def operations(cls) -> dict[str, Operation]:
-        """The declared operations by HTTP method, in capitals."""
-        found = {name: operation_of(getattr(cls, name.lower())) for name in cls.SUPPORTED_METHODS}
-        return {name: declared for name, declared in found.items() if declared is not None}
-
-    @classmethod
-    def allowed_methods(cls) -> str:
-        """For the Allow header."""
-        declared = list(cls.operations())
-        return ", ".join([*declared, *(["HEAD"] if "GET" in declared else []), "OPTIONS"])
-
-    async def head(self, **path: Any) -> None:
-        """Like GET, without the body."""
-        if "GET" not in self.operations():
-            raise HTTPError(405)
-        get: Callable[..., Awaitable[None]] = self.get  # type: ignore[assignment]  # an operation, so a coroutine
-        await get(**path)
-
-    def options(self, **_path: Any) -> None:
-        """Which methods there are."""
-        self.set_status(204)
-        self.set_header("Allow", self.allowed_methods())
-
-    # --- errors and the end -------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------
 
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
@@ -256,65 +259,11 @@ class Handler(RequestHandler):
     def _shutdown_error() -> Unavailable:
         return Unavailable("the server is shutting down", code="shutting_down", headers={"Connection": "close"})
 
-    def _explain(self, error: BaseException | None) -> JanError:
-        """Any exception as one of ours."""
-        if isinstance(error, JanError):
-            return error
-        if not isinstance(error, HTTPError):
-            return InternalError("the server failed to handle this request; its log says why")
-        if error.status_code == 405:
-            allowed = self.allowed_methods()
-            message = f"this URL does not take {self.request.method[:32]}; allowed: {allowed}"
-            return MethodNotAllowed(message, headers={"Allow": allowed})
-        return error_for_status(error.status_code)(
-            f"the request can't be served: {error.log_message or error.reason}"
-        )
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Only what we did not raise on purpose is news; the rest is in the request's own line."""
-        if not isinstance(value, JanError | HTTPError | StreamClosedError):
-            log.error(
-                "request failed", request_id=self.request_id, route=self.route_name, exc_info=(typ, value, tb)
-            )
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every error response: the envelope, with the error's own status and headers."""
-        error = self._explain(kwargs.get("exc_info", (None, None))[1])
-        self.log_fields["error"] = error.code
-        self.set_status(status_of(type(error)))
-        for name, value in error.headers.items():
-            self.set_header(name, value)
-        if self._work is None:
-            # Refused with its body unread; Tornado ends such a connection, and its client has to know.
-            self.set_header("Connection", "close")
-        self.reply(envelope_of(error))
-
-    def on_finish(self) -> None:
-        """One line and one count a request."""
-        seconds = time.perf_counter() - self.began
-        status, metrics = self.get_status(), self.services.metrics
-        metrics.requests.labels(self.route_name, _method_label(self), str(status)).inc()
-        metrics.request_seconds.labels(self.route_name).observe(seconds)
-        log.info(
-            "request",
-            request_id=self.request_id,
-            route=self.route_name,
-            method=_method_label(self),
-            status=status,
-            ms=round(seconds * 1000, 1),
-            **self.log_fields,
-        )
-
 
 class UnknownUrl(Handler):
     """Answers for every URL that the route table does not have."""
 
     def prepare(self) -> None:
         """404."""
+        Responder.prepare(self)
         raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
-
-
-def _method_label(handler: Handler) -> str:
-    """The method, from a closed set, so that a client can't make up metrics' labels."""
-    method = handler.request.method or ""
-    return method if method in handler.SUPPORTED_METHODS else "other"

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from jan.config import LogSettings
+from jan.settings import LogSettings
 
 # Fields that must never be logged, whoever passes them.
 _SECRET = ("authorization", "api_key", "token", "secret", "password", "cookie", "prompt", "messages", "body")

@@ -1,8 +1,36 @@
-"""What is counted and measured, for Prometheus. Durations in seconds."""
+"""What is counted and measured, for Prometheus. Durations in seconds. Every label has a closed set of values:
+nothing that a client sends becomes one."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+import asyncio
+from platform import python_version
+
+import msgspec
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from jan import __version__
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_BETWEEN_TOKENS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
+_TOKENS_A_SECOND = (1, 2.5, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
+_STORE = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_INTERVAL_SECONDS = 1.0
+_LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class ModelMetrics(msgspec.Struct, frozen=True):
+    """One model's, found once a request so that no token has to look for them."""
+
+    first_token: Histogram
+    between_tokens: Histogram
+    speed: Histogram
 
 
 class Metrics:
@@ -10,25 +38,94 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "jan_http_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        build = Gauge("jan_build_info", "1; what runs", ["version", "python_version"], registry=self.registry)
+        build.labels(__version__, python_version()).set(1)
+        self._make_http()
+        self._make_generation()
+        self._make_store()
+        self.limits_refused = self._counter(
+            "jan_limits_refused", "Requests refused because a limit was used up", "limit"
         )
-        self.request_seconds = Histogram(
-            "jan_http_request_seconds",
-            "From the request's arrival to the end of its response",
-            ["route"],
-            buckets=_LATENCY,
+        self.loop_lag = Histogram(
+            "jan_event_loop_lag_seconds",
+            "How late the event loop came to a timer, measured once a second",
+            buckets=_LAG,
             registry=self.registry,
         )
-        self.first_token_seconds = Histogram(
-            "jan_first_token_seconds",
-            "From the request's arrival to its first token",
-            ["model"],
-            buckets=_LATENCY,
-            registry=self.registry,
+
+    def _make_http(self) -> None:
+        self.requests = self._counter("jan_http_requests", "Requests answered", "route", "method", "status")
+        self.request_seconds = self._histogram(
+            "jan_http_request_seconds", "From the request's arrival to the end of its response", _LATENCY, "route"
         )
-        self.tokens = Counter("jan_tokens", "Tokens read and generated", ["model", "kind"], registry=self.registry)
+        self.errors = self._counter(
+            "jan_http_errors", "Errors by code, those in the middle of a stream included", "route", "code"
+        )
+        self.clients_left = self._counter(
+            "jan_http_clients_left", "Requests whose client left before their end", "route"
+        )
+        self.replays = self._counter(
+            "jan_http_idempotent_replays", "Requests answered with what was answered before", "route"
+        )
+
+    def _make_generation(self) -> None:
+        self.first_token_seconds = self._histogram(
+            "jan_first_token_seconds", "From the request's arrival to its first token", _LATENCY, "model"
+        )
+        self._between_tokens = self._histogram(
+            "jan_inter_token_seconds",
+            "Between two tokens of an answer, as they come out",
+            _BETWEEN_TOKENS,
+            "model",
+        )
+        self._speed = self._histogram(
+            "jan_output_tokens_per_second", "Of each answer, from its first token on", _TOKENS_A_SECOND, "model"
+        )
+        self.tokens = self._counter("jan_tokens", "Tokens read and generated", "model", "kind")
+
+    def _make_store(self) -> None:
+        self.store_seconds = self._histogram(
+            "jan_store_operation_seconds", "Of one operation of the store", _STORE, "operation"
+        )
+        self.store_errors = self._counter("jan_store_errors", "Operations that the store failed at", "operation")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def of_model(self, model: str) -> ModelMetrics:
+        """What is measured of each answer of a served model."""
+        return ModelMetrics(
+            self.first_token_seconds.labels(model), self._between_tokens.labels(model), self._speed.labels(model)
+        )
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class LoopLag:
+    """Measures how late the event loop is: what blocks it makes everybody wait."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._lag = metrics.loop_lag
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_INTERVAL_SECONDS, self._tick, loop, loop.time() + _INTERVAL_SECONDS)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        now = loop.time()
+        self._lag.observe(max(0.0, now - due))
+        self._timer = loop.call_later(_INTERVAL_SECONDS, self._tick, loop, now + _INTERVAL_SECONDS)
+
+    def stop(self) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -10,15 +11,20 @@ from apispec import APISpec
 from jan import __version__
 from jan.errors import (
     AuthenticationFailed,
+    Conflict,
     InternalError,
     InvalidRequest,
     JanError,
     PayloadTooLarge,
     PermissionDenied,
+    RateLimited,
+    Unavailable,
     UnsupportedMediaType,
     envelope_of,
     status_of,
 )
+from jan.idempotency import KEY_HEADER, KEY_PATTERN
+from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
 from jan.operation import Example, Operation
 from jan.routes import Route
 from jan.schema.errors import ErrorEnvelope
@@ -28,8 +34,22 @@ _DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
 OpenAI's SDKs work with this server's `/api/v1` as their base URL. Every error has one form, the
 `ErrorEnvelope`; every response has an `X-Request-Id`, which the server's log repeats."""
 
+_IDEMPOTENCY = (
+    "A value of your own for this request, such as a UUID. Sent again with it within 24 hours, the request is not "
+    "carried out again: the first answer comes back, with `Idempotent-Replayed: true`"
+)
 _REF = "#/components/schemas/{name}"
 _BEARER = "bearer"
+_REQUEST_ID = "X-Request-Id"
+_LOCATION = "Location"
+
+# Headers that are there wherever the document says so.
+_ALWAYS = MappingProxyType(
+    {
+        _REQUEST_ID: "Names the request in the server's log; the client's own, if it sent a usable one",
+        _LOCATION: "Where to",
+    }
+)
 
 
 def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[str, Any]:
@@ -43,6 +63,10 @@ def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[s
         servers=[{"url": "/", "description": "This server"}],
     )
     spec.components.security_scheme(_BEARER, {"type": "http", "scheme": "bearer"})
+    for name, meaning in _ALWAYS.items():
+        spec.components.header(name, {"description": meaning, "required": True, "schema": {"type": "string"}})
+    for name, meaning in {**LIMIT_HEADERS, **RETRY_HEADERS}.items():
+        spec.components.header(name, {"description": meaning, "schema": {"type": "string"}})
     shown = [route for route in routes if not route.is_alias]
     references = _register_schemas(spec, shown)
     for route in shown:
@@ -77,10 +101,11 @@ def _operation(
         "description": operation.description,
         "tags": [operation.tag],
         "security": _security(operation),
-        "responses": _responses(operation, references),
+        "responses": _with_request_id(_responses(operation, references)),
     }
     names = [part[1:-1] for part in route.template.split("/") if part.startswith("{")]
     parameters = [*(_path_parameter(name, operation) for name in names), *_query_parameters(operation)]
+    parameters += _header_parameters(operation)
     if parameters:
         described["parameters"] = parameters
     if operation.request is not None:
@@ -115,6 +140,16 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    described = {name: ({"type": "string"}, meaning) for name, meaning in operation.headers.items()}
+    if operation.creates:
+        described[KEY_HEADER] = ({"type": "string", "pattern": KEY_PATTERN}, _IDEMPOTENCY)
+    return [
+        {"name": name, "in": "header", "required": False, "schema": schema, "description": meaning}
+        for name, (schema, meaning) in described.items()
+    ]
+
+
 def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     # Where the body is lines of JSON, the schema is that of each line.
     content: dict[str, Any] = {"schema": references[operation.request]}
@@ -139,9 +174,29 @@ def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> d
         # OpenAPI 3.1 has no words for a sequence of events; the schema is that of each event's data.
         content["text/event-stream"] = {"schema": references[operation.events]}
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
+    if operation.redirect:
+        responses["302"] = {"description": operation.redirect, "headers": _header_references([_LOCATION])}
+        if operation.response is None:
+            del responses["200"]
     for error in _errors(operation):
         responses[str(status_of(error))] = _error_response(error, references)
+    if operation.limit != "none":
+        for response in responses.values():
+            response["headers"] = response.get("headers", {}) | _header_references(LIMIT_HEADERS)
+        responses[str(status_of(RateLimited))]["headers"] |= _header_references(RETRY_HEADERS)
     return responses
+
+
+def _with_request_id(responses: dict[str, Any]) -> dict[str, Any]:
+    header = _header_references([_REQUEST_ID])
+    return {
+        status: response | {"headers": response.get("headers", {}) | header}
+        for status, response in responses.items()
+    }
+
+
+def _header_references(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -155,11 +210,16 @@ def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]
 
 def _errors(operation: Operation) -> list[type[JanError]]:
     """Declared errors, and those that follow from the declaration."""
-    implied: list[type[JanError]] = [InternalError]
+    # Everything is unavailable while the server shuts down, and most things while the store is away.
+    implied: list[type[JanError]] = [InternalError, Unavailable]
     if operation.query is not None:
         implied.append(InvalidRequest)
     if operation.request is not None:
         implied += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
+    if operation.creates:
+        implied += [InvalidRequest, Conflict, Unavailable]
+    if operation.limit != "none":
+        implied.append(RateLimited)
     if operation.access.scope is not None:
         implied += [AuthenticationFailed, PermissionDenied]
     return sorted({*operation.errors, *implied}, key=status_of)

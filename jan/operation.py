@@ -1,8 +1,9 @@
 """``@operation``: the one declaration on an HTTP method that validates, documents and audits it."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -11,6 +12,8 @@ from jan.auth.scopes import Access
 from jan.errors import JanError
 
 MediaType = Literal["application/json", "application/jsonl"]
+#: default: counts towards the caller's limit; inference: towards that of the models too; none: not at all.
+LimitClass = Literal["default", "inference", "none"]
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the
     query parameters; None where the query means nothing. ``events``: the type of a streamed answer's events.
     ``request_media_type``: application/jsonl for a body of lines, each of type ``request``.
-    ``media_type``: of the response, where it is not JSON. ``limit``: the limit class.
+    ``media_type``: of the response, where it is not JSON. ``redirect``: where to, for a method that may answer
+    with a 302, always if it has no ``response``. ``limit``: the limit class. ``creates``: it makes an object, so
+    that with an Idempotency-Key it is carried out once. ``headers``: others that it reads, and what they mean.
     """
 
     name: str
@@ -42,7 +47,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     response: Any = None
     events: Any = None
     media_type: str = "application/json"
-    limit: str = "default"
+    redirect: str = ""
+    limit: LimitClass = "default"
+    creates: bool = False
+    headers: Mapping[str, str] = MappingProxyType({})
     errors: tuple[type[JanError], ...] = ()
     examples: tuple[Example, ...] = ()
 

@@ -1,22 +1,19 @@
 """Whether the server's parts work, found out by using them, each within a time limit."""
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from contextlib import aclosing
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from jan.config import ExternalSettings
 from jan.engine.base import GenerationRequest, TextPrompt
 from jan.engine.models import Models, ServedModel
 from jan.errors import JanError, Unavailable
 from jan.schema.status import Condition, ExternalApis, Status
+from jan.settings import ExternalSettings
 from jan.storage.base import Store
 
 _LIMIT_SECONDS = 2.0
-# A step takes much less, a whole batch of prompt on a slow CPU included.
-_STALL_SECONDS = 30.0
 
 
 class Probes:
@@ -41,15 +38,15 @@ class Probes:
 
     async def problems(self) -> list[str]:
         """What keeps the server from being ready; empty if nothing does."""
-        problems = [reason for model in self._models if (reason := _problem(model)) is not None]
+        problems = [reason for model in self._models if (reason := model.engine.trouble) is not None]
         if await _condition(self._store.ping()) != "healthy":
             problems.append("the store is away")
         return problems
 
     async def _check_models(self) -> None:
-        """Raises Unavailable unless every loaded model's thread takes a request and none stalls."""
+        """Raises Unavailable unless every loaded model's thread takes a request and none is in trouble."""
         for model in self._models:
-            if (reason := _problem(model)) is not None:
+            if (reason := model.engine.trouble) is not None:
                 raise Unavailable(reason)
             if model.loaded:
                 await _ask(model)
@@ -57,24 +54,15 @@ class Probes:
     async def _serper(self) -> Condition:
         if not self._external.serper_url:
             return "not_configured"
-        request = HTTPRequest(self._external.serper_url, request_timeout=_LIMIT_SECONDS)
+        request = HTTPRequest(self._external.serper_url, request_timeout=_LIMIT_SECONDS, follow_redirects=False)
         try:
             await AsyncHTTPClient().fetch(request)
         except HTTPClientError as error:
-            # An answer that refuses us is an answer; 599 is Tornado's number for none at all.
+            # An answer that refuses us, or sends us elsewhere, is one; 599 is Tornado's number for none at all.
             return "healthy" if error.code < 500 else "unhealthy"
         except (OSError, ValueError):
             return "unhealthy"
         return "healthy"
-
-
-def _problem(model: ServedModel) -> str | None:
-    if not model.engine.healthy:
-        return f"model '{model.id}' has stopped"
-    stats = model.engine.stats
-    if stats.running and time.monotonic() - stats.progress_at > _STALL_SECONDS:
-        return f"model '{model.id}' has made no token for {_STALL_SECONDS:.0f} seconds while work waits"
-    return None
 
 
 async def _ask(model: ServedModel) -> None:

@@ -10,11 +10,14 @@ from jan.schema.explain import explain
 
 
 def decode_query(arguments: Mapping[str, list[bytes]], expected: type[msgspec.Struct]) -> Any:
-    """The parameters as an object of type ``expected``; raises InvalidRequest that names the wrong one."""
+    """The parameters as an object of type ``expected``; raises InvalidRequest that names the wrong one. An
+    unknown one is wrong if the type forbids unknown fields."""
     known = expected.__struct_encode_fields__
     values: dict[str, str] = {}
     for name, given in arguments.items():
         if name not in known:
+            if not expected.__struct_config__.forbid_unknown_fields:
+                continue
             raise _refusal(f"there is no query parameter '{name[:64]}'; allowed: {', '.join(known)}", name[:64])
         if len(given) > 1:
             raise _refusal(f"the query parameter '{name}' is given {len(given)} times", name)

@@ -4,16 +4,16 @@ import inspect
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from tornado.web import RequestHandler
 
-from jan.config import RouteSettings
 from jan.errors import ConfigurationError
 from jan.handler import Handler
-from jan.operation import Operation
+from jan.operation import LimitClass, Operation
 from jan.schema.explain import explain
+from jan.settings import RouteSettings
 
 _API = "{api}"
 _PARAMETER = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)(?P<rest>:path)?\}")
@@ -118,7 +118,17 @@ def _check_parameters(handler: type[Handler], method: str, names: list[str], whe
 
 
 def _check_inputs(handler: type[Handler], method: str, operation: Operation, where: str) -> None:
-    """A method takes ``body`` and ``query`` exactly if its declaration says of what type they are."""
+    """A method takes ``body`` and ``query`` exactly if its declaration says of what type they are; its limit class
+    is one that there is; one that creates has an answer to keep."""
+    if operation.limit not in get_args(LimitClass):
+        raise ConfigurationError(
+            f"{where}: {handler.__name__}.{method.lower()}: unknown limit class '{operation.limit}'; allowed: "
+            f"{', '.join(get_args(LimitClass))}"
+        )
+    if operation.creates and operation.response is None:
+        raise ConfigurationError(
+            f"{where}: {handler.__name__}.{method.lower()} 'creates', so its @operation must have 'response'"
+        )
     takes = inspect.signature(getattr(handler, method.lower())).parameters
     for name, declared in (("body", operation.request), ("query", operation.query)):
         if (name in takes) != (declared is not None):

@@ -8,21 +8,29 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
-from jan.config import Settings
 from jan.conversations import Conversations
 from jan.engine.models import Models
+from jan.idempotency import Idempotency
+from jan.limits import Ledger, Limiter
 from jan.metrics import Metrics
+from jan.observation import Tracing
+from jan.origins import OriginPolicy
 from jan.probes import Probes
+from jan.settings import Settings
 from jan.storage.base import Store
+from jan.stream_log import StreamLogs
 
 _LAST_WORDS_SECONDS = 2.0
 
 
 class LiveRequest(Protocol):
-    """A request under way."""
+    """A request under way; ``streaming`` once it sends events."""
+
+    streaming: bool
 
     def shut_down(self) -> None:
         """End now."""
@@ -66,18 +74,29 @@ class LiveRequests:
 
     def collect(self) -> Iterable[Metric]:
         """How many there are."""
-        return [GaugeMetricFamily("jan_http_live_requests", "Requests under way", value=len(self._live))]
+        streams = sum(request.streaming for request in self._live)
+        return [
+            GaugeMetricFamily("jan_http_live_requests", "Requests under way", value=len(self._live)),
+            GaugeMetricFamily("jan_http_live_streams", "Those of them that send events", value=streams),
+        ]
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """``document`` is the OpenAPI document, encoded."""
+    """``document`` is the OpenAPI document, encoded; ``tracing`` is None where it is not configured."""
 
     settings: Settings
     models: Models
     metrics: Metrics
+    tracing: Tracing | None
     live: LiveRequests
+    proxies: TrustedProxies
+    limiter: Limiter
+    ledger: Ledger
+    origins: OriginPolicy
     store: Store
     conversations: Conversations
+    idempotency: Idempotency
+    streams: StreamLogs
     accounts: Accounts
     keyring: Keyring
     sign_in: SignIn

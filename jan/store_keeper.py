@@ -11,7 +11,7 @@ from jan.auth.accounts import Accounts, parse_scopes
 from jan.auth.scopes import ADMIN_SCOPES
 from jan.errors import Conflict, JanError, Unavailable
 from jan.storage.base import Store
-from jan.storage.records import User, now
+from jan.storage.records import User, milliseconds, now
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +21,8 @@ _HOUSEKEEPING_SECONDS = 60.0
 # An answer that is being written is saved more often than this; older ones lost their server.
 STALE_STREAM = timedelta(minutes=2)
 _KEEP_ENDED_SESSIONS = timedelta(days=7)
+# How long a request that is sent again gets the same answer.
+_KEEP_ANSWERS = timedelta(hours=24)
 _ADMIN_EMAIL = "admin@localhost"
 
 
@@ -85,11 +87,15 @@ class StoreKeeper:
         log.info("the store is back")
 
     async def _housekeep(self) -> None:
-        """Answers whose server died become partial; sessions long over are forgotten."""
+        """Answers whose server died become partial; what is long over is forgotten."""
         ended = await self._store.messages.end_stale_streams(now() - STALE_STREAM)
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
-        if ended or purged:
-            log.info("store tidied", interrupted_answers=ended, old_sessions=purged)
+        forgotten = await self._store.answers.purge(now() - _KEEP_ANSWERS)
+        await self._store.counters.purge(milliseconds(now()))
+        if ended or purged or forgotten:
+            log.info(
+                "store tidied", interrupted_answers=ended, old_sessions=purged, old_idempotency_keys=forgotten
+            )
 
     async def _first_admin(self) -> str | None:
         """An administrator with a key, if nobody is there yet; returns the key."""

@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 
+from jan.engine.base import Queued
 from jan.errors import JanError, envelope_of
 
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
+# A comment is a line and no more: after an event with an id, OpenAI's Python SDK takes the empty line behind a
+# comment for an event without data, and fails.
+KEEP_ALIVE = b": keep-alive\n"
 
 HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -21,28 +24,56 @@ HEADERS = (
 
 
 class EventStream:
-    """A streamed answer: what a handler returns instead of a response object."""
+    """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
+    out as a comment."""
 
-    def __init__(self, events: AsyncGenerator[msgspec.Struct, None]) -> None:
+    #: What a stream ends with that comes to its end.
+    last = DONE
+
+    def __init__(self, events: AsyncGenerator[Any, None]) -> None:
         self.events = events
 
+    def encoder(self) -> Callable[[Any], bytes]:
+        """What makes frames of the events, from the first one on."""
+        return Frames().frame
 
-class _Encoder:
+
+class Frames:
+    """Events as frames, numbered from 1."""
+
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
+        self._number = 0
 
     def frame(self, event: Any) -> bytes:
         """One ``data:`` event. JSON has no raw line breaks, so one line holds it."""
-        self._encoder.encode_into(event, self._buffer, 6)
-        self._buffer[:6] = b"data: "
+        self._number += 1
+        beginning = b"id: %d\ndata: " % self._number
+        self._encoder.encode_into(event, self._buffer, len(beginning))
+        self._buffer[: len(beginning)] = beginning
         self._buffer += b"\n\n"
         return bytes(self._buffer)
+
+
+async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same frames, after one without bytes: so that the headers need not wait for the first."""
+    async with aclosing(frames):
+        yield b""
+        async for frame in frames:
+            yield frame
 
 
 def error_frame(error: JanError) -> bytes:
     """An error inside a stream whose headers said 200."""
     return b"data: " + msgspec.json.encode(envelope_of(error)) + b"\n\n"
+
+
+def queue_comment(queued: Queued) -> bytes:
+    """Where a request stands, as a comment, which clients pass over."""
+    seconds = queued.estimate_seconds
+    about = "" if seconds is None else f", about {seconds} s"
+    return f": queued, position {queued.position}{about}\n".encode()
 
 
 class KeepAlive:
@@ -55,13 +86,14 @@ class KeepAlive:
         self._write = write
         self._comment = comment
         self._writing = False
+        self._text = KEEP_ALIVE
         self._loop = asyncio.get_running_loop()
         self._touched = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._tick)
 
-    async def write(self, data: bytes) -> None:
-        """Send what is no comment; no comment goes out until the client took it."""
-        self._touched, self._writing = self._loop.time(), True
+    async def write(self, data: bytes, *, repeat: bytes = KEEP_ALIVE) -> None:
+        """Send something; no comment goes out until the client took it, and then ``repeat`` is what goes out."""
+        self._touched, self._writing, self._text = self._loop.time(), True, repeat
         await self._write(data)
         self._writing = False
 
@@ -70,7 +102,7 @@ class KeepAlive:
         if now >= self._touched + self._seconds:
             # Tornado forgets a write under way when another begins, and who awaits it would wait for ever.
             if not self._writing:
-                self._comment(KEEP_ALIVE)
+                self._comment(self._text)
             self._touched = now
         self._timer = self._loop.call_at(self._touched + self._seconds, self._tick)
 
@@ -80,7 +112,7 @@ class KeepAlive:
 
 
 async def pump(
-    events: AsyncGenerator[msgspec.Struct, None],
+    stream: EventStream,
     *,
     begin: Callable[[], None],
     write: Callable[[bytes], Awaitable[None]],
@@ -92,15 +124,20 @@ async def pump(
     ``begin`` (headers) is called when the first event is there, so an error before it can still be a
     response of its own.
     """
-    encoder = _Encoder()
-    async with aclosing(events):
+    encode = stream.encoder()
+    async with aclosing(stream.events) as events:
         first = await anext(events)
         begin()
         keepalive = KeepAlive(keepalive_seconds, write, comment)
         try:
-            await keepalive.write(encoder.frame(first))
+            await keepalive.write(encode(first))
             async for event in events:
-                await keepalive.write(encoder.frame(event))
-            await keepalive.write(DONE)
+                if isinstance(event, Queued):
+                    comment_now = queue_comment(event)
+                    await keepalive.write(comment_now, repeat=comment_now)
+                else:
+                    await keepalive.write(encode(event))
+            if stream.last:
+                await keepalive.write(stream.last)
         finally:
             keepalive.stop()

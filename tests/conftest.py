@@ -3,17 +3,26 @@
 import os
 import secrets
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
 from conversation_support import StoredServer
+from install_support import fill_once, node_problem
 from mongodb_support import SecantusServer, install_secantus
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
+
+OPENAI_NPM = "7.57.0"
+
+
+def pytest_configure() -> None:
+    """Servers and programs under test get signals as from a terminal, though a script in the background started
+    the tests: what is ignored there would be ignored by all their children too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +74,24 @@ def cache_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_folder(cache_dir: Path) -> Path:
+    """A model folder of random weights, with the bundled model's vocabulary."""
+    pytest.importorskip("safetensors", reason="the safetensors library is not installed")
+    from folder_models import made_once, write_tiny
+
+    return made_once(cache_dir / "tiny-folder", write_tiny)
+
+
+@pytest.fixture(scope="session")
+def bundled_folder(cache_dir: Path) -> Path:
+    """The bundled model as a folder."""
+    pytest.importorskip("safetensors", reason="the safetensors library is not installed")
+    from folder_models import made_once, write_bundled
+
+    return made_once(cache_dir / "bundled-folder", write_bundled)
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
     """Starts servers of a test's own, by what their configuration has beyond the default one."""
@@ -81,22 +108,41 @@ def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
         server.kill_if_running()
 
 
+@pytest.fixture
+def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts echo servers that limit: by default, or as given; those of one ``folder`` share its store. Their logs
+    must stay free of errors but those of a store that a test takes away."""
+    servers: list[ServerProcess] = []
+
+    def start(settings: str = "", folder: str = "own", **environ: str) -> ServerProcess:
+        home = tmp_path / folder
+        home.mkdir(exist_ok=True)
+        config = home / f"jan-{len(servers)}.yaml"
+        config.write_text(f"{ECHO_CONFIG}\n{settings}\n")
+        servers.append(ServerProcess(config, limits=True, environ=environ))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.running:
+            assert server.stop() == 0
+        assert [entry for entry in server.errors() if entry["event"] != "store failed"] == []
+
+
 @pytest.fixture(scope="session")
 def install_once(cache_dir: Path) -> Callable[..., Path]:
     """Fills a folder of the cache by a command that runs in it, unless an earlier run has."""
+    return partial(fill_once, cache_dir)
 
-    def install(name: str, *command: str) -> Path:
-        folder = cache_dir / name
-        if not folder.exists():
-            # Under its own name only when complete, so that an interrupted run leaves nothing half done.
-            with TemporaryDirectory(dir=cache_dir) as temporary:
-                made = Path(temporary) / "made"
-                made.mkdir()
-                subprocess.run(command, cwd=made, check=True)
-                made.rename(folder)
-        return folder
 
-    return install
+@pytest.fixture(scope="session")
+def openai_npm(install_once: Callable[..., Path]) -> Path:
+    """A folder whose node_modules has the `openai` npm package. Where there is no node the tests are skipped, but
+    not where everything is expected to be there."""
+    if problem := node_problem():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(problem)
+    install = ["npm", "install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts"]
+    return install_once(f"openai-npm-{OPENAI_NPM}", *install, f"openai@{OPENAI_NPM}")
 
 
 @pytest.fixture(scope="session")

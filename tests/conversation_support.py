@@ -30,9 +30,9 @@ from jan.engine.base import Delta
 from jan.errors import InternalError
 
 class FailingChat(ChatCompletions):
-    async def generate(self, model, requests):
+    async def generate(self, model, requests, **options):
         words = 0
-        async for index, event in super().generate(model, requests):
+        async for index, event in super().generate(model, requests, **options):
             yield index, event
             words += isinstance(event, Delta)
             if words == 3:
@@ -48,14 +48,22 @@ _KEY = re.compile(r"Key\s+(jan_\S+)")
 class StoredServer:
     """A server in a folder, on a store; can be killed and started again."""
 
-    def __init__(self, folder: Path, store_url: str | None = None, *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store_url: str | None = None,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        routes: str = "",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.store_url = store_url or f"sqlite:///{folder}/data/jan.db"
         self._config = folder / "jan.yaml"
-        self._config.write_text(f"{ECHO_CONFIG}{_ROUTES}\nstorage: {{url: '{self.store_url}'}}\n")
+        self._config.write_text(f"{ECHO_CONFIG}{_ROUTES}{routes}\nstorage: {{url: '{self.store_url}'}}\n")
         (folder / "failing.py").write_text(FAILING)
         self._arguments = arguments
+        self._environ = environ or {}
         self.start()
         found = _KEY.search(self.process.banner)
         assert found is not None, "the first start prints no key"
@@ -63,7 +71,11 @@ class StoredServer:
 
     def start(self) -> None:
         """Start, again after it was killed."""
-        environ = {"JAN__SERVER__GRACE_SECONDS": "0.5", "JAN__STORAGE__TIMEOUT_SECONDS": "1"}
+        environ = {
+            "JAN__SERVER__GRACE_SECONDS": "0.5",
+            "JAN__STORAGE__TIMEOUT_SECONDS": "1",
+            **self._environ,
+        }
         self.process = ServerProcess(self._config, *self._arguments, environ=environ)
 
     def client(self, key: str | None = None) -> httpx.Client:

@@ -6,15 +6,18 @@ from typing import Any
 
 from jan.engine.base import Backend, Delta, Event, Finished, GenerationRequest, TextPrompt
 from jan.engine.executor import ThreadedEngine
+from jan.engine.rules import EngineRules
 
 Scenario = Callable[[ThreadedEngine], Awaitable[Any]]
 
 
-def run_engine(make_backend: Callable[[], Backend], scenario: Scenario, max_waiting: int = 64) -> Any:
+def run_engine(
+    make_backend: Callable[[], Backend], scenario: Scenario, max_waiting: int = 64, **rules: Any
+) -> Any:
     """Start an engine, run a scenario on it, close it."""
 
     async def main() -> Any:
-        engine = ThreadedEngine("test", make_backend, max_waiting)
+        engine = ThreadedEngine("test", make_backend, EngineRules(max_waiting=max_waiting, **rules))
         await engine.start(lambda part: None)
         try:
             return await asyncio.wait_for(scenario(engine), 60)

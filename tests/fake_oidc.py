@@ -127,7 +127,7 @@ def reply(status: int, body: Any, *, headers: dict[str, str] | None = None, seco
 class Lab:
     """A server, and the provider that it believes in."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", environ: dict[str, str] | None = None) -> None:
         self.provider = FakeProvider()
         self.data = folder / "data"
         config = folder / "jan.yaml"
@@ -136,7 +136,7 @@ class Lab:
             f"sign_in: {{issuer: '{self.provider.issuer}', client_id: jan, client_secret: '{SECRET}',\n"
             f"  allowed_domains: [example.com], return_to: [{', '.join(PAGES)}], timeout_seconds: 1{more}}}\n"
         )
-        self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug"})
+        self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug", **(environ or {})})
 
     def stop(self) -> None:
         """Also checks that the log is clean: no errors, and nothing in it that opens anything."""

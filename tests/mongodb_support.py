@@ -14,6 +14,8 @@ import venv
 from pathlib import Path
 
 import pytest
+from install_support import alone
+from ports import free_port
 
 SECANTUS = "SecantusDB==0.7.0b3"
 OPTIONS = "directConnection=true&retryWrites=false&journal=true&serverMonitoringMode=poll"
@@ -21,17 +23,17 @@ OPTIONS = "directConnection=true&retryWrites=false&journal=true&serverMonitoring
 
 def install_secantus(cache: Path) -> Path:
     """The server's executable, installed once into a cache directory."""
-    home = cache / SECANTUS.replace("==", "-")
-    executable = home / "bin" / "secantusd-py"
-    if not executable.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", SECANTUS]
-        installed = subprocess.run(command, capture_output=True, text=True)
-        if installed.returncode:
+    with alone(cache, SECANTUS.replace("==", "-")) as home:
+        executable = home / "bin" / "secantusd-py"
+        if not executable.exists():
             shutil.rmtree(home, ignore_errors=True)
-            stop = pytest.fail if os.environ.get("CI") else pytest.skip
-            stop(f"can't install {SECANTUS}: {installed.stderr[-500:]}")
+            venv.create(home, with_pip=True)
+            command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", SECANTUS]
+            installed = subprocess.run(command, capture_output=True, text=True)
+            if installed.returncode:
+                shutil.rmtree(home, ignore_errors=True)
+                stop = pytest.fail if os.environ.get("CI") else pytest.skip
+                stop(f"can't install {SECANTUS}: {installed.stderr[-500:]}")
     return executable
 
 
@@ -41,9 +43,7 @@ class SecantusServer:
     def __init__(self, executable: Path, directory: Path) -> None:
         self._executable = executable
         self._directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:

@@ -4,26 +4,19 @@ import html
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 import pytest
+from install_support import fill_once
 from server_support import check_invariants
 
 SECRET = "client-secret-3f9a%+&=/ that must not leak"
 _PROVIDER = "oidc-provider@9.13.3"
 _SCRIPT = Path(__file__).parent / "integration" / "oidc_provider.mjs"
 _FORM = re.compile(r'<form[^>]*action="([^"]+)"')
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _install(folder: Path) -> Path:
@@ -33,14 +26,8 @@ def _install(folder: Path) -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail("CI has no Node.js, which the OpenID Connect provider needs")
         pytest.skip("no Node.js and npm on PATH, which the OpenID Connect provider needs")
-    home = folder / _PROVIDER
-    if not (home / "installed").exists():
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "package.json").write_text('{"private": true}')
-        command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", _PROVIDER]
-        subprocess.run(command, cwd=home, check=True, capture_output=True, timeout=300)
-        (home / "installed").touch()
-    return home
+    install = [npm, "install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts"]
+    return fill_once(folder, _PROVIDER, *install, _PROVIDER)
 
 
 class RealProvider:

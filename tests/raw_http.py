@@ -48,5 +48,5 @@ def parse(received: bytes) -> RawResponse:
 
 def request(method: str, target: str, *headers: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
     """A request that ends its connection; headers as whole lines."""
-    lines = [f"{method} {target} {version}", "Host: test", "Connection: close", *headers]
+    lines = [f"{method} {target} {version}", "Host: localhost", "Connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -25,18 +25,29 @@ models:
   - {{id: slow, engine: echo, options: {{step_seconds: 0.02, slots: 4}}}}
 """
 
+# Tests of other things send more requests than one caller may.
+UNLIMITED = {f"JAN__LIMITS__{name}": "off" for name in ("AUTHENTICATED", "ANONYMOUS", "INFERENCE")}
+# A server that is not ready after that is killed: its test fails with its log, and does not wait for ever.
+_START_SECONDS = 120
 _KEY = re.compile(r"Key\s+(jan_\S+)")
-_READY = re.compile(r"API\s+(http://\S+)/api/v1")
+_READY = re.compile(r"API\s+(https?://\S+)/api/v1")
 
 
 class ServerProcess:
-    """``jan serve`` in a process of its own, on a free port of 127.0.0.1."""
+    """``jan serve`` in a process of its own, on a free port of 127.0.0.1; with rate limits only if asked for."""
 
-    def __init__(self, config: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "jan"),
+        limits: bool = False,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jan", "serve", "--config", str(config), "--port", "0", *arguments],
+            [sys.executable, *program, "serve", "--config", str(config), "--port", "0", *arguments],
             cwd=config.parent,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **({} if limits else UNLIMITED), **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -53,12 +64,17 @@ class ServerProcess:
     def _wait_until_ready(self) -> tuple[str, str]:
         assert self._process.stdout is not None
         banner = ""
-        for line in self._process.stdout:
-            banner += line
-            if "Try it" in line:
-                found = _READY.search(banner)
-                assert found is not None
-                return banner, found[1]
+        impatient = threading.Timer(_START_SECONDS, self._process.kill)
+        impatient.start()
+        try:
+            for line in self._process.stdout:
+                banner += line
+                if "Try it" in line:
+                    found = _READY.search(banner)
+                    assert found is not None
+                    return banner, found[1]
+        finally:
+            impatient.cancel()
         self._reader.join(5)
         raise AssertionError(f"server ended with {self._process.wait()}: {''.join(self.stderr)}")
 
@@ -77,6 +93,10 @@ class ServerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def errors(self) -> list[dict[str, Any]]:
         """Log lines of level error and worse: none is expected of a healthy server."""

@@ -44,6 +44,22 @@ def test_users_and_keys_without_a_server(config: Path) -> None:
     assert "enabled" in jan(config, "user", "list")
 
 
+def test_budgets(config: Path) -> None:
+    """A user's budget is set field by field, shown, and taken back; a key's is set when it is made."""
+    jan(config, "user", "add", "ada@example.org")
+    assert "per minute: default, per day: default" in jan(config, "user", "budget", "ada@example.org")
+    jan(config, "user", "budget", "ada@example.org", "--tokens-per-minute", "500")
+    shown = jan(config, "user", "budget", "ada@example.org", "--tokens-per-day", "9000")
+    assert "per minute: 500, per day: 9000" in shown
+    shown = jan(config, "user", "budget", "ada@example.org", "--tokens-per-minute", "default")
+    assert "per minute: default, per day: 9000" in shown
+    for wrong in ("0", "many", "1.5", str(10**30)):
+        refused = jan(config, "user", "budget", "ada@example.org", "--tokens-per-day", wrong, code=2)
+        assert "a number from 1, or default" in refused
+    assert "there is no user" in jan(config, "user", "budget", "nobody@example.org", code=1)
+    jan(config, "key", "add", "ada@example.org", "--name", "small", "--tokens-per-day", "7")
+
+
 def test_beside_a_running_server(config: Path) -> None:
     """A key and a token made beside a running server work at once."""
     server = ServerProcess(config)

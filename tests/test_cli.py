@@ -70,6 +70,27 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "wrong type": (EXTENDS + "server: {port: abc}", ["server.port: expected `int`, got `str`"]),
     "out of range": (EXTENDS + "server: {port: 70000}", ["server.port: expected `int` <= 65535"]),
     "section of wrong type": (EXTENDS + "server: [1]", ["server: expected `object`"]),
+    "no rate": (
+        EXTENDS + "limits: {anonymous: 100}",
+        ["limits: anonymous: 100 is no rate", "and second, minute"],
+    ),
+    "rate of nothing": (EXTENDS + "limits: {inference: 0/minute}", ["limits: inference: '0/minute' is no rate"]),
+    "rate for ever": (EXTENDS + "limits: {inference: 9/week}", ["limits: inference: '9/week' is no rate"]),
+    "rate that is on": (EXTENDS + "limits: {inference: on}", ["limits: inference: True is no rate"]),
+    "no tokens": (EXTENDS + "limits: {key: {tokens_per_day: 0}}", ["limits.key.tokens_per_day", ">= 1"]),
+    "counted elsewhere": (
+        EXTENDS + "limits: {counted_in: redis}",
+        ["limits.counted_in", "'memory', 'store'"],
+    ),
+    "no proxy": (EXTENDS + "server: {trusted_proxies: [proxy]}", ["trusted_proxies: 'proxy'", "10.0.0.0/8"]),
+    "proxy with host bits": (
+        EXTENDS + "server: {trusted_proxies: [10.1.0.0/8]}",
+        ["has host bits set"],
+    ),
+    "anybody through a proxy": (
+        EXTENDS + "server: {trusted_proxies: [127.0.0.1]}",
+        ["access.anonymous", "trusted_proxies", "'refuse'", "anyone-who-can-reach-this-server"],
+    ),
     "negative seconds": (EXTENDS + "server: {grace_seconds: -1}", ["server.grace_seconds", ">= 0"]),
     "no seconds": (EXTENDS + "server: {keepalive_seconds: 0}", ["server.keepalive_seconds", "> 0"]),
     "no number": (EXTENDS + "server: {keepalive_seconds: .nan}", ["server.keepalive_seconds", "> 0"]),
@@ -86,6 +107,18 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "model without an id": (EXTENDS + "models: [{engine: echo}]", ["models[0].id: 'id' is required"]),
     "model id with a space": (EXTENDS + "models: [{id: a b, engine: echo}]", ["models[0].id", "matching"]),
     "unknown engine": (EXTENDS + "models: [{id: a, engine: vroom}]", ["models[0] (a): engine", "echo, llamacpp"]),
+    "bad on_failure": (
+        EXTENDS + "models: [{id: a, engine: echo, on_failure: hope}]",
+        ["models[0].on_failure", "'wait', 'restart', 'exit'"],
+    ),
+    "no time to wait": (
+        EXTENDS + "models: [{id: a, engine: echo, queue_timeout_seconds: 0}]",
+        ["models[0].queue_timeout_seconds", "> 0"],
+    ),
+    "no time for a step": (
+        EXTENDS + "models: [{id: a, engine: echo, stall_seconds: -1}]",
+        ["models[0].stall_seconds", "> 0"],
+    ),
     "bad load": (EXTENDS + "models: [{id: a, engine: echo, load: soon}]", ["models[0].load", "'eager', 'lazy'"]),
     "unknown engine option": (
         EXTENDS + "models: [{id: a, engine: echo, options: {speed: 1}}]",

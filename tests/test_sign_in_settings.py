@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from jan.config import Settings, load_settings
+from jan.config import load_settings
 from jan.errors import ConfigurationError
+from jan.settings import Settings
 
 SECRET = "the-client-secret"
 

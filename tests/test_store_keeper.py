@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,10 +10,12 @@ import pytest
 
 from jan import store_keeper
 from jan.application import make_accounts, make_keyring
-from jan.config import Settings
 from jan.errors import ConfigurationError, JanError, Unavailable
+from jan.settings import Settings
 from jan.storage import Store, open_store
-from jan.storage.records import Conversation, Message, User
+from jan.storage.accounting import Demand
+from jan.storage.idempotency import GivenAnswer
+from jan.storage.records import Conversation, Message, User, milliseconds, now
 from jan.store_keeper import StoreKeeper
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
@@ -97,6 +99,53 @@ def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.Mo
         await eventually(ended)
 
     run(tmp_path, test)
+
+
+def test_housekeeping_forgets_counters_that_have_ended(tmp_path: Path) -> None:
+    """A window that is over goes, one that runs stays."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await keeper.open()
+        at, demands = milliseconds(now()), [Demand(key=k, cost=1, limit=9, seconds=3600.0) for k in ("old", "new")]
+        await store.counters.take(demands[1:], at)
+        await store.counters.take(demands[:1], at - 7200_000)
+
+        async def forgotten() -> bool:
+            looks = [msgspec.structs.replace(demand, cost=0) for demand in demands]
+            old = (await store.counters.take(looks[:1], at - 7200_000)).counters[0]
+            new = (await store.counters.take(looks[1:], at)).counters[0]
+            assert new.used == 1
+            return old.used == 0
+
+        await eventually(forgotten)
+
+    run(tmp_path, test)
+
+
+def test_answers_are_kept_for_a_day(tmp_path: Path) -> None:
+    """What was answered 24 hours ago is forgotten, and what was answered a little later is not."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await keeper.open()
+        for name, age in (("old", timedelta(hours=24, seconds=1)), ("young", timedelta(hours=23, minutes=50))):
+            at = now() - age
+            await store.answers.begin(answered(name, at, b"first"), abandoned_before=at)
+
+        async def forgotten() -> bool:
+            found = await store.answers.begin(answered("old", now(), b"second"), abandoned_before=now())
+            return found.answer == b"second"
+
+        await eventually(forgotten)
+        found = await store.answers.begin(answered("young", now(), b"second"), abandoned_before=now())
+        assert found.answer == b"first"
+
+    run(tmp_path, test)
+
+
+def answered(name: str, at: datetime, answer: bytes) -> GivenAnswer:
+    return GivenAnswer(
+        id=name, fingerprint="f", attempt=str(answer), begun_at=at, first_at=at, seed=b"s", answer=answer
+    )
 
 
 def test_a_key_made_late_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, get_args
@@ -13,7 +14,9 @@ import structlog
 from jan.auth import api_keys
 from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.auth.tokens import Claims, Tokens, looks_like_token, new_jti
-from jan.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable
+from jan.errors import AuthenticationFailed, Conflict, NotFound, PermissionDenied, Unavailable
+from jan.mint import Mint
+from jan.schema.limits import TokenBudget
 from jan.storage.base import Store
 from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
 
@@ -29,6 +32,7 @@ _CACHE_SIZE = 10_000
 # How long a token that is only for exchange can be exchanged.
 _EXCHANGE_WITHIN = timedelta(minutes=1)
 _TOUCH_EVERY = timedelta(minutes=1)
+NO_BUDGET = TokenBudget()
 
 
 class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +141,15 @@ class Accounts:
                 await self._store.keys.touch(key.id, at)
         allowed = scopes_of(user)
         scopes = frozenset(scope for scope in allowed if scope in key.permissions)
-        return Identity(owner=user.id, user_id=user.id, scopes=scopes, key_id=key.id, expires_at=key.expires_at)
+        return Identity(
+            owner=user.id,
+            user_id=user.id,
+            scopes=scopes,
+            key_id=key.id,
+            expires_at=key.expires_at,
+            budget=user.budget,
+            key_budget=key.budget,
+        )
 
     async def _by_token(self, claims: Claims) -> Identity:
         if claims.for_exchange:  # not expired yet, where the grace is short
@@ -149,7 +161,9 @@ class Accounts:
             raise _wrong("the session was ended; sign in again", "session_ended")
         if user.valid_after is not None and claims.issued_at < user.valid_after:
             raise _wrong("all sessions were ended; sign in again", "session_ended")
-        return Identity(owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id)
+        return Identity(
+            owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id, budget=user.budget
+        )
 
     async def _enabled_user(self, user_id: str) -> User:
         try:
@@ -171,6 +185,10 @@ class Accounts:
         if user.disabled:
             raise _wrong("the account is disabled", "account_disabled")
         at, jti = now(), new_jti()
+        if user.valid_after is not None and user.valid_after > at:
+            # The clock went back since all sessions were ended. They stay ended without it; the new one would
+            # not begin with it.
+            user = await self._store.users.update(user.id, UserChanges(valid_after=at))
         session = RefreshSession(
             user_id=user.id,
             current_jti=jti,
@@ -229,28 +247,56 @@ class Accounts:
     # --- API keys -----------------------------------------------------------------------------------
 
     async def create_key(
-        self, user_id: str, name: str, permissions: tuple[Scope, ...], expires_at: datetime | None = None
+        self,
+        user_id: str,
+        name: str,
+        permissions: tuple[Scope, ...],
+        expires_at: datetime | None = None,
+        budget: TokenBudget = NO_BUDGET,
+        *,
+        mint: Mint | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key of a user, and the secret, which is known only now."""
-        secret, record = _new_key(user_id, name, permissions, expires_at)
-        await self._store.keys.create(record)
+        secret, record = _new_key(user_id, name, permissions, expires_at, budget, mint or Mint())
+        try:
+            await self._store.keys.create(record)
+        except Conflict as error:
+            return await self._made_before(record, mint, error), secret
         return record, secret
 
+    async def _made_before(self, record: ApiKey, mint: Mint | None, error: Conflict) -> ApiKey:
+        """The same key, made by an earlier attempt at the same request; raises ``error`` if there was none."""
+        found = await self._store.keys.find(record.id) if mint is not None and mint.again else None
+        if found is None or found.hash != record.hash:
+            raise error
+        return found
+
     async def rotate_key(
-        self, user_id: str, key_id: str, grace: timedelta, *, allowed: frozenset[Scope]
+        self,
+        user_id: str,
+        key_id: str,
+        grace: timedelta,
+        *,
+        allowed: frozenset[Scope],
+        check_budget: Callable[[TokenBudget], None],
+        mint: Mint | None = None,
     ) -> tuple[ApiKey, str]:
         """A successor of a key; the old one stays good for the grace. NotFound, Conflict.
 
-        ``allowed``: what the caller may do. The successor's secret gives all that the key may, so
-        PermissionDenied for a mightier key.
+        ``allowed``: what the caller may do; ``check_budget`` raises PermissionDenied for more tokens than the
+        caller may give. The successor's secret gives all that the key may, so PermissionDenied for a mightier key.
         """
         old = await self._store.keys.find(key_id)
         if old is None or old.user_id != user_id:
             raise NotFound("there is no such API key")
         if mightier := [name for name in old.permissions if name not in allowed]:
             raise PermissionDenied(f"the key has the permission '{mightier[0]}'; these credentials have not")
-        secret, record = _new_key(user_id, old.name, old.permissions, old.expires_at)
-        created = await self._store.keys.rotate(user_id, key_id, record, now() + grace)
+        check_budget(old.budget)
+        secret, record = _new_key(user_id, old.name, old.permissions, old.expires_at, old.budget, mint or Mint())
+        try:
+            created = await self._store.keys.rotate(user_id, key_id, record, now() + grace)
+        except Conflict as error:
+            created = await self._made_before(record, mint, error)
         self.forget()
         return created, secret
 
@@ -275,16 +321,24 @@ def parse_scopes(names: Any) -> tuple[Scope, ...]:
 
 
 def _new_key(
-    user_id: str, name: str, permissions: tuple[str, ...], expires_at: datetime | None
+    user_id: str,
+    name: str,
+    permissions: tuple[str, ...],
+    expires_at: datetime | None,
+    budget: TokenBudget,
+    mint: Mint,
 ) -> tuple[str, ApiKey]:
-    secret = api_keys.generate()
+    secret = api_keys.generate(mint.token_bytes(api_keys.SECRET_BYTES))
     record = ApiKey(
+        id=mint.new_id("key"),
         user_id=user_id,
         name=name,
         prefix=api_keys.prefix_of(secret),
         hash=api_keys.hash_of(secret),
         permissions=permissions,
         expires_at=expires_at,
+        tokens_per_minute=budget.tokens_per_minute,
+        tokens_per_day=budget.tokens_per_day,
     )
     return secret, record
 

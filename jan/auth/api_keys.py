@@ -2,14 +2,17 @@
 
 import hashlib
 import secrets
+from base64 import urlsafe_b64encode
 
 PREFIX = "jan_"
 _SHOWN = 12
+#: Bytes of chance in a key.
+SECRET_BYTES = 32
 
 
-def generate() -> str:
-    """A new key."""
-    return PREFIX + secrets.token_urlsafe(32)
+def generate(random: bytes | None = None) -> str:
+    """A new key, of these random bytes if any are given."""
+    return PREFIX + urlsafe_b64encode(random or secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
 
 
 def looks_like_key(credential: str) -> bool:

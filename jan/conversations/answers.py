@@ -1,19 +1,18 @@
 """An answer in the store while it is made: there from the beginning, brought up to date, ended in every case."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from jan.errors import JanError, NotFound, Unavailable
 from jan.storage.base import Store
 from jan.storage.records import Message, Progress
+from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 _SAVE_SECONDS = 1.0
 # Well below the time after which an answer counts as one whose server died.
@@ -21,29 +20,6 @@ _SIGN_OF_LIFE_SECONDS = 30.0
 # How long the end of an answer waits for a store that is away, and how long it is tried after that.
 _PATIENCE_SECONDS = 5.0
 _ATTEMPTS = 60
-
-
-class Tasks:
-    """Work that outlives the request it was begun for, so that a client who leaves cuts nothing short."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def close(self, seconds: float) -> None:
-        """Let what is under way end; what takes longer is cancelled."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=seconds)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
 
 
 class KeptAnswer:

@@ -6,13 +6,15 @@ from contextlib import suppress
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.conversations.answers import KeptAnswer, Tasks
+from jan.conversations.answers import KeptAnswer
 from jan.conversations.messages import check, from_chat, says_something, title_of, to_chat
 from jan.errors import InvalidRequest, JanError, NotFound
+from jan.mint import Mint
 from jan.schema import messages as chat
 from jan.schema.chat import ConversationPlace
 from jan.storage.base import Store
-from jan.storage.records import Conversation, Message, Progress, new_id, now
+from jan.storage.records import Conversation, Message, Progress, now
+from jan.tasks import Tasks
 
 _replace = msgspec.structs.replace
 _CLOSE_SECONDS = 5.0
@@ -139,11 +141,13 @@ class Conversations:
             )
         return path
 
-    async def restore(self, user_id: str, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
+    async def restore(
+        self, user_id: str, conversation: Conversation, messages: Sequence[Message], mint: Mint
+    ) -> Conversation:
         """Store a copy of an exported conversation under new identifiers; raises InvalidRequest for messages
         that are no tree in order. It is seen as a whole or not at all."""
-        ids = _new_ids(messages)
-        at, conversation_id = now(), new_id("conv")
+        ids = _new_ids(messages, mint)
+        at, conversation_id = now(), mint.new_id("conv")
         copies = [
             _replace(
                 check(message),
@@ -165,12 +169,20 @@ class Conversations:
         )
         # Messages of a conversation that is not there are never seen: so it comes last.
         for start in range(0, len(copies), _BATCH):
-            await self._store.archive.insert(Message, copies[start : start + _BATCH])
-        await self._store.archive.insert(Conversation, [copy])
-        return copy
+            batch = copies[start : start + _BATCH]
+            if mint.again:
+                stored = await self._store.archive.matching(Message, [message.id for message in batch])
+                known = {message.id for message in stored}
+                batch = [message for message in batch if message.id not in known]
+            await self._store.archive.insert(Message, batch)
+        return await mint.make(
+            copy,
+            self._store.conversations.create,
+            lambda: self._store.conversations.get(user_id, conversation_id),
+        )
 
 
-def _new_ids(messages: Sequence[Message]) -> dict[str, str]:
+def _new_ids(messages: Sequence[Message], mint: Mint) -> dict[str, str]:
     """A new identifier for each; InvalidRequest if the messages are not in order, parents first."""
     ids: dict[str, str] = {}
     for number, message in enumerate(messages, 1):
@@ -183,7 +195,7 @@ def _new_ids(messages: Sequence[Message]) -> dict[str, str]:
             fault = "its parent does not come before it"
         if fault is not None:
             raise InvalidRequest(f"line {number + 1}: {fault}", code="invalid_export")
-        ids[message.id] = new_id("msg")
+        ids[message.id] = mint.new_id("msg")
     return ids
 
 

@@ -1,20 +1,29 @@
-"""One answer under way, from token bytes to outputs: text, tool calls, stop strings, the end and why."""
+"""One answer under way, from token bytes to outputs: reasoning, text, tool calls, stop strings, the end."""
 
 from jan.engine.base import Delta, Finished, GenerationRequest, Output
+from jan.engine.dialect import PLAIN, Dialect
+from jan.engine.reasoning import ReasoningSplitter
 from jan.engine.text import TextAssembler
 from jan.engine.tool_calls import ToolCallParser
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 
 class Answer:
-    """Collects the tokens of one answer; ``limit`` is how many there may be."""
+    """Collects the tokens of one answer; ``limit`` is how many there may be. Stop strings and tool calls are
+    looked for in the content only."""
 
-    def __init__(self, request: GenerationRequest, prompt_tokens: int, limit: int) -> None:
+    def __init__(
+        self, request: GenerationRequest, prompt_tokens: int, limit: int, dialect: Dialect = PLAIN
+    ) -> None:
+        self._splitter = ReasoningSplitter(dialect)
+        self._reasoning = TextAssembler()
         self._text = TextAssembler(request.stop)
-        self._calls = ToolCallParser(request.output.must_call) if request.output.callable_tools else None
+        self._calls = _parser_of(request, dialect)
         self._prompt_tokens = prompt_tokens
         self._limit = limit
-        self._count = 0
+        self._count = self._thought_tokens = 0
+        # Of tokens of which is not known yet where they belong.
+        self._logprobs: list[TokenLogprob] = []
         self.cached_tokens = 0
 
     @property
@@ -25,16 +34,18 @@ class Answer:
     def add(self, data: bytes, logprob: TokenLogprob | None = None) -> list[Output]:
         """Add a token; the last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
-        text, logprobs = self._text.push(data, logprob)
-        delta = self._delta(text).merge(Delta(logprobs=logprobs, tokens=1))
+        if self._splitter.content_only:
+            text, logprobs = self._text.push(data, logprob)
+            delta = self._delta(text).merge(Delta(logprobs=logprobs, tokens=1))
+        else:
+            delta = self._split(data, logprob).merge(Delta(tokens=1))
         if self._text.stopped:
             return [delta, *self.end("stop")]
         return [delta, *self.end("length")] if self.exhausted else [delta]
 
     def end(self, reason: FinishReason) -> list[Output]:
         """Release what was held back, and finish."""
-        text, logprobs = self._text.flush()
-        delta = self._delta(text).merge(Delta(logprobs=logprobs))
+        delta = self._flush()
         if self._calls is not None:
             delta = delta.merge(self._calls.flush())
             # A call that a stop string cut off is nothing to be carried out.
@@ -45,8 +56,50 @@ class Answer:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,
+            reasoning_tokens=self._thought_tokens,
         )
         return [delta, finished] if delta else [finished]
 
+    def _split(self, data: bytes, logprob: TokenLogprob | None) -> Delta:
+        """A token that may be reasoning, content or both."""
+        if logprob is not None:
+            self._logprobs.append(logprob)
+        was_inside = self._splitter.inside
+        thought, content = self._splitter.push(data)
+        if was_inside or thought or self._splitter.inside:
+            self._thought_tokens = self._count
+        delta = Delta(reasoning=self._reasoning.push(thought)[0])
+        if self._splitter.content_only:
+            return delta.merge(Delta(reasoning=self._reasoning.flush()[0])).merge(self._say(content))
+        return delta.merge(Delta(logprobs=self._take_logprobs())) if thought else delta
+
+    def _flush(self) -> Delta:
+        thought, content = self._splitter.flush()
+        reasoning = self._reasoning.push(thought)[0] + self._reasoning.flush()[0]
+        delta = Delta(reasoning=reasoning).merge(self._say(content))
+        text, logprobs = self._text.flush()
+        return delta.merge(self._delta(text)).merge(Delta(logprobs=logprobs))
+
+    def _say(self, content: bytes) -> Delta:
+        """Content, with the log probabilities of all tokens that it may have begun in."""
+        first, *others = self._take_logprobs() or (None,)
+        text, logprobs = self._text.push(content, first)
+        for other in others:
+            if not self._text.stopped:
+                logprobs += self._text.push(b"", other)[1]
+        return self._delta(text).merge(Delta(logprobs=logprobs))
+
+    def _take_logprobs(self) -> tuple[TokenLogprob, ...]:
+        taken, self._logprobs = tuple(self._logprobs), []
+        return taken
+
     def _delta(self, text: str) -> Delta:
         return Delta(text=text) if self._calls is None else self._calls.push(text)
+
+
+def _parser_of(request: GenerationRequest, dialect: Dialect) -> ToolCallParser | None:
+    output = request.output
+    if not output.callable_tools:
+        return None
+    names = frozenset(tool.function.name for tool in output.callable_tools)
+    return ToolCallParser(output.must_call, tools=dialect.tools, names=names)

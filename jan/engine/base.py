@@ -1,17 +1,19 @@
 """The contract between handlers, engines, and the backends that engines drive.
 
-An ``Engine`` lives on the event loop: ``submit`` gives an async iterator of ``Started``, then ``Delta``s,
-then exactly one ``Finished``; or it raises a ``JanError``. Closing the iterator cancels the generation.
+An ``Engine`` lives on the event loop: ``submit`` gives an async iterator of ``Started``, then, while there is no
+slot free, any number of ``Queued``, then ``Delta``s, then exactly one ``Finished``; or it raises a ``JanError``.
+Closing the iterator cancels the generation.
 
 A ``Backend`` lives on an engine's own thread and knows nothing of asyncio: it is told to prepare, begin,
 step and cancel jobs, and every step returns what each job produced.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
+from jan.engine.stats import EngineStats
 from jan.errors import InvalidRequest, JanError
 from jan.schema.chat import Tool
 from jan.schema.messages import Message
@@ -19,6 +21,7 @@ from jan.schema.sampling import FinishReason, TokenLogprob
 
 JobId = int
 Progress = Callable[[float], None]
+Priority = Literal["high", "normal", "low"]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +44,13 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages that the model's chat template turns into a prompt."""
+    """Messages that the model's chat template turns into a prompt. ``add_generation_prompt``: with what begins an
+    answer; ``continue_final_message``: instead, the last message is left open and the answer goes on with it."""
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
 
 class TextPrompt(msgspec.Struct, frozen=True):
@@ -60,22 +66,31 @@ class TokenPrompt(msgspec.Struct, frozen=True):
 
 
 class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What the text must look like. ``json_schema`` is a JSON text; '' leaves the answer free.
+    """What the text must look like: ``json_schema`` is a JSON text, ``regex`` a regular expression, ``grammar``
+    one in llguidance's Lark; '' leaves the answer free, and there is one of them at most. Reasoning is
+    always free.
 
     ``must_call``: the answer is a call of one of ``callable_tools``; otherwise it may be one.
     """
 
     json_schema: str = ""
+    regex: str = ""
+    grammar: str = ""
     callable_tools: tuple[Tool, ...] = ()
     must_call: bool = False
     parallel_calls: bool = True
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the model must be held to it."""
+        return bool(self.json_schema or self.regex or self.grammar or self.must_call)
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One sequence to generate. ``max_tokens`` None: as many as the context takes.
 
     ``logprobs``: None for none, else how many candidates beside each token. ``echo``: give the prompt's
-    text back. ``owner`` is whose share of the engine this uses.
+    text back. ``owner`` is whose share of the engine this uses, ``priority`` the class in which it waits.
     """
 
     prompt: ChatPrompt | TextPrompt | TokenPrompt
@@ -86,6 +101,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     output: OutputFormat = OutputFormat()
     echo: bool = False
     owner: str = ""
+    priority: Priority = "normal"
 
 
 class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,10 +119,21 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     prompt_text: str = ""
 
 
+class Queued(msgspec.Struct, frozen=True, kw_only=True):
+    """The request waits for a slot: ``position`` 1 is next. It stands between ``Started`` and the first ``Delta``
+    only, and the latest one replaces those not fetched yet. ``estimate_seconds`` until it begins, going by how
+    fast others began of late; None while that is not known."""
+
+    position: int
+    estimate_seconds: int | None = None
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """New text, tool-call pieces and log probabilities; ``tokens`` generated since the last delta."""
+    """New text, reasoning, tool-call pieces and log probabilities; ``tokens`` generated since the last delta. A
+    first one may have nothing: it tells that the request got its slot."""
 
     text: str = ""
+    reasoning: str = ""
     tool_calls: tuple[ToolCallFragment, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: int = 0
@@ -115,52 +142,44 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
         """This delta and a later one as one."""
         return Delta(
             text=self.text + later.text,
+            reasoning=self.reasoning + later.reasoning,
             tool_calls=self.tool_calls + later.tool_calls,
             logprobs=self.logprobs + later.logprobs,
             tokens=self.tokens + later.tokens,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.text or self.tool_calls or self.logprobs)
+        return bool(self.text or self.reasoning or self.tool_calls or self.logprobs)
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """The end: why, and the token counts. ``cached_tokens`` of the prompt were not computed again."""
+    """The end: why, and the token counts. ``cached_tokens`` of the prompt were not computed again;
+    ``reasoning_tokens`` of the completion were reasoning; ``queue_seconds`` is how long the request
+    waited for a slot."""
 
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    queue_seconds: float = 0.0
 
 
-Event = Started | Delta | Finished
+Event = Started | Queued | Delta | Finished
 # An error ends its own job and no other.
 Output = Delta | Finished | JanError
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a loaded model can do. ``context_length``: prompt and answer together, in tokens."""
+    """What a loaded model can do. ``context_length``: prompt and answer together, in tokens. ``slots``: requests
+    at once; None where that has no number."""
 
     context_length: int
+    slots: int | None = None
     logprobs: bool = False
     output_formats: bool = False
     token_prompts: bool = False
     details: dict[str, str] = {}
-
-
-class EngineStats(msgspec.Struct, kw_only=True):
-    """Counters of one engine since its start; ``running`` and ``waiting`` are of this moment, ``progress_at``
-    is when a step last ended or work began, on the monotonic clock."""
-
-    running: int = 0
-    waiting: int = 0
-    progress_at: float = 0.0
-    steps: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
 
 
 class PreparedJob(Protocol):
@@ -169,6 +188,11 @@ class PreparedJob(Protocol):
     @property
     def prompt_tokens(self) -> int:
         """Length of the prompt in tokens."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """How many tokens may be generated."""
         ...
 
     @property
@@ -227,8 +251,18 @@ class Engine(Protocol):
         ...
 
     @property
+    def trouble(self) -> str | None:
+        """Why the engine can't serve, in words; None while it can, and before it was started."""
+        ...
+
+    @property
     def healthy(self) -> bool:
-        """False once the engine can't serve any more."""
+        """Whether there is no trouble."""
+        ...
+
+    @property
+    def max_sequences(self) -> int | None:
+        """How many requests of one owner fit in when there are no others; None for no limit."""
         ...
 
     async def start(self, progress: Progress) -> None:
@@ -264,8 +298,7 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
     """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
-    wants_format = bool(request.output.json_schema or request.output.must_call)
-    if wants_format and not info.output_formats:
+    if request.output.enforced and not info.output_formats:
         param = "tools" if request.output.must_call else "response_format"
         raise InvalidRequest("this model can't be held to an output format", param=param)
     if request.logprobs is not None and not info.logprobs:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from jan.engine.answer import Answer
 from jan.engine.base import (
     ChatPrompt,
-    Delta,
     Finished,
     GenerationRequest,
     JobId,
@@ -18,20 +18,29 @@ from jan.engine.base import (
     TextPrompt,
     token_budget,
 )
+from jan.engine.dialect import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompt import plain_messages
-from jan.engine.text import TextAssembler
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
 class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``step_seconds``: pause before each step, as a model's forward pass would take. ``repeat``: how often
-    the text is said. ``slots``: how many requests run at once."""
+    the text is said. ``slots``: how many requests run at once. ``piece``: how many characters a token has, 0 for
+    words. ``tool_format``, ``reasoning``: what is looked for in the text, as in a model's answer. For fire
+    drills, words that it stumbles over: at ``hang_word`` it hangs for ``hang_seconds``, at ``die_word`` its thread
+    ends."""
 
     context: Annotated[int, msgspec.Meta(ge=1)] = 4096
     slots: Annotated[int, msgspec.Meta(ge=1)] = 256
     step_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
     repeat: Annotated[int, msgspec.Meta(ge=0)] = 1
+    piece: Annotated[int, msgspec.Meta(ge=0)] = 0
+    tool_format: ToolFormatOption = "auto"
+    reasoning: ReasoningOption = "off"
+    hang_word: str = ""
+    hang_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    die_word: str = ""
 
 
 class _Job(msgspec.Struct):
@@ -39,8 +48,18 @@ class _Job(msgspec.Struct):
     prompt_text: str
     words: list[str]
     limit: int
-    text: TextAssembler
+    answer: Answer
     said: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more may be said."""
+        return self.said >= min(self.limit, len(self.words))
+
+    @property
+    def next_word(self) -> list[str]:
+        """What is said next, if anything is."""
+        return [word.strip() for word in self.words[self.said : min(self.limit, self.said + 1)]]
 
 
 class EchoBackend:
@@ -49,20 +68,29 @@ class EchoBackend:
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
         self._jobs: dict[JobId, _Job] = {}
+        self._dialect = dialect_of(THINK_CLOSE, options.tool_format, options.reasoning)
 
     def load(self, progress: Progress) -> ModelInfo:
         """Nothing to load."""
         progress(1.0)
-        return ModelInfo(context_length=self._options.context)
+        return ModelInfo(context_length=self._options.context, slots=self._options.slots)
 
     def prepare(self, request: GenerationRequest) -> _Job:
         """Split into words."""
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
-        words = _WORD.findall(said) * self._options.repeat
+        words = self._split(said) * self._options.repeat
         text = prompt if request.echo else ""
-        return _Job(count, text, words, limit, TextAssembler(request.stop))
+        # That it ends is decided here, so that an answer of exactly its limit is complete.
+        answer = Answer(
+            request, count, limit + 1, self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
+        )
+        return _Job(count, text, words, limit, answer)
+
+    def _split(self, text: str) -> list[str]:
+        size = self._options.piece
+        return [text[at : at + size] for at in range(0, len(text), size)] if size else _WORD.findall(text)
 
     def has_room(self, job: _Job) -> bool:
         """Whether a slot is free."""
@@ -76,11 +104,19 @@ class EchoBackend:
         """One more word of every job."""
         if self._options.step_seconds:
             time.sleep(self._options.step_seconds)
+        if self._options.hang_word or self._options.die_word:
+            self._stumble({word for job in self._jobs.values() for word in job.next_word})
         outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _say(job)]
         for job_id, output in outputs:
             if isinstance(output, Finished):
                 del self._jobs[job_id]
         return outputs
+
+    def _stumble(self, words: set[str]) -> None:
+        if self._options.hang_word in words:
+            time.sleep(self._options.hang_seconds)
+        if self._options.die_word in words:
+            raise SystemExit(f"said '{self._options.die_word}'")
 
     def cancel(self, job_id: JobId) -> None:
         """Stop speaking."""
@@ -104,22 +140,10 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
 
 
 def _say(job: _Job) -> list[Output]:
-    done = job.said >= min(job.limit, len(job.words))
     outputs: list[Output] = []
-    if not done:
-        text, _ = job.text.push(job.words[job.said].encode())
+    if not job.done:
+        outputs = job.answer.add(job.words[job.said].encode())
         job.said += 1
-        outputs.append(Delta(text=text, tokens=1))
-        done = job.text.stopped or job.said >= min(job.limit, len(job.words))
-    if done:
-        text, _ = job.text.flush()
-        complete = job.text.stopped or job.said >= len(job.words)
-        outputs.append(Delta(text=text))
-        outputs.append(
-            Finished(
-                reason="stop" if complete else "length",
-                prompt_tokens=job.prompt_tokens,
-                completion_tokens=job.said,
-            )
-        )
+    if job.done and not (outputs and isinstance(outputs[-1], Finished)):
+        outputs += job.answer.end("stop" if job.said >= len(job.words) else "length")
     return outputs

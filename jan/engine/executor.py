@@ -1,74 +1,63 @@
 """ThreadedEngine: one dedicated thread runs a backend for all requests; the event loop never waits for it.
 
-Messages go in through an inbox; every step's results come back in one ``call_soon_threadsafe`` for all
-jobs together. A consumer that is slower than the model finds its deltas merged, not queued.
+This is the event loop's side: it hands requests to the thread's inbox, and watches the thread. One that makes no
+progress, or has died, fails its jobs from here, whatever it is doing; the rules say what happens next. A consumer
+that is slower than the model finds its deltas merged, not queued.
 """
 
 import asyncio
 import itertools
-import queue
-import threading
-import time
 from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from typing import Literal
 
 import structlog
 
 from jan.engine.base import (
     Backend,
-    Delta,
-    EngineStats,
     Event,
     GenerationRequest,
-    JobId,
     ModelInfo,
     Progress,
-    Started,
     check_capabilities,
 )
 from jan.engine.job import Job
-from jan.engine.scheduler import FairQueue
-from jan.errors import InternalError, JanError, Unavailable
+from jan.engine.messages import Cancel, Close, Reset, Submit
+from jan.engine.refusals import gone, stalled
+from jan.engine.rules import EngineRules
+from jan.engine.scheduler import largest_share
+from jan.engine.stats import EngineStats
+from jan.engine.worker import Worker
+from jan.errors import JanError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
-# Seconds for which messages are taken before the next step, if answers are under way.
-_LONGEST_HEARING = 0.1
-
-
-class _Submit:
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-
-class _Cancel:
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-
-class _Close:
-    pass
+_LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class ThreadedEngine:
-    """An Engine over a Backend: inbox, waiting queue, running jobs, one delivery a step."""
+    """An Engine over a Backend on a thread. ``on_exit`` is called if it fails and its rules say ``exit``."""
 
-    def __init__(self, name: str, make_backend: Callable[[], Backend], max_waiting: int = 256) -> None:
+    def __init__(
+        self,
+        name: str,
+        make_backend: Callable[[], Backend],
+        rules: EngineRules | None = None,
+        on_exit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = name
         self._make_backend = make_backend
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Close] = queue.SimpleQueue()
-        self._waiting: FairQueue[Job] = FairQueue(max_waiting)
-        self._running: dict[JobId, Job] = {}
-        self._outbox: list[tuple[Job, Event | JanError]] = []
+        self._rules = rules or EngineRules()
+        self._on_exit = on_exit
+        self._open: set[Job] = set()
         self._ids = itertools.count(1)
         self._stats = EngineStats()
         self._info: ModelInfo | None = None
-        self._thread: threading.Thread | None = None
-        self._dead = False
-
-    # --- on the event loop --------------------------------------------------------------------------
+        self._worker: Worker | None = None
+        self._state: Literal["new", "ready", "stalled", "dead", "closed"] = "new"
+        self._watching: asyncio.TimerHandle | None = None
+        self._restarting: asyncio.Task[None] | None = None
+        self._backoff = self._rules.backoff_seconds
+        self._finished_before = 0
 
     @property
     def info(self) -> ModelInfo:
@@ -83,30 +72,31 @@ class ThreadedEngine:
         return self._stats
 
     @property
-    def healthy(self) -> bool:
-        """False once the engine's thread has ended."""
-        return not self._dead
+    def trouble(self) -> str | None:
+        """Why it can't serve; None while it can, and before it was started."""
+        return None if self._state in ("new", "ready") else self._refusal().message
 
-    async def start(self, progress: Progress) -> None:
-        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
-        then be called again."""
-        self._loop, self._dead = asyncio.get_running_loop(), False
-        loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
-        self._thread = threading.Thread(
-            target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
-        )
-        self._thread.start()
-        self._info = await loaded
+    @property
+    def healthy(self) -> bool:
+        """False while there is trouble."""
+        return self.trouble is None
+
+    @property
+    def max_sequences(self) -> int | None:
+        """The slots, and the share of an empty queue that one owner gets."""
+        return None if self.info.slots is None else self.info.slots + largest_share(self._rules.max_waiting)
+
+    # --- requests -----------------------------------------------------------------------------------
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Generate; closing the iterator cancels at the next step."""
-        if self._dead or self._thread is None:
-            raise self._gone()
+        worker = self._worker
+        if self._state != "ready" or worker is None:
+            raise self._refusal()
         check_capabilities(self.info, request)
         job = Job(next(self._ids), request)
-        self._inbox.put(_Submit(job))
-        if self._dead:  # it ended in between and may not have seen the message
-            raise self._gone()
+        self._open.add(job)
+        worker.post(Submit(job))
         try:
             while job.pending:
                 for item in await job.take():
@@ -114,193 +104,132 @@ class ThreadedEngine:
                         raise item
                     yield item
         finally:
+            self._open.discard(job)
             if not job.closed:
-                self._inbox.put(_Cancel(job))
+                worker.post(Cancel(job))
+
+    def _refusal(self) -> Unavailable:
+        """Why there is no service at present."""
+        if self._state == "stalled":
+            return stalled(self._name, self._rules.stall_seconds)
+        failed = self._state == "dead" and self._info is not None
+        return gone(self._name, comes_back=failed and self._rules.on_failure == "restart")
+
+    def _drop_jobs(self) -> None:
+        """Fail everything that is under way, although the thread may hang."""
+        jobs, self._open = self._open, set()
+        for job in jobs:
+            if not job.closed:
+                self._stats.failed += 1
+                job.put(self._refusal())
+
+    # --- start and end ------------------------------------------------------------------------------
+
+    async def start(self, progress: Progress) -> None:
+        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
+        then be called again."""
+        self._state = "new"
+        try:
+            await self._launch(progress)
+        except BaseException:
+            self._state = "dead"
+            raise
+        self._watch(asyncio.get_running_loop().time())
+
+    async def _launch(self, progress: Progress) -> None:
+        self._worker = Worker(
+            self._name,
+            self._make_backend,
+            self._rules,
+            self._stats,
+            on_reset=self._recovered,
+            on_death=self._died,
+        )
+        self._info = await self._worker.start(progress)
+        self._state = "ready"
 
     async def close(self) -> None:
-        """Cancel what runs, free the model, end the thread."""
-        if self._thread is None:
+        """Cancel what runs, free the model, end the thread, if it ends in time."""
+        if self._state == "closed" or self._worker is None:
             return
-        self._inbox.put(_Close())
-        await asyncio.to_thread(self._thread.join)
+        self._state = "closed"
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.wait({self._restarting})
+            self._state = "closed"  # a load may have ended meanwhile
+        self._drop_jobs()
+        self._worker.post(Close())
+        if not await self._worker.join(self._rules.join_seconds):
+            self._worker.abandon()
+            log.warning("engine thread does not end; left behind", model=self._name)
 
-    def _gone(self) -> Unavailable:
-        return Unavailable(f"model '{self._name}' has stopped; the server's log says why", code="engine_dead")
+    # --- failures -----------------------------------------------------------------------------------
 
-    # --- on the engine's thread ---------------------------------------------------------------------
+    def _watch(self, due: float, awake_since: float = 0.0) -> None:
+        """Look after the thread now and then; all times are on the monotonic clock."""
+        loop, interval = asyncio.get_running_loop(), min(1.0, self._rules.stall_seconds / 4)
+        now = loop.time()
+        # Where this comes late, the whole process stood still, and the thread could do nothing either.
+        awake_since = now if now > due + interval else awake_since
+        busy_since = self._worker.busy_since() if self._state == "ready" and self._worker else None
+        if busy_since is not None and now - max(busy_since, awake_since) > self._rules.stall_seconds:
+            self._stalled()
+        self._watching = loop.call_at(now + interval, self._watch, now + interval, awake_since)
 
-    def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: Progress) -> None:
-        try:
-            backend = self._make_backend()
-            info = backend.load(lambda part: self._call(progress, part))
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the start
-            self._dead = True
-            self._call(_fail, loaded, error)
+    def _stalled(self) -> None:
+        assert self._worker is not None  # it is what stalled
+        self._state = "stalled"
+        self._stats.stalls += 1
+        log.error("engine stalled", model=self._name, jobs=len(self._open), on_failure=self._rules.on_failure)
+        self._drop_jobs()
+        if self._rules.on_failure == "wait":
+            self._worker.post(Reset())
+        else:
+            self._give_up(self._worker)
+
+    def _recovered(self) -> None:
+        if self._state == "stalled":
+            self._state = "ready"
+            log.info("engine is back", model=self._name)
+
+    def _died(self, worker: Worker) -> None:
+        if worker is not self._worker or self._state == "closed":
             return
-        self._call(_succeed, loaded, info)
-        try:
-            self._serve(backend)
-        except BaseException as error:
-            log.exception("engine thread died", model=self._name)
-            self._fail_all(InternalError(f"model '{self._name}' failed: {type(error).__name__}"))
-        finally:
-            self._dead = True
-            self._fail_all(self._gone())
-            self._refuse_inbox()
-            backend.close()
+        self._state = "dead"
+        self._drop_jobs()
+        if self._rules.on_failure != "wait":
+            self._give_up(worker)
 
-    def _serve(self, backend: Backend) -> None:
-        """The whole story: hear, admit, step, deliver; wait only when there is nothing to do."""
-        while self._hear(backend):
-            self._admit(backend)
-            if self._running:
-                self._step(backend)
-            self._deliver()
+    def _give_up(self, worker: Worker) -> None:
+        """Restart or exit."""
+        if self._rules.on_failure == "exit":
+            log.error("the process ends, as on_failure says", model=self._name)
+            self._on_exit()
+            return
+        was_dead = self._state == "dead"
+        worker.abandon()
+        self._stats = self._stats.carried_over()
+        self._restarting = asyncio.create_task(self._restart(worker if was_dead else None))
 
-    def _hear(self, backend: Backend) -> bool:
-        """Take every message; blocks only when idle. False once told to close."""
-        idle = not self._running and not self._waiting
-        until = time.monotonic() + _LONGEST_HEARING
-        # Preparing takes time too: a burst of long prompts must not stop the answers under way.
-        while not self._running or time.monotonic() < until:
+    async def _restart(self, ended: Worker | None) -> None:
+        """Load the model in a new thread, however often it takes. ``ended``: whose memory is waited for first; a
+        thread that hangs keeps its own."""
+        if self._stats.finished > self._finished_before:
+            self._backoff = self._rules.backoff_seconds
+        self._finished_before = self._stats.finished
+        if ended is not None:
+            await ended.join(self._rules.join_seconds)
+        while self._state != "ready":
+            await asyncio.sleep(self._backoff)
+            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
+            launch = asyncio.ensure_future(self._launch(lambda _part: None))
             try:
-                message = self._inbox.get(block=idle)
-            except queue.Empty:
-                return True
-            if isinstance(message, _Close):
-                return False
-            if isinstance(message, _Submit):
-                self._accept(backend, message.job)
-            else:
-                self._cancel(backend, message.job)
-            idle = False
-        return True
-
-    def _accept(self, backend: Backend, job: Job) -> None:
-        prepared = self._guard(job, lambda: backend.prepare(job.request))
-        if prepared is None:
-            return
-        job.prepared = prepared
-        if self._guard(job, lambda: self._queue(job)):
-            self._stats.prompt_tokens += prepared.prompt_tokens
-            started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
-            self._outbox.append((job, started))
-            # At once: a burst that fits the slots must not fill the queue on its way to them.
-            self._admit(backend)
-        self._count()
-
-    def _queue(self, job: Job) -> bool:
-        self._waiting.push(job.request.owner, job)
-        return True
-
-    def _guard(self, job: Job, action: Callable[[], T]) -> T | None:
-        """Do something for one job; what goes wrong fails that job alone, and gives None."""
-        try:
-            return action()
-        except JanError as error:
-            self._fail(job, error)
-        except Exception as error:
-            log.exception("request failed in the model", model=self._name)
-            self._fail(job, InternalError(f"model '{self._name}' failed: {type(error).__name__}"))
-        return None
-
-    def _cancel(self, backend: Backend, job: Job) -> None:
-        if self._running.pop(job.id, None) is not None:
-            backend.cancel(job.id)
-        elif not self._waiting.remove(job.request.owner, job):
-            return
-        self._stats.cancelled += 1
-        self._count()
-
-    def _admit(self, backend: Backend) -> None:
-        while (job := self._waiting.peek()) is not None and job.prepared is not None:
-            if not backend.has_room(job.prepared):
-                break
-            self._waiting.pop()
-            if self._guard(job, lambda: self._begin(backend, job)):
-                if not self._running:
-                    self._stats.progress_at = time.monotonic()
-                self._running[job.id] = job
-        self._count()
-
-    def _begin(self, backend: Backend, job: Job) -> bool:
-        assert job.prepared is not None  # it was queued after it was prepared
-        backend.begin(job.id, job.prepared)
-        return True
-
-    def _step(self, backend: Backend) -> None:
-        try:
-            outputs = backend.step()
-        except Exception as error:
-            log.exception("model step failed", model=self._name, running=len(self._running))
-            self._fail_running(InternalError(f"model '{self._name}' failed: {type(error).__name__}"))
-            backend.reset()
-            return
-        self._stats.steps += 1
-        self._stats.progress_at = time.monotonic()
-        for job_id, output in outputs:
-            job = self._running[job_id]
-            if isinstance(output, Delta):
-                self._stats.completion_tokens += output.tokens
-                self._outbox.append((job, output))
-                continue
-            del self._running[job_id]
-            if isinstance(output, JanError):
-                self._fail(job, output)
-            else:
-                self._stats.finished += 1
-                self._outbox.append((job, output))
-        self._count()
-
-    def _fail(self, job: Job, error: JanError) -> None:
-        self._stats.failed += 1
-        self._outbox.append((job, error))
-
-    def _fail_running(self, error: JanError) -> None:
-        for job in self._running.values():
-            self._fail(job, error)
-        self._running.clear()
-        self._count()
-
-    def _fail_all(self, error: JanError) -> None:
-        self._fail_running(error)
-        for job in self._waiting.drain():
-            self._fail(job, error)
-        self._count()
-        self._deliver()
-
-    def _refuse_inbox(self) -> None:
-        """Answer what was posted while the thread was ending; nothing is left without a terminal event."""
-        while not self._inbox.empty():
-            message = self._inbox.get()
-            if isinstance(message, _Submit):
-                self._fail(message.job, self._gone())
-        self._deliver()
-
-    def _count(self) -> None:
-        self._stats.running, self._stats.waiting = len(self._running), len(self._waiting)
-
-    def _deliver(self) -> None:
-        if self._outbox:
-            outbox, self._outbox = self._outbox, []
-            self._call(_deliver_all, outbox)
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        # The loop may be closed already when the process is ending; then nobody is left to hear it.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def _deliver_all(outbox: list[tuple[Job, Event | JanError]]) -> None:
-    for job, item in outbox:
-        job.put(item)
-
-
-def _succeed(future: "asyncio.Future[ModelInfo]", info: ModelInfo) -> None:
-    if not future.done():
-        future.set_result(info)
-
-
-def _fail(future: "asyncio.Future[ModelInfo]", error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+                await asyncio.wait({launch})
+            finally:
+                launch.cancel()
+            if (failure := launch.exception()) is not None:
+                log.error("model can't be loaded anew", model=self._name, reason=str(failure))
+        self._stats.restarts += 1
+        log.info("model loaded anew", model=self._name)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from jan.engine.base import Engine, Event, GenerationRequest
+from jan.engine.base import Engine, Event, GenerationRequest, Queued
+from jan.engine.refusals import too_many_sequences
 
 
 async def fan_out(
@@ -13,8 +14,11 @@ async def fan_out(
     """The events of all requests, each with its request's index, as they come.
 
     The first error of any of them is raised, and the others are cancelled; so it is when closed. No event comes
-    before each request has begun, so that a refusal of any of them is raised before the first.
+    before each request has begun, so that a refusal of any of them is raised before the first. Of their places in
+    the queue only the first one's is told. Raises InvalidRequest for more than the engine ever takes of one owner.
     """
+    if engine.max_sequences is not None and len(requests) > engine.max_sequences:
+        raise too_many_sequences(len(requests), engine.max_sequences)
     if len(requests) == 1:
         async with aclosing(engine.submit(requests[0])) as events:
             async for event in events:
@@ -55,7 +59,8 @@ async def _pump(
     try:
         async with aclosing(engine.submit(request)) as events:
             async for event in events:
-                await merged.put((index, event))
+                if index == 0 or not isinstance(event, Queued):
+                    await merged.put((index, event))
     except Exception as error:  # noqa: BLE001 - carried to the consumer, which raises it
         await merged.put(error)
     else:

@@ -1,9 +1,49 @@
 """One request under way in an engine: what both threads know of it, and its mailbox on the event loop."""
 
 import asyncio
+from io import StringIO
 
-from jan.engine.base import Delta, Event, Finished, GenerationRequest, JobId, PreparedJob
+import msgspec
+
+from jan.engine.base import (
+    Delta,
+    Event,
+    Finished,
+    GenerationRequest,
+    JobId,
+    PreparedJob,
+    Queued,
+    ToolCallFragment,
+)
 from jan.errors import JanError
+from jan.schema.sampling import TokenLogprob
+
+
+class _Backlog:
+    """Deltas that were not fetched yet, as one. What Delta.merge would copy with every token is collected here."""
+
+    def __init__(self, first: Delta) -> None:
+        self._text, self._reasoning = StringIO(), StringIO()
+        self._tool_calls: list[ToolCallFragment] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._tokens = 0
+        self.add(first)
+
+    def add(self, delta: Delta) -> None:
+        self._text.write(delta.text)
+        self._reasoning.write(delta.reasoning)
+        self._tool_calls += delta.tool_calls
+        self._logprobs += delta.logprobs
+        self._tokens += delta.tokens
+
+    def whole(self) -> Delta:
+        return Delta(
+            text=self._text.getvalue(),
+            reasoning=self._reasoning.getvalue(),
+            tool_calls=tuple(self._tool_calls),
+            logprobs=tuple(self._logprobs),
+            tokens=self._tokens,
+        )
 
 
 class Job:
@@ -13,18 +53,35 @@ class Job:
         self.id = job_id
         self.request = request
         self.prepared: PreparedJob | None = None
-        self._mail: list[Event | JanError] = []
+        #: What its client was last told of the queue.
+        self.told: Queued | None = None
+        #: Seconds that it waited for its slot.
+        self.queue_seconds = 0.0
+        #: Tokens that its owner's share is charged with: its prompt, and an answer as long as they are of late.
+        self.cost = 0
+        #: Tokens generated so far.
+        self.generated = 0
+        self._mail: list[Event | JanError | _Backlog] = []
         self._arrived = asyncio.Event()
         self.closed = False
 
     def put(self, item: Event | JanError) -> None:
-        """Deliver on the event loop; a delta that was not fetched yet is merged with the next one."""
+        """Deliver on the event loop; a delta or place in the queue that was not fetched yet is merged with the
+        next one. After the end nothing is taken: an engine may wake up when its jobs have been given up."""
+        if self.closed:
+            return
         last = self._mail[-1] if self._mail else None
-        if isinstance(item, Delta) and isinstance(last, Delta):
-            self._mail[-1] = last.merge(item)
+        if isinstance(item, Delta) and isinstance(last, Delta | _Backlog):
+            if isinstance(last, Delta):
+                self._mail[-1] = last = _Backlog(last)
+            last.add(item)
+        elif isinstance(item, Queued) and isinstance(last, Queued):
+            self._mail[-1] = item
+        elif isinstance(item, Finished):
+            self._mail.append(msgspec.structs.replace(item, queue_seconds=self.queue_seconds))
         else:
             self._mail.append(item)
-        self.closed = self.closed or isinstance(item, Finished | JanError)
+        self.closed = isinstance(item, Finished | JanError)
         self._arrived.set()
 
     @property
@@ -37,4 +94,4 @@ class Job:
         await self._arrived.wait()
         self._arrived.clear()
         mail, self._mail = self._mail, []
-        return mail
+        return [item.whole() if isinstance(item, _Backlog) else item for item in mail]

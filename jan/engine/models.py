@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from jan.config import ModelSettings
 from jan.engine.base import Engine
 from jan.engine.registry import create_engine
+from jan.engine.rules import rules_of
 from jan.errors import ConfigurationError, NotFound, Unavailable
+from jan.settings import ModelSettings
 
 log = structlog.get_logger(__name__)
 
@@ -53,16 +54,20 @@ class ServedModel:
 
 
 class Models:
-    """All served models. Also a Prometheus collector of their engines' counters."""
+    """All served models. Also a Prometheus collector of their engines' counters.
+
+    ``failed`` is set when one failed for which the configuration says that the process is to end.
+    """
 
     def __init__(self, settings: Iterable[ModelSettings]) -> None:
+        self.failed = asyncio.Event()
         self._served = [self._make(index, model) for index, model in enumerate(settings)]
         self._by_name = {name: model for model in self._served for name in model.names}
 
-    @staticmethod
-    def _make(index: int, settings: ModelSettings) -> ServedModel:
+    def _make(self, index: int, settings: ModelSettings) -> ServedModel:
+        rules = rules_of(settings)
         try:
-            engine = create_engine(settings.id, settings.engine, settings.options, settings.max_waiting)
+            engine = create_engine(settings.id, settings.engine, settings.options, rules, self.failed.set)
         except ConfigurationError as error:
             raise ConfigurationError(f"models[{index}] ({settings.id}): {error.message}") from error
         return ServedModel(settings, engine)
@@ -115,17 +120,31 @@ class Models:
         counters = {
             name: CounterMetricFamily(f"jan_engine_{name}", help_, labels=["model"]) for name, help_ in _COUNTERS
         }
+        waits = HistogramMetricFamily(
+            "jan_engine_queue_wait_seconds", "From a request's arrival in the queue to its slot", labels=["model"]
+        )
         healthy = GaugeMetricFamily("jan_engine_healthy", "1 while the engine can serve", labels=["model"])
+        loaded = GaugeMetricFamily("jan_engine_loaded", "1 once the model is loaded", labels=["model"])
+        slots = GaugeMetricFamily("jan_engine_slots", "Answers that run at once", labels=["model"])
         for model in self._served:
+            loaded.add_metric([model.id], float(model.loaded))
+            if model.loaded and model.engine.info.slots is not None:
+                slots.add_metric([model.id], model.engine.info.slots)
             for name, gauge in gauges.items():
                 gauge.add_metric([model.id], getattr(model.engine.stats, name))
             for name, counter in counters.items():
                 counter.add_metric([model.id], getattr(model.engine.stats, name))
+            times = model.engine.stats.waits
+            waits.add_metric([model.id], times.buckets(), times.total)
             healthy.add_metric([model.id], float(model.engine.healthy))
-        return [*gauges.values(), *counters.values(), healthy]
+        return [*gauges.values(), *counters.values(), waits, healthy, loaded, slots]
 
 
-_GAUGES = (("running", "Answers under way"), ("waiting", "Requests that wait for a slot"))
+_GAUGES = (
+    ("running", "Answers under way"),
+    ("waiting", "Requests that wait for a slot"),
+    ("waiting_tokens", "Tokens of their prompts and likely answers"),
+)
 _COUNTERS = (
     ("steps", "Forward passes"),
     ("prompt_tokens", "Tokens of prompts"),
@@ -133,4 +152,8 @@ _COUNTERS = (
     ("finished", "Answers that came to their end"),
     ("cancelled", "Answers whose client left"),
     ("failed", "Requests refused or failed"),
+    ("overloaded", "Requests refused because too many wait"),
+    ("timed_out", "Requests that waited for too long"),
+    ("stalls", "Times that the model made no progress"),
+    ("restarts", "Times that the model was loaded anew"),
 )

@@ -1,6 +1,7 @@
 """The prompt side: messages and tools through a model's chat template, in a sandbox."""
 
 import json
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -10,21 +11,30 @@ import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jan.engine.base import ChatPrompt
-from jan.errors import InvalidRequest
+from jan.engine.dialect import (
+    ARGS_MARK,
+    CALL_CLOSE,
+    CALL_OPEN,
+    MISTRAL_MARK,
+    Dialect,
+    ReasoningOption,
+    ToolFormat,
+    ToolFormatOption,
+    dialect_of,
+    takes_tools,
+)
+from jan.errors import ConfigurationError, InvalidRequest
 from jan.schema.chat import Tool
 from jan.schema.messages import (
     AssistantMessage,
     FunctionMessage,
     Message,
+    OnlyTextPart,
     RefusalPart,
     TextPart,
     ToolMessage,
     UserPart,
 )
-
-# How a call of a tool is written in a prompt and in an answer (the Hermes form, as Qwen has it).
-CALL_OPEN = "<tool_call>"
-CALL_CLOSE = "</tool_call>"
 
 _INSTRUCTIONS = """\
 You may call one or more functions to help with the user's request.
@@ -32,19 +42,19 @@ The functions are described here as JSON schemas:
 <tools>
 {tools}
 </tools>
-To call a function, answer with a JSON object of its name and arguments between tags:
-<tool_call>
-{{"name": "<function name>", "arguments": <arguments as a JSON object>}}
-</tool_call>"""
+{how}
+{call}"""
+_HOW = "To call a function, answer with a JSON object of its name and arguments between tags:"
+_HOW_BARE = "To call a function, answer with nothing but its name and arguments in this form:"
 
 
-def text_of(content: str | Sequence[UserPart | RefusalPart] | None, where: str) -> str:
+def text_of(content: str | Sequence[UserPart | RefusalPart | OnlyTextPart] | None, where: str) -> str:
     """The text of a message's content; raises InvalidRequest for a part that is not text."""
     if content is None or isinstance(content, str):
         return content or ""
     texts = []
     for index, part in enumerate(content):
-        if isinstance(part, TextPart):
+        if isinstance(part, TextPart | OnlyTextPart):
             texts.append(part.text)
         elif isinstance(part, RefusalPart):
             texts.append(part.refusal)
@@ -90,28 +100,63 @@ def _call(function: Any) -> dict[str, Any]:
 
 
 class ChatTemplate:
-    """A model's own chat template. Tools go to it if it speaks our call form, else into the instructions."""
+    """A model's own chat template. Tools go to it if it shows the call form in use, else into the instructions.
 
-    def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
+    ``dialect`` is what it shows of the model's answers, as far as the options leave it open. Raises
+    ConfigurationError for one that is no Jinja.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        bos_token: str = "",
+        eos_token: str = "",
+        *,
+        tool_format: ToolFormatOption = "auto",
+        reasoning: ReasoningOption = "auto",
+    ) -> None:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
         environment.filters["tojson"] = _to_json
-        self._template = environment.from_string(source)
+        try:
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigurationError(
+                f"the model's chat template can't be read, line {error.lineno}: {error.message}"
+            ) from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        self._takes_tools = "tools" in source and CALL_OPEN in source
+        self.dialect = dialect_of(source, tool_format, reasoning)
+        self._takes_tools = takes_tools(source, self.dialect)
 
     def render(self, prompt: ChatPrompt) -> str:
         """The prompt's text; raises InvalidRequest where the template refuses the messages."""
         messages = plain_messages(prompt.messages)
         tools = [msgspec.to_builtins(tool) for tool in prompt.tools]
         if not self._takes_tools:
-            messages, tools = _spelled_out(messages, prompt.tools), []
+            messages, tools = _spelled_out(messages, prompt.tools, self.dialect.tools), []
+        if not prompt.continue_final_message:
+            return self._render(messages, tools, prompt.add_generation_prompt)
+        # One that nobody can know: where it comes out, the message ends and its closing tokens begin.
+        end = secrets.token_hex(16)
+        messages[-1]["content"] += end
+        text, found, _ = self._render(messages, tools, False).rpartition(end)
+        if not found:
+            raise _unsupported("it does not show the last message, which is to be continued")
+        return text
+
+    def answer_dialect(self, prompt: ChatPrompt, text: str) -> Dialect:
+        """The form of the answer to a prompt that was rendered as ``text``."""
+        if not prompt.continue_final_message:
+            return self.dialect.after(text)
+        return self.dialect.going_on(plain_messages(prompt.messages[-1:])[0]["content"])
+
+    def _render(self, messages: list[dict[str, Any]], tools: list[Any], generation_prompt: bool) -> str:
         try:
             return self._template.render(
-                messages=messages, tools=tools or None, add_generation_prompt=True, **self._tokens
+                messages=messages, tools=tools or None, add_generation_prompt=generation_prompt, **self._tokens
             )
         except (
             jinja2.TemplateError,
@@ -121,14 +166,18 @@ class ChatTemplate:
             OverflowError,
             RecursionError,
         ) as error:
-            raise InvalidRequest(
-                f"the model's chat template does not take these messages: {error}",
-                code="unsupported_messages",
-                param="messages",
-            ) from error
+            raise _unsupported(str(error)) from error
 
 
-def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict[str, Any]]:
+def _unsupported(reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the model's chat template does not take these messages: {reason}",
+        code="unsupported_messages",
+        param="messages",
+    )
+
+
+def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool], form: ToolFormat) -> list[dict[str, Any]]:
     """The same conversation for a template that knows nothing of tools: all of it as text."""
     spelled = []
     for message in messages:
@@ -136,16 +185,32 @@ def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[
         if role == "tool":
             role, content = "user", f"<tool_response>\n{content}\n</tool_response>"
         for call in message.get("tool_calls", ()):
-            content += f"\n{CALL_OPEN}\n{json.dumps(call['function'])}\n{CALL_CLOSE}"
+            function = call["function"]
+            content += "\n" + spelled_call(form, json.dumps(function["name"]), json.dumps(function["arguments"]))
         spelled.append({"role": role, "content": content.strip("\n") if role == "assistant" else content})
     if tools:
         lines = "\n".join(json.dumps(msgspec.to_builtins(tool.function)) for tool in tools)
-        instructions = _INSTRUCTIONS.format(tools=lines)
+        instructions = _INSTRUCTIONS.format(
+            tools=lines,
+            how=_HOW if form == "hermes" else _HOW_BARE,
+            call=spelled_call(form, '"<function name>"', "<arguments as a JSON object>"),
+        )
         if spelled and spelled[0]["role"] == "system":
             spelled[0]["content"] += "\n\n" + instructions
         else:
             spelled.insert(0, {"role": "system", "content": instructions})
     return spelled
+
+
+def spelled_call(form: ToolFormat, name: str, arguments: str) -> str:
+    """One call as the model is to write it; name and arguments as JSON."""
+    if form == "llama3":
+        return f'{{"name": {name}, "parameters": {arguments}}}'
+    if form == "mistral":
+        return f'{MISTRAL_MARK}[{{"name": {name}, "arguments": {arguments}}}]'
+    if form == "mistral_args":
+        return f"{MISTRAL_MARK}{name[1:-1]}{ARGS_MARK}{arguments}"
+    return f'{CALL_OPEN}\n{{"name": {name}, "arguments": {arguments}}}\n{CALL_CLOSE}'
 
 
 def _refuse(message: str) -> NoReturn:

@@ -9,6 +9,7 @@ import msgspec
 
 from jan.engine.base import Backend, Engine
 from jan.engine.executor import ThreadedEngine
+from jan.engine.rules import EngineRules
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
 
@@ -17,15 +18,21 @@ _KINDS = MappingProxyType(
     {
         "echo": ("jan.engine.echo", "EchoBackend", "EchoOptions", ""),
         "llamacpp": ("jan.engine.llamacpp", "LlamaCppBackend", "LlamaCppOptions", "cpu"),
+        "exllamav2": ("jan.engine.exllamav2", "ExLlamaV2Backend", "ExLlamaV2Options", "gpu"),
+        "exllamav3": ("jan.engine.exllamav3", "ExLlamaV3Backend", "ExLlamaV3Options", "gpu3"),
     }
 )
 
 
-def create_engine(name: str, kind: str, options: dict[str, Any], max_waiting: int) -> Engine:
-    """An engine that is not started yet. Raises ConfigurationError for an unknown kind, a library that is
-    not installed, or wrong options; the message begins with the option's path."""
+def create_engine(
+    name: str, kind: str, options: dict[str, Any], rules: EngineRules, on_exit: Callable[[], None]
+) -> Engine:
+    """An engine that is not started yet; ``on_exit`` is called if it fails and its rules say so. Raises
+    ConfigurationError for an unknown kind, a library that is not installed, or wrong options; the message begins
+    with the option's path."""
     make_backend = _load_backend(kind, options)
-    return ThreadedEngine(name, make_backend, max_waiting)
+    make_backend()  # it checks its options when it is made
+    return ThreadedEngine(name, make_backend, rules, on_exit)
 
 
 def _load_backend(kind: str, options: dict[str, Any]) -> Callable[[], Backend]:
@@ -45,5 +52,5 @@ def _load_backend(kind: str, options: dict[str, Any]) -> Callable[[], Backend]:
     except msgspec.ValidationError as error:
         why = explain(error, options_type)
         raise ConfigurationError(f"options.{why.path}: {why.message}") from error
-    backend: Backend = getattr(module, backend_name)(chosen)
-    return lambda: backend
+    make: Callable[[Any], Backend] = getattr(module, backend_name)
+    return lambda: make(chosen)

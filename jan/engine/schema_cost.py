@@ -13,6 +13,8 @@ from typing import Any
 _MAX_MULTIPLES = 50_000
 _MAX_OPTIONAL = 400
 _MAX_PROPERTIES = 5_000
+# Measured: 2.8 s for 40,000 short ones.
+_MAX_CHOICES = 2_000
 # About 0.8 s for each million characters, whatever they are.
 _MAX_LENGTH = 500_000
 
@@ -24,6 +26,8 @@ def too_costly(schema: Any) -> str:
     objects = list(_objects(schema))
     if sum(_multiple(item.get("multipleOf")) for item in objects) > _MAX_MULTIPLES:
         return f"its multipleOf numbers, without their decimal points, add up to more than {_MAX_MULTIPLES}"
+    if sum(len(item["enum"]) for item in objects if isinstance(item.get("enum"), list)) > _MAX_CHOICES:
+        return f"its enums have more than {_MAX_CHOICES} values"
     properties = [(item["properties"], item) for item in objects if isinstance(item.get("properties"), dict)]
     if sum(len(names) for names, _ in properties) > _MAX_PROPERTIES:
         return f"it has more than {_MAX_PROPERTIES} properties"

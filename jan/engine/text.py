@@ -2,6 +2,7 @@
 
 import codecs
 from collections import deque
+from typing import AnyStr
 
 from jan.schema.sampling import TokenLogprob
 
@@ -55,7 +56,7 @@ class TextAssembler:
         return released
 
 
-def overlap(text: str, stop: str) -> int:
+def overlap(text: AnyStr, stop: AnyStr) -> int:
     """Length of the longest proper beginning of ``stop`` that ``text`` ends with."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):

@@ -1,26 +1,33 @@
 """Finds tool calls in an answer while it streams, and tells them apart from its text."""
 
-import re
-
 from jan.engine.base import Delta, ToolCallFragment
-from jan.engine.prompt import CALL_CLOSE, CALL_OPEN
+from jan.engine.call_forms import form_of
+from jan.engine.dialect import ToolFormat
 from jan.engine.text import overlap
-
-_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*')
 
 
 class ToolCallParser:
-    """Text in, deltas out: text outside the tags as it is, calls as a name and argument fragments.
+    """Text in, deltas out: text as it is, calls as a name and argument fragments.
 
-    The answer is constrained to this form while it is sampled, so what follows an opening tag is a call.
-    ``must_call``: there is no text; otherwise there may be some before the first call.
+    An answer need not be constrained to the form: what only looks like the beginning of a call, or calls none of
+    ``names``, comes out as text. ``must_call``: there is no text; otherwise there may be some before the first
+    call. White space between calls says nothing.
     """
 
-    def __init__(self, must_call: bool = False) -> None:
+    def __init__(
+        self, must_call: bool = False, *, tools: ToolFormat = "hermes", names: frozenset[str] = frozenset()
+    ) -> None:
         self._must_call = must_call
+        self._names = names
+        self._form = form_of(tools)
         self._buffer = ""
         self._state = self._outside
         self._scanner = _JsonEnd()
+        # What was read of a call's head as it was written, in case that it is none.
+        self._mark = ""
+        # Once there is text after a call, white space in it counts again.
+        self._between = False
+        self._said = False
         self.calls = 0
 
     def push(self, text: str) -> Delta:
@@ -34,35 +41,53 @@ class ToolCallParser:
                 return delta
 
     def flush(self) -> Delta:
-        """The end of the answer: what looked like the beginning of a tag was just text, where text may be."""
-        rest, self._buffer = self._buffer, ""
-        is_text = self._state == self._outside and not self.calls and not self._must_call
+        """The end of the answer: what looked like the beginning of a call was just text, where text may be."""
+        rest, self._buffer = self._mark + self._buffer, ""
+        is_text = self._state in (self._outside, self._head) and not self.calls and not self._must_call
         return Delta(text=rest) if is_text else Delta()
 
     @property
     def inside(self) -> bool:
         """Whether a call has begun and is not complete."""
-        return self._state in (self._head, self._arguments)
+        return self._state == self._arguments or (self._state == self._head and bool(self._mark))
 
     def _outside(self) -> Delta:
-        if self.calls:
-            self._buffer = self._buffer.lstrip()  # white space between calls says nothing
-        before, tag, after = self._buffer.partition(CALL_OPEN)
-        if tag:
-            self._buffer, self._state = after, self._head
+        """Text, up to the mark before a call. Where the form has none, a call is at the beginning or after
+        another call."""
+        if self._between:
+            self._buffer = self._buffer.lstrip()
+            self._between = not self._buffer
+        mark = self._form.mark
+        if not mark:
+            return self._at_beginning()
+        before, found, after = self._buffer.partition(mark)
+        if found:
+            self._buffer, self._mark, self._state = after, found, self._head
             return Delta(text=before)
-        keep = overlap(before, CALL_OPEN)
+        keep = overlap(before, mark)
         self._buffer = before[len(before) - keep :]
         return Delta(text=before[: len(before) - keep])
 
-    def _head(self) -> Delta:
-        head = _HEAD.match(self._buffer)
-        if head is None or head.end() == len(self._buffer):
+    def _at_beginning(self) -> Delta:
+        if self._buffer and not self._said:
+            self._state = self._head
             return Delta()
-        self._buffer, self._state = self._buffer[head.end() :], self._arguments
-        self._scanner = _JsonEnd()
-        self.calls += 1
-        return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, name=head["name"]),))
+        text, self._buffer = self._buffer, ""
+        return Delta(text=text)
+
+    def _head(self) -> Delta:
+        head = self._form.head.match(self._buffer)
+        name = head[head.lastgroup or 0] if head else ""
+        if head and name and (not self._names or name in self._names):
+            self._buffer, self._mark, self._state = self._buffer[head.end() :], "", self._arguments
+            self._scanner = _JsonEnd()
+            self.calls += 1
+            return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, name=name),))
+        if head is None and self._form.head.may_become(self._buffer):
+            return Delta()
+        # No call: the mark was text, and what follows it is looked at anew.
+        text, self._mark, self._state, self._said = self._mark, "", self._outside, True
+        return Delta(text=text)
 
     def _arguments(self) -> Delta:
         end = self._scanner.feed(self._buffer)
@@ -74,9 +99,14 @@ class ToolCallParser:
         return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, arguments=fragment),))
 
     def _tail(self) -> Delta:
-        _, tag, after = self._buffer.partition(CALL_CLOSE)
-        if tag:
-            self._buffer, self._state = after, self._outside
+        """What follows a call's arguments: the end of its form, and perhaps another call without a mark."""
+        tail = self._form.tail.match(self._buffer)
+        if tail is None and self._form.tail.may_become(self._buffer):
+            return Delta()
+        end = 0 if tail is None else tail.end()
+        more = tail is not None and "more" in tail.re.groupindex and tail["more"] is not None
+        self._buffer = self._buffer[end:]
+        self._state, self._between, self._said = (self._head if more else self._outside), not more, False
         return Delta()
 
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message, ToolCall
-from jan.schema.sampling import FinishReason, SamplingFields, TokenCount, TokenLogprob, Usage
+from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenCount, TokenLogprob, Usage
 
 # --- tools and formats ------------------------------------------------------------------------------
 
@@ -89,6 +89,36 @@ class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json
 
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
+# --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
+
+GuidedText = Annotated[str, Meta(min_length=1, max_length=10_000)]
+GuidedChoice = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1000)]
+GuidedSchema = dict[str, Any]
+
+
+class StructuredOutputs(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the answer must look like; one of these. ``grammar`` is in llguidance's form of Lark."""
+
+    json: GuidedSchema | None = None
+    regex: GuidedText | None = None
+    choice: GuidedChoice | None = None
+    grammar: GuidedText | None = None
+
+    def __post_init__(self) -> None:
+        _check_depth(self.json)
+
+
+AddGenerationPrompt = Annotated[
+    bool, Meta(description="Whether the prompt ends with what begins an answer; default true")
+]
+ContinueFinalMessage = Annotated[
+    bool,
+    Meta(
+        description="Go on with the last message, an assistant's, instead of answering anew: the answer is what "
+        "follows it"
+    ),
+]
+
 # --- our own fields: a conversation that the server keeps --------------------------------------------
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}(?!\n)$")]
@@ -110,6 +140,15 @@ NewMessageId = Annotated[
     MessageId,
     Meta(
         description="Identifier, such as a UUID, for the last of `messages`: sent again, they are not stored again"
+    ),
+]
+
+
+OnDisconnect = Annotated[
+    Literal["cancel", "finish"],
+    Meta(
+        description="What becomes of the answer when its client leaves: `cancel` (also null) ends it, `finish` "
+        "goes on, and GET /chat/completions/{id}/events resumes it until a minute after it ended"
     ),
 ]
 
@@ -142,9 +181,22 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     conversation_id: ConversationId | None = None
     parent_message_id: ParentMessageId | UnsetType | None = UNSET
     message_id: NewMessageId | None = None
+    on_disconnect: OnDisconnect | None = None
+    add_generation_prompt: AddGenerationPrompt | None = None
+    continue_final_message: ContinueFinalMessage | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: GuidedSchema | None = None
+    guided_regex: GuidedText | None = None
+    guided_choice: GuidedChoice | None = None
+    guided_grammar: GuidedText | None = None
+
+    def __post_init__(self) -> None:
+        _check_depth(self.guided_json)
 
 
 # --- response ---------------------------------------------------------------------------------------
+
+ReasoningContent = Annotated[str, Meta(description="What the model thought before it answered")]
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):
@@ -152,6 +204,7 @@ class AnswerMessage(msgspec.Struct, kw_only=True):
 
     role: Literal["assistant"] = "assistant"
     content: str | None
+    reasoning_content: ReasoningContent | UnsetType = UNSET
     refusal: str | None = None
     tool_calls: list[ToolCall] | UnsetType = UNSET
 
@@ -182,6 +235,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     choices: list[ChatChoice]
     usage: Usage
     system_fingerprint: str | None = None
+    service_tier: ServiceTier | UnsetType = UNSET
     conversation: ConversationPlace | UnsetType = UNSET
 
 
@@ -206,6 +260,7 @@ class ChatDelta(msgspec.Struct, kw_only=True):
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
+    reasoning_content: ReasoningContent | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
@@ -229,4 +284,5 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     choices: list[ChatChunkChoice]
     usage: Usage | UnsetType | None = UNSET
     system_fingerprint: str | None = None
+    service_tier: ServiceTier | UnsetType = UNSET
     conversation: ConversationPlace | UnsetType = UNSET

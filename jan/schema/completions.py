@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.sampling import FinishReason, SamplingFields, TokenId, Usage
+from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenId, Usage
 
 Prompt = str | list[str | TokenId | list[TokenId]]
 
@@ -50,3 +50,4 @@ class Completion(msgspec.Struct, kw_only=True):
     choices: list[CompletionChoice]
     usage: Usage | UnsetType | None = UNSET
     system_fingerprint: str | None = None
+    service_tier: ServiceTier | UnsetType = UNSET

@@ -27,7 +27,7 @@ Status = Literal["streaming", "partial", "complete"]
 # --- query parameters -------------------------------------------------------------------------------
 
 
-class ConversationListQuery(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which conversations."""
 
     limit: Annotated[int, Meta(ge=1, le=100, description="How many at most")] = 20
@@ -35,13 +35,13 @@ class ConversationListQuery(msgspec.Struct, frozen=True, kw_only=True):
     q: Annotated[str, Meta(max_length=200, description="Only those whose title contains this")] | None = None
 
 
-class ConversationQuery(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of the history."""
 
     limit: Annotated[int, Meta(ge=1, le=500, description="How many messages at most, the newest")] = 100
 
 
-class MessageListQuery(msgspec.Struct, frozen=True, kw_only=True):
+class MessageListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which messages, in which order."""
 
     limit: Annotated[int, Meta(ge=1, le=500, description="How many at most")] = 100

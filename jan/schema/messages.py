@@ -11,6 +11,13 @@ class TextPart(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
     text: str
 
 
+class OnlyTextPart(msgspec.Struct, kw_only=True):
+    """Text, where nothing else may be. Not a TextPart: msgspec wants a tag only where there is a choice."""
+
+    type: Literal["text"]
+    text: str
+
+
 class RefusalPart(msgspec.Struct, kw_only=True, tag_field="type", tag="refusal"):
     """An earlier refusal of the assistant's."""
 
@@ -56,14 +63,14 @@ class ToolCall(msgspec.Struct, kw_only=True):
 class SystemMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="system"):
     """Instructions to the model."""
 
-    content: str | list[TextPart]
+    content: str | list[OnlyTextPart]
     name: str | None = None
 
 
 class DeveloperMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="developer"):
     """Instructions to the model; served as a system message."""
 
-    content: str | list[TextPart]
+    content: str | list[OnlyTextPart]
     name: str | None = None
 
 
@@ -86,7 +93,7 @@ class AssistantMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="assi
 class ToolMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="tool"):
     """What a tool answered."""
 
-    content: str | list[TextPart]
+    content: str | list[OnlyTextPart]
     tool_call_id: str
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -19,6 +19,11 @@ class StreamOptions(msgspec.Struct, kw_only=True):
     """Options of a streamed answer."""
 
     include_usage: bool = False
+
+
+# What a request may ask for, and what it is told it got.
+RequestedTier = Literal["auto", "default", "flex", "scale", "priority"]
+ServiceTier = Literal["default", "flex", "priority"]
 
 
 class SamplingFields(msgspec.Struct, kw_only=True):
@@ -38,6 +43,13 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
+    service_tier: (
+        Annotated[
+            RequestedTier,
+            Meta(description="flex: let others go first; priority: before others, for administrators only"),
+        ]
+        | None
+    ) = None
 
 
 # More than any count, and what every store and every JSON reader can hold.
@@ -50,13 +62,21 @@ class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: Tally = 0
 
 
+class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answer's tokens were."""
+
+    reasoning_tokens: Tally = 0
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts of one request; all its choices together, the prompt once."""
+    """Token counts of one request; all its choices together, the prompt once. Details of the answer are there if
+    the model reasoned."""
 
     prompt_tokens: Tally
     completion_tokens: Tally
     total_tokens: Tally
     prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
 
 
 class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.auth.scopes import Scope
+from jan.schema.limits import TokenBudget, Tokens
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=200)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+(?!\n)$", max_length=320)]
@@ -14,7 +15,8 @@ AwareTime = Annotated[datetime, Meta(tz=True)]
 
 
 class UserProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, as seen by that user and by administrators."""
+    """A user, as seen by that user and by administrators. ``tokens_per_minute``, ``tokens_per_day``: where an
+    administrator gave this user a budget of their own."""
 
     id: str
     object: Literal["user"] = "user"
@@ -23,6 +25,8 @@ class UserProfile(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["user", "admin"]
     disabled: bool
     created_at: datetime
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
 
 
 class ProfileChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +44,14 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an administrator may change; a field left out stays as it is."""
+    """What an administrator may change; a field left out stays as it is. A budget that is null is the server's
+    default again."""
 
     name: DisplayName | UnsetType = UNSET
     role: Literal["user", "admin"] | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
+    tokens_per_minute: Tokens | UnsetType | None = UNSET
+    tokens_per_day: Tokens | UnsetType | None = UNSET
 
 
 class UserList(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,13 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         default_factory=lambda: ["read", "write", "inference"]
     )
     expires_at: AwareTime | None = None
+    tokens_per_minute: Tokens | None = None
+    tokens_per_day: Tokens | None = None
+
+    @property
+    def budget(self) -> TokenBudget:
+        """What the key may use; None is the server's default."""
+        return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def __post_init__(self) -> None:
         try:
@@ -83,6 +97,8 @@ class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: str | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
 
 
 class CreatedApiKey(ApiKeyInfo, frozen=True, kw_only=True):

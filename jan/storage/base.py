@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from jan.storage.accounting import Counters, UsageLog
+from jan.storage.idempotency import GivenAnswers
 from jan.storage.records import (
     ApiKey,
     Conversation,
@@ -161,14 +163,16 @@ class Messages(Protocol):
         cursor: str | None = None,
         newest_first: bool = False,
     ) -> Page[Message]:
-        """All branches' messages in the order in which they were appended, or the reverse."""
+        """All branches' messages in the order in which they were appended, or the reverse. A page ends early,
+        with a cursor, before it is larger than ``paging.PAGE_BYTES``; it has one message at least."""
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
     ) -> list[Message]:
         """The path from the root down to a message (None: the one appended last), that message included.
 
-        ``limit`` keeps the messages nearest to it. Empty for a conversation without messages.
+        ``limit`` keeps the messages nearest to it. Empty for a conversation without messages. InvalidRequest if
+        they have more than ``paging.PATH_BYTES``.
         """
 
     async def end_stale_streams(self, before: datetime) -> int:
@@ -204,6 +208,12 @@ class Store(Protocol):
     def conversations(self) -> Conversations: ...
     @property
     def messages(self) -> Messages: ...
+    @property
+    def answers(self) -> GivenAnswers: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def usage(self) -> UsageLog: ...
     @property
     def archive(self) -> Archive: ...
 

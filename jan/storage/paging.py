@@ -4,10 +4,16 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from jan.errors import InvalidRequest
-from jan.storage.records import POSITION, Page
+from jan.storage.records import POSITION, Message, Page
 
 T = TypeVar("T")
+
+# Of the messages of one page, and of one path from the root; what a request may hold in memory.
+PAGE_BYTES = 16 * 1024 * 1024
+PATH_BYTES = 16 * 1024 * 1024
 
 _ID = re.compile(r"[!-~]{1,200}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
@@ -17,6 +23,45 @@ def page_of(found: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
     """The first ``limit`` of the items found; one more than that tells that there is a next page."""
     items = found[:limit]
     return Page(items, key(items[-1]) if len(found) > limit else None)
+
+
+def size_of(message: Message) -> int:
+    """What a message takes of a budget, in bytes."""
+    return len(msgspec.json.encode(message))
+
+
+class Budget:
+    """So many items of so many bytes; the first one is taken whatever it weighs."""
+
+    def __init__(self, items: int, size: int) -> None:
+        self._items = items
+        self._size = size
+        self.spent = 0
+        self.taken = 0
+        self.exceeded = False
+
+    def admits(self, size: int) -> bool:
+        """Whether there is room for one more item of this size; False for good once there is none."""
+        self.spent += size
+        fits = self.taken == 0 or (self.taken < self._items and self.spent <= self._size)
+        self.exceeded = self.exceeded or not fits
+        self.taken += not self.exceeded
+        return not self.exceeded
+
+
+def page_within(found: list[T], budget: Budget, key: Callable[[T], str]) -> Page[T]:
+    """What a budget took; that it did not take all tells that there is a next page."""
+    return Page(found, key(found[-1]) if budget.exceeded else None)
+
+
+def too_long() -> InvalidRequest:
+    """Tells of a path that is too much to hold in memory."""
+    return InvalidRequest(
+        f"the conversation has more than {PATH_BYTES} bytes from its root to this message; begin another, or a "
+        "branch nearer to the root",
+        code="conversation_too_long",
+        param="conversation_id",
+    )
 
 
 def position_of(cursor: str | None) -> str | None:

@@ -14,6 +14,8 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jan.schema.limits import TokenBudget
+
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +76,8 @@ class OidcSubject(msgspec.Struct, frozen=True):
 
 
 class User(Record, frozen=True, kw_only=True):
-    """A person. ``email`` is unique, in lower case; sessions begun before ``valid_after`` are void."""
+    """A person. ``email`` is unique, in lower case; sessions begun before ``valid_after`` are void.
+    ``tokens_per_minute``, ``tokens_per_day``: what this user may use otherwise than as configured."""
 
     id: str = msgspec.field(default_factory=lambda: new_id("user"))
     email: str
@@ -84,6 +87,13 @@ class User(Record, frozen=True, kw_only=True):
     created_at: datetime = msgspec.field(default_factory=now)
     valid_after: datetime | None = None
     oidc: OidcSubject | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+
+    @property
+    def budget(self) -> TokenBudget:
+        """What this user may use otherwise than as configured."""
+        return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +108,8 @@ class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool | UnsetType = UNSET
     valid_after: datetime | UnsetType | None = UNSET
     oidc: OidcSubject | UnsetType | None = UNSET
+    tokens_per_minute: int | UnsetType | None = UNSET
+    tokens_per_day: int | UnsetType | None = UNSET
 
 
 class ApiKey(Record, frozen=True, kw_only=True):
@@ -117,6 +129,13 @@ class ApiKey(Record, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: str | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+
+    @property
+    def budget(self) -> TokenBudget:
+        """What this key may use otherwise than as configured."""
+        return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def is_live(self, at: datetime) -> bool:
         """Whether the key opens anything at this time."""

@@ -1,7 +1,7 @@
 """Everything in a store as lines of JSON, and back: to change the backend, or to keep a copy.
 
 The first line names the format, the last one counts the records: a file cut short is refused. Between them
-are users' conversations, each followed by its messages in order, then sessions, keys and users. Users come
+are users' conversations, each followed by its messages in order, then sessions, keys, usage and users. Users come
 last because none is ever deleted: whatever was exported before has its owner in the file. A store may be in
 use while it is exported: each conversation is then as it was at one moment, the file as a whole is not.
 
@@ -22,6 +22,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from jan.errors import Conflict, InvalidRequest
+from jan.storage.accounting import Usage
 from jan.storage.base import Store
 from jan.storage.records import ApiKey, Conversation, Message, Record, RefreshSession, User
 
@@ -35,6 +36,7 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "message": Message,
         "session": RefreshSession,
         "key": ApiKey,
+        "usage": Usage,
         "user": User,
     }
 )
@@ -49,6 +51,9 @@ class _Identity(msgspec.Struct):
     """What a record would otherwise be given anew where the file lacks it."""
 
     id: str
+
+
+class _DatedIdentity(_Identity):
     created_at: datetime
 
 
@@ -98,7 +103,7 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (RefreshSession, ApiKey, User):
+    for kind in (RefreshSession, ApiKey, Usage, User):
         async for record in _scan(store, kind):
             yield record
 
@@ -163,8 +168,9 @@ def _record(numbered: tuple[int, bytes]) -> Record:
     number, line = numbered[0], _decode(numbered, _Line)
     if line.kind not in _KINDS:
         raise _damaged(number, f"unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}")
-    _decode((number, bytes(line.record)), _Identity)
-    return _decode((number, bytes(line.record)), _KINDS[line.kind])
+    kind = _KINDS[line.kind]
+    _decode((number, bytes(line.record)), _DatedIdentity if "created_at" in kind.__struct_fields__ else _Identity)
+    return _decode((number, bytes(line.record)), kind)
 
 
 class _Order:

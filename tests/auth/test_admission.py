@@ -11,7 +11,7 @@ import pytest
 from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.sign_in import _domain
 from jan.errors import PermissionDenied
-from jan.sign_in_settings import GOOGLE, SignInSettings
+from jan.settings.sign_in import GOOGLE, SignInSettings
 from jan.storage import Store, open_store
 from jan.storage.records import OidcSubject, User
 

@@ -7,13 +7,40 @@ import pytest
 from jan.engine.base import Backend
 
 
-@pytest.fixture(params=["echo", pytest.param("llamacpp", marks=pytest.mark.model)])
+@pytest.fixture(
+    params=[
+        "echo",
+        pytest.param("llamacpp", marks=pytest.mark.model),
+        pytest.param("exllamav2", marks=pytest.mark.torch),
+        pytest.param("exllamav3", marks=pytest.mark.torch),
+    ]
+)
 def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
     """Every backend that runs here; the contract is the same for all."""
     if request.param == "echo":
         from jan.engine.echo import EchoBackend, EchoOptions
 
         return lambda: EchoBackend(EchoOptions(slots=4, context=64, repeat=20, step_seconds=0.01))
+    if request.param == "exllamav2":
+        pytest.importorskip("exllamav2_support", reason="PyTorch is not installed", exc_type=ImportError)
+        from exllamav2_support import any_device
+
+        from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
+
+        folder = str(request.getfixturevalue("tiny_folder"))
+        return lambda: ExLlamaV2Backend(
+            ExLlamaV2Options(model=folder, slots=4, context=64, chunk=256), any_device()
+        )
+    if request.param == "exllamav3":
+        pytest.importorskip("jan.engine.exllamav3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
+        from exllamav3_support import CpuDevice
+
+        from jan.engine.exllamav3 import ExLlamaV3Backend, ExLlamaV3Options
+
+        folder = str(request.getfixturevalue("tiny_folder"))
+        return lambda: ExLlamaV3Backend(
+            ExLlamaV3Options(model=folder, slots=4, context=64, chunk=256), CpuDevice()
+        )
     from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions
 
     return lambda: LlamaCppBackend(LlamaCppOptions(slots=4, context=64, batch=32))

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from jan.config import ModelSettings
 from jan.engine.base import EngineStats, Event, GenerationRequest, ModelInfo, Progress
 from jan.engine.models import ServedModel
 from jan.errors import ConfigurationError
+from jan.settings import ModelSettings
 
 
 class SlowEngine:

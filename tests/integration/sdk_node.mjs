@@ -81,6 +81,31 @@ const scenarios = {
     return { ...error, content };
   },
 
+  // Two retries, as the SDK makes them by default.
+  async retried() {
+    const patient = client.withOptions({ maxRetries: 2 });
+    const { model, times } = JSON.parse(argument);
+    const seen = [];
+    for (let time = 0; time < times; time += 1) {
+      const answer = await caught(() => patient.chat.completions.create({ ...ask('x'), model }));
+      seen.push(answer.returned ? 'served' : answer);
+      if (!answer.returned) break;
+    }
+    return seen;
+  },
+
+  async failing() {
+    const patient = client.withOptions({ maxRetries: 2, baseURL: `${url}/failing` });
+    const request = { ...ask('one two three four five', { stream: true }), model: 'slow' };
+    let content = '';
+    const error = await caught(async () => {
+      for await (const chunk of await patient.chat.completions.create(request)) {
+        content += chunk.choices[0].delta.content ?? '';
+      }
+    });
+    return { ...error, content };
+  },
+
   async errors() {
     const create = (more, options) => caught(() => client.chat.completions.create(ask('x', more), options));
     return {

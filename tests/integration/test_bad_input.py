@@ -272,6 +272,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "leading zero": (HEAD.encode() + b', "temperature": 01}', "invalid number"),
     "hexadecimal": (HEAD.encode() + b', "seed": 0x1}', "expected ',' or '}'"),
     "deep body without an end": (b'{"other": ' + b"[" * DEEP, "nested too deeply"),
+    "deep before a string without an end": (b'{"other": ' + b"[" * DEEP + b'"' + b'\\"' * 1_000_000, "too deeply"),
     "deep in an ignored field": (
         HEAD.encode() + b', "x": ' + b'{"a":' * DEEP + b"1" + b"}" * (DEEP + 1),
         "deeply",
@@ -283,10 +284,11 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
 def test_malformed_json_is_refused_with_its_position(client: httpx.Client, name: str) -> None:
     """A body that is no JSON is 400 invalid_json, the message saying what is wrong and at which byte."""
     data, words = MALFORMED[name]
-    assert words in refused(client.post(CHAT, content=data, headers=JSON), 400, "invalid_json")
+    code = "json_too_deep" if "deep" in name else "invalid_json"
+    assert words in refused(client.post(CHAT, content=data, headers=JSON), 400, code)
 
 
-@pytest.mark.parametrize("data", ["[]", "1", "null", '"text"', "true", "[" * DEEP], ids=lambda data: data[:9])
+@pytest.mark.parametrize("data", ["[]", "1", "null", '"text"', "true"], ids=lambda data: data[:9])
 def test_a_body_must_be_an_object(client: httpx.Client, data: str) -> None:
     """JSON that is no object is 400."""
     response = client.post(CHAT, content=data, headers=JSON)
@@ -471,7 +473,7 @@ def test_options(client: httpx.Client, url: str) -> None:
         "/%ff",
         "/%",
         "/%zz",
-        "/" + "a" * 30_000,
+        "/" + "a" * 8_000,
         "/api/swagger/",
         "/api/swagger/..%2f..%2fetc%2fpasswd",
         "/api/swagger/%2e%2e%2findex.html",
@@ -506,7 +508,7 @@ def test_a_path_that_is_no_utf8_is_400(client: httpx.Client, echo_server: Server
     assert response.json()["error"]["code"] == "invalid_request"
 
 
-@pytest.mark.parametrize("name", ["%00", "%zz", "%", "a/b/c", "..%2f..", "%F0%9F%98%80", "x" * 20_000])
+@pytest.mark.parametrize("name", ["%00", "%zz", "%", "a/b/c", "..%2f..", "%F0%9F%98%80", "x" * 5_000])
 def test_models_of_any_name_are_404(client: httpx.Client, echo_server: ServerProcess, name: str) -> None:
     """The URL of a model that is not there is 404 with the models that are, however the name is spelled."""
     response = parse(exchange(echo_server.url, request("GET", f"/v1/models/{name}")))
@@ -514,7 +516,7 @@ def test_models_of_any_name_are_404(client: httpx.Client, echo_server: ServerPro
     assert response.json()["error"]["code"] == "model_not_found"
 
 
-@pytest.mark.parametrize("query", ["?", "?a=%ff&b=%zz", "?&&&=", "?x=" + "y" * 20_000, "?stream=true"])
+@pytest.mark.parametrize("query", ["?", "?a=%ff&b=%zz", "?&&&=", "?x=" + "y" * 5_000, "?stream=true"])
 def test_query_strings_are_ignored(client: httpx.Client, echo_server: ServerProcess, query: str) -> None:
     """No URL takes a query so far, so any is harmless."""
     assert parse(exchange(echo_server.url, request("GET", f"/v1/models{query}"))).status == 200
@@ -567,8 +569,8 @@ def test_a_good_request_id_is_kept(client: httpx.Client) -> None:
 
 # --- below HTTP's own rules -------------------------------------------------------------------------
 
-POST = f"POST {CHAT} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n".encode()
-GET = b"GET /health HTTP/1.1\r\nHost: test\r\n"
+POST = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 BODY = HEAD.encode() + b"}"
 
 BROKEN_HTTP: dict[str, bytes] = {
@@ -589,7 +591,7 @@ BROKEN_HTTP: dict[str, bytes] = {
     "garbage request line": b"\x00\x01\x02 garbage\r\n\r\n",
     "HTTP/0.9": b"GET /health\r\n\r\n",
     "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "HTTP/3.0": b"GET /health HTTP/3.0\r\nHost: test\r\n\r\n",
+    "HTTP/3.0": b"GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n",
     "TLS on the plain port": bytes.fromhex("16030100a5010000a1") + b"\x00" * 20 + b"\r\n\r\n",
     "no Host": b"GET /health HTTP/1.1\r\n\r\n",
     "control character in a header": GET + b"X-A: a\x01b\r\n\r\n",
@@ -597,10 +599,10 @@ BROKEN_HTTP: dict[str, bytes] = {
     "control character in the request id": GET + b"X-Request-Id: a\x07b\r\n\r\n",
     "space in a header's name": GET + b"X A: b\r\n\r\n",
     "header without a colon": GET + b"nonsense\r\n\r\n",
-    "folded header": b"GET /health HTTP/1.1\r\n Host: test\r\n\r\n",
+    "folded header": b"GET /health HTTP/1.1\r\n Host: localhost\r\n\r\n",
     "header of 100 KB": GET + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
     "20,000 headers": GET + b"".join(b"X-%d: a\r\n" % number for number in range(20_000)) + b"\r\n",
-    "request line of 100 KB": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n",
+    "request line of 100 KB": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -682,7 +684,7 @@ HEAVY_SCHEMAS: dict[str, dict[str, Any]] = {
     "a million repetitions": {"type": "string", "pattern": "a{1,1000000}"},
     "repetitions of repetitions": {"type": "string", "pattern": "((((a{1,100}){1,100}){1,100}){1,100}){1,100}"},
     "exponential automaton": {"type": "string", "pattern": "(a|b)*a(a|b){30}"},
-    "20,000 enum values": {"enum": [f"value {number}" for number in range(20_000)]},
+    "2,000 enum values": {"enum": [f"value {number}" for number in range(2_000)]},
     "recursive": {"type": "object", "properties": {"a": {"$ref": "#"}}},
     "2^25 by allOf": {
         "$ref": "#/$defs/d25",

@@ -26,7 +26,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 def events_of(response: httpx.Response) -> list[Any]:
     """The events of a stream, without its end."""
-    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line.startswith("data: ")]
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,10 +10,12 @@ from pathlib import Path
 import httpx
 from conversation_support import CONVERSATIONS, StoredServer, bearer, messages_of, new_conversation
 from mongodb_support import SecantusServer
+from ports import free_port
 
 WRITERS = 20
 MESSAGES_EACH = 100
 KILLS = 10
+PATIENCE_SECONDS = 120
 # A database takes seconds to come back, a server less than one.
 KILLS_OF_THE_DATABASE = (2, 5, 8)
 
@@ -28,6 +29,7 @@ class Writers:
         with server.client() as client:
             self.acknowledged: dict[str, list[str]] = {new_conversation(client): [] for _ in range(WRITERS)}
         self.repeated = 0
+        self._refusals: list[str] = []
 
     @property
     def count(self) -> int:
@@ -44,7 +46,9 @@ class Writers:
         for number in range(MESSAGES_EACH):
             message_id = f"{conversation_id[-16:]}-{number:04}"
             body = {"id": message_id, "role": "user", "content": f"message {number} of {conversation_id}"}
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while not await self._sent(client, f"{CONVERSATIONS}/{conversation_id}/messages", body):
+                assert time.monotonic() < deadline, f"a message is never taken: {self._refusals[-1]}"
                 self.repeated += 1
                 await asyncio.sleep(0.05)
             self.acknowledged[conversation_id].append(message_id)
@@ -52,9 +56,12 @@ class Writers:
     async def _sent(self, client: httpx.AsyncClient, url: str, body: dict[str, str]) -> bool:
         try:
             answer = await client.post(url, json=body)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self._refusals.append(repr(error))
             return False
         assert answer.status_code in (200, 503), answer.text
+        if answer.status_code == 503:
+            self._refusals.append(answer.text)
         return answer.status_code == 200
 
 
@@ -63,18 +70,11 @@ async def kill_at_random(writers: Writers, kill: Callable[[int], Awaitable[None]
     total = WRITERS * MESSAGES_EACH
     for number in range(KILLS):
         at = random.randint(total * number // KILLS, total * (number + 1) // KILLS - WRITERS)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while writers.count < at:
             assert time.monotonic() < deadline, "the writers do not get on"
             await asyncio.sleep(0.005)
         await kill(number)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found
 
 
 def restart(server: StoredServer) -> None:

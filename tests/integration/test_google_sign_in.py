@@ -11,8 +11,9 @@ import httpx
 import jwt
 import pytest
 from browser_support import BROWSER_FLAGS
-from oidc_support import SECRET, RealProvider, Visitor, free_port
+from oidc_support import SECRET, RealProvider, Visitor
 from playwright.sync_api import sync_playwright
+from ports import free_port
 from server_support import ECHO_CONFIG, ServerProcess
 
 from jan.storage import open_store

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from server_support import DEFAULT_CONFIG
 
 from jan.config import load_settings
 from jan.openapi import build_document
-from jan.routes import resolve_routes
+from jan.routes import audit_table, resolve_routes
 
 Document = dict[str, Any]
 
@@ -41,6 +42,15 @@ _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
     "key_id": ("/api/v1/user/api-keys", lambda: {"name": "to be changed"}),
     "user_id": ("/api/v1/users", lambda: {"email": f"{uuid4()}@example.org"}),
     "conversation_id": ("/api/v1/conversations", lambda: {"title": "An example"}),
+    "completion_id": (
+        "/api/v1/chat/completions",
+        lambda: {
+            "model": "jan-v1-4b",
+            "messages": [{"role": "user", "content": "Hello!"}],
+            "max_tokens": 4,
+            "on_disconnect": "finish",
+        },
+    ),
 }
 # They take the token of a session, or a provider, which this server has not; test_tokens.py and
 # test_google_sign_in.py have them.
@@ -65,7 +75,15 @@ def _examples(document: Document) -> Iterator[Any]:
                 yield pytest.param(method, url, example["value"], operation, id=f"{name} {slug}")
 
 
+def _audit() -> list[tuple[str, str, str, str]]:
+    """URL as the document writes it, method, access, limit class."""
+    settings = load_settings(DEFAULT_CONFIG, environ={})
+    rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
+    return [(row[0].replace(":path}", "}"), *row[1:4]) for row in rows]
+
+
 _DOCUMENT = _default_document()
+_AUDIT = _audit()
 
 
 def _validate(instance: Any, schema: Document) -> None:
@@ -75,9 +93,11 @@ def _validate(instance: Any, schema: Document) -> None:
 
 def _events(response: httpx.Response) -> list[str]:
     """The data of each event of a stream; comments are none."""
-    blocks = [block for block in response.text.split("\n\n") if block and not block.startswith(":")]
-    assert all(block.startswith("data: ") for block in blocks)
-    return [block.removeprefix("data: ") for block in blocks]
+    events = re.sub(r"^:.*\n", "", response.text, flags=re.MULTILINE)
+    blocks = [block for block in events.split("\n\n") if block]
+    data = [re.sub(r"\Aid: \d+\n", "", block) for block in blocks]
+    assert all(block.startswith("data: ") for block in data)
+    return [block.removeprefix("data: ") for block in data]
 
 
 def test_the_served_document_is_what_the_command_prints(echo: httpx.Client, tmp_path: Path) -> None:
@@ -189,3 +209,44 @@ def test_errors_on_the_wire_are_what_the_document_says(echo: httpx.Client) -> No
     operation = _DOCUMENT["paths"]["/api/v1/chat/completions"]["post"]
     content = operation["responses"][str(refused.status_code)]["content"]["application/json"]
     _validate(refused.json(), content["schema"])
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), list(_operations(_DOCUMENT)))
+def test_limits_are_documented_where_there_are_any(path: str, method: str, operation: Document) -> None:
+    """A limited operation has a 429 and, on every response, the headers that tell of limits; others have not."""
+    limited = {row[0]: row[3] for row in _AUDIT if row[1] == method.upper()}[path] != "none"
+    assert ("429" in operation["responses"]) == limited
+    for status, response in operation["responses"].items():
+        names = set(response.get("headers", ()))
+        assert ("X-RateLimit-Remaining" in names) == limited
+        assert ({"retry-after", "retry-after-ms", "x-should-retry"} <= names) == (status == "429")
+        for reference in response.get("headers", {}).values():
+            assert reference["$ref"].removeprefix("#/components/headers/") in _DOCUMENT["components"]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "statuses"),
+    [
+        ("/api/v1/chat/completions", "post", {"404", "409", "503"}),
+        ("/auth/google", "get", {"302", "503"}),
+        ("/auth/google/callback", "get", {"200", "302", "503"}),
+        ("/api/v1/user/api-keys", "post", {"503"}),
+    ],
+)
+def test_statuses_that_were_once_left_out(path: str, method: str, statuses: set[str]) -> None:
+    """A repeated message id, a redirect, a store that is away; every response has its request id."""
+    responses = _DOCUMENT["paths"][path][method]["responses"]
+    assert statuses <= set(responses)
+    assert ("200" in responses) == (path != "/auth/google")
+    assert all("X-Request-Id" in response["headers"] for response in responses.values())
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "tool"])
+def test_a_part_says_what_it_is(echo: httpx.Client, role: str) -> None:
+    """As the document says, a part of a message's content has a type, also where only text may be."""
+    message = {"role": role, "content": [{"text": "Hello!"}], **({"tool_call_id": "1"} if role == "tool" else {})}
+    answer = echo.post("/api/v1/chat/completions", json={"model": "echo", "messages": [message]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+    message["content"] = [{"type": "text", "text": "Hello!"}]
+    answer = echo.post("/api/v1/chat/completions", json={"model": "echo", "messages": [message]})
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello!"

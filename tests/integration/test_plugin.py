@@ -74,6 +74,24 @@ class Undeclared(Handler):
         self.finish("hi")
 
 
+class Mislimited(Handler):
+    """A limit class that there is not."""
+
+    @operation(summary="Greet", access=PUBLIC, response=Greeting, limit="unlimited")
+    async def get(self) -> Greeting:
+        """Says hello."""
+        return Greeting(text="hello")
+
+
+class NoAnswer(Handler):
+    """A method that creates and has no answer that could be given again."""
+
+    @operation(summary="Make", access=PUBLIC, creates=True)
+    async def post(self) -> None:
+        """Answers by itself."""
+        self.finish("hi")
+
+
 class NoHandler:
     """Not an endpoint."""
 '''
@@ -179,9 +197,17 @@ def test_it_is_in_the_log(server: ServerProcess, client: httpx.Client) -> None:
 
 
 WRONG = {
+    "unknown limit class": (
+        "{path: /x, handler: greetings.Mislimited, name: x}",
+        "Mislimited.get: unknown limit class 'unlimited'; allowed: default, inference, none",
+    ),
     "no @operation": (
         "{path: /x, handler: greetings.Undeclared, name: x}",
         "Undeclared.get has no @operation",
+    ),
+    "creates without an answer": (
+        "{path: /x, handler: greetings.NoAnswer, name: x}",
+        "NoAnswer.post 'creates', so its @operation must have 'response'",
     ),
     "unknown option": (
         "{path: '/x/{name}', handler: greetings.Greet, name: x, options: {greting: Hi}}",

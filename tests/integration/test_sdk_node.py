@@ -1,11 +1,7 @@
 """The `openai` npm package, driven by sdk_node.mjs: answers, streams, tools, JSON, errors."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,11 +10,6 @@ from sdk_support import REQUEST_ID, TEXT, WORDS, StartServer, measured, running,
 from server_support import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk
-
-VERSION = "7.57.0"
-# The package asks for 22 and runs on 20 as well.
-OLDEST_NODE = 20
-SCENARIOS = Path(__file__).with_name("sdk_node.mjs")
 
 # As the reference prints it; only the host and the port are another's.
 SAMPLE = """\
@@ -48,52 +39,6 @@ CLOCK: dict[str, Any] = {
     "required": ["city", "hours"],
     "additionalProperties": False,
 }
-
-
-def node_problem() -> str | None:
-    """Why the JavaScript SDK can't be run here; None if it can."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        return "node and npm are not both on PATH, so the JavaScript SDK can't be run"
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
-        return f"the JavaScript SDK does not run on node {version}; it needs {OLDEST_NODE} or newer"
-    return None
-
-
-@pytest.fixture(scope="module")
-def node(install_once: Callable[..., Path]) -> Callable[..., Any]:
-    """Runs a module that uses the SDK; gives what it printed, read as JSON. Where there is no node the tests
-    are skipped, but not where everything is expected to be there."""
-    if problem := node_problem():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(problem)
-    install = ["npm", "install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts"]
-    folder = install_once(f"openai-npm-{VERSION}", *install, f"openai@{VERSION}")
-
-    def run(program: str, *arguments: str) -> Any:
-        done = subprocess.run(
-            # From standard input, a module's imports are looked up in the working folder.
-            ["node", "--input-type=module", "-", *arguments],
-            input=program,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def play(node: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a scenario of sdk_node.mjs on a server."""
-
-    def play(scenario: str, server: ServerProcess, argument: str = "") -> Any:
-        return node(server.fill_in(SCENARIOS.read_text()), scenario, server.url, argument)
-
-    return play
 
 
 def test_the_references_sample(node: Callable[..., Any], echo_server: ServerProcess) -> None:

@@ -149,7 +149,8 @@ def test_over_tls_the_cookie_is_bound_to_the_host(tmp_path: Path) -> None:
     provider sends browsers back to that URL, whatever the Host header says."""
     lab = Lab(tmp_path, ", public_url: 'https://jan.example.com/'")
     with http_client(lab.server) as client:
-        sent = client.get("/auth/google", headers={"Host": "evil.example"})
+        assert client.get("/auth/google", headers={"Host": "evil.example"}).status_code == 400
+        sent = client.get("/auth/google", headers={"Host": "localhost:1"})
         query = parse_qs(urlsplit(sent.headers["location"]).query)
         assert query["redirect_uri"] == ["https://jan.example.com/auth/google/callback"]
         name, _, rest = sent.headers["set-cookie"].partition("=")

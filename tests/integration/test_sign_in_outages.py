@@ -15,7 +15,8 @@ import jwt
 import pytest
 from fake_oidc import FakeProvider, Reply, code_of, reply
 from jwt.algorithms import RSAAlgorithm
-from oidc_support import SECRET, free_port
+from oidc_support import SECRET
+from ports import free_port
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
 FAILED = (503, "sign_in_provider_failed")

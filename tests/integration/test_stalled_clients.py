@@ -62,7 +62,7 @@ def test_uploads_that_break_off_leave_nothing_behind(tmp_path: Path) -> None:
     async def break_off(url: str) -> None:
         where = urlsplit(url)
         _, writer = await asyncio.open_connection(where.hostname, where.port)
-        writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{{".encode())
+        writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.close()

@@ -9,6 +9,9 @@ import httpx
 import pytest
 from server_support import ServerProcess, http_client
 
+from jan.config import load_settings
+from jan.errors import ConfigurationError
+
 StartServer = Callable[[str], ServerProcess]
 
 
@@ -61,6 +64,16 @@ def test_an_external_api_is_probed(start_server: StartServer, neighbour: str) ->
     assert status_of(there)["external_apis"] == {"serper": "healthy"}
     gone = start_server(f"external: {{serper_url: 'http://127.0.0.1:1'}}\ndata: other\n{models}")
     assert status_of(gone)["external_apis"] == {"serper": "unhealthy"}
+
+
+def test_an_external_api_without_a_good_url_is_a_mistake(tmp_path: Path) -> None:
+    """It is told at the start; the probe would say for ever that the service is away."""
+    config = tmp_path / "jan.yaml"
+    for url in ("google.serper.dev", "file:///etc/passwd", "https://user:secret@google.serper.dev"):
+        config.write_text(f"external: {{serper_url: '{url}'}}")
+        with pytest.raises(ConfigurationError, match=r"external.*serper_url must be") as told:
+            load_settings(config)
+        assert "secret" not in str(told.value)
 
 
 def test_a_good_server_is_ready(echo: httpx.Client) -> None:

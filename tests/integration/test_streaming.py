@@ -1,6 +1,7 @@
 """Server-sent events, byte by byte: the protocol that SDKs rely on, and what may go wrong under way."""
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -26,12 +27,16 @@ def chat(text: str, **parameters: Any) -> dict[str, Any]:
 
 
 def events_of(body: str) -> list[Any]:
-    """The events of a complete stream, which must keep to the protocol; [DONE] is taken off."""
+    """The events of a complete stream, which must keep to the protocol: numbered from 1; [DONE] is taken off."""
     assert body.endswith("\n\n")
-    blocks = [block for block in body.removesuffix("\n\n").split("\n\n") if not block.startswith(":")]
-    assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
-    assert blocks[-1] == "data: [DONE]"
-    return [json.loads(block[6:]) for block in blocks[:-1]]
+    # No empty line follows a comment: SDKs would take it for the end of an event.
+    body = re.sub(r"^:.*\n(?!\n)", "", body, flags=re.MULTILINE)
+    blocks = body.removesuffix("\n\n").split("\n\n")
+    assert blocks.pop() == "data: [DONE]"
+    lines = [block.split("\n") for block in blocks]
+    assert [number for number, _ in lines] == [f"id: {number}" for number in range(1, len(blocks) + 1)]
+    assert all(data.startswith("data: ") for _, data in lines)
+    return [json.loads(data[6:]) for _, data in lines]
 
 
 def stream(client: httpx.Client, body: dict[str, Any], url: str = CHAT) -> list[Any]:
@@ -215,7 +220,7 @@ def test_a_connection_lives_on(echo_server: ServerProcess) -> None:
     with connect(echo_server.url) as connection:
         for body, status in bodies:
             data = json.dumps(body).encode()
-            lines = [f"POST {CHAT} HTTP/1.1", "Host: test", f"Content-Length: {len(data)}", "", ""]
+            lines = [f"POST {CHAT} HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", "", ""]
             connection.sendall("\r\n".join(lines).encode() + data)
             assert read_response(connection).split(b" ")[1] == status
 
@@ -226,7 +231,7 @@ def test_pipelined_requests_are_answered_in_turn(echo_server: ServerProcess) -> 
     def one(text: str, last: bool) -> bytes:
         data = json.dumps(chat(text)).encode()
         close = ["Connection: close"] if last else []
-        lines = [f"POST {CHAT} HTTP/1.1", "Host: test", f"Content-Length: {len(data)}", *close, "", ""]
+        lines = [f"POST {CHAT} HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", *close, "", ""]
         return "\r\n".join(lines).encode() + data
 
     received = exchange(echo_server.url, one("first", False) + one("second", False) + one("third", True))
@@ -265,6 +270,7 @@ def test_an_error_inside_a_stream_is_an_event(tmp_path: Path) -> None:
     try:
         with http_client(server) as client, client.stream("POST", CHAT, json=chat(LONG, model="slow")) as response:
             lines = response.iter_lines()
+            assert next(lines) == "id: 1"
             assert "role" in next(lines)
             server.signal(signal.SIGTERM)
             data = [line for line in lines if line.startswith("data: ")]
@@ -311,8 +317,8 @@ def test_comments_while_a_request_waits(idle: httpx.Client, echo_server: ServerP
     assert becomes(idle, "running", 4)
     fifth = Reader(echo_server, chat("one two three", model="slow"))
     assert fifth.text() == "one two three"
-    assert '"role":"assistant"' in fifth.lines[0]
-    assert fifth.lines[2].startswith(":")
+    assert '"role":"assistant"' in fifth.lines[1]
+    assert fifth.lines[3].startswith(":")
     assert all(len(reader.text().split()) == 60 for reader in others)
 
 
@@ -357,7 +363,9 @@ def test_leaving_while_waiting(idle: httpx.Client, echo_server: ServerProcess) -
         http_client(echo_server) as client,
         client.stream("POST", CHAT, json=chat(LONG, model="slow")) as response,
     ):
-        assert "role" in next(response.iter_lines())
+        lines = response.iter_lines()
+        assert next(lines) == "id: 1"
+        assert "role" in next(lines)
         assert gauge(idle, "waiting") == 1
     assert becomes(idle, "waiting", 0)
     assert gauge(idle, "cancelled_total") == cancelled + 1

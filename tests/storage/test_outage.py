@@ -8,16 +8,21 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
 from jan.errors import ConfigurationError, Unavailable
 from jan.storage import Store, open_store
+from jan.storage.accounting import Counter, Demand, Usage
 from jan.storage.records import Conversation, Message, User
 
 ME = "user_1"
+DEMAND = Demand(key="a", cost=1, limit=2, seconds=60.0)
+USAGE = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
 
 
 @contextmanager
@@ -40,11 +45,14 @@ async def test_a_locked_file_is_unavailable(sqlite_url: str) -> None:
     other.execute("BEGIN IMMEDIATE")
     with refused(within=2):
         await store.users.create(user)
+    with refused(within=2):
+        await store.counters.take([DEMAND], 0)
     assert (await store.users.page(limit=1)).items == []
     other.execute("ROLLBACK")
     other.close()
     await store.users.create(user)
     assert (await store.users.page(limit=2)).items == [user]
+    assert (await store.counters.take([DEMAND], 0)).counters[0].used == 1
     await store.close()
 
 
@@ -124,6 +132,21 @@ async def test_a_closed_store_is_unavailable(url: str) -> None:
         await store.close()
 
 
+async def test_limits_and_usage_of_a_closed_store_are_unavailable(url: str) -> None:
+    """Nobody passes a limit that nobody counts, and usage that is not kept is not said to be."""
+    store = open_store(url)
+    for attempt in (
+        store.counters.take([DEMAND], 0),
+        store.counters.take([msgspec.structs.replace(DEMAND, cost=0)], 0),
+        store.counters.adjust(Counter(key="a", used=1, ends_at=1), -1),
+        store.counters.purge(1),
+        store.usage.add([USAGE]),
+        store.usage.of(ME, USAGE.day, USAGE.day),
+    ):
+        with pytest.raises(Unavailable):
+            await attempt
+
+
 async def test_close_commits_what_waits(sqlite_url: str) -> None:
     """Writes that were asked for before ``close`` are stored."""
     store = open_store(sqlite_url)
@@ -147,7 +170,13 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
         runner.run(store.users.create(user))
     own_server.pause(signal.SIGCONT)
     own_server.stop(signal.SIGKILL)
-    for operation in (store.ping, lambda: store.users.get(user.id), lambda: store.users.create(user)):
+    for operation in (
+        store.ping,
+        lambda: store.users.get(user.id),
+        lambda: store.users.create(user),
+        lambda: store.counters.take([DEMAND], 0),
+        lambda: store.usage.add([USAGE]),
+    ):
         with refused(within=4):
             runner.run(operation())
     late = open_store(url, timeout=0.5)

@@ -3,12 +3,14 @@
 import functools
 import itertools
 import sqlite3
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from jan.storage import Store, open_store
+from jan.storage.accounting import Demand, Usage
+from jan.storage.idempotency import GivenAnswer
 from jan.storage.records import (
     ApiKey,
     Conversation,
@@ -50,6 +52,26 @@ async def use_people(store: Store) -> None:
     await store.sessions.end(session.id, at=at, reason="x")
     await store.sessions.end_all(user.id, at=at, reason="x")
     await store.sessions.purge(at)
+    asked = GivenAnswer(id="1", fingerprint="f", attempt="a", begun_at=at, first_at=at, seed=b"s")
+    await store.answers.begin(asked, abandoned_before=at)
+    again = GivenAnswer(id="1", fingerprint="f", attempt="b", begun_at=at, first_at=at, seed=b"s")
+    again = await store.answers.begin(again, abandoned_before=at + timedelta(minutes=1))
+    await store.answers.release(again)
+    await store.answers.finish(again)
+    await store.answers.forget(again)
+    await store.answers.purge(at)
+
+
+async def use_accounting(store: Store) -> None:
+    """Every operation on counters and usage; a second window in place of the first among them."""
+    demand = Demand(key="a", cost=1, limit=2, seconds=60.0)
+    for at in (0, 1, 2, 70_000):
+        taken = await store.counters.take([demand], at)
+    await store.counters.adjust(taken.counters[0], -1)
+    await store.counters.purge(200_000)
+    usage = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
+    await store.usage.add([usage, usage])
+    await store.usage.of(ME, date(2026, 5, 1), date(2026, 5, 2))
 
 
 async def use_conversations(store: Store) -> None:
@@ -94,6 +116,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
     await store.open()
     await use_people(store)
     await use_conversations(store)
+    await use_accounting(store)
     await store.close()
     monkeypatch.undo()
     plain = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
@@ -111,6 +134,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
         ("title_folded, ?", "conversations_by_change (user_id=? AND position<?)"),
         ("sequence > ?", "messages_in_order (conversation_id=? AND sequence>?)"),
         ("sequence < ?", "messages_in_order (conversation_id=? AND sequence<?)"),
+        ("FROM usage WHERE user_id = ? AND day", "usage_by_user (user_id=? AND day>? AND day<?)"),
         ("FROM api_keys WHERE user_id = ? AND id > ?", "api_keys_by_user (user_id=? AND id>?)"),
     ):
         assert ranges in next(plan[0] for sql, plan in plans.items() if words in sql)
@@ -148,6 +172,8 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
             name: str = command.get(event.command_name, "")
             if event.command_name == "find":
                 queries.append((name, dict(command["filter"]), dict(command.get("sort", {}))))
+            if event.command_name == "findAndModify":
+                queries.append((name, dict(command["query"]), {}))
             for part in (*command.get("updates", ()), *command.get("deletes", ())):
                 queries.append((name, dict(part["q"]), {}))
 
@@ -160,6 +186,7 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
     await store.open()
     await use_people(store)
     await use_conversations(store)
+    await use_accounting(store)
     await store.close()
     assert len(queries) > 40
     with pymongo.MongoClient[dict[str, Any]](database_url) as plain:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from jan.errors import Conflict, InvalidRequest
 from jan.storage import Store
+from jan.storage.accounting import Usage
 from jan.storage.records import (
     ApiKey,
     Conversation,
@@ -24,7 +25,7 @@ from jan.storage.records import (
 )
 from jan.storage.transfer import export_store, import_store
 
-KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, Conversation, Message)
+KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, Conversation, Message, Usage)
 
 
 async def fill(store: Store) -> None:
@@ -36,6 +37,7 @@ async def fill(store: Store) -> None:
     await store.keys.create(key)
     session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
     await store.sessions.start(session)
+    await store.usage.add([Usage(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, d)) for d in (1, 2)])
     for count in (0, 3, 450):
         conversation = Conversation(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
         await store.conversations.create(conversation)

@@ -7,7 +7,7 @@ import structlog
 from msgspec import UNSET
 
 from jan.errors import Conflict, PermissionDenied
-from jan.sign_in_settings import ANYBODY, SignInSettings
+from jan.settings.sign_in import ANYBODY, SignInSettings
 from jan.storage.base import Store
 from jan.storage.records import OidcSubject, User, UserChanges
 

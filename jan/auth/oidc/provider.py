@@ -18,7 +18,7 @@ from tornado.httputil import HTTPInputError
 from jan.addresses import is_safe_url
 from jan.auth.oidc.flow import Flow
 from jan.errors import AuthenticationFailed, Unavailable
-from jan.sign_in_settings import SignInSettings
+from jan.settings.sign_in import SignInSettings
 
 log = structlog.get_logger(__name__)
 

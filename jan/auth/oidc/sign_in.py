@@ -17,7 +17,7 @@ from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.flow import Flow, Flows
 from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer, name_of
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
-from jan.sign_in_settings import GOOGLE, SignInSettings
+from jan.settings.sign_in import GOOGLE, SignInSettings
 from jan.storage.base import Store
 from jan.storage.records import OidcSubject
 

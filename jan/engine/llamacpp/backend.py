@@ -26,6 +26,7 @@ from jan.engine.base import (
     token_budget,
 )
 from jan.engine.constraint import Constraint, refusal
+from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
@@ -38,7 +39,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """``model``: a .gguf file or ``bundled``. ``context``: tokens of one request, prompt and answer; at most
     what the model was trained for. ``slots``: requests at once. ``cache_tokens``: cells of the cache for all
     slots together (default slots x context). ``threads``: 0 is one a core. ``batch``: tokens computed in one
-    step at most. ``gpu_layers``: layers on the GPU, for builds that have one."""
+    step at most. ``gpu_layers``: layers on the GPU, for builds that have one. ``tool_format``: how the model
+    writes tool calls; ``reasoning``: whether what it thinks is told apart; ``auto`` goes by its chat template."""
 
     model: str = BUNDLED
     context: Positive = 2048
@@ -47,6 +49,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     batch: Positive = 256
     gpu_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
+    tool_format: ToolFormatOption = "auto"
+    reasoning: ReasoningOption = "auto"
 
 
 class Prepared(msgspec.Struct):
@@ -57,6 +61,7 @@ class Prepared(msgspec.Struct):
     limit: int
     prompt_text: str
     constraint: Constraint | None
+    dialect: Dialect
 
     @property
     def prompt_tokens(self) -> int:
@@ -72,7 +77,7 @@ class _Sequence:
         self.feed = job.tokens[shared:]
         self.sampler = sampler
         self.top_logprobs = job.request.logprobs
-        self.answer = Answer(job.request, len(job.tokens), job.limit)
+        self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
         self.answer.cached_tokens = shared
 
 
@@ -93,7 +98,12 @@ class LlamaCppBackend:
     def load(self, progress: Progress) -> ModelInfo:
         """Load weights and make the cache; raises ConfigurationError if the file is no model."""
         progress(0.0)
-        self._model = GgufModel(self._file, self._options.gpu_layers)
+        self._model = GgufModel(
+            self._file,
+            self._options.gpu_layers,
+            tool_format=self._options.tool_format,
+            reasoning=self._options.reasoning,
+        )
         self._context_length = min(self._options.context, self._model.trained_context)
         progress(0.8)
         self._batch_size = max(self._options.batch, self._options.slots)
@@ -106,6 +116,7 @@ class LlamaCppBackend:
         details = {"name": self._model.name, "file": self._file.name}
         return ModelInfo(
             context_length=self._context_length,
+            slots=self._options.slots,
             logprobs=True,
             output_formats=True,
             token_prompts=True,
@@ -124,23 +135,26 @@ class LlamaCppBackend:
 
     def prepare(self, request: GenerationRequest) -> Prepared:
         """Template, tokenise, compile the output format; raises InvalidRequest."""
-        tokens = self._tokens(request)
+        tokens, dialect = self._tokens(request)
         limit = token_budget(request, len(tokens), self._context_length)
         if any(token >= len(self._model.pieces) for token in request.sampling.logit_bias):
             raise InvalidRequest(
                 f"this model has {len(self._model.pieces)} tokens; a token id of logit_bias is beyond them",
                 param="logit_bias",
             )
-        constraint = self._model.grammars.compile(request.output)
+        constraint = self._model.grammars.compile(request.output, dialect)
         text = self._model.text_of(tokens) if request.echo else ""
-        return Prepared(request, tokens, limit, text, constraint)
+        return Prepared(request, tokens, limit, text, constraint, dialect)
 
-    def _tokens(self, request: GenerationRequest) -> list[int]:
-        prompt, model = request.prompt, self._model
+    def _tokens(self, request: GenerationRequest) -> tuple[list[int], Dialect]:
+        """The prompt, and how the answer to it is written."""
+        prompt, model, dialect = request.prompt, self._model, PLAIN
         if isinstance(prompt, ChatPrompt):
             if model.template is None:
                 raise InvalidRequest("this model has no chat template; use /completions", param="model")
-            tokens = self._tokenize(request, model.template.render(prompt))
+            text = model.template.render(prompt)
+            dialect = model.template.answer_dialect(prompt, text)
+            tokens = model.without_second_bos(self._tokenize(request, text))
         elif isinstance(prompt, TextPrompt):
             tokens = self._tokenize(request, prompt.text)
         else:
@@ -148,7 +162,7 @@ class LlamaCppBackend:
             if any(token >= len(model.pieces) for token in tokens):
                 raise InvalidRequest(f"token ids must be below {len(model.pieces)}", param="prompt")
         # The first token must be sampled from something; a model without BOS begins after an end.
-        return tokens or [model.begin_token]
+        return tokens or [model.begin_token], dialect
 
     def _tokenize(self, request: GenerationRequest, text: str) -> list[int]:
         """Token ids; a text that can't fit, however it is cut, is refused unread: megabytes take seconds, and

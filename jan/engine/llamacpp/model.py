@@ -7,8 +7,9 @@ from pathlib import Path
 import cyllama.llama.llama_cpp as llama
 
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.llamacpp.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.engine.dialect import ReasoningOption, ToolFormatOption
 from jan.engine.prompt import ChatTemplate
+from jan.engine.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.errors import ConfigurationError
 
 BUNDLED = "bundled"
@@ -46,7 +47,14 @@ class _LogitsModel(llama.LlamaModel):  # type: ignore[misc]
 class GgufModel:
     """Weights and everything that is read from the file at load, so that no request waits for it."""
 
-    def __init__(self, file: Path, gpu_layers: int) -> None:
+    def __init__(
+        self,
+        file: Path,
+        gpu_layers: int,
+        *,
+        tool_format: ToolFormatOption = "auto",
+        reasoning: ReasoningOption = "auto",
+    ) -> None:
         llama.disable_logging()
         llama.llama_backend_init()
         parameters = llama.LlamaModelParams()
@@ -68,7 +76,7 @@ class GgufModel:
         # A recurrent model keeps one state a sequence: nothing of it can be cut off or shared in part.
         self.keeps_positions = not (self.weights.is_recurrent() or self.weights.is_hybrid())
         self.grammars = GrammarCompiler(self._vocabulary())
-        self.template = self._template()
+        self.template = self._template(tool_format, reasoning)
         self.name = self._metadata.get("general.name", file.stem)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
@@ -94,14 +102,20 @@ class GgufModel:
         ends = [end, *sorted(self.stop_tokens - {end})]
         return Vocabulary(self.pieces, control, ends, lambda text: self.tokenize(text, special=False))
 
-    def _template(self) -> ChatTemplate | None:
+    def without_second_bos(self, tokens: list[int]) -> list[int]:
+        """A chat's tokens; a template that spells BOS out and a tokenizer that adds it would begin twice."""
+        twice = self.adds_bos and tokens[:2] == [self.begin_token] * 2
+        return tokens[1:] if twice else tokens
+
+    def _template(self, tool_format: ToolFormatOption, reasoning: ReasoningOption) -> ChatTemplate | None:
         source = self._metadata.get("tokenizer.chat_template")
         if not source:
             return None
         begin, end = int(self.vocab.token_bos()), int(self.vocab.token_eos())
         # The tokenizer adds BOS itself where the model wants it; in the template it would come twice.
         bos = "" if self.adds_bos or begin < 0 else self.pieces[begin].decode()
-        return ChatTemplate(source, bos, self.pieces[end].decode() if end >= 0 else "")
+        eos = self.pieces[end].decode() if end >= 0 else ""
+        return ChatTemplate(source, bos, eos, tool_format=tool_format, reasoning=reasoning)
 
     def close(self) -> None:
         """Free the weights."""

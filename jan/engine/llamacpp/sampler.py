@@ -11,7 +11,8 @@ import numpy
 
 from jan.engine.base import Sampling
 from jan.engine.constraint import Constraint
-from jan.schema.sampling import TokenLogprob, TopLogprob
+from jan.engine.logprob import token_logprob
+from jan.schema.sampling import TokenLogprob
 
 # OpenAI's penalties look at the whole answer; llama.cpp wants a window.
 _PENALTY_WINDOW = 4096
@@ -117,17 +118,4 @@ class TokenSampler:
 def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[bytes]) -> TokenLogprob:
     """Natural-log probability of a token under the model's own distribution, with the ``top`` likeliest."""
     logits = numpy.asarray(context.get_logits_ith(index), dtype=numpy.float32)
-    highest = logits.max()
-    logprobs = logits - highest - numpy.log(numpy.exp(logits - highest).sum())
-    likeliest = numpy.argsort(-logprobs)[:top].tolist() if top else []
-    return TokenLogprob(
-        token=pieces[token].decode(errors="replace"),
-        logprob=float(logprobs[token]),
-        bytes=list(pieces[token]),
-        top_logprobs=[
-            TopLogprob(
-                token=pieces[at].decode(errors="replace"), logprob=float(logprobs[at]), bytes=list(pieces[at])
-            )
-            for at in likeliest
-        ],
-    )
+    return token_logprob(logits, token, top, pieces)

@@ -1,11 +1,11 @@
 """The only file that knows the driver: to replace Motor by PyMongo's AsyncMongoClient, change this one."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import IndexModel
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor
+from pymongo import IndexModel, ReturnDocument, WriteConcern
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, InvalidURI
 
@@ -74,11 +74,15 @@ class Connection:
 
 
 class Collection(Generic[R]):
-    """One kind of record in one collection: records in and out, errors in the house's words."""
+    """One kind of record in one collection: records in and out, errors in the house's words.
 
-    def __init__(self, connection: Connection, name: str, kind: type[R]) -> None:
+    Without ``durable`` a write returns when one server has it in memory.
+    """
+
+    def __init__(self, connection: Connection, name: str, kind: type[R], *, durable: bool = True) -> None:
         self._connection = connection
         self._name = name
+        self._concern = None if durable else WriteConcern(w=1, j=False)
         self.kind = kind
 
     async def insert(self, *records: R) -> None:
@@ -97,16 +101,35 @@ class Collection(Generic[R]):
         return None if document is None else decode(document, self.kind)
 
     async def find(self, where: Filter, *, sort: Sort, limit: int) -> list[R]:
-        """At most ``limit`` records in order."""
+        """At most ``limit`` records in order; 0 is all of them."""
         with _translated():
-            documents = await self._raw.find(where).sort(sort).limit(limit).to_list(limit)
+            documents = await self._raw.find(where).sort(sort).limit(limit).to_list(limit or None)
         return [decode(document, self.kind) for document in documents]
+
+    async def find_within(self, where: Filter, *, sort: Sort, limit: int, admits: Callable[[R], bool]) -> list[R]:
+        """At most ``limit`` records in order, up to the first that ``admits`` refuses. The driver holds no more
+        than one batch, which is 16 MB at most."""
+        found: list[R] = []
+        with _translated():
+            async with _closing(self._raw.find(where).sort(sort).limit(limit)) as cursor:
+                async for document in cursor:
+                    record = decode(document, self.kind)
+                    if not admits(record):
+                        break
+                    found.append(record)
+        return found
 
     async def update_one(self, where: Filter, change: Mapping[str, Any]) -> bool:
         """Change one record with update operators; False if none matches."""
         with _translated():
             result = await self._raw.update_one(where, change)
         return result.matched_count > 0
+
+    async def change_one(self, where: Filter, change: Mapping[str, Any]) -> R | None:
+        """Change one record with update operators and return it as it is then; None if none matches."""
+        with _translated():
+            document = await self._raw.find_one_and_update(where, change, return_document=ReturnDocument.AFTER)
+        return None if document is None else decode(document, self.kind)
 
     async def update_many(self, where: Filter, change: Mapping[str, Any]) -> int:
         """Change every record that matches; returns how many there were."""
@@ -127,7 +150,19 @@ class Collection(Generic[R]):
 
     @property
     def _raw(self) -> AsyncIOMotorCollection[Document]:
-        return self._connection.raw(self._name)
+        raw = self._connection.raw(self._name)
+        return raw if self._concern is None else raw.with_options(write_concern=self._concern)
+
+
+@asynccontextmanager
+async def _closing(
+    cursor: AsyncIOMotorCursor[Document],
+) -> AsyncIterator[AsyncIOMotorCursor[Document]]:
+    """Let the server forget a cursor that is not read to its end."""
+    try:
+        yield cursor
+    finally:
+        await cursor.close()
 
 
 @contextmanager

@@ -10,7 +10,9 @@ before they cut it to the limit.
 
 import asyncio
 import random
+import sys
 from datetime import datetime
+from functools import partial
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -20,7 +22,15 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations, moved
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
-from jan.storage.paging import page_of, sequence_of
+from jan.storage.paging import (
+    PAGE_BYTES,
+    PATH_BYTES,
+    Budget,
+    page_within,
+    sequence_of,
+    size_of,
+    too_long,
+)
 from jan.storage.records import Conversation, Message, Page, Progress, now
 from jan.storage.rules import missing, same_message, with_progress
 
@@ -83,8 +93,9 @@ class MongoMessages:
         else:
             numbers, sort = {"$lt": start, "$gte": start - limit - 1}, NEWEST_FIRST
         where = {"conversation_id": conversation_id, "sequence": numbers}
-        found = await self.records.find(where, sort=sort, limit=limit + 1)
-        return page_of(found, limit, lambda message: str(message.sequence))
+        budget = Budget(limit, PAGE_BYTES)
+        found = await self.records.find_within(where, sort=sort, limit=limit + 1, admits=partial(_admits, budget))
+        return page_within(found, budget, lambda message: str(message.sequence))
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
@@ -103,17 +114,24 @@ class MongoMessages:
     async def _path(self, start: Message, limit: int | None) -> list[Message]:
         """Parents have lower numbers: one pass down the index meets them all, a query for many at once."""
         path, below = [start], start.sequence
+        whole = Budget(sys.maxsize, PATH_BYTES)
+        whole.admits(size_of(start))
         span = min(limit or _BATCH, _BATCH)
         while path[-1].parent_id is not None and (limit is None or len(path) < limit):
             numbers = {"$lt": below, "$gte": below - span}
             where = {"conversation_id": start.conversation_id, "sequence": numbers}
-            older = await self.records.find(where, sort=NEWEST_FIRST, limit=span)
+            window = Budget(span, PAGE_BYTES)
+            older = await self.records.find_within(
+                where, sort=NEWEST_FIRST, limit=span, admits=partial(_admits, window)
+            )
             if not older:
                 break
             below = older[-1].sequence
             for message in older:
                 if message.id == path[-1].parent_id:
                     path.append(message)
+                    if not whole.admits(size_of(message)):
+                        raise too_long()
         return path[:limit][::-1]
 
     async def _place(self, conversation: Conversation, message: Message, at_head: bool) -> Message:
@@ -155,3 +173,7 @@ class MongoMessages:
         if found is None:
             raise missing(Message, param=param)
         return found
+
+
+def _admits(budget: Budget, message: Message) -> bool:
+    return budget.admits(size_of(message))

@@ -41,7 +41,18 @@ async def _version_1(connection: Connection) -> None:
     await connection.create_indexes("messages", [in_order, streaming])
 
 
-MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (_version_1,)
+async def _version_2(connection: Connection) -> None:
+    ended = IndexModel([("expires_at", ASCENDING)], name="end", expireAfterSeconds=0)
+    await connection.create_indexes("counters", [ended])
+    by_user = IndexModel([("user_id", ASCENDING), ("day", ASCENDING)], name="user")
+    await connection.create_indexes("usage", [by_user])
+
+
+async def _version_3(connection: Connection) -> None:
+    await connection.create_indexes("given_answers", [IndexModel([("first_at", ASCENDING)], name="age")])
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (_version_1, _version_2, _version_3)
 
 
 async def migrate(connection: Connection) -> None:

@@ -77,10 +77,19 @@ class MongoKeys:
 
     async def rotate(self, user_id: str, key_id: str, replacement: ApiKey, grace_ends: datetime) -> ApiKey:
         outgoing = rotated_key(await self._owned(user_id, key_id), replacement.id, grace_ends)
-        await self.records.insert(replacement)
+        try:
+            await self.records.insert(replacement)
+        except Conflict:
+            # Left behind by an attempt that was interrupted here, if it is the very same.
+            left = await self.records.find_one({"_id": replacement.id})
+            if left is None or left.hash != replacement.hash:
+                raise
+            replacement = left
         in_use = {"_id": key_id, "revoked_at": None, "replaced_by": None}
         change = {"$set": {"replaced_by": replacement.id, "expires_at": outgoing.expires_at}}
         if not await self.records.update_one(in_use, change):
+            if (await self._owned(user_id, key_id)).replaced_by == replacement.id:
+                return replacement
             await self.records.delete({"_id": replacement.id})
             raise Conflict("This key was rotated or revoked meanwhile.", code="key_not_in_use")
         return replacement

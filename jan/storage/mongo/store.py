@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from jan.errors import JanError
+from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
+from jan.storage.mongo.answers import MongoAnswers
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations
 from jan.storage.mongo.messages import MongoMessages
@@ -52,12 +54,16 @@ class MongoStore:
         self.sessions = MongoSessions(self._connection)
         self.conversations = MongoConversations(self._connection)
         self.messages = MongoMessages(self._connection, self.conversations)
+        self.answers = MongoAnswers(self._connection)
+        self.counters = MongoCounters(self._connection)
+        self.usage = MongoUsageLog(self._connection)
         self.archive = MongoArchive(
             self.users.records,
             self.keys.records,
             self.sessions.records,
             self.conversations.records,
             self.messages.records,
+            self.usage.records,
         )
 
     async def open(self) -> None:

@@ -6,7 +6,16 @@ from datetime import datetime
 
 import msgspec
 
-from jan.storage.paging import page_of, position_of, sequence_of
+from jan.storage.paging import (
+    PAGE_BYTES,
+    PATH_BYTES,
+    Budget,
+    page_of,
+    page_within,
+    position_of,
+    sequence_of,
+    too_long,
+)
 from jan.storage.records import (
     Conversation,
     ConversationChanges,
@@ -27,13 +36,14 @@ BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0
     ORDER BY position DESC LIMIT ?"""
 OLDEST_FIRST = "WHERE conversation_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 NEWEST_FIRST = "WHERE conversation_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
+# Not ordered by the database, which would hold all of it at once to sort.
 PATH = """WHERE id IN (
     WITH RECURSIVE path(id, parent_id, length) AS (
         SELECT id, parent_id, 1 FROM messages WHERE id = ?
         UNION ALL
         SELECT m.id, m.parent_id, path.length + 1 FROM path JOIN messages m ON m.id = path.parent_id
         WHERE path.length < ?)
-    SELECT id FROM path) ORDER BY sequence"""
+    SELECT id FROM path)"""
 _END = "~"  # behind every position
 
 
@@ -116,12 +126,14 @@ class SqliteMessages:
         if start is None:
             start = sys.maxsize if newest_first else 0
         clauses = NEWEST_FIRST if newest_first else OLDEST_FIRST
+        budget = Budget(limit, PAGE_BYTES)
 
         def work(db: sqlite3.Connection) -> list[Message]:
             _owned(db, user_id, conversation_id)
-            return MESSAGES.select(db, clauses, conversation_id, start, limit + 1)
+            values = (conversation_id, start, limit + 1)
+            return MESSAGES.select_within(db, clauses, *values, admits=budget.admits)
 
-        return page_of(await self._db.read(work), limit, lambda message: str(message.sequence))
+        return page_within(await self._db.read(work), budget, lambda message: str(message.sequence))
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
@@ -130,9 +142,14 @@ class SqliteMessages:
             conversation = _owned(db, user_id, conversation_id)
             if message_id is not None:
                 _message(db, conversation_id, message_id)
-            return MESSAGES.select(db, PATH, message_id or conversation.head_id, limit or sys.maxsize)
+            values = (message_id or conversation.head_id, limit or sys.maxsize)
+            return MESSAGES.select_within(db, PATH, *values, admits=budget.admits)
 
-        return await self._db.read(work)
+        budget = Budget(sys.maxsize, PATH_BYTES)
+        path = await self._db.read(work)
+        if budget.exceeded:
+            raise too_long()
+        return sorted(path, key=lambda message: message.sequence)
 
     async def end_stale_streams(self, before: datetime) -> int:
         clauses, limit = "WHERE status = 'streaming' AND updated_at < ?", milliseconds(before)

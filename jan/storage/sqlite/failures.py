@@ -8,6 +8,8 @@ import structlog
 from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable
 
 _RETRY_AFTER = {"Retry-After": "2"}
+# Somebody has to do something first.
+_RETRY_WHEN_FULL = {"Retry-After": "60"}
 
 
 def translate(error: sqlite3.Error) -> JanError:
@@ -16,6 +18,9 @@ def translate(error: sqlite3.Error) -> JanError:
         return Conflict("An object like this exists already.", param=_column(error), code="already_exists")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     structlog.get_logger(__name__).error("store failed", backend="sqlite", reason=name, detail=str(error))
+    if name == "SQLITE_FULL":
+        message = "The store's disk is full; nothing can be stored until its administrator makes room."
+        return Unavailable(message, code="storage_full", headers=_RETRY_WHEN_FULL)
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
         message = "The store can't serve this at the moment; try again."
         return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)

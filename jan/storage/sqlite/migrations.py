@@ -29,7 +29,18 @@ _VERSION_1 = (
     """CREATE UNIQUE INDEX messages_in_order ON messages (conversation_id, sequence)""",
     """CREATE INDEX messages_streaming ON messages (updated_at) WHERE status = 'streaming'""",
 )
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    """CREATE TABLE counters (key TEXT PRIMARY KEY, used INTEGER NOT NULL, ends_at INTEGER NOT NULL)
+       WITHOUT ROWID""",
+    """CREATE INDEX counters_by_end ON counters (ends_at)""",
+    """CREATE TABLE usage (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, day TEXT NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX usage_by_user ON usage (user_id, day)""",
+)
+_VERSION_3 = (
+    """CREATE TABLE given_answers (id TEXT PRIMARY KEY, first_at INTEGER NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX given_answers_by_age ON given_answers (first_at)""",
+)
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

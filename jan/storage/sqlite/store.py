@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from jan.storage.records import Record
+from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
+from jan.storage.sqlite.answers import SqliteAnswers
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.people import SqliteKeys, SqliteSessions, SqliteUsers
@@ -56,6 +58,9 @@ class SqliteStore:
         self.sessions = SqliteSessions(self._db)
         self.conversations = SqliteConversations(self._db)
         self.messages = SqliteMessages(self._db)
+        self.answers = SqliteAnswers(self._db)
+        self.counters = SqliteCounters(self._db)
+        self.usage = SqliteUsageLog(self._db)
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:

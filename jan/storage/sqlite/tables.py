@@ -2,12 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from jan.storage.accounting import Usage
+from jan.storage.idempotency import GivenAnswer
 from jan.storage.records import (
     ApiKey,
     Conversation,
@@ -56,6 +59,19 @@ class Table(Generic[R]):
         rows = db.execute(f"SELECT doc FROM {self.name} {clauses}", values)
         return [self._decoder.decode(doc) for (doc,) in rows]
 
+    def select_within(
+        self, db: sqlite3.Connection, clauses: str, *values: Value, admits: Callable[[int], bool]
+    ) -> list[R]:
+        """Like ``select``, up to the first record whose size in characters ``admits`` refuses; the others are not
+        read."""
+        found: list[R] = []
+        with closing(db.execute(f"SELECT doc FROM {self.name} {clauses}", values)) as rows:
+            for (doc,) in rows:
+                if not admits(len(doc)):
+                    break
+                found.append(self._decoder.decode(doc))
+        return found
+
     def _row(self, record: R) -> tuple[Any, ...]:
         document = msgspec.json.encode(record).decode()
         return (*(value(record) for value in self._columns.values()), document)
@@ -101,4 +117,6 @@ MESSAGES = Table(
         "updated_at": lambda r: _ms(r.updated_at),
     },
 )
-TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES)
+ANSWERS = Table("given_answers", GivenAnswer, {"first_at": lambda r: _ms(r.first_at)})
+USAGE = Table("usage", Usage, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
+TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES, USAGE)

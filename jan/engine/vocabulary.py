@@ -1,4 +1,4 @@
-"""The bytes of every token, from the two ways in which GGUF vocabularies spell them."""
+"""The bytes of every token, from the two ways in which vocabularies (GGUF, tokenizer.json) spell them."""
 
 import re
 from collections.abc import Iterable

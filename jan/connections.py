@@ -1,0 +1,145 @@
+"""The HTTP server's connections: how many there may be, and how long one may take nothing of what waits for it."""
+
+import asyncio
+import socket
+from collections import Counter
+from contextlib import suppress
+from ssl import SSLContext
+from typing import Any
+
+import msgspec
+import structlog
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.web import Application
+
+from jan.addresses import TrustedProxies
+from jan.body import DRAIN_FACTOR
+from jan.errors import Unavailable, envelope_of
+from jan.settings import ServerSettings
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
+
+log = structlog.get_logger(__name__)
+
+# Of the system's own buffer for what a client has not taken yet; without it, it grows to megabytes.
+_SEND_BUFFER = 256 * 1024
+# How often a connection is looked at within its time.
+_LOOKS = 4
+# Beyond what is refused in words, the parser ends the connection.
+_HEADER_SLACK = 65536
+# Of the store, the models and the log.
+_OTHER_FILES = 256
+
+
+class ConnectionServer(HTTPServer):
+    """Tornado's server with bounds on connections and on clients that do not read."""
+
+    def initialize(self, application: Application, settings: ServerSettings, tls: SSLContext | None) -> None:  # type: ignore[override]  # made by us alone
+        """Called by Tornado on construction."""
+        super().initialize(
+            application,
+            ssl_options=tls,
+            max_body_size=settings.max_body_bytes * DRAIN_FACTOR + 1,
+            max_header_size=settings.max_header_bytes + settings.max_url_bytes + _HEADER_SLACK,
+            idle_connection_timeout=settings.header_timeout_seconds,
+            body_timeout=settings.body_timeout_seconds,
+        )
+        self._settings = settings
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        self._by_address: Counter[str] = Counter()
+        self._watch: asyncio.TimerHandle | None = None
+        self._progress: dict[IOStream, tuple[int, float]] = {}
+
+    def watch(self) -> None:
+        """Begin to end the connections of clients that read nothing."""
+        seconds = self._settings.write_timeout_seconds
+        self._watch = asyncio.get_running_loop().call_later(seconds / _LOOKS, self.watch)
+        self._end_stalled(asyncio.get_running_loop().time() - seconds)
+
+    async def close_all_connections(self) -> None:
+        """End those there are."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().close_all_connections()
+
+    def _end_stalled(self, since: float) -> None:
+        now, seen, before = asyncio.get_running_loop().time(), {}, self._progress
+        for connection in list(self._connections):
+            stream = connection.stream
+            if not isinstance(stream, IOStream) or stream.closed() or not stream.writing():
+                continue
+            taken = stream._total_write_done_index
+            known = before.get(stream)
+            if known is None or known[0] != taken:
+                seen[stream] = (taken, now)
+            elif known[1] > since:
+                seen[stream] = known
+            else:
+                log.info("client reads nothing", seconds=self._settings.write_timeout_seconds)
+                stream.close()
+        self._progress = seen
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Serve a new connection, unless there are too many."""
+        owner = self._owner(address)
+        if len(self._connections) >= self._settings.max_connections:
+            _refuse(stream, "this server has as many connections as it takes; try again later")
+        elif self._has_enough(_peer(address)):
+            _refuse(stream, "your address has as many connections to this server as one may have")
+        else:
+            self._by_address[owner] += 1
+            if stream.socket is not None and stream.socket.family != socket.AF_UNIX:
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Called by Tornado when a connection has ended."""
+        super().on_close(server_conn)
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        owner = self._owner(server_conn.context.address)  # type: ignore[attr-defined]  # Tornado's own context
+        self._by_address[owner] -= 1
+        if self._by_address[owner] <= 0:
+            del self._by_address[owner]
+
+    def _owner(self, address: Any) -> str:
+        return self._proxies.client(_peer(address), "")
+
+    def _has_enough(self, peer: str) -> bool:
+        """Whether an address has all the connections that it may have; a trusted proxy's are many clients'."""
+        taken = self._by_address[self._proxies.client(peer, "")]
+        return taken >= self._settings.max_connections_per_address and not self._proxies.includes(peer)
+
+
+def allow_files(connections: int) -> None:
+    """Let this process open as many files as its connections need, as far as the system lets it."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _peer(address: Any) -> str:
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
+def _refuse(stream: IOStream, why: str) -> None:
+    """503 without reading; a handshake that was not made yet costs too much for that."""
+    if isinstance(stream, SSLIOStream):
+        stream.close()
+        return
+    body = msgspec.json.encode(envelope_of(Unavailable(why, code="too_many_connections")))
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with suppress(StreamClosedError):
+        stream.write(head.encode() + body).add_done_callback(lambda _done: stream.close())

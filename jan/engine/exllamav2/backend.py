@@ -1,0 +1,68 @@
+"""Backend over ExLlamaV2's dynamic generator."""
+
+import hashlib
+import secrets
+from typing import Any
+
+from jan.engine.base import GenerationRequest
+from jan.engine.constraint import Constraint
+from jan.engine.exllama.backend import ExLlamaBackend, Loaded
+from jan.engine.exllama.device import Device
+from jan.engine.exllama.folder import FolderFormats
+from jan.engine.exllamav2.device import CudaDevice
+from jan.engine.exllamav2.loras import check_lora
+from jan.engine.exllamav2.options import ExLlamaV2Options
+from jan.errors import JanError
+
+
+class ExLlamaV2Backend(ExLlamaBackend):
+    """One EXL2, GPTQ or unquantised folder, its cache and the answers under way."""
+
+    name = "exllamav2"
+    formats = FolderFormats(
+        methods=("exl2", "gptq"),
+        described="EXL2, GPTQ, or unquantised fp16/bf16 safetensors",
+        rope_parameters=False,
+    )
+
+    def __init__(self, options: ExLlamaV2Options, device: Device | None = None) -> None:
+        for lora in options.loras:
+            check_lora(lora.folder)
+        super().__init__(options, device or CudaDevice())
+        self._chosen = options
+        self._secret = secrets.token_bytes(32)
+
+    def _make_loaded(self, gpus: int) -> Loaded:
+        from jan.engine.exllamav2 import generation, loading, salting
+
+        self._generation, self._salting = generation, salting
+        return loading.LoadedModel(self._chosen, self._cells, gpus)
+
+    def _make_job(
+        self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None
+    ) -> Any:
+        arguments = (
+            tokens,
+            # The library ends so many tokens before its limit, to have room for what it guesses.
+            limit + self._options.ahead,
+            request.sampling,
+            self._tokens.stop_tokens,
+            constraint,
+        )
+        vocabulary, keep_logits = len(self._tokens.pieces), request.logprobs is not None
+        if self._chosen.share_prefixes == "all":
+            return self._generation.SampledJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits)
+        salt = hashlib.blake2b(request.owner.encode(), key=self._secret, digest_size=16).digest()
+        return self._salting.OwnedJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits, salt=salt)
+
+    def _free_pages(self) -> int:
+        return len(self._generator.unreferenced_pages)
+
+    def _start(self, job: Any) -> None:
+        self._generator.enqueue(job)
+        self._generator.iterate_start_jobs([])
+
+    def _advance(self) -> dict[int, JanError]:
+        # What goes wrong here is raised, and fails every answer under way.
+        self._generator.iterate()
+        return {}

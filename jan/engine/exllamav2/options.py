@@ -1,0 +1,22 @@
+"""What a configuration may say about the ExLlamaV2 engine."""
+
+from typing import Literal
+
+import msgspec
+
+from jan.engine.exllama.options import ExLlamaOptions
+
+
+class LoraOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A LoRA adapter that is part of the model from its start: ``folder`` and how strongly it counts."""
+
+    folder: str
+    scale: float = 1.0
+
+
+class ExLlamaV2Options(ExLlamaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``loras``: adapters. ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or its owner
+    alone, so that nobody can find out by timing what others wrote."""
+
+    loras: tuple[LoraOptions, ...] = ()
+    share_prefixes: Literal["all", "owner"] = "all"

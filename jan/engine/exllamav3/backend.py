@@ -1,0 +1,72 @@
+"""Backend over ExLlamaV3's generator."""
+
+from typing import Any
+
+import structlog
+
+from jan.engine.base import GenerationRequest
+from jan.engine.constraint import Constraint
+from jan.engine.exllama.backend import ExLlamaBackend, Loaded
+from jan.engine.exllama.device import Device
+from jan.engine.exllama.folder import FolderFormats
+from jan.engine.exllamav3.device import CudaDevice
+from jan.engine.exllamav3.options import ExLlamaV3Options
+from jan.errors import InternalError, JanError
+
+log = structlog.get_logger(__name__)
+
+
+class ExLlamaV3Backend(ExLlamaBackend):
+    """One EXL3 or unquantised folder, its cache and the answers under way."""
+
+    name = "exllamav3"
+    formats = FolderFormats(
+        methods=("exl3",), described="EXL3, or unquantised fp16/bf16 safetensors", rope_parameters=True
+    )
+    # The library keeps one cell of a job free, and would cut an answer that needs it short.
+    reserve = 1
+
+    def __init__(self, options: ExLlamaV3Options, device: Device | None = None) -> None:
+        super().__init__(options, device or CudaDevice())
+        self._chosen = options
+
+    def _make_loaded(self, gpus: int) -> Loaded:
+        from jan.engine.exllamav3 import generation, loading
+
+        self._generation = generation
+        return loading.LoadedModel(self._chosen, self._cells)
+
+    def _make_job(
+        self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None
+    ) -> Any:
+        return self._generation.SampledJob(
+            tokens,
+            limit,
+            request.sampling,
+            self._tokens.stop_tokens,
+            constraint,
+            vocabulary=len(self._tokens.pieces),
+            keep_logits=request.logprobs is not None,
+        )
+
+    def _free_pages(self) -> int:
+        return int(self._generator.pagetable.num_unreferenced_pages())
+
+    def _start(self, job: Any) -> None:
+        results: list[dict[str, Any]] = []
+        self._generator.enqueue(job)
+        self._generator.iterate_start_jobs(results)
+        if errors := failures(results):
+            raise next(iter(errors.values()))
+
+    def _advance(self) -> dict[int, JanError]:
+        errors = failures(self._generator.iterate())
+        for error in errors.values():
+            log.error("request failed in the model", exc_info=error)
+        # The library has taken the job out, and given its pages back.
+        return {job: InternalError(f"the model failed: {type(error).__name__}") for job, error in errors.items()}
+
+
+def failures(results: list[dict[str, Any]]) -> dict[int, Exception]:
+    """What the library says went wrong, by the id() of its job: it tells of it, and goes on with the others."""
+    return {id(result["job"]): result["error"] for result in results if result["stage"] == "error"}

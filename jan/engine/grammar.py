@@ -1,0 +1,127 @@
+"""The llguidance grammar, in its form of Lark, of what an answer must look like."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jan.engine.base import OutputFormat
+from jan.engine.dialect import (
+    ARGS_MARK,
+    CALL_CLOSE,
+    CALL_OPEN,
+    MISTRAL_MARK,
+    THINK_CLOSE,
+    THINK_OPEN,
+    Dialect,
+    ToolFormat,
+)
+from jan.schema.chat import Tool
+
+# Compact JSON: with free white space a small model may spend its whole budget on line breaks.
+_JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+# In one answer; a small model that is told to call would otherwise not stop calling.
+_MAX_CALLS = 16
+
+_TEXT = r"TEXT: /(.|\n)*/"
+_UNESCAPED_SLASH = re.compile(r"(\\.)|/", re.DOTALL)
+
+
+class Spelling:
+    """How a mark is written in a grammar: as the control token that it is in the vocabulary, else as text."""
+
+    def __init__(self, control: Mapping[bytes, int]) -> None:
+        self._control = control
+
+    def of(self, mark: str) -> str:
+        """The mark as a grammar has it."""
+        token = self._control.get(mark.encode())
+        return json.dumps(mark) if token is None else f"<[{token}]>"
+
+    def lead(self, name: str, before: str, mark: str) -> str:
+        """A rule for free text up to a mark; lazy, so that the mark ends the text. Text has no control tokens."""
+        lazy = "" if mark.encode() in self._control else "[lazy]"
+        return f"{name}{lazy}: {before} TEXT {self.of(mark)}"
+
+
+def grammar_of(output: OutputFormat, dialect: Dialect, spelling: Spelling) -> str | None:
+    """The grammar of an output format, None where everything is allowed."""
+    content = _content(output, dialect.tools, spelling)
+    if content is None or not dialect.reasoning:
+        return content
+    # Free reasoning first. Where the prompt has opened the block, it has to be closed.
+    once = "" if dialect.begins_inside else "?"
+    before = "" if dialect.begins_inside else spelling.of(THINK_OPEN)
+    thinking = spelling.lead("reasoning", before, THINK_CLOSE)
+    # Nested, so that its names are its own.
+    nested = f"content: %lark {{\n{content}\n}}"
+    return "\n".join([f"start: (reasoning SPACE){once} content", r"SPACE: /\n{0,2}/", thinking, _TEXT, nested])
+
+
+def _content(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str | None:
+    if output.callable_tools:
+        return _with_calls(output, form, spelling)
+    if output.json_schema:
+        return f"start: {json_rule(json.loads(output.json_schema))}"
+    return f"start: /{_slashed(output.regex)}/" if output.regex else output.grammar or None
+
+
+def _slashed(regex: str) -> str:
+    """A regular expression as it may stand between slashes."""
+    return _UNESCAPED_SLASH.sub(lambda found: found[1] or r"\/", regex).replace("\n", r"\n")
+
+
+def _with_calls(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str | None:
+    """Calls of tools, or else what the answer may be besides."""
+    bodies = [_body_rule(index, tool, form, spelling) for index, tool in enumerate(output.callable_tools)]
+    anyone = " | ".join(f"body_{index}" for index in range(len(bodies)))
+    opening, between, closing = _around(form, spelling)
+    # Llama's templates take one call in a message.
+    several = output.parallel_calls and form != "llama3"
+    more = f"({between} body){{0,{_MAX_CALLS - 1}}}" if several else ""
+    lines = [f"body: {anyone}", *bodies, f"calls: {opening} body {more} {closing}"]
+    if output.must_call:
+        return "\n".join(["start: calls", *lines])
+    if output.json_schema:
+        answer = f"answer: {json_rule(json.loads(output.json_schema))}"
+        return "\n".join(["start: calls | answer", answer, *lines])
+    if form == "llama3":
+        return None  # a call has no mark by which it could be told from other text
+    # Free text up to the mark, from there on valid calls.
+    mark = MISTRAL_MARK if form.startswith("mistral") else CALL_OPEN
+    rest = opening.removeprefix(spelling.of(mark))
+    free = [f"start: lead {rest} body {more} {closing} | TEXT", spelling.lead("lead", "", mark), _TEXT]
+    return "\n".join([*free, *lines[:-1]])
+
+
+def _around(form: ToolFormat, spelling: Spelling) -> tuple[str, str, str]:
+    """What stands before, between and after the bodies of calls."""
+    if form == "hermes":
+        return spelling.of(CALL_OPEN), f'"\\n" {spelling.of(CALL_OPEN)}', ""
+    if form == "mistral":
+        return f'{spelling.of(MISTRAL_MARK)} "["', '", "', '"]"'
+    return ("", "", "") if form == "llama3" else (spelling.of(MISTRAL_MARK), spelling.of(MISTRAL_MARK), "")
+
+
+def _body_rule(index: int, tool: Tool, form: ToolFormat, spelling: Spelling) -> str:
+    """One call, without the marks."""
+    name, key = tool.function.name, "parameters" if form == "llama3" else "arguments"
+    opening, closing = json.dumps(f'{{"name": {json.dumps(name)}, "{key}": '), '"}"'
+    if form == "hermes":
+        opening, closing = f'"\\n" {opening}', f'"}}\\n" {spelling.of(CALL_CLOSE)}'
+    elif form == "mistral_args":
+        opening, closing = f"{json.dumps(name)} {spelling.of(ARGS_MARK)}", ""
+    return (
+        f"body_{index}: {opening} arguments_{index} {closing}\narguments_{index}: {json_rule(parameters_of(tool))}"
+    )
+
+
+def json_rule(schema: dict[str, Any]) -> str:
+    """JSON that a schema accepts."""
+    return "%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
+
+
+def parameters_of(tool: Tool) -> dict[str, Any]:
+    """The schema of a tool's arguments."""
+    return tool.function.parameters or {"type": "object"}

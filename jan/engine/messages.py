@@ -1,0 +1,78 @@
+"""What crosses between the event loop and an engine's thread: small messages in, results out."""
+
+import asyncio
+from collections.abc import Callable
+
+from jan.engine.base import Event, ModelInfo
+from jan.engine.job import Job
+from jan.errors import JanError
+
+
+class Submit:
+    """Serve a job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+class Cancel:
+    """Forget a job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+class Reset:
+    """Forget everything, and say so when it is done."""
+
+
+class Close:
+    """End."""
+
+
+class Outbox:
+    """The way to the event loop: a step's results for all jobs cross together. Made on the event loop, used on the
+    thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: list[tuple[Job, Event | JanError]] = []
+        self.cut = False  # from then on nothing reaches anybody
+
+    def put(self, job: Job, item: Event | JanError) -> None:
+        """Keep something for a job until the next delivery."""
+        self._items.append((job, item))
+
+    def clear(self) -> None:
+        """Drop what was not delivered."""
+        self._items.clear()
+
+    def deliver(self) -> None:
+        """Everything that was put here, in one call."""
+        if self._items:
+            items, self._items = self._items, []
+            self.call(_deliver_all, items)
+
+    def call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call something on the event loop."""
+        # The loop may be closed already when the process is ending; then nobody is left to hear it.
+        if not self.cut and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def settle(self, future: "asyncio.Future[ModelInfo]", result: ModelInfo | Exception) -> None:
+        """Give a future its result, unless nobody waits for it any more."""
+        self.call(_settle, future, result)
+
+
+def _deliver_all(items: list[tuple[Job, Event | JanError]]) -> None:
+    for job, item in items:
+        job.put(item)
+
+
+def _settle(future: "asyncio.Future[ModelInfo]", result: ModelInfo | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

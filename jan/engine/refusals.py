@@ -1,0 +1,57 @@
+"""Why an engine can't serve a request, in words, and when to come again."""
+
+from jan.errors import InvalidRequest, Unavailable
+
+# What the SDKs go by; they wait so long before they ask again.
+_RETRY_SECONDS = 5
+
+
+def _retry() -> dict[str, str]:
+    return {
+        "Retry-After": str(_RETRY_SECONDS),
+        "retry-after-ms": str(_RETRY_SECONDS * 1000),
+        "x-should-retry": "true",
+    }
+
+
+def queue_full(limit: int) -> Unavailable:
+    """Nobody has room."""
+    message = f"the model has {limit} requests waiting, which is its limit; try again shortly"
+    return Unavailable(message, code="overloaded", headers=_retry())
+
+
+def share_full(held: int, free: int) -> Unavailable:
+    """There is room, but not for this owner."""
+    return Unavailable(
+        f"you have {held} requests waiting for the model and {free} places are left, which are kept for others; "
+        "try again when some of yours have begun",
+        code="overloaded",
+        headers=_retry(),
+    )
+
+
+def too_many_sequences(count: int, limit: int) -> InvalidRequest:
+    """A request that the queue will never take, however empty it is."""
+    return InvalidRequest(
+        f"this asks for {count} answers at once (prompts times n); the model takes at most {limit} of one caller",
+        code="invalid_value",
+        param="n",
+    )
+
+
+def waited_too_long(seconds: float) -> Unavailable:
+    """The queue's time limit."""
+    message = f"the model had no slot free for {seconds:g} seconds; try again later"
+    return Unavailable(message, code="queue_timeout", headers=_retry())
+
+
+def stalled(name: str, seconds: float) -> Unavailable:
+    """The model hangs."""
+    message = f"model '{name}' has made no progress for {seconds:g} seconds; its work was dropped"
+    return Unavailable(message, code="engine_stalled", headers=_retry())
+
+
+def gone(name: str, *, comes_back: bool = False) -> Unavailable:
+    """The model's thread has ended."""
+    why = "failed and is being loaded anew" if comes_back else "has stopped; the server's log says why"
+    return Unavailable(f"model '{name}' {why}", code="engine_dead", headers=_retry() if comes_back else None)

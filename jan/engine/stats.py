@@ -1,0 +1,53 @@
+"""What an engine counts: written by its thread, read by whoever wants to know."""
+
+from bisect import bisect_left
+
+import msgspec
+
+# Seconds; the last bucket has no upper bound.
+WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class WaitTimes(msgspec.Struct):
+    """How long requests waited for a slot, those that got one at once included: ``counts`` by WAIT_BOUNDS, each
+    for itself, and the ``total`` in seconds."""
+
+    counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(WAIT_BOUNDS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One request began after so long."""
+        self.counts[bisect_left(WAIT_BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """As Prometheus wants them: upper bound, and how many waited at most so long."""
+        names = [*(str(bound) for bound in WAIT_BOUNDS), "+Inf"]
+        return [(name, float(sum(self.counts[: at + 1]))) for at, name in enumerate(names)]
+
+
+class EngineStats(msgspec.Struct, kw_only=True):
+    """Counters of one engine since its start. Of this moment are ``running``, ``waiting``, ``waiting_tokens``
+    (prompts and likely answers) and ``progress_at``: when the thread last ended a step or took a
+    message, on the monotonic clock."""
+
+    running: int = 0
+    waiting: int = 0
+    waiting_tokens: int = 0
+    progress_at: float = 0.0
+    steps: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    overloaded: int = 0
+    timed_out: int = 0
+    stalls: int = 0
+    restarts: int = 0
+    waits: WaitTimes = msgspec.field(default_factory=WaitTimes)
+
+    def carried_over(self) -> "EngineStats":
+        """The same counts for a new thread; what an abandoned one still writes is not in them."""
+        waits = WaitTimes(counts=list(self.waits.counts), total=self.waits.total)
+        return msgspec.structs.replace(self, running=0, waiting=0, waiting_tokens=0, waits=waits)

@@ -1,0 +1,154 @@
+"""What tokens are reserved, used and given back: one ledger for budgets, headers, metrics and the usage report."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from jan.auth.scopes import Identity
+from jan.errors import Unavailable
+from jan.limits.limiter import Taker
+from jan.limits.usage import UsageWriter
+from jan.limits.windows import Standing, Window, Windows
+from jan.limits.wire import never
+from jan.metrics import Metrics
+from jan.storage.accounting import Counter, Usage
+from jan.tasks import Tasks
+
+T = TypeVar("T")
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request used; ``cached`` of the prompt were not computed again."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who pays for what is generated on which model."""
+
+    identity: Identity
+    model: str
+
+    def usage(self, used: Tokens, now: int) -> Usage:
+        """One request as the store keeps it."""
+        return Usage(
+            user_id=self.identity.user_id or "",
+            key_id=self.identity.key_id or "",
+            model=self.model,
+            day=datetime.fromtimestamp(now / 1000, UTC).date(),
+            requests=1,
+            prompt_tokens=used.prompt,
+            completion_tokens=used.completion,
+            cached_tokens=used.cached,
+        )
+
+
+class Entry:
+    """One request: what it may take is reserved before, what it took is settled after."""
+
+    def __init__(self, ledger: "Ledger", account: Account, windows: Sequence[Window]) -> None:
+        self._ledger = ledger
+        self._account = account
+        self._windows = windows
+        self._held: dict[str, int] = {}
+        self._reserved: list[tuple[Counter, int]] = []
+        self._taking: asyncio.Task[tuple[Standing, ...]] | None = None
+
+    async def reserve(self, least: int, most: int) -> tuple[Standing, ...]:
+        """Reserve ``most`` tokens in all, with those reserved before; how the budgets stand then.
+
+        A request without a limit of its own may take more than a budget has: then the whole of it is reserved,
+        if ``least`` is no more. Raises RateLimited, with nothing more reserved. Goes on when the caller is
+        cancelled, so that it is known what there is to settle.
+        """
+        for window in self._windows:
+            if least > window.limit:
+                self._ledger.taker.count_refusal(window)
+                raise never(window, least)
+        if not self._windows:
+            return ()
+        wanted = [
+            (window, max(0, min(most, window.limit) - self._held.get(window.key, 0))) for window in self._windows
+        ]
+        self._taking = self._ledger.start(self._take(wanted))
+        return await asyncio.shield(self._taking)
+
+    async def _take(self, wanted: Sequence[tuple[Window, int]]) -> tuple[Standing, ...]:
+        standings, refused = await self._ledger.taker.take(wanted, self._held)
+        if refused is not None:
+            raise refused
+        for standing, (window, cost) in zip(standings, wanted, strict=True):
+            self._held[window.key] = self._held.get(window.key, 0) + cost
+            self._reserved.append((standing.counter, cost))
+        return standings
+
+    async def settle(self, used: Tokens | None) -> None:
+        """Give back what was reserved and not used, or count what was used beyond; record the usage.
+
+        None: nothing came of the request, and nothing is recorded. Goes on when the caller is cancelled.
+        """
+        if used is not None:
+            self._ledger.record(self._account, used)
+        if self._taking is not None:
+            await asyncio.shield(self._ledger.start(self._give_back(self._taking, used or Tokens())))
+
+    async def _give_back(self, taking: "asyncio.Task[tuple[Standing, ...]]", used: Tokens) -> None:
+        await asyncio.wait({taking})
+        for counter, change in self._changes(used):
+            await self._ledger.adjust(counter, change)
+
+    def _changes(self, used: Tokens) -> list[tuple[Counter, int]]:
+        """By window of time: a reservation may have been begun in one and extended in the next, which pays."""
+        total = used.prompt + used.completion
+        paying = {counter.key: index for index, (counter, _) in enumerate(self._reserved)}
+        changes = [
+            (counter, (total if paying[counter.key] == index else 0) - cost)
+            for index, (counter, cost) in enumerate(self._reserved)
+        ]
+        return [(counter, change) for counter, change in changes if change]
+
+
+class Ledger:
+    """Every request's tokens."""
+
+    def __init__(self, windows: Windows, taker: Taker, writer: UsageWriter, metrics: Metrics) -> None:
+        self.taker = taker
+        self._windows = windows
+        self._writer = writer
+        self._metrics = metrics
+        self._tasks = Tasks()
+
+    def open(self, account: Account) -> Entry:
+        """An entry for one request."""
+        return Entry(self, account, self._windows.of_tokens(account.identity))
+
+    def record(self, account: Account, used: Tokens) -> None:
+        """Note what a request used."""
+        for kind in used.__struct_fields__:
+            self._metrics.tokens.labels(account.model, f"{kind}_tokens").inc(getattr(used, kind))
+        self._writer.add(account.usage(used, self.taker.clock()))
+
+    async def usage(self, user_id: str, first: date, last: date) -> list[Usage]:
+        """A user's usage of these days, both included; by day, model and key."""
+        return await self._writer.of(user_id, first, last)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Do something that a client who leaves must not cut short."""
+        return self._tasks.start(work)
+
+    async def adjust(self, counter: Counter, change: int) -> None:
+        """Change a window, when the store is back if it is away."""
+        try:
+            await self.taker.counters.adjust(counter, change)
+        except Unavailable:
+            self._writer.adjust_later(counter, change)
+
+    async def close(self, seconds: float) -> None:
+        """End what is under way, and write all usage."""
+        await self._tasks.close(seconds)
+        await self._writer.close(seconds)

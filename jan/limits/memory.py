@@ -1,0 +1,145 @@
+"""Counters of one process: alone, or while the store that counts for all of them is away."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from jan.errors import Unavailable
+from jan.storage.accounting import Counter, Counters, Demand, Taken
+
+log = structlog.get_logger(__name__)
+
+_PURGE_SECONDS = 60.0
+# Some 30 MB. Whoever commands more addresses than this is not kept out by counting them.
+_MOST_WINDOWS = 100_000
+# Asked again so often, since each question that is not answered keeps a request waiting.
+_BACK_OFF_SECONDS = 1.0
+
+
+class _Window:
+    """Ends by the monotonic clock, which nobody can set."""
+
+    __slots__ = ("ends", "serial", "used")
+
+    def __init__(self, serial: int, ends: float) -> None:
+        self.serial = serial
+        self.ends = ends
+        self.used = 0
+
+
+class MemoryCounter(Counter, frozen=True, kw_only=True):
+    """``serial`` names the window: ``ends_at`` moves with the clock, which may be set meanwhile."""
+
+    serial: int
+
+
+class MemoryCounters:
+    """``Counters`` of this process alone. ``clock``: seconds, never set back."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+        self._serials = itertools.count(1)
+        self._purge_at = clock() + _PURGE_SECONDS
+
+    async def take(self, demands: Sequence[Demand], now: int) -> Taken:
+        """Count all demands, or none."""
+        at = self._clock()
+        if at >= self._purge_at:
+            self._forget(at)
+        used = [self._used(demand.key, at) for demand in demands]
+        refused = next(
+            (i for i, demand in enumerate(demands) if demand.cost and used[i] + demand.cost > demand.limit), None
+        )
+        counters = [self._count(demand, at, now, refused is None) for demand in demands]
+        return Taken(counters=tuple(counters), refused=refused)
+
+    def _used(self, key: str, at: float) -> int:
+        window = self._windows.get(key)
+        return window.used if window is not None and window.ends > at else 0
+
+    def _count(self, demand: Demand, at: float, now: int, granted: bool) -> Counter:
+        window = self._windows.get(demand.key)
+        if window is None or window.ends <= at:
+            window = _Window(next(self._serials), at + demand.seconds)
+            if granted and demand.cost:
+                self._begin(demand.key, window)
+        if granted:
+            window.used += demand.cost
+        ends_at = now + math.ceil((window.ends - at) * 1000)
+        return MemoryCounter(key=demand.key, used=window.used, ends_at=ends_at, serial=window.serial)
+
+    def _begin(self, key: str, window: _Window) -> None:
+        self._windows.pop(key, None)
+        if len(self._windows) >= _MOST_WINDOWS:
+            del self._windows[next(iter(self._windows))]  # the one that was begun first
+        self._windows[key] = window
+
+    async def adjust(self, counter: Counter, change: int) -> None:
+        """Add to a window if it still runs, whatever its limit; never below 0."""
+        window = self._windows.get(counter.key)
+        if window is not None and isinstance(counter, MemoryCounter) and window.serial == counter.serial:
+            window.used = max(0, window.used + change)
+
+    async def purge(self, now: int) -> None:
+        """Forget windows that have ended."""
+        self._forget(self._clock())
+
+    def _forget(self, at: float) -> None:
+        self._purge_at = at + _PURGE_SECONDS
+        self._windows = {key: window for key, window in self._windows.items() if window.ends > at}
+
+
+class FailoverCounters:
+    """``Counters`` in the store; in memory while it is away, so that limits hold and nobody is kept out."""
+
+    def __init__(self, shared: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared = shared
+        self._own = MemoryCounters(clock)
+        self._clock = clock
+        self._away = False
+        self._ask_again_at = clock()
+
+    async def take(self, demands: Sequence[Demand], now: int) -> Taken:
+        """Count all demands, or none."""
+        if self._clock() >= self._ask_again_at:
+            try:
+                taken = await self._shared.take(demands, now)
+            except Unavailable as error:
+                self._miss(error)
+            else:
+                self._find()
+                return taken
+        return await self._own.take(demands, now)
+
+    def _miss(self, error: Unavailable) -> None:
+        self._ask_again_at = self._clock() + _BACK_OFF_SECONDS
+        if not self._away:
+            self._away = True
+            log.warning("the store is away; each process counts limits by itself", reason=error.message)
+
+    def _find(self) -> None:
+        if self._away:
+            self._away = False
+            log.info("limits are counted in the store again")
+
+    async def adjust(self, counter: Counter, change: int) -> None:
+        """Add to a window where it was counted; Unavailable if that is the store and it is away."""
+        if isinstance(counter, MemoryCounter):
+            await self._own.adjust(counter, change)
+            return
+        if self._clock() < self._ask_again_at:
+            raise Unavailable("the store is away", code="storage_unavailable")
+        try:
+            await self._shared.adjust(counter, change)
+        except Unavailable as error:
+            self._miss(error)
+            raise
+
+    async def purge(self, now: int) -> None:
+        """Forget windows that have ended, in the store too."""
+        await self._own.purge(now)
+        await self._shared.purge(now)

@@ -1,0 +1,62 @@
+"""Where the ids and secrets of new objects come from: chance, or a seed that makes the same ones again."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from jan.errors import Conflict, NotFound
+from jan.storage.records import Record, milliseconds, new_id
+
+R = TypeVar("R", bound=Record)
+
+_ID_BYTES = 10
+
+
+class Mint:
+    """Ids and secrets by chance."""
+
+    #: Whether what is made may have been made before, so that it can be in the store already.
+    again = False
+
+    def new_id(self, prefix: str) -> str:
+        """A new identifier."""
+        return new_id(prefix)
+
+    def token_bytes(self, count: int) -> bytes:
+        """Random bytes for a secret."""
+        return secrets.token_bytes(count)
+
+    async def make(self, record: R, create: Callable[[R], Awaitable[None]], find: Callable[[], Awaitable[R]]) -> R:
+        """Create a record with an id from here; if an earlier attempt did, ``find`` gives what it made."""
+        try:
+            await create(record)
+        except Conflict:
+            if self.again:
+                with suppress(NotFound):
+                    return await find()
+            raise
+        return record
+
+
+class SeededMint(Mint):
+    """Ids and secrets that are the same, in the same order, for the same seed and time. ``seed`` is secret and
+    random; ``at`` is the time that the ids tell."""
+
+    def __init__(self, seed: bytes, at: datetime, *, again: bool) -> None:
+        self.again = again
+        self._seed = seed
+        self._time = f"{milliseconds(at):012x}"
+        self._made = 0
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}_{self._time}{self.token_bytes(_ID_BYTES).hex()}"
+
+    def token_bytes(self, count: int) -> bytes:
+        self._made += 1
+        purpose = f"mint {self._made}".encode()
+        return HKDF(algorithm=SHA256(), length=count, salt=None, info=purpose).derive(self._seed)

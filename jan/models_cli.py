@@ -1,0 +1,121 @@
+"""``jan pull`` and ``jan models``: fetching models, and what is on the disk."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from jan.config import default_config_file, load_settings
+from jan.errors import JanError, Unavailable
+from jan.hub import Listing, download, in_gib, list_repo
+from jan.model_files import Memory, ModelFiles, find_models, free_memory
+
+_config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="JAN_CONFIG",
+    help="The server's configuration file.",
+)
+_folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the models are; the default is `models` in the server's data folder.",
+)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """An error is one line and exit code 1."""
+    try:
+        yield
+    except JanError as error:
+        click.echo(f"jan: {error.message}", err=True)
+        sys.exit(1)
+
+
+def _models_folder(config: Path | None, folder: Path | None) -> Path:
+    return folder or Path(load_settings(config or default_config_file()).data) / "models"
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("files", nargs=-1)
+@click.option("--revision", help="Branch, tag or commit; the default is the repository's main branch.")
+@_config_option
+@_folder_option
+def pull(
+    repo: str, files: tuple[str, ...], revision: str | None, config: Path | None, folder: Path | None
+) -> None:
+    """Fetch a model from the Hugging Face Hub: REPO is owner/name, FILES are names or patterns such as
+    '*Q4_K_M.gguf', by default what an engine needs. Run again, it goes on where it ended. HF_TOKEN opens
+    private and gated models, HF_ENDPOINT names another hub."""
+    with _explained():
+        target = _models_folder(config, folder) / repo.replace("/", "--")
+        listing = list_repo(repo, revision).choose(files)
+        _check_room(listing, target)
+        click.echo(f"{repo}: {len(listing.files)} files, {in_gib(listing.size)}, to {target}")
+        download(listing, target)
+        memory = free_memory()
+        for model in find_models(target):
+            click.echo(_report(model, memory))
+            click.echo(_how_to_serve(model))
+
+
+def _check_room(listing: Listing, target: Path) -> None:
+    """Raises Unavailable if the disk has no room for what is still to come."""
+    missing = sum(file.size for file in listing.files if not (target / file.name).exists())
+    there = next(parent for parent in (target.resolve(), *target.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if missing > free:
+        raise Unavailable(f"{target} needs {in_gib(missing)}; the disk has {in_gib(free)} free")
+
+
+def _how_to_serve(model: ModelFiles) -> str:
+    if not model.engine:
+        return f"No engine here serves {model.path}."
+    name = model.path.stem if model.kind == "gguf" else model.path.name
+    return (
+        "To serve it, add to `models` in your configuration:\n"
+        f"  - {{id: {name.lower()}, engine: {model.engine}, options: {{model: {model.path.resolve()}}}}}"
+    )
+
+
+@click.command("models")
+@_config_option
+@_folder_option
+def list_models(config: Path | None, folder: Path | None) -> None:
+    """List the models on the disk: kind, engine, size, and whether they fit into the memory that is free now."""
+    with _explained():
+        place = _models_folder(config, folder)
+    found = list(find_models(place))
+    if not found:
+        click.echo(f"no models in {place}; `jan pull owner/name` fetches one")
+        return
+    memory = free_memory()
+    for model in found:
+        click.echo(_report(model, memory))
+
+
+def _report(model: ModelFiles, memory: Memory) -> str:
+    engine = model.engine or "no engine"
+    return f"{model.path}  {model.kind}  {engine}  {in_gib(model.weights)}  {_fit(model, memory)}"
+
+
+def _fit(model: ModelFiles, memory: Memory) -> str:
+    """Whether it fits, and how much context beside it."""
+    on_gpu = model.engine != "llamacpp"
+    free = memory.gpu if on_gpu else memory.ram
+    if not model.engine:
+        return "not served"
+    if free is None:
+        return "needs an NVIDIA GPU; there is none here"
+    context = model.context_in(free)
+    if free < model.least_memory or (model.token_bytes and not context):
+        return f"does not fit: needs {in_gib(model.least_memory)} and more, {in_gib(free)} is free"
+    if not context:
+        return "fits"
+    whole = context == model.context
+    return f"fits with {context:,} tokens of context" + (", all it was made for" if whole else "")

@@ -1,0 +1,111 @@
+"""What browsers may do here: under which names they reach the server, and for which sites' pages they call it."""
+
+from urllib.parse import urlsplit
+
+from tornado.httputil import HTTPServerRequest
+
+from jan.addresses import host_of, is_loopback
+from jan.errors import InvalidRequest, PermissionDenied
+from jan.settings import ServerSettings
+from jan.settings.server import ANY_HOST
+
+_REQUEST_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, OpenAI-Organization, "
+    "OpenAI-Project, OpenAI-Beta, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, "
+    "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
+    "X-Stainless-Timeout, X-Stainless-Helper-Method, X-Stainless-Poll-Helper, traceparent, tracestate"
+)
+_SHOWN_HEADERS = (
+    "X-Request-Id, Retry-After, Retry-After-Ms, X-Should-Retry, X-RateLimit-Limit, X-RateLimit-Remaining, "
+    "X-RateLimit-Reset, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, openai-processing-ms, "
+    "Idempotent-Replayed, X-Jan-Message-Id, X-Jan-Parent-Message-Id"
+)
+_PREFLIGHT_SECONDS = 600
+_DEFAULT_PORTS = (("http:", ":80"), ("https:", ":443"))
+
+
+class OriginPolicy:
+    """The rules of one server. No answer ever lets browsers send cookies along."""
+
+    def __init__(self, settings: ServerSettings, public_url: str | None) -> None:
+        self._cors = frozenset(settings.cors_origins)
+        self._public = _origin_of(public_url) if public_url else None
+        open_to_any = not settings.trusted_hosts and not is_loopback(settings.host)
+        self._any_host = open_to_any or ANY_HOST in settings.trusted_hosts
+        named = {host.strip("[]") for host in settings.trusted_hosts}
+        self._hosts = frozenset({*named, settings.host.lower(), host_of(public_url or "")} - {"", ANY_HOST})
+
+    def check_host(self, request: HTTPServerRequest) -> None:
+        """Raises InvalidRequest for a name that this server is not known by: another site's name that was made
+        to lead here, so that its pages would count as ours."""
+        if self._any_host:
+            return
+        name = host_of(f"//{request.host}").removesuffix(".")
+        if name not in self._hosts and not is_loopback(name):
+            allowed = ", ".join(sorted({*self._hosts, "localhost", "127.0.0.1", "[::1]"}))
+            raise InvalidRequest(
+                f"this server is not known as '{request.host[:100]}'; allowed: {allowed}, and what "
+                "server.trusted_hosts names",
+                code="host_not_allowed",
+            )
+
+    def check_anonymous(self, request: HTTPServerRequest) -> None:
+        """Raises PermissionDenied for a request without credentials that another site's page makes: any page
+        could otherwise use the models of whoever looks at it."""
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            foreign = not self._is_own(origin, request.host) and origin not in self._cors
+        else:
+            looks_on = request.method in ("GET", "HEAD") and request.headers.get("Sec-Fetch-Mode") == "navigate"
+            foreign = request.headers.get("Sec-Fetch-Site") == "cross-site" and not looks_on
+        if foreign:
+            who = f"'{origin[:100]}'" if origin is not None else "another site"
+            raise PermissionDenied(
+                f"a page of {who} may not call this server without credentials; allowed: its own pages, those "
+                "of server.cors_origins, and programs that are no browser",
+                code="cross_site_request",
+            )
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        # The scheme is not compared: behind a proxy that ends TLS it is not the browser's.
+        return origin == self._public or _authority(origin) == _authority(f"{origin.partition(':')[0]}://{host}")
+
+    def headers(self, request: HTTPServerRequest) -> tuple[tuple[str, str], ...]:
+        """What browsers want to see on every response before they show it to another site's page."""
+        if not self._cors:
+            return ()
+        vary = ("Vary", "Origin")
+        origin = request.headers.get("Origin")
+        if origin not in self._cors:
+            return (vary,)
+        return (
+            vary,
+            ("Access-Control-Allow-Origin", origin or ""),
+            ("Access-Control-Expose-Headers", _SHOWN_HEADERS),
+        )
+
+    def preflight_headers(self, request: HTTPServerRequest, methods: str) -> tuple[tuple[str, str], ...]:
+        """What browsers want to see on OPTIONS before they send another site's page's request."""
+        if request.headers.get("Origin") not in self._cors:
+            return ()
+        return (
+            ("Access-Control-Allow-Methods", methods),
+            ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
+            ("Access-Control-Max-Age", str(_PREFLIGHT_SECONDS)),
+        )
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{_authority(url)}"
+
+
+def _authority(url: str) -> str:
+    """Host and port, without the scheme's own port; '' for what is no URL, like the origin null."""
+    scheme, found, rest = url.lower().partition("//")
+    authority = rest.partition("/")[0]
+    for own, port in _DEFAULT_PORTS:
+        if scheme == own:
+            authority = authority.removesuffix(port)
+    return authority if found else ""

@@ -1,0 +1,91 @@
+"""Where and how the server listens, and who may use it."""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from jan.addresses import network_of
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Patience = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+ANYONE = "anyone-who-can-reach-this-server"
+ANY_HOST = "*"
+
+# As browsers write it: no path, no slash at the end, nothing that stands for many.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[a-z0-9.\-_\[\]:]+")
+_HOST = re.compile(r"[a-z0-9.\-_]+|\[[0-9a-f:.]+\]")
+
+
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files in PEM. ``client_ca``: whose certificates clients have to show; none: no certificate is asked for."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``port`` 0 takes a free one. ``grace_seconds``: how long answers under way may take at shutdown.
+    ``keepalive_seconds``: a comment goes out on a stream that is silent for so long. ``header_timeout_seconds``:
+    from one request's end to the last of the next one's headers. ``write_timeout_seconds``: how long a client
+    may take nothing of what waits for it. ``cors_origins``: the other sites whose pages may call.
+    ``trusted_hosts``: names that requests may be sent to; none: on loopback its own, elsewhere any.
+    ``trusted_proxies``: the addresses and networks whose X-Forwarded-For is believed."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
+    max_json_depth: Annotated[int, msgspec.Meta(ge=8, le=500)] = 100
+    max_url_bytes: Annotated[int, msgspec.Meta(ge=256, le=65536)] = 8192
+    max_header_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1048576)] = 32768
+    max_headers: Annotated[int, msgspec.Meta(ge=10)] = 100
+    max_connections: Count = 2048
+    max_connections_per_address: Count = 1024
+    header_timeout_seconds: Patience = 60.0
+    body_timeout_seconds: Patience = 120.0
+    write_timeout_seconds: Patience = 60.0
+    grace_seconds: Seconds = 30.0
+    keepalive_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    cors_origins: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    tls: TlsSettings | None = None
+    api_prefixes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("/api/v1", "/v1")
+    trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors_origins: {origin!r} is not exactly one origin; allowed: like https://app.example.com, "
+                    "in lower case, without path and without *"
+                )
+        for host in self.trusted_hosts:
+            if host != ANY_HOST and not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"trusted_hosts: {host!r} is no host name; allowed: names in lower case without port, "
+                    "addresses, IPv6 ones in brackets, or '*' for any"
+                )
+        for proxy in self.trusted_proxies:
+            try:
+                network_of(proxy)
+            except ValueError as error:
+                raise ValueError(
+                    f"trusted_proxies: {error}; allowed: addresses and networks like 10.0.0.0/8"
+                ) from None
+
+
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Streams that go on without their client. ``keep_seconds``: how long after the end they can be resumed.
+    ``max_bytes``: what is kept of one, ``max_total_bytes``: of all of them."""
+
+    keep_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    max_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 8 * 1024 * 1024
+    max_total_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 128 * 1024 * 1024
+
+
+class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``anonymous``: whether requests without credentials may use the models."""
+
+    anonymous: Literal["refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "on-loopback"

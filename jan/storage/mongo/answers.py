@@ -1,0 +1,56 @@
+"""Requests carried out once, on MongoDB."""
+
+from datetime import datetime
+
+from jan.errors import Conflict
+from jan.storage.idempotency import LONG_AGO, GivenAnswer, replaces
+from jan.storage.mongo.client import Collection, Connection
+from jan.storage.mongo.documents import encode
+from jan.storage.mongo.failures import unavailable
+
+# More often than this no request is forgotten between meeting and reading it.
+_ATTEMPTS = 20
+
+
+class MongoAnswers:
+    """``idempotency.GivenAnswers``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.records = Collection(connection, "given_answers", GivenAnswer)
+
+    async def begin(self, request: GivenAnswer, *, abandoned_before: datetime) -> GivenAnswer:
+        for _ in range(_ATTEMPTS):
+            try:
+                await self.records.insert(request)
+            except Conflict:
+                found = await self._take_over(request, abandoned_before)
+                if found is not None:
+                    return found
+            else:
+                return request
+        raise unavailable()
+
+    async def _take_over(self, request: GivenAnswer, abandoned_before: datetime) -> GivenAnswer | None:
+        """The request that has the id, after an attempt to replace it; None if that changed meanwhile."""
+        stored = await self.records.find_one({"_id": request.id})
+        successor = stored and replaces(stored, request, abandoned_before)
+        if stored is None or successor is None:
+            return stored
+        same = {"_id": stored.id, "attempt": stored.attempt, "answer": None, "begun_at": stored.begun_at}
+        fields = {name: value for name, value in encode(successor).items() if name != "_id"}
+        return successor if await self.records.update_one(same, {"$set": fields}) else None
+
+    async def finish(self, request: GivenAnswer) -> None:
+        await self._set(request, {"answer": encode(request)["answer"]})
+
+    async def release(self, request: GivenAnswer) -> None:
+        await self._set(request, {"begun_at": LONG_AGO})
+
+    async def _set(self, request: GivenAnswer, fields: dict[str, object]) -> None:
+        await self.records.update_one({"_id": request.id, "attempt": request.attempt}, {"$set": fields})
+
+    async def forget(self, request: GivenAnswer) -> None:
+        await self.records.delete({"_id": request.id, "attempt": request.attempt})
+
+    async def purge(self, before: datetime) -> int:
+        return await self.records.delete({"first_at": {"$lt": before}})

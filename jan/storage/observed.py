@@ -1,0 +1,53 @@
+"""Measures every operation of a store, whichever it is: one seam for all backends, as its users see it."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, cast
+
+from jan.errors import JanError, status_of
+from jan.metrics import Metrics
+from jan.storage.base import Store
+
+
+def observed(store: Store, metrics: Metrics) -> Store:
+    """The same store, measured. An operation is called by repository and name: ``users.get``. That something is
+    not there, or there already, is an answer, no error of the store's."""
+    return cast("Store", _ObservedStore(store, metrics))
+
+
+class _Observed:
+    """An object whose public coroutine methods are replaced by measured ones."""
+
+    def __init__(self, target: object, prefix: str, metrics: Metrics) -> None:
+        for name, method in inspect.getmembers(target, inspect.iscoroutinefunction):
+            if not name.startswith("_"):
+                setattr(self, name, _measured(method, prefix + name, metrics))
+
+
+class _ObservedStore(_Observed):
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        super().__init__(store, "", metrics)
+        for name, member in inspect.getmembers(Store):
+            if isinstance(member, property):
+                setattr(self, name, _Observed(getattr(store, name), f"{name}.", metrics))
+
+
+def _measured(
+    method: Callable[..., Awaitable[Any]], operation: str, metrics: Metrics
+) -> Callable[..., Awaitable[Any]]:
+    # Found once, and there from the start: a rate needs the zero before the first one.
+    seconds, errors = metrics.store_seconds.labels(operation), metrics.store_errors.labels(operation)
+
+    async def measured(*arguments: Any, **named: Any) -> Any:
+        began = perf_counter()
+        try:
+            return await method(*arguments, **named)
+        except JanError as error:
+            if status_of(type(error)) >= 500:
+                errors.inc()
+            raise
+        finally:
+            seconds.observe(perf_counter() - began)
+
+    return measured

@@ -1,0 +1,58 @@
+"""Requests carried out once, on SQLite."""
+
+import sqlite3
+from datetime import datetime
+
+import msgspec
+
+from jan.storage.idempotency import LONG_AGO, GivenAnswer, replaces
+from jan.storage.records import milliseconds
+from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.tables import ANSWERS
+
+
+class SqliteAnswers:
+    """``idempotency.GivenAnswers``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def begin(self, request: GivenAnswer, *, abandoned_before: datetime) -> GivenAnswer:
+        def work(db: sqlite3.Connection) -> GivenAnswer:
+            stored = ANSWERS.find(db, "id = ?", request.id)
+            if stored is None:
+                ANSWERS.insert(db, request)
+                return request
+            successor = replaces(stored, request, abandoned_before)
+            return stored if successor is None else ANSWERS.replace(db, successor)
+
+        return await self._db.write(work)
+
+    async def finish(self, request: GivenAnswer) -> None:
+        await self._replace(request, request)
+
+    async def release(self, request: GivenAnswer) -> None:
+        await self._replace(request, msgspec.structs.replace(request, begun_at=LONG_AGO))
+
+    async def _replace(self, request: GivenAnswer, successor: GivenAnswer) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            if _is_attempt(db, request):
+                ANSWERS.replace(db, successor)
+
+        await self._db.write(work)
+
+    async def forget(self, request: GivenAnswer) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            if _is_attempt(db, request):
+                db.execute("DELETE FROM given_answers WHERE id = ?", (request.id,))
+
+        await self._db.write(work)
+
+    async def purge(self, before: datetime) -> int:
+        sql, limit = "DELETE FROM given_answers WHERE first_at < ?", milliseconds(before)
+        return await self._db.write(lambda db: db.execute(sql, (limit,)).rowcount)
+
+
+def _is_attempt(db: sqlite3.Connection, request: GivenAnswer) -> bool:
+    stored = ANSWERS.find(db, "id = ?", request.id)
+    return stored is not None and stored.attempt == request.attempt

@@ -1,0 +1,166 @@
+"""What a chat template shows of a model's answers, and how it is rendered."""
+
+from typing import Any
+
+import pytest
+
+from jan.engine.base import ChatPrompt
+from jan.engine.dialect import Dialect, ToolFormat, ToolFormatOption, dialect_of
+from jan.engine.prompt import ChatTemplate
+from jan.errors import InvalidRequest
+from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolMessage, UserMessage
+
+# Short templates in the styles of the models' own.
+CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content | trim }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+QWEN = (
+    "{% if tools %}<tools>{% for t in tools %}{{ t | tojson }}{% endfor %}</tools>{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+OPENED = QWEN.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
+LLAMA = (
+    "{{ bos_token }}{% if tools is not none %}{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}"
+    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{% if m.tool_calls %}{% if m.tool_calls|length != 1 %}{{ raise_exception('one call at a time') }}{% endif %}"
+    '{"name": "{{ m.tool_calls[0].function.name }}", "parameters": '
+    "{{ m.tool_calls[0].function.arguments | tojson }}}{% else %}{{ m.content }}{% endif %}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% if tools %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]"
+    "{% elif m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}]"
+    "{{ eos_token }}{% elif m.role == 'tool' %}[TOOL_RESULTS]{{ m.content }}[/TOOL_RESULTS]"
+    "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+MISTRAL_ARGS = MISTRAL.replace(
+    "[{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}]",
+    "{% for c in m.tool_calls %}{{ c.function.name }}[ARGS]{{ c.function.arguments | tojson }}{% endfor %}",
+)
+
+ASKED = UserMessage(content="Weather?")
+CALLED = AssistantMessage(
+    tool_calls=[ToolCall(id="call12345", function=FunctionCall(name="look", arguments='{"at": "Ulm"}'))]
+)
+TOLD = ToolMessage(content="Sun.", tool_call_id="call12345")
+TOOL = Tool(type="function", function=FunctionDefinition(name="look", parameters={"type": "object"}))
+
+
+def prompt(*messages: Message, **options: Any) -> ChatPrompt:
+    return ChatPrompt(messages=messages, **options)
+
+
+@pytest.mark.parametrize(
+    ("template", "option", "form", "thinks"),
+    [
+        (CHATML, "auto", "hermes", False),
+        (CHATML, "mistral", "mistral", False),
+        (QWEN, "auto", "hermes", True),
+        (QWEN, "llama3", "llama3", True),
+        (LLAMA, "auto", "llama3", False),
+        (MISTRAL, "auto", "mistral", False),
+        (MISTRAL_ARGS, "auto", "mistral_args", False),
+        (MISTRAL_ARGS, "mistral", "mistral_args", False),
+        (MISTRAL_ARGS, "hermes", "hermes", False),
+    ],
+)
+def test_a_template_shows_the_dialect(
+    template: str, option: ToolFormatOption, form: ToolFormat, thinks: bool
+) -> None:
+    """The form of tool calls, unless the option says another, and whether there is reasoning."""
+    assert dialect_of(template, option) == Dialect(tools=form, reasoning=thinks)
+    assert not dialect_of(template, option, "off").reasoning
+
+
+@pytest.mark.parametrize(
+    ("template", "call"),
+    [
+        (QWEN, '<tool_call>{"name": "look", "arguments": {"at": "Ulm"}}</tool_call>'),
+        (LLAMA, '{"name": "look", "parameters": {"at": "Ulm"}}<|eot_id|>'),
+        (MISTRAL, '[TOOL_CALLS][{"name": "look", "arguments": {"at": "Ulm"}}]</s>'),
+        (MISTRAL_ARGS, '[TOOL_CALLS]look[ARGS]{"at": "Ulm"}</s>'),
+    ],
+)
+def test_calls_and_results_go_through_the_template(template: str, call: str) -> None:
+    """The template's own form of tools, calls and results; nothing is added to it."""
+    text = ChatTemplate(template, "<s>", "</s>").render(prompt(ASKED, CALLED, TOLD, tools=(TOOL,)))
+    assert call in text
+    assert '"name": "look"' in text.split(call)[0]
+    assert "Sun." in text.split(call)[1]
+    assert "<tool_response>" not in text
+    assert text.count("<s>") == (0 if template is QWEN else 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "call"),
+    [
+        ("hermes", '<tool_call>\n{"name": "look", "arguments": {"at": "Ulm"}}\n</tool_call>'),
+        ("llama3", '{"name": "look", "parameters": {"at": "Ulm"}}'),
+        ("mistral", '[TOOL_CALLS][{"name": "look", "arguments": {"at": "Ulm"}}]'),
+    ],
+)
+def test_a_template_without_tools_gets_them_as_text(option: ToolFormatOption, call: str) -> None:
+    """The instructions and the history have the form that is read in the answer."""
+    text = ChatTemplate(CHATML, tool_format=option).render(prompt(ASKED, CALLED, TOLD, tools=(TOOL,)))
+    assert f"<|im_start|>assistant\n{call}<|im_end|>" in text
+    assert call.split('"look"')[0] in text.split("<|im_start|>user")[0]
+    assert "<tool_response>\nSun." in text
+
+
+@pytest.mark.parametrize("template", [CHATML, QWEN, LLAMA, MISTRAL])
+@pytest.mark.parametrize("begun", ["Once upon a", "It ends with spaces  ", "a</s>b<|im_end|>"])
+def test_a_message_is_continued_where_it_ends(template: str, begun: str) -> None:
+    """The prompt ends with the message to the letter, without what closes it, and begins once."""
+    made = ChatTemplate(template, "<s>", "</s>")
+    text = made.render(prompt(ASKED, AssistantMessage(content=begun), continue_final_message=True))
+    assert text.endswith(begun)
+    assert text.count("Weather?") == 1
+    assert text.startswith("<s>") == (template in (LLAMA, MISTRAL))
+    assert text.count("assistant") == (0 if template == MISTRAL else 1)
+
+
+def test_a_message_that_the_template_hides_is_not_continued() -> None:
+    """That is refused and not answered as if it were not there."""
+    with pytest.raises(InvalidRequest, match="does not show the last message"):
+        ChatTemplate("{{ messages[0].content }}").render(
+            prompt(ASKED, AssistantMessage(content="a"), continue_final_message=True)
+        )
+
+
+def test_the_prompt_may_open_the_block() -> None:
+    """Then the answer begins inside it; what a user says does not count, nor a block that is closed."""
+    made = ChatTemplate(OPENED)
+    for said in ("Hello", "</think>", "<think>"):
+        asked = prompt(UserMessage(content=said))
+        assert made.answer_dialect(asked, made.render(asked)).begins_inside
+    unopened = ChatTemplate(QWEN)
+    asked = prompt(UserMessage(content="<think>"))
+    assert not unopened.answer_dialect(asked, unopened.render(asked)).begins_inside
+    closed = ChatTemplate(OPENED.replace("<think>\n{%", "<think>\n\n</think>\n\n{%"))
+    assert not closed.answer_dialect(asked, closed.render(asked)).begins_inside
+
+
+@pytest.mark.parametrize(("begun", "inside"), [("<think>Let", True), ("Let", False), ("<think>a</think>b", False)])
+def test_a_continued_message_may_be_within_reasoning(begun: str, inside: bool) -> None:
+    """Only if its block is open; otherwise all that follows is content."""
+    made = ChatTemplate(QWEN)
+    asked = prompt(ASKED, AssistantMessage(content=begun), continue_final_message=True)
+    dialect = made.answer_dialect(asked, made.render(asked))
+    assert (dialect.reasoning, dialect.begins_inside) == (inside, inside)
+
+
+def test_the_generation_prompt_may_be_left_out() -> None:
+    """The prompt ends with the messages."""
+    assert ChatTemplate(CHATML).render(prompt(ASKED, add_generation_prompt=False)).endswith("Weather?<|im_end|>\n")
+
+
+def test_what_a_template_refuses_is_told() -> None:
+    """Several calls in a message that may have one."""
+    twice = AssistantMessage(tool_calls=[*(CALLED.tool_calls or []), *(CALLED.tool_calls or [])])
+    with pytest.raises(InvalidRequest, match="one call at a time"):
+        ChatTemplate(LLAMA).render(prompt(ASKED, twice))

@@ -1,0 +1,396 @@
+"""Engines whose thread hangs or dies: what becomes of their jobs, and of them, by what the rules say."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from engine_support import collect, text_of, text_request
+
+from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output, Progress, Queued, Started
+from jan.engine.echo import EchoBackend, EchoOptions
+from jan.engine.executor import ThreadedEngine
+from jan.engine.rules import EngineRules
+from jan.errors import ConfigurationError, JanError, Unavailable
+
+STALL = 0.5
+# Where a thread dies, a busy machine must not make it look stalled before.
+PATIENT = 30.0
+
+
+class Fault:
+    """What the backends of one engine do, told from outside; they are made anew with each restart."""
+
+    def __init__(self) -> None:
+        self.hang_in = ""
+        self.raise_in: dict[str, BaseException] = {}
+        self.hanging = threading.Event()
+        self.released = threading.Event()
+        self.made: list[FaultyBackend] = []
+
+    def make(self) -> Backend:
+        self.made.append(FaultyBackend(self))
+        return self.made[-1]
+
+    def at(self, where: str) -> None:
+        if where == self.hang_in:
+            self.hang_in = ""
+            self.hanging.set()
+            self.released.wait()
+        if where in self.raise_in:
+            raise self.raise_in.pop(where)
+
+
+class FaultyBackend(EchoBackend):
+    """An echo that hangs or raises where it is told to."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(EchoOptions(slots=2, repeat=3))
+        self._fault = fault
+        self.resets = 0
+        self.closed = threading.Event()
+
+    def load(self, progress: Progress) -> ModelInfo:
+        self._fault.at("load")
+        return super().load(progress)
+
+    def prepare(self, request: GenerationRequest) -> Any:
+        self._fault.at("prepare")
+        return super().prepare(request)
+
+    def begin(self, job_id: JobId, job: Any) -> None:
+        self._fault.at("begin")
+        super().begin(job_id, job)
+
+    def step(self) -> list[tuple[JobId, Output]]:
+        self._fault.at("step")
+        return super().step()
+
+    def reset(self) -> None:
+        self.resets += 1
+        super().reset()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.fixture
+def fault() -> Iterator[Fault]:
+    made = Fault()
+    yield made
+    made.released.set()
+
+
+Scenario = Callable[[ThreadedEngine], Awaitable[None]]
+
+
+def run(fault: Fault, scenario: Scenario, on_exit: Callable[[], None] = lambda: None, **rules: Any) -> None:
+    """Run a scenario on a started engine that is quick to be called stalled."""
+    options = {"stall_seconds": STALL, "backoff_seconds": 0.01, "join_seconds": 0.2} | rules
+
+    async def main() -> None:
+        engine = ThreadedEngine("test", fault.make, EngineRules(**options), on_exit)
+        await engine.start(lambda part: None)
+        try:
+            await asyncio.wait_for(scenario(engine), 30)
+        finally:
+            await engine.close()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def failure_of(engine: ThreadedEngine, text: str = "a") -> JanError:
+    with pytest.raises(JanError) as raised:
+        await collect(engine, text_request(text))
+    return raised.value
+
+
+async def serves(engine: ThreadedEngine) -> bool:
+    return text_of(await collect(engine, text_request("b "))) == "b b b "
+
+
+# --- hanging ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["prepare", "begin", "step"])
+def test_a_hanging_thread_fails_its_jobs(fault: Fault, where: str) -> None:
+    """Those that run, those that wait and those it has not heard of are told, although the thread hangs; a new one
+    is refused at once; the engine is in trouble."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = where
+        errors = await asyncio.gather(*(failure_of(engine) for _ in range(5)))
+        assert not fault.released.is_set()
+        assert {(type(error), error.code) for error in errors} == {(Unavailable, "engine_stalled")}
+        assert all(error.headers["x-should-retry"] == "true" for error in errors)
+        assert not engine.healthy
+        assert engine.trouble is not None
+        assert "no progress" in engine.trouble
+        assert (await failure_of(engine)).code == "engine_stalled"
+        assert (engine.stats.stalls, engine.stats.failed) == (1, 5)
+
+    run(fault, scenario)
+
+
+def test_wait_takes_the_thread_back(fault: Fault) -> None:
+    """When the step ends after all, the backend is reset, nothing of the old jobs goes on, and requests are served
+    by the same backend."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        await asyncio.gather(*(failure_of(engine) for _ in range(5)))
+        fault.released.set()
+        await until(lambda: engine.healthy)
+        assert [backend.resets for backend in fault.made] == [1]
+        steps = engine.stats.steps
+        assert (engine.stats.running, engine.stats.waiting) == (0, 0)
+        assert await serves(engine)
+        assert engine.stats.finished == 1
+        assert engine.stats.steps - steps <= 4
+
+    run(fault, scenario)
+
+
+def test_restart_leaves_the_thread_behind(fault: Fault) -> None:
+    """The model is loaded anew and serves, while the old thread still hangs. When that wakes up it frees its model
+    and ends; nobody hears of it, and the counts are not touched."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        await failure_of(engine)
+        await until(lambda: engine.healthy)
+        assert len(fault.made) == 2
+        assert await serves(engine)
+        assert not fault.made[0].closed.is_set()
+        before = (engine.stats.steps, engine.stats.completion_tokens, engine.stats.finished, engine.stats.restarts)
+        fault.released.set()
+        await asyncio.to_thread(fault.made[0].closed.wait, 10)
+        assert before == (
+            engine.stats.steps,
+            engine.stats.completion_tokens,
+            engine.stats.finished,
+            engine.stats.restarts,
+        )
+        assert engine.healthy
+        assert engine.stats.restarts == 1
+        assert await serves(engine)
+
+    run(fault, scenario, on_failure="restart")
+
+
+def test_an_abandoned_thread_that_fails_harms_nobody(fault: Fault) -> None:
+    """It wakes up with an exception that ends it: the engine that took its place goes on."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        await failure_of(engine)
+        await until(lambda: engine.healthy)
+        fault.raise_in["step"] = SystemExit("woken")
+        stream = engine.submit(text_request("b "))
+        fault.released.set()
+        await asyncio.to_thread(fault.made[0].closed.wait, 10)
+        await stream.aclose()
+        fault.raise_in.clear()
+        assert await serves(engine)
+        assert len(fault.made) == 2
+
+    run(fault, scenario, on_failure="restart")
+
+
+@pytest.mark.parametrize("problem", ["hang", "die"])
+def test_exit_asks_for_the_end_once(fault: Fault, problem: str) -> None:
+    """The process is asked to end, jobs are told, nothing is restarted."""
+    asked: list[None] = []
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        if problem == "hang":
+            fault.hang_in = "step"
+        else:
+            fault.raise_in["step"] = SystemExit()
+        await failure_of(engine)
+        await until(lambda: asked)
+        await asyncio.sleep(2 * STALL)
+        assert len(asked) == len(fault.made) == 1
+        assert not engine.healthy
+
+    run(fault, scenario, lambda: asked.append(None), on_failure="exit")
+
+
+def test_closing_does_not_wait_for_a_thread_that_hangs(fault: Fault) -> None:
+    """Close comes back while the thread still hangs, and its jobs are told."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        task = asyncio.create_task(failure_of(engine))
+        await until(fault.hanging.is_set)
+        await engine.close()
+        assert (await task).code == "engine_dead"
+        assert not fault.released.is_set()
+
+    run(fault, scenario, stall_seconds=1000.0)
+
+
+def test_closing_while_the_model_is_loaded_anew(fault: Fault) -> None:
+    """A load that hangs does not hold up the end either."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.raise_in["step"] = SystemExit()
+        fault.hang_in = "load"
+        await failure_of(engine)
+        await until(fault.hanging.is_set)
+        await engine.close()
+        assert not engine.healthy
+
+    run(fault, scenario, on_failure="restart")
+
+
+def test_idleness_is_no_stall(fault: Fault) -> None:
+    """However long nothing is asked of it, the engine is well."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        assert await serves(engine)
+        await asyncio.sleep(3 * STALL)
+        assert engine.healthy
+        assert engine.stats.stalls == 0
+
+    run(fault, scenario)
+
+
+def test_a_process_that_stood_still_is_no_stall(fault: Fault) -> None:
+    """Where the event loop was held up as well, the thread gets its time from then on."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        task = asyncio.create_task(collect(engine, text_request("b ")))
+        await until(fault.hanging.is_set)
+        time.sleep(3 * STALL)  # noqa: ASYNC251 - nothing runs, as when the process is stopped
+        await asyncio.sleep(STALL / 2)
+        fault.released.set()
+        assert text_of(await task) == "b b b "
+        assert engine.stats.stalls == 0
+
+    run(fault, scenario)
+
+
+def test_the_clock_on_the_wall_does_not_matter(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It jumps by hours, there and back, while an answer is made and others wait: nothing stalls, nobody waits too
+    long, and the waits that are counted stay small."""
+    real, offset = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + offset[0])
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        for jump in (90_000.0, -90_000.0):
+            fault.hang_in = "step"
+            fault.hanging.clear()
+            fault.released.clear()
+            tasks = [asyncio.create_task(collect(engine, text_request("b "))) for _ in range(5)]
+            await until(fault.hanging.is_set)
+            offset[0] += jump
+            fault.released.set()
+            assert [text_of(events) for events in await asyncio.gather(*tasks)] == ["b b b "] * 5
+        assert (engine.stats.stalls, engine.stats.timed_out, engine.stats.failed) == (0, 0, 0)
+        assert 0 <= engine.stats.waits.total < 1000
+
+    run(fault, scenario, stall_seconds=30.0)
+
+
+# --- dying ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+@pytest.mark.parametrize("where", ["prepare", "begin", "step"])
+def test_a_killed_thread_fails_its_jobs(fault: Fault, where: str, error: BaseException) -> None:
+    """All are told that it is dead, as are new ones; its model is freed; the event loop goes on. With `wait` it
+    stays so."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.raise_in[where] = error
+        errors = await asyncio.gather(*(failure_of(engine) for _ in range(5)))
+        assert {(type(error), error.code) for error in errors} == {(Unavailable, "engine_dead")}
+        assert not engine.healthy
+        assert (await failure_of(engine)).code == "engine_dead"
+        await asyncio.to_thread(fault.made[0].closed.wait, 10)
+        assert (engine.stats.running, engine.stats.waiting) == (0, 0)
+        assert len(fault.made) == 1
+
+    run(fault, scenario, stall_seconds=PATIENT)
+
+
+def test_restart_after_death_frees_first(fault: Fault) -> None:
+    """The model is loaded anew when the old one is freed; loads that fail are tried again."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.raise_in |= {"step": SystemExit(), "load": ConfigurationError("not now")}
+        failed = await failure_of(engine)
+        assert failed.code == "engine_dead"
+        assert "loaded anew" in failed.message
+        assert failed.headers["x-should-retry"] == "true"
+        await until(lambda: len(fault.made) > 1)
+        assert fault.made[0].closed.is_set()
+        await until(lambda: engine.healthy)
+        assert await serves(engine)
+        assert len(fault.made) == 3
+        assert engine.stats.restarts == 1
+
+    run(fault, scenario, on_failure="restart", stall_seconds=PATIENT)
+
+
+def test_it_can_fail_again_and_again(fault: Fault) -> None:
+    """Each time it comes back, and each time what it was doing is told."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        for count in range(1, 5):
+            fault.raise_in["step"] = SystemExit()
+            await failure_of(engine)
+            await until(lambda: engine.healthy)
+            assert await serves(engine)
+            assert engine.stats.restarts == count
+        assert engine.stats.finished == 4
+
+    run(fault, scenario, on_failure="restart", stall_seconds=PATIENT)
+
+
+@pytest.mark.parametrize("error", [SystemExit(), RuntimeError("broken")], ids=repr)
+def test_a_load_that_kills_its_thread_is_a_failed_load(fault: Fault, error: BaseException) -> None:
+    """It is tried again, and the event loop is not ended by it."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.raise_in |= {"step": SystemExit(), "load": error}
+        await failure_of(engine)
+        await until(lambda: engine.healthy)
+        assert await serves(engine)
+
+    run(fault, scenario, on_failure="restart", stall_seconds=PATIENT)
+
+
+# --- waiting ----------------------------------------------------------------------------------------
+
+
+def test_who_waits_is_told_where_it_stands(fault: Fault) -> None:
+    """Started, then its place, which only gets better, then the answer."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.hang_in = "step"
+        # Long, so that whoever waits behind them is told so before it is its turn.
+        first = [asyncio.create_task(collect(engine, text_request("w " * 500))) for _ in range(2)]
+        await until(fault.hanging.is_set)
+        waiting = [asyncio.create_task(collect(engine, text_request("b "))) for _ in range(3)]
+        await asyncio.sleep(0)  # they have asked, in this order
+        fault.released.set()
+        for number, (started, *events) in enumerate(await asyncio.gather(*waiting), 1):
+            assert isinstance(started, Started)
+            places = [event.position for event in events if isinstance(event, Queued)]
+            assert places == sorted(places, reverse=True)
+            assert places[0] <= number
+            assert all(isinstance(event, Queued) for event in events[: len(places)])
+            assert text_of(events) == "b b b "
+        await asyncio.gather(*first)
+
+    run(fault, scenario, stall_seconds=30.0)

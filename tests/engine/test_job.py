@@ -1,0 +1,47 @@
+"""A job's mailbox, for readers who are slower than the model."""
+
+import asyncio
+
+from engine_support import text_request
+
+from jan.engine.base import Delta, Finished, Started, ToolCallFragment
+from jan.engine.job import Job
+from jan.schema.sampling import TokenLogprob
+
+_LOGPROB = TokenLogprob(token="x", logprob=-1.0, bytes=[120], top_logprobs=[])
+
+
+def test_nothing_is_lost_or_changed_while_nobody_reads() -> None:
+    """What was not fetched comes as one delta: every character, call, probability and count, in order."""
+    call = ToolCallFragment(index=0, arguments="{")
+    end = Finished(reason="stop", prompt_tokens=1, completion_tokens=4)
+
+    async def scenario() -> None:
+        job = Job(1, text_request("x"))
+        job.put(Started(prompt_tokens=1))
+        job.put(Delta(text="a\r", tokens=1))
+        job.put(Delta(text="\n\u2028é😀", logprobs=(_LOGPROB,), tokens=1))
+        job.put(Delta(tool_calls=(call, call), tokens=2))
+        job.put(end)
+        whole = Delta(text="a\r\n\u2028é😀", tool_calls=(call, call), logprobs=(_LOGPROB,), tokens=4)
+        assert await job.take() == [Started(prompt_tokens=1), whole, end]
+        assert not job.pending
+
+    asyncio.run(scenario())
+
+
+def test_a_long_answer_that_nobody_reads_does_not_hold_up_the_event_loop() -> None:
+    """A token costs the same however much of its answer was not fetched yet."""
+    tokens = 200_000
+
+    async def scenario() -> None:
+        job = Job(1, text_request("x"))
+        for number in range(tokens):
+            job.put(Delta(text="x", logprobs=(_LOGPROB,) * 5, tokens=1))
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        [whole] = await job.take()
+        assert isinstance(whole, Delta)
+        assert (len(whole.text), len(whole.logprobs), whole.tokens) == (tokens, 5 * tokens, tokens)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

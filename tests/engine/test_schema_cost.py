@@ -1,0 +1,23 @@
+"""Schemas that would hold the engine's thread are known before they are compiled."""
+
+import pytest
+
+from jan.engine.schema_cost import too_costly
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": [f"v{number}" for number in range(2001)]},
+        {"anyOf": [{"enum": list(range(700))}, {"items": {"enum": list(range(700))}}, {"enum": list(range(700))}]},
+    ],
+)
+def test_huge_enums_are_refused(schema: object) -> None:
+    """Values count over the whole schema: 40,000 of them took seconds."""
+    assert "enums" in too_costly(schema)
+
+
+@pytest.mark.parametrize("schema", [{"enum": list(range(2000))}, {"properties": {"enum": {"type": "string"}}}])
+def test_others_pass(schema: object) -> None:
+    """As many as allowed; a property that is called enum is none."""
+    assert too_costly(schema) == ""

@@ -1,0 +1,139 @@
+"""What those who wait are told, and for how long they may."""
+
+from typing import Any
+
+import pytest
+from engine_support import text_request
+
+from jan.engine.echo import EchoBackend, EchoOptions
+from jan.engine.job import Job
+from jan.engine.rules import EngineRules
+from jan.engine.stats import WAIT_BOUNDS, EngineStats
+from jan.engine.waiting import WaitingRoom
+from jan.errors import Unavailable
+
+
+@pytest.fixture
+def stats() -> EngineStats:
+    return EngineStats()
+
+
+@pytest.fixture
+def room(stats: EngineStats) -> WaitingRoom:
+    return WaitingRoom(EngineRules(max_waiting=100, queue_timeout_seconds=60), stats)
+
+
+def job(owner: str = "a", words: int = 10, **options: Any) -> Job:
+    """A prepared job of twice so many tokens."""
+    request = text_request("w " * words, owner=owner, max_tokens=words, **options)
+    made = Job(0, request)
+    made.prepared = EchoBackend(EchoOptions()).prepare(request)
+    return made
+
+
+def test_places_are_told_when_they_change(room: WaitingRoom) -> None:
+    """Each one is told its place at once, then again when it is another, at most once a second."""
+    first, second, other = job(), job(), job("b")
+    room.push(first, 100.0)
+    room.push(second, 100.0)
+    assert {told.position for _, told in room.news(100.0)} == {1, 2}
+    room.push(other, 100.1)
+    assert room.news(100.5) == []
+    told = dict(room.news(101.1))
+    assert {waiting: queued.position for waiting, queued in told.items()} == {second: 3, other: 2}
+    assert room.news(103.0) == []
+
+
+def test_the_estimate_follows_the_throughput(room: WaitingRoom) -> None:
+    """With no experience there is none; then it is the tokens up to one's own end of the queue over those that
+    began in a second, and it grows while nothing begins."""
+    for _ in range(13):
+        room.push(job(), 0.0)
+    room.blocked(0.0)
+    assert {told.estimate_seconds for _, told in room.news(0.0)} == {None}
+    for second in range(1, 11):
+        room.pop(float(second))
+    told = sorted((queued.position, queued.estimate_seconds) for _, queued in room.news(10.0))
+    assert told == [(1, 1), (2, 2), (3, 3)]
+    later = sorted((queued.position, queued.estimate_seconds) for _, queued in room.news(30.0))
+    assert all(seconds is not None and seconds > position for position, seconds in later)
+
+
+def test_what_began_at_once_says_nothing_of_the_queue(room: WaitingRoom) -> None:
+    """A burst that found slots is no throughput; the time without a queue is none either."""
+    for _ in range(50):
+        room.push(job(), 0.0)
+        room.pop(0.0)
+    room.push(job(), 1000.0)
+    room.push(job(), 1000.0)
+    room.blocked(1000.0)
+    assert {told.estimate_seconds for _, told in room.news(1000.0)} == {None}
+    room.pop(1002.0)
+    assert [told.estimate_seconds for _, told in room.news(1002.0)] == [2]
+
+
+def test_who_waits_too_long_is_taken_out(room: WaitingRoom, stats: EngineStats) -> None:
+    """By arrival, whatever the place in the queue."""
+    early, late = job(priority="low"), job("b", priority="high")
+    room.push(early, 0.0)
+    room.push(late, 30.0)
+    assert room.expired(59.9) == []
+    assert room.expired(60.0) == [early]
+    assert room.peek() is late
+    assert (stats.waiting, stats.timed_out) == (1, 1)
+
+
+def test_waits_and_tokens_are_counted(room: WaitingRoom, stats: EngineStats) -> None:
+    """Waiting tokens are of this moment; waits are in the buckets that Prometheus wants."""
+    room.push(job(words=10), 0.0)
+    room.push(job(words=5), 0.0)
+    assert stats.waiting_tokens == 30
+    room.pop(0.02)
+    room.pop(1000.0)
+    assert stats.waiting_tokens == 0
+    assert stats.waits.total == pytest.approx(1000.02)
+    buckets = dict(stats.waits.buckets())
+    assert (buckets["0.01"], buckets["0.05"], buckets[str(WAIT_BOUNDS[-1])], buckets["+Inf"]) == (0, 1, 1, 2)
+
+
+def test_refusals_are_counted(stats: EngineStats) -> None:
+    """As overloaded."""
+    room = WaitingRoom(EngineRules(max_waiting=1), stats)
+    room.push(job(), 0.0)
+    with pytest.raises(Unavailable):
+        room.push(job("b"), 0.0)
+    assert stats.overloaded == 1
+
+
+def test_thousands_cancel(stats: EngineStats) -> None:
+    """Ten thousand waiting requests of one owner leave in any order, and nothing is left of them."""
+    room = WaitingRoom(EngineRules(max_waiting=20_000), stats)
+    jobs = [job() for _ in range(10_000)]
+    for waiting in jobs:
+        room.push(waiting, 0.0)
+    for waiting in [*jobs[::2], *jobs[1::2][::-1]]:
+        assert room.remove(waiting)
+    assert (len(room), stats.waiting, stats.waiting_tokens, room.peek()) == (0, 0, 0, None)
+
+
+def test_who_sets_no_limit_waits_for_about_one_job_too() -> None:
+    """A request that may take the whole context, behind another caller's hundred short ones, is not charged with
+    more than answers take."""
+    backend = EchoBackend(EchoOptions(context=100_000))
+    room = WaitingRoom(EngineRules(max_waiting=1000), EngineStats())
+
+    def push(owner: str, **options: Any) -> Job:
+        request = text_request("w " * 10, owner=owner, **options)
+        made = Job(0, request)
+        made.prepared = backend.prepare(request)
+        room.push(made, 0.0)
+        return made
+
+    for _ in range(100):
+        push("many", max_tokens=20)
+    for _ in range(3):
+        ended = room.pop(1.0)
+        ended.generated = 20
+        room.ended(ended)
+    single = push("single")
+    assert single in [room.pop(2.0) for _ in range(3)]

@@ -1,0 +1,94 @@
+"""The ExLlamaV2 engine behind a real server: on the GPU, or on the CPU with stand-ins for its kernels."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+
+pytest.importorskip("jan.engine.exllamav2", reason="ExLlamaV2 or PyTorch is not installed", exc_type=ImportError)
+pytestmark = pytest.mark.torch
+
+PROGRAM = Path(__file__).resolve().parent.parent / "serve_on_any_device.py"
+LONG = "The quick brown fox jumps over the lazy dog. " * 40
+COLOUR = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "green"]}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def client(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server of the tiny model. Its log must stay free of errors."""
+    config = tmp_path_factory.mktemp("exllamav2") / "jan.yaml"
+    options = f"{{model: {tiny_folder}, context: 1024, slots: 8, chunk: 256}}"
+    config.write_text(
+        f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n"
+        f"models: [{{id: tiny, engine: exllamav2, options: {options}}}]\n"
+    )
+    server = ServerProcess(config, program=(str(PROGRAM),))
+    with http_client(server) as made:
+        yield made
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def chat(client: httpx.Client, content: str, **options: Any) -> dict[str, Any]:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}], "temperature": 0, **options}
+    response = client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    answered: dict[str, Any] = response.json()
+    return answered
+
+
+def test_eight_at_once_answer_as_one_alone(client: httpx.Client) -> None:
+    """Streams side by side give what each gives alone; a known beginning is reported as cached."""
+    prompts = [f"{LONG} {number}" for number in range(8)]
+    alone = [chat(client, prompt, max_tokens=6) for prompt in prompts]
+
+    def streamed(prompt: str) -> str:
+        body = {
+            "model": "tiny",
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+            "max_tokens": 6,
+            "stream": True,
+        }
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = [line[6:] for line in response.iter_lines() if line.startswith("data: ")]
+        assert lines[-1] == "[DONE]"
+        return "".join(json.loads(line)["choices"][0]["delta"].get("content") or "" for line in lines[:-1])
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(streamed, prompts))
+    assert together == [answered["choices"][0]["message"]["content"] for answered in alone]
+    assert alone[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] >= 256
+
+
+def test_schemas_and_tools_hold(client: httpx.Client) -> None:
+    """Random weights too answer by a schema, and call the tool that they must call."""
+    shape = {"type": "json_schema", "json_schema": {"name": "colour", "schema": COLOUR, "strict": True}}
+    answered = chat(client, "Which?", max_tokens=40, response_format=shape)
+    assert json.loads(answered["choices"][0]["message"]["content"])["colour"] in ("red", "green")
+    tools = [{"type": "function", "function": {"name": "paint", "parameters": COLOUR}}]
+    answered = chat(
+        client, "Paint!", max_tokens=60, tools=tools, tool_choice="required", parallel_tool_calls=False
+    )
+    [call] = answered["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "paint"
+    assert json.loads(call["function"]["arguments"])["colour"] in ("red", "green")
+
+
+def test_a_prompt_beyond_the_context_is_a_400(client: httpx.Client) -> None:
+    """With the numbers, and nothing of it is lost on the server."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": LONG * 4}]}
+    response = client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+    assert "1024 tokens" in response.json()["error"]["message"]

@@ -1,0 +1,248 @@
+"""Connections that are slow, idle or too many, and requests that are too much, on a real server."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from raw_http import connect, exchange, parse, request
+from server_support import ECHO_CONFIG, ServerProcess, http_client
+
+from jan.body import nested_deeper
+
+CHAT = "/api/v1/chat/completions"
+ServerOf = Callable[[str], ServerProcess]
+
+
+@pytest.fixture
+def server_with(tmp_path: Path) -> Iterator[ServerOf]:
+    """Starts an echo server with more settings of its section ``server``; its log stays free of errors."""
+    with ExitStack() as stack:
+
+        def start(settings: str) -> ServerProcess:
+            config = tmp_path / "jan.yaml"
+            config.write_text(ECHO_CONFIG.replace("keepalive_seconds: 0.2", f"keepalive_seconds: 0.2, {settings}"))
+            server = ServerProcess(config)
+            stack.callback(server.kill_if_running)
+            return server
+
+        yield start
+
+
+def ends(connection: socket.socket) -> bytes:
+    """What comes before the server closes; the connection's time-out is what keeps it from hanging."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def serves(server: ServerProcess) -> bool:
+    with http_client(server) as client:
+        body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+        return client.post(CHAT, json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+    ids=["nothing", "half a request", "idle after an answer"],
+)
+def test_slow_headers_and_idle_connections_are_ended(server_with: ServerOf, start: bytes) -> None:
+    """A client that does not send its headers in time, a first or a next request's, is disconnected."""
+    server = server_with("header_timeout_seconds: 0.3")
+    with connect(server.url) as connection:
+        connection.sendall(start)
+        answer = ends(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 200")
+    assert serves(server)
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_drop_by_drop_headers_are_ended_too(server_with: ServerOf) -> None:
+    """A client that keeps sending a byte now and then gains no time by it."""
+    server = server_with("header_timeout_seconds: 0.5")
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        for _ in range(600):
+            connection.sendall(b"a")
+            time.sleep(0.05)
+
+    with connect(server.url) as connection, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        drip(connection)
+    assert serves(server)
+
+
+def test_slow_bodies_are_ended(server_with: ServerOf) -> None:
+    """A client that does not send its body in time is disconnected."""
+    server = server_with("body_timeout_seconds: 0.3")
+    with connect(server.url) as connection:
+        connection.sendall(request("POST", CHAT, "Content-Length: 100") + b"{")
+        ends(connection)
+    assert serves(server)
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_five_hundred_idle_connections_hurt_nobody(server_with: ServerOf) -> None:
+    """Others are served while 500 connections do nothing."""
+    server = server_with("max_connections: 2000")
+    with ExitStack() as stack:
+        for _ in range(500):
+            stack.enter_context(connect(server.url))
+        assert all(serves(server) for _ in range(5))
+    assert serves(server)
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+@pytest.mark.parametrize("bound", ["max_connections: 3", "max_connections_per_address: 3"])
+def test_connections_are_bounded(server_with: ServerOf, bound: str) -> None:
+    """One too many is told so and closed; when one of the others has ended there is room again."""
+    server = server_with(bound)
+    with ExitStack() as stack:
+        held = [stack.enter_context(connect(server.url)) for _ in range(3)]
+        with connect(server.url) as one_too_many:
+            refusal = parse(ends(one_too_many))
+        assert refusal.status == 503
+        assert refusal.json()["error"]["code"] == "too_many_connections"
+        held[0].close()
+        for _ in range(200):
+            if exchange(server.url, request("GET", "/health")).startswith(b"HTTP/1.1 200"):
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("no room although a connection has ended")
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def begin_stream(server: ServerProcess) -> socket.socket:
+    """A stream that is more than all buffers hold, on a connection with little room."""
+    words = " ".join(f"{number:04}" + "x" * 4000 for number in range(950))
+    message = {"role": "user", "content": words}
+    body = json.dumps({"model": "echo", "stream": True, "n": 2, "messages": [message]}).encode()
+    where = urlsplit(server.url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(60)
+    connection.connect((where.hostname, where.port))
+    connection.sendall(request("POST", CHAT, f"Content-Length: {len(body)}") + body)
+    return connection
+
+
+def live(server: ServerProcess) -> float:
+    with http_client(server) as client:
+        lines = client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("jan_http_live_requests ")).split()[1])
+
+
+def test_a_client_that_reads_nothing_is_cut_off(server_with: ServerOf) -> None:
+    """Its connection ends, and the request that worked for it too."""
+    server = server_with("write_timeout_seconds: 0.5")
+    with begin_stream(server):
+        for _ in range(600):
+            if any(entry["event"] == "client reads nothing" for entry in server.log):
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("the client was not cut off")
+        # The one that asks is one itself.
+        for _ in range(200):
+            if live(server) <= 1:
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("its request goes on")
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_a_client_that_reads_little_by_little_is_not(server_with: ServerOf) -> None:
+    """A reader that is slow gets its whole stream, however long that takes, and holds up nobody."""
+    server = server_with("write_timeout_seconds: 2")
+    with begin_stream(server) as connection:
+        received, last = 0, b""
+        for _ in range(30):
+            received += len(connection.recv(20_000))
+            time.sleep(0.1)
+        assert serves(server)
+        while (piece := connection.recv(1 << 20)) and b"data: [DONE]" not in last:
+            last = (last + piece)[-200:]
+        assert b"data: [DONE]" in last
+    assert not any(entry["event"] == "client reads nothing" for entry in server.log)
+
+
+def test_a_byte_at_a_time_holds_up_nobody(server_with: ServerOf) -> None:
+    """While one client takes single bytes, others are answered."""
+    server = server_with("write_timeout_seconds: 30")
+    stop = threading.Event()
+    with begin_stream(server) as connection:
+
+        def sip() -> None:
+            while not stop.wait(0.05):
+                connection.recv(1)
+
+        reader = threading.Thread(target=sip)
+        reader.start()
+        try:
+            assert all(serves(server) for _ in range(10))
+        finally:
+            stop.set()
+            reader.join()
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (request("GET", "/health?" + "a" * 9000), "url_too_long"),
+        (request("GET", "/health", *(f"X-{number}: a" for number in range(101))), "headers_too_large"),
+        (request("GET", "/health", "X-Long: " + "a" * 33_000), "headers_too_large"),
+        (request("GET", "/nowhere", "X-Long: " + "a" * 33_000), "headers_too_large"),
+    ],
+)
+def test_too_much_is_refused_in_words(echo_server: ServerProcess, data: bytes, code: str) -> None:
+    """Long URLs, many and long headers are 400 with the envelope, at every URL."""
+    refusal = parse(exchange(echo_server.url, data))
+    assert refusal.status == 400
+    assert refusal.json()["error"]["code"] == code
+    assert refusal.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 101 + "1" + "}" * 101, '{"messages": ' + "[" * 120])
+def test_deep_json_is_refused(echo_server: ServerProcess, text: str) -> None:
+    """JSON that is nested too deeply is a 400 that says how deep it may be."""
+    with http_client(echo_server) as client:
+        refusal = client.post(CHAT, content=text, headers={"Content-Type": "application/json"})
+    assert refusal.status_code == 400
+    assert refusal.json()["error"]["code"] == "json_too_deep"
+    assert "100 levels" in refusal.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ("[" * 8 + "]" * 8, False),
+        ("[" * 9 + "]" * 9, True),
+        ('{"a":' * 9 + "1" + "}" * 9, True),
+        ('["' + "[{" * 50 + '"]', False),
+        ('["\\"' + "[" * 50 + '\\\\"]', False),
+        ("[" + "[]," * 5000 + "[]]", False),
+        ("[" + "[]," * 5000 + "[" * 9, True),
+    ],
+)
+def test_depth_is_counted_outside_texts(text: str, deep: bool) -> None:
+    """Brackets inside texts and beside each other are no depth."""
+    assert nested_deeper(text.encode(), 8) is deep

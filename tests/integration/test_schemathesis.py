@@ -1,0 +1,73 @@
+"""Schemathesis over the served document: no 5xx, and every response is one that the document knows.
+
+All operations, with valid and invalid data, alone and in sequences that follow from each other; as an
+administrator, as a user, and without credentials.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conversation_support import bearer
+from fake_oidc import Lab
+from server_support import ROOT, http_client
+
+pytestmark = pytest.mark.load
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+SEED = 20261124
+#: Generated requests an operation in the phase that draws them; Schemathesis' other phases decide themselves.
+EXAMPLES = int(os.environ.get("JAN_TEST_SCHEMATHESIS_EXAMPLES", "10"))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A server on SQLite, with sign-in, since without a provider the right answer of /auth/google is a 503."""
+    lab = Lab(tmp_path_factory.mktemp("schemathesis"))
+    yield lab
+    lab.stop()  # asserts that there is no error in the log
+
+
+def attack(lab: Lab, folder: Path, *arguments: str) -> None:
+    """Run Schemathesis; it must find nothing."""
+    command = [Path(sys.executable).with_name("st"), "--config-file", CONFIG, "run"]
+    command += [f"{lab.server.url}/api/openapi.json", "--seed", str(SEED), "--max-examples", str(EXAMPLES)]
+    ran = subprocess.run(
+        [*map(str, command), *arguments],
+        cwd=folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if ran.returncode != 0:
+        pytest.fail(ran.stdout + ran.stderr, pytrace=False)
+
+
+def new_key(lab: Lab, *permissions: str) -> str:
+    """A fresh key of the administrator's, so that no run uses one that an earlier one revoked."""
+    with http_client(lab.server, headers=bearer(lab.server.admin_key)) as client:
+        made = client.post("/api/v1/user/api-keys", json={"name": "run", "permissions": permissions})
+    key: str = made.json()["key"]
+    return key
+
+
+def test_a_key_of_few_permissions(lab: Lab, tmp_path: Path) -> None:
+    """What it may not do is a documented 403."""
+    key = new_key(lab, "read", "inference")
+    attack(lab, tmp_path, "--header", f"Authorization: Bearer {key}")
+
+
+def test_nobody(lab: Lab, tmp_path: Path) -> None:
+    """Without credentials, admitted to the models because the server is on loopback."""
+    attack(lab, tmp_path)
+
+
+def test_an_administrator(lab: Lab, tmp_path: Path) -> None:
+    """With every permission; last, because what an administrator changes is changed for everybody."""
+    key = new_key(lab, "read", "write", "inference", "admin")
+    attack(lab, tmp_path, "--header", f"Authorization: Bearer {key}")

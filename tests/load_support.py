@@ -1,0 +1,66 @@
+"""What tests under load share: streams byte by byte, and how much memory a server has."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from raw_http import request
+
+CHAT = "/api/v1/chat/completions"
+
+
+def resident_mib(pid: int) -> float:
+    """What of a process is in memory, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024
+
+
+def slope(samples: list[tuple[float, float]]) -> float:
+    """By how much the second value grows with the first: least squares."""
+    mean_x = sum(x for x, _ in samples) / len(samples)
+    mean_y = sum(y for _, y in samples) / len(samples)
+    spread = sum((x - mean_x) ** 2 for x, _ in samples)
+    return sum((x - mean_x) * (y - mean_y) for x, y in samples) / spread
+
+
+def stream_request(model: str, words: int, **more: Any) -> bytes:
+    """A request for a stream of so many words, on a connection of its own."""
+    message = {"role": "user", "content": "word " * words}
+    body = json.dumps({"model": model, "stream": True, "messages": [message], **more}).encode()
+    return request("POST", CHAT, f"Content-Length: {len(body)}", "Content-Type: application/json", body=body)
+
+
+class RawStream:
+    """A stream whose bytes are read one event at a time, and that can be dropped at any."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def begin(cls, url: str, model: str, words: int, **more: Any) -> "RawStream":
+        """Ask for a stream and read its head; the answer is a 200."""
+        where = urlsplit(url)
+        stream = cls(*await asyncio.open_connection(where.hostname, where.port))
+        stream._writer.write(stream_request(model, words, **more))
+        head = await stream._reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        return stream
+
+    async def event(self) -> bytes:
+        """The next event with its transfer encoding."""
+        return await self._reader.readuntil(b"\n\n")
+
+    async def rest(self) -> bytes:
+        """Everything up to the end."""
+        received = await self._reader.read()
+        await self.leave()
+        return received
+
+    async def leave(self) -> None:
+        """Drop the connection."""
+        self._writer.close()
+        await self._writer.wait_closed()

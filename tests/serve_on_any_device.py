@@ -1,0 +1,10 @@
+"""`jan` with the ExLlamaV2 engine wherever this machine lets it run: a GPU, or the stand-ins on the CPU."""
+
+import exllamav2_support
+
+import jan.engine.exllamav2.backend
+from jan.cli import main
+
+if __name__ == "__main__":
+    jan.engine.exllamav2.backend.CudaDevice = exllamav2_support.any_device
+    main()

@@ -1,0 +1,56 @@
+"""Every operation of a store is measured, whichever backend it is."""
+
+import inspect
+
+import pytest
+
+from jan.errors import NotFound, Unavailable
+from jan.metrics import Metrics
+from jan.storage import base, open_store
+from jan.storage.observed import observed
+from jan.storage.records import User
+
+
+def sample(metrics: Metrics, name: str, operation: str) -> float | None:
+    return metrics.registry.get_sample_value(name, {"operation": operation})
+
+
+async def test_successes_and_answers_are_no_errors(url: str) -> None:
+    """What is stored, found and not found counts as done; none of it as an error."""
+    metrics = Metrics()
+    store = observed(open_store(url), metrics)
+    await store.open()
+    user = User(email="a@example.com")
+    await store.users.create(user)
+    assert await store.users.get(user.id) == user
+    with pytest.raises(NotFound):
+        await store.users.get("user_none")
+    await store.ping()
+    await store.close()
+    assert sample(metrics, "jan_store_operation_seconds_count", "users.get") == 2
+    assert sample(metrics, "jan_store_operation_seconds_count", "users.create") == 1
+    assert sample(metrics, "jan_store_operation_seconds_count", "ping") == 1
+    assert sample(metrics, "jan_store_errors_total", "users.get") == 0
+
+
+@pytest.mark.parametrize("away", ["sqlite:///never-opened.db", "mongodb://127.0.0.1:1/jan"])
+async def test_a_store_that_is_away_is_an_error(away: str) -> None:
+    """Unavailable is raised as before, and counted."""
+    metrics = Metrics()
+    store = observed(open_store(away, timeout=0.2), metrics)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await store.users.get("user_1")
+    assert sample(metrics, "jan_store_errors_total", "users.get") == 2
+    assert sample(metrics, "jan_store_operation_seconds_count", "users.get") == 2
+
+
+def test_it_has_all_that_a_store_has() -> None:
+    """Each operation of the contract is there, measured."""
+    store = observed(open_store("sqlite:///never-opened.db"), Metrics())
+    for name, member in inspect.getmembers(base.Store):
+        if isinstance(member, property):
+            contract = inspect.signature(member.fget).return_annotation
+            for operation, _ in inspect.getmembers(contract, inspect.iscoroutinefunction):
+                assert inspect.iscoroutinefunction(getattr(getattr(store, name), operation)), (name, operation)
+    assert inspect.iscoroutinefunction(store.open)
