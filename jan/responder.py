@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
@@ -151,6 +152,18 @@ class Responder(RequestHandler):
             log.error(
                 "request failed", request_id=self.request_id, route=self.route_name, exc_info=(typ, value, tb)
             )
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """An error response. Where a part of another one is out already, the connection is cut instead: ended in
+        order, the part would look like the whole."""
+        if not self._headers_written:
+            super().send_error(status_code, **kwargs)
+            return
+        self.log_fields["error"] = self.explain(kwargs.get("exc_info", (None, None))[1]).code
+        assert isinstance(self.request.connection, HTTP1Connection)  # what this server's connections are
+        self.request.connection.stream.close()
+        if not self._finished:
+            self.finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error response: the envelope, with the error's own status and headers."""

@@ -171,3 +171,29 @@ def test_the_disk_is_full(disk: SmallDisk | SmallFiles, tmp_path: Path) -> None:
         server.start()
         with server.client() as again:
             assert [message["id"] for message in messages_of(again, conversation)] == told
+
+
+def test_an_export_that_breaks_off_does_not_look_whole(tmp_path: Path) -> None:
+    """A store that goes away in the middle of an export cuts the connection, so that no client takes the part that
+    it got for the conversation; the log's line tells of the error."""
+    with stored(tmp_path / "server") as (server, client):
+        conversation = new_conversation(client)
+        for _ in range(36):  # more than one page of the store's, by their bytes
+            append(client, conversation, "x" * 500_000)
+        files = sorted((server.folder / "data").glob("jan.db*"))
+        away = tmp_path / "away"
+        away.mkdir()
+        url = f"{CONVERSATIONS}/{conversation}/export"
+        with client.stream("GET", url) as answer:
+            assert answer.status_code == 200
+            pieces = answer.iter_raw(65536)
+            next(pieces)
+            for file in files:
+                shutil.move(file, away)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(pieces)
+        for file in files:
+            shutil.move(away / file.name, file)
+        assert until(lambda: ready(client))
+    [line] = [entry for entry in server.process.log if entry.get("route") == "conversations.export"]
+    assert (line["status"], line["error"]) == (200, "storage_unavailable")
