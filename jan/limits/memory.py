@@ -13,8 +13,9 @@ from jan.storage.accounting import Counter, Counters, Demand, Taken
 log = structlog.get_logger(__name__)
 
 _PURGE_SECONDS = 60.0
-# Some 30 MB. Whoever commands more addresses than this is not kept out by counting them.
-_MOST_WINDOWS = 100_000
+# Some 30 MB. Whoever commands more addresses than this is not kept out by counting them. Known callers are as many
+# as there are accounts, and nobody's addresses may make room at their expense.
+_MOST_STRANGERS = 100_000
 # Asked again so often, since each question that is not answered keeps a request waiting.
 _BACK_OFF_SECONDS = 1.0
 
@@ -42,6 +43,8 @@ class MemoryCounters:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
+        # The keys of strangers' windows, in the order in which those began.
+        self._strangers: dict[str, None] = {}
         self._serials = itertools.count(1)
         self._purge_at = clock() + _PURGE_SECONDS
 
@@ -66,17 +69,20 @@ class MemoryCounters:
         if window is None or window.ends <= at:
             window = _Window(next(self._serials), at + demand.seconds)
             if granted and demand.cost:
-                self._begin(demand.key, window)
+                self._begin(demand, window)
         if granted:
             window.used += demand.cost
         ends_at = now + math.ceil((window.ends - at) * 1000)
         return MemoryCounter(key=demand.key, used=window.used, ends_at=ends_at, serial=window.serial)
 
-    def _begin(self, key: str, window: _Window) -> None:
-        self._windows.pop(key, None)
-        if len(self._windows) >= _MOST_WINDOWS:
-            del self._windows[next(iter(self._windows))]  # the one that was begun first
-        self._windows[key] = window
+    def _begin(self, demand: Demand, window: _Window) -> None:
+        if demand.stranger:
+            self._strangers.pop(demand.key, None)
+            if len(self._strangers) >= _MOST_STRANGERS:
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest], self._windows[oldest]
+            self._strangers[demand.key] = None
+        self._windows[demand.key] = window
 
     async def adjust(self, counter: Counter, change: int) -> None:
         """Add to a window if it still runs, whatever its limit; never below 0."""
@@ -91,6 +97,7 @@ class MemoryCounters:
     def _forget(self, at: float) -> None:
         self._purge_at = at + _PURGE_SECONDS
         self._windows = {key: window for key, window in self._windows.items() if window.ends > at}
+        self._strangers = {key: None for key in self._strangers if key in self._windows}
 
 
 class FailoverCounters:

@@ -107,12 +107,14 @@ class UsageWriter:
 
     async def _write(self) -> None:
         rows, self._rows = merge(self._rows), []
-        if rows:
-            try:
-                await self._log.add(rows)
-            except BaseException:
-                self._rows = [*rows, *self._rows]
-                raise
+        try:
+            while rows:
+                # One by one: of several, a store that fails in the middle would have counted some.
+                await self._log.add(rows[0])
+                del rows[0]
+        except BaseException:
+            self._rows = [*rows, *self._rows]
+            raise
         while self._changes:
             slot, (counter, change) = next(iter(self._changes.items()))
             await self._counters.adjust(counter, change)

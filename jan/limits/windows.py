@@ -19,7 +19,8 @@ _MINUTE, _DAY = 60, 86_400
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``limit`` of ``unit`` within ``seconds``. ``name``: of the limit, in messages, metrics and the
-    usage report; ``whose``: for whom it counts, in words; ``key``: what it is counted under."""
+    usage report; ``whose``: for whom it counts, in words; ``key``: what it is counted under; ``stranger``: whether
+    that is somebody of whom only an address is known."""
 
     name: str
     key: str
@@ -27,10 +28,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
     unit: Unit
     whose: str
+    stranger: bool
 
     def demand(self, cost: int) -> Demand:
         """A wish for so much more of it; 0 looks."""
-        return Demand(key=self.key, cost=cost, limit=self.limit, seconds=self.seconds)
+        return Demand(key=self.key, cost=cost, limit=self.limit, seconds=self.seconds, stranger=self.stranger)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -65,7 +67,6 @@ class Windows:
         rates = {"anonymous" if identity.anonymous else "authenticated": self._hourly(identity)}
         if limit == "inference":
             rates["inference"] = self._inference
-        whose = "this address" if identity.anonymous else "this user"
         return tuple(
             Window(
                 name=name,
@@ -73,7 +74,8 @@ class Windows:
                 limit=rate.limit,
                 seconds=rate.seconds,
                 unit="requests",
-                whose=whose,
+                whose=_whose(identity),
+                stranger=identity.anonymous,
             )
             for name, rate in rates.items()
             if rate is not None
@@ -84,10 +86,10 @@ class Windows:
 
     def of_tokens(self, identity: Identity) -> tuple[Window, ...]:
         """Where the caller's tokens count: the user's budget, and that of the key."""
-        whose = "this address" if identity.anonymous else "this user"
-        found = _budget("user", identity.owner, whose, identity.budget.over(self._user))
+        found = _budget("user", identity.owner, _whose(identity), identity, identity.budget.over(self._user))
         if identity.key_id is not None:
-            found += _budget("key", identity.key_id, "this API key", identity.key_budget.over(self._key))
+            budget = identity.key_budget.over(self._key)
+            found += _budget("key", identity.key_id, "this API key", identity, budget)
         return found
 
     def check_key(self, identity: Identity, budget: TokenBudget) -> None:
@@ -106,7 +108,11 @@ class Windows:
             )
 
 
-def _budget(kind: str, owner: str, whose: str, budget: TokenBudget) -> tuple[Window, ...]:
+def _whose(identity: Identity) -> str:
+    return "this address" if identity.anonymous else "this user"
+
+
+def _budget(kind: str, owner: str, whose: str, identity: Identity, budget: TokenBudget) -> tuple[Window, ...]:
     limits = (("minute", _MINUTE, budget.tokens_per_minute), ("day", _DAY, budget.tokens_per_day))
     return tuple(
         Window(
@@ -116,6 +122,7 @@ def _budget(kind: str, owner: str, whose: str, budget: TokenBudget) -> tuple[Win
             seconds=seconds,
             unit="tokens",
             whose=whose,
+            stranger=identity.anonymous,
         )
         for word, seconds, limit in limits
         if limit is not None

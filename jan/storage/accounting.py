@@ -20,13 +20,15 @@ _CLOCKS_DIFFER_MS = 60_000
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """Wants ``cost`` more counted under ``key``, where a window of ``seconds`` may hold ``limit``.
 
-    A window begins with the first demand that finds none, and ends ``seconds`` later.
+    A window begins with the first demand that finds none, and ends ``seconds`` later. ``stranger``: it counts for
+    somebody of whom only an address is known, and anybody can have many of those.
     """
 
     key: str
     cost: int
     limit: int
     seconds: float
+    stranger: bool = False
 
 
 class Counter(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +118,8 @@ COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
 class UsageLog(Protocol):
     """Usage added up by user, key, model and day."""
 
-    async def add(self, usage: Sequence[Usage]) -> None:
-        """Add to what is there, durably. All or, if it raises, perhaps a part."""
+    async def add(self, more: Usage) -> None:
+        """Add to what is there, durably. If it raises, it was added only where the answer alone was lost."""
 
     async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
         """A user's usage of these days, both included; by day, model and key."""

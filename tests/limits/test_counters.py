@@ -22,8 +22,8 @@ class Clock:
         return self.seconds
 
 
-def demand(key: str = "k", cost: int = 1, limit: int = 3, seconds: float = 60) -> Demand:
-    return Demand(key=key, cost=cost, limit=limit, seconds=seconds)
+def demand(key: str = "k", cost: int = 1, limit: int = 3, seconds: float = 60, stranger: bool = False) -> Demand:
+    return Demand(key=key, cost=cost, limit=limit, seconds=seconds, stranger=stranger)
 
 
 def take(counters: Counters, *demands: Demand, now: int = NOW) -> Taken:
@@ -115,17 +115,30 @@ def test_ended_windows_are_forgotten() -> None:
 
 
 def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
-    """There are never more windows than the most; the oldest go first."""
+    """Of strangers there are never more windows than the most; the oldest go first, and no known caller's goes:
+    nobody gets a new budget by sending from many addresses."""
     counters = MemoryCounters(Clock())
+    take(counters, demand("known", cost=3))
 
     async def flood() -> None:
         for number in range(100_010):
-            await counters.take([demand(str(number))], NOW)
+            await counters.take([demand(str(number), stranger=True)], NOW)
 
     asyncio.run(flood())
-    assert len(counters._windows) == 100_000
+    assert len(counters._windows) == 100_001
     assert used(counters, "100009") == 1
     assert used(counters, "0") == 0
+    assert take(counters, demand("known")).refused == 0
+
+
+def test_strangers_whose_windows_ended_leave_nothing() -> None:
+    clock = Clock()
+    counters = MemoryCounters(clock)
+    for number in range(1000):
+        take(counters, demand(str(number), stranger=True))
+    clock.seconds += 61
+    take(counters, demand("last"))
+    assert (list(counters._windows), counters._strangers) == (["last"], {})
 
 
 def test_counting_in_memory_never_waits() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import structlog
 
@@ -33,13 +34,15 @@ class Log:
         self.rows: list[Usage] = []
         self.calls = 0
         self.away = False
+        #: The numbers of calls that fail.
+        self.failing: set[int] = set()
 
-    async def add(self, usage: Sequence[Usage]) -> None:
+    async def add(self, more: Usage) -> None:
         self.calls += 1
         await asyncio.sleep(0)
-        if self.away:
+        if self.away or self.calls in self.failing:
             raise Unavailable("the store is away")
-        self.rows = merge([*self.rows, *usage])
+        self.rows = merge([*self.rows, more])
 
     async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
         await asyncio.sleep(0)
@@ -307,6 +310,22 @@ def test_nobody_known_leaves_no_address() -> None:
         await lab.ledger.open(stranger).settle(Tokens(prompt=1))
         (row,) = await lab.ledger.usage("", TODAY, TODAY)
         assert (row.user_id, row.key_id) == ("", "")
+
+    run(main())
+
+
+def test_what_was_written_before_a_failure_is_not_written_again() -> None:
+    """A store that fails between two rows has each of them once in the end."""
+
+    async def main() -> None:
+        lab = Lab()
+        lab.log.failing = {2}
+        other = msgspec.structs.replace(ACCOUNT, model="other")
+        for account in (ACCOUNT, other):
+            await lab.ledger.open(account).settle(Tokens(prompt=2))
+        lab.writer.start()
+        await lab.ledger.close(5)
+        assert [(row.model, row.requests) for row in lab.log.rows] == [("echo", 1), ("other", 1)]
 
     run(main())
 

@@ -21,6 +21,7 @@ def standing(limit: int, used: int, wait: int, seconds: int = 60, unit: str = "r
         seconds=seconds,
         unit="tokens" if unit == "tokens" else "requests",
         whose="this user",
+        stranger=False,
     )
     return Standing(window, Counter(key="k", used=used, ends_at=NOW + wait))
 

@@ -176,8 +176,10 @@ def usage(**fields: object) -> Usage:
 async def test_usage_adds_up_by_user_key_model_and_day(store: Store) -> None:
     """Rows of the same four are one; each other one is a row of its own."""
     more = {"requests": 1, "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 2}
-    await store.usage.add([usage(**more), usage(**more), usage(model="n", **more)])
-    await store.usage.add([usage(**more), usage(key_id="", **more), usage(user_id="", **more)])
+    for row in (usage(**more), usage(**more), usage(model="n", **more)):
+        await store.usage.add(row)
+    for row in (usage(**more), usage(key_id="", **more), usage(user_id="", **more)):
+        await store.usage.add(row)
     rows = await store.usage.of("user_1", date(2026, 5, 1), date(2026, 5, 1))
     assert [(row.model, row.key_id, row.requests, row.prompt_tokens) for row in rows] == [
         ("m", "", 1, 10),
@@ -193,14 +195,14 @@ async def test_usage_of_some_days(store: Store) -> None:
     """Both ends are included, in order of day."""
     first = date(2026, 5, 1)
     for offset in (3, 0, 2, 1):
-        await store.usage.add([usage(day=first + timedelta(days=offset), requests=offset)])
+        await store.usage.add(usage(day=first + timedelta(days=offset), requests=offset))
     rows = await store.usage.of("user_1", first + timedelta(days=1), first + timedelta(days=2))
     assert [row.requests for row in rows] == [1, 2]
 
 
 async def test_usage_added_at_once_is_not_lost(store: Store, second_store: Store) -> None:
     """Two servers add to the same row, new to both, again and again: the sum is right."""
-    adds = [(store, second_store)[i % 2].usage.add([usage(requests=1)]) for i in range(60)]
+    adds = [(store, second_store)[i % 2].usage.add(usage(requests=1)) for i in range(60)]
     await asyncio.gather(*adds)
     rows = await store.usage.of("user_1", date(2026, 5, 1), date(2026, 5, 1))
     assert [row.requests for row in rows] == [60]

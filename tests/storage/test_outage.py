@@ -140,7 +140,7 @@ async def test_limits_and_usage_of_a_closed_store_are_unavailable(url: str) -> N
         store.counters.take([msgspec.structs.replace(DEMAND, cost=0)], 0),
         store.counters.adjust(Counter(key="a", used=1, ends_at=1), -1),
         store.counters.purge(1),
-        store.usage.add([USAGE]),
+        store.usage.add(USAGE),
         store.usage.of(ME, USAGE.day, USAGE.day),
     ):
         with pytest.raises(Unavailable):
@@ -175,7 +175,7 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
         lambda: store.users.get(user.id),
         lambda: store.users.create(user),
         lambda: store.counters.take([DEMAND], 0),
-        lambda: store.usage.add([USAGE]),
+        lambda: store.usage.add(USAGE),
     ):
         with refused(within=4):
             runner.run(operation())

@@ -70,7 +70,8 @@ async def use_accounting(store: Store) -> None:
     await store.counters.adjust(taken.counters[0], -1)
     await store.counters.purge(200_000)
     usage = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
-    await store.usage.add([usage, usage])
+    await store.usage.add(usage)
+    await store.usage.add(usage)
     await store.usage.of(ME, date(2026, 5, 1), date(2026, 5, 2))
 
 

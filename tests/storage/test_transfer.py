@@ -37,7 +37,8 @@ async def fill(store: Store) -> None:
     await store.keys.create(key)
     session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
     await store.sessions.start(session)
-    await store.usage.add([Usage(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, d)) for d in (1, 2)])
+    for day in (1, 2):
+        await store.usage.add(Usage(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
     for count in (0, 3, 450):
         conversation = Conversation(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
         await store.conversations.create(conversation)

@@ -124,13 +124,12 @@ class MongoUsageLog:
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "usage", Usage)
 
-    async def add(self, usage: Sequence[Usage]) -> None:
-        for more in usage:
-            if not await self._increase(more):
-                try:
-                    await self.records.insert(more)
-                except Conflict:  # another server was first
-                    await self._increase(more)
+    async def add(self, more: Usage) -> None:
+        if not await self._increase(more):
+            try:
+                await self.records.insert(more)
+            except Conflict:  # another server was first
+                await self._increase(more)
 
     async def _increase(self, more: Usage) -> bool:
         counts = {name: getattr(more, name) for name in COUNTS}

@@ -65,14 +65,13 @@ class SqliteUsageLog:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def add(self, usage: Sequence[Usage]) -> None:
+    async def add(self, more: Usage) -> None:
         def work(db: sqlite3.Connection) -> None:
-            for more in usage:
-                known = USAGE.find(db, "id = ?", more.id)
-                if known is None:
-                    USAGE.insert(db, more)
-                else:
-                    USAGE.replace(db, known.plus(more))
+            known = USAGE.find(db, "id = ?", more.id)
+            if known is None:
+                USAGE.insert(db, more)
+            else:
+                USAGE.replace(db, known.plus(more))
 
         await self._db.write(work)
 
