@@ -20,6 +20,7 @@ from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.tokens import Tokens
+from jan.body import BodyRoom
 from jan.connections import ConnectionServer, allow_files
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
@@ -77,6 +78,7 @@ class Server:
             metrics=metrics,
             tracing=self._tracing,
             live=self._live,
+            bodies=BodyRoom(settings.server.max_bodies_bytes),
             proxies=TrustedProxies(settings.server.trusted_proxies),
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,

@@ -1,17 +1,22 @@
 """A request's body: collected up to a limit, decoded into a typed object, or refused in words."""
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
 import msgspec
 from tornado.httputil import HTTPHeaders
 
-from jan.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType
 from jan.schema.explain import explain
 
 # A body this much too large is still read, so that its sender hears why; beyond it the connection ends.
 DRAIN_FACTOR = 16
+# What a body may have without asking for room; nearly all have less, and connections are bounded too.
+_SMALL = 64 * 1024
+_RETRY_SECONDS = 2
 # As many as a 64-bit number may have; more is more than any limit.
 _MAX_LENGTH_DIGITS = 19
 
@@ -37,15 +42,44 @@ def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
     return max(accumulate(map(_STEP, left)), default=0) > levels
 
 
-class Body:
-    """The bytes of one request."""
+class BodyRoom:
+    """Memory for the bodies that are being read, since that is before their senders are known. An address may hold
+    no more than what is still free, so that one alone gets half of it, and there is room for somebody new."""
 
-    def __init__(self, headers: HTTPHeaders, limit: int, max_depth: int) -> None:
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._held: Counter[str] = Counter()
+
+    def take(self, address: str, count: int) -> bool:
+        """Whether there is room for so many bytes more."""
+        if self._held[address] + count > self._free:
+            return False
+        self._free -= count
+        self._held[address] += count
+        return True
+
+    def give_back(self, address: str, count: int) -> None:
+        """So many bytes are free again."""
+        self._free += count
+        self._held[address] -= count
+        if not self._held[address]:
+            del self._held[address]
+
+
+class Body:
+    """The bytes of one request; ``address`` tells whose they are. To be released, however the request ends."""
+
+    def __init__(
+        self, headers: HTTPHeaders, limit: int, max_depth: int, room: BodyRoom, address: Callable[[], str]
+    ) -> None:
         self._headers = headers
         self._max_depth = max_depth
         self._limit = limit
+        self._room = room
+        self._address = address
+        self._taken = 0
         self._data = bytearray()
-        self._too_large = False
+        self._too_large = self._no_room = False
 
     def check_announced(self) -> None:
         """Raises PayloadTooLarge for a body that is not even worth reading to its end."""
@@ -59,17 +93,40 @@ class Body:
             raise self._refusal()
 
     def add(self, chunk: bytes) -> None:
-        """Collect; what is over the limit is thrown away."""
-        if len(self._data) + len(chunk) > self._limit:
-            self._too_large = True
-            self._data.clear()
-        elif not self._too_large:
+        """Collect; what is over the limit, or has no room, is thrown away."""
+        if self._too_large or self._no_room:
+            return
+        size = len(self._data) + len(chunk)
+        self._too_large = size > self._limit
+        self._no_room = not self._too_large and size > _SMALL and not self._take(len(chunk))
+        if self._too_large or self._no_room:
+            self.release()
+        else:
             self._data += chunk
 
+    def _take(self, count: int) -> bool:
+        if not self._room.take(self._address(), count):
+            return False
+        self._taken += count
+        return True
+
+    def release(self) -> None:
+        """Forget the bytes; harmless when repeated."""
+        self._data = bytearray()
+        if self._taken:
+            self._room.give_back(self._address(), self._taken)
+            self._taken = 0
+
     def check(self) -> None:
-        """Raises PayloadTooLarge if more came than the limit."""
+        """Raises PayloadTooLarge if more came than the limit, Unavailable if there was no room for it."""
         if self._too_large:
             raise self._refusal()
+        if self._no_room:
+            raise Unavailable(
+                "this server is reading as many large requests as it takes; try again shortly",
+                code="overloaded",
+                headers={"Retry-After": str(_RETRY_SECONDS), "x-should-retry": "true"},
+            )
 
     def _refusal(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"the body is larger than the {self._limit} bytes that this server takes")

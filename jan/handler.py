@@ -50,7 +50,9 @@ class Handler(Responder):
         super().initialize(services, route_name, route_path)
         self.route_options = route_options
         limits = services.settings.server
-        self._body = Body(self.request.headers, limits.max_body_bytes, limits.max_json_depth)
+        self._body = Body(
+            self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, self._address
+        )
         self._work: asyncio.Task[None] | None = None
         self._shutting_down = False
 
@@ -60,6 +62,9 @@ class Handler(Responder):
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
+
+    def _address(self) -> str:
+        return stranger(self.request, self.services).owner
 
     def data_received(self, chunk: bytes) -> None:
         """A piece of the body."""
@@ -95,6 +100,8 @@ class Handler(Responder):
         if operation.request is not None:
             lines = operation.request_media_type == "application/jsonl"
             path["body"] = self._body.decode(operation.request, lines=lines)
+            if not operation.creates:
+                self._body.release()  # an answer may take minutes
         result = await self._call(operation, partial(method, self, **path))
         if isinstance(result, EventStream):
             await self._stream(result)
@@ -246,8 +253,14 @@ class Handler(Responder):
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
         super().on_connection_close()  # ends the wait for the rest of a body
+        self._body.release()
         if self._work is not None:
             self._work.cancel()
+
+    def on_finish(self) -> None:
+        """The answer is out."""
+        self._body.release()
+        super().on_finish()
 
     def shut_down(self) -> None:
         """The grace period is over: end this request now."""

@@ -12,6 +12,7 @@ from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
+from jan.body import BodyRoom
 from jan.conversations import Conversations
 from jan.engine.models import Models
 from jan.idempotency import Idempotency
@@ -89,6 +90,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     tracing: Tracing | None
     live: LiveRequests
+    bodies: BodyRoom
     proxies: TrustedProxies
     limiter: Limiter
     ledger: Ledger

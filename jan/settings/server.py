@@ -37,6 +37,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
+    max_bodies_bytes: Annotated[int, msgspec.Meta(ge=2048)] = 256 * 1024 * 1024
     max_json_depth: Annotated[int, msgspec.Meta(ge=8, le=500)] = 100
     max_url_bytes: Annotated[int, msgspec.Meta(ge=256, le=65536)] = 8192
     max_header_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1048576)] = 32768
@@ -55,6 +56,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.max_bodies_bytes < 2 * self.max_body_bytes:
+            raise ValueError("max_bodies_bytes: must be at least twice max_body_bytes, so that one body fits in")
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from raw_http import connect, exchange, parse, request
+from sdk_support import until
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.body import nested_deeper
@@ -246,3 +247,29 @@ def test_deep_json_is_refused(echo_server: ServerProcess, text: str) -> None:
 def test_depth_is_counted_outside_texts(text: str, deep: bool) -> None:
     """Brackets inside texts and beside each other are no depth."""
     assert nested_deeper(text.encode(), 8) is deep
+
+
+def test_bodies_that_never_end_leave_room_for_others(server_with: ServerOf) -> None:
+    """One address has no more than half of the memory for bodies: what is beyond that is thrown away and refused,
+    with words on when to come again; small requests go on meanwhile, and when the bodies end there is room."""
+    server = server_with("max_body_bytes: 1048576, max_bodies_bytes: 4194304")
+    beginning = request("POST", CHAT, "Content-Length: 1000000", "Content-Type: application/json")
+    with ExitStack() as stack:
+        for _ in range(2):
+            holder = stack.enter_context(connect(server.url))
+            holder.sendall(beginning + b" " * 999_000)
+        large = {"model": "echo", "messages": [{"role": "user", "content": "x " * 300_000}]}
+        with http_client(server) as client:
+
+            def refused() -> bool:
+                answer = client.post(CHAT, json=large)
+                return (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+
+            assert until(refused)
+            assert int(client.post(CHAT, json=large).headers["retry-after"]) > 0
+            assert serves(server)
+            stack.close()
+            # As before the flood: too long for the model, which is what it hears then.
+            assert until(lambda: client.post(CHAT, json=large).status_code == 400)
+    assert server.stop() == 0
+    assert server.errors() == []
