@@ -1,4 +1,5 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat. Others: ``admin_cli``, ``models_cli``."""
+"""The ``jan`` command: serve, check, routes, openapi, chat. Others: ``admin_cli``, ``models_cli``,
+``bench_cli``."""
 
 import asyncio
 import json
@@ -199,9 +200,10 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None, t
 
 def _add_administration() -> None:
     from jan.admin_cli import key, store, user
+    from jan.bench_cli import bench
     from jan.models_cli import list_models, pull
 
-    for command in (user, key, store, pull, list_models):
+    for command in (user, key, store, pull, list_models, bench):
         main.add_command(command)
 
 

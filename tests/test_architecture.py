@@ -61,12 +61,16 @@ LAYERS = {
     "jan.admin_cli": 4,
     "jan.terminal": 4,
     "jan.models_cli": 4,
+    "jan.bench": 4,
+    "jan.bench_cli": 4,
     "jan.cli": 4,
     "jan.__main__": 4,
 }
 LAYER_0_LIBRARIES = {"msgspec"}
 HANDLERS_MAY_USE = ("jan.handler", "handlers")
 ONLY_IN = {
+    "psutil": "jan.bench",
+    "matplotlib": "jan.bench.plot",
     "cyllama": "jan.engine.llamacpp",
     "huggingface_hub": "jan.hub",
     "exllamav2": "jan.engine.exllamav2",
@@ -104,8 +108,14 @@ COMPILED = (
 ENGINES = ("jan.engine.llamacpp", "jan.engine.exllama", "jan.engine.constraint", "jan.engine.logprob")
 
 
+# Programs for the environments of others, which the harness starts there and nothing of ours imports.
+PEER_PROGRAMS = ROOT / "jan" / "bench" / "peers" / "servers"
+
+
 def modules() -> Iterator[tuple[str, Path]]:
     for path in sorted([*ROOT.glob("jan/**/*.py"), *ROOT.glob("handlers/**/*.py")]):
+        if path.is_relative_to(PEER_PROGRAMS):
+            continue
         parts = path.relative_to(ROOT).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 

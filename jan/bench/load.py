@@ -1,0 +1,158 @@
+"""The load: many connections from one event loop, in a process of its own. `python -m jan.bench.load`.
+
+Reads jobs as lines of JSON on its standard input and prints an outcome for each. It is as lean as it can be in
+Python, since what it takes is taken from the machine that runs the server too; but what it takes is not counted as
+the server's.
+"""
+
+import asyncio
+import re
+import sys
+import time
+
+import msgspec
+
+from jan.bench.wire import AnswerReader
+
+_FRAME = b"data: "
+# The first piece of an answer; the frame that only says who speaks has an empty one.
+_PIECE = re.compile(rb'"(?:content|text)": ?"[^"]')
+_TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
+_LONGEST_BODY_SHOWN = 300
+# The usage is in the last frame but one.
+_TAIL = 1500
+
+
+class Job(msgspec.Struct, frozen=True):
+    """``connections`` send the ``requests`` in turn, each of them ``repeats`` times or, where that is 0, until
+    ``seconds`` are over. ``timeout``: seconds after which it is given up. ``watch``: keep when frames came."""
+
+    port: int
+    requests: tuple[bytes, ...]
+    connections: int = 1
+    repeats: int = 1
+    seconds: float = 0.0
+    timeout: float = 120.0
+    watch: bool = False
+
+
+class Outcome(msgspec.Struct):
+    """Times are seconds. ``frames``: `data:` lines; ``tokens``: what the server says it has generated;
+    ``first``: from the request to an answer's first text; ``latencies``: to its end; ``gaps``: between pieces of
+    one answer; ``failure``: the first answer that was none."""
+
+    seconds: float = 0.0
+    answers: int = 0
+    frames: int = 0
+    tokens: int = 0
+    first: list[float] = []
+    latencies: list[float] = []
+    gaps: list[float] = []
+    failure: str = ""
+
+
+class Connection(asyncio.Protocol):
+    """Sends a request when the answer to the one before is complete."""
+
+    def __init__(self, job: Job, number: int, outcome: Outcome, deadline: float) -> None:
+        self._job = job
+        self._number = number
+        self._outcome = outcome
+        self._deadline = deadline
+        self._reader = AnswerReader()
+        self._sent = self._last = 0.0
+        self._count = 0
+        self._first_seen = False
+        self._tail = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        requests = self._job.requests
+        turn = self._number + self._count * self._job.connections
+        self._first_seen, self._tail = False, b""
+        self._sent = self._last = time.perf_counter()
+        self._transport.write(requests[turn % len(requests)])
+
+    def data_received(self, data: bytes) -> None:
+        """Count."""
+        body, ended = self._reader.feed(data)
+        # A whole mark can't be in what is carried over, so none is counted twice.
+        seen = self._tail[1 - len(_FRAME) :] + body
+        frames = seen.count(_FRAME)
+        self._tail = (self._tail + body)[-_TAIL:]
+        self._outcome.frames += frames
+        if not self._first_seen and _PIECE.search(seen):
+            self._first_seen = True
+            self._outcome.first.append(time.perf_counter() - self._sent)
+        elif frames and self._job.watch and self._first_seen:
+            self._outcome.gaps.append(time.perf_counter() - self._last)
+        if self._job.watch:
+            self._last = time.perf_counter()
+        if ended:
+            self._finish()
+
+    def _finish(self) -> None:
+        now = time.perf_counter()
+        outcome, reader = self._outcome, self._reader
+        if reader.status // 100 != 2:
+            text = self._tail.decode(errors="replace")
+            outcome.failure = outcome.failure or f"status {reader.status}: {text[:_LONGEST_BODY_SHOWN]}"
+        if found := _TOKENS.search(self._tail):
+            outcome.tokens += int(found[1])
+        outcome.answers += 1
+        outcome.latencies.append(now - self._sent)
+        self._count += 1
+        reader.next()
+        more = self._count < self._job.repeats if self._job.repeats else now < self._deadline
+        if more and not outcome.failure:
+            self._send()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, ours or the server's."""
+        if self._count < max(1, self._job.repeats) and not self._outcome.failure:
+            self._outcome.failure = f"the connection ended within an answer: {exc or 'closed by the server'}"
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def run(job: Job) -> Outcome:
+    """Carry out a job."""
+    loop, outcome = asyncio.get_running_loop(), Outcome()
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(job.timeout):
+            made = [
+                await loop.create_connection(
+                    lambda number=number: Connection(job, number, outcome, began + job.seconds),  # type: ignore[misc]
+                    "127.0.0.1",
+                    job.port,
+                )
+                for number in range(job.connections)
+            ]
+            await asyncio.gather(*(connection.done for _, connection in made))
+    except TimeoutError:
+        outcome.failure = f"not done after {job.timeout:g} s"
+    except OSError as error:
+        outcome.failure = str(error)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def main() -> None:
+    """Jobs in, outcomes out, until there are no more."""
+    for line in sys.stdin.buffer:
+        outcome = asyncio.run(run(msgspec.json.decode(line, type=Job)))
+        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

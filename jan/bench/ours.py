@@ -1,0 +1,60 @@
+"""Our own server, as it is installed, with a configuration for the measurement."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jan.bench.processes import Server, free_port, own_environment, own_program, serving
+from jan.config import default_config_file
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+#: Of one request, far beyond what is measured: the limits are kept and counted, and nobody meets them.
+_PLENTY = "100000000/minute"
+UNLIMITED = {"authenticated": "off", "anonymous": "off", "inference": "off"}
+LIMITED = {
+    "authenticated": _PLENTY,
+    "anonymous": _PLENTY,
+    "inference": _PLENTY,
+    "user": {"tokens_per_minute": 10**12, "tokens_per_day": 10**12},
+    "key": {"tokens_per_minute": 10**12, "tokens_per_day": 10**12},
+}
+_KEY = r"Key +(jan_\S+)"
+
+
+def echo_model(name: str = "echo", **options: Any) -> dict[str, Any]:
+    """A model of the engine that says its prompt again, with room for answers of any length."""
+    return {"id": name, "engine": "echo", "options": {"context": 10_000_000, **options}}
+
+
+@contextmanager
+def jan_server(
+    folder: Path, models: Sequence[dict[str, Any]], *, name: str = "jan", limits: dict[str, Any] | None = None
+) -> Iterator[Server]:
+    """Our server with these models and its default settings, but for limits, which are off unless given. Each has
+    a data folder of its own, and so a new store and a first administrator."""
+    port = free_port()
+    home = folder / f"{name}-{port}"
+    home.mkdir()
+    config = home / "jan.yaml"
+    settings = {
+        "extends": str(default_config_file()),
+        "models": list(models),
+        "limits": UNLIMITED if limits is None else limits,
+        "server": {"max_connections_per_address": 2048},
+        "log": {"format": "json"},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    command = own_program(
+        "jan", "serve", "--config", str(config), "--port", str(port), "--data", str(home / "data")
+    )
+    with serving(name, command, port, home, environ=own_environment()) as server:
+        yield server
+
+
+def admin_key(server: Server) -> str:
+    """The key that a server of ours made at its first start."""
+    return server.find(_KEY)

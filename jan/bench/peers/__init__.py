@@ -1,0 +1,79 @@
+"""Other servers, each in an environment of its own: never in ours."""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from jan.bench.errors import BenchError
+
+#: Programs that run in a peer's environment, and nowhere else.
+PROGRAMS = Path(__file__).resolve().parent / "servers"
+_INSTALL_SECONDS = 600.0
+_STAMP = ".installed"
+_REASON_LENGTH = 200
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """``requirements``: what is measured, pinned; ``bare``: without what they ask for themselves. ``program``: one
+    of ours that serves with them."""
+
+    name: str
+    requirements: tuple[str, ...]
+    program: str = ""
+    bare: bool = False
+
+    def environment(self, cache: Path) -> Path:
+        """A virtual environment's folder with the peer in it, made once in a cache that several runs may share.
+        Raises BenchError if it can't be installed in ten minutes."""
+        cache.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(repr((self.requirements, sys.version)).encode()).hexdigest()[:10]
+        folder = (cache / f"{self.name.replace(' ', '-').replace('/', '-')}-{digest}").resolve()
+        with (cache / f".{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / _STAMP).exists():
+                _install(self, folder)
+                (folder / _STAMP).touch()
+        return folder
+
+    def python(self, cache: Path) -> Path:
+        """Its interpreter; raises as ``environment`` does."""
+        return self.environment(cache) / "bin" / "python"
+
+
+def _install(peer: Peer, folder: Path) -> None:
+    options = ["--quiet", "--disable-pip-version-check", *(["--no-deps"] if peer.bare else [])]
+    commands = (
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [str(folder / "bin" / "python"), "-m", "pip", "install", *options, *peer.requirements],
+    )
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command,
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"not installed after {_INSTALL_SECONDS / 60:.0f} minutes") from None
+        if done.returncode != 0:
+            raise BenchError(f"can't be installed: {_reason(done.stderr)}")
+
+
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no reason given"]
+    return errors[-1][:_REASON_LENGTH]
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This environment without what would lead a peer's Python to our packages."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **more}

@@ -1,0 +1,24 @@
+"""Web frameworks that stream the same frames: what one would write such a server with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jan.bench.peers import PROGRAMS, Peer, clean_environment
+from jan.bench.processes import Server, free_port, serving
+
+FASTAPI = Peer(
+    "FastAPI + uvicorn",
+    ("fastapi==0.165.0", "starlette==1.10.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"),
+    "fastapi_server.py",
+)
+AIOHTTP = Peer("aiohttp", ("aiohttp==3.14.5",), "aiohttp_server.py")
+
+
+@contextmanager
+def framework_server(peer: Peer, template: Path, folder: Path, cache: Path) -> Iterator[Server]:
+    """The peer's program, with a file that has one chunk's JSON to make others after."""
+    port = free_port()
+    command = [str(peer.python(cache)), str(PROGRAMS / peer.program), str(port), str(template)]
+    with serving(peer.name, command, port, folder, environ=clean_environment()) as server:
+        yield server

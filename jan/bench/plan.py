@@ -1,0 +1,87 @@
+"""How much is measured, and with what."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from jan.bench.errors import BenchError
+from jan.bench.results import Result, Row
+from jan.bench.rounds import Measure, alternate
+
+T = TypeVar("T")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """``seconds``: about how long our server is measured at a time. ``quick``: just enough to see that all works;
+    its numbers mean nothing. ``cases``: only these, if any are named. ``folder``: for files that nobody needs
+    afterwards; ``cache``: for the peers' environments. ``say`` gets a line about what is done."""
+
+    folder: Path
+    cache: Path
+    say: Callable[[str], None]
+    rounds: int = 5
+    seconds: float = 1.0
+    quick: bool = False
+    peers: bool = True
+    cases: tuple[str, ...] = ()
+
+    @property
+    def warm_up(self) -> bool:
+        """Whether a first round is thrown away."""
+        return not self.quick
+
+    def sized(self, per_second: int, quick: int) -> int:
+        """A number of things to do that takes about ``seconds``."""
+        return quick if self.quick else max(quick, int(per_second * self.seconds))
+
+    def chosen(self, cases: tuple[str, ...]) -> tuple[str, ...]:
+        """The cases to measure. Raises BenchError if one was asked for that there is not."""
+        unknown = [case for case in self.cases if case not in cases]
+        if unknown:
+            raise BenchError(f"no case '{unknown[0]}' here; there are: {', '.join(cases)}")
+        return self.cases or cases
+
+
+class Scenario(Protocol):
+    """What is measured under one name; a module with this function."""
+
+    def run(self, plan: Plan) -> Result:
+        """Measure. Raises BenchError if our own server can't be measured."""
+
+
+class Stage:
+    """The servers of a scenario: started one after the other, all stopped at its end."""
+
+    def __init__(self, stack: ExitStack, plan: Plan) -> None:
+        self._stack = stack
+        self._plan = plan
+        #: Why contestants were left out.
+        self.missing: dict[str, str] = {}
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Have it for the whole scenario."""
+        return self._stack.enter_context(context)
+
+    def try_peer(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T | None:
+        """The same for a peer, which may fail; None then, and if peers are not wanted."""
+        if not self._plan.peers:
+            self.missing[name] = "left out: --no-peers"
+            return None
+        self._plan.say(f"{name}: installing if need be, starting")
+        try:
+            return self._stack.enter_context(make())
+        except BenchError as error:
+            self.missing[name] = f"not available: {error.message}"
+            self._plan.say(f"{name}: {self.missing[name]}")
+            return None
+
+    def alternate(self, case: str, contestants: Mapping[str, Measure], headline: str) -> list[Row]:
+        """The rows of a case, measured in rounds; who fails is missing from then on."""
+        rows, missing = alternate(
+            case, contestants, rounds=self._plan.rounds, warm_up=self._plan.warm_up, headline=headline
+        )
+        self.missing.update(missing)
+        return rows

@@ -1,0 +1,175 @@
+"""Programs that run beside the harness, on loopback and for a bounded time; what they take of the machine."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from jan.bench.errors import BenchError
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+_LAST_LINES = 3
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """A running server, in a process of its own."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, output: Path) -> None:
+        self.name = name
+        self.port = port
+        self._process = process
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has printed."""
+        return self._output.read_text(errors="replace")
+
+    def find(self, pattern: str) -> str:
+        """A group of what it has printed. Raises BenchError if that is not there."""
+        found = re.search(pattern, self.output)
+        if found is None:
+            raise BenchError(f"{self.name} did not print what was expected ({pattern})")
+        return found[1]
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            first = psutil.Process(self.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            raise BenchError(f"{self.name} has ended: {self._last_words()}") from None
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has used so far, with its children's."""
+        total = 0.0
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess, OSError):
+                total += _cpu_seconds(process)
+        return total
+
+    def resident_bytes(self) -> int:
+        """What of it is in memory."""
+        total = 0
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total
+
+    def wait_until_ready(self, path: str, timeout: float, pause: float = 0.02) -> None:
+        """Until it answers a request for ``path`` with 200. Raises BenchError if that does not come."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BenchError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+            if answers(self.port, path):
+                return
+            time.sleep(pause)
+        raise BenchError(f"{self.name} was not ready after {timeout:g} s: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        return " / ".join(lines[-_LAST_LINES:]) or "it printed nothing"
+
+    def stop(self) -> None:
+        """Ask it to end, then make it, and all of its children."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """What one process has used, its threads that have ended included."""
+    if sys.platform == "linux":
+        # Its CPU clock, as clock_getcpuclockid(3) makes it: to the nanosecond, where /proc counts hundredths.
+        return time.clock_gettime((~process.pid << 3) | 2)
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET of ``path`` is answered with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(
+    name: str,
+    command: Sequence[str],
+    port: int,
+    folder: Path,
+    *,
+    ready: str = "/ready",
+    environ: Mapping[str, str],
+    timeout: float = _START_SECONDS,
+) -> Iterator[Server]:
+    """A server that listens on ``port``, from when it answers ``ready`` until the end of the block. It runs in
+    ``folder``, which keeps what it prints. Raises BenchError if it does not start."""
+    output = folder / f"{name.replace(' ', '-').replace('/', '-')}-{port}.log"
+    with output.open("wb") as log:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BenchError(f"{name} can't be started: {error.strerror}") from error
+    server = Server(name, process, port, output)
+    try:
+        server.wait_until_ready(ready, timeout)
+        yield server
+    finally:
+        server.stop()
+
+
+def own_program(module: str, *arguments: str) -> list[str]:
+    """The command of a module of ours, in the interpreter that runs this."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def own_environment() -> dict[str, str]:
+    """The environment in which such a program finds the same code as this, wherever it runs."""
+    code = str(Path(__file__).resolve().parent.parent.parent)
+    path = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}

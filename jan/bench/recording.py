@@ -1,0 +1,108 @@
+"""An answer of our own server, kept as bytes: what others are given to send again."""
+
+import http.client
+import re
+import socket
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from jan.bench.errors import BenchError
+from jan.bench.ours import CHAT
+from jan.bench.wire import AnswerReader, request
+
+_NUMBER = re.compile(rb"^id: \d+\n")
+_LAST_CHUNK = b"0\r\n\r\n"
+_WORDS = 64
+#: Frames of a stream that are no tokens: who speaks, why it ended, the usage, and that it is done.
+FRAMES_AROUND = 4
+_TIMEOUT_SECONDS = 30.0
+_ENDING = 3
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """A stream's head and frames without transfer encoding, and a whole answer with its head."""
+
+    head: bytes
+    opening: bytes
+    pieces: tuple[bytes, ...]
+    ending: tuple[bytes, ...]
+    whole: bytes
+
+    def stream(self, tokens: int) -> list[bytes]:
+        """What a server writes for so many tokens, a write a frame: numbered and encoded as it was recorded."""
+        pieces = [self.pieces[number % len(self.pieces)] for number in range(tokens)]
+        frames = [self.opening, *pieces, *self.ending]
+        numbered = [_NUMBER.sub(b"id: %d\n" % (number + 1), frame) for number, frame in enumerate(frames)]
+        chunks = [b"%x\r\n%b\r\n" % (len(frame), frame) for frame in numbered]
+        return [self.head + chunks[0], *chunks[1:], _LAST_CHUNK]
+
+    def save(self, file: Path) -> None:
+        """For another process to ``load``."""
+        file.write_bytes(msgspec.json.encode(self))
+
+    def template(self) -> bytes:
+        """One piece's JSON, for servers that make their frames themselves."""
+        return self.pieces[0].partition(b"data: ")[2].strip()
+
+
+def load_recording(file: Path) -> Recording:
+    """What was saved."""
+    return msgspec.json.decode(file.read_bytes(), type=Recording)
+
+
+@lru_cache(maxsize=16)
+def stream_of(recording: Recording, tokens: int) -> list[bytes]:
+    """The writes of a stream; made once."""
+    return recording.stream(tokens)
+
+
+def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, object]:
+    """A chat of ``words`` short words in its one message; the echo engine says them again."""
+    body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": "word " * words}]}
+    return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
+
+
+def record(port: int, model: str) -> Recording:
+    """Ask our server for a stream and for a whole answer. ``model`` must be slow enough to get a frame a token.
+    Raises BenchError if there are not as many frames as tokens."""
+    head, _, body = _ask(port, request(CHAT, {**chat_body(model, _WORDS), "max_tokens": _WORDS})).partition(
+        b"\r\n\r\n"
+    )
+    frames = _dechunk(body)
+    if len(frames) != _WORDS + FRAMES_AROUND:
+        raise BenchError(f"{_WORDS} tokens came in {len(frames) - FRAMES_AROUND} frames; nothing can be recorded")
+    whole = _ask(port, request(CHAT, {**chat_body(model, _WORDS, stream=False), "max_tokens": _WORDS}))
+    return Recording(
+        head=head + b"\r\n\r\n",
+        opening=frames[0],
+        pieces=tuple(frames[1:-_ENDING]),
+        ending=tuple(frames[-_ENDING:]),
+        whole=whole,
+    )
+
+
+def _ask(port: int, data: bytes) -> bytes:
+    """The answer to a request, all its bytes."""
+    received, reader, ended = b"", AnswerReader(), False
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS) as connection:
+        connection.sendall(data)
+        while not ended and (data := connection.recv(65536)):
+            received += data
+            ended = reader.feed(data)[1]
+    if reader.status != http.client.OK:
+        raise BenchError(f"nothing can be recorded: status {reader.status}")
+    return received
+
+
+def _dechunk(body: bytes) -> list[bytes]:
+    chunks = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            break
+        chunks.append(rest[:length])
+        body = rest[length + 2 :]
+    return chunks

@@ -1,0 +1,159 @@
+"""``stream``: the echo engine at full speed; how many tokens a CPU second of the server delivers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from jan.bench.client import LoadClient, load_client
+from jan.bench.errors import BenchError
+from jan.bench.load import Job
+from jan.bench.ours import CHAT, echo_model, jan_server
+from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
+from jan.bench.plan import Plan, Stage
+from jan.bench.processes import Server, free_port, own_environment, own_program, serving
+from jan.bench.recording import FRAMES_AROUND, Recording, chat_body, record
+from jan.bench.results import Column, Result, Row, Target, ratio_to
+from jan.bench.rounds import OURS, Measure
+from jan.bench.wire import request
+
+BARE = "bare asyncio"
+ABOUT = (
+    "The echo engine; what a CPU second of the server's process delivers, engine included, beside a bare asyncio "
+    "protocol that writes the same bytes from memory, and frameworks that encode the same chunks. At full speed "
+    "the engine may run ahead, and our server then puts several tokens into one frame: delivered / generated are "
+    "frames by tokens. Paced, it makes a token for each stream every 10 ms, as a fast GPU would."
+)
+COLUMNS = (
+    Column("per_cpu_second", "tokens / CPU s"),
+    Column("cpu_per_token", "CPU µs / token", 1, 1e6),
+    Column("frames_per_cpu_second", "frames / CPU s"),
+    Column("per_second", "tokens / s"),
+    Column("delivered", "delivered / generated", 2),
+)
+_FULL = "64 streams"
+_PACED = "64 streams, paced"
+_STEP_SECONDS = 0.01
+#: Streams at once, and seconds between two tokens of one.
+_CASES = MappingProxyType(
+    {
+        "1 stream": (1, 0.0),
+        "16 streams": (16, 0.0),
+        _FULL: (64, 0.0),
+        "256 streams": (256, 0.0),
+        _PACED: (64, _STEP_SECONDS),
+    }
+)
+_PER_SECOND = 40_000
+_QUICK = 300
+# A prompt short enough to read, said as often as the longest answer needs.
+_WORDS = 50
+
+
+def run(plan: Plan) -> Result:
+    """Measure."""
+    budget = plan.sized(_PER_SECOND, _QUICK)
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        stage = Stage(stack, plan)
+        servers, client = start_servers(stage, plan, budget), stage.enter(load_client())
+        for case in plan.chosen(tuple(_CASES)):
+            plan.say(case)
+            streams, step_seconds = _CASES[case]
+            work = _Work(streams, _tokens(plan, streams, step_seconds), step_seconds)
+            contestants = {
+                name: _measure(client, server, work)
+                for name, server in servers.items()
+                if name not in stage.missing
+            }
+            rows += stage.alternate(case, contestants, "per_cpu_second")
+    return _result(rows, stage.missing)
+
+
+def _tokens(plan: Plan, streams: int, step_seconds: float) -> int:
+    """Of each stream."""
+    if step_seconds:
+        return plan.sized(int(2 / step_seconds), 5)
+    return max(2, plan.sized(_PER_SECOND, _QUICK) // streams)
+
+
+class _Work(NamedTuple):
+    streams: int
+    tokens: int
+    step_seconds: float
+
+
+def start_servers(stage: Stage, plan: Plan, longest: int) -> dict[str, Server]:
+    """Ours, the limit and the peers, all ready."""
+    plan.say("starting our server and the limit")
+    repeat = longest // _WORDS + 1
+    models = [echo_model(repeat=repeat), echo_model("paced", repeat=repeat, step_seconds=_STEP_SECONDS)]
+    ours = stage.enter(jan_server(plan.folder, models))
+    recording = record(ours.port, "paced")
+    servers = {OURS: ours, BARE: stage.enter(bare_server(recording, plan.folder))}
+    template = plan.folder / "chunk.json"
+    template.write_bytes(recording.template())
+    for peer in (FASTAPI, AIOHTTP):
+        made = stage.try_peer(peer.name, partial(framework_server, peer, template, plan.folder, plan.cache))
+        if made is not None:
+            servers[peer.name] = made
+    return servers
+
+
+@contextmanager
+def bare_server(recording: Recording, folder: Path) -> Iterator[Server]:
+    """The limit."""
+    port = free_port()
+    file = folder / f"recording-{port}.json"
+    recording.save(file)
+    command = own_program("jan.bench.bare", str(port), str(file))
+    with serving(BARE, command, port, folder, environ=own_environment()) as server:
+        yield server
+
+
+def _measure(client: LoadClient, server: Server, work: _Work) -> Measure:
+    streams, tokens, step_seconds = work
+    body = {**chat_body("paced" if step_seconds else "echo", _WORDS), "max_tokens": tokens}
+    # Ours has a model for it; the others are told.
+    data = request(CHAT, {**body, "step_seconds": step_seconds} if step_seconds else body)
+    generated = streams * tokens
+
+    def once() -> Mapping[str, float]:
+        before = server.cpu_seconds()
+        outcome = client.run(Job(port=server.port, requests=(data,), connections=streams))
+        cpu = server.cpu_seconds() - before
+        delivered = outcome.frames - FRAMES_AROUND * streams
+        if server.name == OURS and outcome.tokens != generated:
+            raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
+        return {
+            "per_cpu_second": generated / cpu,
+            "cpu_per_token": cpu / generated,
+            "frames_per_cpu_second": delivered / cpu,
+            "per_second": generated / outcome.seconds,
+            "delivered": delivered / generated,
+        }
+
+    return once
+
+
+def _result(rows: list[Row], missing: dict[str, str]) -> Result:
+    delivered = [row.values["delivered"].median for row in rows if row.who == OURS]
+    targets = []
+    for case in (_FULL, _PACED):
+        targets += [
+            Target.at_least(f"{case}: at least 0.6 of the bare protocol", 0.6, ratio_to(rows, case, BARE)),
+            Target.at_least(f"{case}: at least 2 times {FASTAPI.name}", 2.0, ratio_to(rows, case, FASTAPI.name)),
+        ]
+    targets.append(Target.at_least("delivered / generated 1.00", 0.995, min(delivered, default=None)))
+    return Result(
+        scenario="stream",
+        about=ABOUT,
+        headline="per_cpu_second",
+        columns=COLUMNS,
+        rows=tuple(rows),
+        targets=tuple(targets),
+        ratio_title="ours / this",
+        missing=missing,
+    )

@@ -1,0 +1,147 @@
+"""``jan bench``: measures this server beside the limit and beside others."""
+
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from jan.bench.plan import Plan
+    from jan.bench.results import Report
+
+_EXIT_FAILED = 1
+_EXIT_MISSED = 3
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1)
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Rounds that are counted."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01, 600),
+    default=1.0,
+    show_default=True,
+    help="About how long our server is measured at a time.",
+)
+@click.option("--case", "cases", multiple=True, help="Only this case, such as '64 streams'; may be repeated.")
+@click.option("--peers/--no-peers", default=True, help="Beside other servers; the first time they are installed.")
+@click.option("--quick", is_flag=True, help="See that all works: one round of nearly nothing, without peers.")
+@click.option("--check", is_flag=True, help=f"Exit code {_EXIT_MISSED} if a target is missed.")
+@click.option("--json", "json_file", type=_file, help="Write all results, every round's too.")
+@click.option(
+    "--markdown", "markdown_file", type=_file, help="Write the tables, between the marks that are there."
+)
+@click.option("--plot", "plot_file", type=_file, help="Write a picture, PNG.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="JAN_BENCH_CACHE",
+    default=Path(".cache/bench"),
+    show_default=True,
+    help="Where peers are installed.",
+)
+def bench(
+    scenarios: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    cases: tuple[str, ...],
+    peers: bool,
+    quick: bool,
+    check: bool,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    plot_file: Path | None,
+    cache: Path,
+) -> None:
+    """Measure this server, in SCENARIOS by name or in all of them, beside the limit and beside other servers.
+
+    Everything is started and stopped here, on loopback. Medians of alternating rounds are shown, and ratios within
+    a round with their spread: other things that the machine does are in all of them.
+    """
+    names = _known(scenarios)
+    with tempfile.TemporaryDirectory(prefix="jan-bench-") as folder:
+        from jan.bench.plan import Plan
+
+        plan = Plan(
+            folder=Path(folder),
+            cache=cache,
+            say=lambda line: click.echo(line, err=True),
+            rounds=1 if quick else rounds,
+            seconds=seconds,
+            quick=quick,
+            peers=peers and not quick,
+            cases=cases,
+        )
+        report = _measure(names, plan, _command(scenarios, rounds, seconds, cases, peers=peers, quick=quick))
+    _write(report, json_file, markdown_file, plot_file)
+    if check and not report.all_met:
+        sys.exit(_EXIT_MISSED)
+
+
+def _known(names: Sequence[str]) -> list[str]:
+    """The scenarios asked for, or all."""
+    from jan.bench.scenarios import SCENARIOS
+
+    for name in names:
+        if name not in SCENARIOS:
+            raise click.UsageError(f"no scenario '{name}'; there are: {', '.join(SCENARIOS)}")
+    return list(dict.fromkeys(names)) or list(SCENARIOS)
+
+
+def _command(
+    scenarios: Sequence[str], rounds: int, seconds: float, cases: Sequence[str], *, peers: bool, quick: bool
+) -> str:
+    """What measures the same again, wherever its results go."""
+    options = [*scenarios, "--rounds", str(rounds), "--seconds", f"{seconds:g}"]
+    for case in cases:
+        options += ["--case", case]
+    flags = [*([] if peers else ["--no-peers"]), *(["--quick"] if quick else [])]
+    return shlex.join(["tools/bench", *options, *flags])
+
+
+def _measure(names: Sequence[str], plan: "Plan", command: str) -> "Report":
+    """Measure, whatever happens stopping what was started; what fails is one line."""
+    try:
+        from jan.bench.errors import BenchError
+        from jan.bench.run import measure
+    except ModuleNotFoundError as error:
+        _fail(f"needs the package '{error.name}': pip install 'jan-server[bench]'")
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return measure(names, plan, command)
+    except BenchError as error:
+        _fail(error.message)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Let the blocks that hold servers end, as Ctrl-C does."""
+    sys.exit(128 + number)
+
+
+def _write(report: "Report", json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> None:
+    from jan.bench.plot import write_plot
+    from jan.bench.report import as_text, describe, write_json, write_markdown
+
+    click.echo(describe(report) + "\n")
+    for result in report.results:
+        click.echo(as_text(result))
+    if json_file is not None:
+        write_json(report, json_file)
+    if markdown_file is not None:
+        write_markdown(report, markdown_file)
+    if plot_file is not None:
+        write_plot(report, plot_file)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"jan bench: {message}", err=True)
+    sys.exit(_EXIT_FAILED)
