@@ -19,10 +19,18 @@ class LoadClient:
 
     def run(self, job: Job) -> Outcome:
         """Raises BenchError if any answer was none."""
+        self.begin(job)
+        return self.end()
+
+    def begin(self, job: Job) -> None:
+        """Have it carried out beside what this process does."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(job) + b"\n")
         self._process.stdin.flush()
+
+    def end(self) -> Outcome:
+        """Wait for what was begun; raises as ``run`` does."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise BenchError("the load's process has ended")

@@ -9,7 +9,7 @@ import msgspec
 
 from jan.bench.errors import BenchError
 from jan.bench.results import Result, Row
-from jan.bench.rounds import Measure, alternate
+from jan.bench.rounds import Comparison, Measure, alternate
 
 T = TypeVar("T")
 
@@ -78,10 +78,10 @@ class Stage:
             self._plan.say(f"{name}: {self.missing[name]}")
             return None
 
-    def alternate(self, case: str, contestants: Mapping[str, Measure], headline: str) -> list[Row]:
+    def alternate(self, case: str, contestants: Mapping[str, Measure], comparison: Comparison) -> list[Row]:
         """The rows of a case, measured in rounds; who fails is missing from then on."""
-        rows, missing = alternate(
-            case, contestants, rounds=self._plan.rounds, warm_up=self._plan.warm_up, headline=headline
-        )
+        wanted = {name: measure for name, measure in contestants.items() if name not in self.missing}
+        self._plan.say(case)
+        rows, missing = alternate(case, wanted, comparison, rounds=self._plan.rounds, warm_up=self._plan.warm_up)
         self.missing.update(missing)
         return rows

@@ -14,7 +14,6 @@ from jan.bench.wire import AnswerReader, request
 
 _NUMBER = re.compile(rb"^id: \d+\n")
 _LAST_CHUNK = b"0\r\n\r\n"
-_WORDS = 64
 #: Frames of a stream that are no tokens: who speaks, why it ended, the usage, and that it is done.
 FRAMES_AROUND = 4
 _TIMEOUT_SECONDS = 30.0
@@ -64,16 +63,16 @@ def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, objec
     return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
 
 
-def record(port: int, model: str) -> Recording:
-    """Ask our server for a stream and for a whole answer. ``model`` must be slow enough to get a frame a token.
-    Raises BenchError if there are not as many frames as tokens."""
-    head, _, body = _ask(port, request(CHAT, {**chat_body(model, _WORDS), "max_tokens": _WORDS})).partition(
+def record(port: int, model: str, words: int = 64) -> Recording:
+    """Ask our server for a stream of so many tokens and for a whole answer. ``model`` must be slow enough for a
+    frame a token. Raises BenchError if there are not as many frames as tokens."""
+    head, _, body = _ask(port, request(CHAT, {**chat_body(model, words), "max_tokens": words})).partition(
         b"\r\n\r\n"
     )
     frames = _dechunk(body)
-    if len(frames) != _WORDS + FRAMES_AROUND:
-        raise BenchError(f"{_WORDS} tokens came in {len(frames) - FRAMES_AROUND} frames; nothing can be recorded")
-    whole = _ask(port, request(CHAT, {**chat_body(model, _WORDS, stream=False), "max_tokens": _WORDS}))
+    if len(frames) != words + FRAMES_AROUND:
+        raise BenchError(f"{words} tokens came in {len(frames) - FRAMES_AROUND} frames; nothing can be recorded")
+    whole = _ask(port, request(CHAT, {**chat_body(model, words, stream=False), "max_tokens": words}))
     return Recording(
         head=head + b"\r\n\r\n",
         opening=frames[0],

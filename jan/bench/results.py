@@ -26,6 +26,12 @@ class Spread(msgspec.Struct, frozen=True):
         return Spread.of([mine / theirs for mine, theirs in zip(self.samples, other.samples, strict=True)])
 
 
+def percentile(samples: Sequence[float], part: float) -> float:
+    """The sample that this part of all are no greater than; 0 of none."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
 class Column(msgspec.Struct, frozen=True):
     """A measure: its name among a row's values, and how people read it: times ``scale``, for seconds are kept and
     milliseconds shown."""
@@ -41,7 +47,8 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One contestant in one case. ``ratio``: ours by this one's, in the scenario's headline measure."""
+    """One contestant in one case. ``ratio``: within a round, in the scenario's headline measure; its title says
+    of what by what."""
 
     case: str
     who: str

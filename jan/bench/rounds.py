@@ -1,6 +1,8 @@
 """Alternating rounds: A B C, A B C, ... so that a machine whose speed drifts is unfair to nobody."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from jan.bench.errors import BenchError
 from jan.bench.results import Row, Spread
@@ -10,13 +12,33 @@ OURS = "jan"
 Measure = Callable[[], Mapping[str, float]]
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """What ratios are of: the ``headline`` measure, of ``base`` by each other contestant, or of each other one by
+    it."""
+
+    headline: str
+    base: str = OURS
+    base_first: bool = True
+
+    def of(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with their ratios."""
+        base = next((row.values[self.headline] for row in rows if row.who == self.base), None)
+        if base is None:
+            return list(rows)
+        return [row if row.who == self.base else self._compared(row, base) for row in rows]
+
+    def _compared(self, row: Row, base: Spread) -> Row:
+        other = row.values[self.headline]
+        return msgspec.structs.replace(row, ratio=base.over(other) if self.base_first else other.over(base))
+
+
 def alternate(
-    case: str, contestants: Mapping[str, Measure], *, rounds: int, warm_up: bool, headline: str
+    case: str, contestants: Mapping[str, Measure], comparison: Comparison, *, rounds: int, warm_up: bool
 ) -> tuple[list[Row], dict[str, str]]:
     """Measure each contestant once a round: a row for each, and why any was left out.
 
-    A contestant that fails in any round is out, unless it is ours: then BenchError is raised. A first round
-    to warm up is not counted.
+    A contestant that fails in any round is out, unless it is what others are compared with, or ours: then
+    BenchError is raised. A first round to warm up is not counted.
     """
     samples: dict[str, list[Mapping[str, float]]] = {name: [] for name in contestants}
     missing: dict[str, str] = {}
@@ -27,25 +49,15 @@ def alternate(
             try:
                 values = measure()
             except BenchError as error:
-                if name == OURS:
-                    raise
+                if name in (OURS, comparison.base):
+                    raise BenchError(f"{case}: {error.message}") from error
                 missing[name] = error.message
                 continue
             if number >= warm_up:
                 samples[name].append(values)
     rows = [Row(case, name, _spreads(taken)) for name, taken in samples.items() if name not in missing]
-    return _with_ratios(rows, headline), missing
+    return comparison.of(rows), missing
 
 
 def _spreads(taken: list[Mapping[str, float]]) -> dict[str, Spread]:
     return {name: Spread.of([values[name] for values in taken]) for name in taken[0]}
-
-
-def _with_ratios(rows: list[Row], headline: str) -> list[Row]:
-    ours = next((row.values[headline] for row in rows if row.who == OURS), None)
-    return [
-        row
-        if ours is None or row.who == OURS
-        else Row(row.case, row.who, row.values, ours.over(row.values[headline]))
-        for row in rows
-    ]

@@ -9,6 +9,9 @@ from jan.bench.plan import Scenario
 SCENARIOS = MappingProxyType(
     {
         "stream": ("jan.bench.scenarios.stream", "server-sent events: what a token delivered costs"),
+        "overhead": ("jan.bench.scenarios.overhead", "what keys, limits and the store add to a request"),
+        "contention": ("jan.bench.scenarios.contention", "what busy clients take from the model's thread"),
+        "cancel": ("jan.bench.scenarios.cancel", "from a client's leaving to a free slot"),
     }
 )
 

@@ -1,25 +1,24 @@
 """``stream``: the echo engine at full speed; how many tokens a CPU second of the server delivers."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from jan.bench.client import LoadClient, load_client
 from jan.bench.errors import BenchError
+from jan.bench.limit import BARE, bare_server
 from jan.bench.load import Job
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server, free_port, own_environment, own_program, serving
-from jan.bench.recording import FRAMES_AROUND, Recording, chat_body, record
+from jan.bench.processes import Server
+from jan.bench.recording import FRAMES_AROUND, chat_body, record
 from jan.bench.results import Column, Result, Row, Target, ratio_to
-from jan.bench.rounds import OURS, Measure
+from jan.bench.rounds import OURS, Comparison, Measure
 from jan.bench.wire import request
 
-BARE = "bare asyncio"
 ABOUT = (
     "The echo engine; what a CPU second of the server's process delivers, engine included, beside a bare asyncio "
     "protocol that writes the same bytes from memory, and frameworks that encode the same chunks. At full speed "
@@ -60,15 +59,10 @@ def run(plan: Plan) -> Result:
         stage = Stage(stack, plan)
         servers, client = start_servers(stage, plan, budget), stage.enter(load_client())
         for case in plan.chosen(tuple(_CASES)):
-            plan.say(case)
             streams, step_seconds = _CASES[case]
             work = _Work(streams, _tokens(plan, streams, step_seconds), step_seconds)
-            contestants = {
-                name: _measure(client, server, work)
-                for name, server in servers.items()
-                if name not in stage.missing
-            }
-            rows += stage.alternate(case, contestants, "per_cpu_second")
+            contestants = {name: _measure(client, server, work) for name, server in servers.items()}
+            rows += stage.alternate(case, contestants, Comparison("per_cpu_second"))
     return _result(rows, stage.missing)
 
 
@@ -100,17 +94,6 @@ def start_servers(stage: Stage, plan: Plan, longest: int) -> dict[str, Server]:
         if made is not None:
             servers[peer.name] = made
     return servers
-
-
-@contextmanager
-def bare_server(recording: Recording, folder: Path) -> Iterator[Server]:
-    """The limit."""
-    port = free_port()
-    file = folder / f"recording-{port}.json"
-    recording.save(file)
-    command = own_program("jan.bench.bare", str(port), str(file))
-    with serving(BARE, command, port, folder, environ=own_environment()) as server:
-        yield server
 
 
 def _measure(client: LoadClient, server: Server, work: _Work) -> Measure:

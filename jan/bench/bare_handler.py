@@ -1,0 +1,41 @@
+"""A Tornado handler that sends a recorded answer and does nothing else.
+
+`python -m jan.bench.bare_handler PORT FILE`.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tornado.web import Application, RequestHandler
+
+from jan.bench.recording import load_recording
+
+
+class Answer(RequestHandler):
+    """Whatever it is asked."""
+
+    def initialize(self, body: bytes) -> None:
+        """Called by Tornado before anything else."""
+        self._body = body
+
+    def get(self) -> None:
+        """That it is ready."""
+        self.finish(b"{}")
+
+    def post(self) -> None:
+        """The recorded answer."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(self._body)
+
+
+async def serve(port: int, body: bytes) -> None:
+    """For ever."""
+    application = Application([(".*", Answer, {"body": body})], log_function=lambda _handler: None)
+    application.listen(port, "127.0.0.1")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    whole = load_recording(Path(sys.argv[2])).whole
+    asyncio.run(serve(int(sys.argv[1]), whole.partition(b"\r\n\r\n")[2]))

@@ -1,0 +1,29 @@
+"""The limits that our server is measured by: the same bytes from the least code that can send them."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from jan.bench.processes import Server, free_port, own_environment, own_program, serving
+from jan.bench.recording import Recording
+
+BARE = "bare asyncio"
+HANDLER = "bare handler"
+
+
+@contextmanager
+def bare_server(
+    recording: Recording, folder: Path, *, name: str = BARE, module: str = "jan.bench.bare"
+) -> Iterator[Server]:
+    """A server of one of these modules, which sends what was recorded."""
+    port = free_port()
+    file = folder / f"recording-{port}.json"
+    recording.save(file)
+    command = own_program(module, str(port), str(file))
+    with serving(name, command, port, folder, environ=own_environment()) as server:
+        yield server
+
+
+def bare_handler(recording: Recording, folder: Path) -> AbstractContextManager[Server]:
+    """The recorded whole answer from a Tornado handler that does nothing else."""
+    return bare_server(recording, folder, name=HANDLER, module="jan.bench.bare_handler")

@@ -1,0 +1,107 @@
+"""``overhead``: what is added to a request when everything is on: keys, limits, usage, the store."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+
+import msgspec
+
+from jan.bench.client import LoadClient, load_client
+from jan.bench.limit import HANDLER, bare_handler
+from jan.bench.load import Job
+from jan.bench.ours import CHAT, LIMITED, admin_key, echo_model, jan_server
+from jan.bench.plan import Plan, Stage
+from jan.bench.processes import Server
+from jan.bench.recording import chat_body, record
+from jan.bench.results import Column, Result, Row, Spread, Target, percentile, row_of
+from jan.bench.rounds import OURS, Comparison, Measure
+from jan.bench.wire import bearer, request
+
+ABOUT = (
+    "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of requests"
+    " and tokens, and usage kept in SQLite; beside a Tornado handler that sends the same answer and does nothing"
+    " else. Added is what a request takes beyond that handler's, at the same place among its requests."
+)
+_PARTS = MappingProxyType({"p50": 0.50, "p95": 0.95, "p99": 0.99})
+COLUMNS = (
+    Column("per_second", "requests / s"),
+    *(Column(name, f"{name} ms", 2, 1e3) for name in _PARTS),
+    *(Column(f"added_{name}", f"{name} added ms", 2, 1e3) for name in _PARTS),
+)
+_ONE = "1 client"
+_MANY = "16 clients"
+_CASES = MappingProxyType({_ONE: 1, _MANY: 16})
+_PER_SECOND = 400
+_QUICK = 32
+_WORDS = 16
+
+
+def run(plan: Plan) -> Result:
+    """Measure."""
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        stage = Stage(stack, plan)
+        client = stage.enter(load_client())
+        contestants = _start(stage, plan)
+        for case in plan.chosen(tuple(_CASES)):
+            count = max(1, plan.sized(_PER_SECOND, _QUICK) // _CASES[case])
+            measures = {
+                name: _measure(client, server, data, _CASES[case], count)
+                for name, (server, data) in contestants.items()
+            }
+            rows += _with_added(stage.alternate(case, measures, Comparison("per_second")))
+    return Result(
+        scenario="overhead",
+        about=ABOUT,
+        headline="per_second",
+        columns=COLUMNS,
+        rows=tuple(rows),
+        targets=_targets(rows),
+        ratio_title="ours / this",
+        missing=stage.missing,
+    )
+
+
+def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
+    """The servers by name, each with the request that it is sent."""
+    models = [echo_model(), echo_model("paced", step_seconds=0.005)]
+    with jan_server(plan.folder, models) as source:
+        recording = record(source.port, "paced", words=_WORDS)
+    ours = stage.enter(jan_server(plan.folder, models, limits=LIMITED))
+    body = chat_body("echo", _WORDS, stream=False)
+    data = request(CHAT, body, headers=bearer(admin_key(ours)))
+    return {OURS: (ours, data), HANDLER: (stage.enter(bare_handler(recording, plan.folder)), data)}
+
+
+def _measure(client: LoadClient, server: Server, data: bytes, connections: int, count: int) -> Measure:
+    def once() -> Mapping[str, float]:
+        job = Job(port=server.port, requests=(data,), connections=connections, repeats=count)
+        outcome = client.run(job)
+        times = {name: percentile(outcome.latencies, part) for name, part in _PARTS.items()}
+        return {"per_second": outcome.answers / outcome.seconds, **times}
+
+    return once
+
+
+def _with_added(rows: Sequence[Row]) -> list[Row]:
+    """The rows with what each takes beyond the bare handler in the same round."""
+    least = next(row for row in rows if row.who == HANDLER)
+    made = []
+    for row in rows:
+        added = (
+            {}
+            if row is least
+            else {f"added_{name}": _minus(row.values[name], least.values[name]) for name in _PARTS}
+        )
+        made.append(msgspec.structs.replace(row, values={**row.values, **added}))
+    return made
+
+
+def _minus(more: Spread, less: Spread) -> Spread:
+    return Spread.of([one - other for one, other in zip(more.samples, less.samples, strict=True)])
+
+
+def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
+    ours = row_of(rows, _ONE, OURS)
+    added = None if ours is None else ours.values["added_p50"].median * 1e3
+    return (Target.at_most("1 client: p50 added under 2 ms", 2.0, added),)
