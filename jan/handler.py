@@ -24,7 +24,7 @@ from jan.query import decode_query
 from jan.responder import Responder
 from jan.services import Services
 from jan.stream_log import Replay, exhaust
-from jan.streaming import HEADERS, EventStream, at_once, error_frame, pump
+from jan.streaming import HEADERS, EventStream, EventWriter, at_once, error_frame, pump
 
 __all__ = ["EventStream", "Handler", "Standing", "Turn", "UnknownUrl"]
 
@@ -215,8 +215,6 @@ class Handler(Responder):
             await pump(
                 stream,
                 begin=self._begin_stream,
-                write=self._write_now,
-                comment=self._write_comment,
                 keepalive_seconds=self.services.settings.server.keepalive_seconds,
             )
         except StreamClosedError:
@@ -234,19 +232,17 @@ class Handler(Responder):
         self.log_fields["error"] = error.code
         await self._write_now(error_frame(error))
 
-    def _begin_stream(self) -> None:
+    async def _begin_stream(self, first: bytes) -> EventWriter:
         for name, value in HEADERS:
             self.set_header(name, value)
         self.set_timing()
         self.streaming = True
+        await self._write_now(first)
+        return EventWriter(self.connection_stream, chunked=self.request.version == "HTTP/1.1")
 
     async def _write_now(self, data: bytes) -> None:
         self.write(data)
         await self.flush()
-
-    def _write_comment(self, data: bytes) -> None:
-        self.write(data)
-        self.flush()
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from jan.errors import (
@@ -87,6 +87,12 @@ class Responder(RequestHandler):
             message = f"the headers are too many or too long; this server takes {allowed}"
             raise InvalidRequest(message, code="headers_too_large")
 
+    @property
+    def connection_stream(self) -> IOStream:
+        """What the connection's bytes go through."""
+        assert isinstance(self.request.connection, HTTP1Connection)  # what this server's connections are
+        return self.request.connection.stream
+
     # --- answers ------------------------------------------------------------------------------------
 
     def reply(self, result: msgspec.Struct | msgspec.Raw) -> None:
@@ -160,8 +166,7 @@ class Responder(RequestHandler):
             super().send_error(status_code, **kwargs)
             return
         self.log_fields["error"] = self.explain(kwargs.get("exc_info", (None, None))[1]).code
-        assert isinstance(self.request.connection, HTTP1Connection)  # what this server's connections are
-        self.request.connection.stream.close()
+        self.connection_stream.close()
         if not self._finished:
             self.finish()
 

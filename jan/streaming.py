@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from jan.engine.base import Queued
 from jan.errors import JanError, envelope_of
@@ -42,18 +43,13 @@ class Frames:
     """Events as frames, numbered from 1."""
 
     def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder()
-        self._buffer = bytearray()
+        self._encode = msgspec.json.Encoder().encode
         self._number = 0
 
     def frame(self, event: Any) -> bytes:
         """One ``data:`` event. JSON has no raw line breaks, so one line holds it."""
         self._number += 1
-        beginning = b"id: %d\ndata: " % self._number
-        self._encoder.encode_into(event, self._buffer, len(beginning))
-        self._buffer[: len(beginning)] = beginning
-        self._buffer += b"\n\n"
-        return bytes(self._buffer)
+        return b"id: %d\ndata: %b\n\n" % (self._number, self._encode(event))
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -76,68 +72,93 @@ def queue_comment(queued: Queued) -> bytes:
     return f": queued, position {queued.position}{about}\n".encode()
 
 
-class KeepAlive:
-    """Calls ``comment`` when ``write`` was not used for ``seconds``; one timer, no work a token."""
+class EventWriter:
+    """Sends pieces of a response whose headers are out. Tornado's own way makes two futures and several copies of
+    each; here a client that keeps up costs one system call a piece, and only one that does not is waited for.
 
-    def __init__(
-        self, seconds: float, write: Callable[[bytes], Awaitable[None]], comment: Callable[[bytes], None]
-    ) -> None:
+    ``stream`` is the connection's, ``chunked`` whether the response has HTTP/1.1's chunks.
+    """
+
+    def __init__(self, stream: IOStream, *, chunked: bool) -> None:
+        self._stream = stream
+        self._chunked = chunked
+        # What is encrypted has to go through Tornado.
+        self._socket = None if isinstance(stream, SSLIOStream) else stream.socket
+        # Otherwise a token waits until the client's system has acknowledged the one before.
+        stream.set_nodelay(True)
+
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """Send a piece; what to wait for until the client took it, None if the system has it all already. Raises
+        StreamClosedError when the client has left."""
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        sent = 0
+        if self._socket is not None and not self.behind and not self._stream.closed():
+            # Any failure is met again, and told of, by the write below.
+            with suppress(OSError):
+                sent = self._socket.send(data)
+        if sent == len(data):
+            return None
+        # Shielded: Tornado logs a future of its own that is cancelled as an error.
+        return asyncio.shield(self._stream.write(memoryview(data)[sent:]))
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not taken yet what was sent."""
+        return self._stream.writing()
+
+
+class KeepAlive:
+    """Sends a comment, or the last one again, when nothing was sent for ``seconds``; one timer."""
+
+    def __init__(self, seconds: float, writer: EventWriter) -> None:
         self._seconds = seconds
-        self._write = write
-        self._comment = comment
-        self._writing = False
+        self._writer = writer
         self._text = KEEP_ALIVE
         self._loop = asyncio.get_running_loop()
         self._touched = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._tick)
 
-    async def write(self, data: bytes, *, repeat: bytes = KEEP_ALIVE) -> None:
-        """Send something; no comment goes out until the client took it, and then ``repeat`` is what goes out."""
-        self._touched, self._writing, self._text = self._loop.time(), True, repeat
-        await self._write(data)
-        self._writing = False
+    def sent(self, text: bytes = KEEP_ALIVE) -> None:
+        """Something was sent; ``text`` is what is repeated while nothing else is."""
+        self._touched, self._text = self._loop.time(), text
 
     def _tick(self) -> None:
         now = self._loop.time()
         if now >= self._touched + self._seconds:
-            # Tornado forgets a write under way when another begins, and who awaits it would wait for ever.
-            if not self._writing:
-                self._comment(self._text)
+            # A client that does not take what is there needs no more of it.
+            if not self._writer.behind:
+                with suppress(StreamClosedError):  # whoever waits for events is told
+                    self._writer.write(self._text)
             self._touched = now
         self._timer = self._loop.call_at(self._touched + self._seconds, self._tick)
 
     def stop(self) -> None:
-        """No more calls."""
+        """No more comments."""
         self._timer.cancel()
 
 
 async def pump(
-    stream: EventStream,
-    *,
-    begin: Callable[[], None],
-    write: Callable[[bytes], Awaitable[None]],
-    comment: Callable[[bytes], None],
-    keepalive_seconds: float,
+    stream: EventStream, *, begin: Callable[[bytes], Awaitable[EventWriter]], keepalive_seconds: float
 ) -> None:
-    """Send a stream's events until it ends; ``write`` waits until the client took the bytes.
+    """Send a stream's events until it ends.
 
-    ``begin`` (headers) is called when the first event is there, so an error before it can still be a
-    response of its own.
+    ``begin`` sends the headers and the first frame when that is there, so an error before it can still be a
+    response of its own; it gives what sends the others.
     """
     encode = stream.encoder()
     async with aclosing(stream.events) as events:
-        first = await anext(events)
-        begin()
-        keepalive = KeepAlive(keepalive_seconds, write, comment)
+        writer = await begin(encode(await anext(events)))
+        keepalive = KeepAlive(keepalive_seconds, writer)
         try:
-            await keepalive.write(encode(first))
             async for event in events:
-                if isinstance(event, Queued):
-                    comment_now = queue_comment(event)
-                    await keepalive.write(comment_now, repeat=comment_now)
-                else:
-                    await keepalive.write(encode(event))
-            if stream.last:
-                await keepalive.write(stream.last)
+                waits = isinstance(event, Queued)
+                frame = queue_comment(event) if waits else encode(event)
+                taken = writer.write(frame)
+                keepalive.sent(frame if waits else KEEP_ALIVE)
+                if taken is not None:
+                    await taken
+            if stream.last and (taken := writer.write(stream.last)) is not None:
+                await taken
         finally:
             keepalive.stop()

@@ -61,8 +61,10 @@ class Job:
         self.cost = 0
         #: Tokens generated so far.
         self.generated = 0
-        self._mail: list[Event | JanError | _Backlog] = []
-        self._arrived = asyncio.Event()
+        self._mail: list[Event | JanError] = []
+        # What comes after the mail, where a delta was not fetched before the next one came.
+        self._backlog: _Backlog | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self.closed = False
 
     def put(self, item: Event | JanError) -> None:
@@ -70,28 +72,49 @@ class Job:
         next one. After the end nothing is taken: an engine may wake up when its jobs have been given up."""
         if self.closed:
             return
-        last = self._mail[-1] if self._mail else None
-        if isinstance(item, Delta) and isinstance(last, Delta | _Backlog):
-            if isinstance(last, Delta):
-                self._mail[-1] = last = _Backlog(last)
-            last.add(item)
-        elif isinstance(item, Queued) and isinstance(last, Queued):
+        if isinstance(item, Delta):
+            self._put_delta(item)
+        else:
+            self._end_backlog()
+            self._put_other(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _put_delta(self, delta: Delta) -> None:
+        if self._backlog is not None:
+            self._backlog.add(delta)
+        elif self._mail and isinstance(last := self._mail[-1], Delta):
+            del self._mail[-1]
+            self._backlog = _Backlog(last)
+            self._backlog.add(delta)
+        else:
+            self._mail.append(delta)
+
+    def _put_other(self, item: Event | JanError) -> None:
+        if isinstance(item, Queued) and self._mail and isinstance(self._mail[-1], Queued):
             self._mail[-1] = item
         elif isinstance(item, Finished):
             self._mail.append(msgspec.structs.replace(item, queue_seconds=self.queue_seconds))
         else:
             self._mail.append(item)
-        self.closed = isinstance(item, Finished | JanError)
-        self._arrived.set()
+        self.closed = isinstance(item, (Finished, JanError))
+
+    def _end_backlog(self) -> None:
+        if self._backlog is not None:
+            self._mail.append(self._backlog.whole())
+            self._backlog = None
 
     @property
     def pending(self) -> bool:
         """Whether there is mail, or more to come."""
-        return bool(self._mail) or not self.closed
+        return not self.closed or bool(self._mail)
 
     async def take(self) -> list[Event | JanError]:
         """Wait for mail and empty the box."""
-        await self._arrived.wait()
-        self._arrived.clear()
+        if not self._mail and self._backlog is None:
+            # Not asyncio.Event, which costs several times as much, and this is done for every token.
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._end_backlog()
         mail, self._mail = self._mail, []
-        return [item.whole() if isinstance(item, _Backlog) else item for item in mail]
+        return mail

@@ -1,0 +1,93 @@
+"""Writing pieces of a stream past Tornado, on real connections."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+
+import pytest
+from tornado.iostream import IOStream, StreamClosedError
+
+from jan.streaming import EventWriter
+
+
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection on loopback; the first one sends from a small buffer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=30)
+        server, _ = listener.accept()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return server, client
+
+
+def with_writer(scenario: Callable[[EventWriter, IOStream, socket.socket], Coroutine[None, None, None]]) -> None:
+    """Run a scenario with a writer that sends plain pieces, and its client."""
+
+    async def run() -> None:
+        server, client = connected()
+        with closing(client):
+            stream = IOStream(server)
+            try:
+                await asyncio.wait_for(scenario(EventWriter(stream, chunked=False), stream, client), 30)
+            finally:
+                stream.close()
+
+    asyncio.run(run())
+
+
+def test_pieces_go_out_at_once() -> None:
+    """A client that keeps up is not waited for, and no piece waits for the acknowledgement of the one before."""
+
+    async def scenario(writer: EventWriter, stream: IOStream, client: socket.socket) -> None:
+        assert [writer.write(b"one"), writer.write(b"two")] == [None, None]
+        assert not writer.behind
+        assert await asyncio.to_thread(client.recv, 100) == b"onetwo"
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    with_writer(scenario)
+
+
+def test_pieces_of_a_chunked_answer_have_their_lengths() -> None:
+    async def scenario(_: EventWriter, stream: IOStream, client: socket.socket) -> None:
+        assert EventWriter(stream, chunked=True).write(b"x" * 18) is None
+        assert await asyncio.to_thread(client.recv, 100) == b"12\r\n" + b"x" * 18 + b"\r\n"
+
+    with_writer(scenario)
+
+
+def test_a_client_that_is_behind_gets_everything_in_order() -> None:
+    """What the system does not take is waited for, and what comes meanwhile stays behind it."""
+    pieces = [bytes([number]) * 1_000_000 for number in range(5)]
+
+    async def scenario(writer: EventWriter, _: IOStream, client: socket.socket) -> None:
+        waiting = [writer.write(piece) for piece in pieces]
+        assert writer.behind
+        received = bytearray()
+        while len(received) < 5_000_000:
+            received += await asyncio.to_thread(client.recv, 1 << 20)
+        assert bytes(received) == b"".join(pieces)
+        for taken in waiting:
+            assert taken is not None
+            await taken
+        assert not writer.behind
+
+    with_writer(scenario)
+
+
+def test_a_client_that_left_is_told_of() -> None:
+    """By StreamClosedError, sooner or later: the system may take a piece before it knows."""
+
+    async def scenario(writer: EventWriter, stream: IOStream, client: socket.socket) -> None:
+        client.close()
+
+        async def write_on() -> None:
+            while True:
+                if (taken := writer.write(b"piece")) is not None:
+                    await taken
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(StreamClosedError):
+            await write_on()
+        assert stream.closed()
+
+    with_writer(scenario)
