@@ -71,7 +71,7 @@ HANDLERS_MAY_USE = ("jan.handler", "handlers")
 ONLY_IN = {
     "psutil": "jan.bench",
     "matplotlib": "jan.bench.plot",
-    "cyllama": "jan.engine.llamacpp",
+    "cyllama": ("jan.engine.llamacpp", "jan.bench.straight"),
     "huggingface_hub": "jan.hub",
     "exllamav2": "jan.engine.exllamav2",
     "exllamav3": "jan.engine.exllamav3",
@@ -105,7 +105,13 @@ COMPILED = (
     *(f"jan.engine.exllamav3.{name}" for name in ("generation", "loading")),
 )
 # Modules that model libraries may be imported with.
-ENGINES = ("jan.engine.llamacpp", "jan.engine.exllama", "jan.engine.constraint", "jan.engine.logprob")
+ENGINES = (
+    "jan.bench.straight",
+    "jan.engine.llamacpp",
+    "jan.engine.exllama",
+    "jan.engine.constraint",
+    "jan.engine.logprob",
+)
 
 
 # Programs for the environments of others, which the harness starts there and nothing of ours imports.

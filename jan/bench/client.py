@@ -1,4 +1,4 @@
-"""The load's process, seen from the harness."""
+"""The load's process, and others that do what a line says, seen from the harness."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +11,52 @@ from jan.bench.load import Job, Outcome
 from jan.bench.processes import own_environment, own_program
 
 
+class LineProgram:
+    """A module of ours in a process of its own, that answers a line with a line."""
+
+    def __init__(self, module: str, process: "subprocess.Popen[bytes]") -> None:
+        self._module = module
+        self._process = process
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Have it begin. Raises BenchError if it has ended."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._gone() from None
+
+    def receive(self) -> bytes:
+        """Wait for its answer. Raises BenchError if it ends instead."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._gone()
+        return line
+
+    def _gone(self) -> BenchError:
+        return BenchError(f"{self._module} has ended with {self._process.wait()}")
+
+
+@contextmanager
+def line_program(module: str, *arguments: str) -> Iterator[LineProgram]:
+    """Such a program for the time of the block."""
+    process = subprocess.Popen(
+        own_program(module, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own_environment()
+    )
+    try:
+        yield LineProgram(module, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 class LoadClient:
     """Has jobs carried out by the load's process."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
+    def __init__(self, program: LineProgram) -> None:
+        self._program = program
 
     def run(self, job: Job) -> Outcome:
         """Raises BenchError if any answer was none."""
@@ -24,17 +65,11 @@ class LoadClient:
 
     def begin(self, job: Job) -> None:
         """Have it carried out beside what this process does."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(job) + b"\n")
-        self._process.stdin.flush()
+        self._program.send(job)
 
     def end(self) -> Outcome:
         """Wait for what was begun; raises as ``run`` does."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise BenchError("the load's process has ended")
-        outcome = msgspec.json.decode(line, type=Outcome)
+        outcome = msgspec.json.decode(self._program.receive(), type=Outcome)
         if outcome.failure:
             raise BenchError(outcome.failure)
         return outcome
@@ -43,14 +78,5 @@ class LoadClient:
 @contextmanager
 def load_client() -> Iterator[LoadClient]:
     """A load process for the time of the block."""
-    process = subprocess.Popen(
-        own_program("jan.bench.load"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=own_environment(),
-    )
-    try:
-        yield LoadClient(process)
-    finally:
-        process.kill()
-        process.communicate()
+    with line_program("jan.bench.load") as program:
+        yield LoadClient(program)

@@ -1,13 +1,17 @@
 """Our own server, as it is installed, with a configuration for the measurement."""
 
+import http.client
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
+from jan.bench.errors import BenchError
 from jan.bench.processes import Server, free_port, own_environment, own_program, serving
+from jan.bench.wire import bearer
 from jan.config import default_config_file
 
 CHAT = "/v1/chat/completions"
@@ -22,6 +26,7 @@ LIMITED = {
     "user": {"tokens_per_minute": 10**12, "tokens_per_day": 10**12},
     "key": {"tokens_per_minute": 10**12, "tokens_per_day": 10**12},
 }
+_CALL_SECONDS = 120.0
 _KEY = r"Key +(jan_\S+)"
 
 
@@ -53,6 +58,23 @@ def jan_server(
     )
     with serving(name, command, port, home, environ=own_environment()) as server:
         yield server
+
+
+def call(server: Server, path: str, body: bytes, key: str, content_type: str = "application/json") -> Any:
+    """Post something; the answer's JSON. Raises BenchError if it is refused."""
+    headers = {"Content-Type": content_type, **bearer(key)}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_CALL_SECONDS)
+    try:
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        text = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchError(f"POST {path} failed: {error}") from error
+    finally:
+        connection.close()
+    if response.status // 100 != 2:
+        raise BenchError(f"POST {path} was refused with {response.status}: {text.decode(errors='replace')}")
+    return msgspec.json.decode(text)
 
 
 def admin_key(server: Server) -> str:

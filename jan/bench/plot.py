@@ -33,7 +33,7 @@ def _draw(result: Result, place: Any) -> None:
     column = next(column for column in result.columns if column.name == result.headline)
     width = _BAR_SHARE / max(1, len(names))
     for number, name in enumerate(names):
-        rows = [row for row in result.rows if row.who == name]
+        rows = [row for row in result.rows if row.who == name and result.headline in row.values]
         spreads = [row.values[result.headline] for row in rows]
         middle = [spread.median * column.scale for spread in spreads]
         below = [(spread.median - spread.low) * column.scale for spread in spreads]

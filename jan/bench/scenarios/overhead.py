@@ -18,9 +18,9 @@ from jan.bench.rounds import OURS, Comparison, Measure
 from jan.bench.wire import bearer, request
 
 ABOUT = (
-    "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of requests"
-    " and tokens, and usage kept in SQLite; beside a Tornado handler that sends the same answer and does nothing"
-    " else. Added is what a request takes beyond that handler's, at the same place among its requests."
+    "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of"
+    " requests and tokens, and usage kept in SQLite; beside a Tornado handler that sends the same answer and does"
+    " nothing else. Added is what a request takes beyond that handler's, at the same place among its requests."
 )
 _PARTS = MappingProxyType({"p50": 0.50, "p95": 0.95, "p99": 0.99})
 COLUMNS = (

@@ -1,0 +1,85 @@
+"""The limit of a model: a bare loop over the library that the engine uses. `python -m jan.bench.straight MODEL`.
+
+Reads jobs as lines of JSON and prints what each took.
+"""
+
+import os
+import sys
+import time
+
+import cyllama.llama.llama_cpp as llama
+import msgspec
+
+from jan.bench.straight_job import Straight, StraightOutcome
+from jan.engine.llamacpp.model import GgufModel, resolve_model_file
+
+_CELLS = 16384
+_SEQUENCES = 8
+_BATCH = 256
+_TEMPERATURE = 0.7
+
+
+class Loop:
+    """A context for some sequences, all of them decoded in one batch a step."""
+
+    def __init__(self, model: GgufModel) -> None:
+        self._model = model
+        parameters = llama.LlamaContextParams()
+        parameters.n_ctx, parameters.n_seq_max, parameters.kv_unified = _CELLS, _SEQUENCES, True
+        parameters.n_batch = parameters.n_ubatch = _BATCH
+        parameters.n_threads = parameters.n_threads_batch = len(os.sched_getaffinity(0))
+        self._context = llama.LlamaContext(model.weights, parameters)
+        self._batch = llama.LlamaBatch(n_tokens=_BATCH, embd=0, n_seq_max=_SEQUENCES)
+
+    def run(self, job: Straight) -> StraightOutcome:
+        """Every prompt's answer, of so many tokens."""
+        self._context.kv_cache_clear()
+        began, first, gaps = time.perf_counter(), [], []
+        samplers = [_sampler(number) for number in range(len(job.prompts))]
+        last, lengths = [], []
+        for number, prompt in enumerate(job.prompts):
+            tokens = self._model.tokenize(prompt, special=True)
+            last.append(self._begin(number, tokens, samplers[number]))
+            lengths.append(len(tokens))
+            first.append(time.perf_counter() - began)
+        for step in range(job.tokens - 1):
+            since = time.perf_counter()
+            last = self._step(last, [length + step for length in lengths], samplers)
+            gaps.append(time.perf_counter() - since)
+        return StraightOutcome(time.perf_counter() - began, first, gaps)
+
+    def _begin(self, number: int, tokens: list[int], sampler: llama.LlamaSampler) -> int:
+        """The first token after a prompt."""
+        self._batch.clear()
+        for position, token in enumerate(tokens):
+            self._batch.add(token, position, [number], position == len(tokens) - 1)
+        self._context.decode(self._batch)
+        return int(sampler.sample(self._context, self._batch.n_tokens - 1))
+
+    def _step(self, last: list[int], positions: list[int], samplers: list[llama.LlamaSampler]) -> list[int]:
+        """One more token of each."""
+        self._batch.clear()
+        for number, (token, position) in enumerate(zip(last, positions, strict=True)):
+            self._batch.add(token, position, [number], True)
+        self._context.decode(self._batch)
+        return [int(sampler.sample(self._context, index)) for index, sampler in enumerate(samplers)]
+
+
+def _sampler(seed: int) -> llama.LlamaSampler:
+    sampler = llama.LlamaSampler(llama.LlamaSamplerChainParams())
+    sampler.add_temp(_TEMPERATURE)
+    sampler.add_dist(seed)
+    return sampler
+
+
+def main() -> None:
+    """Jobs in, outcomes out, until there are no more."""
+    loop = Loop(GgufModel(resolve_model_file(sys.argv[1]), 0))
+    for line in sys.stdin.buffer:
+        outcome = loop.run(msgspec.json.decode(line, type=Straight))
+        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
