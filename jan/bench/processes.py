@@ -18,7 +18,6 @@ from jan.bench.errors import BenchError
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
-_LAST_LINES = 3
 
 
 def free_port() -> int:
@@ -91,7 +90,7 @@ class Server:
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return " / ".join(lines[-_LAST_LINES:]) or "it printed nothing"
+        return lines[-1] if lines else "it printed nothing"
 
     def stop(self) -> None:
         """Ask it to end, then make it, and all of its children."""

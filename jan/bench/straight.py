@@ -6,6 +6,7 @@ Reads jobs as lines of JSON and prints what each took.
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import cyllama.llama.llama_cpp as llama
 import msgspec
@@ -34,27 +35,28 @@ class Loop:
     def run(self, job: Straight) -> StraightOutcome:
         """Every prompt's answer, of so many tokens."""
         self._context.kv_cache_clear()
-        began, first, gaps = time.perf_counter(), [], []
+        began, gaps = time.perf_counter(), []
         samplers = [_sampler(number) for number in range(len(job.prompts))]
-        last, lengths = [], []
-        for number, prompt in enumerate(job.prompts):
-            tokens = self._model.tokenize(prompt, special=True)
-            last.append(self._begin(number, tokens, samplers[number]))
-            lengths.append(len(tokens))
-            first.append(time.perf_counter() - began)
+        last, lengths = self._begin(job.prompts, samplers)
+        first = time.perf_counter() - began
         for step in range(job.tokens - 1):
             since = time.perf_counter()
             last = self._step(last, [length + step for length in lengths], samplers)
             gaps.append(time.perf_counter() - since)
         return StraightOutcome(time.perf_counter() - began, first, gaps)
 
-    def _begin(self, number: int, tokens: list[int], sampler: llama.LlamaSampler) -> int:
-        """The first token after a prompt."""
+    def _begin(self, prompts: Sequence[str], samplers: list[llama.LlamaSampler]) -> tuple[list[int], list[int]]:
+        """All prompts in one batch: the first token after each, and their lengths."""
         self._batch.clear()
-        for position, token in enumerate(tokens):
-            self._batch.add(token, position, [number], position == len(tokens) - 1)
+        lengths, ends = [], []
+        for number, prompt in enumerate(prompts):
+            tokens = self._model.tokenize(prompt, special=True)
+            for position, token in enumerate(tokens):
+                self._batch.add(token, position, [number], position == len(tokens) - 1)
+            lengths.append(len(tokens))
+            ends.append(self._batch.n_tokens - 1)
         self._context.decode(self._batch)
-        return int(sampler.sample(self._context, self._batch.n_tokens - 1))
+        return [int(one.sample(self._context, end)) for one, end in zip(samplers, ends, strict=True)], lengths
 
     def _step(self, last: list[int], positions: list[int], samplers: list[llama.LlamaSampler]) -> list[int]:
         """One more token of each."""

@@ -11,8 +11,8 @@ class Straight(msgspec.Struct, frozen=True):
 
 
 class StraightOutcome(msgspec.Struct, frozen=True):
-    """Seconds: in all, to each prompt's first token, and between two tokens."""
+    """Seconds: in all, to the first token of all prompts, and between two tokens."""
 
     seconds: float
-    first: list[float]
+    first: float
     gaps: list[float]

@@ -16,8 +16,8 @@ from jan.bench.wire import request
 
 ABOUT = (
     "A model with one slot, whose steps take 5 ms. From when a client drops its connection in the middle of its "
-    "answer to the first token of the next client, who waits in the queue; beside the first token of a model that "
-    "nobody uses. Both include a step."
+    "answer to the first token of the next client, who waits in the queue; beside the first token of a model "
+    "that nobody uses. Both include a step."
 )
 COLUMNS = (
     Column("p50", "p50 ms", 2, 1e3),

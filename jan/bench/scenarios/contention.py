@@ -16,8 +16,8 @@ from jan.bench.rounds import Comparison, Measure
 from jan.bench.wire import request
 
 ABOUT = (
-    "Eight streams of a model whose step takes 10 ms outside of Python, as a GPU's does, while other clients send "
-    "request after request, without a pause, that has nothing to do with the model (GET /v1/models)."
+    "Eight streams of a model whose step takes 10 ms outside of Python, as a GPU's does, while other clients "
+    "send request after request, without a pause, that has nothing to do with the model (GET /v1/models)."
 )
 COLUMNS = (
     Column("tokens_per_second", "engine tokens / s", 1),

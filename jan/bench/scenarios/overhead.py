@@ -1,26 +1,30 @@
 """``overhead``: what is added to a request when everything is on: keys, limits, usage, the store."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
 
 from jan.bench.client import LoadClient, load_client
-from jan.bench.limit import HANDLER, bare_handler
+from jan.bench.limit import HANDLER, bare_handler, bare_server
 from jan.bench.load import Job
 from jan.bench.ours import CHAT, LIMITED, admin_key, echo_model, jan_server
+from jan.bench.peers.litellm import KEY, LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import Server
-from jan.bench.recording import chat_body, record
-from jan.bench.results import Column, Result, Row, Spread, Target, percentile, row_of
+from jan.bench.recording import Recording, chat_body, record
+from jan.bench.results import Column, Result, Row, Spread, Target, percentile, ratio_to, row_of
 from jan.bench.rounds import OURS, Comparison, Measure
 from jan.bench.wire import bearer, request
 
 ABOUT = (
-    "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of"
-    " requests and tokens, and usage kept in SQLite; beside a Tornado handler that sends the same answer and does"
-    " nothing else. Added is what a request takes beyond that handler's, at the same place among its requests."
+    "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of "
+    "requests and tokens, and usage kept in SQLite. Beside it: a Tornado handler that sends the same answer and "
+    "does nothing else; LiteLLM's proxy with a key and no store, in front of a bare protocol that sends the same "
+    "answer. Added is what a request takes beyond the bare handler's, at the same place among all requests by "
+    "their times."
 )
 _PARTS = MappingProxyType({"p50": 0.50, "p95": 0.95, "p99": 0.99})
 COLUMNS = (
@@ -69,8 +73,23 @@ def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
         recording = record(source.port, "paced", words=_WORDS)
     ours = stage.enter(jan_server(plan.folder, models, limits=LIMITED))
     body = chat_body("echo", _WORDS, stream=False)
+    handler = stage.enter(bare_handler(recording, plan.folder))
     data = request(CHAT, body, headers=bearer(admin_key(ours)))
-    return {OURS: (ours, data), HANDLER: (stage.enter(bare_handler(recording, plan.folder)), data)}
+    contestants = {OURS: (ours, data), HANDLER: (handler, data)}
+    proxy = stage.try_peer(LITELLM.name, partial(_proxy, recording, plan))
+    if proxy is not None:
+        contestants[LITELLM.name] = (proxy, request(CHAT, body, headers=bearer(KEY)))
+    return contestants
+
+
+@contextmanager
+def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
+    """LiteLLM in front of the least upstream."""
+    with (
+        bare_server(recording, plan.folder) as upstream,
+        litellm_proxy(upstream, ("echo",), plan.folder, plan.cache) as server,
+    ):
+        yield server
 
 
 def _measure(client: LoadClient, server: Server, data: bytes, connections: int, count: int) -> Measure:
@@ -104,4 +123,8 @@ def _minus(more: Spread, less: Spread) -> Spread:
 def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
     ours = row_of(rows, _ONE, OURS)
     added = None if ours is None else ours.values["added_p50"].median * 1e3
-    return (Target.at_most("1 client: p50 added under 2 ms", 2.0, added),)
+    times = ratio_to(rows, _MANY, LITELLM.name)
+    return (
+        Target.at_most("1 client: p50 added under 2 ms", 2.0, added),
+        Target.at_least(f"16 clients: at least 5 times the requests of {LITELLM.name}", 5.0, times),
+    )

@@ -12,18 +12,22 @@ from jan.bench.limit import BARE, bare_server
 from jan.bench.load import Job
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
+from jan.bench.peers.litellm import FRAMES_AROUND as LITELLM_FRAMES_AROUND
+from jan.bench.peers.litellm import KEY as LITELLM_KEY
+from jan.bench.peers.litellm import LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import Server
 from jan.bench.recording import FRAMES_AROUND, chat_body, record
 from jan.bench.results import Column, Result, Row, Target, ratio_to
 from jan.bench.rounds import OURS, Comparison, Measure
-from jan.bench.wire import request
+from jan.bench.wire import bearer, request
 
 ABOUT = (
-    "The echo engine; what a CPU second of the server's process delivers, engine included, beside a bare asyncio "
-    "protocol that writes the same bytes from memory, and frameworks that encode the same chunks. At full speed "
-    "the engine may run ahead, and our server then puts several tokens into one frame: delivered / generated are "
-    "frames by tokens. Paced, it makes a token for each stream every 10 ms, as a fast GPU would."
+    "The echo engine; what a CPU second of the server's process delivers, engine included. Beside it: a bare "
+    "asyncio protocol that writes the same bytes from memory, frameworks that encode the same chunks, and "
+    "LiteLLM's proxy in front of the bare protocol, with shorter streams. At full speed the engine may run "
+    "ahead, and our server then puts several tokens into one frame: delivered / generated are frames by tokens. "
+    "Paced, there is a token for each stream every 10 ms, as of a fast GPU."
 )
 COLUMNS = (
     Column("per_cpu_second", "tokens / CPU s"),
@@ -47,22 +51,40 @@ _CASES = MappingProxyType(
 )
 _PER_SECOND = 40_000
 _QUICK = 300
+_LITELLM_PART = 0.05
+_LEAST_TOKENS = 50
 # A prompt short enough to read, said as often as the longest answer needs.
 _WORDS = 50
 
 
+class _Work(NamedTuple):
+    """``tokens``: of each stream; ``step_seconds``: between two of them."""
+
+    streams: int
+    tokens: int
+    step_seconds: float
+
+
+class _Contestant(NamedTuple):
+    """``around``: frames of its streams that are no tokens; ``part``: of the work, for who is much slower."""
+
+    server: Server
+    around: int = FRAMES_AROUND
+    key: str = ""
+    part: float = 1.0
+
+
 def run(plan: Plan) -> Result:
     """Measure."""
-    budget = plan.sized(_PER_SECOND, _QUICK)
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
-        servers, client = start_servers(stage, plan, budget), stage.enter(load_client())
+        contestants, client = _start(stage, plan), stage.enter(load_client())
         for case in plan.chosen(tuple(_CASES)):
             streams, step_seconds = _CASES[case]
             work = _Work(streams, _tokens(plan, streams, step_seconds), step_seconds)
-            contestants = {name: _measure(client, server, work) for name, server in servers.items()}
-            rows += stage.alternate(case, contestants, Comparison("per_cpu_second"))
+            measures = {name: _measure(client, one, work) for name, one in contestants.items()}
+            rows += stage.alternate(case, measures, Comparison("per_cpu_second"))
     return _result(rows, stage.missing)
 
 
@@ -73,41 +95,42 @@ def _tokens(plan: Plan, streams: int, step_seconds: float) -> int:
     return max(2, plan.sized(_PER_SECOND, _QUICK) // streams)
 
 
-class _Work(NamedTuple):
-    streams: int
-    tokens: int
-    step_seconds: float
-
-
-def start_servers(stage: Stage, plan: Plan, longest: int) -> dict[str, Server]:
+def _start(stage: Stage, plan: Plan) -> dict[str, _Contestant]:
     """Ours, the limit and the peers, all ready."""
     plan.say("starting our server and the limit")
-    repeat = longest // _WORDS + 1
+    repeat = plan.sized(_PER_SECOND, _QUICK) // _WORDS + 1
     models = [echo_model(repeat=repeat), echo_model("paced", repeat=repeat, step_seconds=_STEP_SECONDS)]
     ours = stage.enter(jan_server(plan.folder, models))
     recording = record(ours.port, "paced")
-    servers = {OURS: ours, BARE: stage.enter(bare_server(recording, plan.folder))}
+    bare = stage.enter(bare_server(recording, plan.folder))
+    contestants = {OURS: _Contestant(ours), BARE: _Contestant(bare)}
     template = plan.folder / "chunk.json"
     template.write_bytes(recording.template())
     for peer in (FASTAPI, AIOHTTP):
         made = stage.try_peer(peer.name, partial(framework_server, peer, template, plan.folder, plan.cache))
         if made is not None:
-            servers[peer.name] = made
-    return servers
+            contestants[peer.name] = _Contestant(made)
+    proxy = partial(litellm_proxy, bare, ("echo", "paced"), plan.folder, plan.cache)
+    made = stage.try_peer(LITELLM.name, proxy)
+    if made is not None:
+        contestants[LITELLM.name] = _Contestant(made, LITELLM_FRAMES_AROUND, LITELLM_KEY, _LITELLM_PART)
+    return contestants
 
 
-def _measure(client: LoadClient, server: Server, work: _Work) -> Measure:
-    streams, tokens, step_seconds = work
+def _measure(client: LoadClient, contestant: _Contestant, work: _Work) -> Measure:
+    server, streams, step_seconds = contestant.server, work.streams, work.step_seconds
+    tokens = min(work.tokens, max(_LEAST_TOKENS, int(work.tokens * contestant.part)))
     body = {**chat_body("paced" if step_seconds else "echo", _WORDS), "max_tokens": tokens}
+    headers = bearer(contestant.key) if contestant.key else {}
     # Ours has a model for it; the others are told.
-    data = request(CHAT, {**body, "step_seconds": step_seconds} if step_seconds else body)
+    data = request(CHAT, {**body, "step_seconds": step_seconds} if step_seconds else body, headers=headers)
     generated = streams * tokens
 
     def once() -> Mapping[str, float]:
         before = server.cpu_seconds()
         outcome = client.run(Job(port=server.port, requests=(data,), connections=streams))
         cpu = server.cpu_seconds() - before
-        delivered = outcome.frames - FRAMES_AROUND * streams
+        delivered = outcome.frames - contestant.around * streams
         if server.name == OURS and outcome.tokens != generated:
             raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
         return {

@@ -1,0 +1,47 @@
+"""LiteLLM's proxy, in front of an upstream that answers at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from jan.bench.peers import Peer, clean_environment
+from jan.bench.processes import Server, free_port, serving
+
+# Pinned for safety too: later releases of 2026 carried others' code that took credentials.
+LITELLM = Peer("LiteLLM proxy", ("litellm[proxy]==1.82.6",))
+KEY = "sk-bench"
+#: Its streams' frames that are no tokens: its first one has text.
+FRAMES_AROUND = 3
+# It looks for nothing on the network, and tells nobody.
+_ALONE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "NO_PROXY": "127.0.0.1"}
+_QUIET = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
+
+
+@contextmanager
+def litellm_proxy(upstream: Server, models: tuple[str, ...], folder: Path, cache: Path) -> Iterator[Server]:
+    """It, with a key that it asks for, and these models of the upstream's."""
+    program, port = LITELLM.environment(cache) / "bin" / "litellm", free_port()
+    config = folder / f"litellm-{port}.yaml"
+    config.write_text(yaml.safe_dump(_settings(upstream, models)))
+    options = f"--host 127.0.0.1 --port {port} --num_workers 1 --telemetry False"
+    command = [str(program), "--config", str(config), *options.split()]
+    environ = clean_environment(**_ALONE, **_QUIET)
+    with serving(LITELLM.name, command, port, folder, ready="/health/liveliness", environ=environ) as server:
+        yield server
+
+
+def _settings(upstream: Server, models: tuple[str, ...]) -> dict[str, object]:
+    base = f"http://127.0.0.1:{upstream.port}/v1"
+    return {
+        "model_list": [
+            {
+                "model_name": name,
+                "litellm_params": {"model": f"openai/{name}", "api_base": base, "api_key": "none"},
+            }
+            for name in models
+        ],
+        "general_settings": {"master_key": KEY},
+        "litellm_settings": {"telemetry": False, "set_verbose": False},
+    }
