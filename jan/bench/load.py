@@ -115,6 +115,10 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def drop(self) -> None:
+        """End it at once."""
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, ours or the server's."""
         if self._count < max(1, self._job.repeats) and not self._outcome.failure:
@@ -127,22 +131,21 @@ async def run(job: Job) -> Outcome:
     """Carry out a job."""
     loop, outcome = asyncio.get_running_loop(), Outcome()
     began = time.perf_counter()
+    made: list[Connection] = []
     try:
         async with asyncio.timeout(job.timeout):
-            made = [
-                await loop.create_connection(
-                    lambda number=number: Connection(job, number, outcome, began + job.seconds),  # type: ignore[misc]
-                    "127.0.0.1",
-                    job.port,
-                )
-                for number in range(job.connections)
-            ]
-            await asyncio.gather(*(connection.done for _, connection in made))
+            for number in range(job.connections):
+                connection = Connection(job, number, outcome, began + job.seconds)
+                await loop.create_connection(lambda one=connection: one, "127.0.0.1", job.port)  # type: ignore[misc]
+                made.append(connection)
+            await asyncio.gather(*(connection.done for connection in made))
     except TimeoutError:
         outcome.failure = f"not done after {job.timeout:g} s"
     except OSError as error:
         outcome.failure = str(error)
     outcome.seconds = time.perf_counter() - began
+    for connection in made:
+        connection.drop()
     return outcome
 
 

@@ -48,8 +48,8 @@ class Peer(msgspec.Struct, frozen=True):
 def _install(peer: Peer, folder: Path) -> None:
     options = ["--quiet", "--disable-pip-version-check", *(["--no-deps"] if peer.bare else [])]
     commands = (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(folder / "bin" / "python"), "-m", "pip", "install", *options, *peer.requirements],
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)],
+        [sys.executable, "-m", "pip", "--python", str(folder), "install", *options, *peer.requirements],
     )
     for command in commands:
         try:

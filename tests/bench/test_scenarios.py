@@ -1,0 +1,156 @@
+"""``jan bench`` as people run it: each scenario measures something of everybody, and leaves nothing running."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from server_support import ROOT
+
+from jan.bench.scenarios import SCENARIOS
+
+# scenario -> its cases, each with who is measured in it
+CASES: dict[str, dict[str, set[str]]] = {
+    "stream": {
+        name: {"jan", "bare asyncio"}
+        for name in ("1 stream", "16 streams", "64 streams", "256 streams", "64 streams, paced")
+    },
+    "overhead": {name: {"jan", "bare handler"} for name in ("1 client", "16 clients")},
+    "model": {name: {"jan", "in-process"} for name in ("1 stream", "4 streams", "8 streams")},
+    "contention": {"8 streams": {"0 clients", "64 clients", "256 clients"}},
+    "cancel": {"one slot": {"slot of who left", "free slot"}},
+    "start": {
+        "import": {"jan", "python alone"},
+        "ready": {"jan"},
+        "256 streams": {"jan", "jan, idle"},
+    },
+    "store": {
+        "append a message": {"at 10", "at 30", "at 60"},
+        "read ten messages": {"at 10", "at 30", "at 60"},
+        "list ten conversations": {"at 10", "at 40"},
+    },
+}
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Whatever the harness starts has this folder in its command or works in it."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": path, **more}
+
+
+def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "jan", "bench", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def running_in(folder: Path) -> list[str]:
+    """The commands of processes that the harness has started with this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = " ".join(process.info["cmdline"] or ())
+        # Not the harness itself, which works in the folder too.
+        if f"{folder}/jan-bench-" in f"{command} {process.info['cwd']}":
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(name, marks=pytest.mark.model) if name == "model" else name for name in SCENARIOS]
+)
+def test_a_scenario_measures_everybody_in_every_case(tmp_path: Path, scenario: str) -> None:
+    """A table on standard output, all of it as JSON, nothing left running and no file left behind."""
+    ran = bench(tmp_path, scenario, "--quick", "--json", "out.json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads((tmp_path / "out.json").read_text())
+    [result] = report["results"]
+    rows = {(row["case"], row["who"]): row["values"] for row in result["rows"]}
+    assert rows.keys() == {(case, who) for case, names in CASES[scenario].items() for who in names}
+    measures = {name for values in rows.values() for name in values}
+    assert {column["name"] for column in result["columns"]} <= measures
+    for case, who in rows:
+        assert any(case in line and who in line for line in ran.stdout.splitlines())
+    if scenario == "stream":
+        assert {rows[case, "bare asyncio"]["delivered"]["median"] for case, _ in rows} == {1.0}
+        assert all(0 < rows[case, "jan"]["delivered"]["median"] <= 1 for case, _ in rows)
+    assert all(target["aim"] in ran.stdout for target in result["targets"])
+    assert report["machine"]["cores"] >= 1
+    assert report["command"] == f"tools/bench {scenario} --rounds 5 --seconds 1 --quick"
+    assert running_in(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("streams",), 2, "no scenario 'streams'; there are: stream, overhead"),
+        (("cancel", "--quick", "--case", "two slots"), 1, "no case 'two slots' here; there are: one slot"),
+        (("--rounds", "0"), 2, "0 is not in the range"),
+    ],
+)
+def test_a_wrong_name_is_told(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    ran = bench(tmp_path, *arguments)
+    assert ran.returncode == code
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['psutil'] = None; from jan.cli import main; main(['bench', 'cancel'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr == "jan bench: needs the package 'psutil': pip install 'jan-server[bench]'\n"
+
+
+def test_stopped_in_the_middle_it_stops_what_it_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jan", "bench", "cancel", "--rounds", "100"],
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not running_in(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert running_in(tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+        assert running_in(tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_missed_target_is_an_exit_code_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    import jan.bench.run
+    from jan.bench.results import Machine, Report, Result, Target
+    from jan.cli import main
+
+    def measure(*_: Any) -> Report:
+        missed = Target.at_least("fast", 2.0, 1.0)
+        result = Result("stream", "About.", "x", (), (), (missed,))
+        return Report("1", "2026-01-01", "tools/bench", Machine("p", 1, "s", "3"), (result,))
+
+    monkeypatch.setattr(jan.bench.run, "measure", measure)
+    assert CliRunner().invoke(main, ["bench", "stream"]).exit_code == 0
+    checked = CliRunner().invoke(main, ["bench", "stream", "--check"])
+    assert checked.exit_code == 3
+    assert "MISSED: fast (1)" in checked.output
