@@ -9,7 +9,7 @@ import yaml
 from jan.bench.peers import Peer, clean_environment
 from jan.bench.processes import Server, free_port, serving
 
-# Pinned for safety too: later releases of 2026 carried others' code that took credentials.
+# Pinned for safety too: two later releases, 1.82.7 and 1.82.8, carried code that took credentials.
 LITELLM = Peer("LiteLLM proxy", ("litellm[proxy]==1.82.6",))
 KEY = "sk-bench"
 #: Its streams' frames that are no tokens: its first one has text.
