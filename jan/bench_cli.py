@@ -83,6 +83,8 @@ def bench(
         )
         report = _measure(names, plan, _command(scenarios, rounds, seconds, cases, peers=peers, quick=quick))
     _write(report, json_file, markdown_file, plot_file)
+    if report.failures:
+        _fail("; ".join(report.failures))
     if check and not report.all_met:
         sys.exit(_EXIT_MISSED)
 
@@ -109,17 +111,14 @@ def _command(
 
 
 def _measure(names: Sequence[str], plan: "Plan", command: str) -> "Report":
-    """Measure, whatever happens stopping what was started; what fails is one line."""
+    """Measure, and show each result when it is there; whatever happens, what was started is stopped."""
     try:
-        from jan.bench.errors import BenchError
+        from jan.bench.report import as_text
         from jan.bench.run import measure
     except ModuleNotFoundError as error:
         _fail(f"needs the package '{error.name}': pip install 'jan-server[bench]'")
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        return measure(names, plan, command)
-    except BenchError as error:
-        _fail(error.message)
+    return measure(names, plan, command, lambda result: click.echo(as_text(result)))
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -129,11 +128,9 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _write(report: "Report", json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> None:
     from jan.bench.plot import write_plot
-    from jan.bench.report import as_text, describe, write_json, write_markdown
+    from jan.bench.report import describe, write_json, write_markdown
 
-    click.echo(describe(report) + "\n")
-    for result in report.results:
-        click.echo(as_text(result))
+    click.echo(describe(report))
     if json_file is not None:
         write_json(report, json_file)
     if markdown_file is not None:

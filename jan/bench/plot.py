@@ -10,17 +10,20 @@ _BAR_SHARE = 0.8
 
 
 def write_plot(report: Report, file: Path) -> None:
-    """Write a PNG. Raises ModuleNotFoundError where matplotlib is not installed."""
+    """Write a PNG, if anything was measured."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot
 
+    results = [result for result in report.results if not result.failure]
+    if not results:
+        return
     width, height = _INCHES
     figure, places = pyplot.subplots(
-        len(report.results), 1, figsize=(width, height * len(report.results)), squeeze=False, layout="constrained"
+        len(results), 1, figsize=(width, height * len(results)), squeeze=False, layout="constrained"
     )
-    for result, place in zip(report.results, places[:, 0], strict=True):
+    for result, place in zip(results, places[:, 0], strict=True):
         _draw(result, place)
     figure.savefig(file, format="png", dpi=120)
     pyplot.close(figure)

@@ -12,6 +12,8 @@ _END = "<!-- bench:end -->"
 
 def as_text(result: Result) -> str:
     """A table for the terminal, with targets and who was left out."""
+    if result.failure:
+        return f"{result.scenario}: could not be measured: {result.failure}\n"
     table = [_heading(result), *(_cells(result, row) for row in result.rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [
@@ -47,7 +49,7 @@ def describe(report: Report) -> str:
 def write_markdown(report: Report, file: Path) -> None:
     """Write the tables: in a document that has marks for them between those marks, and at its end otherwise."""
     text = file.read_text(encoding="utf-8") if file.exists() else "# Measured\n"
-    for result in report.results:
+    for result in (result for result in report.results if not result.failure):
         mark, table = _MARK.format(name=result.scenario), as_markdown(result, report)
         block = f"{mark}\n\n{table}\n\n{_END}"
         if mark in text:

@@ -76,7 +76,7 @@ class Target(msgspec.Struct, frozen=True):
 
 class Result(msgspec.Struct, frozen=True):
     """A scenario's outcome. ``headline`` names the column that ratios and plot are of; ``missing``: why
-    contestants were left out."""
+    contestants were left out; ``failure``: why there is nothing."""
 
     scenario: str
     about: str
@@ -86,6 +86,12 @@ class Result(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...]
     ratio_title: str = ""
     missing: dict[str, str] = {}
+    failure: str = ""
+
+    @classmethod
+    def failed(cls, scenario: str, why: str) -> "Result":
+        """Nothing was found out."""
+        return cls(scenario, "", "", (), (), (), failure=why)
 
 
 def row_of(rows: Sequence[Row], case: str, who: str) -> Row | None:
@@ -120,4 +126,11 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def all_met(self) -> bool:
         """Whether no target was missed."""
-        return all(target.met is not False for result in self.results for target in result.targets)
+        return not self.failures and all(
+            target.met is not False for result in self.results for target in result.targets
+        )
+
+    @property
+    def failures(self) -> list[str]:
+        """Why scenarios came to nothing."""
+        return [f"{result.scenario}: {result.failure}" for result in self.results if result.failure]

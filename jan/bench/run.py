@@ -3,26 +3,33 @@
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from jan import __version__
+from jan.bench.errors import BenchError
 from jan.bench.plan import Plan
-from jan.bench.results import Machine, Report
+from jan.bench.results import Machine, Report, Result
 from jan.bench.scenarios import scenario
 
 
-def measure(names: Sequence[str], plan: Plan, command: str) -> Report:
-    """Measure these scenarios, which there must be. Raises BenchError if our own server can't be measured."""
+def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Result], None]) -> Report:
+    """Measure these scenarios, which there must be; ``show`` gets each result when it is there. One in which our
+    own server can't be measured has a failure for a result."""
     began, results = datetime.now(UTC), []
     for name in names:
         since = time.monotonic()
         plan.say(f"=== {name}")
-        results.append(scenario(name).run(plan))
+        try:
+            result = scenario(name).run(plan)
+        except BenchError as error:
+            result = Result.failed(name, error.message)
         plan.say(f"=== {name}: {time.monotonic() - since:.0f} s")
+        show(result)
+        results.append(result)
     return Report(__version__, began.isoformat(timespec="seconds"), command, machine(), tuple(results))
 
 

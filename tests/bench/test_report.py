@@ -69,6 +69,18 @@ def test_a_document_gets_the_tables_where_it_has_marks_for_them(tmp_path: Path) 
     assert file.read_text() == text
 
 
+def test_a_scenario_that_failed_has_no_table(tmp_path: Path) -> None:
+    """What another run found out stays in the document."""
+    failed = Result.failed("stream", "no server")
+    assert as_text(failed) == "stream: could not be measured: no server\n"
+    write_markdown(report(result()), tmp_path / "out.md")
+    before = (tmp_path / "out.md").read_text()
+    write_markdown(report(failed), tmp_path / "out.md")
+    assert (tmp_path / "out.md").read_text() == before
+    assert report(failed).failures == ["stream: no server"]
+    assert not report(failed).all_met
+
+
 def test_json_has_every_rounds_values(tmp_path: Path) -> None:
     write_json(report(result()), tmp_path / "out.json")
     read = msgspec.json.decode((tmp_path / "out.json").read_bytes(), type=Report)
