@@ -4,7 +4,9 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 from conversation_support import StoredServer
 from install_support import fill_once, node_problem
-from mongodb_support import SecantusServer, install_secantus
+from mongodb_support import SecantusServer, install_secantus, mongo_client
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 OPENAI_NPM = "7.57.0"
@@ -95,38 +97,43 @@ def bundled_folder(cache_dir: Path) -> Path:
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
     """Starts servers of a test's own, by what their configuration has beyond the default one."""
-    servers: list[ServerProcess] = []
+    numbers = count()
+    with ExitStack() as servers:
 
-    def start(settings: str) -> ServerProcess:
-        config = tmp_path / f"jan-{len(servers)}.yaml"
-        config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{settings}")
-        servers.append(ServerProcess(config))
-        return servers[-1]
+        def start(settings: str) -> ServerProcess:
+            config = tmp_path / f"jan-{next(numbers)}.yaml"
+            config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{settings}")
+            server = ServerProcess(config)
+            servers.callback(server.kill_if_running)
+            return server
 
-    yield start
-    for server in servers:
-        server.kill_if_running()
+        yield start
 
 
 @pytest.fixture
 def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts echo servers that limit: by default, or as given; those of one ``folder`` share its store. Their logs
     must stay free of errors but those of a store that a test takes away."""
-    servers: list[ServerProcess] = []
+    numbers = count()
+    with ExitStack() as servers:
 
-    def start(settings: str = "", folder: str = "own", **environ: str) -> ServerProcess:
-        home = tmp_path / folder
-        home.mkdir(exist_ok=True)
-        config = home / f"jan-{len(servers)}.yaml"
-        config.write_text(f"{ECHO_CONFIG}\n{settings}\n")
-        servers.append(ServerProcess(config, limits=True, environ=environ))
-        return servers[-1]
+        def start(settings: str = "", folder: str = "own", **environ: str) -> ServerProcess:
+            home = tmp_path / folder
+            home.mkdir(exist_ok=True)
+            config = home / f"jan-{next(numbers)}.yaml"
+            config.write_text(f"{ECHO_CONFIG}\n{settings}\n")
+            server = ServerProcess(config, limits=True, environ=environ)
+            servers.callback(_end, server)
+            return server
 
-    yield start
-    for server in servers:
-        if server.running:
-            assert server.stop() == 0
-        assert [entry for entry in server.errors() if entry["event"] != "store failed"] == []
+        yield start
+
+
+def _end(server: ServerProcess) -> None:
+    """Stop a server, if it was not; its log has no errors but those of a store that a test took away."""
+    if server.running:
+        assert server.stop() == 0
+    assert [entry for entry in server.errors() if entry["event"] != "store failed"] == []
 
 
 @pytest.fixture(scope="session")
@@ -188,15 +195,15 @@ def stored_server(
     if request.param == "mongodb":
         pytest.importorskip("motor")
         store_url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
-    server = StoredServer(folder, store_url)
-    yield server
-    assert server.process.stop() == 0
-    assert server.process.errors() == []
-    if store_url is not None:
-        import pymongo
-
-        with pymongo.MongoClient[dict[str, object]](store_url) as client:
-            client.drop_database(client.get_default_database().name)
+    try:
+        server = StoredServer(folder, store_url)
+        yield server
+        assert server.process.stop() == 0
+        assert server.process.errors() == []
+    finally:
+        if store_url is not None:
+            with mongo_client(store_url) as client:
+                client.drop_database(client.get_default_database().name)
 
 
 @pytest.fixture

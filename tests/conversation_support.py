@@ -1,7 +1,6 @@
 """Servers with a store, the people who use them, and the few requests that every test of conversations makes."""
 
 import asyncio
-import re
 import secrets
 import subprocess
 import sys
@@ -42,7 +41,8 @@ _ROUTES = f"""
 routes:
   - {{path: {FAILING_CHAT}, handler: failing.FailingChat, name: failing}}
 """
-_KEY = re.compile(r"Key\s+(jan_\S+)")
+# Of a server whose store is taken away: how soon it gives up. Others have the time that a slow database takes.
+IMPATIENT = {"JAN__STORAGE__TIMEOUT_SECONDS": "1"}
 
 
 class StoredServer:
@@ -65,17 +65,15 @@ class StoredServer:
         self._arguments = arguments
         self._environ = environ or {}
         self.start()
-        found = _KEY.search(self.process.banner)
-        assert found is not None, "the first start prints no key"
-        self.key = found[1]
+        try:
+            self.key = self.process.late_key()
+        except BaseException:
+            self.process.kill_if_running()
+            raise
 
     def start(self) -> None:
         """Start, again after it was killed."""
-        environ = {
-            "JAN__SERVER__GRACE_SECONDS": "0.5",
-            "JAN__STORAGE__TIMEOUT_SECONDS": "1",
-            **self._environ,
-        }
+        environ = {"JAN__SERVER__GRACE_SECONDS": "0.5", **self._environ}
         self.process = ServerProcess(self._config, *self._arguments, environ=environ)
 
     def client(self, key: str | None = None) -> httpx.Client:

@@ -37,13 +37,12 @@ class FakeProvider:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        # Its end comes when it looks for it.
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
 
     def _handler(fake) -> type[BaseHTTPRequestHandler]:  # `self` is the request's below
         class Handler(BaseHTTPRequestHandler):
@@ -136,12 +135,18 @@ class Lab:
             f"sign_in: {{issuer: '{self.provider.issuer}', client_id: jan, client_secret: '{SECRET}',\n"
             f"  allowed_domains: [example.com], return_to: [{', '.join(PAGES)}], timeout_seconds: 1{more}}}\n"
         )
-        self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug", **(environ or {})})
+        try:
+            self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug", **(environ or {})})
+        except BaseException:
+            self.provider.stop()
+            raise
 
     def stop(self) -> None:
         """Also checks that the log is clean: no errors, and nothing in it that opens anything."""
-        assert self.server.stop() == 0
-        self.provider.stop()
+        try:
+            assert self.server.stop() == 0
+        finally:
+            self.provider.stop()
         assert self.server.errors() == []
         log = "".join(self.server.stderr)
         secrets = [*self.provider.said, ACCESS, "the-code", SECRET]

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from raw_http import request
 
 CHAT = "/api/v1/chat/completions"
+# For a stream to begin, for its next event and for its end: what is not there by then never comes.
+_SECONDS = 60
 
 
 def resident_mib(pid: int) -> float:
@@ -44,23 +46,27 @@ class RawStream:
     async def begin(cls, url: str, model: str, words: int, **more: Any) -> "RawStream":
         """Ask for a stream and read its head; the answer is a 200."""
         where = urlsplit(url)
-        stream = cls(*await asyncio.open_connection(where.hostname, where.port))
-        stream._writer.write(stream_request(model, words, **more))
-        head = await stream._reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(_SECONDS):
+            stream = cls(*await asyncio.open_connection(where.hostname, where.port))
+            stream._writer.write(stream_request(model, words, **more))
+            head = await stream._reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
         return stream
 
     async def event(self) -> bytes:
         """The next event with its transfer encoding."""
-        return await self._reader.readuntil(b"\n\n")
+        async with asyncio.timeout(_SECONDS):
+            return await self._reader.readuntil(b"\n\n")
 
     async def rest(self) -> bytes:
         """Everything up to the end."""
-        received = await self._reader.read()
+        async with asyncio.timeout(_SECONDS):
+            received = await self._reader.read()
         await self.leave()
         return received
 
     async def leave(self) -> None:
         """Drop the connection."""
         self._writer.close()
-        await self._writer.wait_closed()
+        async with asyncio.timeout(_SECONDS):
+            await self._writer.wait_closed()

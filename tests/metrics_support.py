@@ -1,8 +1,7 @@
 """What a server exposes at /metrics, and waiting for it to change."""
 
-import time
-
 import httpx
+from patience import until
 from prometheus_client.parser import text_string_to_metric_families
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -24,9 +23,5 @@ def value(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def becomes(client: httpx.Client, wanted: float, name: str, **labels: str) -> bool:
-    """Ask until a sample has a value; gives up after a bounded number of times."""
-    for _ in range(400):
-        if value(client, name, **labels) == wanted:
-            return True
-        time.sleep(0.02)
-    return False
+    """Ask until a sample has a value; gives up after a while."""
+    return until(lambda: value(client, name, **labels) == wanted)

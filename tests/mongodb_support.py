@@ -7,15 +7,18 @@ own and is only ever another process.
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
-import venv
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from install_support import alone
-from ports import free_port
+from install_support import NotInstalled, alone, run_installer
+from patience import code_of, until
+from ports import free_port, listens
+
+if TYPE_CHECKING:
+    import pymongo
 
 SECANTUS = "SecantusDB==0.7.0b3"
 OPTIONS = "directConnection=true&retryWrites=false&journal=true&serverMonitoringMode=poll"
@@ -27,13 +30,13 @@ def install_secantus(cache: Path) -> Path:
         executable = home / "bin" / "secantusd-py"
         if not executable.exists():
             shutil.rmtree(home, ignore_errors=True)
-            venv.create(home, with_pip=True)
-            command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", SECANTUS]
-            installed = subprocess.run(command, capture_output=True, text=True)
-            if installed.returncode:
+            try:
+                run_installer([sys.executable, "-m", "venv", str(home)])
+                run_installer([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", SECANTUS])
+            except NotInstalled as problem:
                 shutil.rmtree(home, ignore_errors=True)
                 stop = pytest.fail if os.environ.get("CI") else pytest.skip
-                stop(f"can't install {SECANTUS}: {installed.stderr[-500:]}")
+                stop(f"can't install {SECANTUS}: {problem}")
     return executable
 
 
@@ -59,11 +62,14 @@ class SecantusServer:
             self._process = subprocess.Popen(
                 [self._executable, *arguments], stdout=log, stderr=log, cwd=self._directory, env=environment
             )
-        deadline = time.monotonic() + 60
-        while not self._accepts():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+        process = self._process
+        try:
+            until(lambda: process.poll() is not None or listens(process.pid, self._port))
+            if not listens(process.pid, self._port):
                 pytest.fail(f"SecantusDB did not start:\n{(self._directory / 'log').read_text()[-2000:]}")
-            time.sleep(0.05)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
 
     def stop(self, sig: int = signal.SIGTERM) -> None:
         """End the process; SIGKILL gives it no chance to write anything."""
@@ -71,17 +77,16 @@ class SecantusServer:
         if process is None:
             return
         process.send_signal(sig)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        code_of(process, 20)
 
     def pause(self, sig: int) -> None:
         """Send SIGSTOP or SIGCONT: a server that is there and does not answer."""
         assert self._process is not None
         self._process.send_signal(sig)
 
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+def mongo_client(url: str, **options: Any) -> "pymongo.MongoClient[dict[str, Any]]":
+    """A client that gives up on a server that does not answer."""
+    import pymongo
+
+    return pymongo.MongoClient(url, timeoutMS=60_000, **options)

@@ -11,11 +11,13 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from install_support import fill_once
+from patience import code_of, otherwise
 from server_support import check_invariants
 
 SECRET = "client-secret-3f9a%+&=/ that must not leak"
 _PROVIDER = "oidc-provider@9.13.3"
 _SCRIPT = Path(__file__).parent / "integration" / "oidc_provider.mjs"
+_MOST_REDIRECTS = 20
 _FORM = re.compile(r'<form[^>]*action="([^"]+)"')
 
 
@@ -41,11 +43,15 @@ class RealProvider:
             text=True,
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
+        with otherwise(self._process.kill):
+            said = self._process.stdout.readline()
+        if said != "ready\n":
+            self.stop()
+            raise AssertionError(f"the provider did not start: {said}")
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        code_of(self._process, 10)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -78,9 +84,11 @@ class Visitor(httpx.Client):
         return response.headers["location"]
 
     def _until_form(self, response: httpx.Response) -> httpx.Response:
-        while response.is_redirect and "/callback?" not in response.headers["location"]:
+        for _ in range(_MOST_REDIRECTS):
+            if not response.is_redirect or "/callback?" in response.headers["location"]:
+                return response
             response = self.get(urljoin(str(response.url), response.headers["location"]))
-        return response
+        raise AssertionError(f"sent round and round: {response.url}")
 
     def finish(self, url: str) -> httpx.Response:
         """Come back to Jan Server."""

@@ -1,7 +1,6 @@
 """What the tests of the SDKs share: clients, requests, sums of streams, the server's own counters."""
 
 import re
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -57,12 +56,3 @@ def measured(server: ServerProcess, name: str, **labels: str) -> float:
 def running(server: ServerProcess, model: str) -> float:
     """How many answers a model is giving at this moment."""
     return measured(server, "jan_engine_running", model=model)
-
-
-def until(condition: Callable[[], bool], polls: int = 200) -> bool:
-    """Whether the condition came true within so many polls."""
-    for _ in range(polls):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from patience import code_of, kill, otherwise
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = ROOT / "conf" / "jan.yaml"
@@ -29,6 +30,7 @@ models:
 UNLIMITED = {f"JAN__LIMITS__{name}": "off" for name in ("AUTHENTICATED", "ANONYMOUS", "INFERENCE")}
 # A server that is not ready after that is killed: its test fails with its log, and does not wait for ever.
 _START_SECONDS = 120
+_TOLD_LINES = 40
 _KEY = re.compile(r"Key\s+(jan_\S+)")
 _READY = re.compile(r"API\s+(https?://\S+)/api/v1")
 
@@ -56,33 +58,46 @@ class ServerProcess:
         self.stderr: list[str] = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        self.banner, self.url = self._wait_until_ready()
-        found = _KEY.search(self.banner)
-        #: The administrator's key, which a first start makes; '' if this start was not the first.
-        self.admin_key = found[1] if found else ""
-
-    def _wait_until_ready(self) -> tuple[str, str]:
-        assert self._process.stdout is not None
-        banner = ""
-        impatient = threading.Timer(_START_SECONDS, self._process.kill)
-        impatient.start()
+        #: What it printed so far.
+        self.banner = ""
         try:
+            self._print_on("Try it")
+            found = _READY.search(self.banner)
+            assert found is not None, self.banner
+        except BaseException:
+            self.kill_if_running()
+            raise
+        self.url = found[1]
+        #: The administrator's key, which a first start makes; '' if this start was not the first.
+        self.admin_key = self._key()
+
+    def _key(self) -> str:
+        found = _KEY.search(self.banner)
+        return found[1] if found else ""
+
+    def late_key(self) -> str:
+        """The administrator's key of a first start whose store was not there at once; it is printed later."""
+        if not self.admin_key:
+            self._print_on("Key")
+            self.admin_key = self._key()
+        return self.admin_key
+
+    def _print_on(self, word: str) -> None:
+        """Read what it prints up to the line that has this word."""
+        assert self._process.stdout is not None
+        with otherwise(self._process.kill, _START_SECONDS):
             for line in self._process.stdout:
-                banner += line
-                if "Try it" in line:
-                    found = _READY.search(banner)
-                    assert found is not None
-                    return banner, found[1]
-        finally:
-            impatient.cancel()
-        self._reader.join(5)
-        raise AssertionError(f"server ended with {self._process.wait()}: {''.join(self.stderr)}")
+                self.banner += line
+                if word in line:
+                    return
+        code = self.wait()
+        raise AssertionError(f"server ended with {code} before it printed '{word}': {''.join(self.stderr)}")
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.stderr.append(line)
-            if line.startswith("{"):
+            if line.startswith("{") and line.endswith("\n"):  # else it was killed in the middle of the line
                 self.log.append(json.loads(line))
 
     def fill_in(self, sample: str) -> str:
@@ -106,11 +121,14 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def wait(self, timeout: float = 30) -> int:
-        code = self._process.wait(timeout)
+        """Its exit code; one that does not end is killed, and its test fails with what it logged last."""
+        code = code_of(self._process, timeout)
         self._reader.join(5)
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+        if code is None:
+            raise AssertionError(f"the server does not end: {''.join(self.stderr[-_TOLD_LINES:])}")
         return code
 
     def stop(self) -> int:
@@ -119,8 +137,8 @@ class ServerProcess:
         return self.wait()
 
     def kill_if_running(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        if self.running:
+            kill(self._process)
         self.wait()
 
 

@@ -197,7 +197,8 @@ def test_functions_are_short(name: str) -> None:
 
 def python(code: str) -> str:
     """What a clean process prints."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
+from patience import in_time, until
 from raw_http import exchange, request
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
 
@@ -320,17 +322,17 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 @pytest.fixture
 def serve(tmp_path: Path) -> Any:
     """Starts servers, of which none outlives the test."""
-    servers: list[ServerProcess] = []
+    numbers = count()
+    with ExitStack() as servers:
 
-    def start(config: str, *arguments: str) -> ServerProcess:
-        file = tmp_path / f"jan{len(servers)}.yaml"
-        file.write_text(config)
-        servers.append(ServerProcess(file, *arguments))
-        return servers[-1]
+        def start(config: str, *arguments: str) -> ServerProcess:
+            file = tmp_path / f"jan{next(numbers)}.yaml"
+            file.write_text(config)
+            server = ServerProcess(file, *arguments)
+            servers.callback(server.kill_if_running)
+            return server
 
-    yield start
-    for server in servers:
-        server.kill_if_running()
+        yield start
 
 
 Serve = Callable[..., ServerProcess]
@@ -355,15 +357,10 @@ def test_two_models_one_of_them_lazy(serve: Serve) -> None:
         assert ask(client, "quick").status_code == 200
         loaded = [entry["model"] for entry in server.log if entry["event"] == "model loaded"]
         assert loaded == ["quick"]
-        answers: list[httpx.Response] = []
-        threads = [
-            threading.Thread(target=lambda: answers.append(ask(client, "real", max_tokens=2))) for _ in range(3)
-        ]
-        for thread in threads:
-            thread.start()
-        assert ask(client, "quick").json()["choices"][0]["message"]["content"] == "hi"
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(3) as threads:
+            waiting = [threads.submit(ask, client, "real", max_tokens=2) for _ in range(3)]
+            assert ask(client, "quick").json()["choices"][0]["message"]["content"] == "hi"
+            answers = [answer.result(120) for answer in waiting]
     assert [answer.json()["usage"]["completion_tokens"] for answer in answers] == [2, 2, 2]
     assert server.stop() == 0
     assert [entry["model"] for entry in server.log if entry["event"] == "model loaded"] == ["quick", "real"]
@@ -404,15 +401,18 @@ WORDS = " ".join(f"word{number}" for number in range(60))
 SLOW = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
 
 
+def is_stopping(server: ServerProcess) -> bool:
+    return any(entry["event"] == "stopping" for entry in server.log)
+
+
 def test_a_running_answer_is_finished_before_the_end(serve: Serve) -> None:
     """At SIGTERM a stream under way comes to its own end while new connections are refused; exit code 0."""
     server = serve(ECHO_CONFIG)
     with http_client(server) as client, client.stream("POST", CHAT, json=SLOW) as response:
-        lines = response.iter_lines()
+        lines = in_time(response.iter_lines())
         next(lines)
         server.signal(signal.SIGTERM)
-        while not any(entry["event"] == "stopping" for entry in server.log):
-            time.sleep(0.01)
+        assert until(lambda: is_stopping(server))
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{server.url}/health", trust_env=False)
         data = [line for line in lines if line.startswith("data: ")]
@@ -430,8 +430,7 @@ def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     with http_client(server) as client, client.stream("POST", CHAT, json=SLOW) as response:
         next(response.iter_lines())
         server.signal(signal.SIGINT)
-        while not any(entry["event"] == "stopping" for entry in server.log):
-            time.sleep(0.01)
+        assert until(lambda: is_stopping(server))
         server.signal(signal.SIGINT)
         assert server.wait() == 130
 

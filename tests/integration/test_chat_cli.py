@@ -9,15 +9,15 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 
 import httpx
 import pytest
+from patience import kill, serving, until
 from server_support import ServerProcess
 
 # Makes the terminal the process's own, so that a typed Ctrl-C is a SIGINT, and becomes the chat.
@@ -62,9 +62,7 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        kill(self._process)
         os.close(self._screen)
 
     def type(self, text: str) -> None:
@@ -156,10 +154,7 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(api: str, echo: httpx.Clien
         terminal.expect(r"still there\?\r\nstill there\?\r\n\r\n> $")
         terminal.type(CTRL_D)
         assert terminal.wait() == 0
-    deadline = time.monotonic() + 10
-    while cancelled() != before + 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert until(lambda: cancelled() == before + 1)
 
 
 def test_ctrl_c_at_the_prompt_tells_how_to_leave(api: str) -> None:
@@ -206,11 +201,8 @@ def test_the_conversation_is_remembered_until_new(echo_server: ServerProcess, ap
     instructions alone. (The prompts' lengths tell.)"""
     before = len(_prompt_lengths(echo_server))
     _pipe(api, "--system", "sys", typed="a b\nc d\n/new\ne f\n")
-    deadline = time.monotonic() + 10
-    while len(lengths := _prompt_lengths(echo_server)[before:]) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first, second, third = lengths
+    assert until(lambda: len(_prompt_lengths(echo_server)) >= before + 3)
+    first, second, third = _prompt_lengths(echo_server)[before:]
     assert first == third
     assert second > first + 2
 
@@ -291,12 +283,8 @@ def _scripted(status: int, body: bytes) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Scripted) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
+    with serving(Scripted) as url:
+        yield f"{url}/v1"
 
 
 PIECE = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'

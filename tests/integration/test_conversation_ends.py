@@ -16,6 +16,7 @@ import pytest
 from conversation_support import (
     CHAT,
     CONVERSATIONS,
+    IMPATIENT,
     StoredServer,
     append,
     chat,
@@ -23,6 +24,7 @@ from conversation_support import (
     new_conversation,
 )
 from mongodb_support import SecantusServer
+from patience import in_time
 
 from jan.storage import open_store
 from jan.storage.records import Message, now
@@ -36,7 +38,7 @@ def own_stored_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
     url = None
     if request.param == "mongodb":
         url = request.getfixturevalue("own_server").url("jan_ends")
-    server = StoredServer(tmp_path / "server", url)
+    server = StoredServer(tmp_path / "server", url, environ=IMPATIENT)
     yield server
     server.process.kill_if_running()
 
@@ -65,7 +67,7 @@ def test_a_shutdown_keeps_the_partial_answer(own_stored_server: StoredServer) ->
         made = new_conversation(client)
         with streaming(server, client, made) as response:
             server.process.signal(signal.SIGTERM)
-            assert b"shutting_down" in response.read()
+            assert b"shutting_down" in b"".join(in_time(response.iter_bytes()))
     assert server.process.wait() == 0
     server.start()
     with server.client() as client:
@@ -85,7 +87,7 @@ def test_a_killed_server_leaves_what_was_saved(own_stored_server: StoredServer) 
         with streaming(server, client, made) as response:
             server.process.signal(signal.SIGKILL)
             with pytest.raises(httpx.HTTPError):
-                response.read()
+                b"".join(in_time(response.iter_bytes()))
     server.process.wait()
     asyncio.run(add_stale_answer(server.store_url, made))
     server.start()
@@ -123,9 +125,11 @@ def locked(path: str) -> Iterator[None]:
     """While another process holds SQLite's write lock."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    yield
-    other.execute("ROLLBACK")
-    other.close()
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
 
 
 @contextmanager
@@ -138,7 +142,7 @@ def gone(database: SecantusServer) -> Iterator[None]:
 
 def test_a_short_outage_goes_unnoticed(tmp_path: Path) -> None:
     """An answer whose store is away for a while, at its end too, is complete and stored all the same."""
-    server = StoredServer(tmp_path / "server")
+    server = StoredServer(tmp_path / "server", environ=IMPATIENT)
     try:
         with server.client() as client:
             made = new_conversation(client)
@@ -147,7 +151,7 @@ def test_a_short_outage_goes_unnoticed(tmp_path: Path) -> None:
             with client.stream("POST", CHAT, json=body | {"messages": messages}) as response:
                 with locked(server.store_url.removeprefix("sqlite:///")):
                     time.sleep(2.5)
-                assert response.read().endswith(b"data: [DONE]\n\n")
+                assert b"".join(in_time(response.iter_bytes())).endswith(b"data: [DONE]\n\n")
             answer = messages_of(client, made)[1]
             assert (answer["status"], answer["content"]) == ("complete", "word " * 50)
     finally:

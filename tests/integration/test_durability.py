@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
-from conversation_support import CONVERSATIONS, StoredServer, bearer, messages_of, new_conversation
+from conversation_support import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
 from mongodb_support import SecantusServer
 from ports import free_port
 
@@ -110,7 +110,7 @@ def test_sqlite_and_server(tmp_path: Path) -> None:
     """2,000 messages into 20 conversations while the server is killed ten times: every acknowledged message
     is there, once, in order."""
     port = free_port()
-    server = StoredServer(tmp_path / "server", None, "--port", str(port))
+    server = StoredServer(tmp_path / "server", None, "--port", str(port), environ=IMPATIENT)
     try:
         run(server, port, lambda _number: restart(server))
     finally:
@@ -120,7 +120,8 @@ def test_sqlite_and_server(tmp_path: Path) -> None:
 def test_mongodb_and_server(own_server: SecantusServer, tmp_path: Path) -> None:
     """The same while the server is killed seven times and the database three times."""
     port = free_port()
-    server = StoredServer(tmp_path / "server", own_server.url("jan_durability"), "--port", str(port))
+    url = own_server.url("jan_durability")
+    server = StoredServer(tmp_path / "server", url, "--port", str(port), environ=IMPATIENT)
 
     def kill(number: int) -> None:
         if number in KILLS_OF_THE_DATABASE:

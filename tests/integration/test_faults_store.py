@@ -11,9 +11,18 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, CONVERSATIONS, StoredServer, append, chat, messages_of, new_conversation
+from conversation_support import (
+    CHAT,
+    CONVERSATIONS,
+    IMPATIENT,
+    StoredServer,
+    append,
+    chat,
+    messages_of,
+    new_conversation,
+)
 from mongodb_support import SecantusServer
-from sdk_support import until
+from patience import until
 
 ROOM = 3 << 20
 
@@ -41,7 +50,7 @@ def goes_on_without_a_store(client: httpx.Client) -> None:
 
 @contextmanager
 def stored(folder: Path, url: str | None = None) -> Iterator[tuple[StoredServer, httpx.Client]]:
-    server = StoredServer(folder, url)
+    server = StoredServer(folder, url, environ=IMPATIENT)
     try:
         with server.client() as client:
             yield server, client
@@ -94,8 +103,8 @@ class SmallDisk:
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={2 * ROOM}", "tmpfs", str(folder)]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"can't mount a small file system here: {getattr(error, 'stderr', error)}")
 
     def fill(self, _server: StoredServer) -> None:
@@ -105,7 +114,7 @@ class SmallDisk:
         (self.folder / "ballast").unlink()
 
     def remove(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True, timeout=30)
 
 
 class SmallFiles:

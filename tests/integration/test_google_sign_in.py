@@ -1,8 +1,6 @@
 """Sign-in against a real OpenID Connect provider: npm's oidc-provider, as a process."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -10,9 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
-from browser_support import BROWSER_FLAGS
+from browser_support import chromium
 from oidc_support import SECRET, RealProvider, Visitor
-from playwright.sync_api import sync_playwright
 from ports import free_port
 from server_support import ECHO_CONFIG, ServerProcess
 
@@ -35,7 +32,11 @@ class Site:
         self.data = folder / "data"
         self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug"})
         origins = [self.server.url, self.server.url.replace("127.0.0.1", "localhost")]
-        self.provider = RealProvider(cache, port, [f"{origin}/auth/google/callback" for origin in origins])
+        try:
+            self.provider = RealProvider(cache, port, [f"{origin}/auth/google/callback" for origin in origins])
+        except BaseException:
+            self.server.kill_if_running()
+            raise
         self.secrets = {SECRET}
 
     def sign_in(self, name: str) -> dict[str, object]:
@@ -68,8 +69,10 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Site]:
     found = Site(tmp_path_factory.mktemp("site"), cache_dir)
     yield found
-    found.provider.stop()
-    assert found.server.stop() == 0
+    try:
+        assert found.server.stop() == 0
+    finally:
+        found.provider.stop()
     log = "".join(found.server.stderr)
     assert found.server.errors() == []
     assert [secret for secret in found.secrets if secret in log] == []
@@ -215,25 +218,11 @@ def test_a_page_gets_a_token_that_is_only_for_exchange(site: Site) -> None:
         assert visitor.post(refresh, headers=mine).json()["error"]["code"] == "session_ended"
 
 
-def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("CI has no Chromium")
-    if found is None:
-        pytest.skip("no Chromium on PATH (on Debian: apt-get install chromium)")
-    return found
-
-
 @pytest.mark.browser
 def test_a_person_signs_in_with_a_browser(site: Site, tmp_path: Path) -> None:
     """In Chromium: off to the provider, log in, consent, and back with a token, and the cookie is gone."""
-    executable = _chromium()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=executable, args=list(BROWSER_FLAGS)
-        )
-        context.set_default_timeout(60_000)
-        page = context.new_page()
+    with chromium(tmp_path) as browser:
+        page = browser.new_page()
         page.goto(f"{site.server.url.replace('127.0.0.1', 'localhost')}/auth/google")
         page.fill("input[name=login]", "turing")
         page.fill("input[name=password]", "any")
@@ -241,8 +230,7 @@ def test_a_person_signs_in_with_a_browser(site: Site, tmp_path: Path) -> None:
         page.click("button:has-text('Continue')")
         page.wait_for_url("**/auth/google/callback?*")
         answer = httpx.Response(200, content=page.inner_text("body")).json()
-        cookies = context.cookies()
-        context.close()
+        cookies = browser.cookies()
     assert answer["user"]["email"] == "turing@example.com"
     site.secrets.add(answer["access_token"])
     bearer = {"Authorization": f"Bearer {answer['access_token']}"}

@@ -21,6 +21,7 @@ from conversation_support import (
     messages_of,
     new_conversation,
 )
+from mongodb_support import mongo_client
 from raw_http import connect, exchange, parse, request
 from server_support import ServerProcess
 
@@ -291,9 +292,7 @@ def everything_stored(server: StoredServer) -> bytes:
     if server.store_url.startswith("sqlite"):
         with sqlite3.connect(server.store_url.removeprefix("sqlite:///")) as database:
             return "\n".join(database.iterdump()).encode()
-    import pymongo
-
-    with pymongo.MongoClient[dict[str, Any]](server.store_url) as client:
+    with mongo_client(server.store_url) as client:
         database = client.get_default_database()
         return repr([list(database[name].find()) for name in database.list_collection_names()]).encode()
 

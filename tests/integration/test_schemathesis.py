@@ -41,7 +41,7 @@ def attack(lab: Lab, folder: Path, *arguments: str) -> None:
         env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=270,
         check=False,
     )
     if ran.returncode != 0:

@@ -6,7 +6,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sdk_support import REQUEST_ID, TEXT, WORDS, StartServer, measured, running, until
+from patience import until
+from sdk_support import REQUEST_ID, TEXT, WORDS, StartServer, measured, running
 from server_support import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk

@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 from conversation_support import StoredServer
-from sdk_support import StartServer, ask, connect, until
+from patience import until
+from sdk_support import StartServer, ask, connect
 from server_support import ServerProcess
 
 pytestmark = pytest.mark.sdk
@@ -87,7 +88,7 @@ def test_an_overloaded_model_is_tried_again(start_server: StartServer, sdk: Sdk)
     with connect(server) as client, ExitStack() as occupants, ThreadPoolExecutor(1) as background:
         occupy(server, occupants, client)
         call = background.submit(sdk, server, "tight", 1)
-        assert until(lambda: 503 in statuses(server), polls=600)
+        assert until(lambda: 503 in statuses(server))
         occupants.close()
         assert call.result(60) == ["served"]
     assert statuses(server).count(503) == 1

@@ -1,12 +1,12 @@
 """GET /status and GET /ready, and what goes on while the store is away."""
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
+from patience import serving
 from server_support import ServerProcess, http_client
 
 from jan.config import load_settings
@@ -15,7 +15,7 @@ from jan.errors import ConfigurationError
 StartServer = Callable[[str], ServerProcess]
 
 
-class _Refusing(http.server.BaseHTTPRequestHandler):
+class _Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(404)
 
@@ -26,13 +26,8 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def neighbour() -> Iterator[str]:
     """Another HTTP server, standing for an external API: it answers every request with 404."""
-    server = http.server.HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_Refusing) as url:
+        yield url
 
 
 def status_of(server: ServerProcess) -> dict[str, object]:

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from model_support import alike
+from patience import in_time, until
 from raw_http import connect, exchange, parse, request
 from server_support import ECHO_CONFIG, MODEL, ServerProcess, http_client
 
@@ -64,12 +64,8 @@ def gauge(client: httpx.Client, name: str, model: str = "slow") -> float:
 
 
 def becomes(client: httpx.Client, name: str, value: float) -> bool:
-    """Ask until a number has a value; gives up after a bounded number of times."""
-    for _ in range(400):
-        if gauge(client, name) == value:
-            return True
-        time.sleep(0.02)
-    return False
+    """Ask until a number has a value; gives up after a while."""
+    return until(lambda: gauge(client, name) == value)
 
 
 @pytest.fixture
@@ -193,12 +189,18 @@ def test_head_has_no_body(echo_server: ServerProcess) -> None:
 
 def read_response(connection: socket.socket) -> bytes:
     """One response from a connection that stays open: to the end of its length or its chunks."""
+
+    def more() -> bytes:
+        piece = connection.recv(65536)
+        assert piece, "the server closed the connection"
+        return piece
+
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
+        received += more()
     head, _, body = received.partition(b"\r\n\r\n")
     while not (body.endswith(b"0\r\n\r\n") if b"chunked" in head else len(body) >= _length(head)):
-        body += connection.recv(65536)
+        body += more()
     return head + b"\r\n\r\n" + body
 
 
@@ -269,7 +271,7 @@ def test_an_error_inside_a_stream_is_an_event(tmp_path: Path) -> None:
     server = ServerProcess(config)
     try:
         with http_client(server) as client, client.stream("POST", CHAT, json=chat(LONG, model="slow")) as response:
-            lines = response.iter_lines()
+            lines = in_time(response.iter_lines())
             assert next(lines) == "id: 1"
             assert "role" in next(lines)
             server.signal(signal.SIGTERM)
@@ -295,18 +297,18 @@ class Reader:
         self.lines: list[str] = []
         self.first = threading.Event()
         self._server, self._body = server, body
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with http_client(self._server) as client, client.stream("POST", CHAT, json=self._body) as response:
-            for line in response.iter_lines():
+            for line in in_time(response.iter_lines(), 120):
                 self.lines.append(line)
                 self.first.set()
 
     def text(self) -> str:
         """Wait for the end; the whole text."""
-        self._thread.join(60)
+        self._thread.join(120)
         return text_of(events_of("\n".join(self.lines) + "\n"))
 
 
@@ -380,10 +382,8 @@ def test_a_client_that_lingers_gets_everything(echo_server: ServerProcess, echo:
     body = json.dumps(chat(" ".join(words))).encode()
     with connect(echo_server.url) as connection:
         connection.sendall(request("POST", CHAT, f"Content-Length: {len(body)}") + body)
-        assert any(gauge(echo, "finished_total", "echo") > finished or time.sleep(0.02) for _ in range(400))
-        received = b""
-        while piece := connection.recv(1 << 20):
-            received += piece
+        assert until(lambda: gauge(echo, "finished_total", "echo") > finished)
+        received = b"".join(in_time(iter(lambda: connection.recv(1 << 20), b"")))
     data = [line[6:] for line in received.decode().splitlines() if line.startswith("data: {")]
     events = [json.loads(line) for line in data]
     assert text_of(events) == " ".join(words)

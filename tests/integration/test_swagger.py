@@ -1,18 +1,14 @@
 """Swagger UI as a person uses it: in a browser."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from browser_support import BROWSER_FLAGS
-from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+from browser_support import chromium
+from playwright.sync_api import BrowserContext, Locator, Page
 from server_support import MODEL, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
-
-_PATIENCE_MS = 120_000
 
 
 class Visit:
@@ -44,39 +40,19 @@ class Visit:
         return [url for url in self.requests if not url.startswith((f"{self.origin}/", "data:"))]
 
 
-def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("CI has no Chromium; .ci/run installs it")
-    if found is None:
-        pytest.skip("no Chromium on PATH (on Debian: apt-get install chromium)")
-    return found
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium with a profile of its own."""
-    executable = _chromium()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=executable,
-            args=list(BROWSER_FLAGS),
-            viewport={"width": 1280, "height": 1000},
-        )
-        context.set_default_timeout(_PATIENCE_MS)
+    with chromium(tmp_path_factory.mktemp("profile"), viewport={"width": 1280, "height": 1000}) as context:
         yield context
-        context.close()
 
 
 @pytest.fixture
-def visit(browser: BrowserContext, model_server: ServerProcess) -> Iterator[Visit]:
-    """A fresh page at Swagger UI."""
+def visit(browser: BrowserContext, model_server: ServerProcess) -> Visit:
+    """A fresh page at Swagger UI; it is closed with the browser."""
     visit = Visit(browser.new_page(), model_server.url)
     visit.page.goto(f"{model_server.url}/api/swagger/index.html")
     visit.page.wait_for_selector(".opblock")
-    yield visit
-    visit.page.close()
+    return visit
 
 
 def test_a_person_tries_out_a_chat_completion(visit: Visit) -> None:

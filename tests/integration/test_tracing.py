@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from patience import in_time
 from server_support import ROOT, ServerProcess, http_client
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -44,9 +45,9 @@ class Collector:
         self.spans: list[Span] = []
         self._hangs = hangs
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     async def _serve(self) -> None:
         collector = self
@@ -185,7 +186,7 @@ def test_a_stream_whose_client_leaves_and_errors(start_server: StartServer, coll
     server = start_server(traced(collector.url))
     with http_client(server) as client:
         with client.stream("POST", CHAT, json=chat("slow", 900, stream=True)) as answer:
-            for line in answer.iter_lines():
+            for line in in_time(answer.iter_lines()):
                 if SECRET in line:
                     break
         assert becomes(client, 1, "jan_http_clients_left_total", route="chat.completions")
@@ -205,7 +206,7 @@ def test_an_error_in_the_middle_of_a_stream_is_an_error(start_server: StartServe
     """The status was 200; the spans say what went wrong all the same."""
     server = start_server(f"server: {{grace_seconds: 0}}\n{traced(collector.url)}")
     with http_client(server) as client, client.stream("POST", CHAT, json=chat("slow", 900, stream=True)) as answer:
-        lines = answer.iter_lines()
+        lines = in_time(answer.iter_lines())
         assert any(SECRET in line for line in lines)
         server.signal(15)
         assert any("shutting_down" in line for line in lines)
@@ -239,7 +240,7 @@ def test_off_means_not_imported() -> None:
         "    Server(load_settings(default_config_file(), models=[]), show_late_key=print)\n"
         "asyncio.run(main()); print([m for m in sys.modules if m.startswith('opentelemetry')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
@@ -252,7 +253,7 @@ def test_a_missing_package_is_one_line() -> None:
         "try: make_tracing(TracingSettings(endpoint='http://127.0.0.1:4318/v1/traces'))\n"
         "except ConfigurationError as error: print(error.message)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     (line,) = done.stdout.splitlines()
     assert "jan-server[otel]" in line
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from mongodb_support import mongo_client
+from patience import kill
 
 from jan.storage import Store, open_store
 
 REPOSITORY = Path(__file__).parents[2]
+_TEST_SECONDS = 120
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,7 +26,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     runner = cast(asyncio.Runner, pyfuncitem.funcargs["runner"])
-    runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    runner.run(asyncio.wait_for(test, _TEST_SECONDS))
     return True
 
 
@@ -38,20 +42,16 @@ def runner() -> Iterator[asyncio.Runner]:
 def shared_database(mongodb_url: Callable[[str], str]) -> Iterator[str]:
     """A MongoDB database for all tests: making the indexes for each one anew would take most of the time."""
     pytest.importorskip("motor")
-    import pymongo
-
     name = f"jan_test_{secrets.token_hex(6)}"
     yield mongodb_url(name)
-    with pymongo.MongoClient[dict[str, object]](mongodb_url(name)) as client:
+    with mongo_client(mongodb_url(name)) as client:
         client.drop_database(name)
 
 
 @pytest.fixture
 def database_url(shared_database: str) -> str:
     """A MongoDB database without records; its schema may be up to date already."""
-    import pymongo
-
-    with pymongo.MongoClient[dict[str, object]](shared_database) as client:
+    with mongo_client(shared_database) as client:
         database = client.get_default_database()
         for name in set(database.list_collection_names()) - {"schema"}:
             database[name].delete_many({})
@@ -112,5 +112,4 @@ def child() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     yield start
     for process in processes:
-        process.kill()
-        process.wait()
+        kill(process)

@@ -5,10 +5,10 @@ import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from mongodb_support import mongo_client
 
 from jan.storage import Store, open_store
 from jan.storage.accounting import Counter, Demand, Taken, Usage
@@ -112,13 +112,11 @@ async def test_purging_forgets_what_has_ended(store: Store) -> None:
 
 async def test_a_fast_clock_ends_no_window(database_url: str) -> None:
     """The time at which MongoDB removes a window, by a clock of its own, is well behind its end."""
-    import pymongo
-
     store = open_store(database_url)
     await store.open()
     counter = (await store.counters.take([demand()], NOW)).counters[0]
     await store.close()
-    with pymongo.MongoClient[dict[str, Any]](database_url, tz_aware=True) as client:
+    with mongo_client(database_url, tz_aware=True) as client:
         counters = client.get_default_database()["counters"]
         stored = counters.find_one({"_id": "a"})
         indexes = [index for index in counters.list_indexes() if "expireAfterSeconds" in index]

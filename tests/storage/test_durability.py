@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from patience import kill
+
 from jan.storage import Store, open_store
 from jan.storage.records import Conversation, Message
 
@@ -99,7 +101,7 @@ async def prepared(url: str) -> list[str]:
 
 def wait_for_more(output: Path, before: int) -> None:
     """Wait until the writers got on, then a random while longer."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(acknowledged(output)) < before + WRITERS:
         assert time.monotonic() < deadline, "the writers do not get on"
         time.sleep(0.02)
@@ -120,8 +122,7 @@ def test_sqlite_keeps_what_it_acknowledged(
         told = len(acknowledged(output))
         process = child(PROGRAM, str(output), sqlite_url, *conversation_ids)
         wait_for_more(output, told)
-        process.kill()
-        process.wait()
+        kill(process)
         assert runner.run(check(sqlite_url, conversation_ids, output)) > told
 
 
@@ -142,8 +143,7 @@ def test_mongodb_keeps_what_it_acknowledged(
         told = len(acknowledged(output))
         own_server.start()
         wait_for_more(output, told)
-    process.kill()
-    process.wait()
+    kill(process)
     own_server.stop(signal.SIGKILL)
     own_server.start()
     assert runner.run(check(url, conversation_ids, output)) > 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from mongodb_support import mongo_client
 
 from jan.errors import ConfigurationError
 from jan.storage import open_store
@@ -56,7 +57,7 @@ asyncio.run(main())
 """
     urls = ["sqlite:///data/relative.db", f"sqlite:///{tmp_path}/with%20space.db"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, "-c", program, *urls], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", program, *urls], cwd=tmp_path, env=environment, check=True, timeout=60)
     assert (tmp_path / "data" / "relative.db").exists()
     assert (tmp_path / "with space.db").exists()
 
@@ -69,7 +70,7 @@ import jan.storage, jan.storage.transfer
 jan.storage.open_store("sqlite:///x.db")
 assert not {"motor", "pymongo", "bson"} & set(sys.modules), "driver imported"
 """
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True, timeout=60)
 
 
 async def test_the_file_is_private(sqlite_url: str) -> None:
@@ -163,12 +164,10 @@ async def test_a_file_that_is_no_database_is_refused(sqlite_url: str) -> None:
 
 async def test_a_newer_mongodb_schema_is_refused(database_url: str) -> None:
     """A database that a newer version migrated is a ConfigurationError that tells both versions."""
-    import pymongo
-
     store = open_store(database_url)
     await store.open()
     await store.close()
-    with pymongo.MongoClient[dict[str, object]](database_url) as client:
+    with mongo_client(database_url) as client:
         schema = client.get_default_database()["schema"]
         schema.update_one({"_id": "schema"}, {"$set": {"version": 99}})
         with pytest.raises(ConfigurationError, match=r"version 99.*newer.*up to \d"):

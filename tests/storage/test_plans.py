@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from mongodb_support import mongo_client
 
 from jan.storage import Store, open_store
 from jan.storage.accounting import Demand, Usage
@@ -161,7 +162,6 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
 
     Worked out from the indexes, not explained by the server: the one in tests plans worse than MongoDB.
     """
-    import pymongo
     from motor import motor_asyncio
     from pymongo.monitoring import CommandListener, CommandStartedEvent
 
@@ -190,7 +190,7 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
     await use_accounting(store)
     await store.close()
     assert len(queries) > 40
-    with pymongo.MongoClient[dict[str, Any]](database_url) as plain:
+    with mongo_client(database_url) as plain:
         database = plain.get_default_database()
         indexes = {name: [dict(index) for index in database[name].list_indexes()] for name, *_ in queries}
     for name, where, sort in queries:
