@@ -56,7 +56,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, *errors: 
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.01)
 

@@ -152,22 +152,30 @@ def test_one_delivery_a_step_serves_all_jobs() -> None:
 def test_a_burst_of_slow_prompts_does_not_stop_the_answers() -> None:
     """While many requests are being prepared, those under way go on."""
 
+    steps: list[int] = []
+
     class Slow(EchoBackend):
+        steps = 0
+
         def prepare(self, request: GenerationRequest) -> Any:
             if request.owner == "burst":
                 time.sleep(0.03)
+                steps.append(self.steps)
             return super().prepare(request)
+
+        def step(self) -> list[tuple[JobId, Output]]:
+            self.steps += 1
+            return super().step()
 
     async def scenario(engine: ThreadedEngine) -> None:
         stream = engine.submit(text_request("w", max_tokens=100_000))
         await anext(stream)
         request = text_request("x", max_tokens=1, owner="burst")
         burst = [asyncio.create_task(collect(engine, request)) for _ in range(30)]
-        await asyncio.sleep(0.01)
-        before = engine.stats.steps
-        await asyncio.sleep(0.5)
-        assert engine.stats.steps > before + 1
-        await stream.aclose()
         await asyncio.gather(*burst)
+        await stream.aclose()
+        assert len(steps) == 30
+        # What comes at once is prepared for a tenth of a second at most before the next step.
+        assert steps[-1] > steps[0] + 5
 
     run_engine(lambda: Slow(EchoOptions(context=200_000, repeat=10_000, step_seconds=0.001)), scenario)

@@ -15,7 +15,8 @@ from jan.engine.executor import ThreadedEngine
 from jan.engine.rules import EngineRules
 from jan.errors import ConfigurationError, JanError, Unavailable
 
-STALL = 0.5
+# Less would be a second stall on a busy machine.
+STALL = 1.0
 # Where a thread dies, a busy machine must not make it look stalled before.
 PATIENT = 30.0
 
@@ -94,7 +95,7 @@ def run(fault: Fault, scenario: Scenario, on_exit: Callable[[], None] = lambda: 
         engine = ThreadedEngine("test", fault.make, EngineRules(**options), on_exit)
         await engine.start(lambda part: None)
         try:
-            await asyncio.wait_for(scenario(engine), 30)
+            await asyncio.wait_for(scenario(engine), 60)
         finally:
             await engine.close()
 
@@ -256,7 +257,7 @@ def test_idleness_is_no_stall(fault: Fault) -> None:
 
     async def scenario(engine: ThreadedEngine) -> None:
         assert await serves(engine)
-        await asyncio.sleep(3 * STALL)
+        await asyncio.sleep(2 * STALL)
         assert engine.healthy
         assert engine.stats.stalls == 0
 
@@ -270,7 +271,7 @@ def test_a_process_that_stood_still_is_no_stall(fault: Fault) -> None:
         fault.hang_in = "step"
         task = asyncio.create_task(collect(engine, text_request("b ")))
         await until(fault.hanging.is_set)
-        time.sleep(3 * STALL)  # noqa: ASYNC251 - nothing runs, as when the process is stopped
+        time.sleep(2 * STALL)  # noqa: ASYNC251 - nothing runs, as when the process is stopped
         await asyncio.sleep(STALL / 2)
         fault.released.set()
         assert text_of(await task) == "b b b "
@@ -339,7 +340,7 @@ def test_restart_after_death_frees_first(fault: Fault) -> None:
         assert len(fault.made) == 3
         assert engine.stats.restarts == 1
 
-    run(fault, scenario, on_failure="restart", stall_seconds=PATIENT)
+    run(fault, scenario, on_failure="restart", stall_seconds=PATIENT, join_seconds=PATIENT)
 
 
 def test_it_can_fail_again_and_again(fault: Fault) -> None:

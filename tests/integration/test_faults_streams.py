@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from load_support import RawStream, resident_mib
-from sdk_support import StartServer, measured, until
+from patience import until
+from sdk_support import StartServer, measured
 from server_support import ServerProcess
 
 pytestmark = pytest.mark.load
@@ -23,8 +24,9 @@ LEAVERS = 1000
 WARM_UP = 1250
 AT_ONCE = 25
 #: Measured over 3,500 clients: 30 MiB more up to the thousandth, as the allocator finds its size, then 3 MiB in
-#: 2,500. A leaked handler with its request, buffers and task would be some 50 KiB, 50 MiB for all.
-MOST_GROWTH_MIB = 12
+#: 2,500; a busy machine finds it later. A leaked handler with its request, buffers and task would be some 50 KiB,
+#: 50 MiB for all.
+MOST_GROWTH_MIB = 25
 
 
 def idle(server: ServerProcess) -> bool:

@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.load
 SECONDS = float(os.environ.get("JAN_TEST_SOAK_SECONDS", "40"))
 #: Until memory is what it will be: the allocator's arenas, SQLite's cache, Python's own caches of types and code.
 WARM_UP = max(20.0, SECONDS / 4)
+#: In fewer rounds, as a busy machine does in that time, memory that comes and goes hides what stays; so it goes on
+#: until it has done them.
+ROUNDS = 2000
+MOST_SECONDS = SECONDS + 120
 CLIENTS = 12
 #: A round is one to a dozen requests. Measured: 0.3 MiB in a thousand rounds, which is the noise of a 60 MiB
 #: process; a leak of one KiB a request would be three.
@@ -34,18 +39,23 @@ class Soak:
         self.surprises: list[str] = []
         self.done = 0
 
-    async def run(self, seconds: float) -> None:
-        """Everybody at once."""
-        ends = time.monotonic() + seconds
+    async def run(self, seconds: float, rounds: int = 0) -> None:
+        """Everybody at once, for so long and until so many rounds are done, but not for ever."""
+        begun, done = time.monotonic(), self.done
+
+        def over() -> bool:
+            lasted = time.monotonic() - begun
+            return lasted > seconds and (self.done - done >= rounds or lasted > MOST_SECONDS)
+
         async with httpx.AsyncClient(
             base_url=self._server.process.url, headers=bearer(self._server.key), timeout=30, trust_env=False
         ) as client:
-            await asyncio.gather(*(self._client(client, number, ends) for number in range(CLIENTS)))
+            await asyncio.gather(*(self._client(client, number, over) for number in range(CLIENTS)))
 
-    async def _client(self, client: httpx.AsyncClient, number: int, ends: float) -> None:
+    async def _client(self, client: httpx.AsyncClient, number: int, over: Callable[[], bool]) -> None:
         rng = random.Random(number + self.done)
         kinds = (self._whole, self._stream, self._leave, self._conversation, self._key, self._bad)
-        while time.monotonic() < ends:
+        while not over():
             kind = rng.choice(kinds)
             await kind(client, rng)
             self.answers[kind.__name__] += 1
@@ -117,6 +127,7 @@ async def sample(soak: Soak, pid: int, into: list[tuple[float, float]]) -> None:
         await asyncio.sleep(0.5)
 
 
+@pytest.mark.timeout(WARM_UP + MOST_SECONDS + 120)
 def test_memory_is_flat_and_nothing_unexpected_happens(tmp_path: Path) -> None:
     """Streams, whole answers, clients that leave, conversations, keys and bad requests, all mixed, on a fast and a
     slow model: each gets the answer that is due, the log has no error, the engine is idle in the end, and memory
@@ -128,7 +139,7 @@ def test_memory_is_flat_and_nothing_unexpected_happens(tmp_path: Path) -> None:
     async def scenario() -> None:
         await soak.run(WARM_UP)
         sampling = asyncio.create_task(sample(soak, server.process.pid, samples))
-        await soak.run(SECONDS)
+        await soak.run(SECONDS, ROUNDS)
         sampling.cancel()
         await asyncio.wait([sampling])
 
@@ -136,7 +147,9 @@ def test_memory_is_flat_and_nothing_unexpected_happens(tmp_path: Path) -> None:
         asyncio.run(scenario())
         assert soak.surprises == []
         assert len(soak.answers) == 6
-        assert slope(samples) < MOST_MIB_A_THOUSAND_ROUNDS
+        # On a machine so busy that they were still too few, what they may add is that of so many.
+        thousands = samples[-1][0] - samples[0][0]
+        assert slope(samples) * thousands < MOST_MIB_A_THOUSAND_ROUNDS * max(thousands, ROUNDS / 1000)
         assert server.process.stop() == 0
         assert server.process.errors() == []
     finally:

@@ -25,13 +25,17 @@ DEMAND = Demand(key="a", cost=1, limit=2, seconds=60.0)
 USAGE = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
 
 
+# Far more than the stores here wait, and far less than a driver does by itself.
+SOON = 15
+
+
 @contextmanager
-def refused(within: float) -> Iterator[None]:
-    """The store must refuse inside, in so many seconds, with words for a client and a time to come back."""
+def refused() -> Iterator[None]:
+    """The store must refuse inside, soon, with words for a client and a time to come back."""
     started = time.monotonic()
     with pytest.raises(Unavailable) as caught:
         yield
-    assert time.monotonic() - started < within
+    assert time.monotonic() - started < SOON
     assert int(caught.value.headers["Retry-After"]) > 0
     assert "127.0.0.1" not in caught.value.message
 
@@ -43,9 +47,9 @@ async def test_a_locked_file_is_unavailable(sqlite_url: str) -> None:
     user = User(email="a@example.com")
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with refused(within=2):
+    with refused():
         await store.users.create(user)
-    with refused(within=2):
+    with refused():
         await store.counters.take([DEMAND], 0)
     assert (await store.users.page(limit=1)).items == []
     other.execute("ROLLBACK")
@@ -67,7 +71,7 @@ async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
     told: list[str] = []
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (written + 200_000, hard))
-        with refused(within=10):
+        with refused():
             while True:
                 message = Message(conversation_id=conversation.id, role="user", content="x" * 5000)
                 told.append((await store.messages.append(ME, message, at_head=True)).id)
@@ -81,13 +85,13 @@ async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
 
 
 async def test_a_deleted_file_is_unavailable(sqlite_url: str) -> None:
-    """A store whose file was deleted under it acknowledges nothing, and says so to a ping."""
-    store = open_store(sqlite_url)
+    """A store whose file was deleted under it acknowledges nothing, and says so to a ping, without waiting."""
+    store = open_store(sqlite_url, timeout=2.0 * SOON)
     await store.open()
     await store.ping()
     os.unlink(sqlite_url.removeprefix("sqlite:///"))
     for attempt in (store.ping(), store.users.create(User(email="a@example.com"))):
-        with refused(within=1):
+        with refused():
             await attempt
     await store.close()
 
@@ -166,7 +170,7 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
     store = opened(url, timeout=1)
     user = User(email="a@example.com")
     own_server.pause(signal.SIGSTOP)
-    with refused(within=4):
+    with refused():
         runner.run(store.users.create(user))
     own_server.pause(signal.SIGCONT)
     own_server.stop(signal.SIGKILL)
@@ -177,10 +181,10 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
         lambda: store.counters.take([DEMAND], 0),
         lambda: store.usage.add(USAGE),
     ):
-        with refused(within=4):
+        with refused():
             runner.run(operation())
     late = open_store(url, timeout=0.5)
-    with refused(within=4):
+    with refused():
         runner.run(late.open())
     own_server.start()
     runner.run(late.open())
