@@ -68,7 +68,7 @@ class Stage:
     def try_peer(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T | None:
         """The same for a peer, which may fail; None then, and if peers are not wanted."""
         if not self._plan.peers:
-            self.missing[name] = "left out: --no-peers"
+            self.missing[name] = "left out: peers were not asked for"
             return None
         self._plan.say(f"{name}: installing if need be, starting")
         try:

@@ -3,7 +3,6 @@
 Reads jobs as lines of JSON and prints what each took.
 """
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 import cyllama.llama.llama_cpp as llama
 import msgspec
 
-from jan.bench.straight_job import Straight, StraightOutcome
+from jan.bench.straight_job import Straight, StraightOutcome, threads
 from jan.engine.llamacpp.model import GgufModel, resolve_model_file
 
 _CELLS = 16384
@@ -28,7 +27,7 @@ class Loop:
         parameters = llama.LlamaContextParams()
         parameters.n_ctx, parameters.n_seq_max, parameters.kv_unified = _CELLS, _SEQUENCES, True
         parameters.n_batch = parameters.n_ubatch = _BATCH
-        parameters.n_threads = parameters.n_threads_batch = len(os.sched_getaffinity(0))
+        parameters.n_threads = parameters.n_threads_batch = threads()
         self._context = llama.LlamaContext(model.weights, parameters)
         self._batch = llama.LlamaBatch(n_tokens=_BATCH, embd=0, n_seq_max=_SEQUENCES)
 

