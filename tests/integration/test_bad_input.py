@@ -56,6 +56,7 @@ CHAT_PARAMETERS: list[tuple[str, Any, str]] = [
     ("messages", "hi", "messages"),
     ("messages", {}, "messages"),
     ("messages", [], "messages"),
+    ("messages", USER * 4097, "messages"),
     ("messages", ["hi"], "messages[0]"),
     ("messages", [{}], "messages[0].role"),
     ("messages", [{"role": "king", "content": "hi"}], "messages[0].role"),
@@ -161,6 +162,13 @@ def test_a_wrong_chat_parameter_is_named(client: httpx.Client, name: str, value:
     """A parameter of a wrong type or out of range is 400, its place in param and at the message's head."""
     response = client.post(CHAT, json={"model": "echo", "messages": USER, name: value})
     assert refused(response, 400, "invalid_value", param).startswith(param)
+
+
+def test_as_many_messages_as_there_may_be(client: httpx.Client) -> None:
+    """4,096 messages are answered; it is one more that is refused."""
+    answer = client.post(CHAT, json={"model": "echo", "messages": user("") * 4095 + USER})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "hi"
 
 
 COMPLETION_PARAMETERS: list[tuple[str, Any, str]] = [
