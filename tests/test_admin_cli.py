@@ -1,12 +1,14 @@
 """``jan user``, ``jan key`` and ``jan store``, beside a running server and without one."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from server_support import ECHO_CONFIG, ServerProcess, http_client
+
+from jan.cli import main
 
 
 @pytest.fixture
@@ -16,12 +18,34 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command adds the working folder to the path of its process, which here is the tests'."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
 def jan(config: Path, group: str, *arguments: str, code: int = 0) -> str:
-    """Run a command; what it printed on standard output, or on standard error if it is to fail."""
-    command = [sys.executable, "-m", "jan", group, "--config", str(config), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
-    assert done.returncode == code, done.stderr
+    """Run a command in this process; what it printed on standard output, or on standard error if it is to fail."""
+    done = CliRunner().invoke(main, [group, "--config", str(config), *arguments])
+    assert done.exit_code == code, done.output
     return done.stderr if code else done.stdout
+
+
+def test_as_a_person_does_it(config: Path) -> None:
+    """In processes of their own, commands find what earlier ones did; a mistake is an exit code and a line."""
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        group, *rest = arguments
+        command = [sys.executable, "-m", "jan", group, "--config", str(config), *rest]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    made = run("user", "add", "ada@example.org")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert run("user", "list").stdout.startswith(made.stdout.strip())
+    refused = run("key", "add", "nobody@example.org", "--name", "x")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no user nobody@example.org" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_users_and_keys_without_a_server(config: Path) -> None:
