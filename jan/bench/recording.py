@@ -4,6 +4,7 @@ import http.client
 import re
 import socket
 from functools import lru_cache
+from itertools import cycle, islice
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,8 @@ from jan.bench.ours import CHAT
 from jan.bench.wire import AnswerReader, request
 
 _NUMBER = re.compile(rb"^id: \d+\n")
+# Proxies take one word said again and again for a model that has gone wrong, and end the stream.
+_SPOKEN = ("wood ", "lake ", "moss ", "fern ", "rain ", "snow ", "wind ", "leaf ")
 _LAST_CHUNK = b"0\r\n\r\n"
 #: Frames of a stream that are no tokens: who speaks, why it ended, the usage, and that it is done.
 FRAMES_AROUND = 4
@@ -59,7 +62,8 @@ def stream_of(recording: Recording, tokens: int) -> list[bytes]:
 
 def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, object]:
     """A chat of ``words`` short words in its one message; the echo engine says them again."""
-    body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": "word " * words}]}
+    text = "".join(islice(cycle(_SPOKEN), words))
+    body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": text}]}
     return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
 
 

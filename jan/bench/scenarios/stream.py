@@ -52,7 +52,7 @@ _CASES = MappingProxyType(
 _PER_SECOND = 40_000
 _QUICK = 300
 _LITELLM_PART = 0.05
-_LEAST_TOKENS = 50
+_LEAST_TOKENS = 30
 # A prompt short enough to read, said as often as the longest answer needs.
 _WORDS = 50
 
@@ -133,6 +133,8 @@ def _measure(client: LoadClient, contestant: _Contestant, work: _Work) -> Measur
         delivered = outcome.frames - contestant.around * streams
         if server.name == OURS and outcome.tokens != generated:
             raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
+        if server.name != OURS and delivered != generated:
+            raise BenchError(f"{delivered} frames came of {generated}")
         return {
             "per_cpu_second": generated / cpu,
             "cpu_per_token": cpu / generated,

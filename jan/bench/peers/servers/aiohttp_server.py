@@ -23,7 +23,7 @@ def frames(tokens: int) -> Iterator[bytes]:
     choice = {"index": 0, "logprobs": None, "finish_reason": None}
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):
-        yield frame(number + 2, choices=[{**choice, "delta": {"content": "word "}}])
+        yield frame(number + 2, choices=[{**choice, "delta": {"content": "wood "}}])
     yield frame(tokens + 2, choices=[{**choice, "delta": {}, "finish_reason": "stop"}])
     yield frame(tokens + 3, choices=[], usage={"completion_tokens": tokens})
     yield b"data: [DONE]\n\n"

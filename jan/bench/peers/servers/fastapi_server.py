@@ -28,7 +28,7 @@ async def frames(tokens: int, step_seconds: float) -> AsyncIterator[str]:
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):
         await asyncio.sleep(step_seconds)
-        yield frame(number + 2, choices=[{**choice, "delta": {"content": "word "}}])
+        yield frame(number + 2, choices=[{**choice, "delta": {"content": "wood "}}])
     yield frame(tokens + 2, choices=[{**choice, "delta": {}, "finish_reason": "stop"}])
     yield frame(tokens + 3, choices=[], usage={"completion_tokens": tokens})
     yield "data: [DONE]\n\n"
