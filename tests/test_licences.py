@@ -7,7 +7,9 @@ import pytest
 from dependency_support import allowed, licence, missing, pulled_in, refused
 
 
-@pytest.mark.parametrize("extra", ["", "cpu", "pull", "gpu", "otel", "bench"], ids=lambda extra: extra or "core")
+@pytest.mark.parametrize(
+    "extra", ["", "cpu", "pull", "gpu", "gpu3", "otel", "bench"], ids=lambda extra: extra or "core"
+)
 def test_everything_that_is_pulled_in_may_be_used_by_anyone(extra: str) -> None:
     if absent := missing(extra):
         assert extra, f"the core's own requirements aren't installed: {absent}"
