@@ -33,6 +33,7 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
         )
     if request.param == "exllamav3":
         pytest.importorskip("jan.engine.exllamav3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
+        pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
         from exllamav3_support import CpuDevice
 
         from jan.engine.exllamav3 import ExLlamaV3Backend, ExLlamaV3Options

@@ -11,6 +11,7 @@ from engine_support import text_request
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("jan.engine.exllamav3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
+pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
 pytest.importorskip("exllamav3_support", reason="ExLlamaV2 is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.torch
 
