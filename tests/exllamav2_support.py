@@ -136,13 +136,13 @@ def open_on_cpu() -> None:
     """Import the library with the stand-ins in their places; once a process."""
     if "exllamav2" in sys.modules:
         return
-    attention.install(sys.modules)
+    displaced = attention.install(sys.modules)
     sys.modules["exllamav2_ext"] = _extension()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import exllamav2.generator
         import exllamav2.stloader
-    attention.remove(sys.modules)
+    attention.remove(sys.modules, displaced)
     for name, module in [*sys.modules.items()]:
         if name.startswith("exllamav2") and module is not None:
             for function, replacement in (("_torch_device", _on_cpu), ("safe_move_tensor", _leave)):
@@ -179,6 +179,7 @@ class SmallCudaDevice(CudaDevice):
     """The GPU, with less memory."""
 
     def __init__(self, memory: int) -> None:
+        super().__init__()
         self._memory = memory
 
     def free_bytes(self) -> list[int]:

@@ -135,7 +135,9 @@ print("all", len(CASES))
 """
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton for this machine: Linux on x86-64 alone")
+@pytest.mark.skipif(
+    find_spec("triton") is None, reason="there is no Triton for this machine: Linux on x86-64 alone"
+)
 def test_the_kernels_agree_with_float32_in_the_interpreter() -> None:
     """Triton's own interpreter runs the kernels on the CPU, in a process of its own."""
     here = Path(__file__).resolve()
@@ -153,7 +155,9 @@ def test_the_kernels_agree_with_float32_in_the_interpreter() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here; the interpreter runs the small cases")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device here; the interpreter runs the small cases"
+)
 @pytest.mark.parametrize("case", [*CASES, *LARGE])
 def test_the_kernels_agree_with_float32_on_the_gpu(case: Case) -> None:
     """The same on the GPU, and in the sizes of real models."""

@@ -5,7 +5,7 @@ tensors that are not on a GPU the same is computed by plain torch, in float32; s
 or a forward pass without pages needs.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from types import ModuleType
@@ -20,8 +20,9 @@ _NAMES = ("flash_attn", "flash_attn_2_cuda")
 Window = tuple[int, int]
 
 
-def install(modules: MutableMapping[str, ModuleType]) -> None:
-    """Stand in for flash-attn among the loaded modules."""
+def install(modules: MutableMapping[str, ModuleType]) -> dict[str, ModuleType]:
+    """Stand in for flash-attn among the loaded modules; gives back what stood there."""
+    displaced = {name: modules[name] for name in _NAMES if name in modules}
     for name in _NAMES:
         module = ModuleType(name)
         module.__spec__ = ModuleSpec(name, None)
@@ -31,12 +32,14 @@ def install(modules: MutableMapping[str, ModuleType]) -> None:
     package.__dict__["__version__"] = _VERSION
     for function in (flash_attn_func, flash_attn_varlen_func, flash_attn_with_kvcache):
         package.__dict__[function.__name__] = function
+    return displaced
 
 
-def remove(modules: MutableMapping[str, ModuleType]) -> None:
+def remove(modules: MutableMapping[str, ModuleType], displaced: Mapping[str, ModuleType]) -> None:
     """Take the stand-in away again, so that nobody else takes it for the whole package."""
     for name in _NAMES:
         modules.pop(name, None)
+    modules.update(displaced)
 
 
 def flash_attn_with_kvcache(

@@ -28,7 +28,7 @@ class ExLlamaV2Backend(ExLlamaBackend):
     def __init__(self, options: ExLlamaV2Options, device: Device | None = None) -> None:
         for lora in options.loras:
             check_lora(lora.folder)
-        super().__init__(options, device or CudaDevice())
+        super().__init__(options, device or CudaDevice(options.attention))
         self._chosen = options
         self._secret = secrets.token_bytes(32)
 

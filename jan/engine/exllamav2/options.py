@@ -6,6 +6,9 @@ import msgspec
 
 from jan.engine.exllama.options import ExLlamaOptions
 
+# Whose attention: flash-attn's if it is there and of use, flash-attn's or none, our own Triton kernels.
+AttentionOption = Literal["auto", "flash", "triton"]
+
 
 class LoraOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A LoRA adapter that is part of the model from its start: ``folder`` and how strongly it counts."""
@@ -16,7 +19,9 @@ class LoraOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class ExLlamaV2Options(ExLlamaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``loras``: adapters. ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or its owner
-    alone, so that nobody can find out by timing what others wrote."""
+    alone, so that nobody can find out by timing what others wrote. ``attention``: whose kernels compute it;
+    ``auto`` takes flash-attn's where that package is installed and of use, else our own."""
 
     loras: tuple[LoraOptions, ...] = ()
     share_prefixes: Literal["all", "owner"] = "all"
+    attention: AttentionOption = "auto"
