@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from jan.engine.stats import EngineStats
+from jan.engine.stats import CacheUse, EngineStats
 from jan.errors import InvalidRequest, JanError
 from jan.schema.chat import Tool
 from jan.schema.messages import Message
@@ -172,13 +172,14 @@ Output = Delta | Finished | JanError
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded model can do. ``context_length``: prompt and answer together, in tokens. ``slots``: requests
-    at once; None where that has no number."""
+    at once; None where that has no number. ``cache``: kept up to date by the backend, None where there is none."""
 
     context_length: int
     slots: int | None = None
     logprobs: bool = False
     output_formats: bool = False
     token_prompts: bool = False
+    cache: CacheUse | None = None
     details: dict[str, str] = {}
 
 

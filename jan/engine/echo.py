@@ -20,6 +20,7 @@ from jan.engine.base import (
 )
 from jan.engine.dialect import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompt import plain_messages
+from jan.engine.stats import CacheUse
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -52,6 +53,11 @@ class _Job(msgspec.Struct):
     said: int = 0
 
     @property
+    def cells(self) -> int:
+        """Words that it may come to hold."""
+        return self.prompt_tokens + min(self.limit, len(self.words))
+
+    @property
     def done(self) -> bool:
         """Whether nothing more may be said."""
         return self.said >= min(self.limit, len(self.words))
@@ -68,12 +74,14 @@ class EchoBackend:
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
         self._jobs: dict[JobId, _Job] = {}
+        # A word that it is to remember is a token of a model's cache.
+        self._cache = CacheUse(total=options.slots * options.context)
         self._dialect = dialect_of(THINK_CLOSE, options.tool_format, options.reasoning)
 
     def load(self, progress: Progress) -> ModelInfo:
         """Nothing to load."""
         progress(1.0)
-        return ModelInfo(context_length=self._options.context, slots=self._options.slots)
+        return ModelInfo(context_length=self._options.context, slots=self._options.slots, cache=self._cache)
 
     def prepare(self, request: GenerationRequest) -> _Job:
         """Split into words."""
@@ -99,6 +107,7 @@ class EchoBackend:
     def begin(self, job_id: JobId, job: _Job) -> None:
         """Begin to speak."""
         self._jobs[job_id] = job
+        self._cache.used += job.cells
 
     def step(self) -> list[tuple[JobId, Output]]:
         """One more word of every job."""
@@ -109,7 +118,7 @@ class EchoBackend:
         outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _say(job)]
         for job_id, output in outputs:
             if isinstance(output, Finished):
-                del self._jobs[job_id]
+                self.cancel(job_id)
         return outputs
 
     def _stumble(self, words: set[str]) -> None:
@@ -120,11 +129,14 @@ class EchoBackend:
 
     def cancel(self, job_id: JobId) -> None:
         """Stop speaking."""
-        self._jobs.pop(job_id, None)
+        job = self._jobs.pop(job_id, None)
+        if job is not None:
+            self._cache.used -= job.cells
 
     def reset(self) -> None:
         """Forget all jobs."""
         self._jobs.clear()
+        self._cache.used = 0
 
     def close(self) -> None:
         """Nothing to free."""

@@ -126,10 +126,16 @@ class Models:
         healthy = GaugeMetricFamily("jan_engine_healthy", "1 while the engine can serve", labels=["model"])
         loaded = GaugeMetricFamily("jan_engine_loaded", "1 once the model is loaded", labels=["model"])
         slots = GaugeMetricFamily("jan_engine_slots", "Answers that run at once", labels=["model"])
+        caches = [
+            GaugeMetricFamily(f"jan_engine_{name}", help_, labels=["model"]) for name, help_ in _CACHE_GAUGES
+        ]
         for model in self._served:
             loaded.add_metric([model.id], float(model.loaded))
             if model.loaded and model.engine.info.slots is not None:
                 slots.add_metric([model.id], model.engine.info.slots)
+            if model.loaded and (cache := model.engine.info.cache) is not None:
+                for family, tokens in zip(caches, (cache.total, cache.used), strict=True):
+                    family.add_metric([model.id], tokens)
             for name, gauge in gauges.items():
                 gauge.add_metric([model.id], getattr(model.engine.stats, name))
             for name, counter in counters.items():
@@ -137,13 +143,17 @@ class Models:
             times = model.engine.stats.waits
             waits.add_metric([model.id], times.buckets(), times.total)
             healthy.add_metric([model.id], float(model.engine.healthy))
-        return [*gauges.values(), *counters.values(), waits, healthy, loaded, slots]
+        return [*gauges.values(), *counters.values(), waits, healthy, loaded, slots, *caches]
 
 
 _GAUGES = (
     ("running", "Answers under way"),
     ("waiting", "Requests that wait for a slot"),
     ("waiting_tokens", "Tokens of their prompts and likely answers"),
+)
+_CACHE_GAUGES = (
+    ("cache_tokens", "Tokens that the cache has room for"),
+    ("cache_used_tokens", "Tokens of the cache that answers under way hold, with what they may come to need"),
 )
 _COUNTERS = (
     ("steps", "Forward passes"),

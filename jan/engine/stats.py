@@ -26,6 +26,14 @@ class WaitTimes(msgspec.Struct):
         return [(name, float(sum(self.counts[: at + 1]))) for at, name in enumerate(names)]
 
 
+class CacheUse(msgspec.Struct, kw_only=True):
+    """A model's cache, in tokens: room for ``total``, of which answers under way hold ``used``, with what they may
+    still come to need. What is kept of earlier ones gives way to new ones, and does not count."""
+
+    total: int
+    used: int = 0
+
+
 class EngineStats(msgspec.Struct, kw_only=True):
     """Counters of one engine since its start. Of this moment are ``running``, ``waiting``, ``waiting_tokens``
     (prompts and likely answers) and ``progress_at``: when the thread last ended a step or took a

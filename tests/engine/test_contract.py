@@ -111,6 +111,31 @@ def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
     run_engine(make_backend, scenario)
 
 
+def test_the_cache_is_counted(make_backend: Make) -> None:
+    """What answers under way hold of it, and nothing once they have ended or were cancelled."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        cache = engine.info.cache
+        assert cache is not None
+        assert cache.total >= 4 * 64
+        assert cache.used == 0
+        streams = [engine.submit(text_request(f"{n} {PROMPT}", max_tokens=40, **ENDLESS)) for n in range(3)]
+        for stream in streams:
+            while not isinstance(await anext(stream), Delta):
+                pass
+        assert 3 * 24 <= cache.used <= cache.total
+        held = cache.used
+        await streams[0].aclose()
+        while engine.stats.cancelled < 1:
+            await asyncio.sleep(0)
+        assert 0 < cache.used < held
+        for stream in streams[1:]:
+            assert isinstance([event async for event in stream][-1], Finished)
+        assert cache.used == 0
+
+    run_engine(make_backend, scenario)
+
+
 def test_a_waiting_request_can_be_cancelled(make_backend: Make) -> None:
     """Closing a request that waits for a slot takes it out of the queue."""
 

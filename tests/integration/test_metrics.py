@@ -106,6 +106,20 @@ def test_an_overload_is_counted_by_the_engine_and_by_its_code(server: ServerProc
     assert becomes(client, 0, "jan_engine_running", model="slow")
 
 
+def test_the_cache_that_answers_hold_is_told(server: ServerProcess, client: httpx.Client) -> None:
+    """Of the tokens that there is room for: what the answer under way may come to need, until it ends."""
+    assert value(client, "jan_engine_cache_tokens", model="slow") == 4096
+    assert value(client, "jan_engine_cache_used_tokens", model="slow") == 0
+    with (
+        http_client(server) as other,
+        other.stream("POST", CHAT, json=chat("slow", 500, stream=True)) as answer,
+    ):
+        lines = answer.iter_lines()  # one that is dropped ends the stream
+        next(lines)
+        assert becomes(client, 1000, "jan_engine_cache_used_tokens", model="slow")
+    assert becomes(client, 0, "jan_engine_cache_used_tokens", model="slow")
+
+
 def test_a_limit_that_is_hit_is_counted(start_limited: StartServer) -> None:
     """By the limit's name, whoever hit it."""
     server = start_limited("limits: {anonymous: 3/hour}")

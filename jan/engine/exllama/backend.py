@@ -35,6 +35,7 @@ from jan.engine.exllama.options import ExLlamaOptions
 from jan.engine.exllama.sampling import Sampled
 from jan.engine.exllama.tokens import FolderTokens
 from jan.engine.logprob import token_logprob
+from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,7 @@ class ExLlamaBackend(ABC):
         self._device = device
         self._device.check()
         self._running: dict[JobId, _Running] = {}
+        self._cache = CacheUse(total=self._cells)
 
     @abstractmethod
     def _make_loaded(self, gpus: int) -> Loaded:
@@ -174,6 +176,7 @@ class ExLlamaBackend(ABC):
             logprobs=True,
             output_formats=True,
             token_prompts=True,
+            cache=self._cache,
             details={"name": self._folder.path.name, "attention": attention},
         )
 
@@ -267,6 +270,11 @@ class ExLlamaBackend(ABC):
         if job.job is not None:
             self._start(job.job)
         self._running[job_id] = _Running(job)
+        self._count_cache()
+
+    def _count_cache(self) -> None:
+        """Pages that several answers share are counted once."""
+        self._cache.used = self._cells - self._free_pages() * PAGE
 
     def step(self) -> list[tuple[JobId, Output]]:
         """One iteration: some of every new prompt, a token (or several that were guessed) of every answer."""
@@ -314,11 +322,13 @@ class ExLlamaBackend(ABC):
         running = self._running.pop(job_id, None)
         if running is not None and running.job is not None:
             self._generator.cancel(running.job)
+            self._count_cache()
 
     def reset(self) -> None:
         """Forget all jobs and the whole cache."""
         self._running.clear()
         self._loaded.forget_jobs()
+        self._count_cache()
 
     def close(self) -> None:
         """Free cache and weights."""

@@ -30,6 +30,7 @@ from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
+from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -94,6 +95,7 @@ class LlamaCppBackend:
             )
         self._slots = Slots(options.slots, self._cells)
         self._sequences: dict[JobId, _Sequence] = {}
+        self._cache = CacheUse(total=self._cells)
 
     def load(self, progress: Progress) -> ModelInfo:
         """Load weights and make the cache; raises ConfigurationError if the file is no model."""
@@ -120,6 +122,7 @@ class LlamaCppBackend:
             logprobs=True,
             output_formats=True,
             token_prompts=True,
+            cache=self._cache,
             details=details,
         )
 
@@ -188,6 +191,7 @@ class LlamaCppBackend:
         for stale in self._slots.stale():
             self._empty(stale)
         self._sequences[job_id] = _Sequence(job, slot, shared, sampler)
+        self._cache.used = self._slots.reserved
 
     def step(self) -> list[tuple[JobId, Output]]:
         """Compute one batch, sample one token for each answer whose prompt is read."""
@@ -243,6 +247,7 @@ class LlamaCppBackend:
         if sequence is not None:
             sequence.sampler.close()
             self._slots.release(sequence.slot)
+            self._cache.used = self._slots.reserved
 
     def _empty(self, slot: Slot) -> None:
         self._context.memory_seq_rm(slot.number, 0, -1)
@@ -253,6 +258,7 @@ class LlamaCppBackend:
         for job_id in list(self._sequences):
             self.cancel(job_id)
         self._slots.clear()
+        self._cache.used = 0
         self._context.kv_cache_clear()
 
     def close(self) -> None:

@@ -31,10 +31,14 @@ class Slots:
         """How many slots are in use."""
         return sum(slot.busy for slot in self._slots)
 
+    @property
+    def reserved(self) -> int:
+        """How many cells the jobs may come to need."""
+        return sum(slot.reserved for slot in self._slots)
+
     def has_room(self, cells: int) -> bool:
         """Whether a job that needs this many cells may begin now."""
-        reserved = sum(slot.reserved for slot in self._slots)
-        return reserved + cells <= self._cells and any(not slot.busy for slot in self._slots)
+        return self.reserved + cells <= self._cells and any(not slot.busy for slot in self._slots)
 
     def acquire(self, prompt: Sequence[int], cells: int) -> tuple[Slot, Slot, int]:
         """Take a free slot for a prompt.
@@ -62,7 +66,7 @@ class Slots:
     def stale(self) -> list[Slot]:
         """Free slots to empty, stalest first, so that everything reserved fits."""
         idle = sorted((slot for slot in self._slots if not slot.busy and slot.tokens), key=_staleness)
-        excess = sum(slot.reserved for slot in self._slots) + sum(len(s.tokens) for s in idle) - self._cells
+        excess = self.reserved + sum(len(s.tokens) for s in idle) - self._cells
         evicted = []
         for slot in idle:
             if excess <= 0:
