@@ -102,7 +102,7 @@ LONGEST_FUNCTION = 60
 # engine imports them, with stand-ins for the extension.
 COMPILED = (
     *(f"jan.engine.exllamav2.{name}" for name in ("generation", "loading", "salting")),
-    *(f"jan.engine.exllamav3.{name}" for name in ("generation", "loading")),
+    *(f"jan.engine.exllamav3.{name}" for name in ("generation", "loading", "salting")),
 )
 # Modules that model libraries may be imported with.
 ENGINES = (

@@ -121,6 +121,70 @@ def test_a_known_beginning_is_not_computed_again(loaded: ExLlamaV3Backend) -> No
     assert [end.cached_tokens >= 256 for end in ends if isinstance(end, Finished)] == [False, True]
 
 
+# --- whose pages they are ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def owned(tiny_folder: Path) -> Iterator[ExLlamaV3Backend]:
+    backend = make(tiny_folder, share_prefixes="owner", cache_tokens=2048, context=1024)
+    backend.load(lambda part: None)
+    yield backend
+    backend.close()
+
+
+def cached(backend: ExLlamaV3Backend, prompt: tuple[int, ...], owner: str) -> int:
+    request = GenerationRequest(prompt=TokenPrompt(prompt), owner=owner, max_tokens=2, sampling=GREEDY)
+    [(_, end)] = answers(backend, request)
+    assert isinstance(end, Finished)
+    return end.cached_tokens
+
+
+@pytest.mark.parametrize("length", [600, 100], ids=["whole pages", "part of a page"])
+def test_what_others_wrote_is_not_reused(owned: ExLlamaV3Backend, length: int) -> None:
+    """With share_prefixes: owner only who sent a prompt finds it cached, in whole pages and in part of one."""
+    owned.reset()
+    prompt = tuple(range(100, 100 + length))
+    assert cached(owned, prompt, "ann") == 0
+    assert cached(owned, prompt, "bob") == 0
+    assert cached(owned, prompt, "ann") > 50
+    assert cached(owned, prompt, "bob") > 50
+
+
+def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV3Backend) -> None:
+    """A request that took another's old pages and went before it wrote leaves them what they were."""
+    owned.reset()
+    prompt = tuple(range(100, 200))
+    assert cached(owned, prompt, "ann") == 0
+    for job_id, length in enumerate((1020, 1000)):  # together every page there is
+        request = GenerationRequest(prompt=TokenPrompt((5,)), owner="bob", max_tokens=length)
+        owned.begin(job_id, owned.prepare(request))
+    assert owned._free_pages() == 0
+    owned.cancel(0)
+    owned.cancel(1)
+    assert cached(owned, prompt, "bob") == 0
+    assert cached(owned, prompt, "ann") > 50
+
+
+def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) -> None:
+    """The next turn of a conversation finds the last answer cached; the same from another does not."""
+    owned.reset()
+    ends = dict.fromkeys(owned._tokens.stop_tokens, -100.0)
+    request = GenerationRequest(
+        prompt=TokenPrompt(tuple(range(100, 300))),
+        owner="ann",
+        max_tokens=100,
+        sampling=Sampling(temperature=0, logit_bias=ends),
+    )
+    job = owned.prepare(request)
+    owned.begin(1, job)
+    while owned._running:
+        owned.step()
+    turn = tuple(job.job.sequences[0].sequence_ids.torch()[0].tolist())
+    assert len(turn) == 300
+    assert cached(owned, (*turn, 7), "bob") == 0
+    assert cached(owned, (*turn, 7), "ann") >= 256
+
+
 @pytest.mark.parametrize(
     "sampling",
     [

@@ -1,7 +1,7 @@
 """The llama.cpp backend from the inside: what is sampled, what is refused, what is kept."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy
 import pytest
@@ -10,7 +10,7 @@ from engine_support import text_request
 pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model
 
-from jan.engine.base import Sampling  # noqa: E402
+from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
 from jan.engine.constraint import Constraint  # noqa: E402
 from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.llamacpp.sampler import TokenSampler  # noqa: E402
@@ -91,6 +91,29 @@ def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypat
         backend.prepare(text_request("x" * 3_000_000))
     assert read == []
     assert refused.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(("share", "reused"), [("all", True), ("owner", False)])
+def test_whose_beginning_is_reused(share: Literal["all", "owner"], reused: bool) -> None:
+    """With share_prefixes: owner only who sent a prompt finds it cached; the answer is the same."""
+    made = LlamaCppBackend(LlamaCppOptions(slots=3, context=128, share_prefixes=share))
+    made.load(lambda part: None)
+    known = [answer_of(made, owner) for owner in ("ann", "bob", "ann", "bob")]
+    made.close()
+    assert len({text for text, _ in known}) == 1
+    assert [tokens > 0 for _, tokens in known] == [False, reused, True, True]
+
+
+def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int]:
+    """Text, and how much of the prompt was cached."""
+    request = text_request("one two three four", max_tokens=4, owner=owner, sampling=Sampling(temperature=0))
+    made.begin(1, made.prepare(request))
+    text, cached = "", 0
+    while made._sequences:
+        for _, output in made.step():
+            text += output.text if isinstance(output, Delta) else ""
+            cached = output.cached_tokens if isinstance(output, Finished) else cached
+    return text, cached
 
 
 def test_a_state_that_can_not_be_cut_is_not_shared(

@@ -41,6 +41,23 @@ def test_a_long_cache_is_not_given_up_for_a_short_common_beginning() -> None:
     assert (source, shared) == (long, 2)
 
 
+def test_what_others_wrote_is_not_looked_at() -> None:
+    """Neither in a free slot nor in a busy one; and whose a slot is goes by who took it last."""
+    slots = Slots(2, 100)
+    slot, _, _ = slots.acquire([1, 2, 3, 4], 10, "ann")
+    slot.tokens = [1, 2, 3, 4]
+    other, _, shared = slots.acquire([1, 2, 3, 4], 10, "bob")
+    assert (other is slot, shared) == (False, 0)
+    other.tokens = [1, 2, 3, 4]
+    slots.release(slot)
+    slots.release(other)
+    assert slots.acquire([1, 2, 3, 4], 10, "bob") == (other, other, 3)
+    _, _, shared = slots.acquire([1, 2, 3, 4], 10, "cid")
+    assert shared == 0
+    slots.release(slot)
+    assert slots.acquire([1, 2, 3, 4], 10, "ann")[2] == 0
+
+
 def test_room_is_what_is_not_reserved() -> None:
     """Jobs are admitted as long as slots and cells for their longest answers last."""
     slots = Slots(3, 25)

@@ -6,6 +6,7 @@ written by each engine.
 """
 
 import gc
+import secrets
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -105,6 +106,8 @@ class ExLlamaBackend(ABC):
         self._device.check()
         self._running: dict[JobId, _Running] = {}
         self._cache = CacheUse(total=self._cells)
+        # Of this run alone: nobody can compute what a hash begins with.
+        self._secret = secrets.token_bytes(32)
 
     @abstractmethod
     def _make_loaded(self, gpus: int) -> Loaded:

@@ -17,7 +17,8 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     read at once at most. ``gpu_split``: GiB of each GPU (default: as it fits). ``draft_model``: a small model of
     the same vocabulary that guesses ``draft_tokens`` ahead, ``ngram_draft``: guess from what the request said
     before. ``tool_format``: how the model writes tool calls; ``reasoning``: whether what it thinks is told apart;
-    ``auto`` goes by its chat template."""
+    ``auto`` goes by its chat template. ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or
+    its owner alone, so that nobody can find out by timing what others wrote."""
 
     model: str
     context: Positive = 4096
@@ -33,6 +34,7 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, le=7)] = 4
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
+    share_prefixes: Literal["all", "owner"] = "all"
 
     @property
     def ahead(self) -> int:

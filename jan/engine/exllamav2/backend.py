@@ -1,7 +1,5 @@
 """Backend over ExLlamaV2's dynamic generator."""
 
-import hashlib
-import secrets
 from typing import Any
 
 from jan.engine.base import GenerationRequest
@@ -9,6 +7,7 @@ from jan.engine.constraint import Constraint
 from jan.engine.exllama.backend import ExLlamaBackend, Loaded
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats
+from jan.engine.exllama.salting import salt_of
 from jan.engine.exllamav2.device import CudaDevice
 from jan.engine.exllamav2.loras import check_lora
 from jan.engine.exllamav2.options import ExLlamaV2Options
@@ -30,7 +29,6 @@ class ExLlamaV2Backend(ExLlamaBackend):
             check_lora(lora.folder)
         super().__init__(options, device or CudaDevice(options.attention))
         self._chosen = options
-        self._secret = secrets.token_bytes(32)
 
     def _make_loaded(self, gpus: int) -> Loaded:
         from jan.engine.exllamav2 import generation, loading, salting
@@ -52,7 +50,7 @@ class ExLlamaV2Backend(ExLlamaBackend):
         vocabulary, keep_logits = len(self._tokens.pieces), request.logprobs is not None
         if self._chosen.share_prefixes == "all":
             return self._generation.SampledJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits)
-        salt = hashlib.blake2b(request.owner.encode(), key=self._secret, digest_size=16).digest()
+        salt = salt_of(request.owner, self._secret)
         return self._salting.OwnedJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits, salt=salt)
 
     def _free_pages(self) -> int:

@@ -18,10 +18,8 @@ class LoraOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ExLlamaV2Options(ExLlamaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``loras``: adapters. ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or its owner
-    alone, so that nobody can find out by timing what others wrote. ``attention``: whose kernels compute it;
+    """``loras``: adapters. ``attention``: whose kernels compute it;
     ``auto`` takes flash-attn's where that package is installed and of use, else our own."""
 
     loras: tuple[LoraOptions, ...] = ()
-    share_prefixes: Literal["all", "owner"] = "all"
     attention: AttentionOption = "auto"

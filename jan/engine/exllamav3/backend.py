@@ -9,6 +9,7 @@ from jan.engine.constraint import Constraint
 from jan.engine.exllama.backend import ExLlamaBackend, Loaded
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats
+from jan.engine.exllama.salting import salt_of
 from jan.engine.exllamav3.device import CudaDevice
 from jan.engine.exllamav3.options import ExLlamaV3Options
 from jan.errors import InternalError, JanError
@@ -31,23 +32,20 @@ class ExLlamaV3Backend(ExLlamaBackend):
         self._chosen = options
 
     def _make_loaded(self, gpus: int) -> Loaded:
-        from jan.engine.exllamav3 import generation, loading
+        from jan.engine.exllamav3 import generation, loading, salting
 
-        self._generation = generation
+        self._generation, self._salting = generation, salting
         return loading.LoadedModel(self._chosen, self._cells)
 
     def _make_job(
         self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None
     ) -> Any:
-        return self._generation.SampledJob(
-            tokens,
-            limit,
-            request.sampling,
-            self._tokens.stop_tokens,
-            constraint,
-            vocabulary=len(self._tokens.pieces),
-            keep_logits=request.logprobs is not None,
-        )
+        arguments = (tokens, limit, request.sampling, self._tokens.stop_tokens, constraint)
+        vocabulary, keep_logits = len(self._tokens.pieces), request.logprobs is not None
+        if self._chosen.share_prefixes == "all":
+            return self._generation.SampledJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits)
+        salt = salt_of(request.owner, self._secret)
+        return self._salting.OwnedJob(*arguments, vocabulary=vocabulary, keep_logits=keep_logits, salt=salt)
 
     def _free_pages(self) -> int:
         return int(self._generator.pagetable.num_unreferenced_pages())

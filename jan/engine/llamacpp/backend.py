@@ -6,7 +6,7 @@ cyllama (llama.cpp's C API for Python; it releases the GIL while it computes).
 """
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyllama.llama.llama_cpp as llama
 import msgspec
@@ -41,7 +41,9 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     what the model was trained for. ``slots``: requests at once. ``cache_tokens``: cells of the cache for all
     slots together (default slots x context). ``threads``: 0 is one a core. ``batch``: tokens computed in one
     step at most. ``gpu_layers``: layers on the GPU, for builds that have one. ``tool_format``: how the model
-    writes tool calls; ``reasoning``: whether what it thinks is told apart; ``auto`` goes by its chat template."""
+    writes tool calls; ``reasoning``: whether what it thinks is told apart; ``auto`` goes by its chat template.
+    ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or its owner alone, so that nobody can
+    find out by timing what others wrote."""
 
     model: str = BUNDLED
     context: Positive = 2048
@@ -52,6 +54,7 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gpu_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
+    share_prefixes: Literal["all", "owner"] = "all"
 
 
 class Prepared(msgspec.Struct):
@@ -183,7 +186,8 @@ class LlamaCppBackend:
         # First, since what fails after a slot is taken would keep it.
         sampler = TokenSampler(job.request.sampling, len(self._model.pieces), job.constraint)
         known = job.tokens if self._model.keeps_positions else []
-        slot, source, shared = self._slots.acquire(known, len(job.tokens) + job.limit)
+        owner = job.request.owner if self._options.share_prefixes == "owner" else ""
+        slot, source, shared = self._slots.acquire(known, len(job.tokens) + job.limit, owner)
         self._context.memory_seq_rm(slot.number, shared if slot is source else 0, -1)
         if slot is not source and shared:
             self._context.memory_seq_cp(source.number, slot.number, 0, shared)

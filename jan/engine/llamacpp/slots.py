@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 
 class Slot:
-    """One sequence of the cache. ``tokens`` are those computed so far; ``busy`` while a job owns it."""
+    """One sequence of the cache. ``tokens`` are those computed so far; ``busy`` while a job owns it; ``owner``:
+    whose tokens they are."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -13,6 +14,7 @@ class Slot:
         self.reserved = 0
         self.busy = False
         self.used_at = 0
+        self.owner = ""
 
 
 class Slots:
@@ -40,15 +42,15 @@ class Slots:
         """Whether a job that needs this many cells may begin now."""
         return self.reserved + cells <= self._cells and any(not slot.busy for slot in self._slots)
 
-    def acquire(self, prompt: Sequence[int], cells: int) -> tuple[Slot, Slot, int]:
-        """Take a free slot for a prompt.
+    def acquire(self, prompt: Sequence[int], cells: int, owner: str = "") -> tuple[Slot, Slot, int]:
+        """Take a free slot for a prompt; what others wrote is not looked at.
 
         Returns the slot, the slot whose cache begins most like the prompt (perhaps the same, perhaps
         busy), and how many tokens they share. At least the prompt's last token is left to compute,
         because the next token is sampled from its result.
         """
         body = prompt[:-1]
-        shared = {slot.number: _common(slot.tokens, body) for slot in self._slots}
+        shared = {s.number: _common(s.tokens, body) if s.owner == owner else 0 for s in self._slots}
         source = max(self._slots, key=lambda slot: (shared[slot.number], not slot.busy))
         common = shared[source.number]
         # In place if little is lost by it; else into the stalest slot, so that both caches live on.
@@ -56,7 +58,7 @@ class Slots:
             slot = source
         else:
             slot = min((slot for slot in self._slots if not slot.busy), key=_staleness)
-        slot.busy, slot.reserved, slot.used_at = True, cells, next(self._clock)
+        slot.busy, slot.reserved, slot.used_at, slot.owner = True, cells, next(self._clock), owner
         return slot, source, common
 
     def release(self, slot: Slot) -> None:
