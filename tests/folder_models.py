@@ -166,13 +166,19 @@ def _write(folder: Path, gguf: Gguf, shape: dict[str, Any], tensors: dict[str, A
         **shape,
     }
     (folder / "config.json").write_text(json.dumps(config))
+    write_tokenizer(folder, gguf)
+    halves = {name: numpy.ascontiguousarray(values, dtype=numpy.float16) for name, values in tensors.items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+
+
+def write_tokenizer(folder: Path, gguf: Gguf) -> None:
+    """The bundled model's vocabulary and chat template."""
+    end, begin = gguf.metadata["tokenizer.ggml.eos_token_id"], gguf.metadata["tokenizer.ggml.bos_token_id"]
     tokens = gguf.metadata["tokenizer.ggml.tokens"]
     words = {"bos_token": tokens[begin], "eos_token": tokens[end]}
     template = {"chat_template": gguf.metadata["tokenizer.chat_template"], **words}
     (folder / "tokenizer_config.json").write_text(json.dumps(template))
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(tokens, gguf.metadata["tokenizer.ggml.merges"])))
-    halves = {name: numpy.ascontiguousarray(values, dtype=numpy.float16) for name, values in tensors.items()}
-    save_file(halves, folder / "model.safetensors", {"format": "pt"})
 
 
 def _tokenizer(tokens: list[str], merges: list[str]) -> dict[str, Any]:

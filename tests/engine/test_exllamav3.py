@@ -181,6 +181,8 @@ def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) ->
         owned.step()
     turn = tuple(job.job.sequences[0].sequence_ids.torch()[0].tolist())
     assert len(turn) == 300
+    # By a name that begins with the salt: the library finds it whole, and for nobody else.
+    assert job.job._hash(0, job.job._salt) in owned._generator.pagetable.unreferenced_pages
     assert cached(owned, (*turn, 7), "bob") == 0
     assert cached(owned, (*turn, 7), "ann") >= 256
 
