@@ -232,6 +232,7 @@ class Worker:
         except Exception as error:
             log.exception("model step failed", model=self._name, running=len(self._running))
             for job in self._running.values():
+                self._waiting.ended(job)
                 self._fail(job, self._failure(error))
             self._running.clear()
             self._count()

@@ -13,6 +13,7 @@ from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output
 from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.executor import ThreadedEngine
 from jan.engine.rules import EngineRules
+from jan.engine.waiting import WaitingRoom
 from jan.errors import ConfigurationError, JanError, Unavailable
 
 # Less would be a second stall on a busy machine.
@@ -203,6 +204,22 @@ def test_an_abandoned_thread_that_fails_harms_nobody(fault: Fault) -> None:
         assert len(fault.made) == 2
 
     run(fault, scenario, on_failure="restart")
+
+
+def test_a_failed_step_settles_what_its_jobs_were_charged(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their owners were charged with likely answers that never came; without settling it they would wait longer
+    for the failure."""
+    settled: list[str] = []
+    monkeypatch.setattr(WaitingRoom, "ended", lambda _room, job: settled.append(job.request.owner))
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        fault.raise_in["step"] = RuntimeError("pretended")
+        with pytest.raises(JanError):
+            await collect(engine, text_request("a", owner="somebody"))
+        assert settled == ["somebody"]
+        assert await serves(engine)
+
+    run(fault, scenario, stall_seconds=PATIENT)
 
 
 @pytest.mark.parametrize("problem", ["hang", "die"])
