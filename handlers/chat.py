@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_retry, with_history
 from handlers.chat_examples import EXAMPLES
-from handlers.chat_request import generation_of
+from handlers.chat_request import generations_of
 from handlers.generation import UsageCounter, told_tier, wants_usage
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
 from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, ToolCallFragment
@@ -69,7 +69,7 @@ class ChatCompletions(Handler):
         can be had from `.../{id}/events`.
         """
         completion_id = f"chatcmpl-{secrets.token_hex(12)}"
-        requests = [generation_of(body, choice, self.identity) for choice in range(body.n or 1)]
+        requests = generations_of(body, self.identity)
         with_usage, counter = wants_usage(body) or not body.stream, UsageCounter(len(requests))
         if body.conversation_id is None:
             check_alone(body)

@@ -1,11 +1,14 @@
 """From the output formats of a chat completion request to the one that the engine enforces."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from jan.engine.base import OutputFormat
+import msgspec
+
+from jan.engine.base import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.errors import InvalidRequest
-from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs
+from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
 
 _KINDS = ("json", "regex", "choice", "grammar")
 
@@ -14,8 +17,8 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
     """The format without tools; raises InvalidRequest if there is more than one."""
     outputs = body.structured_outputs or StructuredOutputs()
     asked = {"response_format": _response_format(body)}
-    asked |= {f"structured_outputs.{kind}": _format(kind, getattr(outputs, kind)) for kind in _KINDS}
-    asked |= {f"guided_{kind}": _format(kind, getattr(body, f"guided_{kind}")) for kind in _KINDS}
+    asked |= _formats(outputs, "structured_outputs.")
+    asked |= _formats(body, "guided_")
     given = {name: made for name, made in asked.items() if made is not None}
     if len(given) > 1:
         raise InvalidRequest(
@@ -24,21 +27,48 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
     return next(iter(given.values()), OutputFormat())
 
 
+def _formats(holder: ChatCompletionRequest | StructuredOutputs, prefix: str) -> dict[str, OutputFormat | None]:
+    """By the names of the parameters that ask for them."""
+    names = {f"{prefix}{kind}": kind for kind in _KINDS}
+    return {name: _format(kind, getattr(holder, name.rpartition(".")[2]), name) for name, kind in names.items()}
+
+
+def check_length(tools: Sequence[Tool]) -> None:
+    """Raises InvalidRequest for tools whose parameters are, all together, too long for any engine."""
+    left = LONGEST_FORMAT
+    for index, tool in enumerate(tools):
+        left -= len(msgspec.json.encode(tool.function.parameters))
+        if left < 0:
+            raise format_refused(
+                f"with those before it, it is more than {LONGEST_FORMAT} bytes long",
+                f"tools[{index}].function.parameters",
+            )
+
+
 def _response_format(body: ChatCompletionRequest) -> OutputFormat | None:
     if isinstance(body.response_format, JsonObjectFormat):
         return OutputFormat(json_schema='{"type": "object"}')
     if isinstance(body.response_format, JsonSchemaFormat):
-        return OutputFormat(json_schema=json.dumps(body.response_format.json_schema.schema))
+        return _schema_format(body.response_format.json_schema.schema, "response_format")
     return None
 
 
-def _format(kind: str, value: Any) -> OutputFormat | None:
+def _format(kind: str, value: Any, param: str) -> OutputFormat | None:
     if value is None:
         return None
     if kind == "json":
-        return OutputFormat(json_schema=json.dumps(value))
+        return _schema_format(value, param)
     if kind == "regex":
         return OutputFormat(regex=value)
     if kind == "grammar":
         return OutputFormat(grammar=value)
+    if sum(map(len, value)) > LONGEST_FORMAT:
+        raise format_refused(f"its choices are more than {LONGEST_FORMAT} characters long", param)
     return OutputFormat(grammar="start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in value))
+
+
+def _schema_format(schema: dict[str, Any], param: str) -> OutputFormat:
+    text = msgspec.json.encode(schema)
+    if len(text) > LONGEST_FORMAT:
+        raise format_refused(f"it is more than {LONGEST_FORMAT} bytes long", param)
+    return OutputFormat(json_schema=text.decode())

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from handlers.chat_format import format_of
+from handlers.chat_format import check_length, format_of
 from handlers.generation import priority_of, sampling_of, stop_of
 from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt, GenerationRequest, OutputFormat
@@ -11,14 +11,20 @@ from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
 from jan.schema.messages import AssistantMessage
 
 
-def generation_of(body: ChatCompletionRequest, choice: int, identity: Identity) -> GenerationRequest:
-    """The engine's request for one choice; raises InvalidRequest for what does not fit together."""
+def generations_of(body: ChatCompletionRequest, identity: Identity) -> list[GenerationRequest]:
+    """The engine's request for each choice; raises InvalidRequest for what does not fit together."""
+    # Prompt and format are made once, however many choices share them.
+    first = _generation(body, identity)
+    choices = range(body.n or 1)
+    return [msgspec.structs.replace(first, sampling=sampling_of(body, choice)) for choice in choices]
+
+
+def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRequest:
     if body.top_logprobs is not None and not body.logprobs:
         raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
     output = _output(body)
     return GenerationRequest(
         prompt=_prompt(body, output),
-        sampling=sampling_of(body, choice),
         max_tokens=body.max_completion_tokens or body.max_tokens,
         stop=stop_of(body),
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
@@ -37,6 +43,7 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
         raise InvalidRequest(
             "an answer that may call tools can be held to a JSON schema, but to no other format", param="tools"
         )
+    check_length(tools)
     return msgspec.structs.replace(output, callable_tools=tools, must_call=forced, parallel_calls=parallel)
 
 

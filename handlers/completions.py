@@ -43,9 +43,7 @@ class Completions(Handler):
     async def post(self, body: CompletionRequest) -> Completion | EventStream:
         """The text that follows a prompt; with `stream: true` as server-sent events."""
         _check(body)
-        n = body.n or 1
-        prompts = _prompts(body)
-        requests = [_generation(body, prompt, choice, self.identity) for prompt in prompts for choice in range(n)]
+        requests = _generations(body, self.identity)
         pieces = self._pieces(body, requests, with_usage=wants_usage(body) or not body.stream)
         return EventStream(pieces) if body.stream else await _fold(pieces)
 
@@ -164,12 +162,11 @@ def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
     ]
 
 
-def _generation(
-    body: CompletionRequest, prompt: TextPrompt | TokenPrompt, choice: int, identity: Identity
-) -> GenerationRequest:
-    return GenerationRequest(
-        prompt=prompt,
-        sampling=sampling_of(body, choice),
+def _generations(body: CompletionRequest, identity: Identity) -> list[GenerationRequest]:
+    """The engine's request for each choice of each prompt."""
+    samplings = [sampling_of(body, choice) for choice in range(body.n or 1)]
+    whole = GenerationRequest(
+        prompt=TextPrompt(""),
         max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
         stop=stop_of(body),
         logprobs=body.logprobs,
@@ -177,3 +174,8 @@ def _generation(
         owner=identity.owner,
         priority=priority_of(body, identity),
     )
+    return [
+        msgspec.structs.replace(whole, prompt=prompt, sampling=sampling)
+        for prompt in _prompts(body)
+        for sampling in samplings
+    ]

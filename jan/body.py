@@ -1,6 +1,6 @@
 """A request's body: collected up to a limit, decoded into a typed object, or refused in words."""
 
-import re
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
@@ -24,13 +24,14 @@ _MAX_LENGTH_DIGITS = 19
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
 _READABLE_LINES = (*_READABLE, "application/jsonl", "application/x-ndjson")
 
-# The closing quote may be missing: if the match failed without it, the search would begin again at each escaped
-# quote, and its time would grow with the square of the length.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
 # Up by one level at "[", down by one at "]".
 _STEP = (ord("[") + 1).__sub__
+# Between two of them another thread may run.
+_SLICE = 1 << 16
+# Decoding a larger one would hold up everybody on the event loop.
+_LARGE = 1 << 18
 
 
 def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
@@ -38,8 +39,26 @@ def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
     of Python's for each byte. What is no JSON may go either way."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
-    left = _STRING.sub(b"", text).translate(_BRACKETS, _OTHERS)
-    return max(accumulate(map(_STEP, left)), default=0) > levels
+    unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _OTHERS)
+    # Without its innermost pairs it is one level lower, and as a rule much shorter.
+    for height in range(levels + 1):
+        if not left:
+            return False
+        before, left = left, left.replace(b"[]", b"")
+        if 2 * len(left) > len(before):
+            return _highest(left, height + 1, levels)
+    return True
+
+
+def _highest(brackets: bytes, level: int, levels: int) -> bool:
+    """Whether a line of brackets that begins at a level goes above so many."""
+    for start in range(0, len(brackets), _SLICE):
+        path = list(accumulate(map(_STEP, brackets[start : start + _SLICE]), initial=level))
+        if max(path) > levels:
+            return True
+        level = path[-1]
+    return False
 
 
 class BodyRoom:
@@ -135,6 +154,12 @@ class Body:
     def data(self) -> bytes:
         """All of it."""
         return bytes(self._data)
+
+    async def read(self, expected: Any, *, lines: bool = False) -> Any:
+        """As ``decode``; on a thread where it takes a while."""
+        if len(self._data) > _LARGE:
+            return await asyncio.to_thread(self.decode, expected, lines=lines)
+        return self.decode(expected, lines=lines)
 
     def decode(self, expected: Any, *, lines: bool = False) -> Any:
         """The body as a typed object, or with ``lines`` as a list of one a line; the error names the field, or

@@ -99,7 +99,7 @@ class Handler(Responder):
             path["query"] = decode_query(self.request.query_arguments, operation.query)
         if operation.request is not None:
             lines = operation.request_media_type == "application/jsonl"
-            path["body"] = self._body.decode(operation.request, lines=lines)
+            path["body"] = await self._body.read(operation.request, lines=lines)
             if not operation.creates:
                 self._body.release()  # an answer may take minutes
         result = await self._call(operation, partial(method, self, **path))

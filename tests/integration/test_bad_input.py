@@ -153,6 +153,28 @@ CHAT_PARAMETERS: list[tuple[str, Any, str]] = [
 ]
 
 
+HUGE_SCHEMA = {"properties": {f"property {number}": {"type": "string"} for number in range(90_000)}}
+HUGE_FORMATS: list[tuple[dict[str, Any], str]] = [
+    ({"response_format": schema_format(HUGE_SCHEMA)}, "response_format"),
+    ({"guided_json": HUGE_SCHEMA}, "guided_json"),
+    ({"structured_outputs": {"json": HUGE_SCHEMA}}, "structured_outputs.json"),
+    ({"guided_choice": ["x" * 3_900] * 1_000}, "guided_choice"),
+    ({"tools": named({"name": "f", "parameters": HUGE_SCHEMA})}, "tools[0].function.parameters"),
+    ({"tools": named({"name": "f", "parameters": {"const": "x" * 90_000}}) * 8}, "tools[5].function.parameters"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"), HUGE_FORMATS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_huge_format_is_refused_before_it_is_looked_at(
+    client: httpx.Client, asked: dict[str, Any], param: str
+) -> None:
+    """By its length, whatever the model, and that of all tools together."""
+    response = client.post(CHAT, json={"model": "echo", "messages": USER, "n": 16, **asked})
+    assert refused(response, 400, "invalid_schema", param).endswith(" long")
+
+
 def readable(value: Any) -> str | None:
     return json.dumps(value)[:40] if not isinstance(value, str) or len(value) > 40 else None
 

@@ -13,7 +13,6 @@ import pytest
 from load_support import resident_mib
 from patience import in_time, until
 from raw_http import connect, exchange, parse, request
-from sdk_support import until
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.body import nested_deeper
@@ -249,6 +248,11 @@ def test_deep_json_is_refused(echo_server: ServerProcess, text: str) -> None:
         ('["\\"' + "[" * 50 + '\\\\"]', False),
         ("[" + "[]," * 5000 + "[]]", False),
         ("[" + "[]," * 5000 + "[" * 9, True),
+        (("[" * 8 + "]" * 8) * 20_000, False),
+        (("[" * 8 + "]" * 8) * 20_000 + "[" * 9, True),
+        ("[" * 4 + "[[[[]]],[]]" * 20_000, False),
+        ("[" * 5 + "[[[[]]],[]]" * 20_000, True),
+        ('["' + "\\\\" * 9 + '"' + ',"[[]]"' * 9 + "]", False),
     ],
 )
 def test_depth_is_counted_outside_texts(text: str, deep: bool) -> None:
