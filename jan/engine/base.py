@@ -9,6 +9,7 @@ step and cancel jobs, and every step returns what each job produced.
 """
 
 from collections.abc import AsyncGenerator, Callable
+from hashlib import blake2b
 from typing import Literal, Protocol
 
 import msgspec
@@ -18,6 +19,9 @@ from jan.errors import InvalidRequest, JanError
 from jan.schema.chat import Tool
 from jan.schema.messages import Message
 from jan.schema.sampling import FinishReason, TokenLogprob
+
+# Bytes of all that one request wants enforced, as JSON: compiling more takes seconds, whatever it says.
+LONGEST_FORMAT = 500_000
 
 JobId = int
 Progress = Callable[[float], None]
@@ -84,6 +88,16 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     def enforced(self) -> bool:
         """Whether the model must be held to it."""
         return bool(self.json_schema or self.regex or self.grammar or self.must_call)
+
+    @property
+    def binds(self) -> bool:
+        """Whether anything about the answer is fixed, if only what a call must be like."""
+        return self.enforced or bool(self.callable_tools)
+
+    @property
+    def key(self) -> bytes:
+        """What is the same for formats of the same content."""
+        return blake2b(msgspec.json.encode(self), digest_size=16).digest()
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,9 +184,33 @@ Event = Started | Queued | Delta | Finished
 Output = Delta | Finished | JanError
 
 
+class FormatCompiler(Protocol):
+    """What makes output formats enforceable for one model. Any thread may call it; nothing here takes as long as
+    ``make``, and that only for as long as a format's trial took."""
+
+    @property
+    def origin(self) -> bytes:
+        """What a child process needs to know of the model, to try formats."""
+        ...
+
+    def measure(self, output: OutputFormat) -> bool:
+        """Look at a format without compiling it: whether it can't but be quick; raises InvalidRequest for one
+        that is too much."""
+        ...
+
+    def has(self, key: bytes) -> bool:
+        """Whether the format of this key was made and is still here."""
+        ...
+
+    def make(self, output: OutputFormat) -> None:
+        """Compile a format, so that ``prepare`` finds it; raises InvalidRequest where it can't be enforced."""
+        ...
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded model can do. ``context_length``: prompt and answer together, in tokens. ``slots``: requests
-    at once; None where that has no number. ``cache``: kept up to date by the backend, None where there is none."""
+    at once; None where that has no number. ``cache``: kept up to date by the backend, None where there is none.
+    ``formats``: what compiles output formats, None where nothing does."""
 
     context_length: int
     slots: int | None = None
@@ -180,6 +218,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     output_formats: bool = False
     token_prompts: bool = False
     cache: CacheUse | None = None
+    formats: FormatCompiler | None = None
     details: dict[str, str] = {}
 
 
@@ -295,6 +334,13 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
         code="context_length_exceeded",
         param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
     )
+
+
+def format_refused(reason: str, param: str) -> InvalidRequest:
+    """Tells of a format that can't be enforced."""
+    is_schema = param == "response_format" or param.startswith("tools") or param.endswith("json")
+    kind = "schema" if is_schema else "regular expression or grammar"
+    return InvalidRequest(f"the {kind} can't be enforced: {reason}", code="invalid_schema", param=param)
 
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:

@@ -42,6 +42,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         inside = self.reasoning and begun.rfind(THINK_OPEN) > begun.rfind(THINK_CLOSE)
         return msgspec.structs.replace(self, reasoning=inside, begins_inside=inside)
 
+    @property
+    def variants(self) -> tuple["Dialect", ...]:
+        """Itself, and all else that ``after`` and ``going_on`` can make of it."""
+        if not self.reasoning:
+            return (self,)
+        inside = msgspec.structs.replace(self, begins_inside=True)
+        return self, inside, msgspec.structs.replace(self, reasoning=False, begins_inside=False)
+
 
 # Text that is no chat: one form is as good as another, and nothing is reasoning.
 PLAIN = Dialect()

@@ -26,6 +26,7 @@ from jan.engine.refusals import gone, stalled
 from jan.engine.rules import EngineRules
 from jan.engine.scheduler import largest_share
 from jan.engine.stats import EngineStats
+from jan.engine.trials import Trials
 from jan.engine.worker import Worker
 from jan.errors import JanError, Unavailable
 
@@ -53,6 +54,7 @@ class ThreadedEngine:
         self._stats = EngineStats()
         self._info: ModelInfo | None = None
         self._worker: Worker | None = None
+        self._trials: Trials | None = None
         self._state: Literal["new", "ready", "stalled", "dead", "closed"] = "new"
         self._watching: asyncio.TimerHandle | None = None
         self._restarting: asyncio.Task[None] | None = None
@@ -90,10 +92,11 @@ class ThreadedEngine:
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Generate; closing the iterator cancels at the next step."""
-        worker = self._worker
-        if self._state != "ready" or worker is None:
-            raise self._refusal()
+        self._ready_worker()
         check_capabilities(self.info, request)
+        if self._trials is not None:
+            await self._trials.admit(request.output, request.owner)
+        worker = self._ready_worker()
         job = Job(next(self._ids), request)
         self._open.add(job)
         worker.post(Submit(job))
@@ -107,6 +110,12 @@ class ThreadedEngine:
             self._open.discard(job)
             if not job.closed:
                 worker.post(Cancel(job))
+
+    def _ready_worker(self) -> Worker:
+        """The one that takes requests now; raises Unavailable if there is none."""
+        if self._state != "ready" or self._worker is None:
+            raise self._refusal()
+        return self._worker
 
     def _refusal(self) -> Unavailable:
         """Why there is no service at present."""
@@ -146,7 +155,10 @@ class ThreadedEngine:
             on_death=self._died,
         )
         self._info = await self._worker.start(progress)
+        before, self._trials = self._trials, None if self._info.formats is None else Trials(self._info.formats)
         self._state = "ready"
+        if before is not None:
+            await before.close()
 
     async def close(self) -> None:
         """Cancel what runs, free the model, end the thread, if it ends in time."""
@@ -160,6 +172,8 @@ class ThreadedEngine:
             await asyncio.wait({self._restarting})
             self._state = "closed"  # a load may have ended meanwhile
         self._drop_jobs()
+        if self._trials is not None:
+            await self._trials.close()
         self._worker.post(Close())
         if not await self._worker.join(self._rules.join_seconds):
             self._worker.abandon()

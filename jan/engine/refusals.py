@@ -51,6 +51,18 @@ def stalled(name: str, seconds: float) -> Unavailable:
     return Unavailable(message, code="engine_stalled", headers=_retry())
 
 
+def untried() -> Unavailable:
+    """An output format is not known to be harmless, and that can't be found out at present."""
+    message = "the output format can't be checked at present; try again shortly"
+    return Unavailable(message, code="overloaded", headers=_retry())
+
+
+def trials_full(waiting: int) -> Unavailable:
+    """Too many output formats wait to be checked, this owner's or everybody's."""
+    message = f"{waiting} new output formats wait to be checked already; try again shortly"
+    return Unavailable(message, code="overloaded", headers=_retry())
+
+
 def gone(name: str, *, comes_back: bool = False) -> Unavailable:
     """The model's thread has ended."""
     why = "failed and is being loaded anew" if comes_back else "has stopped; the server's log says why"

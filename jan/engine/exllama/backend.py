@@ -25,10 +25,11 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
+    format_refused,
     prompt_too_long,
     token_budget,
 )
-from jan.engine.constraint import Constraint, refusal
+from jan.engine.constraint import Constraint
 from jan.engine.dialect import PLAIN, Dialect
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats, ModelFolder
@@ -180,6 +181,7 @@ class ExLlamaBackend(ABC):
             output_formats=True,
             token_prompts=True,
             cache=self._cache,
+            formats=self._tokens.grammars,
             details={"name": self._folder.path.name, "attention": attention},
         )
 
@@ -309,7 +311,7 @@ class ExLlamaBackend(ABC):
 
     def _take(self, running: _Running, sampled: Sampled) -> list[Output]:
         if sampled.failure:
-            return [refusal(sampled.failure, "response_format")]
+            return [format_refused(sampled.failure, "response_format")]
         if sampled.token in self._tokens.stop_tokens:
             return running.answer.end("stop")
         pieces, top, logprob = self._tokens.pieces, running.top_logprobs, None

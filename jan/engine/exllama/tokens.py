@@ -7,7 +7,7 @@ import msgspec
 from tokenizers import Tokenizer
 
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.dialect import ReasoningOption, ToolFormatOption
+from jan.engine.dialect import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.exllama.folder import ModelFolder
 from jan.engine.prompt import ChatTemplate
 from jan.engine.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
@@ -60,8 +60,9 @@ class FolderTokens:
         self.begin_token = self._begin[0] if self._begin else ends[0]
         added = self._tokenizer.get_added_tokens_decoder()
         special = [token for token, entry in added.items() if entry.special and token < len(self.pieces)]
-        self.grammars = GrammarCompiler(Vocabulary(self.pieces, special, ends, self._encode_plain))
         self.template = self._template(folder, tool_format, reasoning)
+        vocabulary = Vocabulary(self.pieces, special, ends, self._encode_plain)
+        self.grammars = GrammarCompiler(vocabulary, self.template.dialect if self.template else PLAIN)
 
     def _pieces(self, folder: ModelFolder) -> list[bytes]:
         tokenizer = self._tokenizer

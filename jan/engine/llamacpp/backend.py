@@ -22,10 +22,11 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
+    format_refused,
     prompt_too_long,
     token_budget,
 )
-from jan.engine.constraint import Constraint, refusal
+from jan.engine.constraint import Constraint
 from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
@@ -126,6 +127,7 @@ class LlamaCppBackend:
             output_formats=True,
             token_prompts=True,
             cache=self._cache,
+            formats=self._model.grammars,
             details=details,
         )
 
@@ -229,7 +231,7 @@ class LlamaCppBackend:
         sequence = self._sequences[job_id]
         token = sequence.sampler.sample(self._context, index)
         if sequence.sampler.failure:
-            return self._finish(job_id, [refusal(sequence.sampler.failure, "response_format")])
+            return self._finish(job_id, [format_refused(sequence.sampler.failure, "response_format")])
         if token in self._model.stop_tokens:
             return self._finish(job_id, sequence.answer.end("stop"))
         pieces, top = self._model.pieces, sequence.top_logprobs

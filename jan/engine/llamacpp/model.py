@@ -7,7 +7,7 @@ from pathlib import Path
 import cyllama.llama.llama_cpp as llama
 
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.dialect import ReasoningOption, ToolFormatOption
+from jan.engine.dialect import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.prompt import ChatTemplate
 from jan.engine.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.errors import ConfigurationError
@@ -75,8 +75,8 @@ class GgufModel:
         self.begin_token = begin if begin >= 0 else int(self.vocab.token_eos())
         # A recurrent model keeps one state a sequence: nothing of it can be cut off or shared in part.
         self.keeps_positions = not (self.weights.is_recurrent() or self.weights.is_hybrid())
-        self.grammars = GrammarCompiler(self._vocabulary())
         self.template = self._template(tool_format, reasoning)
+        self.grammars = GrammarCompiler(self._vocabulary(), self.template.dialect if self.template else PLAIN)
         self.name = self._metadata.get("general.name", file.stem)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:

@@ -1,0 +1,393 @@
+"""Formats are tried where they can be ended: what a hostile one costs, and who pays for it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("llguidance")
+
+from jan.engine.base import OutputFormat  # noqa: E402
+from jan.engine.constraint import GrammarCompiler, Vocabulary  # noqa: E402
+from jan.engine.dialect import Dialect  # noqa: E402
+from jan.engine.trial_process import TrialProcess  # noqa: E402
+from jan.engine.trials import Trials, Turns  # noqa: E402
+from jan.errors import InvalidRequest, Unavailable  # noqa: E402
+from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+END = 256
+# Seconds that nothing takes which is not broken.
+PATIENCE = 60
+
+
+class BytesCompiler(GrammarCompiler):
+    """For a model whose tokens are bytes. Counts what it compiles, and what it is asked to tokenise."""
+
+    def __init__(self, dialect: Dialect = Dialect()) -> None:
+        self.asked: list[str] = []
+        tokens = [bytes([value]) for value in range(256)] + [b"<end>"]
+        super().__init__(Vocabulary(tokens, [END], [END], self._tokenize), dialect)
+        self.compiled = 0
+
+    def _tokenize(self, text: str) -> list[int]:
+        self.asked.append(text)
+        return list(text.encode())
+
+    def matchers(self, *arguments: Any, **options: Any) -> Any:
+        self.compiled += 1
+        return super().matchers(*arguments, **options)
+
+
+def schema(content: Any) -> OutputFormat:
+    return OutputFormat(json_schema=msgspec.json.encode(content).decode())
+
+
+def pattern(number: int) -> OutputFormat:
+    """One of many that are good, and not so simple that they need no trial."""
+    return schema({"type": "string", "pattern": f"^a{{{number + 1}}}$"})
+
+
+def all_of(*parts: Any) -> dict[str, Any]:
+    return {"allOf": list(parts)}
+
+
+HOSTILE = {
+    "20 patterns": all_of(*({"type": "string", "pattern": f"a{n}|b"} for n in range(20))),
+    "24 patterns": all_of(*({"type": "string", "pattern": f"a{n}|b"} for n in range(24))),
+    "14 texts in any order": all_of(*({"type": "string", "pattern": f".*x{n}.*"} for n in range(14))),
+    "3 multiples": all_of(*({"multipleOf": n} for n in (101, 103, 107))),
+    "4 multiples": all_of(*({"multipleOf": n} for n in (101, 103, 107, 109))),
+}
+WORST = schema(HOSTILE["4 multiples"])
+
+
+def run(scenario: Callable[[Trials], Awaitable[Any]], compiler: GrammarCompiler | None = None) -> Any:
+    async def main() -> Any:
+        trials = Trials(compiler or BytesCompiler())
+        try:
+            return await asyncio.wait_for(scenario(trials), PATIENCE)
+        finally:
+            await trials.close()
+
+    return asyncio.run(main())
+
+
+async def refusal(trials: Trials, output: OutputFormat, owner: str = "a") -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as raised:
+        await trials.admit(output, owner)
+    assert raised.value.code == "invalid_schema"
+    return raised.value
+
+
+def pids(trials: Trials) -> list[int]:
+    return [process._process.pid for process in (*trials._idle, *trials._busy)]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+# --- what is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_compiles_for_ever_is_refused(name: str) -> None:
+    """The parameter is named, the process is replaced, and the next good format is taken."""
+
+    async def scenario(trials: Trials) -> None:
+        await trials.admit(pattern(0), "a")
+        (before,) = pids(trials)
+        error = await refusal(trials, schema(HOSTILE[name]))
+        assert error.param == "response_format"
+        assert "computing" in error.message
+        assert gone(before)
+        await trials.admit(pattern(1), "a")
+        assert pids(trials) != [before]
+        await asyncio.gather(*trials._under_way.values())
+
+    run(scenario)
+
+
+def test_the_tool_of_many_is_named() -> None:
+    """The limit is for all of a request; the parameter that it ended at is told."""
+    schemas = [{"type": "string", "pattern": f"a{{{n}}}"} for n in range(1, 8)]
+    schemas[5] = HOSTILE["4 multiples"]
+    tools = tuple(
+        Tool(type="function", function=FunctionDefinition(name=f"f{index}", parameters=parameters))
+        for index, parameters in enumerate(schemas)
+    )
+    error = run(lambda trials: refusal(trials, OutputFormat(callable_tools=tools)))
+    assert error.param == "tools[5].function.parameters"
+
+
+def test_many_costly_tools_are_bounded_together() -> None:
+    """Each by itself would be allowed."""
+    tools = tuple(
+        Tool(type="function", function=FunctionDefinition(name=f"f{n}", parameters={"const": "x" * 490_000}))
+        for n in range(8)
+    )
+    error = run(lambda trials: refusal(trials, OutputFormat(callable_tools=tools)))
+    assert (error.param, "long" in error.message) == ("tools[1].function.parameters", True)
+
+
+def test_wrong_formats_are_refused_in_the_compilers_words() -> None:
+    """As they were without a trial."""
+    error = run(lambda trials: refusal(trials, schema({"type": "string", "pattern": "("})))
+    assert "regex" in error.message
+
+
+# --- what it costs ----------------------------------------------------------------------------------
+
+
+def test_a_format_is_tried_once() -> None:
+    """Good or bad, again and again, by whomever, and by all choices of a request at once."""
+
+    async def scenario(trials: Trials) -> None:
+        await asyncio.gather(*(trials.admit(pattern(0), "a") for _ in range(16)))
+        await trials.admit(pattern(0), "b")
+        for _ in range(3):
+            await refusal(trials, schema({"type": "string", "pattern": "("}))
+        assert trials.tried == 2
+
+    run(scenario)
+
+
+def test_choices_share_what_was_compiled() -> None:
+    """Sixteen choices are one compilation on a thread, and none on the engine's; their states are their own."""
+    compiler = BytesCompiler()
+
+    async def scenario(trials: Trials) -> None:
+        await asyncio.gather(*(trials.admit(pattern(1), "a") for _ in range(16)))
+
+    run(scenario, compiler)
+    constraints = [compiler.compile(pattern(1)) for _ in range(16)]
+    assert compiler.compiled == 1
+    first, second = constraints[:2]
+    assert first is not None
+    assert second is not None
+    assert first.accept(ord('"'))
+    assert not first.accept(ord('"'))
+    assert second.accept(ord('"'))
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(reasoning=True), Dialect(tools="llama3")])
+def test_whatever_the_prompt_ends_with_was_compiled(dialect: Dialect) -> None:
+    """All forms that an answer may have are made before the engine's thread asks for one."""
+    compiler = BytesCompiler(dialect)
+    tool = Tool(type="function", function=FunctionDefinition(name="f", parameters={"pattern": "a"}))
+    output = OutputFormat(callable_tools=(tool,))
+    run(lambda trials: trials.admit(output, "a"), compiler)
+    compiler.compile(output, dialect.after("<think>"))
+    compiler.compile(output, dialect.after("text"))
+    compiler.compile(output, dialect.going_on("<think>"))
+    compiler.compile(output, dialect.going_on("text"))
+    assert compiler.compiled == 1
+
+
+def test_common_schemas_need_no_process() -> None:
+    """What is short and plain can't be costly; a free answer is none of its business."""
+
+    async def scenario(trials: Trials) -> None:
+        person = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+        await trials.admit(schema(person), "a")
+        await trials.admit(OutputFormat(), "a")
+        await refusal(trials, schema({"enum": []}))
+        assert (trials.tried, pids(trials)) == (0, [])
+
+    run(scenario)
+
+
+def test_a_long_fixed_text_is_not_tokenised_whole() -> None:
+    """The library asks for the tokens of all that is fixed, before each token: for a long constant that took a
+    second each time, on the engine's thread."""
+    compiler = BytesCompiler()
+    constraint = compiler.compile(schema({"const": "x" * 100_000}))
+    assert constraint is not None
+    for token in b'"xxx':
+        assert constraint.allowed()[: END + 1].nonzero()[0].tolist() == [token]
+        assert constraint.accept(token)
+    assert 0 < max(map(len, compiler.asked)) < 1000
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """The compiled formats that are kept are the latest ones."""
+    compiler = BytesCompiler()
+    for number in range(200):
+        compiler.make(pattern(number))
+    assert compiler.has(pattern(199).key)
+    assert not compiler.has(pattern(0).key)
+
+
+# --- who waits --------------------------------------------------------------------------------------
+
+
+def test_others_are_tried_meanwhile() -> None:
+    """However many hostile formats one caller has sent, another's good one is there before they are through."""
+
+    async def scenario(trials: Trials) -> None:
+        hostile = [schema(all_of(HOSTILE["4 multiples"], {"title": str(number)})) for number in range(6)]
+        waiting = [asyncio.create_task(refusal(trials, output)) for output in hostile]
+        await asyncio.sleep(0)
+        await trials.admit(pattern(0), "b")
+        assert sum(task.done() for task in waiting) < len(waiting) - 1
+        await asyncio.gather(*waiting)
+
+    run(scenario)
+
+
+def test_turns_are_one_of_each_owner() -> None:
+    """Two owners at once; of one owner's one after another; a third comes before a second one of the first."""
+
+    async def scenario() -> list[str]:
+        turns, order = Turns(2), []
+
+        async def take(owner: str) -> None:
+            async with turns.of(owner):
+                order.append(owner)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(take(owner) for owner in "aaabc"))
+        return order
+
+    assert asyncio.run(scenario())[:3] == ["a", "b", "c"]
+
+
+def test_so_many_may_wait() -> None:
+    """More of one owner's are refused, which says nothing about the format."""
+
+    async def scenario(trials: Trials) -> None:
+        results = await asyncio.gather(
+            *(trials.admit(pattern(number), "a") for number in range(40)), return_exceptions=True
+        )
+        assert {type(result) for result in results} == {type(None), Unavailable}
+        refused = [number for number, result in enumerate(results) if result is not None]
+        await trials.admit(pattern(refused[0]), "a")
+
+    run(scenario)
+
+
+def test_the_loop_goes_on_meanwhile() -> None:
+    """While a format is tried the event loop turns many times."""
+
+    async def scenario(trials: Trials) -> int:
+        task = asyncio.create_task(refusal(trials, WORST))
+        turns = 0
+        while not task.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns
+
+    assert run(scenario) > 10
+
+
+# --- ends -------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
+    """It may be the machine that is short of memory: 503, and the same format is tried again."""
+
+    async def scenario(trials: Trials) -> None:
+        task = asyncio.create_task(trials.admit(WORST, "a"))
+        while not trials._busy:
+            await asyncio.sleep(0.01)
+        os.kill(pids(trials)[0], signal.SIGKILL)
+        with pytest.raises(Unavailable, match="try again"):
+            await task
+        await refusal(trials, WORST)
+        assert trials.tried == 2
+
+    run(scenario)
+
+
+def test_a_process_that_died_while_idle_is_replaced() -> None:
+    """The next format is tried in another one."""
+
+    async def scenario(trials: Trials) -> None:
+        await trials.admit(pattern(0), "a")
+        os.kill(pids(trials)[0], signal.SIGKILL)
+        await trials.admit(pattern(1), "a")
+
+    run(scenario)
+
+
+def test_a_process_that_can_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is compiled untried then."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    compiler = BytesCompiler()
+
+    async def scenario(trials: Trials) -> None:
+        with pytest.raises(Unavailable, match="can't be checked"):
+            await trials.admit(pattern(0), "a")
+
+    run(scenario, compiler)
+    assert compiler.compiled == 0
+
+
+def test_close_ends_the_processes() -> None:
+    """Idle or at work; who waits is told."""
+
+    async def scenario() -> list[int]:
+        trials = Trials(BytesCompiler())
+        await asyncio.gather(trials.admit(pattern(0), "a"), trials.admit(pattern(1), "b"))
+        task = asyncio.create_task(trials.admit(WORST, "a"))
+        while not trials._busy:
+            await asyncio.sleep(0.01)
+        found = pids(trials)
+        await trials.close()
+        with pytest.raises(Unavailable):
+            await task
+        return found
+
+    found = asyncio.run(scenario())
+    assert found
+    assert all(map(gone, found))
+
+
+ORPHAN = """
+    import asyncio, sys
+    sys.path[:0] = {paths!r}
+    from test_trials import WORST, BytesCompiler, TrialProcess
+    import msgspec
+
+    async def main():
+        idle = await TrialProcess.start(BytesCompiler().origin)
+        busy = await TrialProcess.start(BytesCompiler().origin)
+        task = asyncio.create_task(busy.attempt(msgspec.msgpack.encode(WORST)))
+        await asyncio.sleep(0.1)
+        print(idle._process.pid, busy._process.pid, flush=True)
+        await asyncio.sleep(1000)
+
+    asyncio.run(main())
+"""
+
+
+def test_no_process_outlives_the_server() -> None:
+    """Not even one that is killed: neither an idle process nor one at work."""
+    code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests" / "engine")])
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    found = [int(word) for word in server.stdout.readline().split()]
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    assert len(found) == 2
+    until = time.monotonic() + PATIENCE
+    while not all(map(gone, found)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
