@@ -56,16 +56,18 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[
         "  - {id: echo, engine: echo}\n  - {id: slow, engine: echo, options: {step_seconds: 0.02}}\n"
     )
     server = ServerProcess(config, limits=True)
-    with (
-        http_client(server) as client,
-        http_client(server, headers={"Authorization": f"Bearer {server.admin_key}"}) as admin,
-    ):
-        traffic(client, admin)
-        found: dict[str, set[str]] = {}
-        for name, labels in scrape(admin):
-            found.setdefault(name, set()).update(label for label, _ in labels)
+    try:
+        with (
+            http_client(server) as client,
+            http_client(server, headers={"Authorization": f"Bearer {server.admin_key}"}) as admin,
+        ):
+            traffic(client, admin)
+            found: dict[str, set[str]] = {}
+            for name, labels in scrape(admin):
+                found.setdefault(name, set()).update(label for label, _ in labels)
         yield found
-    server.stop()
+    finally:
+        server.kill_if_running()
 
 
 def traffic(client: httpx.Client, admin: httpx.Client) -> None:
@@ -140,7 +142,7 @@ def test_the_readme_scrapes_as_it_says(start_server: StartServer) -> None:
     server = start_server("access: {anonymous: refuse}\nmodels: [{id: echo, engine: echo}]")
     (target,) = job["static_configs"][0]["targets"]
     assert target == "localhost:8080"
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         assert client.get(job["metrics_path"]).status_code == 401
         assert job["authorization"]["type"] == "Bearer"
         key = job["authorization"]["credentials"].replace("jan_...", server.admin_key)

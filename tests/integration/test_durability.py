@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from conversation_support import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
 from mongodb_support import SecantusServer
 from ports import free_port
+
+pytestmark = pytest.mark.load
 
 WRITERS = 20
 MESSAGES_EACH = 100

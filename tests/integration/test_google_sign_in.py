@@ -89,8 +89,11 @@ def test_a_person_signs_in(site: Site) -> None:
     assert (user["email"], user["name"], user["role"]) == ("ada@example.com", "Ada Example", "user")
     token = str(answer["access_token"])
     bearer = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(f"{site.server.url}/api/v1/models", headers=bearer, trust_env=False).status_code == 200
-    profile = httpx.get(f"{site.server.url}/api/v1/user/profile", headers=bearer, trust_env=False)
+    assert (
+        httpx.get(f"{site.server.url}/api/v1/models", headers=bearer, timeout=60, trust_env=False).status_code
+        == 200
+    )
+    profile = httpx.get(f"{site.server.url}/api/v1/user/profile", headers=bearer, timeout=60, trust_env=False)
     assert profile.json() == user
     session = site.session_of(token)
     assert session is not None
@@ -234,5 +237,8 @@ def test_a_person_signs_in_with_a_browser(site: Site, tmp_path: Path) -> None:
     assert answer["user"]["email"] == "turing@example.com"
     site.secrets.add(answer["access_token"])
     bearer = {"Authorization": f"Bearer {answer['access_token']}"}
-    assert httpx.get(f"{site.server.url}/api/v1/models", headers=bearer, trust_env=False).status_code == 200
+    assert (
+        httpx.get(f"{site.server.url}/api/v1/models", headers=bearer, timeout=60, trust_env=False).status_code
+        == 200
+    )
     assert "jan_sign_in" not in [cookie["name"] for cookie in cookies]

@@ -108,6 +108,7 @@ def test_the_served_document_is_what_the_command_prints(echo: httpx.Client, tmp_
         env=dict(os.environ),
         capture_output=True,
         text=True,
+        timeout=60,
         check=True,
     )
     served = echo.get("/api/openapi.json")

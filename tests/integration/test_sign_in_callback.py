@@ -35,6 +35,7 @@ def test_the_cookie_can_not_be_made_up(lab: Lab) -> None:
             answer = httpx.get(
                 f"{lab.server.url}/auth/google/callback?code=c&state={begun.state}",
                 headers=headers,
+                timeout=60,
                 trust_env=False,
             )
             assert code_of(answer) == (400, "sign_in_expired")
@@ -139,7 +140,7 @@ def test_a_configured_page_is_returned_to(lab: Lab, page: str) -> None:
 )
 def test_a_foreign_host_header_names_no_redirect_uri(lab: Lab, host: str) -> None:
     """Without public_url, a Host that is not loopback begins no sign-in."""
-    answer = httpx.get(f"{lab.server.url}/auth/google", headers={"Host": host}, trust_env=False)
+    answer = httpx.get(f"{lab.server.url}/auth/google", headers={"Host": host}, timeout=60, trust_env=False)
     assert answer.status_code in (400, 503)
     assert "location" not in answer.headers
 

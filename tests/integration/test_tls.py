@@ -90,12 +90,12 @@ def test_answers_come_over_tls(secure: ServerProcess, tmp_path: Path) -> None:
     HTTP on the port gets nothing and hurts nobody."""
     assert secure.url.startswith("https://")
     verify = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    with httpx.Client(base_url=secure.url, verify=verify, trust_env=False) as client:
+    with httpx.Client(base_url=secure.url, verify=verify, timeout=60, trust_env=False) as client:
         answer = client.get("/health")
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"].startswith("max-age=")
         with pytest.raises(httpx.TransportError):
-            httpx.get(secure.url.replace("https", "http") + "/health", trust_env=False)
+            httpx.get(secure.url.replace("https", "http") + "/health", timeout=60, trust_env=False)
         assert client.get("/health").status_code == 200
     with connect_tls(secure) as connection:
         assert connection.version() in ("TLSv1.2", "TLSv1.3")
@@ -151,9 +151,9 @@ def test_client_certificates(tmp_path: Path) -> None:
     try:
         verify = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
         with pytest.raises(httpx.TransportError):
-            httpx.get(f"{server.url}/health", verify=verify, trust_env=False)
+            httpx.get(f"{server.url}/health", verify=verify, timeout=60, trust_env=False)
         verify.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
-        assert httpx.get(f"{server.url}/health", verify=verify, trust_env=False).status_code == 200
+        assert httpx.get(f"{server.url}/health", verify=verify, timeout=60, trust_env=False).status_code == 200
     finally:
         server.kill_if_running()
 

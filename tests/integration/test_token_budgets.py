@@ -138,7 +138,9 @@ def test_a_client_that_leaves_gives_back(budgeted: httpx.Client, stream: bool) -
 
     async def leave() -> None:
         headers = dict(budgeted.headers)
-        async with httpx.AsyncClient(base_url=budgeted.base_url, headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=budgeted.base_url, headers=headers, timeout=60, trust_env=False
+        ) as client:
             asking = asyncio.create_task(client.post(CHAT, json=body, timeout=60))
             async with asyncio.timeout(30):
                 while of_day(budgeted)["used"] < 450:
@@ -193,7 +195,9 @@ def test_reservations_of_requests_at_once_hold_one_budget(budgeted: httpx.Client
 
     async def ask() -> list[int]:
         headers = dict(budgeted.headers)
-        async with httpx.AsyncClient(base_url=budgeted.base_url, headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=budgeted.base_url, headers=headers, timeout=60, trust_env=False
+        ) as client:
             answers = await asyncio.gather(*(client.post(CHAT, json=body, timeout=60) for _ in range(5)))
             return sorted(answer.status_code for answer in answers)
 
@@ -206,7 +210,7 @@ def test_reservations_of_requests_at_once_hold_one_budget(budgeted: httpx.Client
 
 def test_anonymous_callers_have_the_budget_of_their_address(budgeted: httpx.Client) -> None:
     """Apart from that of the users there."""
-    with httpx.Client(base_url=budgeted.base_url, trust_env=False) as stranger:
+    with httpx.Client(base_url=budgeted.base_url, timeout=60, trust_env=False) as stranger:
         assert stranger.post(CHAT, json=question(max_tokens=950)).status_code == 200
         assert stranger.post(CHAT, json=question(max_tokens=979)).status_code == 429
         assert budgeted.post(CHAT, json=question(max_tokens=979)).status_code == 200
