@@ -42,7 +42,11 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         unfinished.mkdir(parents=True)
-        make(unfinished)
+        try:
+            make(unfinished)
+        except BaseException:  # gigabytes, perhaps
+            shutil.rmtree(unfinished)
+            raise
         try:
             unfinished.rename(folder)
         except OSError:  # another process was first

@@ -6,5 +6,5 @@ import jan.engine.exllamav2.backend
 from jan.cli import main
 
 if __name__ == "__main__":
-    jan.engine.exllamav2.backend.CudaDevice = exllamav2_support.any_device
+    jan.engine.exllamav2.backend.CudaDevice = lambda attention: exllamav2_support.any_device()
     main()

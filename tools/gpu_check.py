@@ -1,239 +1,215 @@
-"""What ``tools/gpu-check`` runs: build, a first answer, and tokens/s straight, through the executor, through HTTP.
-
-Straight is the library's own generator on the same weights and cache; all three answer the same prompts.
-"""
+"""What ``tools/gpu-check`` runs: make a model if none is given, build, answer, measure, in tables of Markdown."""
 
 import argparse
 import asyncio
-import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
-import httpx
-import msgspec
-import torch
+from folder_models import Gguf, made_once, write_bundled, write_tokenizer
+from gpu_measure import Check, Figures, first_answer, memory, served
+from random_model import SHAPES, Form, write_random
 
-from jan.engine.base import Delta, Finished, GenerationRequest, Sampling, TextPrompt, TokenPrompt
 from jan.engine.executor import ThreadedEngine
-from jan.engine.exllama.device import Device
-from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
+from jan.engine.exllamav2 import ExLlamaV2Options, flash
 from jan.engine.rules import EngineRules
 from jan.errors import ConfigurationError
 
-_READY = re.compile(r"API\s+(http://\S+)/api/v1")
-_GIB = 2**30
-# From one prompt to the next of a round, so that no two share their pages.
-_STRIDE = 7
+_ROOT = Path(__file__).resolve().parent.parent
+_WAYS = ("straight", "executor", "HTTP")
+_ROW = re.compile(r"^\| straight \(triton\) \| +(\d+) \| +(\d+)")
+# HTTP's share of the library alone that is aimed at, and with how many streams.
+_GOAL, _GOAL_STREAMS = 0.97, 32
+
+Rates = dict[int, float]
+Serve = Callable[[], AbstractContextManager[str]]
 
 
-class Measured:
-    """``tokens``: of all answers; ``first``: seconds to the first token, of each answer."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.first: list[float] = []
-        self.tokens = 0
-
-    def take(self, tokens: int, *, is_first: bool) -> None:
-        if is_first and tokens:
-            self.first.append(time.perf_counter() - self.began)
-        self.tokens += tokens
-
-    def report(self) -> tuple[float, float]:
-        """Tokens/s of all, and the median time to the first token."""
-        return self.tokens / (time.perf_counter() - self.began), sorted(self.first)[len(self.first) // 2]
+# --- the model ---------------------------------------------------------------------------------------------------
 
 
-class Check:
-    """One model, one load."""
-
-    def __init__(self, options: ExLlamaV2Options, prompt: int, tokens: int, device: Device | None = None) -> None:
-        self.backend = ExLlamaV2Backend(options, device)
-        self._prompt, self._tokens = prompt, tokens
-
-    def load(self) -> None:
-        """Builds the extension where that is due."""
-        began = time.perf_counter()
-        info = self.backend.load(lambda part: None)
-        print(f"loaded in {time.perf_counter() - began:.1f} s (the extension's build included), {info.details}")
-        print(f"GPU memory in use: {torch.cuda.memory_allocated() / _GIB:.1f} GiB")
-
-    def request(self, number: int, round_: int) -> GenerationRequest:
-        """A prompt that nobody has sent before; an answer that only its length ends."""
-        size = len(self.backend._tokens.pieces) - 1000
-        prompt = tuple((number * _STRIDE + round_ * 1009 + at * 31) % size + 500 for at in range(self._prompt))
-        bias = dict.fromkeys(self.backend._tokens.stop_tokens, -100.0)
-        return GenerationRequest(
-            prompt=TokenPrompt(prompt), max_tokens=self._tokens, sampling=Sampling(temperature=1, logit_bias=bias)
-        )
-
-    def straight(self, streams: int, round_: int) -> tuple[float, float]:
-        """The library alone, its text held back by nobody."""
-        from exllamav2.generator import ExLlamaV2DynamicJob, ExLlamaV2Sampler
-
-        generator = self.backend._generator
-        for number in range(streams):
-            prompt = self.request(number, round_).prompt
-            assert isinstance(prompt, TokenPrompt)
-            settings = ExLlamaV2Sampler.Settings(temperature=1.0, top_k=0, top_p=0.0, token_repetition_penalty=1.0)
-            ids = torch.tensor([prompt.tokens])
-            generator.enqueue(ExLlamaV2DynamicJob(ids, max_new_tokens=self._tokens, gen_settings=settings))
-        measured, begun = Measured(), set()
-        while generator.num_remaining_jobs():
-            for result in generator.iterate():
-                if result["stage"] == "streaming":
-                    measured.take(1, is_first=result["serial"] not in begun)
-                    begun.add(result["serial"])
-        return measured.report()
-
-    async def through_executor(self, engine: ThreadedEngine, streams: int, round_: int) -> tuple[float, float]:
-        """The same through the engine's thread."""
-        measured = Measured()
-
-        async def one(request: GenerationRequest) -> None:
-            begun = False
-            async for event in engine.submit(request):
-                if isinstance(event, Delta):
-                    measured.take(event.tokens, is_first=not begun)
-                    begun = begun or event.tokens > 0
-
-        await asyncio.gather(*(one(self.request(number, round_)) for number in range(streams)))
-        return measured.report()
-
-    async def through_http(self, url: str, streams: int, round_: int) -> tuple[float, float]:
-        """The same through a server in a process of its own, streamed."""
-        measured = Measured()
-
-        async def one(client: httpx.AsyncClient, request: GenerationRequest) -> None:
-            assert isinstance(request.prompt, TokenPrompt)
-            body = {
-                "model": "checked",
-                "prompt": list(request.prompt.tokens),
-                "max_tokens": self._tokens,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-                "logit_bias": {str(token): bias for token, bias in request.sampling.logit_bias.items()},
-            }
-            begun = False
-            async with client.stream("POST", f"{url}/v1/completions", json=body) as response:
-                async for line in response.aiter_lines():
-                    if not line.startswith("data: {"):
-                        continue
-                    chunk = json.loads(line[6:])
-                    if "error" in chunk:
-                        raise SystemExit(f"gpu-check: {chunk['error']['message']}")
-                    if not begun:
-                        measured.first.append(time.perf_counter() - measured.began)
-                    begun = True
-                    measured.tokens += (chunk.get("usage") or {}).get("completion_tokens", 0)
-
-        limits = httpx.Limits(max_connections=streams)
-        async with httpx.AsyncClient(timeout=300, limits=limits) as client:
-            await asyncio.gather(*(one(client, self.request(number, round_)) for number in range(streams)))
-        return measured.report()
+def model_folder(given: argparse.Namespace) -> Path:
+    """The folder to measure, made if it is not there."""
+    folder: Path | None = given.model
+    if folder is None and given.bundled:
+        folder = made_once(given.folder / "bundled-fp16", write_bundled)
+    elif folder is None:
+        name = f"random-{given.random}-{given.form}"
+        print(f"model of random weights: {given.folder / name}")
+        folder = made_once(given.folder / name, partial(_write_random, given.random, given.form))
+    if given.quantise is None:
+        return folder
+    target = folder.with_name(f"{folder.name}-exl2-{given.quantise}")
+    return made_once(target, partial(quantise, folder, given.quantise))
 
 
-@contextmanager
-def served(options: ExLlamaV2Options) -> Iterator[str]:
-    """A server with this model on a free port of 127.0.0.1; gives its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "jan.yaml"
-        chosen = msgspec.json.encode(options).decode()
-        config.write_text(
-            f"extends: {Path(__file__).resolve().parent.parent / 'conf' / 'jan.yaml'}\n"
-            "log: {level: warning}\n"
-            "limits: {anonymous: 'off', inference: 'off'}\n"
-            f"models: [{{id: checked, engine: exllamav2, options: {chosen}}}]\n"
-        )
-        command = [sys.executable, "-m", "jan", "serve", "--config", str(config), "--port", "0"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ.copy())
-        assert server.stdout is not None
-        try:
-            found = next(filter(None, map(_READY.search, server.stdout)), None)
-            if found is None:
-                raise SystemExit("gpu-check: the server did not start; the lines above say why")
-            yield found[1]
-        finally:
-            server.terminate()
-            server.wait(60)
+def _write_random(shape: str, form: Form, folder: Path) -> None:
+    write_tokenizer(folder, Gguf())
+    write_random(folder, dict(SHAPES[shape]), form)
 
 
-def first_answer(check: Check) -> str:
-    """A few greedy tokens, to be judged by the eye."""
-    request = GenerationRequest(
-        prompt=TextPrompt("The capital of France is"), max_tokens=16, sampling=Sampling(temperature=0)
-    )
-    backend, text = check.backend, ""
-    backend.begin(0, backend.prepare(request))
-    while True:
-        for _, output in backend.step():
-            if isinstance(output, Finished):
-                return text
-            assert isinstance(output, Delta), output
-            text += output.text
+def quantise(model: Path, bits: float, target: Path) -> None:
+    """By the library's own script, with little to calibrate by: what the model says then is not measured."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        paths = ["-i", str(model), "-o", work, "-cf", str(target), "-b", str(bits)]
+        little = ["-r", "8", "-mr", "4", "-l", "512", "-ml", "512"]
+        # Its attention over no pages is not causal with PyTorch's own kernels.
+        command = ["env", "EXLLAMA_NO_SDPA=1", sys.executable, "-m", "exllamav2.conversion.convert_exl2"]
+        if subprocess.run([*command, *paths, *little], check=False).returncode or not any(target.iterdir()):
+            raise SystemExit("gpu-check: ExLlamaV2 could not quantise the model; the lines above say why")
 
 
-def row(how: str, streams: int, measured: tuple[float, float], straight: float | None) -> float:
+# --- the tables --------------------------------------------------------------------------------------------------
+
+
+def heading(title: str) -> None:
+    """Of the table of rates."""
+    print(f"\n{title}\n")
+    print("| Way | Streams | Tokens/s | Of straight | First token, ms | 95 in 100 by, ms |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+
+
+def row(how: str, streams: int, figures: Figures, straight: float | None) -> float:
     """Prints one measurement; gives its rate."""
-    rate, first = measured
-    share = f", {rate / straight:.2f} of straight" if straight else ""
-    print(
-        f"{how:>9} {streams:>4} streams: {rate:>7.0f} tokens/s, first token after {first * 1000:>6.0f} ms{share}"
-    )
-    return rate
+    share = f"{figures.rate / straight:.2f}" if straight else "-"
+    times = f"{figures.median * 1000:.0f} | {figures.late * 1000:.0f}"
+    print(f"| {how} | {streams} | {figures.rate:.0f} | {share} | {times} |", flush=True)
+    return figures.rate
 
 
-async def measure_executor(check: Check, straight: dict[int, float]) -> None:
-    """A row for each number of streams, beside the rate that it has ``straight``."""
-    engine = ThreadedEngine("checked", lambda: check.backend, EngineRules(max_waiting=max(straight)))
+def measure_straight(check: Check, streams: list[int], name: str = "straight") -> Rates:
+    """The library alone; the first round of each way warms up and is not printed."""
+    check.straight(1, 0)
+    return {count: row(name, count, check.straight(count, at), None) for at, count in enumerate(streams, 1)}
+
+
+async def measure_executor(check: Check, streams: list[int], straight: Rates) -> None:
+    """The same through the engine's thread; then how soon a slot is free."""
+    engine = ThreadedEngine("checked", lambda: check.backend, EngineRules(max_waiting=max(streams)))
     await engine.start(lambda part: None)
+    heading("Through the engine's thread")
     await check.through_executor(engine, 1, 0)
-    for at, count in enumerate(straight, 1):
-        row("executor", count, await check.through_executor(engine, count, at), straight[count])
+    for at, count in enumerate(streams, 1):
+        row("executor", count, await check.through_executor(engine, count, at), straight.get(count))
+    freed = await check.cancelling(engine, max(streams))
+    print(
+        f"\nOf {max(streams)} answers {freed.answers} were cancelled: {freed.tokens} tokens of the cache were "
+        f"free after {freed.steps} steps, {freed.seconds * 1000:.1f} ms"
+    )
     await engine.close()
 
 
-async def measure(check: Check, options: ExLlamaV2Options, streams: list[int]) -> None:
-    """The table; the first round of each kind warms up and is not printed."""
-    check.straight(1, 0)
-    straight = {
-        count: row("straight", count, check.straight(count, at), None) for at, count in enumerate(streams, 1)
-    }
-    print(f"GPU memory at most: {torch.cuda.max_memory_allocated() / _GIB:.1f} GiB")
+async def measure_http(check: Check, url: str, streams: list[int], straight: Rates) -> Rates:
+    """The same through a server in a process of its own."""
+    await check.through_http(url, 1, 0)
+    rates = {}
+    for at, count in enumerate(streams, 1):
+        rates[count] = row("HTTP", count, await check.through_http(url, count, at), straight.get(count))
+    return rates
+
+
+def measure(check: Check, streams: list[int], ways: list[str], serve: Serve) -> Rates:
+    """All tables of one model; the rates of the library alone."""
+    straight: Rates = {}
+    if "straight" in ways:
+        used = check.attention
+        heading(f"Tokens/s ({used})")
+        straight = measure_straight(check, streams, f"straight ({used})")
+        print(f"\nGPU memory at most: {memory(most=True)}")
     check.backend.close()
-    await measure_executor(check, straight)
-    with served(options) as url:
-        await check.through_http(url, 1, 0)
-        for at, count in enumerate(streams, 1):
-            row("HTTP", count, await check.through_http(url, count, at), straight[count])
+    if "executor" in ways:
+        asyncio.run(measure_executor(check, streams, straight))
+    if "HTTP" in ways:
+        heading("Through HTTP")
+        with serve() as url:
+            http = asyncio.run(measure_http(check, url, streams, straight))
+        judge(http, straight)
+    return straight
 
 
-def main() -> None:
-    """Build, answer, measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+def judge(http: Rates, straight: Rates) -> None:
+    """Whether the goal is met, where it was measured."""
+    if _GOAL_STREAMS in http and _GOAL_STREAMS in straight:
+        share = http[_GOAL_STREAMS] / straight[_GOAL_STREAMS]
+        met = "met" if share >= _GOAL else "missed"
+        print(f"\nHTTP with {_GOAL_STREAMS} streams: {share:.3f} of straight; the goal of {_GOAL} is {met}")
+
+
+def beside_triton(given: argparse.Namespace, model: Path, flash_rates: Rates) -> None:
+    """The library alone once more with our own kernels, in another process: it binds them when it is imported."""
+    command = [sys.executable, __file__, str(model), "--attention", "triton", "--ways", "straight"]
+    command += ["--streams", given.streams, "--tokens", str(given.tokens), "--prompt", str(given.prompt)]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout)
+    for line in run.stdout.splitlines():
+        if found := _ROW.match(line):
+            count, rate = int(found[1]), float(found[2])
+            share = flash_rates[count] / rate
+            print(f"{count} streams: flash-attn makes {share:.2f} of the tokens/s of the Triton kernels")
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def arguments(command_line: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="tools/gpu-check", description=__doc__)
+    parser.add_argument("model", type=Path, nargs="?", help="a folder; or one of these:")
+    parser.add_argument("--random", choices=SHAPES, help="a model of random weights in the shape of Llama 3")
+    parser.add_argument("--bundled", action="store_true", help="the bundled SmolLM2, in fp16")
+    parser.add_argument("--form", choices=("fp16", "gptq"), default="fp16", help="of random weights")
+    parser.add_argument("--quantise", type=float, metavar="BITS", help="measure it as EXL2 of so many bits")
+    parser.add_argument("--folder", type=Path, default=_ROOT / ".cache" / "gpu-check", help="for what is made")
+    parser.add_argument("--attention", choices=("auto", "flash", "triton"), default="auto")
+    parser.add_argument("--ways", default=",".join(_WAYS), help="of " + ", ".join(_WAYS))
     parser.add_argument("--streams", default="1,8,32,64,128")
     parser.add_argument("--tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of each prompt")
-    given = parser.parse_args()
+    given = parser.parse_args(command_line)
+    if sum((given.model is not None, given.random is not None, given.bundled)) != 1:
+        parser.error("which model? A folder, or --bundled, or --random 8b")
+    if given.form == "gptq" and (given.random is None or given.quantise is not None):
+        parser.error("--form gptq is for --random alone, and not quantised again")
+    if unknown := set(given.ways.split(",")) - set(_WAYS):
+        parser.error(f"there is no way {', '.join(sorted(unknown))}")
+    return given
+
+
+def main() -> None:
+    """Make, build, answer, measure."""
+    given = arguments()
     streams = [int(count) for count in given.streams.split(",")]
     context = -(-(given.tokens + given.prompt) // 256) * 256
-    model = str(given.model.resolve())
-    options = ExLlamaV2Options(model=model, context=context, slots=max(streams), prefills=max(streams))
     try:
+        model = model_folder(given)
+        options = ExLlamaV2Options(
+            model=str(model.resolve()),
+            context=context,
+            slots=max(streams),
+            prefills=max(streams),
+            attention=given.attention,
+        )
         check = Check(options, given.prompt, given.tokens)
         check.load()
     except ConfigurationError as error:
         raise SystemExit(f"gpu-check: {error.message}") from error
     print(f"The capital of France is{first_answer(check)!r}")
-    asyncio.run(measure(check, options, streams))
+    ways = given.ways.split(",")
+    agree = True
+    if ways == list(_WAYS):
+        import gpu_kernels
+
+        agree = gpu_kernels.table()
+    rates = measure(check, streams, ways, lambda: served(options))
+    if ways == list(_WAYS) and given.attention == "auto" and flash.problem() is None:
+        beside_triton(given, model, rates)
+    if not agree:
+        raise SystemExit("gpu-check: the attention kernels differ from float32 by too much")
 
 
 if __name__ == "__main__":

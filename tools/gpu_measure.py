@@ -1,0 +1,234 @@
+"""Measuring one model: the library alone, through the engine's thread, through HTTP; and how soon a slot is free.
+
+The library alone is its own generator on the same weights and cache; all answer the same prompts.
+"""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import msgspec
+import torch
+
+from jan.engine.base import Delta, Finished, GenerationRequest, Sampling, TextPrompt, TokenPrompt
+from jan.engine.executor import ThreadedEngine
+from jan.engine.exllama.device import Device
+from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
+
+_READY = re.compile(r"API\s+(http://\S+)/api/v1")
+_GIB = 2**30
+# From one prompt to the next of a round, so that no two share their pages.
+_STRIDE = 7
+# Tokens of a prompt where only the answer matters.
+_SHORT = 16
+
+
+def memory(*, most: bool = False) -> str:
+    """What PyTorch has of the GPUs' memory, or had at ``most``, and what is taken of it by whomever."""
+    if not torch.cuda.is_available():
+        return "no GPU"
+    count = torch.cuda.max_memory_allocated if most else torch.cuda.memory_allocated
+    gpus = range(torch.cuda.device_count())
+    free, total = (sum(torch.cuda.mem_get_info(gpu)[at] for gpu in gpus) for at in (0, 1))
+    own = sum(count(gpu) for gpu in gpus)
+    return f"{own / _GIB:.1f} GiB of the model's own, {(total - free) / _GIB:.1f} of {total / _GIB:.1f} GiB in use"
+
+
+class Figures(NamedTuple):
+    """``rate``: tokens/s of all; ``median`` and ``late`` (of 95 in 100): seconds to the first token."""
+
+    rate: float
+    median: float
+    late: float
+
+
+class Freed(NamedTuple):
+    """From closing half of the answers until they were gone; ``tokens`` of the cache that they gave back."""
+
+    answers: int
+    steps: int
+    seconds: float
+    tokens: int
+
+
+class Measured:
+    """``tokens``: of all answers; ``first``: seconds to the first token, of each answer."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.first: list[float] = []
+        self.tokens = 0
+
+    def take(self, tokens: int, *, is_first: bool) -> None:
+        if is_first and tokens:
+            self.first.append(time.perf_counter() - self.began)
+        self.tokens += tokens
+
+    def report(self) -> Figures:
+        """When all have ended."""
+        rate, first = self.tokens / (time.perf_counter() - self.began), sorted(self.first)
+        return Figures(rate, first[len(first) // 2], first[min(len(first) - 1, len(first) * 95 // 100)])
+
+
+class Check:
+    """One model, one load."""
+
+    def __init__(self, options: ExLlamaV2Options, prompt: int, tokens: int, device: Device | None = None) -> None:
+        self.backend = ExLlamaV2Backend(options, device)
+        self._prompt, self._tokens, self._context = prompt, tokens, options.context
+        self.attention = ""
+
+    def load(self) -> None:
+        """Builds the extension where that is due."""
+        began = time.perf_counter()
+        info = self.backend.load(lambda part: None)
+        self.attention = info.details["attention"]
+        print(f"loaded in {time.perf_counter() - began:.1f} s (the extension's build included), {info.details}")
+        print(f"GPU memory: {memory()}")
+
+    def request(self, number: int, round_: int) -> GenerationRequest:
+        """A prompt that nobody has sent before; an answer that only its length ends."""
+        return self._request(number, round_, self._prompt, self._tokens)
+
+    def _request(self, number: int, round_: int, length: int, limit: int) -> GenerationRequest:
+        size = len(self.backend._tokens.pieces) - 1000
+        prompt = tuple((number * _STRIDE + round_ * 1009 + at * 31) % size + 500 for at in range(length))
+        bias = dict.fromkeys(self.backend._tokens.stop_tokens, -100.0)
+        return GenerationRequest(
+            prompt=TokenPrompt(prompt), max_tokens=limit, sampling=Sampling(temperature=1, logit_bias=bias)
+        )
+
+    def straight(self, streams: int, round_: int) -> Figures:
+        """The library alone, its text held back by nobody."""
+        from exllamav2.generator import ExLlamaV2DynamicJob, ExLlamaV2Sampler
+
+        generator = self.backend._generator
+        for number in range(streams):
+            prompt = self.request(number, round_).prompt
+            assert isinstance(prompt, TokenPrompt)
+            settings = ExLlamaV2Sampler.Settings(temperature=1.0, top_k=0, top_p=0.0, token_repetition_penalty=1.0)
+            ids = torch.tensor([prompt.tokens])
+            generator.enqueue(ExLlamaV2DynamicJob(ids, max_new_tokens=self._tokens, gen_settings=settings))
+        measured, begun = Measured(), set()
+        while generator.num_remaining_jobs():
+            for result in generator.iterate():
+                if result["stage"] == "streaming":
+                    measured.take(1, is_first=result["serial"] not in begun)
+                    begun.add(result["serial"])
+        return measured.report()
+
+    async def through_executor(self, engine: ThreadedEngine, streams: int, round_: int) -> Figures:
+        """The same through the engine's thread."""
+        measured = Measured()
+
+        async def one(request: GenerationRequest) -> None:
+            begun = False
+            async for event in engine.submit(request):
+                if isinstance(event, Delta):
+                    measured.take(event.tokens, is_first=not begun)
+                    begun = begun or event.tokens > 0
+
+        await asyncio.gather(*(one(self.request(number, round_)) for number in range(streams)))
+        return measured.report()
+
+    async def cancelling(self, engine: ThreadedEngine, streams: int) -> Freed:
+        """Half of the answers under way are closed at once; the others go on to their end."""
+        limit = self._context - _SHORT
+        running = [engine.submit(self._request(number, 0, _SHORT, limit)) for number in range(streams)]
+        for answer in running:
+            while not (isinstance(event := await anext(answer), Delta) and event.tokens):
+                pass
+        stats, cache = engine.stats, engine.info.cache
+        assert cache is not None
+        leaving, before = running[: max(1, streams // 2)], stats.cancelled
+        steps, held, began = stats.steps, cache.used, time.perf_counter()
+        await asyncio.gather(*(answer.aclose() for answer in leaving))
+        while stats.cancelled - before < len(leaving):  # noqa: ASYNC110 - nobody tells when, and the time counts
+            await asyncio.sleep(0)
+        freed = Freed(len(leaving), stats.steps - steps, time.perf_counter() - began, held - cache.used)
+        for answer in running[len(leaving) :]:
+            await answer.aclose()
+        return freed
+
+    async def through_http(self, url: str, streams: int, round_: int) -> Figures:
+        """The same through a server in a process of its own, streamed."""
+        measured = Measured()
+
+        async def one(client: httpx.AsyncClient, request: GenerationRequest) -> None:
+            assert isinstance(request.prompt, TokenPrompt)
+            body = {
+                "model": "checked",
+                "prompt": list(request.prompt.tokens),
+                "max_tokens": self._tokens,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                "logit_bias": {str(token): bias for token, bias in request.sampling.logit_bias.items()},
+            }
+            begun = False
+            async with client.stream("POST", f"{url}/v1/completions", json=body) as response:
+                async for line in response.aiter_lines():
+                    if not line.startswith("data: {"):
+                        continue
+                    chunk = json.loads(line[6:])
+                    if "error" in chunk:
+                        raise SystemExit(f"gpu-check: {chunk['error']['message']}")
+                    if not begun:
+                        measured.first.append(time.perf_counter() - measured.began)
+                    begun = True
+                    measured.tokens += (chunk.get("usage") or {}).get("completion_tokens", 0)
+
+        limits = httpx.Limits(max_connections=streams)
+        async with httpx.AsyncClient(timeout=300, limits=limits) as client:
+            await asyncio.gather(*(one(client, self.request(number, round_)) for number in range(streams)))
+        return measured.report()
+
+
+@contextmanager
+def served(options: ExLlamaV2Options, program: tuple[str, ...] = ("-m", "jan")) -> Iterator[str]:
+    """A server with this model on a free port of 127.0.0.1; gives its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "jan.yaml"
+        chosen = msgspec.json.encode(options).decode()
+        config.write_text(
+            f"extends: {Path(__file__).resolve().parent.parent / 'conf' / 'jan.yaml'}\n"
+            "log: {level: warning}\n"
+            "limits: {anonymous: 'off', inference: 'off'}\n"
+            f"models: [{{id: checked, engine: exllamav2, options: {chosen}}}]\n"
+        )
+        command = [sys.executable, *program, "serve", "--config", str(config), "--port", "0"]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ.copy())
+        assert server.stdout is not None
+        try:
+            found = next(filter(None, map(_READY.search, server.stdout)), None)
+            if found is None:
+                raise SystemExit("gpu-check: the server did not start; the lines above say why")
+            yield found[1]
+        finally:
+            server.terminate()
+            server.wait(60)
+            server.stdout.close()
+
+
+def first_answer(check: Check) -> str:
+    """A few greedy tokens, to be judged by the eye."""
+    request = GenerationRequest(
+        prompt=TextPrompt("The capital of France is"), max_tokens=16, sampling=Sampling(temperature=0)
+    )
+    backend, text = check.backend, ""
+    backend.begin(0, backend.prepare(request))
+    while True:
+        for _, output in backend.step():
+            if isinstance(output, Finished):
+                return text
+            assert isinstance(output, Delta), output
+            text += output.text
