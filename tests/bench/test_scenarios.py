@@ -28,7 +28,7 @@ CASES: dict[str, dict[str, set[str]]] = {
     "start": {
         "import": {"jan", "python alone"},
         "ready": {"jan"},
-        "256 streams": {"jan", "jan, idle"},
+        "256 streams": {"jan", "jan, afterwards"},
     },
     "store": {
         "append a message": {"at 10", "at 30", "at 60"},

@@ -29,6 +29,7 @@ ABOUT = (
 _PARTS = MappingProxyType({"p50": 0.50, "p95": 0.95, "p99": 0.99})
 COLUMNS = (
     Column("per_second", "requests / s"),
+    Column("cpu", "CPU ms", 2, 1e3),
     *(Column(name, f"{name} ms", 2, 1e3) for name in _PARTS),
     *(Column(f"added_{name}", f"{name} added ms", 2, 1e3) for name in _PARTS),
 )
@@ -95,9 +96,11 @@ def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
 def _measure(client: LoadClient, server: Server, data: bytes, connections: int, count: int) -> Measure:
     def once() -> Mapping[str, float]:
         job = Job(port=server.port, requests=(data,), connections=connections, repeats=count)
+        before = server.cpu_seconds()
         outcome = client.run(job)
+        cpu = (server.cpu_seconds() - before) / outcome.answers
         times = {name: percentile(outcome.latencies, part) for name, part in _PARTS.items()}
-        return {"per_second": outcome.answers / outcome.seconds, **times}
+        return {"per_second": outcome.answers / outcome.seconds, "cpu": cpu, **times}
 
     return once
 

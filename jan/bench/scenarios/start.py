@@ -20,8 +20,8 @@ from jan.bench.wire import request
 
 ABOUT = (
     "The CPU time of an interpreter that imports the server with all its handlers and no engine; the time from "
-    "the command to the first answer of /ready, with the echo engine and a new store; resident memory then, and "
-    "with 256 streams under way."
+    "the command to the first answer of /ready, with the echo engine and a new store; resident memory then, with "
+    "256 streams under way, and after them."
 )
 COLUMNS = (
     Column("cpu", "CPU s", 3),
@@ -29,7 +29,7 @@ COLUMNS = (
     Column("resident", "resident MB", 1, 1e-6),
 )
 _IMPORT, _READY, _STREAMS_CASE = "import", "ready", "256 streams"
-_ALONE, _IDLE = "python alone", "jan, idle"
+_ALONE, _AFTERWARDS = "python alone", "jan, afterwards"
 # What `jan serve` imports before it loads a model.
 _IMPORTS = """
 import jan.application, jan.cli
@@ -113,8 +113,8 @@ def _many_streams(stage: Stage, plan: Plan) -> list[Row]:
     models = [echo_model(repeat=tokens // _WORDS + 1, step_seconds=_STEP_SECONDS)]
     server, client = stage.enter(jan_server(plan.folder, models)), stage.enter(load_client())
     measures: dict[str, Measure] = {
-        _IDLE: lambda: {"resident": server.resident_bytes()},
         OURS: lambda: {"resident": _resident_with_streams(client, server, tokens)},
+        _AFTERWARDS: lambda: {"resident": server.resident_bytes()},
     }
     return stage.alternate(_STREAMS_CASE, measures, Comparison("resident"))
 
