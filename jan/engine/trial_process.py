@@ -95,7 +95,8 @@ class TrialProcess:
         report = await self._ask(output, _TRIAL_SECONDS)
         if report is not None:
             return report
-        raise Died(self._param, None if self._killed else await self.end())
+        code = await self.end()
+        raise Died(self._param, None if self._killed else code)
 
     async def _ask(self, content: bytes, seconds: float) -> Report | None:
         """The answer, None if it died or had none in time."""

@@ -19,7 +19,7 @@ from jan.engine.trial_process import Died, TrialProcess
 from jan.errors import InvalidRequest, JanError
 
 _AT_ONCE = 2
-_MOST_OF_ONE = 8
+_MOST_OF_ONE = 16
 _MOST_WAITING = 64
 _REMEMBERED = 1024
 

@@ -2,28 +2,32 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from engine_support import collect, run_engine, text_of
+from format_support import HOSTILE_SCHEMAS, another
 
 pytest.importorskip("llguidance")
 
-from jan.engine.base import OutputFormat  # noqa: E402
-from jan.engine.constraint import GrammarCompiler, Vocabulary  # noqa: E402
-from jan.engine.dialect import Dialect  # noqa: E402
-from jan.engine.trial_process import TrialProcess  # noqa: E402
-from jan.engine.trials import Trials, Turns  # noqa: E402
-from jan.errors import InvalidRequest, Unavailable  # noqa: E402
-from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402
+from jan.engine.base import GenerationRequest, OutputFormat, TextPrompt
+from jan.engine.constraint import GrammarCompiler, Vocabulary
+from jan.engine.dialect import PLAIN, Dialect
+from jan.engine.echo import EchoBackend, EchoOptions
+from jan.engine.executor import ThreadedEngine
+from jan.engine.trial_process import TrialProcess
+from jan.engine.trials import Trials, Turns
+from jan.errors import InvalidRequest, Unavailable
+from jan.schema.chat import FunctionDefinition, Tool
 
 ROOT = Path(__file__).resolve().parents[2]
 END = 256
@@ -34,7 +38,7 @@ PATIENCE = 60
 class BytesCompiler(GrammarCompiler):
     """For a model whose tokens are bytes. Counts what it compiles, and what it is asked to tokenise."""
 
-    def __init__(self, dialect: Dialect = Dialect()) -> None:
+    def __init__(self, dialect: Dialect = PLAIN) -> None:
         self.asked: list[str] = []
         tokens = [bytes([value]) for value in range(256)] + [b"<end>"]
         super().__init__(Vocabulary(tokens, [END], [END], self._tokenize), dialect)
@@ -58,18 +62,7 @@ def pattern(number: int) -> OutputFormat:
     return schema({"type": "string", "pattern": f"^a{{{number + 1}}}$"})
 
 
-def all_of(*parts: Any) -> dict[str, Any]:
-    return {"allOf": list(parts)}
-
-
-HOSTILE = {
-    "20 patterns": all_of(*({"type": "string", "pattern": f"a{n}|b"} for n in range(20))),
-    "24 patterns": all_of(*({"type": "string", "pattern": f"a{n}|b"} for n in range(24))),
-    "14 texts in any order": all_of(*({"type": "string", "pattern": f".*x{n}.*"} for n in range(14))),
-    "3 multiples": all_of(*({"multipleOf": n} for n in (101, 103, 107))),
-    "4 multiples": all_of(*({"multipleOf": n} for n in (101, 103, 107, 109))),
-}
-WORST = schema(HOSTILE["4 multiples"])
+WORST = schema(HOSTILE_SCHEMAS["4 multiples"])
 
 
 def run(scenario: Callable[[Trials], Awaitable[Any]], compiler: GrammarCompiler | None = None) -> Any:
@@ -105,14 +98,14 @@ def gone(pid: int) -> bool:
 # --- what is refused --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_SCHEMAS)
 def test_what_compiles_for_ever_is_refused(name: str) -> None:
     """The parameter is named, the process is replaced, and the next good format is taken."""
 
     async def scenario(trials: Trials) -> None:
         await trials.admit(pattern(0), "a")
         (before,) = pids(trials)
-        error = await refusal(trials, schema(HOSTILE[name]))
+        error = await refusal(trials, schema(HOSTILE_SCHEMAS[name]))
         assert error.param == "response_format"
         assert "computing" in error.message
         assert gone(before)
@@ -126,7 +119,7 @@ def test_what_compiles_for_ever_is_refused(name: str) -> None:
 def test_the_tool_of_many_is_named() -> None:
     """The limit is for all of a request; the parameter that it ended at is told."""
     schemas = [{"type": "string", "pattern": f"a{{{n}}}"} for n in range(1, 8)]
-    schemas[5] = HOSTILE["4 multiples"]
+    schemas[5] = HOSTILE_SCHEMAS["4 multiples"]
     tools = tuple(
         Tool(type="function", function=FunctionDefinition(name=f"f{index}", parameters=parameters))
         for index, parameters in enumerate(schemas)
@@ -212,6 +205,18 @@ def test_common_schemas_need_no_process() -> None:
     run(scenario)
 
 
+def test_an_engine_without_formats_has_no_trials() -> None:
+    """Tools that may be called do not bring in the compiler where nothing enforces them."""
+    tool = Tool(type="function", function=FunctionDefinition(name="f", parameters={"pattern": "a"}))
+    request = GenerationRequest(prompt=TextPrompt("a"), output=OutputFormat(callable_tools=(tool,)))
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        assert text_of(await collect(engine, request)) == "a"
+        assert engine._trials is None
+
+    run_engine(lambda: EchoBackend(EchoOptions()), scenario)
+
+
 def test_a_long_fixed_text_is_not_tokenised_whole() -> None:
     """The library asks for the tokens of all that is fixed, before each token: for a long constant that took a
     second each time, on the engine's thread."""
@@ -240,7 +245,7 @@ def test_others_are_tried_meanwhile() -> None:
     """However many hostile formats one caller has sent, another's good one is there before they are through."""
 
     async def scenario(trials: Trials) -> None:
-        hostile = [schema(all_of(HOSTILE["4 multiples"], {"title": str(number)})) for number in range(6)]
+        hostile = [schema(another("4 multiples", number)) for number in range(6)]
         waiting = [asyncio.create_task(refusal(trials, output)) for output in hostile]
         await asyncio.sleep(0)
         await trials.admit(pattern(0), "b")
@@ -315,6 +320,23 @@ def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
     run(scenario)
 
 
+def test_what_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies of it, the server does not; the parameter is named."""
+    start = TrialProcess.start
+
+    async def start_small(origin: bytes) -> TrialProcess:
+        process = await start(origin)
+        pid = process._process.pid
+        most, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+        most -= 500 * 2**20  # of the 512 MiB that it has
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+        return process
+
+    monkeypatch.setattr(TrialProcess, "start", start_small)
+    error = run(lambda trials: refusal(trials, schema({"const": "x" * 250_000})))
+    assert ("memory" in error.message, error.param) == (True, "response_format")
+
+
 def test_a_process_that_died_while_idle_is_replaced() -> None:
     """The next format is tried in another one."""
 
@@ -362,7 +384,8 @@ def test_close_ends_the_processes() -> None:
 ORPHAN = """
     import asyncio, sys
     sys.path[:0] = {paths!r}
-    from test_trials import WORST, BytesCompiler, TrialProcess
+    from jan.engine.trial_process import TrialProcess
+    from test_trials import WORST, BytesCompiler
     import msgspec
 
     async def main():
@@ -379,7 +402,7 @@ ORPHAN = """
 
 def test_no_process_outlives_the_server() -> None:
     """Not even one that is killed: neither an idle process nor one at work."""
-    code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests" / "engine")])
+    code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "engine")])
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     found = [int(word) for word in server.stdout.readline().split()]
