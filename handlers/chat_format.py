@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jan.engine.base import LONGEST_FORMAT, OutputFormat, format_refused
+from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
 

@@ -5,7 +5,8 @@ import msgspec
 from handlers.chat_format import check_length, format_of
 from handlers.generation import priority_of, sampling_of, stop_of
 from jan.auth.scopes import Identity
-from jan.engine.base import ChatPrompt, GenerationRequest, OutputFormat
+from jan.engine.base import ChatPrompt, GenerationRequest
+from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
 from jan.schema.messages import AssistantMessage

@@ -22,6 +22,7 @@ LAYERS = {
     "jan.settings": 1,
     "jan.operation": 1,
     "jan.engine.base": 1,
+    "jan.engine.formats": 1,
     "jan.engine.stats": 1,
     "jan.logs": 1,
     "jan.metrics": 1,

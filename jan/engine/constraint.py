@@ -12,8 +12,8 @@ import llguidance
 import msgspec
 import numpy
 
-from jan.engine.base import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.engine.dialect import PLAIN, Dialect
+from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.engine.grammar import Spelling, grammar_of, json_rule, parameters_of
 from jan.engine.grammar_cost import grammar_too_costly, regex_too_costly
 from jan.engine.schema_cost import is_simple, too_costly

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jan.engine.base import OutputFormat
 from jan.engine.dialect import (
     ARGS_MARK,
     CALL_CLOSE,
@@ -16,6 +15,7 @@ from jan.engine.dialect import (
     Dialect,
     ToolFormat,
 )
+from jan.engine.formats import OutputFormat
 from jan.schema.chat import Tool
 
 # Compact JSON: with free white space a small model may spend its whole budget on line breaks.

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from jan.engine.base import OutputFormat
+from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 
 CPU_SECONDS = 1.0

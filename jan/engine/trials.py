@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from jan.engine.base import FormatCompiler, OutputFormat, format_refused
+from jan.engine.formats import FormatCompiler, OutputFormat, format_refused
 from jan.engine.refusals import trials_full, untried
 from jan.engine.trial import CPU_SECONDS
 from jan.engine.trial_process import Died, TrialProcess

@@ -27,12 +27,12 @@ from jan.engine.base import (  # noqa: E402
     Finished,
     GenerationRequest,
     Output,
-    OutputFormat,
     Sampling,
     TokenPrompt,
 )
 from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402
 from jan.engine.exllamav3 import ExLlamaV3Backend, ExLlamaV3Options  # noqa: E402
+from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.errors import ConfigurationError, InternalError  # noqa: E402
 
 GREEDY = Sampling(temperature=0)

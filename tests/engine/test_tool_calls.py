@@ -5,7 +5,8 @@ import json
 import pytest
 
 from jan.engine.answer import Answer
-from jan.engine.base import Delta, Finished, GenerationRequest, OutputFormat, TextPrompt
+from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
+from jan.engine.formats import OutputFormat
 from jan.engine.tool_calls import ToolCallParser
 from jan.schema.chat import FunctionDefinition, Tool
 

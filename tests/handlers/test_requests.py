@@ -7,7 +7,8 @@ from handlers import chat_request
 from handlers.chat_request import generations_of
 from handlers.completions import _generations
 from jan.auth.scopes import Identity
-from jan.engine.base import ChatPrompt, OutputFormat
+from jan.engine.base import ChatPrompt
+from jan.engine.formats import OutputFormat
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.completions import CompletionRequest
 

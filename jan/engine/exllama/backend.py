@@ -25,7 +25,6 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
-    format_refused,
     prompt_too_long,
     token_budget,
 )
@@ -36,6 +35,7 @@ from jan.engine.exllama.folder import FolderFormats, ModelFolder
 from jan.engine.exllama.options import ExLlamaOptions
 from jan.engine.exllama.sampling import Sampled
 from jan.engine.exllama.tokens import FolderTokens
+from jan.engine.formats import format_refused
 from jan.engine.logprob import token_logprob
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError

@@ -22,12 +22,12 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
-    format_refused,
     prompt_too_long,
     token_budget,
 )
 from jan.engine.constraint import Constraint
 from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
+from jan.engine.formats import format_refused
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
