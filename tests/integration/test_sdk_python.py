@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from patience import until
 from sdk_support import (
     REQUEST_ID,
     TEXT,
@@ -17,7 +18,6 @@ from sdk_support import (
     reasons,
     running,
     said,
-    until,
 )
 from server_support import MODEL, ServerProcess
 
