@@ -21,6 +21,9 @@ from jan.settings import Settings
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
 _EXIT_MODEL_FAILED = 4
+# How long a thread keeps Python's lock when another wants it. With Python's 5 ms a model's thread may wait so long
+# for the event loop after each of its steps, which take no longer themselves.
+_SWITCH_SECONDS = 0.0001
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _config_option = click.option(
@@ -88,6 +91,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
 
     with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             orderly = asyncio.run(run(settings))
         except KeyboardInterrupt:
