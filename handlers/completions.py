@@ -173,6 +173,7 @@ def _generations(body: CompletionRequest, identity: Identity) -> list[Generation
         echo=bool(body.echo),
         owner=identity.owner,
         priority=priority_of(body, identity),
+        whole=not body.stream,
     )
     return [
         msgspec.structs.replace(whole, prompt=prompt, sampling=sampling)

@@ -71,6 +71,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``logprobs``: None for none, else how many candidates beside each token. ``echo``: give the prompt's
     text back. ``owner`` is whose share of the engine this uses, ``priority`` the class in which it waits.
+    ``whole``: nobody sees anything of it before its end, so deltas may come a little later, several as one.
     """
 
     prompt: ChatPrompt | TextPrompt | TokenPrompt
@@ -82,6 +83,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = False
     owner: str = ""
     priority: Priority = "normal"
+    whole: bool = False
 
 
 class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):

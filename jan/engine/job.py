@@ -19,8 +19,9 @@ from jan.errors import JanError
 from jan.schema.sampling import TokenLogprob
 
 
-class _Backlog:
-    """Deltas that were not fetched yet, as one. What Delta.merge would copy with every token is collected here."""
+class Backlog:
+    """Deltas that were not delivered or fetched yet, as one. What Delta.merge would copy with every token is
+    collected here."""
 
     def __init__(self, first: Delta) -> None:
         self._text, self._reasoning = StringIO(), StringIO()
@@ -61,9 +62,12 @@ class Job:
         self.cost = 0
         #: Tokens generated so far.
         self.generated = 0
+        #: What the engine's thread holds back of a whole answer, and since when.
+        self.held: Backlog | None = None
+        self.held_at = 0.0
         self._mail: list[Event | JanError] = []
         # What comes after the mail, where a delta was not fetched before the next one came.
-        self._backlog: _Backlog | None = None
+        self._backlog: Backlog | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.closed = False
 
@@ -85,7 +89,7 @@ class Job:
             self._backlog.add(delta)
         elif self._mail and isinstance(last := self._mail[-1], Delta):
             del self._mail[-1]
-            self._backlog = _Backlog(last)
+            self._backlog = Backlog(last)
             self._backlog.add(delta)
         else:
             self._mail.append(delta)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 
 from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, Progress, Started
-from jan.engine.job import Job
+from jan.engine.job import Backlog, Job
 from jan.engine.messages import Cancel, Close, Outbox, Reset, Submit
 from jan.engine.refusals import waited_too_long
 from jan.engine.rules import EngineRules
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # Seconds for which messages are taken before the next step, if answers are under way.
 _LONGEST_HEARING = 0.1
+# Of an answer that nobody sees before its end; what a client that leaves used meanwhile is not counted.
+_HOLD_SECONDS = 0.05
 
 
 class Worker:
@@ -247,8 +249,12 @@ class Worker:
     def _put(self, job: Job, output: Event | JanError) -> None:
         if isinstance(output, Delta):
             self._stats.completion_tokens += output.tokens
+            # The first token goes out at once, so that it is known when it came.
+            if job.request.whole and job.generated:
+                self._hold(job, output)
+            else:
+                self._outbox.put(job, output)
             job.generated += output.tokens
-            self._outbox.put(job, output)
             return
         del self._running[job.id]
         self._waiting.ended(job)
@@ -256,7 +262,23 @@ class Worker:
             self._fail(job, output)
         else:
             self._stats.finished += 1
+            self._release(job)
             self._outbox.put(job, output)
+
+    def _hold(self, job: Job, delta: Delta) -> None:
+        """Deliver it together with what comes next: the event loop has better to do than to hear of each token."""
+        now = self._stats.progress_at
+        if job.held is None:
+            job.held, job.held_at = Backlog(delta), now
+        else:
+            job.held.add(delta)
+        if now - job.held_at >= _HOLD_SECONDS:
+            self._release(job)
+
+    def _release(self, job: Job) -> None:
+        if job.held is not None:
+            self._outbox.put(job, job.held.whole())
+            job.held = None
 
     def _tend(self) -> None:
         """Those who wait: who has waited for too long, and who is to be told where they stand."""
@@ -270,6 +292,7 @@ class Worker:
 
     def _fail(self, job: Job, error: JanError) -> None:
         self._stats.failed += 1
+        self._release(job)
         self._outbox.put(job, error)
 
     def _count(self) -> None:

@@ -49,6 +49,20 @@ class FaultyBackend(EchoBackend):
         super().reset()
 
 
+class FailingAfter(EchoBackend):
+    """An echo whose step fails after so many."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(EchoOptions(step_seconds=0.002))
+        self._left = steps
+
+    def step(self) -> list[tuple[JobId, Output]]:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("broken")
+        return super().step()
+
+
 def test_a_failed_load_is_raised_at_start() -> None:
     """Start raises what the backend's load raised; the engine is not healthy."""
 
@@ -124,6 +138,29 @@ def test_a_slow_consumer_finds_its_deltas_merged() -> None:
         assert sum(delta.tokens for delta in deltas) == end_of(rest).completion_tokens == 900
 
     run_engine(lambda: EchoBackend(EchoOptions(repeat=3)), scenario)
+
+
+@pytest.mark.parametrize("stop", [None, 7])
+def test_of_a_whole_answer_few_deltas_come(stop: int | None) -> None:
+    """What nobody sees before its end comes in a few pieces; nothing of it is lost, whether it ends by itself or
+    by an error. Its first token comes alone, so that it is known when it came."""
+    backend = EchoBackend(EchoOptions(step_seconds=0.002)) if stop is None else FailingAfter(stop)
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        deltas: list[Delta] = []
+        try:
+            async for event in engine.submit(text_request("w " * 100, whole=True)):
+                if isinstance(event, Delta) and event.tokens:
+                    deltas.append(event)
+        except InternalError:
+            assert stop is not None
+        said = stop or 100
+        assert deltas[0].tokens == 1
+        assert len(deltas) <= said / 2
+        assert "".join(delta.text for delta in deltas) == "w " * said
+        assert sum(delta.tokens for delta in deltas) == said
+
+    run_engine(lambda: backend, scenario)
 
 
 def test_one_delivery_a_step_serves_all_jobs() -> None:
