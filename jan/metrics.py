@@ -2,9 +2,7 @@
 nothing that a client sends becomes one."""
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import accumulate
 from platform import python_version
 
 import msgspec
@@ -19,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import HistogramMetricFamily, Metric
 
-from jan import __version__
+from jan import __version__, histogram
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BETWEEN_TOKENS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
@@ -29,42 +27,21 @@ _INTERVAL_SECONDS = 1.0
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
-class TokenTimes:
-    """A histogram of the times between tokens, written by one thread: prometheus_client's own takes a lock for
-    each of its parts, which is felt where every token is counted."""
+class _TokenTimes:
+    """The times between tokens, by model."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(_BETWEEN_TOKENS) + 1)
-        self._total = 0.0
+        self._by_model: dict[str, histogram.Histogram] = {}
 
-    def observe(self, seconds: float) -> None:
-        """One more."""
-        self._counts[bisect_left(_BETWEEN_TOKENS, seconds)] += 1
-        self._total += seconds
-
-    def add_to(self, family: HistogramMetricFamily, model: str) -> None:
-        """As Prometheus wants it: upper bounds, each with how many took at most so long."""
-        bounds = [*(str(float(bound)) for bound in _BETWEEN_TOKENS), "+Inf"]
-        family.add_metric(
-            [model], list(zip(bounds, map(float, accumulate(self._counts)), strict=True)), self._total
-        )
-
-
-class _TokenTimesByModel:
-    """Collects them."""
-
-    def __init__(self) -> None:
-        self._by_model: dict[str, TokenTimes] = {}
-
-    def labels(self, model: str) -> TokenTimes:
-        return self._by_model.setdefault(model, TokenTimes())
+    def labels(self, model: str) -> histogram.Histogram:
+        return self._by_model.setdefault(model, histogram.Histogram(_BETWEEN_TOKENS))
 
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(
             "jan_inter_token_seconds", "Between two tokens of an answer, as they come out", labels=["model"]
         )
         for model, times in self._by_model.items():
-            times.add_to(family, model)
+            family.add_metric([model], times.buckets(), times.total)
         return [family]
 
 
@@ -72,7 +49,7 @@ class ModelMetrics(msgspec.Struct, frozen=True):
     """One model's, found once a request so that no token has to look for them."""
 
     first_token: Histogram
-    between_tokens: TokenTimes
+    between_tokens: histogram.Histogram
     speed: Histogram
 
 
@@ -117,7 +94,7 @@ class Metrics:
         self.first_token_seconds = self._histogram(
             "jan_first_token_seconds", "From the request's arrival to its first token", _LATENCY, "model"
         )
-        self._between_tokens = _TokenTimesByModel()
+        self._between_tokens = _TokenTimes()
         self.registry.register(self._between_tokens)
         self._speed = self._histogram(
             "jan_output_tokens_per_second", "Of each answer, from its first token on", _TOKENS_A_SECOND, "model"

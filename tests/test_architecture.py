@@ -26,6 +26,7 @@ LAYERS = {
     "jan.engine.stats": 1,
     "jan.logs": 1,
     "jan.metrics": 1,
+    "jan.histogram": 1,
     "jan.observation": 1,
     "jan.storage.base": 1,
     "jan.storage.records": 1,

@@ -1,29 +1,11 @@
 """What an engine counts: written by its thread, read by whoever wants to know."""
 
-from bisect import bisect_left
-
 import msgspec
+
+from jan.histogram import Histogram
 
 # Seconds; the last bucket has no upper bound.
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
-class WaitTimes(msgspec.Struct):
-    """How long requests waited for a slot, those that got one at once included: ``counts`` by WAIT_BOUNDS, each
-    for itself, and the ``total`` in seconds."""
-
-    counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(WAIT_BOUNDS) + 1))
-    total: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One request began after so long."""
-        self.counts[bisect_left(WAIT_BOUNDS, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """As Prometheus wants them: upper bound, and how many waited at most so long."""
-        names = [*(str(bound) for bound in WAIT_BOUNDS), "+Inf"]
-        return [(name, float(sum(self.counts[: at + 1]))) for at, name in enumerate(names)]
 
 
 class CacheUse(msgspec.Struct, kw_only=True):
@@ -37,7 +19,8 @@ class CacheUse(msgspec.Struct, kw_only=True):
 class EngineStats(msgspec.Struct, kw_only=True):
     """Counters of one engine since its start. Of this moment are ``running``, ``waiting``, ``waiting_tokens``
     (prompts and likely answers) and ``progress_at``: when the thread last ended a step or took a
-    message, on the monotonic clock."""
+    message, on the monotonic clock. ``waits``: how long requests waited for a slot, in seconds, those that got one
+    at once included."""
 
     running: int = 0
     waiting: int = 0
@@ -53,9 +36,8 @@ class EngineStats(msgspec.Struct, kw_only=True):
     timed_out: int = 0
     stalls: int = 0
     restarts: int = 0
-    waits: WaitTimes = msgspec.field(default_factory=WaitTimes)
+    waits: Histogram = msgspec.field(default_factory=lambda: Histogram(WAIT_BOUNDS))
 
     def carried_over(self) -> "EngineStats":
         """The same counts for a new thread; what an abandoned one still writes is not in them."""
-        waits = WaitTimes(counts=list(self.waits.counts), total=self.waits.total)
-        return msgspec.structs.replace(self, running=0, waiting=0, waiting_tokens=0, waits=waits)
+        return msgspec.structs.replace(self, running=0, waiting=0, waiting_tokens=0, waits=self.waits.copy())

@@ -88,7 +88,7 @@ class WaitingRoom:
         """Take the job whose turn it is, because it begins."""
         job = self._queue.pop()
         job.queue_seconds = now - self._arrivals.pop(job)
-        self._stats.waits.add(job.queue_seconds)
+        self._stats.waits.observe(job.queue_seconds)
         # What finds a slot at once says nothing of how long others will wait.
         if self._saturated:
             self._rate.add(job.cost, now)
