@@ -20,11 +20,14 @@ CONTEXT = 64
 # Token ids of SmolLM2.
 END = 2
 WORD, OTHER_WORD = 260, 353
-QUESTION = [{"role": "user", "content": "Tell me about the sea."}]
+
+
+def question(subject: str = "the sea") -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"Tell me about {subject}."}]
 
 
 def chat(client: httpx.Client, **parameters: Any) -> Any:
-    body = {"model": MODEL, "messages": QUESTION, "max_tokens": 12, **parameters}
+    body = {"model": MODEL, "messages": question(), "max_tokens": 12, **parameters}
     response = client.post(CHAT, json=body)
     assert response.status_code == 200, response.text
     return response.json()
@@ -44,8 +47,8 @@ def said(answer: Any, index: int = 0) -> str:
 
 @pytest.fixture
 def text(model: httpx.Client) -> Callable[..., str]:
-    """The chat answer's text for given parameters."""
-    return lambda **parameters: said(chat(model, **parameters))
+    """The chat answer's text for given parameters, and a subject if need be."""
+    return lambda subject="the sea", **parameters: said(chat(model, messages=question(subject), **parameters))
 
 
 # --- sampling ---------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ def text(model: httpx.Client) -> Callable[..., str]:
 )
 def test_one_seed_one_answer(text: Callable[..., str], parameters: dict[str, Any]) -> None:
     """The same request with the same seed gives the same text."""
-    assert alike(lambda: text(**parameters), lambda: text(**parameters))
+    assert alike(lambda about: text(about, **parameters), lambda about: text(about, **parameters))
 
 
 def test_seeds_differ(text: Callable[..., str]) -> None:
@@ -78,14 +81,16 @@ def test_seeds_differ(text: Callable[..., str]) -> None:
 
 def test_temperature_zero_is_deterministic(text: Callable[..., str]) -> None:
     """At temperature 0 the seed does not matter."""
-    assert alike(lambda: text(temperature=0, seed=1), lambda: text(temperature=0, seed=2))
-    assert alike(lambda: text(temperature=0), lambda: text(temperature=0))
+    assert alike(
+        lambda about: text(about, temperature=0, seed=1), lambda about: text(about, temperature=0, seed=2)
+    )
+    assert alike(lambda about: text(about, temperature=0), lambda about: text(about, temperature=0))
 
 
 @pytest.mark.parametrize("parameters", [{"top_k": 1}, {"top_p": 0}, {"min_p": 1}], ids=str)
 def test_the_narrowest_choice_is_greedy(text: Callable[..., str], parameters: dict[str, Any]) -> None:
     """top_k 1, top_p 0 and min_p 1 leave the likeliest token only, as temperature 0 does."""
-    assert alike(lambda: text(**parameters, seed=3), lambda: text(temperature=0))
+    assert alike(lambda about: text(about, **parameters, seed=3), lambda about: text(about, temperature=0))
 
 
 def test_top_k_zero_and_neutral_values_change_nothing(text: Callable[..., str]) -> None:
@@ -93,14 +98,16 @@ def test_top_k_zero_and_neutral_values_change_nothing(text: Callable[..., str]) 
     neutral = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "presence_penalty": 0, "n": 1}
     neutral |= {"frequency_penalty": 0, "repeat_penalty": 1, "logit_bias": {}, "stop": [], "user": "me"}
     nulls = dict.fromkeys(neutral)
-    assert alike(lambda: text(**neutral, metadata={"a": "b"}, seed=11), lambda: text(seed=11))
-    assert alike(lambda: text(**nulls, seed=11), lambda: text(seed=11))
+    assert alike(
+        lambda about: text(about, **neutral, metadata={"a": "b"}, seed=11), lambda about: text(about, seed=11)
+    )
+    assert alike(lambda about: text(about, **nulls, seed=11), lambda about: text(about, seed=11))
 
 
 def test_unknown_fields_change_nothing(text: Callable[..., str]) -> None:
     """Fields of OpenAI's that this server does not know are ignored."""
     unknown = {"store": True, "service_tier": "auto", "reasoning_effort": "low", "x": [1]}
-    assert alike(lambda: text(seed=11, **unknown), lambda: text(seed=11))
+    assert alike(lambda about: text(about, seed=11, **unknown), lambda about: text(about, seed=11))
 
 
 def test_logit_bias_forces_and_forbids(model: httpx.Client) -> None:
@@ -223,11 +230,11 @@ def test_n_gives_n_choices(model: httpx.Client) -> None:
     assert four["usage"]["completion_tokens"] > one["usage"]["completion_tokens"]
 
 
-def test_choices_of_a_seed_differ_and_come_again(model: httpx.Client) -> None:
+def test_choices_of_a_seed_differ_and_come_again(model: httpx.Client, text: Callable[..., str]) -> None:
     """With a seed the choices still differ from one another, and the first is that of a request for one."""
     answer = chat(model, n=4, seed=3)
     assert len({said(answer, index) for index in range(4)}) > 1
-    assert alike(lambda: said(chat(model, n=2, seed=3)), lambda: said(chat(model, seed=3)))
+    assert alike(lambda about: text(about, n=2, seed=3), lambda about: text(about, seed=3))
 
 
 def test_several_prompts(model: httpx.Client) -> None:
@@ -241,22 +248,27 @@ def test_several_prompts(model: httpx.Client) -> None:
 
 def test_tokens_are_as_good_as_text(model: httpx.Client) -> None:
     """A prompt given as tokens is the same prompt as its text."""
-    tokens = [260, 260, 353]
-    prompt = said(complete(model, prompt=tokens, echo=True, max_tokens=0))
-    both = [lambda p=p: complete(model, prompt=p, temperature=0) for p in (prompt, tokens)]
-    assert alike(lambda: said(both[0]()), lambda: said(both[1]()))
-    assert [ask()["usage"]["prompt_tokens"] for ask in both] == [len(tokens)] * 2
+
+    def texts(tokens: list[int]) -> tuple[str, str]:
+        prompt = said(complete(model, prompt=tokens, echo=True, max_tokens=0))
+        answers = [complete(model, prompt=asked, temperature=0) for asked in (prompt, tokens)]
+        assert [answer["usage"]["prompt_tokens"] for answer in answers] == [len(tokens)] * 2
+        return said(answers[0]), said(answers[1])
+
+    tokens = [WORD, WORD, OTHER_WORD]
+    assert any(one == other for one, other in map(texts, (tokens, tokens[1:], tokens[:2], tokens * 2)))
     listed = complete(model, prompt=[tokens, tokens[:2]], max_tokens=0, echo=True)
+    prompt = said(complete(model, prompt=tokens, echo=True, max_tokens=0))
     assert [prompt.startswith(said(listed, index)) for index in (0, 1)] == [True, True]
 
 
 def test_echo(model: httpx.Client) -> None:
     """echo puts the prompt before the text, letter by letter, and changes nothing else."""
 
-    def plain() -> str:
-        return "The sea is" + said(complete(model, temperature=0))
+    def plain(subject: str) -> str:
+        return subject + said(complete(model, prompt=subject, temperature=0))
 
-    assert alike(plain, lambda: said(complete(model, temperature=0, echo=True)))
+    assert alike(plain, lambda about: said(complete(model, prompt=about, temperature=0, echo=True)))
     assert complete(model, max_tokens=3, echo=True)["usage"]["completion_tokens"] <= 3
 
 
@@ -405,7 +417,9 @@ def test_json_that_is_cut_off(model: httpx.Client) -> None:
 
 def test_text_format_is_free(text: Callable[..., str]) -> None:
     """response_format text is no format at all."""
-    assert alike(lambda: text(response_format={"type": "text"}, seed=2), lambda: text(seed=2))
+    assert alike(
+        lambda about: text(about, response_format={"type": "text"}, seed=2), lambda about: text(about, seed=2)
+    )
 
 
 # --- tools ------------------------------------------------------------------------------------------

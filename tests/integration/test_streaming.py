@@ -479,15 +479,21 @@ def test_the_real_model_sends_whole_characters(model: httpx.Client, name: str) -
     """Where one character is several tokens, no event carries a part of it: the streamed pieces are valid
     text, the echoed prompt comes back as it was, and the pieces are the whole answer of the same seed."""
     text = CHARACTERS[name]
-    body = {"model": MODEL, "prompt": f"{text}\n" * 3, "max_tokens": 16, "temperature": 0, "echo": True}
-    events = stream(model, body, COMPLETIONS)
-    assert events[0]["choices"][0]["text"] == body["prompt"]
-    assert all("\ufffd" not in event["choices"][0]["text"] for event in events[1:-2])
 
-    def once() -> str:
-        return str(model.post(COMPLETIONS, json=body).json()["choices"][0]["text"])
+    def body(subject: str) -> dict[str, Any]:
+        prompt = f"{subject}: " + f"{text}\n" * 3
+        return {"model": MODEL, "prompt": prompt, "max_tokens": 16, "temperature": 0, "echo": True}
 
-    assert alike(once, lambda: text_of(stream(model, body, COMPLETIONS)))
+    def in_pieces(subject: str) -> str:
+        events = stream(model, body(subject), COMPLETIONS)
+        assert events[0]["choices"][0]["text"] == body(subject)["prompt"]
+        assert all("\ufffd" not in event["choices"][0]["text"] for event in events[1:-2])
+        return text_of(events)
+
+    def once(subject: str) -> str:
+        return str(model.post(COMPLETIONS, json=body(subject)).json()["choices"][0]["text"])
+
+    assert alike(once, in_pieces)
 
 
 # --- the real model ---------------------------------------------------------------------------------
@@ -512,14 +518,16 @@ def whole(client: httpx.Client, body: dict[str, Any]) -> Any:
 )
 def test_the_pieces_are_the_whole_answer(model: httpx.Client, parameters: dict[str, Any]) -> None:
     """For one seed a stream's pieces put together are the answer that comes whole, end included."""
-    body = prompt(**parameters)
 
-    def once() -> tuple[str, str]:
-        choice = whole(model, body)
+    def body(subject: str) -> dict[str, Any]:
+        return prompt(f"Tell me a story about {subject}.", **parameters)
+
+    def once(subject: str) -> tuple[str, str]:
+        choice = whole(model, body(subject))
         return choice["message"]["content"], choice["finish_reason"]
 
-    def in_pieces() -> tuple[str, str | None]:
-        events = stream(model, body)
+    def in_pieces(subject: str) -> tuple[str, str | None]:
+        events = stream(model, body(subject))
         return text_of(events), reasons_of(events)[-1]
 
     assert alike(once, in_pieces)
