@@ -520,7 +520,7 @@ def test_the_pieces_are_the_whole_answer(model: httpx.Client, parameters: dict[s
     """For one seed a stream's pieces put together are the answer that comes whole, end included."""
 
     def body(subject: str) -> dict[str, Any]:
-        return prompt(f"Tell me a story about {subject}.", max_tokens=8, **parameters)
+        return prompt(f"Tell me a story about {subject}.", max_tokens=5, **parameters)
 
     def once(subject: str) -> tuple[str, str]:
         choice = whole(model, body(subject))
