@@ -35,8 +35,7 @@ class Answer:
         """Add a token; the last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
         if self._splitter.content_only:
-            text, logprobs = self._text.push(data, logprob)
-            delta = self._delta(text).merge(Delta(logprobs=logprobs, tokens=1))
+            delta = self._delta(*self._text.push(data, logprob), tokens=1)
         else:
             delta = self._split(data, logprob).merge(Delta(tokens=1))
         if self._text.stopped:
@@ -77,8 +76,7 @@ class Answer:
         thought, content = self._splitter.flush()
         reasoning = self._reasoning.push(thought)[0] + self._reasoning.flush()[0]
         delta = Delta(reasoning=reasoning).merge(self._say(content))
-        text, logprobs = self._text.flush()
-        return delta.merge(self._delta(text)).merge(Delta(logprobs=logprobs))
+        return delta.merge(self._delta(*self._text.flush()))
 
     def _say(self, content: bytes) -> Delta:
         """Content, with the log probabilities of all tokens that it may have begun in."""
@@ -87,14 +85,17 @@ class Answer:
         for other in others:
             if not self._text.stopped:
                 logprobs += self._text.push(b"", other)[1]
-        return self._delta(text).merge(Delta(logprobs=logprobs))
+        return self._delta(text, logprobs)
 
     def _take_logprobs(self) -> tuple[TokenLogprob, ...]:
         taken, self._logprobs = tuple(self._logprobs), []
         return taken
 
-    def _delta(self, text: str) -> Delta:
-        return Delta(text=text) if self._calls is None else self._calls.push(text)
+    def _delta(self, text: str, logprobs: tuple[TokenLogprob, ...], tokens: int = 0) -> Delta:
+        """Text as what it is: content, or a part of a tool call."""
+        if self._calls is None:
+            return Delta(text=text, logprobs=logprobs, tokens=tokens)
+        return self._calls.push(text).merge(Delta(logprobs=logprobs, tokens=tokens))
 
 
 def _parser_of(request: GenerationRequest, dialect: Dialect) -> ToolCallParser | None:

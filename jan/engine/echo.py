@@ -50,22 +50,19 @@ class _Job(msgspec.Struct):
     words: list[str]
     limit: int
     answer: Answer
+    # How many words are said in all.
+    last: int
     said: int = 0
 
     @property
     def cells(self) -> int:
         """Words that it may come to hold."""
-        return self.prompt_tokens + min(self.limit, len(self.words))
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more may be said."""
-        return self.said >= min(self.limit, len(self.words))
+        return self.prompt_tokens + self.last
 
     @property
     def next_word(self) -> list[str]:
         """What is said next, if anything is."""
-        return [word.strip() for word in self.words[self.said : min(self.limit, self.said + 1)]]
+        return [word.strip() for word in self.words[self.said : min(self.last, self.said + 1)]]
 
 
 class EchoBackend:
@@ -94,7 +91,7 @@ class EchoBackend:
         answer = Answer(
             request, count, limit + 1, self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
         )
-        return _Job(count, text, words, limit, answer)
+        return _Job(count, text, words, limit, answer, min(limit, len(words)))
 
     def _split(self, text: str) -> list[str]:
         size = self._options.piece
@@ -153,9 +150,9 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
 
 def _say(job: _Job) -> list[Output]:
     outputs: list[Output] = []
-    if not job.done:
+    if job.said < job.last:
         outputs = job.answer.add(job.words[job.said].encode())
         job.said += 1
-    if job.done and not (outputs and isinstance(outputs[-1], Finished)):
+    if job.said >= job.last and not (outputs and isinstance(outputs[-1], Finished)):
         outputs += job.answer.end("stop" if job.said >= len(job.words) else "length")
     return outputs
