@@ -128,23 +128,23 @@ class Worker:
 
     def _hear(self, backend: Backend) -> bool:
         """Take every message; blocks only when idle. False once told to close."""
-        idle = not self._running and not self._waiting
-        until = time.monotonic() + _LONGEST_HEARING
-        # Preparing takes time too: a burst of long prompts must not stop the answers under way.
-        while not self._running or time.monotonic() < until:
-            try:
-                message = self._take(idle)
-            except queue.Empty:
-                return True
+        wait = not self._running and not self._waiting
+        until = 0.0
+        while wait or not self._inbox.empty():
+            message = self._take(wait)
             if isinstance(message, Close):
                 return False
             self._obey(backend, message)
-            idle = False
+            wait = False
+            # Preparing takes time too: a burst of long prompts must not stop the answers under way.
+            until = until or self._stats.progress_at + _LONGEST_HEARING
+            if self._running and time.monotonic() >= until:
+                break
         return True
 
     def _take(self, wait: bool) -> Submit | Cancel | Reset | Close:
         self._idle = wait
-        message = self._inbox.get(block=wait)
+        message = self._inbox.get()
         # In this order: whoever sees that it is busy must not see a time from before it was idle.
         self._stats.progress_at = time.monotonic()
         self._idle = False
