@@ -57,7 +57,8 @@ class Entry:
         self._windows = windows
         self._held: dict[str, int] = {}
         self._reserved: list[tuple[Counter, int]] = []
-        self._taking: asyncio.Task[tuple[Standing, ...]] | None = None
+        # What is taken after its caller was cancelled is given back after it was taken.
+        self._busy = asyncio.Lock()
 
     async def reserve(self, least: int, most: int) -> tuple[Standing, ...]:
         """Reserve ``most`` tokens in all, with those reserved before; how the budgets stand then.
@@ -75,17 +76,17 @@ class Entry:
         wanted = [
             (window, max(0, min(most, window.limit) - self._held.get(window.key, 0))) for window in self._windows
         ]
-        self._taking = self._ledger.start(self._take(wanted))
-        return await asyncio.shield(self._taking)
+        return await self._ledger.carry_out(self._take(wanted))
 
     async def _take(self, wanted: Sequence[tuple[Window, int]]) -> tuple[Standing, ...]:
-        standings, refused = await self._ledger.taker.take(wanted, self._held)
-        if refused is not None:
-            raise refused
-        for standing, (window, cost) in zip(standings, wanted, strict=True):
-            self._held[window.key] = self._held.get(window.key, 0) + cost
-            self._reserved.append((standing.counter, cost))
-        return standings
+        async with self._busy:
+            standings, refused = await self._ledger.taker.take(wanted, self._held)
+            if refused is not None:
+                raise refused
+            for standing, (window, cost) in zip(standings, wanted, strict=True):
+                self._held[window.key] = self._held.get(window.key, 0) + cost
+                self._reserved.append((standing.counter, cost))
+            return standings
 
     async def settle(self, used: Tokens | None) -> None:
         """Give back what was reserved and not used, or count what was used beyond; record the usage.
@@ -94,13 +95,13 @@ class Entry:
         """
         if used is not None:
             self._ledger.record(self._account, used)
-        if self._taking is not None:
-            await asyncio.shield(self._ledger.start(self._give_back(self._taking, used or Tokens())))
+        if self._windows:
+            await self._ledger.carry_out(self._give_back(used or Tokens()))
 
-    async def _give_back(self, taking: "asyncio.Task[tuple[Standing, ...]]", used: Tokens) -> None:
-        await asyncio.wait({taking})
-        for counter, change in self._changes(used):
-            await self._ledger.adjust(counter, change)
+    async def _give_back(self, used: Tokens) -> None:
+        async with self._busy:
+            for counter, change in self._changes(used):
+                await self._ledger.adjust(counter, change)
 
     def _changes(self, used: Tokens) -> list[tuple[Counter, int]]:
         """By window of time: a reservation may have been begun in one and extended in the next, which pays."""
@@ -137,9 +138,11 @@ class Ledger:
         """A user's usage of these days, both included; by day, model and key."""
         return await self._writer.of(user_id, first, last)
 
-    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something that a client who leaves must not cut short."""
-        return self._tasks.start(work)
+        if not self.taker.counters.waits:
+            return await work  # which comes to its end at once
+        return await asyncio.shield(self._tasks.start(work))
 
     async def adjust(self, counter: Counter, change: int) -> None:
         """Change a window, when the store is back if it is away."""

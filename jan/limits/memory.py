@@ -40,6 +40,8 @@ class MemoryCounter(Counter, frozen=True, kw_only=True):
 class MemoryCounters:
     """``Counters`` of this process alone. ``clock``: seconds, never set back."""
 
+    waits = False
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
@@ -102,6 +104,8 @@ class MemoryCounters:
 
 class FailoverCounters:
     """``Counters`` in the store; in memory while it is away, so that limits hold and nobody is kept out."""
+
+    waits = True
 
     def __init__(self, shared: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared

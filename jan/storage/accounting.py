@@ -7,6 +7,7 @@ own last give-backs.
 import hashlib
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -68,7 +69,11 @@ def end_of_window(demand: Demand, now: int) -> int:
 
 
 class Counters(Protocol):
-    """Counts within windows of time."""
+    """Counts within windows of time. ``waits``: whether a call may have to wait for anything, and so may be cut
+    short by a cancellation; what is counted in memory never is."""
+
+    @property
+    def waits(self) -> bool: ...
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
         """Count all demands (of different keys), or none; ``now`` in milliseconds since 1970.
@@ -101,14 +106,21 @@ class Usage(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        place = "\0".join((self.user_id, self.key_id, self.model, self.day.isoformat()))
-        msgspec.structs.force_setattr(self, "id", f"usage_{hashlib.sha256(place.encode()).hexdigest()[:32]}")
+        id_ = _usage_id(self.user_id, self.key_id, self.model, self.day)
+        msgspec.structs.force_setattr(self, "id", id_)
 
     def plus(self, more: "Usage") -> "Usage":
         """The sum of two of the same user, key, model and day."""
         return msgspec.structs.replace(
             self, **{name: getattr(self, name) + getattr(more, name) for name in COUNTS}
         )
+
+
+# Those who use a server use it again and again; a row is made for each request.
+@lru_cache(1024)
+def _usage_id(user_id: str, key_id: str, model: str, day: date) -> str:
+    place = "\0".join((user_id, key_id, model, day.isoformat()))
+    return f"usage_{hashlib.sha256(place.encode()).hexdigest()[:32]}"
 
 
 COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")

@@ -171,6 +171,8 @@ def test_a_window_that_ends_meanwhile_pays_nothing_and_the_next_one_all() -> Non
 class SlowCounters(MemoryCounters):
     """Adjusts only when it is let."""
 
+    waits = True
+
     def __init__(self) -> None:
         super().__init__()
         self.let = asyncio.Event()
@@ -200,8 +202,24 @@ def test_a_cancelled_settlement_goes_on() -> None:
     run(main())
 
 
+def test_what_is_counted_in_memory_is_done_at_once() -> None:
+    """Reserving and settling never wait there, so that no cancellation can come in between."""
+
+    async def main() -> None:
+        lab = Lab(tokens_per_minute=50)
+        entry = lab.ledger.open(ACCOUNT)
+        for work in (entry.reserve(40, 40), entry.settle(Tokens(prompt=3))):
+            with pytest.raises(StopIteration):
+                work.send(None)
+        assert await lab.used() == [3]
+
+    run(main())
+
+
 class DistantCounters(MemoryCounters):
     """Counts, and answers later, as a store at the other end of a wire does."""
+
+    waits = True
 
     def __init__(self) -> None:
         super().__init__()

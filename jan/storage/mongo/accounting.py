@@ -45,6 +45,8 @@ class MongoCounters:
     """``accounting.Counters``: each demand is one atomic change; what was counted is given back when a later
     demand of the call is refused. Until then it may refuse others: name first what is likeliest to refuse."""
 
+    waits = True
+
     def __init__(self, connection: Connection) -> None:
         # A count that is lost with a server lets one request too many pass; a journalled majority for each
         # would cost more than that.

@@ -12,6 +12,8 @@ from jan.storage.sqlite.tables import USAGE
 class SqliteCounters:
     """``accounting.Counters``: each call is one transaction."""
 
+    waits = True
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
