@@ -2,6 +2,7 @@
 ``bench_cli``."""
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -24,6 +25,8 @@ _EXIT_MODEL_FAILED = 4
 # How long a thread keeps Python's lock when another wants it. With Python's 5 ms a model's thread may wait so long
 # for the event loop after each of its steps, which take no longer themselves.
 _SWITCH_SECONDS = 0.0001
+# New objects between two looks for garbage in cycles, of which a request makes next to none.
+_GARBAGE_THRESHOLD = 20_000
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _config_option = click.option(
@@ -85,13 +88,19 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
 
     async def run(settings: Settings) -> bool:
         server = Server(settings, show_late_key=_show_key)
-        return await serve_until_signalled(
-            server, _show_progress(), lambda urls: _banner(settings, urls, server.admin_key)
-        )
+
+        def ready(urls: list[str]) -> None:
+            # What a server is made of stays: looking through it for garbage again and again is time that
+            # requests wait.
+            gc.freeze()
+            _banner(settings, urls, server.admin_key)
+
+        return await serve_until_signalled(server, _show_progress(), ready)
 
     with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
         sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
         try:
             orderly = asyncio.run(run(settings))
         except KeyboardInterrupt:
