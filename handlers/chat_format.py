@@ -1,7 +1,8 @@
 """From the output formats of a chat completion request to the one that the engine enforces."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,15 +12,18 @@ from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
 
 _KINDS = ("json", "regex", "choice", "grammar")
+# Field to kind and parameter.
+_GUIDED = MappingProxyType({f"guided_{kind}": (kind, f"guided_{kind}") for kind in _KINDS})
+_STRUCTURED = MappingProxyType({kind: (kind, f"structured_outputs.{kind}") for kind in _KINDS})
 
 
 def format_of(body: ChatCompletionRequest) -> OutputFormat:
     """The format without tools; raises InvalidRequest if there is more than one."""
-    outputs = body.structured_outputs or StructuredOutputs()
-    asked = {"response_format": _response_format(body)}
-    asked |= _formats(outputs, "structured_outputs.")
-    asked |= _formats(body, "guided_")
-    given = {name: made for name, made in asked.items() if made is not None}
+    given = _formats(body, _GUIDED)
+    if body.structured_outputs is not None:
+        given = _formats(body.structured_outputs, _STRUCTURED) | given
+    if (made := _response_format(body)) is not None:
+        given = {"response_format": made} | given
     if len(given) > 1:
         raise InvalidRequest(
             f"one output format at a time; this has {', '.join(given)}", code="invalid_value", param=list(given)[1]
@@ -27,10 +31,15 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
     return next(iter(given.values()), OutputFormat())
 
 
-def _formats(holder: ChatCompletionRequest | StructuredOutputs, prefix: str) -> dict[str, OutputFormat | None]:
+def _formats(
+    holder: ChatCompletionRequest | StructuredOutputs, fields: Mapping[str, tuple[str, str]]
+) -> dict[str, OutputFormat]:
     """By the names of the parameters that ask for them."""
-    names = {f"{prefix}{kind}": kind for kind in _KINDS}
-    return {name: _format(kind, getattr(holder, name.rpartition(".")[2]), name) for name, kind in names.items()}
+    return {
+        param: _format(kind, value, param)
+        for name, (kind, param) in fields.items()
+        if (value := getattr(holder, name)) is not None
+    }
 
 
 def check_length(tools: Sequence[Tool]) -> None:
@@ -53,9 +62,7 @@ def _response_format(body: ChatCompletionRequest) -> OutputFormat | None:
     return None
 
 
-def _format(kind: str, value: Any, param: str) -> OutputFormat | None:
-    if value is None:
-        return None
+def _format(kind: str, value: Any, param: str) -> OutputFormat:
     if kind == "json":
         return _schema_format(value, param)
     if kind == "regex":

@@ -3,6 +3,7 @@ comes from."""
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -17,10 +18,13 @@ _PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]*)\](:[0-9]+)?|(?P<four>[0-9.]+):[0-9]+")
 # More than any chain of proxies.
 _MOST_HOPS = 32
+# Names by which servers are called; almost always one and the same.
+_HOSTS = 64
 # One household or host gets a whole /64 to choose its addresses from.
 _IPV6_SUBSCRIBER = 64
 
 
+@lru_cache(_HOSTS)
 def is_loopback(host: str) -> bool:
     """Whether a server that listens there is reachable from its own machine only."""
     try:
@@ -29,6 +33,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(_HOSTS)
 def host_of(url: str) -> str:
     """The host in a URL, without port and brackets; '' if there is none."""
     try:

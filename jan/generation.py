@@ -9,7 +9,7 @@ import msgspec
 from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt, Delta, Event, Finished, GenerationRequest, Started
 from jan.engine.fanout import fan_out
-from jan.limits import Account, token_headers
+from jan.limits import Account
 from jan.limits.ledger import Tokens
 from jan.limits.windows import Standing
 from jan.observation import Generation
@@ -24,10 +24,7 @@ class Caller(Protocol):
     began: float
     log_fields: dict[str, Any]
     generation: Generation | None
-
-    def keep_header(self, name: str, value: str) -> None:
-        """Set a header that stays whatever becomes of the response."""
-        ...
+    tokens_left: tuple[Standing, ...]
 
 
 class Tally:
@@ -110,7 +107,7 @@ async def generate(
     entry = services.ledger.open(Account(identity=caller.identity, model=name))
     granted = False
     try:
-        _tell(caller, await entry.reserve(tally.known, tally.known))
+        caller.tokens_left = await entry.reserve(tally.known, tally.known)
         async with aclosing(fan_out(engine, requests)) as events:
             held: list[tuple[int, Event]] = []
             async for index, event in events:
@@ -120,7 +117,7 @@ async def generate(
                     # They come all at once: nothing is sent before all of the request may go on.
                     held.append((index, event))
                     if tally.all_started:
-                        _tell(caller, await entry.reserve(*tally.bounds))
+                        caller.tokens_left = await entry.reserve(*tally.bounds)
                         granted = True
                         for pair in held:
                             yield pair
@@ -130,8 +127,3 @@ async def generate(
         used = tally.used if granted else None
         seen.prompt_tokens, seen.completion_tokens, seen.cached_tokens = msgspec.structs.astuple(used or Tokens())
         await entry.settle(used)
-
-
-def _tell(caller: Caller, standings: tuple[Standing, ...]) -> None:
-    for header, value in token_headers(standings, caller.services.ledger.taker.clock()):
-        caller.keep_header(header, value)

@@ -38,6 +38,9 @@ class Handler(Responder):
 
     route_options: Any
     identity: Identity
+    #: How the caller's limits stand, for the headers.
+    _requests_left: tuple[Standing, ...] = ()
+    tokens_left: tuple[Standing, ...] = ()
     #: Whether events are being sent.
     streaming = False
     #: Where ids and secrets of what the request creates come from.
@@ -127,9 +130,7 @@ class Handler(Responder):
         if limit == "none":
             return
         verdict = await self.services.limiter.admit(identity, "default" if tried else limit)
-        now = self.services.limiter.clock()
-        for name, value in (*request_headers(verdict.requests, now), *token_headers(verdict.tokens, now)):
-            self.keep_header(name, value)
+        self._requests_left, self.tokens_left = verdict.requests, verdict.tokens
         if verdict.refusal is not None:
             raise verdict.refusal
 
@@ -243,6 +244,14 @@ class Handler(Responder):
     async def _write_now(self, data: bytes) -> None:
         self.write(data)
         await self.flush()
+
+    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
+        """Send what was written, after the headers if they are not out yet."""
+        if not self._headers_written and (self._requests_left or self.tokens_left):
+            now = self.services.limiter.clock()
+            for name, value in request_headers(self._requests_left, now) + token_headers(self.tokens_left, now):
+                self.keep_header(name, value)
+        return super().flush(include_footers)
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -18,9 +19,14 @@ _MEASURES = ("_tokens", "_ms")
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace the values of fields that may carry secrets or what people write."""
     for key in event:
-        if not key.endswith(_MEASURES) and any(word in key.lower() for word in _SECRET):
+        if _is_secret(key):
             event[key] = "[redacted]"
     return event
+
+
+@lru_cache(1024)
+def _is_secret(key: str) -> bool:
+    return not key.endswith(_MEASURES) and any(word in key.lower() for word in _SECRET)
 
 
 def configure_logging(settings: LogSettings) -> None:

@@ -3,6 +3,7 @@ nothing that a client sends becomes one."""
 
 import asyncio
 from collections.abc import Iterable
+from functools import cache
 from platform import python_version
 
 import msgspec
@@ -108,10 +109,14 @@ class Metrics:
         self.store_errors = self._counter("jan_store_errors", "Operations that the store failed at", "operation")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+        made = Counter(name, text, labels, registry=self.registry)
+        made.labels = cache(made.labels)  # type: ignore[method-assign]  # labels have closed sets of values
+        return made
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        made = Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        made.labels = cache(made.labels)  # type: ignore[method-assign]
+        return made
 
     def of_model(self, model: str) -> ModelMetrics:
         """What is measured of each answer of a served model."""

@@ -38,7 +38,6 @@ class Responder(RequestHandler):
     request_id = ""
     #: Whether the request is answered before its body was read, so that its connection can't go on.
     body_unread = True
-    _kept_headers: tuple[tuple[str, str], ...] = ()
     #: What was generated for the request, if anything was.
     generation: Generation | None = None
     #: What makes the answer to its end, if that does not end with the request.
@@ -52,6 +51,7 @@ class Responder(RequestHandler):
         self.began = time.perf_counter()
         #: What the request's line in the log says beside route, status and time.
         self.log_fields: dict[str, Any] = {}
+        self._kept_headers: dict[str, str] = {}
 
     def set_default_headers(self) -> None:
         """The request id goes out on everything; a sane one of the client's is kept."""
@@ -61,13 +61,17 @@ class Responder(RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.clear_header("Server")
-        for name, value in self._kept_headers:
-            self.set_header(name, value)
 
     def keep_header(self, name: str, value: str) -> None:
         """Set a header that stays whatever becomes of the response; an error clears the others."""
-        self.set_header(name, value)
-        self._kept_headers = (*self._kept_headers, (name, value))
+        self._kept_headers[name] = value
+
+    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
+        """Send what was written, after the headers if they are not out yet."""
+        if not self._headers_written:
+            for name, value in self._kept_headers.items():
+                self.set_header(name, value)
+        return super().flush(include_footers)
 
     def prepare(self) -> None:
         """Refuse, before anything else, what no URL takes: raises InvalidRequest."""

@@ -1,6 +1,7 @@
 """Which windows count for a caller, and how they stand."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,8 @@ from jan.storage.accounting import Counter, Demand
 Unit = Literal["requests", "tokens"]
 
 _MINUTE, _DAY = 60, 86_400
+# Whose windows are known without looking for them; a few hundred bytes each.
+_CALLERS = 4096
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +64,12 @@ class Windows:
         self._inference = parse_rate(settings.inference)
         self._user = settings.user
         self._key = settings.key
+        #: Where a caller's request of a limit class counts.
+        self.of_requests = lru_cache(_CALLERS)(self._of_requests)
+        #: Where a caller's tokens count: the user's budget, and that of the key.
+        self.of_tokens = lru_cache(_CALLERS)(self._of_tokens)
 
-    def of_requests(self, identity: Identity, limit: LimitClass) -> tuple[Window, ...]:
-        """Where a request of this limit class counts."""
+    def _of_requests(self, identity: Identity, limit: LimitClass) -> tuple[Window, ...]:
         rates = {"anonymous" if identity.anonymous else "authenticated": self._hourly(identity)}
         if limit == "inference":
             rates["inference"] = self._inference
@@ -84,8 +90,7 @@ class Windows:
     def _hourly(self, identity: Identity) -> Rate | None:
         return self._anonymous if identity.anonymous else self._authenticated
 
-    def of_tokens(self, identity: Identity) -> tuple[Window, ...]:
-        """Where the caller's tokens count: the user's budget, and that of the key."""
+    def _of_tokens(self, identity: Identity) -> tuple[Window, ...]:
         found = _budget("user", identity.owner, _whose(identity), identity, identity.budget.over(self._user))
         if identity.key_id is not None:
             budget = identity.key_budget.over(self._key)
