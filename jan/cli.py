@@ -1,5 +1,4 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat. Others: ``admin_cli``, ``models_cli``,
-``bench_cli``."""
+"""The ``jan`` command: serve, check, routes, openapi, chat; the others are in the modules of ``_ELSEWHERE``."""
 
 import asyncio
 import gc
@@ -9,7 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -29,6 +30,17 @@ _SWITCH_SECONDS = 0.0001
 _GARBAGE_THRESHOLD = 20_000
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
+_ELSEWHERE = MappingProxyType(
+    {
+        "user": "jan.admin_cli:user",
+        "key": "jan.admin_cli:key",
+        "store": "jan.admin_cli:store",
+        "pull": "jan.models_cli:pull",
+        "models": "jan.models_cli:list_models",
+        "bench": "jan.bench_cli:bench",
+    }
+)
+
 _config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -37,7 +49,21 @@ _config_option = click.option(
 )
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands of other modules are imported when they are asked for: the server needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="Jan Server")
 def main() -> None:
     """A self-hosted, OpenAI-compatible LLM server."""
@@ -210,14 +236,3 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None, t
 
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))
 
-
-def _add_administration() -> None:
-    from jan.admin_cli import key, store, user
-    from jan.bench_cli import bench
-    from jan.models_cli import list_models, pull
-
-    for command in (user, key, store, pull, list_models, bench):
-        main.add_command(command)
-
-
-_add_administration()

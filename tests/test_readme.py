@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import msgspec
 import pytest
@@ -227,9 +228,12 @@ def test_every_option_of_every_engine_is_in_a_table(engine: str) -> None:
 def test_every_command_is_in_the_table() -> None:
     """The table has exactly the commands of `jan --help`, and each option that a row names exists."""
     rows = _rows("## Commands")
-    assert {name.split()[1] for name in rows} == set(main.commands)
+    context = click.Context(main)
+    assert {name.split()[1] for name in rows} == set(main.list_commands(context))
     for name, (text,) in rows.items():
-        options = {text for parameter in main.commands[name.split()[1]].params for text in parameter.opts}
+        command = main.get_command(context, name.split()[1])
+        assert command is not None
+        options = {text for parameter in command.params for text in parameter.opts}
         assert set(re.findall(r"`(--[\w-]+)", text)) <= options
 
 
