@@ -235,4 +235,3 @@ def chat(url: str, model: str | None, api_key: str | None, system: str | None, t
     from jan.terminal import ChatClient, run_chat
 
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))
-

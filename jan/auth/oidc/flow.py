@@ -70,3 +70,12 @@ class Flows:
     def _fernet(self) -> MultiFernet:
         keys = self._keyring.derived(_PURPOSE)
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+
+def other_sign_in() -> InvalidRequest:
+    """The answer to who comes with the answer to another flow."""
+    return InvalidRequest(
+        "this is not the answer to the sign-in that was begun last in this browser; begin again",
+        code="invalid_state",
+        param="state",
+    )

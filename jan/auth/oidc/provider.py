@@ -3,15 +3,13 @@ in time and size, typed, and believed only as far as they are checked."""
 
 import asyncio
 import base64
-import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote_plus
 
 import msgspec
 import structlog
-from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPInputError
 
@@ -20,13 +18,15 @@ from jan.auth.oidc.flow import Flow
 from jan.errors import AuthenticationFailed, Unavailable
 from jan.settings.sign_in import SignInSettings
 
+if TYPE_CHECKING:
+    from jan.auth.oidc.authorization import Authorization
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _KEPT_SECONDS = 3600.0
 _LARGEST_ANSWER = 512 * 1024
-_ERROR_NAME = re.compile(r"[a-z_]{1,64}")
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -68,10 +68,12 @@ class UserInfo(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-def name_of(error: OAuth2Error) -> str:
-    """The error's name as the provider spells it, if it looks like one: anybody may have written it."""
-    name = str(error.error)
-    return name if _ERROR_NAME.fullmatch(name) else "an error"
+class ProviderRefused(Exception):
+    """The provider answered with an error of this name, which looks like one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Kept(Generic[T]):
@@ -133,33 +135,29 @@ class Provider:
     async def _fetch_keys(self) -> KeySet:
         return self._decode(await self._fetch((await self.metadata()).jwks_uri), KeySet)
 
-    async def redeem(self, client: WebApplicationClient, flow: Flow, code: str) -> TokenAnswer:
+    async def redeem(self, authorization: "Authorization", flow: Flow, code: str) -> TokenAnswer:
         """Exchange a code; raises AuthenticationFailed if the provider does not accept it."""
         metadata = await self.metadata()
         basic = self._uses_basic(metadata)
         headers = {"Authorization": self._basic()} if basic else {}
-        body = client.prepare_request_body(
-            code=code,
-            redirect_uri=flow.redirect_uri,
-            code_verifier=flow.verifier,
-            client_secret=None if basic else self._settings.client_secret or None,
-        )
+        secret = None if basic else self._settings.client_secret or None
+        body = authorization.token_request(flow, code, secret)
         raw = await self._fetch(metadata.token_endpoint, body=body, headers=headers, accept=(200, 400, 401))
         answer = self._decode(raw, TokenAnswer)
         try:
             # Only what was decoded: oauthlib trips over fields of unexpected types.
-            client.parse_request_body_response(msgspec.json.encode(answer).decode())
-        except OAuth2Error as error:
+            authorization.check_token_answer(msgspec.json.encode(answer))
+        except ProviderRefused as error:
             raise self._refusal(error) from None
         return answer
 
-    def _refusal(self, error: OAuth2Error) -> AuthenticationFailed | Unavailable:
-        if error.error == "invalid_grant":
+    def _refusal(self, error: ProviderRefused) -> AuthenticationFailed | Unavailable:
+        if error.name == "invalid_grant":
             return AuthenticationFailed(
                 "the provider does not accept this sign-in any more; begin again", code="invalid_grant"
             )
         # Most likely the client id or secret is wrong here, which the person who signs in can't mend.
-        return self._failed(f"it refused this server: {name_of(error)}")
+        return self._failed(f"it refused this server: {error.name}")
 
     def _uses_basic(self, metadata: Metadata) -> bool:
         chosen = self._settings.client_authentication

@@ -4,24 +4,26 @@ The order is: fetch, then check on what was fetched, then write. Nothing is stor
 """
 
 import secrets
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
-from oauthlib.oauth2 import MismatchingStateError, MissingCodeError, OAuth2Error, WebApplicationClient
 
 from jan.addresses import is_loopback, is_own_path, is_safe_url
 from jan.auth.accounts import Accounts, IssuedToken
 from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
-from jan.auth.oidc.flow import Flow, Flows
-from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer, name_of
+from jan.auth.oidc.flow import Flow, Flows, other_sign_in
+from jan.auth.oidc.provider import Metadata, Provider, ProviderRefused, TokenAnswer
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.settings.sign_in import GOOGLE, SignInSettings
 from jan.storage.base import Store
 from jan.storage.records import OidcSubject
 
-_VERIFIER_LENGTH = 64
+if TYPE_CHECKING:
+    from jan.auth.oidc.authorization import Authorization
+
 # What a provider says when the person, not the set-up, is the reason.
 _PERSON_REFUSED = (
     "access_denied",
@@ -79,30 +81,21 @@ class SignIn:
                 param="return_to",
             )
         base = self._public_url(origin)
-        client = WebApplicationClient(self._settings.client_id)
+        authorization = self._authorization()
         flow = Flow(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
-            verifier=client.create_code_verifier(_VERIFIER_LENGTH),
+            verifier=authorization.new_verifier(),
             redirect_uri=base + path,
             return_to=base + return_to if return_to is not None and is_own_path(return_to) else return_to,
         )
-        url = self._authorization_url(client, flow, await self._provider.metadata())
-        return Departure(url, self._flows.seal(flow))
+        endpoint = (await self._provider.metadata()).authorization_endpoint
+        return Departure(authorization.url(endpoint, flow, self._settings.scopes), self._flows.seal(flow))
 
-    def _authorization_url(self, client: WebApplicationClient, flow: Flow, metadata: Metadata) -> str:
-        # oauthlib demands TLS, from which loopback is excepted here; so it is given the rest of the URL.
-        scheme, _, rest = metadata.authorization_endpoint.partition(":")
-        secure = client.prepare_request_uri(
-            f"https:{rest}",
-            redirect_uri=flow.redirect_uri,
-            scope=list(self._settings.scopes),
-            state=flow.state,
-            code_challenge=client.create_code_challenge(flow.verifier, "S256"),
-            code_challenge_method="S256",
-            nonce=flow.nonce,
-        )
-        return scheme + secure.removeprefix("https")
+    def _authorization(self) -> "Authorization":
+        from jan.auth.oidc.authorization import Authorization
+
+        return Authorization(self._settings.client_id)
 
     def _public_url(self, origin: str) -> str:
         """Where the provider sends the browser back to.
@@ -136,15 +129,15 @@ class SignIn:
         self._check_configured()
         flow = self._flows.open(sealed)
         if not secrets.compare_digest(state.encode(), flow.state.encode()):
-            raise _other_sign_in()
+            raise other_sign_in()
         self._flows.spend(flow)
         return flow
 
     async def finish(self, query: str, flow: Flow) -> Arrival:
         """What the browser came back with, to a session; raises a JanError that says why not."""
-        client = WebApplicationClient(self._settings.client_id)
-        code = _code(client, query, flow, await self._provider.metadata())
-        answer = await self._provider.redeem(client, flow, code)
+        authorization = self._authorization()
+        code = _code(authorization, query, flow, await self._provider.metadata())
+        answer = await self._provider.redeem(authorization, flow, code)
         person = await self._verify(answer, flow)
         user = await self._admission.admit(person)
         # The page gets a token that only starts a session; see ``Accounts.sign_in``.
@@ -215,35 +208,21 @@ def _issuers(issuer: str) -> list[str]:
     return [issuer, urlsplit(issuer).netloc] if issuer == GOOGLE else [issuer]
 
 
-def _code(client: WebApplicationClient, query: str, flow: Flow, metadata: Metadata) -> str:
+def _code(authorization: "Authorization", query: str, flow: Flow, metadata: Metadata) -> str:
     """The code in a callback's query."""
     try:
-        # Of the URL oauthlib reads the query only; the rest satisfies its demand for TLS.
-        answer = client.parse_request_uri_response(f"https://callback/?{query}", state=flow.state)
-    except MismatchingStateError:
-        raise _other_sign_in() from None
-    except MissingCodeError:
-        raise InvalidRequest("the provider sent no code", code="missing_code", param="code") from None
-    except OAuth2Error as error:
+        answer = authorization.answer(query, flow)
+    except ProviderRefused as error:
         raise _told(error) from None
     # RFC 9207: an answer of another provider can't be passed off as this one's.
     issuer = answer.get("iss")
     if issuer != metadata.issuer and (issuer or metadata.authorization_response_iss_parameter_supported):
         raise InvalidRequest("the answer is another provider's", code="invalid_issuer", param="iss")
-    return answer["code"]
+    return str(answer["code"])
 
 
-def _other_sign_in() -> InvalidRequest:
-    return InvalidRequest(
-        "this is not the answer to the sign-in that was begun last in this browser; begin again",
-        code="invalid_state",
-        param="state",
-    )
-
-
-def _told(error: OAuth2Error) -> JanError:
+def _told(error: ProviderRefused) -> JanError:
     """What the provider told the browser instead of sending a code."""
-    name = name_of(error)
-    if name in _PERSON_REFUSED:
-        return PermissionDenied("the sign-in was not completed at the provider", code=name)
-    return Unavailable(f"the sign-in provider answered {name}", code="sign_in_provider_failed")
+    if error.name in _PERSON_REFUSED:
+        return PermissionDenied("the sign-in was not completed at the provider", code=error.name)
+    return Unavailable(f"the sign-in provider answered {error.name}", code="sign_in_provider_failed")
