@@ -12,6 +12,7 @@ import msgspec
 
 from jan.bench.straight_job import Straight, StraightOutcome, threads
 from jan.engine.llamacpp.model import GgufModel, resolve_model_file
+from jan.engine.llamacpp.sampler import add_temperature
 
 _CELLS = 16384
 _SEQUENCES = 8
@@ -68,7 +69,7 @@ class Loop:
 
 def _sampler(seed: int) -> llama.LlamaSampler:
     sampler = llama.LlamaSampler(llama.LlamaSamplerChainParams())
-    sampler.add_temp(_TEMPERATURE)
+    add_temperature(sampler, _TEMPERATURE)
     sampler.add_dist(seed)
     return sampler
 

@@ -1,5 +1,6 @@
 """The llama.cpp backend from the inside: what is sampled, what is refused, what is kept."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, cast
 
@@ -65,6 +66,24 @@ def test_every_draw_is_its_own(backend: LlamaCppBackend) -> None:
     assert {one, other} == set(taken)
     assert 5 <= taken.count(one) <= 35
     assert taken == draws(backend, 40, seed=1)[0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_probabilities(backend: LlamaCppBackend, temperature: float) -> None:
+    """Of many draws each of the likeliest tokens comes as often as the model's probabilities at this temperature
+    say, and all others together as often as their sum: leaving out what is never drawn changes nothing."""
+    context, *_ = close_pair(backend)
+    index, count = backend._batch.n_tokens - 1, 4000
+    logits = numpy.asarray(context.get_logits_ith(index), dtype=float) / temperature
+    probabilities = numpy.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    sampler = TokenSampler(Sampling(seed=1, temperature=temperature), len(probabilities), None)
+    drawn = Counter(sampler.sample(context, index) for _ in range(count))
+    likeliest = numpy.argsort(-probabilities)[:5].tolist()
+    for token in likeliest:
+        assert drawn[token] / count == pytest.approx(probabilities[token], abs=0.04)
+    others = 1 - sum(drawn[token] for token in likeliest) / count
+    assert others == pytest.approx(1 - probabilities[likeliest].sum(), abs=0.04)
 
 
 @pytest.mark.parametrize(

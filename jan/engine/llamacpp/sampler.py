@@ -16,6 +16,10 @@ from jan.schema.sampling import TokenLogprob
 
 # OpenAI's penalties look at the whole answer; llama.cpp wants a window.
 _PENALTY_WINDOW = 4096
+# A token that is less likely than this, in parts of the likeliest, is left out at once: adding up and sorting the
+# whole vocabulary takes a tenth of a small model's step. Of a vocabulary of 50,000 tokens all that are left out
+# are together less than one in 2,000, in practice one in 30,000 at temperature 1, and fewer below.
+_LEAST_PART = 1e-8
 # llama.cpp takes this seed for 'random'.
 _RANDOM_SEED = 0xFFFFFFFF
 
@@ -101,7 +105,7 @@ class TokenSampler:
         if chosen.temperature == 0:
             chain.add_greedy()
             return
-        chain.add_temp(chosen.temperature)
+        add_temperature(chain, chosen.temperature)
         if chosen.top_k:
             chain.add_top_k(chosen.top_k)
         if chosen.top_p < 1:
@@ -113,6 +117,12 @@ class TokenSampler:
     def close(self) -> None:
         """Free the chain."""
         self._chain.close()
+
+
+def add_temperature(chain: Any, temperature: float) -> None:
+    """Leave out what is never drawn, and divide the rest by the temperature, above 0."""
+    chain.add_min_p(_LEAST_PART**temperature, 1)
+    chain.add_temp(temperature)
 
 
 def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[bytes]) -> TokenLogprob:
