@@ -20,10 +20,15 @@ async def identify(request: HTTPServerRequest, access: Access, services: Service
     return await services.accounts.identify(required_credential(request))
 
 
+def address_of(request: HTTPServerRequest, services: Services) -> str:
+    """What a request's address is called where it counts: for limits, and for what bodies take."""
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return f"ip:{services.proxies.client(request.remote_ip or '', forwarded_for)}"
+
+
 def stranger(request: HTTPServerRequest, services: Services) -> Identity:
     """Somebody of whom only the address is known."""
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
-    return Identity(owner=f"ip:{services.proxies.client(request.remote_ip or '', forwarded_for)}")
+    return Identity(owner=address_of(request, services))
 
 
 def _admits_anonymous(request: HTTPServerRequest, access: Access, services: Services) -> bool:

@@ -26,7 +26,7 @@ _EXIT_MODEL_FAILED = 4
 # How long a thread keeps Python's lock when another wants it. With Python's 5 ms a model's thread may wait so long
 # for the event loop after each of its steps, which take no longer themselves.
 _SWITCH_SECONDS = 0.0001
-# New objects between two looks for garbage in cycles, of which a request makes next to none.
+# New objects between two looks for garbage in cycles, which requests do not make.
 _GARBAGE_THRESHOLD = 20_000
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 

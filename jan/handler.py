@@ -9,7 +9,7 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
-from jan.access import check_access, check_scopes, identify, required_credential, stranger, user_of
+from jan.access import address_of, check_access, check_scopes, identify, required_credential, stranger, user_of
 from jan.auth.scopes import Identity, Scope
 from jan.body import Body
 from jan.conversations import Turn
@@ -53,8 +53,11 @@ class Handler(Responder):
         super().initialize(services, route_name, route_path)
         self.route_options = route_options
         limits = services.settings.server
+        # Nothing that belongs to a handler may lead back to it: such a cycle is garbage that only the collector
+        # finds, and that stops everything for tens of milliseconds.
+        address = partial(address_of, self.request, services)
         self._body = Body(
-            self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, self._address
+            self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, address
         )
         self._work: asyncio.Task[None] | None = None
         self._shutting_down = False
@@ -65,9 +68,6 @@ class Handler(Responder):
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
-
-    def _address(self) -> str:
-        return stranger(self.request, self.services).owner
 
     def data_received(self, chunk: bytes) -> None:
         """A piece of the body."""
@@ -91,6 +91,7 @@ class Handler(Responder):
             else:
                 self.log_fields["client_left"] = True
         finally:
+            self._work = None  # it leads to its error, which leads to the frames that led to it
             self.services.live.remove(self)
 
     async def _run(

@@ -1,6 +1,7 @@
 """What crosses between the event loop and an engine's thread: small messages in, results out."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from jan.engine.base import Event, ModelInfo
@@ -37,6 +38,9 @@ class Outbox:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: list[tuple[Job, Event | JanError]] = []
+        self._sent: deque[list[tuple[Job, Event | JanError]]] = deque()
+        # Whether the event loop was woken for what was sent, and has not come to it yet.
+        self._woken = False
         self.cut = False  # from then on nothing reaches anybody
 
     def put(self, job: Job, item: Event | JanError) -> None:
@@ -48,10 +52,21 @@ class Outbox:
         self._items.clear()
 
     def deliver(self) -> None:
-        """Everything that was put here, in one call."""
+        """Send everything that was put here. A loop that is busy is woken once for several deliveries: each time
+        the thread has to give Python's lock away and to wait for it."""
         if self._items:
-            items, self._items = self._items, []
-            self.call(_deliver_all, items)
+            self._sent.append(self._items)
+            self._items = []
+            if not self._woken:
+                self._woken = True
+                self.call(self._arrive)
+
+    def _arrive(self) -> None:
+        # In this order, so that whatever is sent later wakes the loop again.
+        self._woken = False
+        for _ in range(len(self._sent)):
+            for job, item in self._sent.popleft():
+                job.put(item)
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call something on the event loop."""
@@ -62,11 +77,6 @@ class Outbox:
     def settle(self, future: "asyncio.Future[ModelInfo]", result: ModelInfo | Exception) -> None:
         """Give a future its result, unless nobody waits for it any more."""
         self.call(_settle, future, result)
-
-
-def _deliver_all(items: list[tuple[Job, Event | JanError]]) -> None:
-    for job, item in items:
-        job.put(item)
 
 
 def _settle(future: "asyncio.Future[ModelInfo]", result: ModelInfo | Exception) -> None:

@@ -1,0 +1,64 @@
+"""Requests leave nothing behind that only the garbage collector can free: it would stop everybody's tokens."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from metrics_support import scrape
+from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+
+SETTINGS = """
+limits: {authenticated: 'off', anonymous: 'off', inference: 'off'}
+models: [{id: echo, engine: echo}]
+"""
+CHAT = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}]}
+# Each with a few dozen objects in a cycle would be more than the collector lets come together.
+REQUESTS = 1500
+# Of the client's own connections, of what the metrics are made of, and the like.
+FEW = 1500
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    config = tmp_path_factory.mktemp("garbage") / "jan.yaml"
+    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{SETTINGS}")
+    server = ServerProcess(config)
+    yield server
+    assert server.stop() == 0
+
+
+def collected(server: ServerProcess) -> float:
+    """Objects in cycles that the server's collector has found so far."""
+    with http_client(server) as client:
+        found = scrape(client)
+    return sum(count for (name, _), count in found.items() if name == "python_gc_objects_collected_total")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/v1/models", None, 200),
+        ("GET", "/api/v1/nothing", None, 404),
+        ("POST", "/api/v1/chat/completions", CHAT, 200),
+        ("POST", "/api/v1/chat/completions", CHAT | {"stream": True}, 200),
+        ("POST", "/api/v1/chat/completions", CHAT | {"model": "another"}, 404),
+    ],
+    ids=["read", "no such URL", "answer", "stream", "refusal"],
+)
+def test_requests_leave_no_cycles(
+    server: ServerProcess, method: str, path: str, body: object, status: int
+) -> None:
+    """However many requests come, answered, streamed or refused: the collector finds next to nothing."""
+    before = collected(server)
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    data = None if body is None else json.dumps(body)
+    for _ in range(REQUESTS):
+        connection.request(method, path, data, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        assert response.status == status
+    connection.close()
+    assert collected(server) - before < FEW
