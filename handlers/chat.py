@@ -2,20 +2,18 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from itertools import groupby
-from operator import attrgetter
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from handlers.chat_chunks import ChunkMaker, Chunks, choices_of
 from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_retry, with_history
 from handlers.chat_examples import EXAMPLES
 from handlers.chat_request import generations_of
 from handlers.generation import UsageCounter, told_tier, wants_usage
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
-from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, ToolCallFragment
+from jan.engine.base import Finished, GenerationRequest, Queued
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import EventStream, Handler, Turn
 from jan.operation import operation
@@ -26,11 +24,8 @@ from jan.schema.chat import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionRequest,
-    ChatDelta,
     ChoiceLogprobs,
     ConversationPlace,
-    FunctionCallDelta,
-    ToolCallDelta,
 )
 from jan.schema.messages import FunctionCall, ToolCall
 from jan.schema.sampling import FinishReason, TokenLogprob
@@ -84,9 +79,7 @@ class ChatCompletions(Handler):
             return finished
         return EventStream(chunks) if body.stream else await _fold(chunks)
 
-    async def _kept(
-        self, turn: Turn, chunks: AsyncGenerator[ChatCompletionChunk | Queued, None], counter: UsageCounter
-    ) -> AsyncGenerator[ChatCompletionChunk | Queued, None]:
+    async def _kept(self, turn: Turn, chunks: Chunks, counter: UsageCounter) -> Chunks:
         """The same chunks, while the answer is kept in its conversation."""
         collected = _Answer()
         async with aclosing(chunks):
@@ -97,12 +90,12 @@ class ChatCompletions(Handler):
                 await to_retry(turn, answer.begin())
                 self.set_header("X-Jan-Message-Id", answer.message.id)
                 yield msgspec.structs.replace(first, conversation=turn.place_of(answer))
-                async for chunk in chunks:
-                    for choice in _choices_of(chunk):
+                async for item in chunks:
+                    for choice in choices_of(item):
                         collected.add(choice)
                         if choice.finish_reason is not None:
                             await answer.finish(progress_of(collected.choice(0), counter.usage))
-                    yield chunk
+                    yield item
             finally:
                 answer.leave()
 
@@ -113,7 +106,7 @@ class ChatCompletions(Handler):
         requests: list[GenerationRequest],
         counter: UsageCounter,
         with_usage: bool,
-    ) -> AsyncGenerator[ChatCompletionChunk | Queued, None]:
+    ) -> Chunks:
         """The answer piece by piece; the whole answer is folded from the same pieces."""
         chunk = ChatCompletionChunk(
             id=completion_id,
@@ -124,6 +117,7 @@ class ChatCompletions(Handler):
         )
         if with_usage:
             chunk.usage = None
+        maker = ChunkMaker(chunk, len(requests))
         async with aclosing(self.generate(body.model, requests, choices=len(requests))) as events:
             async for index, event in events:
                 if isinstance(event, Queued):
@@ -131,46 +125,10 @@ class ChatCompletions(Handler):
                     continue
                 if isinstance(event, Finished):
                     counter.add(index, event)
-                for choice in _choices(index, event):
-                    yield msgspec.structs.replace(chunk, choices=[choice])
+                if (item := maker.make(index, event)) is not None:
+                    yield item
         if with_usage:
             yield msgspec.structs.replace(chunk, usage=counter.usage)
-
-
-def _choices_of(chunk: ChatCompletionChunk | Queued) -> list[ChatChunkChoice]:
-    return [] if isinstance(chunk, Queued) else chunk.choices
-
-
-def _choices(index: int, event: Started | Delta | Finished) -> list[ChatChunkChoice]:
-    """An engine event in the wire's form."""
-    if isinstance(event, Started):
-        return [ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content=""))]
-    if isinstance(event, Finished):
-        return [ChatChunkChoice(index=index, delta=ChatDelta(), finish_reason=event.reason)]
-    return [_piece(index, event)] if event else []
-
-
-def _piece(index: int, event: Delta) -> ChatChunkChoice:
-    delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
-    if event.tool_calls:
-        calls = groupby(event.tool_calls, key=attrgetter("index"))
-        delta.tool_calls = [_call_piece(number, list(fragments)) for number, fragments in calls]
-    logprobs = ChoiceLogprobs(content=list(event.logprobs)) if event.logprobs else None
-    return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
-
-
-def _call_piece(index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
-    """What is new in one call, as one piece: clients lose the second piece of a call within a chunk."""
-    name = "".join(fragment.name for fragment in fragments)
-    arguments = "".join(fragment.arguments for fragment in fragments)
-    if not name:
-        return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
-    return ToolCallDelta(
-        index=index,
-        id=f"call_{secrets.token_hex(12)}",
-        type="function",
-        function=FunctionCallDelta(name=name, arguments=arguments),
-    )
 
 
 class _Answer:
@@ -213,15 +171,14 @@ class _Answer:
         )
 
 
-async def _fold(chunks: AsyncGenerator[ChatCompletionChunk | Queued, None]) -> ChatCompletion:
+async def _fold(chunks: Chunks) -> ChatCompletion:
     answers: dict[int, _Answer] = {}
     conversation: ConversationPlace | UnsetType = UNSET
     async with aclosing(chunks):
-        async for event in chunks:
-            if isinstance(event, Queued):
-                continue
-            chunk, conversation = event, event.conversation or conversation
-            for choice in chunk.choices:
+        async for item in chunks:
+            if isinstance(item, ChatCompletionChunk):
+                chunk, conversation = item, item.conversation or conversation
+            for choice in choices_of(item):
                 answers.setdefault(choice.index, _Answer()).add(choice)
     assert chunk.usage  # the last chunk carries it, as asked for
     return ChatCompletion(

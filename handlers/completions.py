@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -11,7 +12,7 @@ from handlers.generation import UsageCounter, priority_of, sampling_of, stop_of,
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE, Identity
 from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
-from jan.handler import EventStream, Handler
+from jan.handler import EventStream, Handler, TextForm, TextRun
 from jan.operation import Example, operation
 from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
 from jan.schema.sampling import TokenLogprob
@@ -19,6 +20,8 @@ from jan.schema.sampling import TokenLogprob
 # OpenAI's default for this endpoint.
 _DEFAULT_MAX_TOKENS = 16
 _MAX_PROMPTS = 64
+
+_Item = Completion | list[Completion] | TextRun[Completion] | Queued
 
 
 class Completions(Handler):
@@ -49,7 +52,7 @@ class Completions(Handler):
 
     async def _pieces(
         self, body: CompletionRequest, requests: list[GenerationRequest], with_usage: bool
-    ) -> AsyncGenerator[Completion | Queued, None]:
+    ) -> AsyncGenerator[_Item, None]:
         """The answer piece by piece; the whole answer is folded from the same pieces."""
         piece = Completion(
             id=f"cmpl-{secrets.token_hex(12)}",
@@ -61,7 +64,7 @@ class Completions(Handler):
         if with_usage:
             piece.usage = None
         counter = UsageCounter(body.n or 1)
-        offsets = [0] * len(requests)
+        maker = _PieceMaker(piece, len(requests))
         async with aclosing(self.generate(body.model, requests, choices=body.n or 1)) as events:
             async for index, event in events:
                 if isinstance(event, Queued):
@@ -69,26 +72,55 @@ class Completions(Handler):
                     continue
                 if isinstance(event, Finished):
                     counter.add(index, event)
-                for choice in _choices(index, event, offsets):
-                    yield msgspec.structs.replace(piece, choices=[choice])
+                if (item := maker.make(index, event)) is not None:
+                    yield item
         if with_usage:
             yield msgspec.structs.replace(piece, usage=counter.usage)
 
 
-def _choices(index: int, event: Started | Delta | Finished, offsets: list[int]) -> list[CompletionChoice]:
-    """An engine event in the wire's form; ``offsets`` are the characters of each choice so far."""
-    if isinstance(event, Finished):
-        return [CompletionChoice(index=index, text="", finish_reason=event.reason)]
-    if isinstance(event, Started):
-        offsets[index] += len(event.prompt_text)
-        return [CompletionChoice(index=index, text=event.prompt_text)]
-    return [_piece(index, event, offsets)] if event else []
+class _PieceMaker:
+    """Makes the pieces of an answer of so many ``choices``; ``piece`` is what they have in common."""
+
+    def __init__(self, piece: Completion, choices: int) -> None:
+        self._piece = piece
+        self._forms = [TextForm(partial(self._text, index)) for index in range(choices)]
+        # The characters of each choice so far.
+        self._offsets = [0] * choices
+
+    def make(self, index: int, event: Started | Delta | Finished) -> _Item | None:
+        """An event of the choice of this index on the wire, if there is anything to tell: a piece, or as many as
+        the engine made steps."""
+        if isinstance(event, Finished):
+            return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
+        if isinstance(event, Started):
+            self._offsets[index] += len(event.prompt_text)
+            return self._text(index, event.prompt_text)
+        if not event:
+            return None
+        parts = event.parts or (event,)
+        if event.text_only:
+            self._offsets[index] += len(event.text)
+            return TextRun(self._forms[index], [part.text for part in parts if part.text])
+        return [self._with_logprobs(index, part) for part in parts if part]
+
+    def _with_logprobs(self, index: int, part: Delta) -> Completion:
+        logprobs = _logprobs(part.logprobs, self._offsets[index]) if part.logprobs else None
+        self._offsets[index] += len(part.text)
+        return self._with(CompletionChoice(index=index, text=part.text, logprobs=logprobs))
+
+    def _text(self, index: int, text: str) -> Completion:
+        return self._with(CompletionChoice(index=index, text=text))
+
+    def _with(self, choice: CompletionChoice) -> Completion:
+        return msgspec.structs.replace(self._piece, choices=[choice])
 
 
-def _piece(index: int, event: Delta, offsets: list[int]) -> CompletionChoice:
-    logprobs = _logprobs(event.logprobs, offsets[index]) if event.logprobs else None
-    offsets[index] += len(event.text)
-    return CompletionChoice(index=index, text=event.text, logprobs=logprobs)
+def _choices_of(item: _Item) -> list[CompletionChoice]:
+    if isinstance(item, Queued):
+        return []
+    if isinstance(item, list):
+        return [choice for piece in item for choice in piece.choices]
+    return item.whole().choices if isinstance(item, TextRun) else item.choices
 
 
 def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogprobs:
@@ -104,14 +136,13 @@ def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogpro
     )
 
 
-async def _fold(pieces: AsyncGenerator[Completion | Queued, None]) -> Completion:
+async def _fold(pieces: AsyncGenerator[_Item, None]) -> Completion:
     choices: dict[int, CompletionChoice] = {}
     async with aclosing(pieces):
-        async for event in pieces:
-            if isinstance(event, Queued):
-                continue
-            piece = event
-            for choice in piece.choices:
+        async for item in pieces:
+            if isinstance(item, Completion):
+                piece = item
+            for choice in _choices_of(item):
                 whole = choices.setdefault(choice.index, CompletionChoice(index=choice.index, text=""))
                 _append(whole, choice)
     piece.choices = [choices[index] for index in sorted(choices)]

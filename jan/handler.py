@@ -24,9 +24,9 @@ from jan.query import decode_query
 from jan.responder import Responder
 from jan.services import Services
 from jan.stream_log import Replay, exhaust
-from jan.streaming import HEADERS, EventStream, EventWriter, at_once, error_frame, pump
+from jan.streaming import HEADERS, EventStream, EventWriter, TextForm, TextRun, at_once, error_frame, pump
 
-__all__ = ["EventStream", "Handler", "Standing", "Turn", "UnknownUrl"]
+__all__ = ["EventStream", "Handler", "Standing", "TextForm", "TextRun", "Turn", "UnknownUrl"]
 
 
 @stream_request_body

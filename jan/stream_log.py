@@ -10,7 +10,6 @@ from contextlib import aclosing
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-import msgspec
 import structlog
 
 from jan.engine.base import Queued
@@ -217,7 +216,8 @@ class StreamLogs:
                 if isinstance(event, Queued):
                     stream_log.queued(queue_comment(event))
                 else:
-                    self._append(stream_log, frames.frame(event))
+                    for frame in frames.each(event):
+                        self._append(stream_log, frame)
                 yield event
 
     def _append(self, stream_log: StreamLog, frame: bytes) -> None:
@@ -264,7 +264,7 @@ def _reason(task: "asyncio.Task[Any]") -> JanError | None:
     return InternalError("the server failed to go on with this stream; its log says why")
 
 
-async def exhaust(events: AsyncGenerator[msgspec.Struct, None]) -> None:
+async def exhaust(events: AsyncGenerator[Any, None]) -> None:
     """Take all events; for a stream whose readers follow its log."""
     async for _ in events:
         pass

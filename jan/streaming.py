@@ -1,15 +1,17 @@
 """Server-sent events: the frames, the keep-alive, the pump. Knows nothing of what the events mean."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from jan.engine.base import Queued
 from jan.errors import JanError, envelope_of
+
+E = TypeVar("E")
 
 DONE = b"data: [DONE]\n\n"
 # A comment is a line and no more: after an event with an id, OpenAI's Python SDK takes the empty line behind a
@@ -24,9 +26,31 @@ HEADERS = (
 )
 
 
+class TextForm(Generic[E]):
+    """The form of events of which nothing but a text is new; ``make`` gives the event with a text."""
+
+    def __init__(self, make: Callable[[str], E]) -> None:
+        self.make = make
+        hole: Any = msgspec.Raw(b"\0")  # a byte that no JSON has
+        #: The event's JSON around the text.
+        self.before, self.after = msgspec.json.encode(make(hole)).split(b"\0")
+
+
+class TextRun(Generic[E]):
+    """Several events in a row that are of one form: encoded once, but for their texts."""
+
+    def __init__(self, form: TextForm[E], texts: Sequence[str]) -> None:
+        self.form = form
+        self.texts = texts
+
+    def whole(self) -> E:
+        """All of them as one event."""
+        return self.form.make("".join(self.texts))
+
+
 class EventStream:
     """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
-    out as a comment."""
+    out as a comment; the events of a list or a ``TextRun`` go out together."""
 
     #: What a stream ends with that comes to its end.
     last = DONE
@@ -36,20 +60,34 @@ class EventStream:
 
     def encoder(self) -> Callable[[Any], bytes]:
         """What makes frames of the events, from the first one on."""
-        return Frames().frame
+        return Frames().together
 
 
 class Frames:
-    """Events as frames, numbered from 1."""
+    """Events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
         self._number = 0
 
-    def frame(self, event: Any) -> bytes:
-        """One ``data:`` event. JSON has no raw line breaks, so one line holds it."""
-        self._number += 1
-        return b"id: %d\ndata: %b\n\n" % (self._number, self._encode(event))
+    def each(self, event: Any) -> list[bytes]:
+        """A ``data:`` event, or those of a list or run."""
+        if isinstance(event, list):
+            return [frame for one in event for frame in self.each(one)]
+        first = self._number + 1
+        if isinstance(event, TextRun):
+            self._number += len(event.texts)
+            before, encode, after = event.form.before, self._encode, event.form.after
+            return [
+                b"id: %d\ndata: %b%b%b\n\n" % (number, before, encode(text), after)
+                for number, text in enumerate(event.texts, first)
+            ]
+        self._number = first
+        return [b"id: %d\ndata: %b\n\n" % (first, self._encode(event))]
+
+    def together(self, event: Any) -> bytes:
+        """The same, in one piece."""
+        return b"".join(self.each(event))
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -35,12 +35,13 @@ class Answer:
         """Add a token; the last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
         if self._splitter.content_only:
-            delta = self._delta(*self._text.push(data, logprob), tokens=1)
+            text, logprobs = self._text.push(data, logprob)
+            delta = self._delta(text, logprobs, 1)
         else:
             delta = self._split(data, logprob).merge(Delta(tokens=1))
         if self._text.stopped:
             return [delta, *self.end("stop")]
-        return [delta, *self.end("length")] if self.exhausted else [delta]
+        return [delta] if self._count < self._limit else [delta, *self.end("length")]
 
     def end(self, reason: FinishReason) -> list[Output]:
         """Release what was held back, and finish."""

@@ -8,14 +8,15 @@ A ``Backend`` lives on an engine's own thread and knows nothing of asyncio: it i
 step and cancel jobs, and every step returns what each job produced.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import chain
 from typing import Literal, Protocol
 
 import msgspec
 
 from jan.engine.formats import FormatCompiler, OutputFormat
 from jan.engine.stats import CacheUse, EngineStats
-from jan.errors import InvalidRequest, JanError
+from jan.errors import JanError
 from jan.schema.chat import Tool
 from jan.schema.messages import Message
 from jan.schema.sampling import FinishReason, TokenLogprob
@@ -112,26 +113,38 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """New text, reasoning, tool-call pieces and log probabilities; ``tokens`` generated since the last delta. A
-    first one may have nothing: it tells that the request got its slot."""
+    first one may have nothing: it tells that the request got its slot. ``parts``: the deltas that it is the sum
+    of, where several were waiting."""
 
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCallFragment, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: int = 0
+    parts: tuple["Delta", ...] = ()
+
+    @staticmethod
+    def sum(parts: "Sequence[Delta]") -> "Delta":
+        """Deltas as one."""
+        return Delta(
+            text="".join([part.text for part in parts]),
+            reasoning="".join([part.reasoning for part in parts]),
+            tool_calls=tuple(chain.from_iterable([part.tool_calls for part in parts])),
+            logprobs=tuple(chain.from_iterable([part.logprobs for part in parts])),
+            tokens=sum([part.tokens for part in parts]),
+        )
 
     def merge(self, later: "Delta") -> "Delta":
         """This delta and a later one as one."""
-        return Delta(
-            text=self.text + later.text,
-            reasoning=self.reasoning + later.reasoning,
-            tool_calls=self.tool_calls + later.tool_calls,
-            logprobs=self.logprobs + later.logprobs,
-            tokens=self.tokens + later.tokens,
-        )
+        return Delta.sum((self, later))
+
+    @property
+    def text_only(self) -> bool:
+        """Whether nothing but text is new."""
+        return not (self.reasoning or self.tool_calls or self.logprobs)
 
     def __bool__(self) -> bool:
-        return bool(self.text or self.reasoning or self.tool_calls or self.logprobs)
+        return bool(self.text) or not self.text_only
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,32 +274,3 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Cancel what runs and free the model; harmless when repeated."""
         ...
-
-
-def token_budget(request: GenerationRequest, prompt_tokens: int, context_length: int) -> int:
-    """How many tokens may be generated; raises InvalidRequest if the prompt alone fills the context."""
-    room = context_length - prompt_tokens
-    if room < 1:
-        raise prompt_too_long(request, str(prompt_tokens), context_length)
-    return room if request.max_tokens is None else min(room, request.max_tokens)
-
-
-def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_length: int) -> InvalidRequest:
-    """The refusal of a prompt that fills the context; ``prompt_tokens`` in words."""
-    return InvalidRequest(
-        f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
-        "prompt and answer together",
-        code="context_length_exceeded",
-        param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
-    )
-
-
-def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
-    """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
-    if request.output.enforced and not info.output_formats:
-        param = "tools" if request.output.must_call else "response_format"
-        raise InvalidRequest("this model can't be held to an output format", param=param)
-    if request.logprobs is not None and not info.logprobs:
-        raise InvalidRequest("this model gives no log probabilities", param="logprobs")
-    if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
-        raise InvalidRequest("this model takes no token ids, only text", param="prompt")

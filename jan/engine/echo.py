@@ -16,8 +16,8 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
-    token_budget,
 )
+from jan.engine.capacity import token_budget
 from jan.engine.dialect import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompt import plain_messages
 from jan.engine.stats import CacheUse

@@ -18,8 +18,8 @@ from jan.engine.base import (
     GenerationRequest,
     ModelInfo,
     Progress,
-    check_capabilities,
 )
+from jan.engine.capacity import check_capabilities
 from jan.engine.job import Job
 from jan.engine.messages import Cancel, Close, Reset, Submit
 from jan.engine.refusals import gone, stalled

@@ -1,7 +1,6 @@
 """One request under way in an engine: what both threads know of it, and its mailbox on the event loop."""
 
 import asyncio
-from io import StringIO
 
 import msgspec
 
@@ -13,38 +12,32 @@ from jan.engine.base import (
     JobId,
     PreparedJob,
     Queued,
-    ToolCallFragment,
 )
 from jan.errors import JanError
-from jan.schema.sampling import TokenLogprob
+
+# Of what waits, so many of the latest deltas are kept apart at most.
+_APART = 1024
 
 
 class Backlog:
-    """Deltas that were not delivered or fetched yet, as one. What Delta.merge would copy with every token is
-    collected here."""
+    """Deltas that were not fetched yet. They stay apart, for a client to get every token as the piece that it was;
+    where there are very many, older ones are merged, a thousand into one."""
 
     def __init__(self, first: Delta) -> None:
-        self._text, self._reasoning = StringIO(), StringIO()
-        self._tool_calls: list[ToolCallFragment] = []
-        self._logprobs: list[TokenLogprob] = []
-        self._tokens = 0
-        self.add(first)
+        self._merged: list[Delta] = []
+        self._apart = [first]
 
     def add(self, delta: Delta) -> None:
-        self._text.write(delta.text)
-        self._reasoning.write(delta.reasoning)
-        self._tool_calls += delta.tool_calls
-        self._logprobs += delta.logprobs
-        self._tokens += delta.tokens
+        """One more."""
+        self._apart.append(delta)
+        if len(self._apart) == _APART:
+            self._merged.append(Delta.sum(self._apart))
+            self._apart.clear()
 
     def whole(self) -> Delta:
-        return Delta(
-            text=self._text.getvalue(),
-            reasoning=self._reasoning.getvalue(),
-            tool_calls=tuple(self._tool_calls),
-            logprobs=tuple(self._logprobs),
-            tokens=self._tokens,
-        )
+        """All as one, with its parts."""
+        parts = (*self._merged, *self._apart)
+        return msgspec.structs.replace(Delta.sum(parts), parts=parts)
 
 
 class Job:
@@ -63,7 +56,7 @@ class Job:
         #: Tokens generated so far.
         self.generated = 0
         #: What the engine's thread holds back of a whole answer, and since when.
-        self.held: Backlog | None = None
+        self.held: list[Delta] = []
         self.held_at = 0.0
         self._mail: list[Event | JanError] = []
         # What comes after the mail, where a delta was not fetched before the next one came.

@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 
 from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, Progress, Started
-from jan.engine.job import Backlog, Job
+from jan.engine.job import Job
 from jan.engine.messages import Cancel, Close, Outbox, Reset, Submit
 from jan.engine.refusals import waited_too_long
 from jan.engine.rules import EngineRules
@@ -268,17 +268,16 @@ class Worker:
     def _hold(self, job: Job, delta: Delta) -> None:
         """Deliver it together with what comes next: the event loop has better to do than to hear of each token."""
         now = self._stats.progress_at
-        if job.held is None:
-            job.held, job.held_at = Backlog(delta), now
-        else:
-            job.held.add(delta)
+        if not job.held:
+            job.held_at = now
+        job.held.append(delta)
         if now - job.held_at >= _HOLD_SECONDS:
             self._release(job)
 
     def _release(self, job: Job) -> None:
-        if job.held is not None:
-            self._outbox.put(job, job.held.whole())
-            job.held = None
+        if job.held:
+            self._outbox.put(job, Delta.sum(job.held))
+            job.held.clear()
 
     def _tend(self) -> None:
         """Those who wait: who has waited for too long, and who is to be told where they stand."""

@@ -124,7 +124,8 @@ def test_a_failure_that_can_not_be_mended_ends_the_engine_loudly() -> None:
 
 
 def test_a_slow_consumer_finds_its_deltas_merged() -> None:
-    """Who fetches late gets one delta with everything, not a queue of tokens; the counts stay right."""
+    """Who fetches late gets one delta with everything, not a queue of tokens, and can tell them apart; the counts
+    stay right."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         stream = engine.submit(text_request("w " * 300))
@@ -136,6 +137,7 @@ def test_a_slow_consumer_finds_its_deltas_merged() -> None:
         assert len(deltas) <= 2
         assert text_of(rest) == "w " * 900
         assert sum(delta.tokens for delta in deltas) == end_of(rest).completion_tokens == 900
+        assert [part.tokens for delta in deltas for part in delta.parts if part] == [1] * 900
 
     run_engine(lambda: EchoBackend(EchoOptions(repeat=3)), scenario)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 from engine_support import text_request
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
@@ -12,18 +13,23 @@ _LOGPROB = TokenLogprob(token="x", logprob=-1.0, bytes=[120], top_logprobs=[])
 
 
 def test_nothing_is_lost_or_changed_while_nobody_reads() -> None:
-    """What was not fetched comes as one delta: every character, call, probability and count, in order."""
+    """What was not fetched comes as one delta: every character, call, probability and count, in order, and the
+    deltas that it is made of."""
     call = ToolCallFragment(index=0, arguments="{")
     end = Finished(reason="stop", prompt_tokens=1, completion_tokens=4)
 
     async def scenario() -> None:
         job = Job(1, text_request("x"))
         job.put(Started(prompt_tokens=1))
-        job.put(Delta(text="a\r", tokens=1))
-        job.put(Delta(text="\n\u2028é😀", logprobs=(_LOGPROB,), tokens=1))
-        job.put(Delta(tool_calls=(call, call), tokens=2))
+        parts = (
+            Delta(text="a\r", tokens=1),
+            Delta(text="\n\u2028é😀", logprobs=(_LOGPROB,), tokens=1),
+            Delta(tool_calls=(call, call), tokens=2),
+        )
+        for part in parts:
+            job.put(part)
         job.put(end)
-        whole = Delta(text="a\r\n\u2028é😀", tool_calls=(call, call), logprobs=(_LOGPROB,), tokens=4)
+        whole = Delta(text="a\r\n\u2028é😀", tool_calls=(call, call), logprobs=(_LOGPROB,), tokens=4, parts=parts)
         assert await job.take() == [Started(prompt_tokens=1), whole, end]
         assert not job.pending
 
@@ -43,5 +49,9 @@ def test_a_long_answer_that_nobody_reads_does_not_hold_up_the_event_loop() -> No
         [whole] = await job.take()
         assert isinstance(whole, Delta)
         assert (len(whole.text), len(whole.logprobs), whole.tokens) == (tokens, 5 * tokens, tokens)
+        # The latest as they came; of older ones so many are one that they take no room to speak of.
+        assert whole.parts[-1].tokens == 1
+        assert len(whole.parts) < 2000
+        assert Delta.sum(whole.parts) == msgspec.structs.replace(whole, parts=())
 
     asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -25,9 +25,8 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
-    prompt_too_long,
-    token_budget,
 )
+from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.constraint import Constraint
 from jan.engine.dialect import PLAIN, Dialect
 from jan.engine.exllama.device import Device

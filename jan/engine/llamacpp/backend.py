@@ -22,9 +22,8 @@ from jan.engine.base import (
     Output,
     Progress,
     TextPrompt,
-    prompt_too_long,
-    token_budget,
 )
+from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.constraint import Constraint
 from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.formats import format_refused
