@@ -1,7 +1,7 @@
 """GET /status, GET /ready."""
 
 from jan.auth.scopes import PUBLIC, READ
-from jan.errors import Unavailable
+from jan.errors import Unavailable, when_to_retry
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.status import Ready, Status
@@ -39,5 +39,5 @@ class Readiness(Handler):
         while work waits."""
         problems = await self.services.probes.problems()
         if problems:
-            raise Unavailable("not ready: " + "; ".join(problems), code="not_ready", headers={"Retry-After": "2"})
+            raise Unavailable("not ready: " + "; ".join(problems), code="not_ready", headers=when_to_retry(2000))
         return Ready()

@@ -76,5 +76,5 @@ class OneUser(Handler):
             tokens_per_day=body.tokens_per_day,
         )
         user = await self.services.store.users.update(user_id, changes)
-        self.services.accounts.forget()
+        self.services.credentials.forget()
         return profile_of(user)

@@ -17,7 +17,7 @@ async def identify(request: HTTPServerRequest, access: Access, services: Service
         if access.scope is not None:
             services.origins.check_anonymous(request)
         return stranger(request, services)
-    return await services.accounts.identify(required_credential(request))
+    return await services.credentials.identify(required_credential(request))
 
 
 def address_of(request: HTTPServerRequest, services: Services) -> str:
@@ -51,7 +51,7 @@ def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
     needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is formed like a
     key or a token is judged everywhere, so that a revoked one never turns anonymous."""
     credential = _credential(request)
-    return credential is not None and services.accounts.recognises(credential)
+    return credential is not None and services.credentials.recognises(credential)
 
 
 def required_credential(request: HTTPServerRequest) -> str:

@@ -88,6 +88,7 @@ class Server:
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live),
             accounts=accounts,
+            credentials=accounts.credentials,
             keyring=self._keyring,
             sign_in=SignIn(settings.sign_in, self._keyring, store, accounts),
             probes=Probes(self.models, store, settings.external),

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders
 
-from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType
+from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, when_to_retry
 from jan.schema.explain import explain
 
 # A body this much too large is still read, so that its sender hears why; beyond it the connection ends.
 DRAIN_FACTOR = 16
 # What a body may have without asking for room; nearly all have less, and connections are bounded too.
 _SMALL = 64 * 1024
-_RETRY_SECONDS = 2
+_RETRY_MS = 2000
 # As many as a 64-bit number may have; more is more than any limit.
 _MAX_LENGTH_DIGITS = 19
 
@@ -144,7 +144,7 @@ class Body:
             raise Unavailable(
                 "this server is reading as many large requests as it takes; try again shortly",
                 code="overloaded",
-                headers={"Retry-After": str(_RETRY_SECONDS), "x-should-retry": "true"},
+                headers=when_to_retry(_RETRY_MS),
             )
 
     def _refusal(self) -> PayloadTooLarge:

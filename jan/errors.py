@@ -15,6 +15,7 @@ JanError
 └── Unavailable             503
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -131,6 +132,16 @@ _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
         JanError: (500, "server_error"),
     }
 )
+
+
+def when_to_retry(milliseconds: int, *, by_itself: bool = True) -> dict[str, str]:
+    """The headers of a refusal that say when to ask again: HTTP's, and those that OpenAI's SDKs go by.
+    ``by_itself``: whether an SDK is to do so without being told."""
+    return {
+        "Retry-After": str(math.ceil(milliseconds / 1000)),
+        "retry-after-ms": str(milliseconds),
+        "x-should-retry": "true" if by_itself else "false",
+    }
 
 
 def wire_of(error_type: type[JanError]) -> tuple[int, str]:

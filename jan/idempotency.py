@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of
+from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of, when_to_retry
 from jan.mint import Mint, SeededMint
 from jan.storage.idempotency import GivenAnswer, GivenAnswers
 from jan.storage.records import now
@@ -177,9 +177,5 @@ def _in_progress(stored: GivenAnswer) -> Conflict:
         "a request with this key is being carried out; send it again later for its answer",
         code="idempotency_in_progress",
         param=KEY_HEADER,
-        headers={
-            "Retry-After": str(seconds),
-            "retry-after-ms": str(1000 * seconds),
-            "x-should-retry": "true",
-        },
+        headers=when_to_retry(1000 * seconds),
     )

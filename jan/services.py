@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
+from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.body import BodyRoom
@@ -100,6 +101,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: Idempotency
     streams: StreamLogs
     accounts: Accounts
+    credentials: Credentials
     keyring: Keyring
     sign_in: SignIn
     probes: Probes

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from jan.errors import JanError, NotFound, Unavailable
+from jan.errors import JanError, NotFound, Unavailable, when_to_retry
 from jan.storage.base import Store
 from jan.storage.records import Message, Progress
 from jan.tasks import Tasks
@@ -54,7 +54,7 @@ class KeptAnswer:
             raise Unavailable(
                 "The answer is complete, but the store can't keep it at the moment.",
                 code="storage_unavailable",
-                headers={"Retry-After": "5", "x-should-retry": "false"},
+                headers=when_to_retry(5000, by_itself=False),
             )
         self._task.result()
         if self._failure is not None:

@@ -1,23 +1,14 @@
 """Why an engine can't serve a request, in words, and when to come again."""
 
-from jan.errors import InvalidRequest, Unavailable
+from jan.errors import InvalidRequest, Unavailable, when_to_retry
 
-# What the SDKs go by; they wait so long before they ask again.
-_RETRY_SECONDS = 5
-
-
-def _retry() -> dict[str, str]:
-    return {
-        "Retry-After": str(_RETRY_SECONDS),
-        "retry-after-ms": str(_RETRY_SECONDS * 1000),
-        "x-should-retry": "true",
-    }
+_RETRY = when_to_retry(5000)
 
 
 def queue_full(limit: int) -> Unavailable:
     """Nobody has room."""
     message = f"the model has {limit} requests waiting, which is its limit; try again shortly"
-    return Unavailable(message, code="overloaded", headers=_retry())
+    return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def share_full(held: int, free: int) -> Unavailable:
@@ -26,7 +17,7 @@ def share_full(held: int, free: int) -> Unavailable:
         f"you have {held} requests waiting for the model and {free} places are left, which are kept for others; "
         "try again when some of yours have begun",
         code="overloaded",
-        headers=_retry(),
+        headers=_RETRY,
     )
 
 
@@ -42,28 +33,28 @@ def too_many_sequences(count: int, limit: int) -> InvalidRequest:
 def waited_too_long(seconds: float) -> Unavailable:
     """The queue's time limit."""
     message = f"the model had no slot free for {seconds:g} seconds; try again later"
-    return Unavailable(message, code="queue_timeout", headers=_retry())
+    return Unavailable(message, code="queue_timeout", headers=_RETRY)
 
 
 def stalled(name: str, seconds: float) -> Unavailable:
     """The model hangs."""
     message = f"model '{name}' has made no progress for {seconds:g} seconds; its work was dropped"
-    return Unavailable(message, code="engine_stalled", headers=_retry())
+    return Unavailable(message, code="engine_stalled", headers=_RETRY)
 
 
 def untried() -> Unavailable:
     """An output format is not known to be harmless, and that can't be found out at present."""
     message = "the output format can't be checked at present; try again shortly"
-    return Unavailable(message, code="overloaded", headers=_retry())
+    return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def trials_full(waiting: int) -> Unavailable:
     """Too many output formats wait to be checked, this owner's or everybody's."""
     message = f"{waiting} new output formats wait to be checked already; try again shortly"
-    return Unavailable(message, code="overloaded", headers=_retry())
+    return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def gone(name: str, *, comes_back: bool = False) -> Unavailable:
     """The model's thread has ended."""
     why = "failed and is being loaded anew" if comes_back else "has stopped; the server's log says why"
-    return Unavailable(f"model '{name}' {why}", code="engine_dead", headers=_retry() if comes_back else None)
+    return Unavailable(f"model '{name}' {why}", code="engine_dead", headers=_RETRY if comes_back else None)

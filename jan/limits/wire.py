@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from jan.errors import RateLimited
+from jan.errors import RateLimited, when_to_retry
 from jan.limits.windows import Standing, Window, tightest
 
 # SDKs wait as long as they are told up to a minute; of a longer wait some make seconds.
@@ -87,11 +87,7 @@ def refusal(standing: Standing, cost: int, left: int, now: int) -> RateLimited:
     return RateLimited(
         f"the limit '{window.name}' is {_words(window)}, and {state}; it begins anew in {duration(wait)}, at "
         f"{ends:%Y-%m-%dT%H:%M:%SZ}",
-        headers={
-            "retry-after": str(math.ceil(wait / 1000)),
-            "retry-after-ms": str(wait),
-            "x-should-retry": "true" if wait < _LONGEST_RETRY_MS else "false",
-        },
+        headers=when_to_retry(wait, by_itself=wait < _LONGEST_RETRY_MS),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jan.auth import accounts as module
+from jan.auth import credentials as module
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.scopes import Identity
@@ -85,13 +85,13 @@ def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pyt
             return found
 
         monkeypatch.setattr(store.keys, "find_by_hash", slow)
-        under_way = asyncio.create_task(accounts.identify(secret))
+        under_way = asyncio.create_task(accounts.credentials.identify(secret))
         await has_read.wait()
         await accounts.revoke_key(user.id, key.id)
         may_go_on.set()
         await under_way
         with pytest.raises(AuthenticationFailed):
-            await accounts.identify(secret)
+            await accounts.credentials.identify(secret)
 
     run(tmp_path, test)
 
@@ -103,17 +103,17 @@ def test_a_key_does_not_outlive_its_end_in_an_outage(tmp_path: Path, clock: Call
         _, lasting = await accounts.create_key(user.id, "lasting", ("inference",))
         soon = now() + timedelta(seconds=0.4)
         _, short = await accounts.create_key(user.id, "short", ("inference",), soon)
-        assert isinstance(await accounts.identify(lasting), Identity)
-        assert (await accounts.identify(short)).expires_at == soon
+        assert isinstance(await accounts.credentials.identify(lasting), Identity)
+        assert (await accounts.credentials.identify(short)).expires_at == soon
         await store.close()
         await asyncio.sleep(0.5)
         clock(5)
-        assert (await accounts.identify(lasting)).user_id == user.id
+        assert (await accounts.credentials.identify(lasting)).user_id == user.id
         with pytest.raises(Unavailable):
-            await accounts.identify(short)
+            await accounts.credentials.identify(short)
         clock(600)
         with pytest.raises(Unavailable):
-            await accounts.identify(lasting)
+            await accounts.credentials.identify(lasting)
 
     run(tmp_path, test)
 
@@ -128,7 +128,7 @@ def test_a_store_that_takes_no_writes_keeps_nobody_out(tmp_path: Path, monkeypat
             raise Unavailable("the disk is full")
 
         monkeypatch.setattr(store.keys, "touch", full)
-        assert (await accounts.identify(secret)).user_id == user.id
+        assert (await accounts.credentials.identify(secret)).user_id == user.id
 
     run(tmp_path, test)
 
@@ -140,9 +140,9 @@ def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> N
     async def test(store: Store, accounts: Accounts, user: User) -> None:
         issued = await accounts.sign_in(user, for_exchange=True)
         with pytest.raises(AuthenticationFailed):
-            await accounts.identify(issued.token)
+            await accounts.credentials.identify(issued.token)
         exchanged = await accounts.refresh(issued.token)
-        assert (await accounts.identify(exchanged.token)).user_id == user.id
+        assert (await accounts.credentials.identify(exchanged.token)).user_id == user.id
 
     run(tmp_path, test, grace=timedelta(seconds=seconds))
 
@@ -156,7 +156,7 @@ def test_an_outage_is_waited_for_once(
     async def test(store: Store, accounts: Accounts, user: User) -> None:
         asked = 0
         _, secret = await accounts.create_key(user.id, "key", ("inference",))
-        await accounts.identify(secret)
+        await accounts.credentials.identify(secret)
         look_up = store.keys.find_by_hash
 
         async def away(_key_hash: str) -> None:
@@ -167,16 +167,16 @@ def test_an_outage_is_waited_for_once(
         monkeypatch.setattr(store.keys, "find_by_hash", away)
         clock(2)
         for _ in range(5):
-            assert (await accounts.identify(secret)).user_id == user.id
+            assert (await accounts.credentials.identify(secret)).user_id == user.id
             with pytest.raises(Unavailable):
-                await accounts.identify("jan_unknown")
+                await accounts.credentials.identify("jan_unknown")
         assert asked == 1
         clock(2)
-        await accounts.identify(secret)
+        await accounts.credentials.identify(secret)
         assert asked == 2
         monkeypatch.setattr(store.keys, "find_by_hash", look_up)
         clock(2)
         with pytest.raises(AuthenticationFailed):
-            await accounts.identify("jan_unknown")
+            await accounts.credentials.identify("jan_unknown")
 
     run(tmp_path, test)

@@ -75,13 +75,13 @@ def test_tokens_that_were_used_beyond_a_budget_leave_none() -> None:
 @pytest.mark.parametrize(
     ("wait", "headers"),
     [
-        (1, {"retry-after": "1", "retry-after-ms": "1", "x-should-retry": "true"}),
-        (1001, {"retry-after": "2", "retry-after-ms": "1001", "x-should-retry": "true"}),
-        (59_999, {"retry-after": "60", "retry-after-ms": "59999", "x-should-retry": "true"}),
+        (1, {"Retry-After": "1", "retry-after-ms": "1", "x-should-retry": "true"}),
+        (1001, {"Retry-After": "2", "retry-after-ms": "1001", "x-should-retry": "true"}),
+        (59_999, {"Retry-After": "60", "retry-after-ms": "59999", "x-should-retry": "true"}),
         # Node's SDK would try again within seconds.
-        (60_000, {"retry-after": "60", "retry-after-ms": "60000", "x-should-retry": "false"}),
-        (3_600_000, {"retry-after": "3600", "retry-after-ms": "3600000", "x-should-retry": "false"}),
-        (-3, {"retry-after": "1", "retry-after-ms": "1", "x-should-retry": "true"}),
+        (60_000, {"Retry-After": "60", "retry-after-ms": "60000", "x-should-retry": "false"}),
+        (3_600_000, {"Retry-After": "3600", "retry-after-ms": "3600000", "x-should-retry": "false"}),
+        (-3, {"Retry-After": "1", "retry-after-ms": "1", "x-should-retry": "true"}),
     ],
 )
 def test_a_refusal_says_when_to_come_again(wait: int, headers: dict[str, str]) -> None:

@@ -25,8 +25,8 @@ from jan.bench.wire import bearer, request
 ABOUT = (
     "The echo engine; what a CPU second of the server's process delivers, engine included. Beside it: a bare "
     "asyncio protocol that writes the same bytes from memory, frameworks that encode the same chunks, and "
-    "LiteLLM's proxy in front of the bare protocol, with shorter streams. At full speed the engine may run "
-    "ahead, and our server then puts several tokens into one frame: delivered / generated are frames by tokens. "
+    "LiteLLM's proxy in front of the bare protocol, with shorter streams. At full speed the engine runs "
+    "ahead, and our server then sends the frames of several tokens in one write. "
     "Paced, there is a token for each stream every 10 ms, as of a fast GPU."
 )
 COLUMNS = (

@@ -33,6 +33,7 @@ from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats, ModelFolder
 from jan.engine.exllama.options import ExLlamaOptions
 from jan.engine.exllama.sampling import Sampled
+from jan.engine.exllama.size import PAGE, Size
 from jan.engine.exllama.tokens import FolderTokens
 from jan.engine.formats import format_refused
 from jan.engine.logprob import token_logprob
@@ -40,9 +41,6 @@ from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError
 
 log = structlog.get_logger(__name__)
-
-PAGE = 256
-_GIB = 2**30
 
 
 class Loaded(Protocol):
@@ -101,11 +99,11 @@ class ExLlamaBackend(ABC):
         self._options = options
         self._folder = ModelFolder(options.model, self.formats)
         self._draft = ModelFolder(options.draft_model, self.formats) if options.draft_model else None
-        self._cells = self._checked_cells()
+        self._size = Size(options, self._folder, self._draft, self.reserve)
         self._device = device
         self._device.check()
         self._running: dict[JobId, _Running] = {}
-        self._cache = CacheUse(total=self._cells)
+        self._cache = CacheUse(total=self._size.cells)
         # Of this run alone: nobody can compute what a hash begins with.
         self._secret = secrets.token_bytes(32)
 
@@ -131,26 +129,6 @@ class ExLlamaBackend(ABC):
     def _advance(self) -> dict[int, JanError]:
         """One iteration; what failed in it, by the id() of the library's job."""
 
-    def _checked_cells(self) -> int:
-        """Tokens of the cache, whole pages. Raises ConfigurationError where the options contradict each other."""
-        chosen = self._options
-        if chosen.draft_model and chosen.ngram_draft:
-            raise ConfigurationError("draft_model and ngram_draft exclude each other")
-        for folder in filter(None, (self._folder, self._draft)):
-            if 0 < folder.trained_context < chosen.context:
-                raise ConfigurationError(
-                    f"context is {chosen.context}; the model in {folder.path} was made for "
-                    f"{folder.trained_context} tokens"
-                )
-        longest = _pages(chosen.context + chosen.ahead + self.reserve) * PAGE
-        cells = _pages(chosen.cache_tokens or chosen.slots * longest) * PAGE
-        if cells < longest:
-            raise ConfigurationError(
-                f"cache_tokens is {chosen.cache_tokens}, which is less than one request may take: {longest} "
-                f"(context {chosen.context} and tokens guessed ahead, in pages of {PAGE})"
-            )
-        return cells
-
     def load(self, progress: Progress) -> ModelInfo:
         """Load weights and make the cache; raises ConfigurationError if that can't be."""
         progress(0.0)
@@ -159,19 +137,19 @@ class ExLlamaBackend(ABC):
         )
         self._check_draft()
         attention = self._device.open()
-        self._check_memory()
         free = self._device.free_bytes()
+        self._size.check(free)
         self._loaded = self._make_loaded(len(free))
         with ExitStack() as failed:
             failed.callback(self._loaded.close)
             try:
                 self._loaded.load(self._folder, self._draft, lambda part: progress(0.1 + 0.9 * part))
             except MemoryError as error:
-                raise self._does_not_fit(free) from error
+                raise self._size.does_not_fit(free) from error
             failed.pop_all()
         self._generator = self._loaded.generator
         cache = self._options.cache_type
-        log.info(f"{self.name} ready", attention=attention, cache_tokens=self._cells, cache=cache)
+        log.info(f"{self.name} ready", attention=attention, cache_tokens=self._size.cells, cache=cache)
         progress(1.0)
         return ModelInfo(
             context_length=self._options.context,
@@ -189,26 +167,6 @@ class ExLlamaBackend(ABC):
             raise ConfigurationError(
                 f"draft model {self._draft.path} has another vocabulary than {self._folder.path}"
             )
-
-    def _needed_bytes(self) -> tuple[int, int]:
-        """Weights and cache, of the draft model too."""
-        folders = list(filter(None, (self._folder, self._draft)))
-        cache = sum(folder.cache_bytes(self._cells, self._options.cache_type) for folder in folders)
-        return sum(folder.weight_bytes for folder in folders), cache
-
-    def _check_memory(self) -> None:
-        free = self._device.free_bytes()
-        if sum(self._needed_bytes()) > sum(free):
-            raise self._does_not_fit(free)
-
-    def _does_not_fit(self, free: list[int]) -> ConfigurationError:
-        weights, cache = self._needed_bytes()
-        gpus = " + ".join(f"{size / _GIB:.1f}" for size in free)
-        return ConfigurationError(
-            f"the model does not fit: it needs {weights / _GIB:.1f} GiB for weights and {cache / _GIB:.1f} GiB "
-            f"for a cache of {self._cells} tokens ({self._options.cache_type}), and some for computing; free on "
-            f"the GPUs: {gpus} GiB. Smaller: cache_tokens, cache_type, slots, context"
-        )
 
     def prepare(self, request: GenerationRequest) -> Prepared:
         """Template, tokenise, compile the output format, hash the pages; raises InvalidRequest."""
@@ -278,7 +236,7 @@ class ExLlamaBackend(ABC):
 
     def _count_cache(self) -> None:
         """Pages that several answers share are counted once."""
-        self._cache.used = self._cells - self._free_pages() * PAGE
+        self._cache.used = self._size.cells - self._free_pages() * PAGE
 
     def step(self) -> list[tuple[JobId, Output]]:
         """One iteration: some of every new prompt, a token (or several that were guessed) of every answer."""
@@ -341,8 +299,3 @@ class ExLlamaBackend(ABC):
         self._generator = None
         gc.collect()
         self._device.empty_cache()
-
-
-def _pages(tokens: int) -> int:
-    """Pages that so many tokens take."""
-    return -(-tokens // PAGE)

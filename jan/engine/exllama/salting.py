@@ -8,7 +8,7 @@ and the comparison sees the owner's pages only.
 import hashlib
 from typing import Any
 
-from jan.engine.exllama.backend import PAGE
+from jan.engine.exllama.size import PAGE
 
 
 def salt_of(owner: str, secret: bytes) -> bytes:

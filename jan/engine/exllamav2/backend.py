@@ -34,7 +34,7 @@ class ExLlamaV2Backend(ExLlamaBackend):
         from jan.engine.exllamav2 import generation, loading, salting
 
         self._generation, self._salting = generation, salting
-        return loading.LoadedModel(self._chosen, self._cells, gpus)
+        return loading.LoadedModel(self._chosen, self._size.cells, gpus)
 
     def _make_job(
         self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None

@@ -4,8 +4,8 @@ from typing import Any
 
 from exllamav2.generator import dynamic
 
-from jan.engine.exllama.backend import PAGE
 from jan.engine.exllama.salting import OwnedPages
+from jan.engine.exllama.size import PAGE
 from jan.engine.exllamav2.generation import SampledJob
 
 

@@ -35,7 +35,7 @@ class ExLlamaV3Backend(ExLlamaBackend):
         from jan.engine.exllamav3 import generation, loading, salting
 
         self._generation, self._salting = generation, salting
-        return loading.LoadedModel(self._chosen, self._cells)
+        return loading.LoadedModel(self._chosen, self._size.cells)
 
     def _make_job(
         self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None

@@ -17,11 +17,10 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from jan.errors import Conflict, InternalError, JanError, PayloadTooLarge, Unavailable
+from jan.errors import Conflict, InternalError, JanError, PayloadTooLarge, Unavailable, when_to_retry
 
 _DUPLICATE = 11000
 _AWAY = (ConnectionFailure, ExecutionTimeout, InvalidOperation, WaitQueueTimeoutError, OperationFailure)
-_RETRY_AFTER = {"Retry-After": "5"}
 
 
 # Not all of the driver's errors are PyMongo's own: what can't be encoded, a document that is too large among it,
@@ -51,7 +50,7 @@ def translate(error: Exception) -> JanError:
 def unavailable() -> Unavailable:
     """The error while the server is away, is electing a primary or does not answer in time."""
     message = "The store can't serve this at the moment; try again."
-    return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)
+    return Unavailable(message, code="storage_unavailable", headers=when_to_retry(5000))
 
 
 def _conflict(details: Mapping[str, Any]) -> Conflict:

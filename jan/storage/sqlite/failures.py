@@ -5,11 +5,11 @@ from pathlib import Path
 
 import structlog
 
-from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable
+from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable, when_to_retry
 
-_RETRY_AFTER = {"Retry-After": "2"}
+_RETRY = when_to_retry(2000)
 # Somebody has to do something first.
-_RETRY_WHEN_FULL = {"Retry-After": "60"}
+_RETRY_WHEN_FULL = when_to_retry(60_000)
 
 
 def translate(error: sqlite3.Error) -> JanError:
@@ -23,7 +23,7 @@ def translate(error: sqlite3.Error) -> JanError:
         return Unavailable(message, code="storage_full", headers=_RETRY_WHEN_FULL)
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
         message = "The store can't serve this at the moment; try again."
-        return Unavailable(message, code="storage_unavailable", headers=_RETRY_AFTER)
+        return Unavailable(message, code="storage_unavailable", headers=_RETRY)
     return InternalError("The store failed.")
 
 
