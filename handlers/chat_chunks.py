@@ -38,7 +38,7 @@ class ChunkMaker:
 
     def __init__(self, chunk: ChatCompletionChunk, choices: int) -> None:
         self._chunk = chunk
-        self._forms = [TextForm(partial(self._text, index)) for index in range(choices)]
+        self._forms = [TextForm(partial(_with_text, chunk, index)) for index in range(choices)]
 
     def make(self, index: int, event: Started | Delta | Finished) -> Item | None:
         """An event of the choice of this index on the wire, if there is anything to tell: a chunk, or as many as
@@ -54,11 +54,12 @@ class ChunkMaker:
             return TextRun(self._forms[index], [part.text for part in parts if part.text])
         return [self._with(_piece(index, part)) for part in parts if part]
 
-    def _text(self, index: int, text: str) -> ChatCompletionChunk:
-        return self._with(ChatChunkChoice(index=index, delta=ChatDelta(content=text)))
-
     def _with(self, choice: ChatChunkChoice) -> ChatCompletionChunk:
         return msgspec.structs.replace(self._chunk, choices=[choice])
+
+
+def _with_text(chunk: ChatCompletionChunk, index: int, text: str) -> ChatCompletionChunk:
+    return msgspec.structs.replace(chunk, choices=[ChatChunkChoice(index=index, delta=ChatDelta(content=text))])
 
 
 def _piece(index: int, event: Delta) -> ChatChunkChoice:

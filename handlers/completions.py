@@ -83,7 +83,7 @@ class _PieceMaker:
 
     def __init__(self, piece: Completion, choices: int) -> None:
         self._piece = piece
-        self._forms = [TextForm(partial(self._text, index)) for index in range(choices)]
+        self._forms = [TextForm(partial(_with_text, piece, index)) for index in range(choices)]
         # The characters of each choice so far.
         self._offsets = [0] * choices
 
@@ -94,7 +94,7 @@ class _PieceMaker:
             return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
         if isinstance(event, Started):
             self._offsets[index] += len(event.prompt_text)
-            return self._text(index, event.prompt_text)
+            return _with_text(self._piece, index, event.prompt_text)
         if not event:
             return None
         parts = event.parts or (event,)
@@ -108,11 +108,12 @@ class _PieceMaker:
         self._offsets[index] += len(part.text)
         return self._with(CompletionChoice(index=index, text=part.text, logprobs=logprobs))
 
-    def _text(self, index: int, text: str) -> Completion:
-        return self._with(CompletionChoice(index=index, text=text))
-
     def _with(self, choice: CompletionChoice) -> Completion:
         return msgspec.structs.replace(self._piece, choices=[choice])
+
+
+def _with_text(piece: Completion, index: int, text: str) -> Completion:
+    return msgspec.structs.replace(piece, choices=[CompletionChoice(index=index, text=text)])
 
 
 def _choices_of(item: _Item) -> list[CompletionChoice]:
