@@ -19,6 +19,9 @@ from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, htt
 
 OPENAI_NPM = "7.57.0"
 
+# As the engine has it, but before any test's module loads the library that reads it.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 
 def pytest_configure() -> None:
     """Servers and programs under test get signals as from a terminal, though a script in the background started

@@ -153,12 +153,17 @@ class _Cuda:
 
 
 class _Torch:
-    """torch as a machine with a GPU has it, for the modules that pin memory and wait for the GPU."""
+    """torch as a machine with a GPU has it, for the modules that pin memory, wait for the GPU and multiply."""
 
     cuda = _Cuda()
     empty = staticmethod(_unpinned(torch.empty))
     empty_like = staticmethod(_unpinned(torch.empty_like))
     zeros = staticmethod(_unpinned(torch.zeros))
+
+    @staticmethod
+    def matmul(x: Any, weight: Any, *, out: Any) -> None:
+        """Of half floats; a processor that has none takes twenty times as long for them."""
+        ExtensionFunctions.hgemm(x, weight, out)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -189,7 +194,8 @@ def open_on_cpu() -> None:
         from exllamav3.loader.safetensors import SafetensorsCollection
         from exllamav3.modules import embedding
         from exllamav3.modules.attention_fn import dispatch
-    generator.torch = job.torch = pagetable.torch = embedding.torch = _Torch()
+        from exllamav3.modules.quant import fp16
+    generator.torch = job.torch = pagetable.torch = embedding.torch = fp16.torch = _Torch()
     dispatch.attn_fns[:] = [_attend]
     SafetensorsCollection.begin_deferred_load = lambda self, **options: None
     SafetensorsCollection.end_deferred_load = lambda self: None

@@ -53,7 +53,7 @@ class Writers:
             while not await self._sent(client, f"{CONVERSATIONS}/{conversation_id}/messages", body):
                 assert time.monotonic() < deadline, f"a message is never taken: {self._refusals[-1]}"
                 self.repeated += 1
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
             self.acknowledged[conversation_id].append(message_id)
 
     async def _sent(self, client: httpx.AsyncClient, url: str, body: dict[str, str]) -> bool:

@@ -143,7 +143,8 @@ def test_penalties_stop_repetition(model: httpx.Client, parameters: dict[str, An
     def words(**more: Any) -> int:
         prompts = [f"{word} " * 7 + word for word in ("no", "ha", "one two", "red blue", "yes sir")]
         body = {"temperature": 0, "max_tokens": 24, "logit_bias": {str(END): -100}, **more}
-        return sum(len(set(said(complete(model, prompt=prompt, **body)).split())) for prompt in prompts)
+        answer = complete(model, prompt=prompts, **body)
+        return sum(len(set(said(answer, index).split())) for index in range(len(prompts)))
 
     assert words(**parameters) > words()
 
@@ -207,8 +208,8 @@ def test_the_context_ends_an_answer(small: httpx.Client) -> None:
     """An answer that may be longer than the context ends with it: reason length, no error."""
     answer = complete(small, prompt=[260] * 20, max_tokens=None, logit_bias={str(END): -100})
     assert answer["usage"]["completion_tokens"] == 16
-    for limit in (10**7, CONTEXT, CONTEXT - 20):
-        answer = complete(small, prompt=[260] * 20, max_tokens=limit, logit_bias={str(END): -100})
+    for limit in (10**7, CONTEXT, CONTEXT - 40):
+        answer = complete(small, prompt=[260] * 40, max_tokens=limit, logit_bias={str(END): -100})
         assert answer["usage"]["total_tokens"] == CONTEXT
         assert answer["choices"][0]["finish_reason"] == "length"
     answer = chat(small, max_tokens=None, logit_bias={str(END): -100})
