@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from jan.engine.base import Delta, Finished, Queued, Started, ToolCallFragment
-from jan.handler import TextForm, TextRun
+from jan.handler import TextForm, TextRun, events_in
 from jan.schema.chat import (
     ChatChunkChoice,
     ChatCompletionChunk,
@@ -26,11 +26,7 @@ Chunks = AsyncGenerator[Item, None]
 
 def choices_of(item: Item) -> list[ChatChunkChoice]:
     """What is new in the answers."""
-    if isinstance(item, Queued):
-        return []
-    if isinstance(item, list):
-        return [choice for chunk in item for choice in chunk.choices]
-    return item.whole().choices if isinstance(item, TextRun) else item.choices
+    return [choice for chunk in events_in(item) for choice in chunk.choices]
 
 
 class ChunkMaker:

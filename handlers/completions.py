@@ -12,7 +12,7 @@ from handlers.generation import UsageCounter, priority_of, sampling_of, stop_of,
 from jan.auth.scopes import ANONYMOUS_OR_INFERENCE, Identity
 from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
-from jan.handler import EventStream, Handler, TextForm, TextRun
+from jan.handler import EventStream, Handler, TextForm, TextRun, events_in
 from jan.operation import Example, operation
 from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
 from jan.schema.sampling import TokenLogprob
@@ -116,14 +116,6 @@ def _with_text(piece: Completion, index: int, text: str) -> Completion:
     return msgspec.structs.replace(piece, choices=[CompletionChoice(index=index, text=text)])
 
 
-def _choices_of(item: _Item) -> list[CompletionChoice]:
-    if isinstance(item, Queued):
-        return []
-    if isinstance(item, list):
-        return [choice for piece in item for choice in piece.choices]
-    return item.whole().choices if isinstance(item, TextRun) else item.choices
-
-
 def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogprobs:
     starts = []
     for token in tokens:
@@ -143,7 +135,7 @@ async def _fold(pieces: AsyncGenerator[_Item, None]) -> Completion:
         async for item in pieces:
             if isinstance(item, Completion):
                 piece = item
-            for choice in _choices_of(item):
+            for choice in (choice for said in events_in(item) for choice in said.choices):
                 whole = choices.setdefault(choice.index, CompletionChoice(index=choice.index, text=""))
                 _append(whole, choice)
     piece.choices = [choices[index] for index in sorted(choices)]

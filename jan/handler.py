@@ -24,9 +24,19 @@ from jan.query import decode_query
 from jan.responder import Responder
 from jan.services import Services
 from jan.stream_log import Replay, exhaust
-from jan.streaming import HEADERS, EventStream, EventWriter, TextForm, TextRun, at_once, error_frame, pump
+from jan.streaming import (
+    HEADERS,
+    EventStream,
+    EventWriter,
+    TextForm,
+    TextRun,
+    at_once,
+    error_frame,
+    events_in,
+    pump,
+)
 
-__all__ = ["EventStream", "Handler", "Standing", "TextForm", "TextRun", "Turn", "UnknownUrl"]
+__all__ = ["EventStream", "Handler", "Standing", "TextForm", "TextRun", "Turn", "UnknownUrl", "events_in"]
 
 
 @stream_request_body

@@ -48,6 +48,15 @@ class TextRun(Generic[E]):
         return self.form.make("".join(self.texts))
 
 
+def events_in(item: E | list[E] | TextRun[E] | Queued) -> list[E]:
+    """What an item of a stream says: a run of texts as one event, a place in the queue as none."""
+    if isinstance(item, Queued):
+        return []
+    if isinstance(item, list):
+        return item
+    return [item.whole()] if isinstance(item, TextRun) else [item]
+
+
 class EventStream:
     """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
     out as a comment; the events of a list or a ``TextRun`` go out together."""

@@ -179,15 +179,10 @@ class ExLlamaBackend(ABC):
             )
         constraint = self._tokens.grammars.compile(request.output, dialect)
         text = self._tokens.text_of(tokens) if request.echo else ""
-        job = self._job(request, tokens, limit, constraint) if limit else None
+        job = self._make_job(request, tokens, limit, constraint) if limit else None
+        if job is not None:
+            job.prepare_for_queue(self._generator, 0)
         return Prepared(request, tokens, limit, text, constraint, dialect, job)
-
-    def _job(
-        self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None
-    ) -> Any:
-        job = self._make_job(request, tokens, limit, constraint)
-        job.prepare_for_queue(self._generator, 0)
-        return job
 
     def _tokens_of(self, request: GenerationRequest) -> tuple[list[int], Dialect]:
         """The prompt, and how the answer to it is written."""
