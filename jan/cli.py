@@ -118,6 +118,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
         def ready(urls: list[str]) -> None:
             # What a server is made of stays: looking through it for garbage again and again is time that
             # requests wait.
+            gc.collect()
             gc.freeze()
             _banner(settings, urls, server.admin_key)
 

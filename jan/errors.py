@@ -134,6 +134,15 @@ _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
 )
 
 
+def let_go(error: BaseException) -> None:
+    """Forget where an error came from, once it has been told: the frames that it went through hold it, the
+    request and its body, in a cycle that only the garbage collector finds."""
+    told: BaseException | None = error
+    while told is not None:
+        told.__traceback__ = None
+        told = told.__context__
+
+
 def when_to_retry(milliseconds: int, *, by_itself: bool = True) -> dict[str, str]:
     """The headers of a refusal that say when to ask again: HTTP's, and those that OpenAI's SDKs go by.
     ``by_itself``: whether an SDK is to do so without being told."""

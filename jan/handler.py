@@ -14,7 +14,7 @@ from jan.auth.scopes import Identity, Scope
 from jan.body import Body
 from jan.conversations import Turn
 from jan.engine.base import Event, GenerationRequest
-from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable
+from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable, let_go
 from jan.generation import generate
 from jan.idempotency import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
@@ -236,6 +236,7 @@ class Handler(Responder):
                 raise
             self.log_exception(type(error), error, error.__traceback__)
             await self._fail(self.explain(error))
+            let_go(error)
 
     async def _fail(self, error: JanError) -> None:
         """Tell of an error: as a response, or as the last event of a stream that is under way."""

@@ -20,6 +20,7 @@ from jan.errors import (
     MethodNotAllowed,
     envelope_of,
     error_for_status,
+    let_go,
     status_of,
 )
 from jan.observation import Generation, Observed
@@ -176,7 +177,8 @@ class Responder(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error response: the envelope, with the error's own status and headers."""
-        error = self.explain(kwargs.get("exc_info", (None, None))[1])
+        told = kwargs.get("exc_info", (None, None))[1]
+        error = self.explain(told)
         self.log_fields["error"] = error.code
         self.set_status(status_of(type(error)))
         for name, value in error.headers.items():
@@ -185,16 +187,20 @@ class Responder(RequestHandler):
             # Refused with its body unread; Tornado ends such a connection, and its client has to know.
             self.set_header("Connection", "close")
         self.reply(envelope_of(error))
+        if told is not None:
+            let_go(told)
 
     def on_finish(self) -> None:
         """One line and one count a request, and its trace; where an answer goes on, line and trace wait for its
         end, since what it took is not known before."""
         seconds = time.perf_counter() - self.began
         self._count(self.get_status(), seconds)
-        if self.going_on is None or self.going_on.done():
+        # Let go of: if it fails it leads to the frames that led to this.
+        going_on, self.going_on = self.going_on, None
+        if going_on is None or going_on.done():
             self._tell(seconds)
         else:
-            self.going_on.add_done_callback(lambda _: self._tell(seconds))
+            going_on.add_done_callback(lambda _: self._tell(seconds))
 
     def _tell(self, seconds: float) -> None:
         status = self.get_status()

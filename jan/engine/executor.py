@@ -104,7 +104,10 @@ class ThreadedEngine:
             while job.pending:
                 for item in await job.take():
                     if isinstance(item, JanError):
-                        raise item
+                        try:
+                            raise item
+                        finally:
+                            del item  # it leads to this frame, which must not lead back
                     yield item
         finally:
             self._open.discard(job)

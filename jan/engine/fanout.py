@@ -48,6 +48,9 @@ async def fan_out(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Errors of the others lead to frames that hold the queue.
+        while not merged.empty():
+            merged.get_nowait()
 
 
 async def _pump(

@@ -1,8 +1,10 @@
 """The ExLlamaV2 backend on the library's real generator, on the CPU."""
 
 import asyncio
+import gc
 import json
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -564,3 +566,18 @@ def test_an_exception_in_a_step_fails_the_jobs_and_the_engine_goes_on(
         assert engine.healthy
 
     run_engine(lambda: backend, scenario)
+
+
+def test_a_closed_model_gives_its_cache_back(tiny_folder: Path) -> None:
+    """Also when the garbage collector was told to leave alone what was there as the server began: a restart needs
+    the memory."""
+    backend = make(tiny_folder, slots=2, context=256)
+    backend.load(lambda part: None)
+    keys = [weakref.ref(tensor) for tensor in backend._loaded.generator.cache.key_states]
+    try:
+        gc.freeze()
+        backend.close()
+        assert keys
+        assert [key() for key in keys if key() is not None] == []
+    finally:
+        gc.unfreeze()

@@ -3,17 +3,17 @@
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from metrics_support import scrape
 from server_support import DEFAULT_CONFIG, ServerProcess, http_client
 
-SETTINGS = """
-limits: {authenticated: 'off', anonymous: 'off', inference: 'off'}
-models: [{id: echo, engine: echo}]
-"""
+MODELS = "models: [{id: echo, engine: echo, options: {context: 64}}]"
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}]}
+# More than the model's context.
+LONG = CHAT | {"messages": [{"role": "user", "content": "word " * 100}]}
 # Each with a few dozen objects in a cycle would be more than the collector lets come together.
 REQUESTS = 1500
 # Of the client's own connections, of what the metrics are made of, and the like.
@@ -23,7 +23,7 @@ FEW = 1500
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     config = tmp_path_factory.mktemp("garbage") / "jan.yaml"
-    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{SETTINGS}")
+    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{MODELS}\n")
     server = ServerProcess(config)
     yield server
     assert server.stop() == 0
@@ -36,6 +36,19 @@ def collected(server: ServerProcess) -> float:
     return sum(count for (name, _), count in found.items() if name == "python_gc_objects_collected_total")
 
 
+def ask(server: ServerProcess, method: str, path: str, body: object, statuses: set[int]) -> None:
+    """The same request many times; each is answered with one of these."""
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    data = None if body is None else json.dumps(body)
+    for _ in range(REQUESTS):
+        connection.request(method, path, data, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        assert response.status in statuses
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -44,21 +57,43 @@ def collected(server: ServerProcess) -> float:
         ("POST", "/api/v1/chat/completions", CHAT, 200),
         ("POST", "/api/v1/chat/completions", CHAT | {"stream": True}, 200),
         ("POST", "/api/v1/chat/completions", CHAT | {"model": "another"}, 404),
+        ("POST", "/api/v1/chat/completions", LONG, 400),
+        ("POST", "/api/v1/chat/completions", LONG | {"n": 2}, 400),
+        ("POST", "/api/v1/chat/completions", LONG | {"stream": True, "on_disconnect": "finish"}, 400),
+        ("POST", "/api/v1/chat/completions", LONG | {"on_disconnect": "finish"}, 400),
     ],
-    ids=["read", "no such URL", "answer", "stream", "refusal"],
+    ids=[
+        "read",
+        "no such URL",
+        "answer",
+        "stream",
+        "refusal",
+        "refused by the model",
+        "one of several refused",
+        "stream to finish refused",
+        "answer to finish refused",
+    ],
 )
 def test_requests_leave_no_cycles(
     server: ServerProcess, method: str, path: str, body: object, status: int
 ) -> None:
     """However many requests come, answered, streamed or refused: the collector finds next to nothing."""
     before = collected(server)
-    parts = urlsplit(server.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-    data = None if body is None else json.dumps(body)
-    for _ in range(REQUESTS):
-        connection.request(method, path, data, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        assert response.status == status
-    connection.close()
+    ask(server, method, path, body, {status})
     assert collected(server) - before < FEW
+
+
+def test_requests_beyond_a_limit_leave_no_cycles(tmp_path: Path) -> None:
+    """Those that come too often are refused with no more behind them, and are the ones that come most."""
+    config = tmp_path / "jan.yaml"
+    limits = "limits: {anonymous: 3/hour, inference: 'off'}"
+    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{MODELS}\n{limits}\n")
+    server = ServerProcess(config, limits=True)
+    try:
+        ask(server, "GET", "/api/v1/models", None, {200, 429})
+        before = collected(server)
+        ask(server, "GET", "/api/v1/models", None, {429})
+        assert collected(server) - before < FEW
+        assert server.stop() == 0
+    finally:
+        server.kill_if_running()

@@ -292,5 +292,7 @@ class ExLlamaBackend(ABC):
         self._running.clear()
         self._loaded.close()
         self._generator = None
+        # The library's cache is in a cycle, and what was there when the server began is not looked at otherwise.
+        gc.unfreeze()
         gc.collect()
         self._device.empty_cache()
