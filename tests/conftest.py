@@ -14,7 +14,9 @@ import httpx
 import pytest
 from conversation_support import StoredServer
 from install_support import fill_once, node_problem
+from metrics_support import scrape
 from mongodb_support import SecantusServer, install_secantus, mongo_client
+from patience import until
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 OPENAI_NPM = "7.57.0"
@@ -76,6 +78,15 @@ def model_admin(model_server: ServerProcess) -> Iterator[httpx.Client]:
 def model(model_server: ServerProcess) -> Iterator[httpx.Client]:
     with http_client(model_server) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def model_alone(request: pytest.FixtureRequest) -> None:
+    """A test of the model server begins when nothing of an earlier one is under way there: what is computed
+    together changes the last bits of the logits, and so a draw now and then."""
+    if "model_server" in request.fixturenames:
+        client = request.getfixturevalue("model")
+        assert until(lambda: [v for (name, _), v in scrape(client).items() if name == "jan_engine_running"] == [0])
 
 
 @pytest.fixture(scope="session")

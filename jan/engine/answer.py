@@ -41,7 +41,7 @@ class Answer:
             delta = self._split(data, logprob).merge(Delta(tokens=1))
         if self._text.stopped:
             return [delta, *self.end("stop")]
-        return [delta] if self._count < self._limit else [delta, *self.end("length")]
+        return [delta, *self.end("length")] if self.exhausted else [delta]
 
     def end(self, reason: FinishReason) -> list[Output]:
         """Release what was held back, and finish."""
