@@ -156,25 +156,31 @@ class EventWriter:
 
 
 class KeepAlive:
-    """Sends a comment, or the last one again, when nothing was sent for ``seconds``; one timer."""
+    """Sends a comment, or the last one again, when nothing was sent for ``seconds`` and nothing waits for the
+    client to take it; one timer."""
 
     def __init__(self, seconds: float, writer: EventWriter) -> None:
         self._seconds = seconds
         self._writer = writer
         self._text = KEEP_ALIVE
+        self._paused = False
         self._loop = asyncio.get_running_loop()
         self._touched = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._tick)
 
+    def pause(self) -> None:
+        """No comments until something was sent: it waits for the client, and there may be more behind it."""
+        self._paused = True
+
     def sent(self, text: bytes = KEEP_ALIVE) -> None:
         """Something was sent; ``text`` is what is repeated while nothing else is."""
-        self._touched, self._text = self._loop.time(), text
+        self._touched, self._text, self._paused = self._loop.time(), text, False
 
     def _tick(self) -> None:
         now = self._loop.time()
         if now >= self._touched + self._seconds:
-            # A client that does not take what is there needs no more of it.
-            if not self._writer.behind:
+            # A client that does not take what is there needs no more of it, be it only a comment.
+            if not self._paused and not self._writer.behind:
                 with suppress(StreamClosedError):  # whoever waits for events is told
                     self._writer.write(self._text)
             self._touched = now
@@ -201,11 +207,11 @@ async def pump(
             async for event in events:
                 waits = isinstance(event, Queued)
                 frame = queue_comment(event) if waits else encode(event)
-                taken = writer.write(frame)
-                keepalive.sent(frame if waits else KEEP_ALIVE)
-                if taken is not None:
+                if (taken := writer.write(frame)) is not None:
+                    keepalive.pause()
                     await taken
-            if stream.last and (taken := writer.write(stream.last)) is not None:
-                await taken
+                keepalive.sent(frame if waits else KEEP_ALIVE)
         finally:
             keepalive.stop()
+        if stream.last and (taken := writer.write(stream.last)) is not None:
+            await taken

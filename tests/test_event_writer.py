@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import closing
 
 import pytest
 from tornado.iostream import IOStream, StreamClosedError
 
-from jan.streaming import EventWriter
+from jan.streaming import EventStream, EventWriter, pump
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
@@ -89,5 +89,27 @@ def test_a_client_that_left_is_told_of() -> None:
         with pytest.raises(StreamClosedError):
             await write_on()
         assert stream.closed()
+
+    with_writer(scenario)
+
+
+def test_a_client_that_catches_up_gets_what_waits_for_it_and_no_comments() -> None:
+    """Not even where every turn of the loop is a turn of the keep-alive, as on a machine that stood still."""
+
+    async def events() -> AsyncGenerator[str, None]:
+        for letter in "abc":
+            yield letter * 1_000_000
+
+    async def scenario(writer: EventWriter, _: IOStream, client: socket.socket) -> None:
+        async def begin(first: bytes) -> EventWriter:
+            writer.write(first)
+            return writer
+
+        pumping = asyncio.create_task(pump(EventStream(events()), begin=begin, keepalive_seconds=0))
+        received = bytearray()
+        while not received.endswith(b"data: [DONE]\n\n"):
+            received += await asyncio.to_thread(client.recv, 1 << 20)
+        await pumping
+        assert [line[:4] for line in received.split(b"\n") if line] == [b"id: ", b"data"] * 3 + [b"data"]
 
     with_writer(scenario)
