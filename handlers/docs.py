@@ -35,6 +35,23 @@ class Document(Handler):
         self.finish(self.services.document)
 
 
+class Home(Handler):
+    """What a browser finds at the server's address."""
+
+    @operation(
+        summary="Home",
+        access=PUBLIC,
+        tag="documentation",
+        redirect="To Swagger UI",
+        limit="none",
+        examples=(Example(summary="What is here?"),),
+    )
+    async def get(self) -> None:
+        """Redirects to Swagger UI."""
+        # Relative, for a server that a proxy shows under another path.
+        self.redirect("api/swagger/index.html")
+
+
 class SwaggerUi(Handler):
     """Swagger UI."""
 

@@ -460,6 +460,7 @@ URLS = {
     "/metrics": "GET, HEAD, OPTIONS",
     "/api/openapi.json": "GET, HEAD, OPTIONS",
     "/api/swagger/index.html": "GET, HEAD, OPTIONS",
+    "/": "GET, HEAD, OPTIONS",
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "get", "PROPFIND"]
 
@@ -489,7 +490,7 @@ def test_options(client: httpx.Client, url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "/",
+        "//",
         "/nope",
         "/api/v1",
         "/api/v2/models",
