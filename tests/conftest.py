@@ -99,11 +99,11 @@ def cache_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder(cache_dir: Path) -> Path:
-    """A model folder of random weights, with the bundled model's vocabulary."""
+    """A model folder of random weights, with a part of the bundled model's vocabulary."""
     pytest.importorskip("safetensors", reason="the safetensors library is not installed")
     from folder_models import made_once, write_tiny
 
-    return made_once(cache_dir / "tiny-folder", write_tiny)
+    return made_once(cache_dir / "tiny-folder-4096", write_tiny)
 
 
 @pytest.fixture(scope="session")

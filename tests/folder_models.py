@@ -35,6 +35,9 @@ TINY = {
     "head_dim": 32,
     "max_position_embeddings": 2048,
 }
+# Of the bundled model's 49,152 tokens, its control tokens and bytes among them: to load a tiny model is mostly to
+# read its vocabulary.
+TINY_VOCABULARY = 4096
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -55,13 +58,17 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 class Gguf:
-    """The bundled file: metadata through llama.cpp, tensors read here."""
+    """The bundled file: metadata through llama.cpp, tensors read here; with its first ``vocabulary`` tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: int | None = None) -> None:
         file = resolve_model_file(BUNDLED)
         self._header = llama.GGUFContext.from_file(os.fspath(file))
         self.metadata: dict[str, Any] = self._header.get_all_metadata()
         self._data = numpy.memmap(file, dtype=numpy.uint8, mode="r")
+        self.tokens: list[str] = self.metadata["tokenizer.ggml.tokens"][:vocabulary]
+        known, merges = set(self.tokens), self.metadata["tokenizer.ggml.merges"]
+        #: In the order of the tokens that they make.
+        self.merges = [merge for merge in merges if merge.replace(" ", "") in known]
 
     def number(self, key: str) -> int:
         return int(self.metadata[f"llama.{key}"])
@@ -130,8 +137,8 @@ def write_bundled(folder: Path) -> None:
 
 
 def write_tiny(folder: Path) -> None:
-    """Two layers of random weights, the bundled model's vocabulary."""
-    gguf, random = Gguf(), numpy.random.default_rng(0)
+    """Two layers of random weights, the beginning of the bundled model's vocabulary."""
+    gguf, random = Gguf(TINY_VOCABULARY), numpy.random.default_rng(0)
 
     def weights(rows: int, columns: int) -> Array:
         return random.standard_normal((rows, columns), dtype=numpy.float32) * 0.1
@@ -147,8 +154,10 @@ def write_tiny(folder: Path) -> None:
         "mlp.up_proj": (inner, hidden),
         "mlp.down_proj": (hidden, inner),
     }
-    vocabulary = len(gguf.metadata["tokenizer.ggml.tokens"])
-    tensors = {"model.embed_tokens.weight": weights(vocabulary, hidden), "model.norm.weight": numpy.ones(hidden)}
+    tensors = {
+        "model.embed_tokens.weight": weights(len(gguf.tokens), hidden),
+        "model.norm.weight": numpy.ones(hidden),
+    }
     for layer in range(TINY["num_hidden_layers"]):
         name = f"model.layers.{layer}"
         tensors |= {f"{name}.{part}.weight": weights(*shape) for part, shape in shapes.items()}
@@ -164,7 +173,7 @@ def _write(folder: Path, gguf: Gguf, shape: dict[str, Any], tensors: dict[str, A
         "hidden_act": "silu",
         "rms_norm_eps": 1e-5,
         "tie_word_embeddings": True,
-        "vocab_size": len(gguf.metadata["tokenizer.ggml.tokens"]),
+        "vocab_size": len(gguf.tokens),
         "bos_token_id": begin,
         "eos_token_id": end,
         **shape,
@@ -178,11 +187,10 @@ def _write(folder: Path, gguf: Gguf, shape: dict[str, Any], tensors: dict[str, A
 def write_tokenizer(folder: Path, gguf: Gguf) -> None:
     """The bundled model's vocabulary and chat template."""
     end, begin = gguf.metadata["tokenizer.ggml.eos_token_id"], gguf.metadata["tokenizer.ggml.bos_token_id"]
-    tokens = gguf.metadata["tokenizer.ggml.tokens"]
-    words = {"bos_token": tokens[begin], "eos_token": tokens[end]}
+    words = {"bos_token": gguf.tokens[begin], "eos_token": gguf.tokens[end]}
     template = {"chat_template": gguf.metadata["tokenizer.chat_template"], **words}
     (folder / "tokenizer_config.json").write_text(json.dumps(template))
-    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(tokens, gguf.metadata["tokenizer.ggml.merges"])))
+    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(gguf.tokens, gguf.merges)))
 
 
 def _tokenizer(tokens: list[str], merges: list[str]) -> dict[str, Any]:

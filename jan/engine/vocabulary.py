@@ -14,12 +14,19 @@ def byte_level_alphabet() -> dict[str, int]:
 
 
 def bytes_of_bpe(texts: Iterable[tuple[str, bool]]) -> list[bytes]:
-    """Bytes of byte-level BPE tokens; of control tokens (flag True) the text as it stands."""
+    """Bytes of byte-level BPE tokens; of control tokens (flag True), and of those with a character that stands for
+    no byte, the text as it stands."""
     alphabet = byte_level_alphabet()
-    return [
-        bytes(alphabet[c] for c in text) if not control and all(c in alphabet for c in text) else text.encode()
-        for text, control in texts
-    ]
+    # In Latin-1 character and byte are the same number; a character of no byte becomes one that it does not have.
+    bytes_of = dict.fromkeys(range(256), 256) | {ord(character): byte for character, byte in alphabet.items()}
+
+    def one(text: str) -> bytes:
+        try:
+            return text.translate(bytes_of).encode("latin-1")
+        except UnicodeEncodeError:
+            return text.encode()
+
+    return [text.encode() if control else one(text) for text, control in texts]
 
 
 def bytes_of_sentencepiece(texts: Iterable[str]) -> list[bytes]:

@@ -267,9 +267,9 @@ def test_penalties_count_the_answer_and_not_the_prompt(
     loaded: ExLlamaV2Backend, penalty: dict[str, float]
 ) -> None:
     """Of two tokens that are almost alike the likelier comes first though the prompt has it, then the other."""
-    bias = {1000: 100.5, 1001: 100.0}
+    bias = {2000: 100.5, 2001: 100.0}
     request = GenerationRequest(
-        prompt=TokenPrompt((5, 1000, 1000, 1000)),
+        prompt=TokenPrompt((5, 2000, 2000, 2000)),
         max_tokens=2,
         sampling=Sampling(temperature=0, logit_bias=bias, **penalty),
         logprobs=2,
@@ -287,7 +287,7 @@ def test_penalties_count_the_answer_and_not_the_prompt(
     while loaded._running:
         loaded.step()
     del loaded._take
-    assert sorted(taken) == [1000, 1001]
+    assert taken == [2000, 2001]
 
 
 def test_logprobs_are_the_models_own(loaded: ExLlamaV2Backend) -> None:
@@ -346,10 +346,10 @@ def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend
     assert refused.value.code == "context_length_exceeded"
     with pytest.raises(InvalidRequest, match="at least"):
         loaded.prepare(text_request("x" * 3_000_000))
-    with pytest.raises(InvalidRequest, match="below 49152"):
-        loaded.prepare(GenerationRequest(prompt=TokenPrompt((49152,))))
+    with pytest.raises(InvalidRequest, match="below 4096"):
+        loaded.prepare(GenerationRequest(prompt=TokenPrompt((4096,))))
     with pytest.raises(InvalidRequest, match="logit_bias"):
-        loaded.prepare(text_request("a", sampling=Sampling(logit_bias={49152: 1.0})))
+        loaded.prepare(text_request("a", sampling=Sampling(logit_bias={4096: 1.0})))
 
 
 def test_the_context_is_used_to_its_last_token(loaded: ExLlamaV2Backend) -> None:
