@@ -1,5 +1,5 @@
 """``python -m jan`` is the ``jan`` command."""
 
-from jan.cli import main
+from jan.cli.commands import main
 
 main()

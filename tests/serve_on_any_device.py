@@ -3,7 +3,7 @@
 import exllamav2_support
 
 import jan.engine.exllamav2.backend
-from jan.cli import main
+from jan.cli.commands import main
 
 if __name__ == "__main__":
     jan.engine.exllamav2.backend.CudaDevice = lambda attention: exllamav2_support.any_device()

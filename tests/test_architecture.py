@@ -60,11 +60,7 @@ LAYERS = {
     "jan.openapi": 3,
     "jan.routes": 3,
     "jan.application": 4,
-    "jan.admin_cli": 4,
-    "jan.terminal": 4,
-    "jan.models_cli": 4,
     "jan.bench": 4,
-    "jan.bench_cli": 4,
     "jan.cli": 4,
     "jan.__main__": 4,
 }

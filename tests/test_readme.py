@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from server_support import ROOT, ServerProcess, http_client
 
-from jan.cli import main
+from jan.cli.commands import main
 from jan.errors import ConfigurationError, JanError, wire_of
 from jan.settings import Settings
 

@@ -108,7 +108,7 @@ def test_a_wrong_name_is_told(tmp_path: Path, arguments: tuple[str, ...], code: 
 
 
 def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['psutil'] = None; from jan.cli import main; main(['bench', 'cancel'])"
+    code = "import sys; sys.modules['psutil'] = None; from jan.cli.commands import main; main(['bench', 'cancel'])"
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
     )
@@ -142,7 +142,7 @@ def test_a_missed_target_is_an_exit_code_where_asked_for(monkeypatch: pytest.Mon
 
     import jan.bench.run
     from jan.bench.results import Machine, Report, Result, Target
-    from jan.cli import main
+    from jan.cli.commands import main
 
     def measure(*_: Any) -> Report:
         missed = Target.at_least("fast", 2.0, 1.0)

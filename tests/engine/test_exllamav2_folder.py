@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 import torch  # noqa: E402
 from exllamav2_support import any_device  # noqa: E402
 
-from jan.cli import main  # noqa: E402
+from jan.cli.commands import main  # noqa: E402
 from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402
 from jan.engine.exllamav2.device import CudaDevice  # noqa: E402
 from jan.engine.exllamav2.options import LoraOptions  # noqa: E402

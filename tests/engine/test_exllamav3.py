@@ -21,7 +21,7 @@ from exllamav2_support import any_device  # noqa: E402
 from exllamav3_support import CpuDevice  # noqa: E402
 from server_support import DEFAULT_CONFIG  # noqa: E402
 
-from jan.cli import main  # noqa: E402
+from jan.cli.commands import main  # noqa: E402
 from jan.engine.base import (  # noqa: E402
     Delta,
     Finished,

@@ -32,7 +32,7 @@ _IMPORT, _READY, _STREAMS_CASE = "import", "ready", "256 streams"
 _ALONE, _AFTERWARDS = "python alone", "jan, afterwards"
 # What `jan serve` imports before it loads a model.
 _IMPORTS = """
-import jan.application, jan.cli
+import jan.application, jan.cli.commands
 from jan.config import default_config_file, load_settings
 from jan.routes import resolve_routes
 settings = load_settings(default_config_file())

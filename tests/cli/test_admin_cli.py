@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
-from jan.cli import main
+from jan.cli.commands import main
 
 
 @pytest.fixture

@@ -32,12 +32,12 @@ _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
     {
-        "user": "jan.admin_cli:user",
-        "key": "jan.admin_cli:key",
-        "store": "jan.admin_cli:store",
-        "pull": "jan.models_cli:pull",
-        "models": "jan.models_cli:list_models",
-        "bench": "jan.bench_cli:bench",
+        "user": "jan.cli.admin:user",
+        "key": "jan.cli.admin:key",
+        "store": "jan.cli.admin:store",
+        "pull": "jan.cli.models:pull",
+        "models": "jan.cli.models:list_models",
+        "bench": "jan.cli.bench:bench",
     }
 )
 
@@ -233,6 +233,6 @@ def openapi(config: Path | None) -> None:
 )
 def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
     """Talk with a model of a running server, in the terminal."""
-    from jan.terminal import ChatClient, run_chat
+    from jan.cli.chat import ChatClient, run_chat
 
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))

@@ -21,7 +21,7 @@ from patience import in_time, until
 from raw_http import exchange, request
 from server_support import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
 
-from jan.cli import main
+from jan.cli.commands import main
 
 CHAT = "/api/v1/chat/completions"
 EXTENDS = f"extends: {DEFAULT_CONFIG}\n"
