@@ -2,11 +2,11 @@
 
 from tornado.httputil import HTTPServerRequest
 
-from jan.addresses import host_of, is_loopback
 from jan.auth.scopes import Access, Identity, Scope
 from jan.errors import AuthenticationFailed, PermissionDenied
 from jan.services import Services
 from jan.settings import ANYONE
+from jan.settings.addresses import host_of, is_loopback
 
 
 async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:

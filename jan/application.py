@@ -15,7 +15,6 @@ from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
 
-from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
@@ -36,6 +35,7 @@ from jan.probes import Probes
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
+from jan.settings.addresses import TrustedProxies
 from jan.storage import Store, open_store
 from jan.storage.observed import observed
 from jan.store_keeper import StoreKeeper

@@ -4,9 +4,9 @@ from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
-from jan.addresses import host_of, is_loopback
 from jan.errors import InvalidRequest, PermissionDenied
 from jan.settings import ServerSettings
+from jan.settings.addresses import host_of, is_loopback
 from jan.settings.server import ANY_HOST
 
 _REQUEST_HEADERS = (

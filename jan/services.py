@@ -8,7 +8,6 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from jan.addresses import TrustedProxies
 from jan.auth.accounts import Accounts
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
@@ -23,6 +22,7 @@ from jan.observation import Tracing
 from jan.origins import OriginPolicy
 from jan.probes import Probes
 from jan.settings import Settings
+from jan.settings.addresses import TrustedProxies
 from jan.storage.base import Store
 from jan.stream_log import StreamLogs
 

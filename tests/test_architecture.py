@@ -15,10 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "jan": 0,
     "jan.errors": 0,
-    "jan.addresses": 0,
     "jan.schema": 0,
     "jan.auth.scopes": 0,
-    "jan.config": 1,
     "jan.settings": 1,
     "jan.operation": 1,
     "jan.engine.base": 1,

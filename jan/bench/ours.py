@@ -12,7 +12,7 @@ import yaml
 from jan.bench.errors import BenchError
 from jan.bench.processes import Server, free_port, own_environment, own_program, serving
 from jan.bench.wire import bearer
-from jan.config import default_config_file
+from jan.settings.load import default_config_file
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"

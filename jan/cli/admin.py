@@ -12,10 +12,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.auth.accounts import Accounts, parse_scopes
-from jan.config import default_config_file, load_settings
 from jan.errors import JanError, NotFound
 from jan.schema.limits import TokenBudget, Tokens
 from jan.settings import Settings
+from jan.settings.load import default_config_file, load_settings
 from jan.storage import Store, open_store
 from jan.storage.records import ApiKey, User, UserChanges, now
 

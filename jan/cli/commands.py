@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from jan import __version__
-from jan.config import default_config_file, load_settings
 from jan.errors import ConfigurationError
 from jan.settings import Settings
+from jan.settings.load import default_config_file, load_settings
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3

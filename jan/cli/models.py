@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from jan.config import default_config_file, load_settings
 from jan.errors import JanError, Unavailable
 from jan.hub import Listing, download, in_gib, list_repo
 from jan.model_files import Memory, ModelFiles, find_models, free_memory
+from jan.settings.load import default_config_file, load_settings
 
 _config_option = click.option(
     "--config",

@@ -1,11 +1,11 @@
-"""Every setting there is, typed: what a configuration file may say. ``jan.config`` reads it."""
+"""Every setting there is, typed: what a configuration file may say. ``jan.settings.load`` reads it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from jan.addresses import is_safe_url
+from jan.settings.addresses import is_safe_url
 from jan.settings.limits import LimitSettings
 from jan.settings.models import ModelSettings, RouteSettings
 from jan.settings.people import AuthSettings

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from jan.addresses import network_of
+from jan.settings.addresses import network_of
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Patience = Annotated[float, msgspec.Meta(gt=0)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from jan.addresses import host_of, is_loopback, is_own_path, is_safe_url
+from jan.settings.addresses import host_of, is_loopback, is_own_path, is_safe_url
 
 GOOGLE = "https://accounts.google.com"
 ANYBODY = "*"

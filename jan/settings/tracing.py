@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from jan.addresses import is_safe_url
+from jan.settings.addresses import is_safe_url
 
 
 class TracingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

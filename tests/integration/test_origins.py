@@ -11,8 +11,8 @@ import httpx
 import pytest
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
-from jan.config import load_settings
 from jan.errors import ConfigurationError
+from jan.settings.load import load_settings
 
 CHAT = "/api/v1/chat/completions"
 BODY = '{"model": "echo", "messages": [{"role": "user", "content": "hi"}]}'

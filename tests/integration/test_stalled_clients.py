@@ -13,7 +13,7 @@ from raw_http import request
 from server_support import ECHO_CONFIG, ServerProcess
 
 from jan.application import Server
-from jan.config import load_settings
+from jan.settings.load import load_settings
 
 CHAT = "/api/v1/chat/completions"
 # More than the buffers between a server and a client that does not read hold.

@@ -9,8 +9,8 @@ import pytest
 from patience import serving
 from server_support import ServerProcess, http_client
 
-from jan.config import load_settings
 from jan.errors import ConfigurationError
+from jan.settings.load import load_settings
 
 StartServer = Callable[[str], ServerProcess]
 

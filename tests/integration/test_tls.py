@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 from server_support import ECHO_CONFIG, ServerProcess
 
 from jan.application import Server
-from jan.config import load_settings
 from jan.errors import ConfigurationError
+from jan.settings.load import load_settings
 
 
 def write_certificate(folder: Path, name: str, stem: str = "server") -> None:

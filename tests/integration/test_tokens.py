@@ -17,8 +17,8 @@ from server_support import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.application import make_accounts, make_keyring
 from jan.auth.accounts import Accounts
-from jan.config import load_settings
 from jan.settings import Settings
+from jan.settings.load import load_settings
 from jan.storage import Store, open_store
 from jan.storage.records import User, UserChanges
 

@@ -22,8 +22,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from jan.config import load_settings
 from jan.errors import ConfigurationError
+from jan.settings.load import load_settings
 
 StartServer = Callable[[str], ServerProcess]
 
@@ -235,7 +235,7 @@ def test_a_bad_collector_hurts_nobody(start_server: StartServer, kind: str) -> N
 def test_off_means_not_imported() -> None:
     """Without an endpoint nothing of OpenTelemetry is loaded when a server is made."""
     code = (
-        "import sys, asyncio; from jan.application import Server; from jan.config import *\n"
+        "import sys, asyncio; from jan.application import Server; from jan.settings.load import *\n"
         "async def main():\n"
         "    Server(load_settings(default_config_file(), models=[]), show_late_key=print)\n"
         "asyncio.run(main()); print([m for m in sys.modules if m.startswith('opentelemetry')])"

@@ -13,9 +13,9 @@ import structlog
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPInputError
 
-from jan.addresses import is_safe_url
 from jan.auth.oidc.flow import Flow
 from jan.errors import AuthenticationFailed, Unavailable
+from jan.settings.addresses import is_safe_url
 from jan.settings.sign_in import SignInSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jan.addresses import is_loopback, is_own_path, is_safe_url
 from jan.auth.accounts import Accounts, IssuedToken
 from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
@@ -17,6 +16,7 @@ from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.flow import Flow, Flows, other_sign_in
 from jan.auth.oidc.provider import Metadata, Provider, ProviderRefused, TokenAnswer
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
+from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
 from jan.settings.sign_in import GOOGLE, SignInSettings
 from jan.storage.base import Store
 from jan.storage.records import OidcSubject

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from jan.config import load_settings
 from jan.errors import ConfigurationError
 from jan.settings import Settings
+from jan.settings.load import load_settings
 
 SECRET = "the-client-secret"
 

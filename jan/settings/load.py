@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import yaml
 
-from jan.addresses import is_loopback
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
 from jan.settings import ANYONE, Settings
+from jan.settings.addresses import is_loopback
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _OVERRIDE = "JAN__"
@@ -20,7 +20,7 @@ _OVERRIDE = "JAN__"
 
 def default_config_file() -> Path:
     """The configuration that comes with the package."""
-    return Path(__file__).resolve().parent.parent / "conf" / "jan.yaml"
+    return Path(__file__).resolve().parents[2] / "conf" / "jan.yaml"
 
 
 def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jan.addresses import TrustedProxies
+from jan.settings.addresses import TrustedProxies
 
 PROXIES = TrustedProxies(["127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48"])
 
