@@ -27,8 +27,6 @@ from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
 from jan.idempotency import Idempotency
 from jan.limits import Accounting
-from jan.metrics import LoopLag, Metrics
-from jan.observation import Tracing
 from jan.openapi import build_document
 from jan.origins import OriginPolicy
 from jan.probes import Probes
@@ -40,6 +38,8 @@ from jan.storage import Store, open_store
 from jan.storage.observed import observed
 from jan.store_keeper import StoreKeeper
 from jan.stream_log import StreamLogs
+from jan.telemetry.metrics import LoopLag, Metrics
+from jan.telemetry.request_record import Tracing
 from jan.tls import load_context
 
 log = structlog.get_logger(__name__)
@@ -191,7 +191,7 @@ def make_tracing(settings: TracingSettings) -> Tracing | None:
     if not settings.endpoint:
         return None
     try:
-        from jan.tracing import OtlpTracing
+        from jan.telemetry.tracing import OtlpTracing
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"tracing.endpoint: needs the package '{error.name}'; install jan-server[otel], or leave it empty"

@@ -12,8 +12,8 @@ from jan.engine.fanout import fan_out
 from jan.limits import Account
 from jan.limits.ledger import Tokens
 from jan.limits.windows import Standing
-from jan.observation import Generation
 from jan.services import Services
+from jan.telemetry.request_record import Generation
 
 
 class Caller(Protocol):

@@ -23,9 +23,9 @@ from jan.errors import (
     let_go,
     status_of,
 )
-from jan.observation import Generation, Observed
 from jan.operation import Operation, operation_of
 from jan.services import Services
+from jan.telemetry.request_record import Generation, Observed
 
 log = structlog.get_logger(__name__)
 

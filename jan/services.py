@@ -17,14 +17,14 @@ from jan.conversations import Conversations
 from jan.engine.models import Models
 from jan.idempotency import Idempotency
 from jan.limits import Ledger, Limiter
-from jan.metrics import Metrics
-from jan.observation import Tracing
 from jan.origins import OriginPolicy
 from jan.probes import Probes
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage.base import Store
 from jan.stream_log import StreamLogs
+from jan.telemetry.metrics import Metrics
+from jan.telemetry.request_record import Tracing
 
 _LAST_WORDS_SECONDS = 2.0
 

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # A module may import what is in its own layer's package or in a lower layer; the longest prefix counts.
 LAYERS = {
+    "jan.telemetry": 1,
     "jan": 0,
     "jan.errors": 0,
     "jan.schema": 0,
@@ -22,10 +23,6 @@ LAYERS = {
     "jan.engine.base": 1,
     "jan.engine.formats": 1,
     "jan.engine.stats": 1,
-    "jan.logs": 1,
-    "jan.metrics": 1,
-    "jan.histogram": 1,
-    "jan.observation": 1,
     "jan.storage.base": 1,
     "jan.storage.records": 1,
     "jan.storage.accounting": 1,
@@ -37,7 +34,7 @@ LAYERS = {
     "jan.engine": 2,
     "jan.limits": 2,
     "jan.streaming": 2,
-    "jan.tracing": 2,
+    "jan.telemetry.tracing": 2,
     "jan.body": 2,
     "jan.origins": 2,
     "jan.tls": 2,
@@ -77,7 +74,7 @@ ONLY_IN = {
     "triton": "jan.engine.exllamav2",
     "motor": "jan.storage",
     "oauthlib": "jan.auth.oidc",
-    "opentelemetry": "jan.tracing",
+    "opentelemetry": "jan.telemetry.tracing",
     "pymongo": "jan.storage",
 }
 ENGINE_LIBRARIES = (
@@ -233,7 +230,7 @@ def test_every_module_imports_in_a_clean_process() -> None:
 def test_importing_jan_loads_no_engine_library() -> None:
     """Importing the whole core and all handlers loads neither a model library nor a database driver."""
     names = [n for n in MODULES if n != "jan.__main__" and not n.startswith(ENGINES) and "mongo" not in n]
-    names = [n for n in names if n != "jan.tracing"]
+    names = [n for n in names if n != "jan.telemetry.tracing"]
     wanted = "; ".join(f"import {name}" for name in names)
     loaded = python(f"import sys; {wanted}; print([m for m in {ENGINE_LIBRARIES!r} if m in sys.modules])")
     assert loaded.strip() == "[]"

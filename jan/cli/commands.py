@@ -110,7 +110,7 @@ def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
     """Run the server."""
     from jan.application import Server, serve_until_signalled
-    from jan.logs import configure_logging
+    from jan.telemetry.logs import configure_logging
 
     async def run(settings: Settings) -> bool:
         server = Server(settings, show_late_key=_show_key)

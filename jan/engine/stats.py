@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jan.histogram import Histogram
+from jan.telemetry.histogram import Histogram
 
 # Seconds; the last bucket has no upper bound.
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

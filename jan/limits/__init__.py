@@ -7,9 +7,9 @@ from jan.limits.memory import FailoverCounters, MemoryCounters
 from jan.limits.usage import UsageWriter
 from jan.limits.windows import Standing, Windows
 from jan.limits.wire import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
-from jan.metrics import Metrics
 from jan.settings import Settings
 from jan.storage.accounting import Counters, UsageLog
+from jan.telemetry.metrics import Metrics
 
 __all__ = [
     "LIMIT_HEADERS",

@@ -13,9 +13,9 @@ from jan.limits.limiter import Taker
 from jan.limits.usage import UsageWriter
 from jan.limits.windows import Standing, Window, Windows
 from jan.limits.wire import never
-from jan.metrics import Metrics
 from jan.storage.accounting import Counter, Usage
 from jan.tasks import Tasks
+from jan.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from jan.auth.scopes import Identity
 from jan.errors import RateLimited
 from jan.limits.windows import Standing, Window, Windows
 from jan.limits.wire import refusal
-from jan.metrics import Metrics
 from jan.operation import LimitClass
 from jan.schema.limits import TokenBudget
 from jan.storage.accounting import Counters, Taken
+from jan.telemetry.metrics import Metrics
 
 NOTHING_HELD: Mapping[str, int] = MappingProxyType({})
 

@@ -6,8 +6,8 @@ from time import perf_counter
 from typing import Any, cast
 
 from jan.errors import JanError, status_of
-from jan.metrics import Metrics
 from jan.storage.base import Store
+from jan.telemetry.metrics import Metrics
 
 
 def observed(store: Store, metrics: Metrics) -> Store:

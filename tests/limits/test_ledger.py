@@ -16,10 +16,10 @@ from jan.limits.limiter import Taker
 from jan.limits.memory import MemoryCounters
 from jan.limits.usage import UsageWriter, merge
 from jan.limits.windows import Windows
-from jan.metrics import Metrics
 from jan.schema.limits import TokenBudget
 from jan.settings.limits import LimitSettings
 from jan.storage.accounting import Counter, Counters, Demand, Taken, Usage
+from jan.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 

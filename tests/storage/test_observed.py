@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 from jan.errors import NotFound, Unavailable
-from jan.metrics import Metrics
 from jan.storage import base, open_store
 from jan.storage.observed import observed
 from jan.storage.records import User
+from jan.telemetry.metrics import Metrics
 
 
 def sample(metrics: Metrics, name: str, operation: str) -> float | None:

@@ -22,8 +22,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from jan import __version__
-from jan.observation import Generation, Observed
 from jan.settings import TracingSettings
+from jan.telemetry.request_record import Generation, Observed
 
 _EXPORT_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0

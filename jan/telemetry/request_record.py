@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jan.engine.base import Delta, Event, Finished, Started
-from jan.metrics import ModelMetrics
+from jan.telemetry.metrics import ModelMetrics
 
 
 class _Sequence:
