@@ -25,7 +25,7 @@ from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
-from jan.idempotency import Idempotency
+from jan.idempotency.once import Idempotency
 from jan.limits import Accounting
 from jan.openapi import build_document
 from jan.origins import OriginPolicy

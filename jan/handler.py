@@ -16,9 +16,9 @@ from jan.conversations import Turn
 from jan.engine.base import Event, GenerationRequest
 from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable, let_go
 from jan.generation import generate
-from jan.idempotency import KEY_HEADER, Asked
+from jan.idempotency.ids import Mint
+from jan.idempotency.once import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
-from jan.mint import Mint
 from jan.operation import LimitClass, Operation
 from jan.query import decode_query
 from jan.responder import Responder

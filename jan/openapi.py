@@ -23,7 +23,7 @@ from jan.errors import (
     envelope_of,
     status_of,
 )
-from jan.idempotency import KEY_HEADER, KEY_PATTERN
+from jan.idempotency.once import KEY_HEADER, KEY_PATTERN
 from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
 from jan.operation import Example, Operation
 from jan.routes import Route

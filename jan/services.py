@@ -15,7 +15,7 @@ from jan.auth.oidc.sign_in import SignIn
 from jan.body import BodyRoom
 from jan.conversations import Conversations
 from jan.engine.models import Models
-from jan.idempotency import Idempotency
+from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
 from jan.origins import OriginPolicy
 from jan.probes import Probes

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # A module may import what is in its own layer's package or in a lower layer; the longest prefix counts.
 LAYERS = {
+    "jan.idempotency": 3,
     "jan.telemetry": 1,
     "jan": 0,
     "jan.errors": 0,
@@ -27,7 +28,7 @@ LAYERS = {
     "jan.storage.records": 1,
     "jan.storage.accounting": 1,
     "jan.storage.idempotency": 1,
-    "jan.mint": 1,
+    "jan.idempotency.ids": 1,
     "jan.tasks": 1,
     "jan.storage": 2,
     "jan.auth": 2,
@@ -45,7 +46,6 @@ LAYERS = {
     "jan.model_files": 3,
     "jan.conversations": 3,
     "jan.store_keeper": 3,
-    "jan.idempotency": 3,
     "jan.stream_log": 3,
     "jan.services": 3,
     "jan.access": 3,

@@ -12,7 +12,7 @@ from jan.auth.credentials import Credentials, wrong
 from jan.auth.scopes import Identity, Scope
 from jan.auth.tokens import Tokens, new_jti
 from jan.errors import Conflict, NotFound, PermissionDenied
-from jan.mint import Mint
+from jan.idempotency.ids import Mint
 from jan.schema.limits import TokenBudget
 from jan.storage.base import Store
 from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now

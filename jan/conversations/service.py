@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from jan.conversations.answers import KeptAnswer
 from jan.conversations.messages import check, from_chat, says_something, title_of, to_chat
 from jan.errors import InvalidRequest, JanError, NotFound
-from jan.mint import Mint
+from jan.idempotency.ids import Mint
 from jan.schema import messages as chat
 from jan.schema.chat import ConversationPlace
 from jan.storage.base import Store

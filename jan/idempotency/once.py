@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of, when_to_retry
-from jan.mint import Mint, SeededMint
+from jan.idempotency.ids import Mint, SeededMint
 from jan.storage.idempotency import GivenAnswer, GivenAnswers
 from jan.storage.records import now
 from jan.tasks import Tasks
