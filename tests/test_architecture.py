@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # A module may import what is in its own layer's package or in a lower layer; the longest prefix counts.
 LAYERS = {
+    "jan.catalog": 3,
     "jan.idempotency": 3,
     "jan.telemetry": 1,
     "jan": 0,
@@ -42,8 +43,6 @@ LAYERS = {
     "jan.connections": 3,
     "jan.probes": 3,
     "jan.query": 2,
-    "jan.hub": 2,
-    "jan.model_files": 3,
     "jan.conversations": 3,
     "jan.store_keeper": 3,
     "jan.stream_log": 3,
@@ -65,7 +64,7 @@ ONLY_IN = {
     "psutil": "jan.bench",
     "matplotlib": "jan.bench.plot",
     "cyllama": ("jan.engine.llamacpp", "jan.bench.straight"),
-    "huggingface_hub": "jan.hub",
+    "huggingface_hub": "jan.catalog.hub",
     "exllamav2": "jan.engine.exllamav2",
     "exllamav3": "jan.engine.exllamav3",
     # The prefix of all three: what the two engines share, and each of them.

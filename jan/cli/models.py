@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from jan.catalog.hub import Listing, download, in_gib, list_repo
+from jan.catalog.model_files import Memory, ModelFiles, find_models, free_memory
 from jan.errors import JanError, Unavailable
-from jan.hub import Listing, download, in_gib, list_repo
-from jan.model_files import Memory, ModelFiles, find_models, free_memory
 from jan.settings.load import default_config_file, load_settings
 
 _config_option = click.option(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_hub import FakeHub
 
-from jan.model_files import ModelFiles, find_models, inspect_folder
+from jan.catalog.model_files import ModelFiles, find_models, inspect_folder
 
 WEIGHTS = os.urandom(300_000)
 LLAMA = {
