@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from jan.auth.scopes import PUBLIC, READ, WRITE
 from jan.errors import AuthenticationFailed, InvalidRequest
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.auth import JsonWebKeySet, SignedOut, TokenResponse
+from jan.schema.scopes import PUBLIC, READ, WRITE
 
 
 class TokenRefresh(Handler):

@@ -12,7 +12,6 @@ from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_
 from handlers.chat_examples import EXAMPLES
 from handlers.chat_request import generations_of
 from handlers.generation import UsageCounter, told_tier, wants_usage
-from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
 from jan.engine.base import Finished, GenerationRequest, Queued
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import EventStream, Handler, Turn
@@ -29,6 +28,7 @@ from jan.schema.chat import (
 )
 from jan.schema.messages import FunctionCall, ToolCall
 from jan.schema.sampling import FinishReason, TokenLogprob
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 
 class ChatCompletions(Handler):

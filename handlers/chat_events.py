@@ -5,11 +5,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
 from jan.errors import InvalidRequest, NotFound
 from jan.handler import EventStream, Handler
 from jan.operation import operation
 from jan.schema.chat import ChatCompletionChunk
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 _HEADER = "Last-Event-ID"
 # As many as a 64-bit number may have.

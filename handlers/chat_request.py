@@ -4,12 +4,12 @@ import msgspec
 
 from handlers.chat_format import check_length, format_of
 from handlers.generation import priority_of, sampling_of, stop_of
-from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
 from jan.schema.messages import AssistantMessage
+from jan.schema.scopes import Identity
 
 
 def generations_of(body: ChatCompletionRequest, identity: Identity) -> list[GenerationRequest]:

@@ -9,13 +9,13 @@ from functools import partial
 import msgspec
 
 from handlers.generation import UsageCounter, priority_of, sampling_of, stop_of, told_tier, wants_usage
-from jan.auth.scopes import ANONYMOUS_OR_INFERENCE, Identity
 from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import EventStream, Handler, TextForm, TextRun, events_in
 from jan.operation import Example, operation
 from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
 from jan.schema.sampling import TokenLogprob
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE, Identity
 
 # OpenAI's default for this endpoint.
 _DEFAULT_MAX_TOKENS = 16

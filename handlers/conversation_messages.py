@@ -12,7 +12,6 @@ from handlers.conversation_wire import (
     message_to_wire,
     messages_to_wire,
 )
-from jan.auth.scopes import READ, WRITE
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from jan.handler import Handler
 from jan.operation import Example, operation
@@ -24,6 +23,7 @@ from jan.schema.conversations import (
     MessageList,
     MessageListQuery,
 )
+from jan.schema.scopes import READ, WRITE
 from jan.storage.records import Message
 
 JSONL = "application/jsonl"

@@ -4,7 +4,6 @@ import msgspec
 from msgspec import UNSET
 
 from handlers.conversation_wire import conversation_to_wire, messages_to_wire
-from jan.auth.scopes import READ, WRITE
 from jan.errors import NotFound, Unavailable
 from jan.handler import Handler
 from jan.operation import Example, operation
@@ -18,6 +17,7 @@ from jan.schema.conversations import (
     ConversationUpdate,
     ConversationWithMessages,
 )
+from jan.schema.scopes import READ, WRITE
 from jan.storage.records import Conversation as Record
 from jan.storage.records import ConversationChanges
 

@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from jan.auth.scopes import PUBLIC
 from jan.errors import NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.scopes import PUBLIC
 
 _OWN = Path(__file__).parent / "static"
 # Served by name from a closed list, so that no path can lead elsewhere.

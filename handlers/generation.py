@@ -4,10 +4,10 @@ from types import MappingProxyType
 
 from msgspec import UNSET, UnsetType
 
-from jan.auth.scopes import Identity
 from jan.engine.base import Finished, Priority, Sampling
 from jan.errors import InvalidRequest
 from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, SamplingFields, ServiceTier, Usage
+from jan.schema.scopes import Identity
 
 _PRIORITIES = MappingProxyType[ServiceTier, Priority]({"default": "normal", "flex": "low", "priority": "high"})
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 from handlers.user import profile_of
-from jan.auth.scopes import PUBLIC
 from jan.errors import AuthenticationFailed, InvalidRequest, PermissionDenied, Unavailable
 from jan.handler import Handler
 from jan.operation import operation
 from jan.schema.auth import CallbackQuery, SignedIn, SignInQuery
+from jan.schema.scopes import PUBLIC
 
 
 class _SignInHandler(Handler):

@@ -4,10 +4,10 @@ import platform
 from datetime import UTC, datetime
 
 from jan import __version__
-from jan.auth.scopes import PUBLIC
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.health import Health, Version
+from jan.schema.scopes import PUBLIC
 
 
 class HealthCheck(Handler):

@@ -2,9 +2,9 @@
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from jan.auth.scopes import LOOPBACK_OR_ADMIN
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.scopes import LOOPBACK_OR_ADMIN
 
 
 class Metrics(Handler):

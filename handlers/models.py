@@ -1,10 +1,10 @@
 """GET /models, GET /models/{model_id}."""
 
-from jan.auth.scopes import ANONYMOUS_OR_INFERENCE
 from jan.errors import NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.models import Model, ModelList
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 
 class Models(Handler):

@@ -1,9 +1,9 @@
 """GET /status, GET /ready."""
 
-from jan.auth.scopes import PUBLIC, READ
 from jan.errors import Unavailable, when_to_retry
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.scopes import PUBLIC, READ
 from jan.schema.status import Ready, Status
 
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from jan.auth.scopes import READ, Identity
 from jan.errors import InvalidRequest, NotFound
 from jan.handler import Handler, Standing
 from jan.operation import Example, operation
+from jan.schema.scopes import READ, Identity
 from jan.schema.usage import LimitStanding, UsageQuery, UsageReport, UsageRow, UsageTotals
 from jan.storage.accounting import Usage as Record
 

@@ -5,10 +5,10 @@ from functools import partial
 
 import msgspec
 
-from jan.auth.scopes import READ, WRITE, Scope
 from jan.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.scopes import READ, WRITE, Scope
 from jan.schema.users import (
     ApiKeyChanges,
     ApiKeyInfo,

@@ -1,10 +1,10 @@
 """Users, for administrators."""
 
 from handlers.user import profile_of
-from jan.auth.scopes import ADMIN
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.scopes import ADMIN
 from jan.schema.users import NewUser, UserList, UserProfile, UserUpdate
 from jan.storage.records import User, UserChanges
 

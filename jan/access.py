@@ -2,8 +2,8 @@
 
 from tornado.httputil import HTTPServerRequest
 
-from jan.auth.scopes import Access, Identity, Scope
 from jan.errors import AuthenticationFailed, PermissionDenied
+from jan.schema.scopes import Access, Identity, Scope
 from jan.services import Services
 from jan.settings import ANYONE
 from jan.settings.addresses import host_of, is_loopback

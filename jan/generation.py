@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt, Delta, Event, Finished, GenerationRequest, Started
 from jan.engine.fanout import fan_out
 from jan.limits import Account
 from jan.limits.ledger import Tokens
 from jan.limits.windows import Standing
+from jan.schema.scopes import Identity
 from jan.services import Services
 from jan.telemetry.request_record import Generation
 

@@ -10,7 +10,6 @@ from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
 from jan.access import address_of, check_access, check_scopes, identify, required_credential, stranger, user_of
-from jan.auth.scopes import Identity, Scope
 from jan.body import Body
 from jan.conversations import Turn
 from jan.engine.base import Event, GenerationRequest
@@ -22,6 +21,7 @@ from jan.limits import Standing, request_headers, token_headers
 from jan.operation import LimitClass, Operation
 from jan.query import decode_query
 from jan.responder import Responder
+from jan.schema.scopes import Identity, Scope
 from jan.services import Services
 from jan.stream_log import Replay, exhaust
 from jan.streaming import (

@@ -8,8 +8,8 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from jan.auth.scopes import Access
 from jan.errors import JanError
+from jan.schema.scopes import Access
 
 MediaType = Literal["application/json", "application/jsonl"]
 #: default: counts towards the caller's limit; inference: towards that of the models too; none: not at all.

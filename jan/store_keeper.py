@@ -8,8 +8,8 @@ import msgspec
 import structlog
 
 from jan.auth.accounts import Accounts, parse_scopes
-from jan.auth.scopes import ADMIN_SCOPES
 from jan.errors import Conflict, JanError, Unavailable
+from jan.schema.scopes import ADMIN_SCOPES
 from jan.storage.base import Store
 from jan.storage.records import User, milliseconds, now
 

@@ -19,7 +19,6 @@ LAYERS = {
     "jan": 0,
     "jan.errors": 0,
     "jan.schema": 0,
-    "jan.auth.scopes": 0,
     "jan.settings": 1,
     "jan.operation": 1,
     "jan.engine.base": 1,

@@ -9,11 +9,11 @@ import structlog
 
 from jan.auth import api_keys
 from jan.auth.credentials import Credentials, wrong
-from jan.auth.scopes import Identity, Scope
 from jan.auth.tokens import Tokens, new_jti
 from jan.errors import Conflict, NotFound, PermissionDenied
 from jan.idempotency.ids import Mint
 from jan.schema.limits import TokenBudget
+from jan.schema.scopes import Identity, Scope
 from jan.storage.base import Store
 from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import timedelta
 
 from jan.auth import api_keys
-from jan.auth.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.auth.tokens import Claims, Tokens, looks_like_token
 from jan.errors import AuthenticationFailed, NotFound, Unavailable, when_to_retry
+from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.storage.base import Store
 from jan.storage.records import User, now
 

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jan.auth.scopes import Identity
 from jan.errors import Unavailable
 from jan.limits.limiter import Taker
 from jan.limits.usage import UsageWriter
 from jan.limits.windows import Standing, Window, Windows
 from jan.limits.wire import never
+from jan.schema.scopes import Identity
 from jan.storage.accounting import Counter, Usage
 from jan.tasks import Tasks
 from jan.telemetry.metrics import Metrics

@@ -6,12 +6,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from jan.auth.scopes import Identity
 from jan.errors import RateLimited
 from jan.limits.windows import Standing, Window, Windows
 from jan.limits.wire import refusal
 from jan.operation import LimitClass
 from jan.schema.limits import TokenBudget
+from jan.schema.scopes import Identity
 from jan.storage.accounting import Counters, Taken
 from jan.telemetry.metrics import Metrics
 

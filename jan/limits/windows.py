@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from jan.auth.scopes import Identity
 from jan.errors import PermissionDenied
 from jan.operation import LimitClass
 from jan.schema.limits import TokenBudget
+from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings, Rate, parse_rate
 from jan.storage.accounting import Counter, Demand
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.auth.scopes import Scope
 from jan.schema.limits import TokenBudget, Tokens
+from jan.schema.scopes import Scope
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=200)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+(?!\n)$", max_length=320)]

@@ -12,9 +12,9 @@ import pytest
 from jan.auth import credentials as module
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
-from jan.auth.scopes import Identity
 from jan.auth.tokens import Tokens
 from jan.errors import AuthenticationFailed, Unavailable
+from jan.schema.scopes import Identity
 from jan.storage import Store, open_store
 from jan.storage.records import User, now
 

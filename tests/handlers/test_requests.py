@@ -6,11 +6,11 @@ import pytest
 from handlers import chat_request
 from handlers.chat_request import generations_of
 from handlers.completions import _generations
-from jan.auth.scopes import Identity
 from jan.engine.base import ChatPrompt
 from jan.engine.formats import OutputFormat
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.completions import CompletionRequest
+from jan.schema.scopes import Identity
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}

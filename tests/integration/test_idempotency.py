@@ -34,7 +34,7 @@ DYING = """
 import os, pathlib, signal
 from datetime import timedelta
 from handlers.conversations import Conversations
-from jan.idempotency.once import once as idempotency
+from jan.idempotency import once as idempotency
 
 class Dying(Conversations):
     pass

@@ -16,7 +16,7 @@ MODULE = '''
 
 import msgspec
 
-from jan.auth.scopes import PUBLIC
+from jan.schema.scopes import PUBLIC
 from jan.errors import NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import structlog
 
-from jan.auth.scopes import Identity
 from jan.errors import RateLimited, Unavailable
 from jan.limits.ledger import Account, Ledger, Tokens
 from jan.limits.limiter import Taker
@@ -17,6 +16,7 @@ from jan.limits.memory import MemoryCounters
 from jan.limits.usage import UsageWriter, merge
 from jan.limits.windows import Windows
 from jan.schema.limits import TokenBudget
+from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings
 from jan.storage.accounting import Counter, Counters, Demand, Taken, Usage
 from jan.telemetry.metrics import Metrics

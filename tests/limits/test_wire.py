@@ -2,10 +2,10 @@
 
 import pytest
 
-from jan.auth.scopes import Identity
 from jan.limits.windows import Standing, Window, Windows
 from jan.limits.wire import duration, never, refusal, request_headers, token_headers
 from jan.schema.limits import TokenBudget
+from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings
 from jan.storage.accounting import Counter
 
