@@ -19,17 +19,19 @@ from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.tokens import Tokens
-from jan.body import BodyRoom
-from jan.connections import ConnectionServer, allow_files
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, Models
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
+from jan.http.body import BodyRoom
+from jan.http.connections import ConnectionServer, allow_files
+from jan.http.healthchecks import Probes
+from jan.http.origins import OriginPolicy
+from jan.http.resumable import StreamLogs
+from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
 from jan.limits import Accounting
 from jan.openapi import build_document
-from jan.origins import OriginPolicy
-from jan.probes import Probes
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
@@ -37,10 +39,8 @@ from jan.settings.addresses import TrustedProxies
 from jan.storage import Store, open_store
 from jan.storage.observed import observed
 from jan.store_keeper import StoreKeeper
-from jan.stream_log import StreamLogs
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.request_record import Tracing
-from jan.tls import load_context
 
 log = structlog.get_logger(__name__)
 

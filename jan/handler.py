@@ -9,22 +9,24 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
-from jan.access import address_of, check_access, check_scopes, identify, required_credential, stranger, user_of
-from jan.body import Body
 from jan.conversations import Turn
 from jan.engine.base import Event, GenerationRequest
 from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable, let_go
 from jan.generation import generate
-from jan.idempotency.ids import Mint
-from jan.idempotency.once import KEY_HEADER, Asked
-from jan.limits import Standing, request_headers, token_headers
-from jan.operation import LimitClass, Operation
-from jan.query import decode_query
-from jan.responder import Responder
-from jan.schema.scopes import Identity, Scope
-from jan.services import Services
-from jan.stream_log import Replay, exhaust
-from jan.streaming import (
+from jan.http.authenticate import (
+    address_of,
+    check_access,
+    check_scopes,
+    identify,
+    required_credential,
+    stranger,
+    user_of,
+)
+from jan.http.body import Body
+from jan.http.query import decode_query
+from jan.http.responder import Responder
+from jan.http.resumable import Replay, exhaust
+from jan.http.sse import (
     HEADERS,
     EventStream,
     EventWriter,
@@ -35,6 +37,12 @@ from jan.streaming import (
     events_in,
     pump,
 )
+from jan.idempotency.ids import Mint
+from jan.idempotency.once import KEY_HEADER, Asked
+from jan.limits import Standing, request_headers, token_headers
+from jan.operation import LimitClass, Operation
+from jan.schema.scopes import Identity, Scope
+from jan.services import Services
 
 __all__ = ["EventStream", "Handler", "Standing", "TextForm", "TextRun", "Turn", "UnknownUrl", "events_in"]
 

@@ -12,17 +12,17 @@ from jan.auth.accounts import Accounts
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
-from jan.body import BodyRoom
 from jan.conversations import Conversations
 from jan.engine.models import Models
+from jan.http.body import BodyRoom
+from jan.http.healthchecks import Probes
+from jan.http.origins import OriginPolicy
+from jan.http.resumable import StreamLogs
 from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
-from jan.origins import OriginPolicy
-from jan.probes import Probes
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage.base import Store
-from jan.stream_log import StreamLogs
 from jan.telemetry.metrics import Metrics
 from jan.telemetry.request_record import Tracing
 

@@ -15,7 +15,7 @@ from patience import in_time, until
 from raw_http import connect, exchange, parse, request
 from server_support import ECHO_CONFIG, ServerProcess, http_client
 
-from jan.body import nested_deeper
+from jan.http.body import nested_deeper
 
 CHAT = "/api/v1/chat/completions"
 ServerOf = Callable[[str], ServerProcess]

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jan.streaming import Frames, TextForm, TextRun
+from jan.http.sse import Frames, TextForm, TextRun
 
 _TEXTS = ["plain", "", '"quoted" \\ and\nbroken', "\0\x1f\u2028", "é😀", "\\u0000"]
 

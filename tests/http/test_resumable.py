@@ -9,10 +9,10 @@ import pytest
 
 from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, NotFound, Unavailable
+from jan.http.resumable import StreamLog, StreamLogs, exhaust
+from jan.http.sse import DONE
 from jan.services import LiveRequests
 from jan.settings import StreamSettings
-from jan.stream_log import StreamLog, StreamLogs, exhaust
-from jan.streaming import DONE
 
 ME = "user_me"
 

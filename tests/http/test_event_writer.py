@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from tornado.iostream import IOStream, StreamClosedError
 
-from jan.streaming import EventStream, EventWriter, pump
+from jan.http.sse import EventStream, EventWriter, pump
 
 
 def connected() -> tuple[socket.socket, socket.socket]:

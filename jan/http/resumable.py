@@ -14,8 +14,8 @@ import structlog
 
 from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
+from jan.http.sse import DONE, EventStream, Frames, queue_comment
 from jan.settings import StreamSettings
-from jan.streaming import DONE, EventStream, Frames, queue_comment
 from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)

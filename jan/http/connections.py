@@ -15,8 +15,8 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
-from jan.body import DRAIN_FACTOR
 from jan.errors import Unavailable, envelope_of
+from jan.http.body import DRAIN_FACTOR
 from jan.settings import ServerSettings
 from jan.settings.addresses import TrustedProxies
 

@@ -1,0 +1,1 @@
+"""HTTP: connections in, requests read, callers identified, answers and streams written."""
