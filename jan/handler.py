@@ -12,7 +12,7 @@ from tornado.web import stream_request_body
 from jan.conversations import Turn
 from jan.engine.base import Event, GenerationRequest
 from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable, let_go
-from jan.generation import generate
+from jan.generation.pipeline import generate
 from jan.http.authenticate import (
     address_of,
     check_access,

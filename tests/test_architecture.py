@@ -43,7 +43,7 @@ LAYERS = {
     "jan.services": 3,
     "jan.http.authenticate": 3,
     "jan.http.responder": 3,
-    "jan.generation": 3,
+    "jan.generation.pipeline": 3,
     "jan.handler": 3,
     "jan.openapi": 3,
     "jan.routes": 3,
