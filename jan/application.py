@@ -32,13 +32,13 @@ from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
 from jan.limits import Accounting
 from jan.openapi import build_document
+from jan.people.store_keeper import StoreKeeper
 from jan.routes import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import Store, open_store
 from jan.storage.observed import observed
-from jan.store_keeper import StoreKeeper
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.request_record import Tracing
 

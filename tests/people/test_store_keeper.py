@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jan import store_keeper
 from jan.application import make_accounts, make_keyring
 from jan.errors import ConfigurationError, JanError, Unavailable
+from jan.people import store_keeper
+from jan.people.store_keeper import StoreKeeper
 from jan.settings import Settings
 from jan.storage import Store, open_store
 from jan.storage.accounting import Demand
 from jan.storage.idempotency import GivenAnswer
 from jan.storage.records import Conversation, Message, User, milliseconds, now
-from jan.store_keeper import StoreKeeper
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
 

@@ -1,0 +1,1 @@
+"""Users, their keys and sessions, as handlers and the command line work with them."""
