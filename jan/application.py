@@ -31,9 +31,9 @@ from jan.http.resumable import StreamLogs
 from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
 from jan.limits import Accounting
-from jan.openapi import build_document
 from jan.people.store_keeper import StoreKeeper
-from jan.routes import Route, resolve_routes
+from jan.routing.openapi import build_document
+from jan.routing.table import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
 from jan.settings.addresses import TrustedProxies

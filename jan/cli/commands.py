@@ -185,7 +185,7 @@ def check(file: Path) -> None:
     """Check a configuration FILE: exit code 1 and one line that says what is wrong, where, and what is
     allowed."""
     from jan.engine.models import Models
-    from jan.routes import resolve_routes
+    from jan.routing.table import resolve_routes
 
     with _explained(), _settings(file) as settings:
         routes = resolve_routes(settings.routes, settings.server.api_prefixes)
@@ -197,7 +197,7 @@ def check(file: Path) -> None:
 @_config_option
 def routes(config: Path | None) -> None:
     """Print the audit table: URL, method, who may call, limit class, route name."""
-    from jan.routes import audit_table, resolve_routes
+    from jan.routing.table import audit_table, resolve_routes
 
     with _explained(), _settings(config) as settings:
         rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
@@ -211,8 +211,8 @@ def routes(config: Path | None) -> None:
 @_config_option
 def openapi(config: Path | None) -> None:
     """Print the OpenAPI document."""
-    from jan.openapi import build_document
-    from jan.routes import resolve_routes
+    from jan.routing.openapi import build_document
+    from jan.routing.table import resolve_routes
 
     with _explained(), _settings(config) as settings:
         document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))

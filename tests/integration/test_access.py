@@ -12,7 +12,7 @@ from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ServerProcess, http_clie
 
 from jan.application import make_accounts, make_keyring
 from jan.auth.accounts import Accounts
-from jan.routes import Route, resolve_routes
+from jan.routing.table import Route, resolve_routes
 from jan.schema.scopes import Scope
 from jan.settings import ANYONE
 from jan.settings.load import load_settings

@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from server_support import DEFAULT_CONFIG
 
-from jan.openapi import build_document
-from jan.routes import audit_table, resolve_routes
+from jan.routing.openapi import build_document
+from jan.routing.table import audit_table, resolve_routes
 from jan.settings.load import load_settings
 
 Document = dict[str, Any]

@@ -34,7 +34,7 @@ _ALONE, _AFTERWARDS = "python alone", "jan, afterwards"
 _IMPORTS = """
 import jan.application, jan.cli.commands
 from jan.settings.load import default_config_file, load_settings
-from jan.routes import resolve_routes
+from jan.routing.table import resolve_routes
 settings = load_settings(default_config_file())
 resolve_routes(settings.routes, settings.server.api_prefixes)
 """

@@ -26,7 +26,7 @@ from jan.errors import (
 from jan.idempotency.once import KEY_HEADER, KEY_PATTERN
 from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
 from jan.operation import Example, Operation
-from jan.routes import Route
+from jan.routing.table import Route
 from jan.schema.errors import ErrorEnvelope
 
 _DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
