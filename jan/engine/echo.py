@@ -21,20 +21,28 @@ from jan.engine.capacity import token_budget
 from jan.engine.dialect import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompt import plain_messages
 from jan.engine.stats import CacheUse
+from jan.schema.sampling import FinishReason
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
 class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``step_seconds``: pause before each step, as a model's forward pass would take. ``repeat``: how often
-    the text is said. ``slots``: how many requests run at once. ``piece``: how many characters a token has, 0 for
-    words. ``tool_format``, ``reasoning``: what is looked for in the text, as in a model's answer. For fire
-    drills, words that it stumbles over: at ``hang_word`` it hangs for ``hang_seconds``, at ``die_word`` its thread
-    ends."""
+    """Settings of the echo engine.
+
+    ``slots``: requests that run at once. ``repeat``: how often the text is said. ``piece``: characters of a token,
+    0 for words. ``tool_format``, ``reasoning``: what is looked for in the text, as in a model's answer.
+
+    To behave as a model under load does: each step waits for ``step_seconds``, as for a forward pass outside of
+    Python, and then computes in Python for ``python_seconds`` of CPU time, as a generator written in Python does,
+    so that the other threads have to wait for the interpreter's lock.
+
+    For fire drills: at ``hang_word`` the engine hangs for ``hang_seconds``, at ``die_word`` its thread ends.
+    """
 
     context: Annotated[int, msgspec.Meta(ge=1)] = 4096
     slots: Annotated[int, msgspec.Meta(ge=1)] = 256
     step_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    python_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
     repeat: Annotated[int, msgspec.Meta(ge=0)] = 1
     piece: Annotated[int, msgspec.Meta(ge=0)] = 0
     tool_format: ToolFormatOption = "auto"
@@ -45,14 +53,21 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class _Job(msgspec.Struct):
+    """One answer under way: ``words`` again and again, ``last`` words in all, ``total`` if nothing limits it."""
+
     prompt_tokens: int
     prompt_text: str
     words: list[str]
+    total: int
     limit: int
     answer: Answer
-    # How many words are said in all.
     last: int
     said: int = 0
+
+    @property
+    def reason(self) -> FinishReason:
+        """Why it ends where nothing in the text ends it."""
+        return "stop" if self.last == self.total else "length"
 
     @property
     def cells(self) -> int:
@@ -60,9 +75,9 @@ class _Job(msgspec.Struct):
         return self.prompt_tokens + self.last
 
     @property
-    def next_word(self) -> list[str]:
-        """What is said next, if anything is."""
-        return [word.strip() for word in self.words[self.said : min(self.last, self.said + 1)]]
+    def next_word(self) -> str | None:
+        """The word said next; None after the last one."""
+        return self.words[self.said % len(self.words)] if self.said < self.last else None
 
 
 class EchoBackend:
@@ -85,13 +100,19 @@ class EchoBackend:
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
-        words = self._split(said) * self._options.repeat
-        text = prompt if request.echo else ""
-        # That it ends is decided here, so that an answer of exactly its limit is complete.
-        answer = Answer(
-            request, count, limit + 1, self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
+        words = self._split(said)
+        total = len(words) * self._options.repeat
+        # The end is decided in ``_say``, so that an answer of exactly its limit is complete.
+        dialect = self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
+        return _Job(
+            prompt_tokens=count,
+            prompt_text=prompt if request.echo else "",
+            words=words,
+            total=total,
+            limit=limit,
+            answer=Answer(request, count, limit + 1, dialect),
+            last=min(limit, total),
         )
-        return _Job(count, text, words, limit, answer, min(limit, len(words)))
 
     def _split(self, text: str) -> list[str]:
         size = self._options.piece
@@ -108,15 +129,23 @@ class EchoBackend:
 
     def step(self) -> list[tuple[JobId, Output]]:
         """One more word of every job."""
+        self._compute()
+        if self._options.hang_word or self._options.die_word:
+            self._stumble({(job.next_word or "").strip() for job in self._jobs.values()} - {""})
+        outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _say(job)]
+        for job_id in [job_id for job_id, output in outputs if isinstance(output, Finished)]:
+            self.cancel(job_id)
+        return outputs
+
+    def _compute(self) -> None:
+        """Take the time of a model's step."""
         if self._options.step_seconds:
             time.sleep(self._options.step_seconds)
-        if self._options.hang_word or self._options.die_word:
-            self._stumble({word for job in self._jobs.values() for word in job.next_word})
-        outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _say(job)]
-        for job_id, output in outputs:
-            if isinstance(output, Finished):
-                self.cancel(job_id)
-        return outputs
+        if self._options.python_seconds:
+            # By this thread's own clock: waiting for the interpreter's lock is no work done.
+            until = time.thread_time() + self._options.python_seconds
+            while time.thread_time() < until:
+                pass
 
     def _stumble(self, words: set[str]) -> None:
         if self._options.hang_word in words:
@@ -149,10 +178,11 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
 
 
 def _say(job: _Job) -> list[Output]:
-    outputs: list[Output] = []
-    if job.said < job.last:
-        outputs = job.answer.add(job.words[job.said].encode())
-        job.said += 1
-    if job.said >= job.last and not (outputs and isinstance(outputs[-1], Finished)):
-        outputs += job.answer.end("stop" if job.said >= len(job.words) else "length")
+    word = job.next_word
+    if word is None:  # there was nothing to say at all
+        return job.answer.end(job.reason)
+    outputs = job.answer.add(word.encode())
+    job.said += 1
+    if job.said == job.last and not isinstance(outputs[-1], Finished):
+        outputs += job.answer.end(job.reason)
     return outputs
