@@ -95,7 +95,7 @@ ENGINES = (
     "jan.engine.llamacpp",
     "jan.engine.exllama",
     "jan.engine.constraint",
-    "jan.engine.logprob",
+    "jan.engine.answers.logprobs",
 )
 
 

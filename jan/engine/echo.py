@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from jan.engine.answer import Answer
+from jan.engine.answers.answer import Answer
 from jan.engine.base import (
     ChatPrompt,
     Finished,
@@ -18,8 +18,8 @@ from jan.engine.base import (
     TextPrompt,
 )
 from jan.engine.capacity import token_budget
-from jan.engine.dialect import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
-from jan.engine.prompt import plain_messages
+from jan.engine.prompts.chat_template import plain_messages
+from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.stats import CacheUse
 from jan.schema.sampling import FinishReason
 

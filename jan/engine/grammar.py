@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jan.engine.dialect import (
+from jan.engine.formats import OutputFormat
+from jan.engine.prompts.dialects import (
     ARGS_MARK,
     CALL_CLOSE,
     CALL_OPEN,
@@ -15,7 +16,6 @@ from jan.engine.dialect import (
     Dialect,
     ToolFormat,
 )
-from jan.engine.formats import OutputFormat
 from jan.schema.chat import Tool
 
 # Compact JSON: with free white space a small model may spend its whole budget on line breaks.

@@ -21,10 +21,10 @@ pytest.importorskip("llguidance")
 
 from jan.engine.base import GenerationRequest, TextPrompt
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.dialect import PLAIN, Dialect
 from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.executor import ThreadedEngine
 from jan.engine.formats import OutputFormat
+from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.engine.trial_process import TrialProcess
 from jan.engine.trials import Trials, Turns
 from jan.errors import InvalidRequest, Unavailable

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from jan.engine.answer import Answer
+from jan.engine.answers.answer import Answer
+from jan.engine.answers.logprobs import token_logprob
 from jan.engine.base import (
     ChatPrompt,
     Delta,
@@ -28,7 +29,6 @@ from jan.engine.base import (
 )
 from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.constraint import Constraint
-from jan.engine.dialect import PLAIN, Dialect
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats, ModelFolder
 from jan.engine.exllama.options import ExLlamaOptions
@@ -36,7 +36,7 @@ from jan.engine.exllama.sampling import Sampled
 from jan.engine.exllama.size import PAGE, Size
 from jan.engine.exllama.tokens import FolderTokens
 from jan.engine.formats import format_refused
-from jan.engine.logprob import token_logprob
+from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError
 

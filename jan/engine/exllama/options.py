@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from jan.engine.dialect import ReasoningOption, ToolFormatOption
+from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 CacheType = Literal["fp16", "q8", "q6", "q4"]

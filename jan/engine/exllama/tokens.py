@@ -6,10 +6,10 @@ import msgspec
 from tokenizers import Tokenizer
 
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.dialect import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.exllama.folder import ModelFolder
-from jan.engine.prompt import ChatTemplate
-from jan.engine.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.engine.prompts.chat_template import ChatTemplate
+from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
+from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.errors import ConfigurationError
 
 # Tokens that end an answer in whatever model has them; folders often name one of them and forget the rest.

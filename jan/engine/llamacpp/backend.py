@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import cyllama.llama.llama_cpp as llama
 import msgspec
 
-from jan.engine.answer import Answer
+from jan.engine.answers.answer import Answer
 from jan.engine.base import (
     ChatPrompt,
     Delta,
@@ -25,11 +25,11 @@ from jan.engine.base import (
 )
 from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.constraint import Constraint
-from jan.engine.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.formats import format_refused
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
+from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cyllama.llama.llama_cpp as llama
 
 from jan.engine.constraint import GrammarCompiler, Vocabulary
-from jan.engine.dialect import PLAIN, ReasoningOption, ToolFormatOption
-from jan.engine.prompt import ChatTemplate
-from jan.engine.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.engine.prompts.chat_template import ChatTemplate
+from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
+from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.errors import ConfigurationError
 
 BUNDLED = "bundled"

@@ -9,9 +9,9 @@ from typing import Any
 import cyllama.llama.llama_cpp as llama
 import numpy
 
+from jan.engine.answers.logprobs import token_logprob
 from jan.engine.base import Sampling
 from jan.engine.constraint import Constraint
-from jan.engine.logprob import token_logprob
 from jan.schema.sampling import TokenLogprob
 
 # OpenAI's penalties look at the whole answer; llama.cpp wants a window.

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from jan.engine.text import TextAssembler
+from jan.engine.answers.text import TextAssembler
 from jan.schema.sampling import TokenLogprob
 
 

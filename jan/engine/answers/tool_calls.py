@@ -1,9 +1,9 @@
 """Finds tool calls in an answer while it streams, and tells them apart from its text."""
 
+from jan.engine.answers.text import overlap
 from jan.engine.base import Delta, ToolCallFragment
-from jan.engine.call_forms import form_of
-from jan.engine.dialect import ToolFormat
-from jan.engine.text import overlap
+from jan.engine.prompts.call_forms import form_of
+from jan.engine.prompts.dialects import ToolFormat
 
 
 class ToolCallParser:

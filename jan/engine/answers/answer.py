@@ -1,10 +1,10 @@
 """One answer under way, from token bytes to outputs: reasoning, text, tool calls, stop strings, the end."""
 
+from jan.engine.answers.reasoning import ReasoningSplitter
+from jan.engine.answers.text import TextAssembler
+from jan.engine.answers.tool_calls import ToolCallParser
 from jan.engine.base import Delta, Finished, GenerationRequest, Output
-from jan.engine.dialect import PLAIN, Dialect
-from jan.engine.reasoning import ReasoningSplitter
-from jan.engine.text import TextAssembler
-from jan.engine.tool_calls import ToolCallParser
+from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 

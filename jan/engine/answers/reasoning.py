@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from jan.engine.dialect import THINK_CLOSE, THINK_OPEN, Dialect
-from jan.engine.text import overlap
+from jan.engine.answers.text import overlap
+from jan.engine.prompts.dialects import THINK_CLOSE, THINK_OPEN, Dialect
 
 _OPEN, _CLOSE = THINK_OPEN.encode(), THINK_CLOSE.encode()
 

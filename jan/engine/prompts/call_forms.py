@@ -6,7 +6,7 @@ from functools import cache
 
 import msgspec
 
-from jan.engine.dialect import ARGS_MARK, CALL_CLOSE, CALL_OPEN, MISTRAL_MARK, PYTHON_MARK, ToolFormat
+from jan.engine.prompts.dialects import ARGS_MARK, CALL_CLOSE, CALL_OPEN, MISTRAL_MARK, PYTHON_MARK, ToolFormat
 
 _Literal = Callable[[str], str]
 _NAME = r'(?P<name>[^"\\]{0,64})'

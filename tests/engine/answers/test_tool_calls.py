@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from jan.engine.answer import Answer
+from jan.engine.answers.answer import Answer
+from jan.engine.answers.tool_calls import ToolCallParser
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
-from jan.engine.tool_calls import ToolCallParser
 from jan.schema.chat import FunctionDefinition, Tool
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"]", "b": [1, {"c": 2}]}}\n</tool_call>'

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jan.engine.answer import Answer
+from jan.engine.answers.answer import Answer
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
-from jan.engine.dialect import Dialect, ToolFormat
 from jan.engine.formats import OutputFormat
+from jan.engine.prompts.dialects import Dialect, ToolFormat
 from jan.schema.chat import FunctionDefinition, Tool
 
 TOOLS = tuple(Tool(type="function", function=FunctionDefinition(name=name)) for name in ("f", "g-2"))

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from jan.engine.base import ChatPrompt
-from jan.engine.dialect import Dialect, ToolFormat, ToolFormatOption, dialect_of
-from jan.engine.prompt import ChatTemplate
+from jan.engine.prompts.chat_template import ChatTemplate
+from jan.engine.prompts.dialects import Dialect, ToolFormat, ToolFormatOption, dialect_of
 from jan.errors import InvalidRequest
 from jan.schema.chat import FunctionDefinition, Tool
 from jan.schema.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolMessage, UserMessage

@@ -11,7 +11,7 @@ import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jan.engine.base import ChatPrompt
-from jan.engine.dialect import (
+from jan.engine.prompts.dialects import (
     ARGS_MARK,
     CALL_CLOSE,
     CALL_OPEN,
