@@ -94,7 +94,7 @@ ENGINES = (
     "jan.bench.straight",
     "jan.engine.llamacpp",
     "jan.engine.exllama",
-    "jan.engine.constraint",
+    "jan.engine.grammars.constraint",
     "jan.engine.answers.logprobs",
 )
 

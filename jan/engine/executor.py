@@ -20,13 +20,13 @@ from jan.engine.base import (
     Progress,
 )
 from jan.engine.capacity import check_capabilities
+from jan.engine.grammars.trials import Trials
 from jan.engine.job import Job
 from jan.engine.messages import Cancel, Close, Reset, Submit
 from jan.engine.refusals import gone, stalled
 from jan.engine.rules import EngineRules
 from jan.engine.scheduler import largest_share
 from jan.engine.stats import EngineStats
-from jan.engine.trials import Trials
 from jan.engine.worker import Worker
 from jan.errors import JanError, Unavailable
 

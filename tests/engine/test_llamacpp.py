@@ -12,7 +12,7 @@ pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model
 
 from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
-from jan.engine.constraint import Constraint  # noqa: E402
+from jan.engine.grammars.constraint import Constraint  # noqa: E402
 from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.llamacpp.sampler import TokenSampler  # noqa: E402
 from jan.errors import InvalidRequest  # noqa: E402

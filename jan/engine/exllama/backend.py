@@ -28,7 +28,6 @@ from jan.engine.base import (
     TextPrompt,
 )
 from jan.engine.capacity import prompt_too_long, token_budget
-from jan.engine.constraint import Constraint
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats, ModelFolder
 from jan.engine.exllama.options import ExLlamaOptions
@@ -36,6 +35,7 @@ from jan.engine.exllama.sampling import Sampled
 from jan.engine.exllama.size import PAGE, Size
 from jan.engine.exllama.tokens import FolderTokens
 from jan.engine.formats import format_refused
+from jan.engine.grammars.constraint import Constraint
 from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from jan.engine.base import Sampling
-from jan.engine.constraint import Constraint
+from jan.engine.grammars.constraint import Constraint
 
 # As far back as penalties look, like the llama.cpp engine.
 _PENALTY_WINDOW = 4096

@@ -5,8 +5,8 @@ from itertools import chain
 import msgspec
 from tokenizers import Tokenizer
 
-from jan.engine.constraint import GrammarCompiler, Vocabulary
 from jan.engine.exllama.folder import ModelFolder
+from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece

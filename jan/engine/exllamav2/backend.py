@@ -3,7 +3,6 @@
 from typing import Any
 
 from jan.engine.base import GenerationRequest
-from jan.engine.constraint import Constraint
 from jan.engine.exllama.backend import ExLlamaBackend, Loaded
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats
@@ -11,6 +10,7 @@ from jan.engine.exllama.salting import salt_of
 from jan.engine.exllamav2.device import CudaDevice
 from jan.engine.exllamav2.loras import check_lora
 from jan.engine.exllamav2.options import ExLlamaV2Options
+from jan.engine.grammars.constraint import Constraint
 from jan.errors import JanError
 
 

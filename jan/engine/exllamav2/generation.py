@@ -8,8 +8,8 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.generator.filters import ExLlamaV2Filter
 
 from jan.engine.base import Sampling
-from jan.engine.constraint import Constraint
 from jan.engine.exllama.sampling import LogitRules, Sampled
+from jan.engine.grammars.constraint import Constraint
 
 
 class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]

@@ -5,13 +5,13 @@ from typing import Any
 import structlog
 
 from jan.engine.base import GenerationRequest
-from jan.engine.constraint import Constraint
 from jan.engine.exllama.backend import ExLlamaBackend, Loaded
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats
 from jan.engine.exllama.salting import salt_of
 from jan.engine.exllamav3.device import CudaDevice
 from jan.engine.exllamav3.options import ExLlamaV3Options
+from jan.engine.grammars.constraint import Constraint
 from jan.errors import InternalError, JanError
 
 log = structlog.get_logger(__name__)

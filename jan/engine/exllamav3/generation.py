@@ -8,8 +8,8 @@ import torch
 from exllamav3 import CustomSampler, Filter, Job, SS_Argmax, SS_MinP, SS_Sample, SS_Temperature, SS_TopK, SS_TopP
 
 from jan.engine.base import Sampling
-from jan.engine.constraint import Constraint
 from jan.engine.exllama.sampling import LogitRules, Sampled
+from jan.engine.grammars.constraint import Constraint
 
 
 class RuledSampler(CustomSampler):  # type: ignore[misc]

@@ -24,8 +24,8 @@ from jan.engine.base import (
     TextPrompt,
 )
 from jan.engine.capacity import prompt_too_long, token_budget
-from jan.engine.constraint import Constraint
 from jan.engine.formats import format_refused
+from jan.engine.grammars.constraint import Constraint
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cyllama.llama.llama_cpp as llama
 
-from jan.engine.constraint import GrammarCompiler, Vocabulary
+from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece

@@ -11,7 +11,7 @@ import numpy
 
 from jan.engine.answers.logprobs import token_logprob
 from jan.engine.base import Sampling
-from jan.engine.constraint import Constraint
+from jan.engine.grammars.constraint import Constraint
 from jan.schema.sampling import TokenLogprob
 
 # OpenAI's penalties look at the whole answer; llama.cpp wants a window.

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
-    from jan.engine.constraint import GrammarCompiler
+    from jan.engine.grammars.constraint import GrammarCompiler
 
     def tell(report: Report) -> None:
         sink.write(framed(msgspec.msgpack.encode(report)))

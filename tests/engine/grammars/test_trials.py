@@ -20,17 +20,17 @@ from format_support import HOSTILE_SCHEMAS, another
 pytest.importorskip("llguidance")
 
 from jan.engine.base import GenerationRequest, TextPrompt
-from jan.engine.constraint import GrammarCompiler, Vocabulary
 from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.executor import ThreadedEngine
 from jan.engine.formats import OutputFormat
+from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
+from jan.engine.grammars.trial_process import TrialProcess
+from jan.engine.grammars.trials import Trials, Turns
 from jan.engine.prompts.dialects import PLAIN, Dialect
-from jan.engine.trial_process import TrialProcess
-from jan.engine.trials import Trials, Turns
 from jan.errors import InvalidRequest, Unavailable
 from jan.schema.chat import FunctionDefinition, Tool
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 END = 256
 # Seconds that nothing takes which is not broken.
 PATIENCE = 60
@@ -385,7 +385,7 @@ def test_close_ends_the_processes() -> None:
 ORPHAN = """
     import asyncio, sys
     sys.path[:0] = {paths!r}
-    from jan.engine.trial_process import TrialProcess
+    from jan.engine.grammars.trial_process import TrialProcess
     from test_trials import WORST, BytesCompiler
     import msgspec
 

@@ -13,10 +13,10 @@ import msgspec
 import numpy
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
-from jan.engine.grammar import Spelling, grammar_of, json_rule, parameters_of
-from jan.engine.grammar_cost import grammar_too_costly, regex_too_costly
+from jan.engine.grammars.grammar import Spelling, grammar_of, json_rule, parameters_of
+from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly
+from jan.engine.grammars.schema_cost import is_simple, too_costly
 from jan.engine.prompts.dialects import PLAIN, Dialect
-from jan.engine.schema_cost import is_simple, too_costly
 
 # Far above what any token's logit differs from another's, a frequency penalty of 2 for each of 4096 tokens
 # included; small enough to keep float32 precise to a thousandth.

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from jan.engine.formats import FormatCompiler, OutputFormat, format_refused
+from jan.engine.grammars.trial_child import CPU_SECONDS
+from jan.engine.grammars.trial_process import Died, TrialProcess
 from jan.engine.refusals import trials_full, untried
-from jan.engine.trial import CPU_SECONDS
-from jan.engine.trial_process import Died, TrialProcess
 from jan.errors import InvalidRequest, JanError
 
 _AT_ONCE = 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jan.engine.schema_cost import too_costly
+from jan.engine.grammars.schema_cost import too_costly
 
 
 @pytest.mark.parametrize(

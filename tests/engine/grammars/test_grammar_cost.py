@@ -2,7 +2,7 @@
 
 import pytest
 
-from jan.engine.grammar_cost import grammar_too_costly, regex_too_costly
+from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from jan.engine.grammars.trial_child import HEADER, Report, framed
 from jan.engine.refusals import untried
-from jan.engine.trial import HEADER, Report, framed
 
 log = structlog.get_logger(__name__)
 
@@ -23,8 +23,8 @@ _END_SECONDS = 5.0
 # It gives way to the engine, a little.
 _NICE = 5
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_CODE = f"import os; os.nice({_NICE}); from jan.engine.trial import main; main()"
+_ROOT = str(Path(__file__).resolve().parents[3])
+_CODE = f"import os; os.nice({_NICE}); from jan.engine.grammars.trial_child import main; main()"
 # Of the server's environment it gets no more than a Python needs: it compiles what strangers send.
 _ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 # What a process dies of that was refused memory, or whose compiler ran into the end of its stack.
