@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jan.engine.base import Backend, Delta, Event, Finished, GenerationRequest, TextPrompt
-from jan.engine.executor import ThreadedEngine
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.executor import ThreadedEngine
 
 Scenario = Callable[[ThreadedEngine], Awaitable[Any]]
 

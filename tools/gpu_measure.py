@@ -21,9 +21,9 @@ import msgspec
 import torch
 
 from jan.engine.base import Delta, Finished, GenerationRequest, Sampling, TextPrompt, TokenPrompt
-from jan.engine.executor import ThreadedEngine
 from jan.engine.exllama.device import Device
 from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
+from jan.engine.runtime.executor import ThreadedEngine
 
 _READY = re.compile(r"API\s+(http://\S+)/api/v1")
 _GIB = 2**30

@@ -17,9 +17,9 @@ from jan.engine.base import (
     Progress,
     TextPrompt,
 )
-from jan.engine.capacity import token_budget
 from jan.engine.prompts.chat_template import plain_messages
 from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
+from jan.engine.runtime.capacity import token_budget
 from jan.engine.stats import CacheUse
 from jan.schema.sampling import FinishReason
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from jan.engine.base import Backend, Engine
-from jan.engine.executor import ThreadedEngine
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
 

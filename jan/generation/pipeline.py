@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jan.engine.base import ChatPrompt, Delta, Event, Finished, GenerationRequest, Started
-from jan.engine.fanout import fan_out
+from jan.engine.runtime.fanout import fan_out
 from jan.limits import Account
 from jan.limits.ledger import Tokens
 from jan.limits.windows import Standing

@@ -8,8 +8,8 @@ import pytest
 from engine_support import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.base import Backend, Delta, Finished, GenerationRequest, Sampling, Started, TokenPrompt
-from jan.engine.executor import ThreadedEngine
 from jan.engine.formats import OutputFormat
+from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
 
 Make = Callable[[], Backend]

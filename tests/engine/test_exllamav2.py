@@ -31,11 +31,11 @@ from jan.engine.base import (  # noqa: E402
     TextPrompt,
     TokenPrompt,
 )
-from jan.engine.executor import ThreadedEngine  # noqa: E402
 from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402
 from jan.engine.exllamav2.options import LoraOptions  # noqa: E402
 from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
+from jan.engine.runtime.executor import ThreadedEngine  # noqa: E402
 from jan.errors import InternalError, InvalidRequest  # noqa: E402
 from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402
 from jan.schema.messages import UserMessage  # noqa: E402

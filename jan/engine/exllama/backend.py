@@ -27,7 +27,6 @@ from jan.engine.base import (
     Progress,
     TextPrompt,
 )
-from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.exllama.device import Device
 from jan.engine.exllama.folder import FolderFormats, ModelFolder
 from jan.engine.exllama.options import ExLlamaOptions
@@ -37,6 +36,7 @@ from jan.engine.exllama.tokens import FolderTokens
 from jan.engine.formats import format_refused
 from jan.engine.grammars.constraint import Constraint
 from jan.engine.prompts.dialects import PLAIN, Dialect
+from jan.engine.runtime.capacity import prompt_too_long, token_budget
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest, JanError
 

@@ -23,13 +23,13 @@ from jan.engine.base import (
     Progress,
     TextPrompt,
 )
-from jan.engine.capacity import prompt_too_long, token_budget
 from jan.engine.formats import format_refused
 from jan.engine.grammars.constraint import Constraint
 from jan.engine.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.llamacpp.slots import Slot, Slots
 from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption
+from jan.engine.runtime.capacity import prompt_too_long, token_budget
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, InvalidRequest
 

@@ -21,12 +21,12 @@ pytest.importorskip("llguidance")
 
 from jan.engine.base import GenerationRequest, TextPrompt
 from jan.engine.echo import EchoBackend, EchoOptions
-from jan.engine.executor import ThreadedEngine
 from jan.engine.formats import OutputFormat
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.grammars.trial_process import TrialProcess
 from jan.engine.grammars.trials import Trials, Turns
 from jan.engine.prompts.dialects import PLAIN, Dialect
+from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
 from jan.schema.chat import FunctionDefinition, Tool
 

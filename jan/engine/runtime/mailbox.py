@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from jan.engine.base import Event, ModelInfo
-from jan.engine.job import Job
+from jan.engine.runtime.job import Job
 from jan.errors import JanError
 
 

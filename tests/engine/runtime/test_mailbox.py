@@ -8,8 +8,8 @@ import pytest
 from engine_support import text_request
 
 from jan.engine.base import Delta, Event
-from jan.engine.job import Job
-from jan.engine.messages import Outbox
+from jan.engine.runtime.job import Job
+from jan.engine.runtime.mailbox import Outbox
 from jan.errors import JanError
 
 

@@ -3,9 +3,9 @@
 from collections import OrderedDict
 
 from jan.engine.base import Queued
-from jan.engine.job import Job
 from jan.engine.rules import EngineRules
-from jan.engine.scheduler import FairQueue
+from jan.engine.runtime.fair_queue import FairQueue
+from jan.engine.runtime.job import Job
 from jan.engine.stats import EngineStats
 from jan.errors import Unavailable
 

@@ -11,9 +11,9 @@ from engine_support import collect, text_of, text_request
 
 from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output, Progress, Queued, Started
 from jan.engine.echo import EchoBackend, EchoOptions
-from jan.engine.executor import ThreadedEngine
 from jan.engine.rules import EngineRules
-from jan.engine.waiting import WaitingRoom
+from jan.engine.runtime.executor import ThreadedEngine
+from jan.engine.runtime.waiting_room import WaitingRoom
 from jan.errors import ConfigurationError, JanError, Unavailable
 
 # Less would be a second stall on a busy machine.

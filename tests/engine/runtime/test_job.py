@@ -6,7 +6,7 @@ import msgspec
 from engine_support import text_request
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
-from jan.engine.job import Job
+from jan.engine.runtime.job import Job
 from jan.schema.sampling import TokenLogprob
 
 _LOGPROB = TokenLogprob(token="x", logprob=-1.0, bytes=[120], top_logprobs=[])

@@ -6,10 +6,10 @@ import pytest
 from engine_support import text_request
 
 from jan.engine.echo import EchoBackend, EchoOptions
-from jan.engine.job import Job
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.job import Job
+from jan.engine.runtime.waiting_room import WaitingRoom
 from jan.engine.stats import WAIT_BOUNDS, EngineStats
-from jan.engine.waiting import WaitingRoom
 from jan.errors import Unavailable
 
 

@@ -19,15 +19,15 @@ from jan.engine.base import (
     ModelInfo,
     Progress,
 )
-from jan.engine.capacity import check_capabilities
 from jan.engine.grammars.trials import Trials
-from jan.engine.job import Job
-from jan.engine.messages import Cancel, Close, Reset, Submit
 from jan.engine.refusals import gone, stalled
 from jan.engine.rules import EngineRules
-from jan.engine.scheduler import largest_share
+from jan.engine.runtime.capacity import check_capabilities
+from jan.engine.runtime.fair_queue import largest_share
+from jan.engine.runtime.job import Job
+from jan.engine.runtime.mailbox import Cancel, Close, Reset, Submit
+from jan.engine.runtime.worker import Worker
 from jan.engine.stats import EngineStats
-from jan.engine.worker import Worker
 from jan.errors import JanError, Unavailable
 
 log = structlog.get_logger(__name__)

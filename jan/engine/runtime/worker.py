@@ -15,12 +15,12 @@ from typing import TypeVar
 import structlog
 
 from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, Progress, Started
-from jan.engine.job import Job
-from jan.engine.messages import Cancel, Close, Outbox, Reset, Submit
 from jan.engine.refusals import waited_too_long
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.job import Job
+from jan.engine.runtime.mailbox import Cancel, Close, Outbox, Reset, Submit
+from jan.engine.runtime.waiting_room import WaitingRoom
 from jan.engine.stats import EngineStats
-from jan.engine.waiting import WaitingRoom
 from jan.errors import InternalError, JanError
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from engine_support import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.base import Delta, GenerationRequest, JobId, Output, Progress
 from jan.engine.echo import EchoBackend, EchoOptions
-from jan.engine.executor import ThreadedEngine
+from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError, InternalError, Unavailable
 
 

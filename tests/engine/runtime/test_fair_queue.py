@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from jan.engine.scheduler import FairQueue, largest_share
+from jan.engine.runtime.fair_queue import FairQueue, largest_share
 from jan.errors import Unavailable
 
 
