@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from jan.engine.exllama.device import Device
-from jan.engine.exllamav2 import attention
-from jan.engine.exllamav2.device import CudaDevice
+from jan.engine.backends.exllama.common.device import Device
+from jan.engine.backends.exllama.v2 import attention
+from jan.engine.backends.exllama.v2.device import CudaDevice
 
 _GIB = 2**30
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from jan.engine.exllamav2 import attention
+from jan.engine.backends.exllama.v2 import attention
 
 _GIB = 2**30
 

@@ -2,9 +2,9 @@
 
 import exllamav2_support
 
-import jan.engine.exllamav2.backend
+import jan.engine.backends.exllama.v2.backend
 from jan.cli.commands import main
 
 if __name__ == "__main__":
-    jan.engine.exllamav2.backend.CudaDevice = lambda attention: exllamav2_support.any_device()
+    jan.engine.backends.exllama.v2.backend.CudaDevice = lambda attention: exllamav2_support.any_device()
     main()

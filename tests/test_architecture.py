@@ -56,14 +56,13 @@ HANDLERS_MAY_USE = ("jan.handler", "handlers")
 ONLY_IN = {
     "psutil": "jan.bench",
     "matplotlib": "jan.bench.plot",
-    "cyllama": ("jan.engine.llamacpp", "jan.bench.straight"),
+    "cyllama": ("jan.engine.backends.llamacpp", "jan.bench.straight"),
     "huggingface_hub": "jan.catalog.hub",
-    "exllamav2": "jan.engine.exllamav2",
-    "exllamav3": "jan.engine.exllamav3",
-    # The prefix of all three: what the two engines share, and each of them.
-    "tokenizers": "jan.engine.exllama",
-    "torch": "jan.engine.exllama",
-    "triton": "jan.engine.exllamav2",
+    "exllamav2": "jan.engine.backends.exllama.v2",
+    "exllamav3": "jan.engine.backends.exllama.v3",
+    "tokenizers": "jan.engine.backends.exllama",
+    "torch": "jan.engine.backends.exllama",
+    "triton": "jan.engine.backends.exllama.v2",
     "motor": "jan.storage",
     "oauthlib": "jan.auth.oidc",
     "opentelemetry": "jan.telemetry.tracing",
@@ -86,14 +85,14 @@ LONGEST_FUNCTION = 60
 # Importing these imports ExLlamaV2, which compiles its extension for the GPU that it finds. Every test of that
 # engine imports them, with stand-ins for the extension.
 COMPILED = (
-    *(f"jan.engine.exllamav2.{name}" for name in ("generation", "loading", "salting")),
-    *(f"jan.engine.exllamav3.{name}" for name in ("generation", "loading", "salting")),
+    *(f"jan.engine.backends.exllama.v2.{name}" for name in ("generation", "loading", "salting")),
+    *(f"jan.engine.backends.exllama.v3.{name}" for name in ("generation", "loading", "salting")),
 )
 # Modules that model libraries may be imported with.
 ENGINES = (
     "jan.bench.straight",
-    "jan.engine.llamacpp",
-    "jan.engine.exllama",
+    "jan.engine.backends.llamacpp",
+    "jan.engine.backends.exllama",
     "jan.engine.grammars.constraint",
     "jan.engine.answers.logprobs",
 )
@@ -192,10 +191,10 @@ def importable() -> list[str]:
     """The modules that can be imported here as they are."""
     shared, names = ("torch", "tokenizers"), []
     wanted = {
-        "jan.engine.exllamav2.attention_triton": (*shared, "triton"),
-        "jan.engine.exllamav2": (*shared, "exllamav2"),
-        "jan.engine.exllamav3": (*shared, "exllamav3"),
-        "jan.engine.exllama": shared,
+        "jan.engine.backends.exllama.v2.attention_triton": (*shared, "triton"),
+        "jan.engine.backends.exllama.v2": (*shared, "exllamav2"),
+        "jan.engine.backends.exllama.v3": (*shared, "exllamav3"),
+        "jan.engine.backends.exllama.common": shared,
     }
     for name in MODULES:
         libraries = next((needed for prefix, needed in wanted.items() if name.startswith(prefix)), ())
@@ -215,7 +214,7 @@ def test_every_module_imports_in_a_clean_process() -> None:
     # Others' libraries once for all, before the forks; of engines only the one that takes seconds.
     libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
     libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
-    libraries |= {"torch"} if "jan.engine.exllama.device" in names else set()
+    libraries |= {"torch"} if "jan.engine.backends.exllama.common.device" in names else set()
     python(f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}{children}")
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from jan.engine.exllamav2 import attention, attention_triton, flash
+from jan.engine.backends.exllama.v2 import attention, attention_triton, flash
 
 _ROUNDS = 20
 # As large as the difference from float32 may be: half precision's own.

@@ -20,9 +20,9 @@ import httpx
 import msgspec
 import torch
 
+from jan.engine.backends.exllama.common.device import Device
+from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
 from jan.engine.base import Delta, Finished, GenerationRequest, Sampling, TextPrompt, TokenPrompt
-from jan.engine.exllama.device import Device
-from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
 from jan.engine.runtime.executor import ThreadedEngine
 
 _READY = re.compile(r"API\s+(http://\S+)/api/v1")

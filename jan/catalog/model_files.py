@@ -107,7 +107,7 @@ def inspect_gguf(file: Path) -> ModelFiles:
     weights = file.stat().st_size
     if find_spec("cyllama") is None:
         return ModelFiles(path=file, kind="gguf", weights=weights)
-    from jan.engine.llamacpp.header import read_header
+    from jan.engine.backends.llamacpp.header import read_header
 
     header = read_header(file)
     if header is None:

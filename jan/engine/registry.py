@@ -16,10 +16,10 @@ from jan.schema.explain import explain
 # kind -> module, backend class, options type, the extra that installs it
 _KINDS = MappingProxyType(
     {
-        "echo": ("jan.engine.echo", "EchoBackend", "EchoOptions", ""),
-        "llamacpp": ("jan.engine.llamacpp", "LlamaCppBackend", "LlamaCppOptions", "cpu"),
-        "exllamav2": ("jan.engine.exllamav2", "ExLlamaV2Backend", "ExLlamaV2Options", "gpu"),
-        "exllamav3": ("jan.engine.exllamav3", "ExLlamaV3Backend", "ExLlamaV3Options", "gpu3"),
+        "echo": ("jan.engine.backends.echo", "EchoBackend", "EchoOptions", ""),
+        "llamacpp": ("jan.engine.backends.llamacpp", "LlamaCppBackend", "LlamaCppOptions", "cpu"),
+        "exllamav2": ("jan.engine.backends.exllama.v2", "ExLlamaV2Backend", "ExLlamaV2Options", "gpu"),
+        "exllamav3": ("jan.engine.backends.exllama.v3", "ExLlamaV3Backend", "ExLlamaV3Options", "gpu3"),
     }
 )
 

@@ -18,30 +18,32 @@ from jan.engine.base import Backend
 def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
     """Every backend that runs here; the contract is the same for all."""
     if request.param == "echo":
-        from jan.engine.echo import EchoBackend, EchoOptions
+        from jan.engine.backends.echo import EchoBackend, EchoOptions
 
         return lambda: EchoBackend(EchoOptions(slots=4, context=64, repeat=20, step_seconds=0.01))
     if request.param == "exllamav2":
         pytest.importorskip("exllamav2_support", reason="PyTorch is not installed", exc_type=ImportError)
         from exllamav2_support import any_device
 
-        from jan.engine.exllamav2 import ExLlamaV2Backend, ExLlamaV2Options
+        from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
 
         folder = str(request.getfixturevalue("tiny_folder"))
         return lambda: ExLlamaV2Backend(
             ExLlamaV2Options(model=folder, slots=4, context=64, chunk=256), any_device()
         )
     if request.param == "exllamav3":
-        pytest.importorskip("jan.engine.exllamav3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
+        pytest.importorskip(
+            "jan.engine.backends.exllama.v3", reason="ExLlamaV3 is not installed", exc_type=ImportError
+        )
         pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
         from exllamav3_support import CpuDevice
 
-        from jan.engine.exllamav3 import ExLlamaV3Backend, ExLlamaV3Options
+        from jan.engine.backends.exllama.v3 import ExLlamaV3Backend, ExLlamaV3Options
 
         folder = str(request.getfixturevalue("tiny_folder"))
         return lambda: ExLlamaV3Backend(
             ExLlamaV3Options(model=folder, slots=4, context=64, chunk=256), CpuDevice()
         )
-    from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions
+    from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions
 
     return lambda: LlamaCppBackend(LlamaCppOptions(slots=4, context=64, batch=32))

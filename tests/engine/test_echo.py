@@ -1,7 +1,7 @@
 """The echo engine's backend: what it says, without the time that it may be told to take."""
 
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
-from jan.engine.echo import EchoBackend, EchoOptions
 
 
 def spoken(options: EchoOptions, text: str, **fields: int) -> tuple[str, Finished]:

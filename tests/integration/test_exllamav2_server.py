@@ -10,7 +10,9 @@ import httpx
 import pytest
 from server_support import DEFAULT_CONFIG, ServerProcess, http_client
 
-pytest.importorskip("jan.engine.exllamav2", reason="ExLlamaV2 or PyTorch is not installed", exc_type=ImportError)
+pytest.importorskip(
+    "jan.engine.backends.exllama.v2", reason="ExLlamaV2 or PyTorch is not installed", exc_type=ImportError
+)
 pytestmark = pytest.mark.torch
 
 PROGRAM = Path(__file__).resolve().parent.parent / "serve_on_any_device.py"

@@ -10,10 +10,10 @@ pytestmark = pytest.mark.model
 
 from engine_support import collect, run_engine, text_of  # noqa: E402
 
+from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.base import GenerationRequest, Sampling, TextPrompt  # noqa: E402
 from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.engine.grammars.constraint import Constraint  # noqa: E402
-from jan.engine.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.prompts.dialects import PLAIN, Dialect, ToolFormat  # noqa: E402
 from jan.errors import InvalidRequest  # noqa: E402
 from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402

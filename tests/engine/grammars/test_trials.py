@@ -19,8 +19,8 @@ from format_support import HOSTILE_SCHEMAS, another
 
 pytest.importorskip("llguidance")
 
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import GenerationRequest, TextPrompt
-from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.formats import OutputFormat
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.grammars.trial_process import TrialProcess

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from engine_support import collect, end_of, run_engine, text_of, text_request
 
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, GenerationRequest, JobId, Output, Progress
-from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError, InternalError, Unavailable
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from engine_support import collect, text_of, text_request
 
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output, Progress, Queued, Started
-from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.engine.runtime.waiting_room import WaitingRoom

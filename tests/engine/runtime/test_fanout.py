@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 from engine_support import run_engine, text_request
 
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, Finished, Started
-from jan.engine.echo import EchoBackend, EchoOptions
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.engine.runtime.fanout import fan_out
 from jan.errors import InvalidRequest

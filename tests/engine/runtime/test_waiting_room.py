@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from engine_support import text_request
 
-from jan.engine.echo import EchoBackend, EchoOptions
+from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.job import Job
 from jan.engine.runtime.waiting_room import WaitingRoom

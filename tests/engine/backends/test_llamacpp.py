@@ -1,0 +1,152 @@
+"""The llama.cpp backend from the inside: what is sampled, what is refused, what is kept."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import numpy
+import pytest
+from engine_support import text_request
+
+pytest.importorskip("cyllama")
+pytestmark = pytest.mark.model
+
+from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
+from jan.engine.backends.llamacpp.sampler import TokenSampler  # noqa: E402
+from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
+from jan.engine.grammars.constraint import Constraint  # noqa: E402
+from jan.errors import InvalidRequest  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[LlamaCppBackend]:
+    made = LlamaCppBackend(LlamaCppOptions(slots=2, context=256))
+    made.load(lambda part: None)
+    yield made
+    made.close()
+
+
+class Only:
+    """A grammar that allows some tokens, always the same."""
+
+    def __init__(self, *tokens: int) -> None:
+        self._tokens = tokens
+
+    def accept(self, token: int) -> bool:
+        return token in self._tokens
+
+    def mask(self) -> list[tuple[int, float]]:
+        return [(token, 10_000.0) for token in self._tokens]
+
+
+def close_pair(backend: LlamaCppBackend) -> tuple[Any, int, int, int]:
+    """A context with logits at 0 after a prompt; its likeliest token, and two that are nearly as likely as
+    each other, the likelier one first."""
+    backend.reset()
+    backend.begin(1, backend.prepare(text_request("Once upon a time", max_tokens=50)))
+    [(_, index)] = backend._fill_batch()
+    backend._context.decode(backend._batch)
+    logits = numpy.asarray(backend._context.get_logits_ith(index))
+    order = numpy.argsort(-logits).tolist()
+    return backend._context, order[0], order[20], order[21]
+
+
+def draws(backend: LlamaCppBackend, count: int, **sampling: Any) -> tuple[list[int], int, int]:
+    """Tokens sampled one after another, every one at first refused, between two that are nearly as likely."""
+    context, likeliest, one, other = close_pair(backend)
+    chosen = Sampling(logit_bias={likeliest: 100.0}, **sampling)
+    sampler = TokenSampler(chosen, len(backend._model.pieces), cast(Constraint, Only(one, other)))
+    index = backend._batch.n_tokens - 1
+    return [sampler.sample(context, index) for _ in range(count)], one, other
+
+
+def test_every_draw_is_its_own(backend: LlamaCppBackend) -> None:
+    """Where the grammar refuses the same token again and again, what is drawn instead is drawn anew."""
+    taken, one, other = draws(backend, 40, seed=1)
+    assert {one, other} == set(taken)
+    assert 5 <= taken.count(one) <= 35
+    assert taken == draws(backend, 40, seed=1)[0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_probabilities(backend: LlamaCppBackend, temperature: float) -> None:
+    """Of many draws each of the likeliest tokens comes as often as the model's probabilities at this temperature
+    say, and all others together as often as their sum: leaving out what is never drawn changes nothing."""
+    context, *_ = close_pair(backend)
+    index, count = backend._batch.n_tokens - 1, 4000
+    logits = numpy.asarray(context.get_logits_ith(index), dtype=float) / temperature
+    probabilities = numpy.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    sampler = TokenSampler(Sampling(seed=1, temperature=temperature), len(probabilities), None)
+    drawn = Counter(sampler.sample(context, index) for _ in range(count))
+    likeliest = numpy.argsort(-probabilities)[:5].tolist()
+    for token in likeliest:
+        assert drawn[token] / count == pytest.approx(probabilities[token], abs=0.04)
+    others = 1 - sum(drawn[token] for token in likeliest) / count
+    assert others == pytest.approx(1 - probabilities[likeliest].sum(), abs=0.04)
+
+
+@pytest.mark.parametrize(
+    "penalty", [{"presence_penalty": 2.0}, {"frequency_penalty": 2.0}, {"repeat_penalty": 2.0}]
+)
+def test_penalties_hold_under_a_grammar(backend: LlamaCppBackend, penalty: dict[str, float]) -> None:
+    """A token that was said counts as said when the grammar has to choose, and one that was refused does not:
+    of two nearly as likely ones the greedy choice takes the other one next."""
+    taken, one, other = draws(backend, 2, temperature=0, **penalty)
+    assert taken == [one, other]
+
+
+def test_a_frequent_token_never_lets_a_forbidden_one_in(backend: LlamaCppBackend) -> None:
+    """However often the only allowed tokens were said, a grammar's mask holds."""
+    taken, one, other = draws(backend, 1500, temperature=0, frequency_penalty=2.0)
+    assert set(taken) == {one, other}
+
+
+def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes that can't fit the context are refused at once, not tokenised while all others wait."""
+    read: list[str] = []
+    monkeypatch.setattr(backend._model, "tokenize", lambda text, **options: read.append(text))
+    with pytest.raises(InvalidRequest, match=r"at least [0-9]+ tokens long.*256 tokens") as refused:
+        backend.prepare(text_request("x" * 3_000_000))
+    assert read == []
+    assert refused.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(("share", "reused"), [("all", True), ("owner", False)])
+def test_whose_beginning_is_reused(share: Literal["all", "owner"], reused: bool) -> None:
+    """With share_prefixes: owner only who sent a prompt finds it cached; the answer is the same."""
+    made = LlamaCppBackend(LlamaCppOptions(slots=3, context=128, share_prefixes=share))
+    made.load(lambda part: None)
+    known = [answer_of(made, owner) for owner in ("ann", "bob", "ann", "bob")]
+    made.close()
+    assert len({text for text, _ in known}) == 1
+    assert [tokens > 0 for _, tokens in known] == [False, reused, True, True]
+
+
+def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int]:
+    """Text, and how much of the prompt was cached."""
+    request = text_request("one two three four", max_tokens=4, owner=owner, sampling=Sampling(temperature=0))
+    made.begin(1, made.prepare(request))
+    text, cached = "", 0
+    while made._sequences:
+        for _, output in made.step():
+            text += output.text if isinstance(output, Delta) else ""
+            cached = output.cached_tokens if isinstance(output, Finished) else cached
+    return text, cached
+
+
+def test_a_state_that_can_not_be_cut_is_not_shared(
+    backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recurrent model computes every prompt from its beginning; others from what they know."""
+    assert backend._model.keeps_positions
+    backend.reset()
+    for shares in (True, False):
+        monkeypatch.setattr(backend._model, "keeps_positions", shares)
+        for job_id in (1, 2):
+            backend.begin(job_id, backend.prepare(text_request("one two three four", max_tokens=4)))
+            cached = backend._sequences[job_id].answer.cached_tokens
+            assert (cached > 0) == (shares and job_id == 2)
+            while backend._sequences:
+                backend.step()
+        backend.reset()

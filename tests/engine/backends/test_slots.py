@@ -1,0 +1,82 @@
+"""Prefix reuse."""
+
+from jan.engine.backends.llamacpp.slots import Slots
+
+
+def use(slots: Slots, prompt: list[int], cells: int = 10) -> tuple[int, int, int]:
+    """Acquire, compute the prompt; returns slot, source, shared."""
+    slot, source, shared = slots.acquire(prompt, cells)
+    slot.tokens = list(prompt)
+    return slot.number, source.number, shared
+
+
+def test_the_same_prompt_goes_to_the_slot_that_knows_it() -> None:
+    """A repeated prompt is computed from its last token only."""
+    slots = Slots(2, 100)
+    slot, _, shared = slots.acquire([1, 2, 3], 10)
+    assert shared == 0
+    slot.tokens = [1, 2, 3]
+    slots.release(slot)
+    again, source, shared = slots.acquire([1, 2, 3], 10)
+    assert (again, source, shared) == (slot, slot, 2)
+
+
+def test_a_busy_slots_beginning_is_shared() -> None:
+    """A prompt that begins like one under way takes another slot and shares the beginning."""
+    slots = Slots(2, 100)
+    first, _, _ = use(slots, [1, 2, 3, 4])
+    second, source, shared = use(slots, [1, 2, 9])
+    assert second != first
+    assert (source, shared) == (first, 2)
+
+
+def test_a_long_cache_is_not_given_up_for_a_short_common_beginning() -> None:
+    """A prompt that shares little goes to an unused slot, so the long cache stays."""
+    slots = Slots(2, 100)
+    long, _, _ = slots.acquire(list(range(20)), 30)
+    long.tokens = list(range(20))
+    slots.release(long)
+    slot, source, shared = slots.acquire([0, 1, 99], 10)
+    assert slot is not long
+    assert (source, shared) == (long, 2)
+
+
+def test_what_others_wrote_is_not_looked_at() -> None:
+    """Neither in a free slot nor in a busy one; and whose a slot is goes by who took it last."""
+    slots = Slots(2, 100)
+    slot, _, _ = slots.acquire([1, 2, 3, 4], 10, "ann")
+    slot.tokens = [1, 2, 3, 4]
+    other, _, shared = slots.acquire([1, 2, 3, 4], 10, "bob")
+    assert (other is slot, shared) == (False, 0)
+    other.tokens = [1, 2, 3, 4]
+    slots.release(slot)
+    slots.release(other)
+    assert slots.acquire([1, 2, 3, 4], 10, "bob") == (other, other, 3)
+    _, _, shared = slots.acquire([1, 2, 3, 4], 10, "cid")
+    assert shared == 0
+    slots.release(slot)
+    assert slots.acquire([1, 2, 3, 4], 10, "ann")[2] == 0
+
+
+def test_room_is_what_is_not_reserved() -> None:
+    """Jobs are admitted as long as slots and cells for their longest answers last."""
+    slots = Slots(3, 25)
+    slot, _, _ = slots.acquire([1], 10)
+    assert slots.has_room(15)
+    assert not slots.has_room(16)
+    slots.acquire([2], 10)
+    slots.acquire([3], 5)
+    assert not slots.has_room(0)
+    slots.release(slot)
+    assert slots.has_room(10)
+
+
+def test_idle_caches_make_way_for_reservations() -> None:
+    """The stalest idle caches are emptied when reserved cells need their place."""
+    slots = Slots(3, 30)
+    for start in (0, 100):
+        slot, _, _ = slots.acquire([start, start + 1], 10)
+        slot.tokens = list(range(start, start + 10))
+        slots.release(slot)
+    slots.acquire([500, 501], 15)
+    assert [slot.tokens[0] for slot in slots.stale()] == [0]
