@@ -24,7 +24,7 @@ ALL = ("read", "write", "inference")
 
 # An endpoint like the real one, but its model fails after the third word.
 FAILING = """
-from handlers.chat import ChatCompletions
+from handlers.openai.chat.endpoint import ChatCompletions
 from jan.engine.base import Delta
 from jan.errors import InternalError
 

@@ -63,7 +63,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
 
 # --- jan check --------------------------------------------------------------------------------------
 
-HEALTH = "handlers.health.HealthCheck"
+HEALTH = "handlers.service.health.HealthCheck"
 
 # The configuration, and what the complaint must say.
 MISTAKES: dict[str, tuple[str, list[str]]] = {
@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "route without a name": (EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]", ["name: 'name' is required"]),
     "route to no module": (EXTENDS + "routes: [{path: /a, handler: no.Such, name: a}]", ["(/a)", "module.Class"]),
     "route to no class": (
-        EXTENDS + "routes: [{path: /a, handler: handlers.health.No, name: a}]",
+        EXTENDS + "routes: [{path: /a, handler: handlers.service.health.No, name: a}]",
         ["(/a)", "can't be imported"],
     ),
     "route to no handler": (

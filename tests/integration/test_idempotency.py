@@ -33,7 +33,7 @@ JSONL = {"Content-Type": "application/jsonl"}
 DYING = """
 import os, pathlib, signal
 from datetime import timedelta
-from handlers.conversations import Conversations
+from handlers.conversations.endpoints import Conversations
 from jan.idempotency import once as idempotency
 
 class Dying(Conversations):

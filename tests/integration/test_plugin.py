@@ -218,7 +218,7 @@ WRONG = {
         "options.greeting: expected `str`, got `array`",
     ),
     "options where none are taken": (
-        "{path: /x, handler: handlers.health.HealthCheck, name: x, options: {a: 1}}",
+        "{path: /x, handler: handlers.service.health.HealthCheck, name: x, options: {a: 1}}",
         "HealthCheck takes none",
     ),
     "path taken": (
@@ -276,7 +276,10 @@ def test_a_plugin_that_fails_to_import_says_why(tmp_path: Path) -> None:
 def test_an_extending_file_can_replace_an_endpoint(tmp_path: Path) -> None:
     """A route with a path of the extended file replaces it."""
     config = _configure(tmp_path, "{path: '{api}/models/{model_id:path}', handler: mine.Mine, name: mine}")
-    (tmp_path / "mine.py").write_text("from handlers.models import OneModel\n\n\nclass Mine(OneModel): ...\n")
+    source = "from handlers.openai.models import OneModel\n\n\nclass Mine(OneModel): ...\n"
+    (tmp_path / "mine.py").write_text(source)
+        "from handlers.openai.models import OneModel\n\n\nclass Mine(OneModel): ...\n"
+    )
     ran = _jan(config, "openapi", "--config", str(config))
     operations = json.loads(ran.stdout)["paths"]["/api/v1/models/{model_id}"]
     assert operations["get"]["operationId"] == "mine_get"

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from handlers.chat_format import check_length, format_of
-from handlers.generation import priority_of, sampling_of, stop_of
+from handlers.openai.chat.format import check_length, format_of
+from handlers.openai.sampling import priority_of, sampling_of, stop_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest

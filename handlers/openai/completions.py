@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from handlers.generation import UsageCounter, priority_of, sampling_of, stop_of, told_tier, wants_usage
+from handlers.openai.sampling import UsageCounter, priority_of, sampling_of, stop_of, told_tier, wants_usage
 from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import EventStream, Handler, TextForm, TextRun, events_in

@@ -1,6 +1,6 @@
 """Users, for administrators."""
 
-from handlers.user import profile_of
+from handlers.people.profile import profile_of
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from handlers.chat_chunks import _piece
+from handlers.openai.chat.chunks import _piece
 from jan.engine.base import Delta, ToolCallFragment
 from jan.schema.chat import ToolCallDelta
 

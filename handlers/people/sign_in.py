@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from handlers.user import profile_of
+from handlers.people.profile import profile_of
 from jan.errors import AuthenticationFailed, InvalidRequest, PermissionDenied, Unavailable
 from jan.handler import Handler
 from jan.operation import operation

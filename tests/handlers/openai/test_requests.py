@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from handlers import chat_request
-from handlers.chat_request import generations_of
-from handlers.completions import _generations
+from handlers.openai.chat import request as chat_request
+from handlers.openai.chat.request import generations_of
+from handlers.openai.completions import _generations
 from jan.engine.base import ChatPrompt
 from jan.engine.formats import OutputFormat
 from jan.schema.chat import ChatCompletionRequest

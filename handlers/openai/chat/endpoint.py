@@ -7,11 +7,11 @@ from contextlib import aclosing
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from handlers.chat_chunks import ChunkMaker, Chunks, choices_of
-from handlers.chat_conversation import begin_turn, check_alone, progress_of, to_retry, with_history
-from handlers.chat_examples import EXAMPLES
-from handlers.chat_request import generations_of
-from handlers.generation import UsageCounter, told_tier, wants_usage
+from handlers.openai.chat.chunks import ChunkMaker, Chunks, choices_of
+from handlers.openai.chat.conversation import begin_turn, check_alone, progress_of, to_retry, with_history
+from handlers.openai.chat.examples import EXAMPLES
+from handlers.openai.chat.request import generations_of
+from handlers.openai.sampling import UsageCounter, told_tier, wants_usage
 from jan.engine.base import Finished, GenerationRequest, Queued
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import EventStream, Handler, Turn

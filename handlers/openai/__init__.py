@@ -1,0 +1,1 @@
+"""What OpenAI's API serves: chat and text completions, models."""

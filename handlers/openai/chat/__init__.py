@@ -1,0 +1,1 @@
+"""POST /chat/completions and what is below it: request in, chunks out."""

@@ -1,0 +1,1 @@
+"""Users: their profile, keys, sessions, sign-in and usage."""

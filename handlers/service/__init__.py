@@ -1,0 +1,1 @@
+"""The server itself: health, status, metrics, documents."""
