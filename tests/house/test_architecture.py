@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # A module may import what is in its own layer's package or in a lower layer; the longest prefix counts.
 LAYERS = {
     "jan.routing": 3,
