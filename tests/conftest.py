@@ -12,12 +12,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
-from conversation_support import StoredServer
-from install_support import fill_once, node_problem
-from metrics_support import scrape
-from mongodb_support import SecantusServer, install_secantus, mongo_client
-from patience import until
-from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
+from support.conversation import StoredServer
+from support.install import fill_once, node_problem
+from support.metrics import scrape
+from support.mongodb import SecantusServer, install_secantus, mongo_client
+from support.patience import until
+from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 OPENAI_NPM = "7.57.0"
 
@@ -101,7 +101,7 @@ def cache_dir() -> Path:
 def tiny_folder(cache_dir: Path) -> Path:
     """A model folder of random weights, with a part of the bundled model's vocabulary."""
     pytest.importorskip("safetensors", reason="the safetensors library is not installed")
-    from folder_models import made_once, write_tiny
+    from support.folder_models import made_once, write_tiny
 
     return made_once(cache_dir / "tiny-folder-4096", write_tiny)
 
@@ -110,7 +110,7 @@ def tiny_folder(cache_dir: Path) -> Path:
 def bundled_folder(cache_dir: Path) -> Path:
     """The bundled model as a folder."""
     pytest.importorskip("safetensors", reason="the safetensors library is not installed")
-    from folder_models import made_once, write_bundled
+    from support.folder_models import made_once, write_bundled
 
     return made_once(cache_dir / "bundled-folder", write_bundled)
 

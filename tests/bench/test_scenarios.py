@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from server_support import ROOT
+from support.server import ROOT
 
 from jan.bench.scenarios import SCENARIOS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.cli.commands import main
 

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from patience import in_time, until
-from raw_http import exchange, request
-from server_support import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
+from support.patience import in_time, until
+from support.raw_http import exchange, request
+from support.server import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
 
 from jan.cli.commands import main
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_hub import FakeHub
+from support.fake_hub import FakeHub
 
 from jan.catalog.model_files import ModelFiles, find_models, inspect_folder
 

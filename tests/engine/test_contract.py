@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine_support import collect, end_of, run_engine, text_of, text_request
+from support.engine import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.base import Backend, Delta, Finished, GenerationRequest, Sampling, Started, TokenPrompt
 from jan.engine.formats import OutputFormat

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from dependency_support import extras, pulled_in
-from server_support import ROOT
+from support.dependency import extras, pulled_in
+from support.server import ROOT
 
 #: Vulnerable by every source of advisories. One that doesn't say so has none: an index that serves no advisories
 #: answers 404, which is the same to pip-audit as a package that nobody knows.

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from install_support import NotInstalled, fill_once, run_installer
+from support.install import NotInstalled, fill_once, run_installer
 
 # Waits until somebody else had time to find the folder empty; it can't tell who waits for it.
 FILL = "echo begun >> ../../log; sleep 0.2; echo done > whole"

@@ -4,7 +4,7 @@ from email.message import Message
 from typing import cast
 
 import pytest
-from dependency_support import allowed, licence, missing, pulled_in, refused
+from support.dependency import allowed, licence, missing, pulled_in, refused
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import click
 import httpx
 import msgspec
 import pytest
-from server_support import ROOT, ServerProcess, http_client
+from support.server import ROOT, ServerProcess, http_client
 
 from jan.cli.commands import main
 from jan.errors import ConfigurationError, JanError, wire_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_support import ServerProcess
+from support.server import ServerProcess
 
 SCENARIOS = Path(__file__).with_name("sdk_node.mjs")
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from server_support import DEFAULT_CONFIG, ECHO_CONFIG, ServerProcess, http_client
+from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ServerProcess, http_client
 
 from jan.application import make_accounts, make_keyring
 from jan.auth.accounts import Accounts

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from raw_http import connect, exchange, parse, request
-from server_support import MODEL, ServerProcess
+from support.raw_http import connect, exchange, parse, request
+from support.server import MODEL, ServerProcess
 
 CHAT = "/api/v1/chat/completions"
 COMPLETIONS = "/api/v1/completions"

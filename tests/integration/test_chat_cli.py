@@ -17,8 +17,8 @@ from types import TracebackType
 
 import httpx
 import pytest
-from patience import kill, serving, until
-from server_support import ServerProcess
+from support.patience import kill, serving, until
+from support.server import ServerProcess
 
 # Makes the terminal the process's own, so that a typed Ctrl-C is a SIGINT, and becomes the chat.
 _LAUNCH = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.executable, sys.argv[1:])"

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_support import MODEL, ServerProcess
+from support.server import MODEL, ServerProcess
 
 pytestmark = pytest.mark.model
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     CHAT,
     CONVERSATIONS,
     FAILING_CHAT,

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     CHAT,
     CONVERSATIONS,
     IMPATIENT,
@@ -23,8 +23,8 @@ from conversation_support import (
     messages_of,
     new_conversation,
 )
-from mongodb_support import SecantusServer
-from patience import in_time
+from support.mongodb import SecantusServer
+from support.patience import in_time
 
 from jan.storage import open_store
 from jan.storage.records import Message, now

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     CONVERSATIONS,
     StoredServer,
     append,

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     ALL,
     CHAT,
     CONVERSATIONS,

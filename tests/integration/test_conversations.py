@@ -3,7 +3,7 @@
 import time
 
 import httpx
-from conversation_support import (
+from support.conversation import (
     CONVERSATIONS,
     StoredServer,
     append,

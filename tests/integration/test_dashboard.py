@@ -9,8 +9,8 @@ import httpx
 import promql_parser
 import pytest
 import yaml
-from metrics_support import becomes, scrape
-from server_support import ROOT, ServerProcess, http_client
+from support.metrics import becomes, scrape
+from support.server import ROOT, ServerProcess, http_client
 
 StartServer = Callable[[str], ServerProcess]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conversation_support import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
-from mongodb_support import SecantusServer
-from ports import free_port
+from support.conversation import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
+from support.mongodb import SecantusServer
+from support.ports import free_port
 
 pytestmark = pytest.mark.load
 

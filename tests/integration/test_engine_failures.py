@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from patience import until
-from server_support import ServerProcess, http_client
+from support.patience import until
+from support.server import ServerProcess, http_client
 
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"

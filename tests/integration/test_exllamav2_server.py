@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 pytest.importorskip(
     "jan.engine.backends.exllama.v2", reason="ExLlamaV2 or PyTorch is not installed", exc_type=ImportError
 )
 pytestmark = pytest.mark.torch
 
-PROGRAM = Path(__file__).resolve().parent.parent / "serve_on_any_device.py"
+PROGRAM = Path(__file__).resolve().parents[1] / "support" / "serve_on_any_device.py"
 LONG = "The quick brown fox jumps over the lazy dog. " * 40
 COLOUR = {
     "type": "object",

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_support import ServerProcess, http_client
+from support.server import ServerProcess, http_client
 
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import API, CONVERSATIONS, append, bearer, messages_of, new_conversation
-from fake_oidc import Lab, attempt
-from load_support import RawStream
-from patience import until
-from server_support import http_client
+from support.conversation import API, CONVERSATIONS, append, bearer, messages_of, new_conversation
+from support.fake_oidc import Lab, attempt
+from support.load import RawStream
+from support.patience import until
+from support.server import http_client
 
 HOUR = 3600
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     CHAT,
     CONVERSATIONS,
     IMPATIENT,
@@ -21,8 +21,8 @@ from conversation_support import (
     messages_of,
     new_conversation,
 )
-from mongodb_support import SecantusServer
-from patience import until
+from support.mongodb import SecantusServer
+from support.patience import until
 
 ROOM = 3 << 20
 

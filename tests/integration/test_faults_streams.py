@@ -6,10 +6,10 @@ import signal
 from typing import Any
 
 import pytest
-from load_support import RawStream, resident_mib
-from patience import until
-from sdk_support import StartServer, measured
-from server_support import ServerProcess
+from support.load import RawStream, resident_mib
+from support.patience import until
+from support.sdk import StartServer, measured
+from support.server import ServerProcess
 
 pytestmark = pytest.mark.load
 

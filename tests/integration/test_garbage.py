@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from metrics_support import scrape
-from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+from support.metrics import scrape
+from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 MODELS = "models: [{id: echo, engine: echo, options: {context: 64}}]"
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}]}

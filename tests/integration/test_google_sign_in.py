@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
-from browser_support import chromium
-from oidc_support import SECRET, RealProvider, Visitor
-from ports import free_port
-from server_support import ECHO_CONFIG, ServerProcess
+from support.browser import chromium
+from support.oidc import SECRET, RealProvider, Visitor
+from support.ports import free_port
+from support.server import ECHO_CONFIG, ServerProcess
 
 from jan.storage import open_store
 from jan.storage.records import RefreshSession

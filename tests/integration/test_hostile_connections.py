@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from load_support import resident_mib
-from patience import in_time, until
-from raw_http import connect, exchange, parse, request
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+from support.load import resident_mib
+from support.patience import in_time, until
+from support.raw_http import connect, exchange, parse, request
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.http.body import nested_deeper
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from format_support import HOSTILE_SCHEMAS, another
-from server_support import DEFAULT_CONFIG, MODEL, ServerProcess, http_client
+from support.format import HOSTILE_SCHEMAS, another
+from support.server import DEFAULT_CONFIG, MODEL, ServerProcess, http_client
 
 pytestmark = pytest.mark.model
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import (
+from support.conversation import (
     API,
     CHAT,
     CONVERSATIONS,
@@ -21,9 +21,9 @@ from conversation_support import (
     messages_of,
     new_conversation,
 )
-from mongodb_support import mongo_client
-from raw_http import connect, exchange, parse, request
-from server_support import ServerProcess
+from support.mongodb import mongo_client
+from support.raw_http import connect, exchange, parse, request
+from support.server import ServerProcess
 
 KEYS, USERS = f"{API}/user/api-keys", f"{API}/users"
 JSONL = {"Content-Type": "application/jsonl"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from metrics_support import becomes, scrape, value
-from server_support import ServerProcess, http_client
+from support.metrics import becomes, scrape, value
+from support.server import ServerProcess, http_client
 
 StartServer = Callable[[str], ServerProcess]
 

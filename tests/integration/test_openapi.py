@@ -15,7 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from server_support import DEFAULT_CONFIG
+from support.server import DEFAULT_CONFIG
 
 from jan.routing.openapi import build_document
 from jan.routing.table import audit_table, resolve_routes

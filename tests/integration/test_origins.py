@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.errors import ConfigurationError
 from jan.settings.load import load_settings

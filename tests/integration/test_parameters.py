@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from model_support import alike
-from server_support import DEFAULT_CONFIG, MODEL, ServerProcess, http_client
+from support.model import alike
+from support.server import DEFAULT_CONFIG, MODEL, ServerProcess, http_client
 
 pytestmark = pytest.mark.model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 MODULE = '''
 """Greets."""
@@ -278,8 +278,6 @@ def test_an_extending_file_can_replace_an_endpoint(tmp_path: Path) -> None:
     config = _configure(tmp_path, "{path: '{api}/models/{model_id:path}', handler: mine.Mine, name: mine}")
     source = "from handlers.openai.models import OneModel\n\n\nclass Mine(OneModel): ...\n"
     (tmp_path / "mine.py").write_text(source)
-        "from handlers.openai.models import OneModel\n\n\nclass Mine(OneModel): ...\n"
-    )
     ran = _jan(config, "openapi", "--config", str(config))
     operations = json.loads(ran.stdout)["paths"]["/api/v1/models/{model_id}"]
     assert operations["get"]["operationId"] == "mine_get"

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, bearer
-from server_support import ServerProcess, http_client
+from support.conversation import CHAT, bearer
+from support.server import ServerProcess, http_client
 
 MODELS = "/api/v1/models"
 PROFILE = "/api/v1/user/profile"

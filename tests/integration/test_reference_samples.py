@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
-from conversation_support import StoredServer, new_conversation
-from fake_oidc import Lab
+from support.conversation import StoredServer, new_conversation
+from support.fake_oidc import Lab
 
 from jan.auth.keyring import Keyring
 

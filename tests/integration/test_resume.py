@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, FAILING_CHAT, StoredServer, bearer, messages_of, new_conversation
-from raw_http import connect
-from server_support import ServerProcess, http_client
+from support.conversation import CHAT, FAILING_CHAT, StoredServer, bearer, messages_of, new_conversation
+from support.raw_http import connect
+from support.server import ServerProcess, http_client
 
 TEXT = " ".join(f"word{number}" for number in range(100))
 LONG = " ".join(f"word{number}" for number in range(400))

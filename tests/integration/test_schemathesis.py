@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conversation_support import bearer
-from fake_oidc import Lab
-from server_support import ROOT, http_client
+from support.conversation import bearer
+from support.fake_oidc import Lab
+from support.server import ROOT, http_client
 
 pytestmark = pytest.mark.load
 
@@ -38,7 +38,7 @@ def attack(lab: Lab, folder: Path, *arguments: str) -> None:
     ran = subprocess.run(
         [*map(str, command), *arguments],
         cwd=folder,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "support.schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
         timeout=270,

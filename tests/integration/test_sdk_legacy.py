@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_support import REQUEST_ID, TEXT, WORDS
-from server_support import MODEL, ServerProcess
+from support.sdk import REQUEST_ID, TEXT, WORDS
+from support.server import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from patience import until
-from sdk_support import REQUEST_ID, TEXT, WORDS, StartServer, measured, running
-from server_support import MODEL, ServerProcess
+from support.patience import until
+from support.sdk import REQUEST_ID, TEXT, WORDS, StartServer, measured, running
+from support.server import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from patience import until
-from sdk_support import (
+from support.patience import until
+from support.sdk import (
     REQUEST_ID,
     TEXT,
     WORDS,
@@ -19,7 +19,7 @@ from sdk_support import (
     running,
     said,
 )
-from server_support import MODEL, ServerProcess
+from support.server import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk
 

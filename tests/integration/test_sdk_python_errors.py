@@ -7,8 +7,8 @@ from typing import Any
 
 import openai
 import pytest
-from sdk_support import REQUEST_ID, TEXT, StartServer, ask, connect, measured, said
-from server_support import MODEL, ServerProcess
+from support.sdk import REQUEST_ID, TEXT, StartServer, ask, connect, measured, said
+from support.server import MODEL, ServerProcess
 
 pytestmark = pytest.mark.sdk
 

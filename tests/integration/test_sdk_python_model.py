@@ -13,8 +13,8 @@ import pydantic_core
 import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, Field
-from sdk_support import ask, connect, connect_async, reasons, said
-from server_support import MODEL, ServerProcess
+from support.sdk import ask, connect, connect_async, reasons, said
+from support.server import MODEL, ServerProcess
 
 pytestmark = [pytest.mark.sdk, pytest.mark.model]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import openai
 import pytest
-from conversation_support import StoredServer
-from patience import until
-from sdk_support import StartServer, ask, connect
-from server_support import ServerProcess
+from support.conversation import StoredServer
+from support.patience import until
+from support.sdk import StartServer, ask, connect
+from support.server import ServerProcess
 
 pytestmark = pytest.mark.sdk
 

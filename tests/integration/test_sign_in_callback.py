@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
-from fake_oidc import PAGES, Attempt, Lab, attempt, code_of
-from server_support import http_client
+from support.fake_oidc import PAGES, Attempt, Lab, attempt, code_of
+from support.server import http_client
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
-from fake_oidc import FakeProvider, Reply, code_of, reply
 from jwt.algorithms import RSAAlgorithm
-from oidc_support import SECRET
-from ports import free_port
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+from support.fake_oidc import FakeProvider, Reply, code_of, reply
+from support.oidc import SECRET
+from support.ports import free_port
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 FAILED = (503, "sign_in_provider_failed")
 _HUGE = 1024 * 1024

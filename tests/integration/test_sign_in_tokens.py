@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from fake_oidc import ACCESS, FakeProvider, Lab, attempt, code_of, finish
-from oidc_support import SECRET
+from support.fake_oidc import ACCESS, FakeProvider, Lab, attempt, code_of, finish
+from support.oidc import SECRET
 
 from jan.storage import open_store
 from jan.storage.records import UserChanges

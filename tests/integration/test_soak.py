@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, CONVERSATIONS, StoredServer, bearer
-from load_support import resident_mib, slope
-from server_support import check_invariants
+from support.conversation import CHAT, CONVERSATIONS, StoredServer, bearer
+from support.load import resident_mib, slope
+from support.server import check_invariants
 
 pytestmark = pytest.mark.load
 

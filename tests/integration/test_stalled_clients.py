@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from raw_http import request
-from server_support import ECHO_CONFIG, ServerProcess
+from support.raw_http import request
+from support.server import ECHO_CONFIG, ServerProcess
 
 from jan.application import Server
 from jan.settings.load import load_settings

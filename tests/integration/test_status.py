@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from patience import serving
-from server_support import ServerProcess, http_client
+from support.patience import serving
+from support.server import ServerProcess, http_client
 
 from jan.errors import ConfigurationError
 from jan.settings.load import load_settings

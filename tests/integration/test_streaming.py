@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from model_support import alike
-from patience import in_time, until
-from raw_http import connect, exchange, parse, request
-from server_support import ECHO_CONFIG, MODEL, ServerProcess, http_client
+from support.model import alike
+from support.patience import in_time, until
+from support.raw_http import connect, exchange, parse, request
+from support.server import ECHO_CONFIG, MODEL, ServerProcess, http_client
 
 CHAT = "/api/v1/chat/completions"
 COMPLETIONS = "/api/v1/completions"

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from browser_support import chromium
 from playwright.sync_api import BrowserContext, Locator, Page
-from server_support import MODEL, ServerProcess
+from support.browser import chromium
+from support.server import MODEL, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from sdk_support import ask, connect, reasons, said
-from server_support import DEFAULT_CONFIG, ServerProcess, http_client
+from support.sdk import ask, connect, reasons, said
+from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 pytestmark = pytest.mark.sdk
 

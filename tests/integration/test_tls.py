@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from server_support import ECHO_CONFIG, ServerProcess
+from support.server import ECHO_CONFIG, ServerProcess
 
 from jan.application import Server
 from jan.errors import ConfigurationError

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, FAILING, FAILING_CHAT, bearer
-from metrics_support import value
-from server_support import ServerProcess, http_client
+from support.conversation import CHAT, FAILING, FAILING_CHAT, bearer
+from support.metrics import value
+from support.server import ServerProcess, http_client
 
 KEYS = "/api/v1/user/api-keys"
 USAGE = "/api/v1/usage"

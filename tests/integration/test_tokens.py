@@ -13,7 +13,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.application import make_accounts, make_keyring
 from jan.auth.accounts import Accounts

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metrics_support import becomes
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from patience import in_time
-from server_support import ROOT, ServerProcess, http_client
+from support.metrics import becomes
+from support.patience import in_time
+from support.server import ROOT, ServerProcess, http_client
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conversation_support import CHAT, StoredServer, bearer
-from mongodb_support import SecantusServer
-from server_support import ServerProcess, http_client
+from support.conversation import CHAT, StoredServer, bearer
+from support.mongodb import SecantusServer
+from support.server import ServerProcess, http_client
 
 from jan.storage import open_store
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_support import ServerProcess, http_client
+from support.server import ServerProcess, http_client
 
 KEYS = "/api/v1/user/api-keys"
 

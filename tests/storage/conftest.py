@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from mongodb_support import mongo_client
-from patience import kill
+from support.mongodb import mongo_client
+from support.patience import kill
 
 from jan.storage import Store, open_store
 

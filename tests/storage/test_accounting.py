@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from mongodb_support import mongo_client
+from support.mongodb import mongo_client
 
 from jan.storage import Store, open_store
 from jan.storage.accounting import Counter, Demand, Taken, Usage

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from patience import kill
+from support.patience import kill
 
 from jan.storage import Store, open_store
 from jan.storage.records import Conversation, Message

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from mongodb_support import mongo_client
+from support.mongodb import mongo_client
 
 from jan.errors import ConfigurationError
 from jan.storage import open_store

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from mongodb_support import mongo_client
+from support.mongodb import mongo_client
 
 from jan.storage import Store, open_store
 from jan.storage.accounting import Demand, Usage

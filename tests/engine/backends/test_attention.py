@@ -141,7 +141,7 @@ print("all", len(CASES))
 def test_the_kernels_agree_with_float32_in_the_interpreter() -> None:
     """Triton's own interpreter runs the kernels on the CPU, in a process of its own."""
     here = Path(__file__).resolve()
-    paths = os.pathsep.join(map(str, [here.parent, here.parent.parent, here.parent.parent.parent]))
+    paths = os.pathsep.join(map(str, [here.parent, here.parents[2], here.parents[3]]))
     ran = subprocess.run(
         [sys.executable, "-c", INTERPRETED],
         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths},

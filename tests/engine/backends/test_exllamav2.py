@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_support import collect, end_of, run_engine, text_of, text_request
+from support.engine import collect, end_of, run_engine, text_of, text_request
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("jan.engine.backends.exllama.v2", reason="ExLlamaV2 is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.torch
 
 import numpy  # noqa: E402
-from exllamav2_support import any_device  # noqa: E402
-from folder_models import TINY  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
+from support.exllamav2 import any_device  # noqa: E402
+from support.folder_models import TINY  # noqa: E402
 
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402
 from jan.engine.backends.exllama.v2.options import LoraOptions  # noqa: E402

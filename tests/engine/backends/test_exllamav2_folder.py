@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from server_support import DEFAULT_CONFIG
+from support.server import DEFAULT_CONFIG
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("jan.engine.backends.exllama.v2", reason="ExLlamaV2 is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.torch
 
 import torch  # noqa: E402
-from exllamav2_support import any_device  # noqa: E402
+from support.exllamav2 import any_device  # noqa: E402
 
 from jan.cli.commands import main  # noqa: E402
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_support import text_request
+from support.engine import text_request
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("jan.engine.backends.exllama.v3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
 pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
-pytest.importorskip("exllamav3_support", reason="ExLlamaV2 is not installed", exc_type=ImportError)
+pytest.importorskip("support.exllamav3", reason="ExLlamaV2 is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.torch
 
 import torch  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
-from exllamav2_support import any_device  # noqa: E402
-from exllamav3_support import CpuDevice  # noqa: E402
-from server_support import DEFAULT_CONFIG  # noqa: E402
+from support.exllamav2 import any_device  # noqa: E402
+from support.exllamav3 import CpuDevice  # noqa: E402
+from support.server import DEFAULT_CONFIG  # noqa: E402
 
 from jan.cli.commands import main  # noqa: E402
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402

@@ -70,7 +70,7 @@ def test_all_three_ways_are_measured(
 ) -> None:
     """Every stream is answered to its last token: the library alone, through the executor, through a real server;
     cancelled answers give their cache back within the step under way and the next."""
-    from exllamav2_support import any_device
+    from support.exllamav2 import any_device
 
     from jan.engine.backends.exllama.v2 import ExLlamaV2Options
 
@@ -79,7 +79,7 @@ def test_all_three_ways_are_measured(
     options = ExLlamaV2Options(model=str(tiny_folder), context=256, chunk=256, slots=2)
     check = gpu_check.Check(options, 16, 4, any_device())
     check.load()
-    program = (str(TESTS / "serve_on_any_device.py"),)
+    program = (str(TESTS / "support" / "serve_on_any_device.py"),)
     rates = gpu_check.measure(check, [1, 2], [*gpu_check._WAYS], lambda: gpu_check.served(options, program))
     assert set(rates) == {1, 2}
     printed = capsys.readouterr().out

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import numpy
 import pytest
-from engine_support import text_request
+from support.engine import text_request
 
 pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model

@@ -13,7 +13,7 @@ pytest.importorskip("jan.engine.backends.exllama.v2", reason="ExLlamaV2 is not i
 pytest.importorskip("safetensors", reason="the safetensors library is not installed")
 
 from safetensors import safe_open
-from server_support import ROOT
+from support.server import ROOT
 
 from jan.engine.backends.exllama.common.folder import ModelFolder
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
@@ -40,7 +40,7 @@ def shapes_of(folder: Path) -> dict[str, tuple[list[int], str]]:
 
 
 def tokenizer_into(folder: Path) -> None:
-    from folder_models import Gguf, write_tokenizer
+    from support.folder_models import Gguf, write_tokenizer
 
     write_tokenizer(folder, Gguf())
 
@@ -54,8 +54,8 @@ def test_what_is_written_is_a_model_that_answers(random_model: Any, tmp_path: Pa
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert set(index["weight_map"]) == set(shapes_of(tmp_path))
-    from engine_support import text_request
-    from exllamav2_support import any_device
+    from support.engine import text_request
+    from support.exllamav2 import any_device
 
     options = ExLlamaV2Options(model=str(tmp_path), slots=1, context=256, chunk=256)
     backend = ExLlamaV2Backend(options, any_device())

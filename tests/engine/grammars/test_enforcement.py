@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model
 
-from engine_support import collect, run_engine, text_of  # noqa: E402
+from support.engine import collect, run_engine, text_of  # noqa: E402
 
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.base import GenerationRequest, Sampling, TextPrompt  # noqa: E402

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from engine_support import collect, run_engine, text_of
-from format_support import HOSTILE_SCHEMAS, another
+from support.engine import collect, run_engine, text_of
+from support.format import HOSTILE_SCHEMAS, another
 
 pytest.importorskip("llguidance")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine_support import collect, end_of, run_engine, text_of, text_request
+from support.engine import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, GenerationRequest, JobId, Output, Progress

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from engine_support import collect, text_of, text_request
+from support.engine import collect, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output, Progress, Queued, Started

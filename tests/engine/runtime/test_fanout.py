@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from engine_support import run_engine, text_request
+from support.engine import run_engine, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, Finished, Started

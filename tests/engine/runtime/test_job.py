@@ -3,7 +3,7 @@
 import asyncio
 
 import msgspec
-from engine_support import text_request
+from support.engine import text_request
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.runtime.job import Job

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine_support import text_request
+from support.engine import text_request
 
 from jan.engine.base import Delta, Event
 from jan.engine.runtime.job import Job

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from engine_support import text_request
+from support.engine import text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.rules import EngineRules

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from patience import code_of, kill, otherwise
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.patience import code_of, kill, otherwise
+
+ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_CONFIG = ROOT / "conf" / "jan.yaml"
 MODEL = "jan-v1-4b"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from install_support import NotInstalled, alone, run_installer
-from patience import code_of, until
-from ports import free_port, listens
+
+from support.install import NotInstalled, alone, run_installer
+from support.patience import code_of, until
+from support.ports import free_port, listens
 
 if TYPE_CHECKING:
     import pymongo

@@ -7,7 +7,8 @@ from typing import Any
 import openai
 from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
-from server_support import MODEL, ServerProcess, http_client
+
+from support.server import MODEL, ServerProcess, http_client
 
 TEXT = "How are you, dear server?"
 WORDS = len(TEXT.split())

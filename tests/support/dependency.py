@@ -9,7 +9,8 @@ from boolean import ParseError
 from license_expression import ExpressionError, get_spdx_licensing
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from server_support import ROOT
+
+from support.server import ROOT
 
 #: SPDX identifiers of licences that let anyone use, change and pass on what is under them.
 ALLOWED = {

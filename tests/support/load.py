@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from raw_http import request
+from support.raw_http import request
 
 CHAT = "/api/v1/chat/completions"
 # For a stream to begin, for its next event and for its end: what is not there by then never comes.

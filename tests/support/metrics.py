@@ -1,8 +1,9 @@
 """What a server exposes at /metrics, and waiting for it to change."""
 
 import httpx
-from patience import until
 from prometheus_client.parser import text_string_to_metric_families
+
+from support.patience import until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

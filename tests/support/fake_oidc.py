@@ -14,8 +14,9 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
-from oidc_support import SECRET
-from server_support import ECHO_CONFIG, ServerProcess, http_client
+
+from support.oidc import SECRET
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 ACCESS = "provider-access"
 PAGES = ("/chat", "https://app.example.com/signed-in")

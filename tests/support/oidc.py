@@ -10,13 +10,14 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from install_support import fill_once
-from patience import code_of, otherwise
-from server_support import check_invariants
+
+from support.install import fill_once
+from support.patience import code_of, otherwise
+from support.server import check_invariants
 
 SECRET = "client-secret-3f9a%+&=/ that must not leak"
 _PROVIDER = "oidc-provider@9.13.3"
-_SCRIPT = Path(__file__).parent / "integration" / "oidc_provider.mjs"
+_SCRIPT = Path(__file__).with_name("oidc_provider.mjs")
 _MOST_REDIRECTS = 20
 _FORM = re.compile(r'<form[^>]*action="([^"]+)"')
 

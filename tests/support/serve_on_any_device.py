@@ -1,10 +1,8 @@
 """`jan` with the ExLlamaV2 engine wherever this machine lets it run: a GPU, or the stand-ins on the CPU."""
 
-import exllamav2_support
-
 import jan.engine.backends.exllama.v2.backend
 from jan.cli.commands import main
 
 if __name__ == "__main__":
-    jan.engine.backends.exllama.v2.backend.CudaDevice = lambda attention: exllamav2_support.any_device()
+    jan.engine.backends.exllama.v2.backend.CudaDevice = lambda attention: support.exllamav2.any_device()
     main()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from server_support import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.auth import api_keys
 from jan.storage import open_store
 from jan.storage.records import ApiKey, User
+from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 API = "/api/v1"
 CONVERSATIONS = f"{API}/conversations"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import otherwise
 from playwright.sync_api import BrowserContext, Error, sync_playwright
+
+from support.patience import otherwise
 
 # A browser that talks to nobody but the page's own server, also as root, without a GPU, with little /dev/shm.
 _FLAGS = (
