@@ -1,4 +1,4 @@
-"""What the README says is true: its samples run, and its tables have every setting, command and error."""
+"""Check that README and docs are true: samples run, tables are whole, links and paths lead somewhere."""
 
 import json
 import os
@@ -23,9 +23,24 @@ from jan.cli.commands import main
 from jan.errors import ConfigurationError, JanError, wire_of
 from jan.settings import Settings
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *sorted(ROOT.glob("docs/*.md")),
+    )
+}
+README = PAGES["README.md"]
+#: The fenced blocks of all pages: page, language, text.
+BLOCKS = [
+    (page, language, text)
+    for page, content in PAGES.items()
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", content, re.DOTALL | re.MULTILINE)
+]
 BASE = "http://localhost:8080"
+LONGEST_README = 240
 
 
 def _administrator_key(server: ServerProcess) -> str:
@@ -40,14 +55,14 @@ def _for(server: ServerProcess, block: str) -> str:
 
 
 def _blocks(language: str, having: str) -> list[str]:
-    found = [text for kind, text in BLOCKS if kind == language and having in text]
+    found = [text for _, kind, text in BLOCKS if kind == language and having in text]
     assert found
     return found
 
 
-def _rows(heading: str) -> dict[str, list[str]]:
-    """The rows of the first table after some words, by their first cell."""
-    after = README[README.index(heading) :]
+def _rows(page: str, heading: str) -> dict[str, list[str]]:
+    """Return the rows of a page's first table after some words, by their first cell."""
+    after = PAGES[page][PAGES[page].index(heading) :]
     table = re.search(r"((?:^\|.*\n)+)", after, re.MULTILINE)
     assert table is not None
     cells = [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in table[1].splitlines()[2:]]
@@ -115,7 +130,7 @@ def test_the_javascript_sample_runs(
 
 @pytest.fixture
 def plugin_server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server with the README's plugin, its two blocks written to files as they are printed."""
+    """A server with the plugin of docs/plugins.md, its two blocks written to files as they are printed."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "greetings.py").write_text(_blocks("python", "from jan.handler import")[0])
     (tmp_path / "my.yaml").write_text(_blocks("yaml", "routes:")[0])
@@ -131,10 +146,10 @@ def test_the_plugin_works_as_printed(plugin_server: ServerProcess) -> None:
         assert "/api/v1/greet/{name}" in client.get("/api/openapi.json").json()["paths"]
 
 
-def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", _blocks("yaml", "/path/to/model.gguf"))
+def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sample: str) -> None:
     """`jan check` accepts the sample once the file is there, and names the file while it is not."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    sample = _blocks("yaml", "/path/to/model.gguf")[0]
     (tmp_path / "my.yaml").write_text(sample)
     ran = _run([sys.executable, "-m", "jan", "check", "my.yaml"], tmp_path)
     assert ran.returncode == 1
@@ -158,16 +173,46 @@ def test_the_error_sample_is_the_servers(echo: httpx.Client) -> None:
 
 def test_the_commands_to_begin_with_are_there() -> None:
     """tools/serve and tools/test can be run, and the README's first two blocks are they."""
-    assert [text.strip() for _, text in BLOCKS[:2]] == ["tools/serve", "tools/test"]
+    assert [text.strip() for page, _, text in BLOCKS if page == "README.md"][:2] == ["tools/serve", "tools/test"]
     assert all(os.access(ROOT / name, os.X_OK) for name in ("tools/serve", "tools/test"))
 
 
-def test_the_files_that_it_points_to_exist() -> None:
-    """Relative links and paths in backquotes lead somewhere."""
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    paths = re.findall(r"`((?:jan|conf|handlers|tools)/[\w./-]+)[ `]", README)
-    assert links
-    assert [path for path in (*links, *paths) if not (ROOT / path).exists()] == []
+def _prose(page: str) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the site's builder make them."""
+    headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_fits_on_a_few_screens() -> None:
+    """The README stays short: everything else has a page."""
+    assert len(README.splitlines()) <= LONGEST_README
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_paths_lead_somewhere(page: str) -> None:
+    """Each relative link's file and anchor exist, and so does each path in backquotes. Pages of the site link
+    only to each other."""
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", _prose(page)):
+        path, _, anchor = link.partition("#")
+        target = (folder / path).resolve() if path else ROOT / page
+        assert target.is_file(), f"{page} links to {link}"
+        assert folder == ROOT or target.parent == folder, f"{page} links out of the site, to {link}"
+        assert not anchor or anchor in _anchors(target.read_text()), f"{page} links to {link}"
+    paths = re.findall(r"`((?:jan|conf|handlers|tools|tests|docs)/[\w./-]+)[ `]", PAGES[page])
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_page_can_be_found() -> None:
+    """README and the site's home each link to every page of the documents."""
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}
+    assert pages <= set(re.findall(r"\(docs/([\w-]+\.md)", README))
+    assert pages == set(re.findall(r"\(([\w-]+\.md)\)", PAGES["docs/index.md"]))
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -212,7 +257,7 @@ def _options(engine: str) -> type[msgspec.Struct]:
 
 def test_every_setting_is_in_the_table() -> None:
     """The table has exactly the settings that there are, each with its default and a meaning."""
-    rows = _rows("## Configuration")
+    rows = _rows("docs/configuration.md", "## Settings")
     assert {name: row[0] for name, row in rows.items()} == _settings(Settings)
     assert all(row[1] for row in rows.values())
 
@@ -220,14 +265,14 @@ def test_every_setting_is_in_the_table() -> None:
 @pytest.mark.parametrize("engine", import_module("jan.engine.registry")._KINDS)
 def test_every_option_of_every_engine_is_in_a_table(engine: str) -> None:
     """Each engine has a table with exactly its options, each with its default and a meaning."""
-    rows = _rows(f"Options of the `{engine}` engine")
+    rows = _rows("docs/configuration.md", f"### Options of the `{engine}` engine")
     assert {name: row[0] for name, row in rows.items()} == _settings(_options(engine))
     assert all(row[1] for row in rows.values())
 
 
 def test_every_command_is_in_the_table() -> None:
     """The table has exactly the commands of `jan --help`, and each option that a row names exists."""
-    rows = _rows("## Commands")
+    rows = _rows("docs/commands.md", "# Commands")
     context = click.Context(main)
     assert {name.split()[1] for name in rows} == set(main.list_commands(context))
     for name, (text,) in rows.items():
@@ -246,12 +291,13 @@ def _error_types(base: type[JanError] = JanError) -> Iterator[type[JanError]]:
 
 def test_every_error_is_in_the_table() -> None:
     """Each error's status and type is a row, with its default code; each other code of the source is in one."""
-    rows = _rows("Every error, also for")
+    rows = _rows("docs/errors.md", "## Every code")
     for kind in _error_types():
         status, name = wire_of(kind)
         assert rows[str(status)][0] == f"`{name}`"
         assert f"`{kind.default_code}`" in rows[str(status)][1]
     sources = [*ROOT.glob("jan/**/*.py"), *ROOT.glob("handlers/**/*.py")]
     codes = {code for path in sources for code in re.findall(r'\bcode="(\w+)"', path.read_text())}
-    listed = {code for row in rows.values() for code in re.findall(r"`(\w+)`", row[1])}
-    assert codes <= listed
+    listed = [code for row in rows.values() for code in re.findall(r"`(\w+)`", row[1])]
+    assert codes <= set(listed)
+    assert sorted(listed) == sorted(set(listed)), "a code is in two rows"

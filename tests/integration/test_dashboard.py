@@ -1,4 +1,4 @@
-"""conf/grafana-dashboard.json, and how the README says to scrape: no panel is dead."""
+"""conf/grafana-dashboard.json, and how docs/monitoring.md says to scrape: no panel is dead."""
 
 import json
 import re
@@ -131,12 +131,12 @@ def test_its_variables_and_panels_are_whole(exposed: dict[str, set[str]]) -> Non
         assert name in exposed[asked[1]] | OF_THE_SCRAPE
 
 
-def test_the_readme_scrapes_as_it_says(start_server: StartServer) -> None:
+def test_the_printed_job_scrapes(start_server: StartServer) -> None:
     """The printed job, used as Prometheus would, is answered by a server that refuses anonymous requests; without
     its credentials it is not."""
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/monitoring.md").read_text()
     (block,) = [
-        text for text in re.findall(r"^```yaml\n(.*?)^```$", readme, re.S | re.M) if "scrape_configs" in text
+        text for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.S | re.M) if "scrape_configs" in text
     ]
     (job,) = yaml.safe_load(block)["scrape_configs"]
     server = start_server("access: {anonymous: refuse}\nmodels: [{id: echo, engine: echo}]")
