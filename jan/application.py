@@ -18,9 +18,9 @@ from tornado.web import Application
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
-from jan.auth.tokens import Tokens
+from jan.auth.tokens import TokenSigner
 from jan.conversations import Conversations
-from jan.engine.models import LoadReport, Models
+from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError
 from jan.handler import UnknownUrl
 from jan.http.body import BodyRoom
@@ -30,15 +30,15 @@ from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
 from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
-from jan.limits import Accounting
+from jan.limits import UsageLimits
 from jan.people.store_keeper import StoreKeeper
 from jan.routing.openapi import build_document
 from jan.routing.table import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
 from jan.settings.addresses import TrustedProxies
-from jan.storage import Store, open_store
-from jan.storage.observed import observed
+from jan.storage import Store, store_from_url
+from jan.storage.observed import measured
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.request_record import Tracing
 
@@ -58,10 +58,10 @@ class Server:
     def __init__(self, settings: Settings, *, show_late_key: Callable[[str], None]) -> None:
         self.settings = settings
         self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-        self.models = Models(settings.models)
+        self.models = ServedModels(settings.models)
         metrics, self._live = Metrics(), LiveRequests()
         self._lag, self._tracing = LoopLag(metrics), make_tracing(settings.tracing)
-        store = observed(open_store(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics)
+        store = measured(store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics)
         self._keyring = make_keyring(settings)
         accounts = make_accounts(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(
@@ -69,7 +69,7 @@ class Server:
         )
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.answers)
-        self._accounting = Accounting(settings, store.counters, store.usage, metrics)
+        self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
         services = Services(
@@ -171,7 +171,7 @@ def make_keyring(settings: Settings) -> Keyring:
 
 def make_accounts(settings: AuthSettings, store: Store, keyring: Keyring) -> Accounts:
     """Accounts over a store, as configured; the command line makes its own."""
-    tokens = Tokens(
+    tokens = TokenSigner(
         keyring,
         issuer=settings.issuer,
         audience=settings.audience,

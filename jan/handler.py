@@ -37,7 +37,7 @@ from jan.http.sse import (
     events_in,
     pump,
 )
-from jan.idempotency.ids import Mint
+from jan.idempotency.ids import IdSource
 from jan.idempotency.once import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
 from jan.operation import LimitClass, Operation
@@ -62,7 +62,7 @@ class Handler(Responder):
     #: Whether events are being sent.
     streaming = False
     #: Where ids and secrets of what the request creates come from.
-    mint = Mint()
+    mint = IdSource()
 
     def initialize(
         self, services: Services, route_name: str = "unknown", route_path: str = "", route_options: Any = None
@@ -159,7 +159,7 @@ class Handler(Responder):
         if key is None or not operation.creates:
             return await call()
 
-        async def carry_out(mint: Mint) -> bytes:
+        async def carry_out(mint: IdSource) -> bytes:
             self.mint = mint
             return msgspec.json.encode(await call())
 

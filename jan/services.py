@@ -13,7 +13,7 @@ from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.conversations import Conversations
-from jan.engine.models import Models
+from jan.engine.models import ServedModels
 from jan.http.body import BodyRoom
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
@@ -87,7 +87,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """``document`` is the OpenAPI document, encoded; ``tracing`` is None where it is not configured."""
 
     settings: Settings
-    models: Models
+    models: ServedModels
     metrics: Metrics
     tracing: Tracing | None
     live: LiveRequests

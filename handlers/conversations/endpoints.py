@@ -18,11 +18,10 @@ from jan.schema.conversations import (
     ConversationWithMessages,
 )
 from jan.schema.scopes import READ, WRITE
-from jan.storage.records import Conversation as Record
-from jan.storage.records import ConversationChanges
+from jan.storage.records import ConversationChanges, ConversationRecord
 
 
-class Conversations(Handler):
+class ConversationCollection(Handler):
     """A user's conversations."""
 
     @operation(
@@ -42,7 +41,7 @@ class Conversations(Handler):
         """An empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
         `conversation_id` to /chat/completions."""
         conversations = self.services.store.conversations
-        new = Record(
+        new = ConversationRecord(
             id=self.mint.new_id("conv"),
             user_id=self.user_id,
             title=body.title or "",

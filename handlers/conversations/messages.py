@@ -24,7 +24,7 @@ from jan.schema.conversations import (
     MessageListQuery,
 )
 from jan.schema.scopes import READ, WRITE
-from jan.storage.records import Message
+from jan.storage.records import MessageRecord
 
 JSONL = "application/jsonl"
 _PAGE = 200
@@ -39,7 +39,7 @@ _EXPORTED = (
 )
 
 
-class Messages(Handler):
+class MessageCollection(Handler):
     """The messages of a conversation."""
 
     @operation(
@@ -61,7 +61,7 @@ class Messages(Handler):
     async def post(self, conversation_id: str, body: MessageCreate) -> ConversationMessage:
         """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer
         already; nothing is ever overwritten. With an `id` of your own a request can be repeated safely."""
-        message = Message(
+        message = MessageRecord(
             id=self.mint.new_id("msg") if body.id is UNSET else body.id,
             conversation_id=conversation_id,
             parent_id=None if body.parent_id is UNSET else body.parent_id,

@@ -6,10 +6,10 @@ import msgspec
 
 from jan.schema import conversations as wire
 from jan.schema.sampling import PromptTokensDetails, Usage
-from jan.storage.records import Conversation, Message, Page, TokenUsage
+from jan.storage.records import ConversationRecord, MessageRecord, Page, TokenUsage
 
 
-def conversation_to_wire(conversation: Conversation) -> wire.Conversation:
+def conversation_to_wire(conversation: ConversationRecord) -> wire.Conversation:
     """A conversation as clients see it."""
     return wire.Conversation(
         id=conversation.id,
@@ -23,7 +23,7 @@ def conversation_to_wire(conversation: Conversation) -> wire.Conversation:
     )
 
 
-def message_to_wire(message: Message) -> wire.ConversationMessage:
+def message_to_wire(message: MessageRecord) -> wire.ConversationMessage:
     """A message as clients see it."""
     return wire.ConversationMessage(
         id=message.id,
@@ -43,7 +43,7 @@ def message_to_wire(message: Message) -> wire.ConversationMessage:
     )
 
 
-def messages_to_wire(page: Page[Message]) -> wire.MessageList:
+def messages_to_wire(page: Page[MessageRecord]) -> wire.MessageList:
     """A page of messages as clients see it."""
     return wire.MessageList(
         data=[message_to_wire(message) for message in page.items],
@@ -52,23 +52,23 @@ def messages_to_wire(page: Page[Message]) -> wire.MessageList:
     )
 
 
-def conversation_from_wire(conversation: wire.Conversation, user_id: str) -> Conversation:
+def conversation_from_wire(conversation: wire.Conversation, user_id: str) -> ConversationRecord:
     """An exported conversation as a record, its times to the second."""
     fields = msgspec.structs.asdict(conversation) | {
         "created_at": _moment(conversation.created_at),
         "updated_at": _moment(conversation.updated_at),
     }
-    return Conversation(user_id=user_id, **fields)
+    return ConversationRecord(user_id=user_id, **fields)
 
 
-def message_from_wire(message: wire.ConversationMessage) -> Message:
+def message_from_wire(message: wire.ConversationMessage) -> MessageRecord:
     """An exported message as a record, its times to the second."""
     fields = msgspec.structs.asdict(message) | {
         "created_at": _moment(message.created_at),
         "updated_at": _moment(message.updated_at),
         "usage": None if message.usage is None else usage_record(message.usage),
     }
-    return Message(**fields)
+    return MessageRecord(**fields)
 
 
 def usage_record(usage: Usage) -> TokenUsage:

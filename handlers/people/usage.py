@@ -10,10 +10,10 @@ from jan.handler import Handler, Standing
 from jan.operation import Example, operation
 from jan.schema.scopes import READ, Identity
 from jan.schema.usage import LimitStanding, UsageQuery, UsageReport, UsageRow, UsageTotals
-from jan.storage.accounting import Usage as Record
+from jan.storage.accounting import UsageRecord as Record
 
 
-class Usage(Handler):
+class UsageRecord(Handler):
     """Tokens used, and limits."""
 
     @operation(

@@ -11,7 +11,7 @@ from jan.storage.records import User, UserChanges
 _MANY = 1000
 
 
-class Users(Handler):
+class UserCollection(Handler):
     """All users."""
 
     @operation(

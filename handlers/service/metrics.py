@@ -7,7 +7,7 @@ from jan.operation import Example, operation
 from jan.schema.scopes import LOOPBACK_OR_ADMIN
 
 
-class Metrics(Handler):
+class MetricsPage(Handler):
     """Counters and latencies."""
 
     @operation(

@@ -9,9 +9,9 @@ import structlog
 
 from jan.auth import api_keys
 from jan.auth.credentials import Credentials, wrong
-from jan.auth.tokens import Tokens, new_jti
+from jan.auth.tokens import TokenSigner, new_jti
 from jan.errors import Conflict, NotFound, PermissionDenied
-from jan.idempotency.ids import Mint
+from jan.idempotency.ids import IdSource
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity, Scope
 from jan.storage.base import Store
@@ -42,7 +42,7 @@ class Accounts:
     def __init__(
         self,
         store: Store,
-        tokens: Tokens,
+        tokens: TokenSigner,
         *,
         refresh_grace: timedelta,
         session_lifetime: timedelta,
@@ -134,17 +134,17 @@ class Accounts:
         expires_at: datetime | None = None,
         budget: TokenBudget = NO_BUDGET,
         *,
-        mint: Mint | None = None,
+        mint: IdSource | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key of a user, and the secret, which is known only now."""
-        secret, record = _new_key(user_id, name, permissions, expires_at, budget, mint or Mint())
+        secret, record = _new_key(user_id, name, permissions, expires_at, budget, mint or IdSource())
         try:
             await self._store.keys.create(record)
         except Conflict as error:
             return await self._made_before(record, mint, error), secret
         return record, secret
 
-    async def _made_before(self, record: ApiKey, mint: Mint | None, error: Conflict) -> ApiKey:
+    async def _made_before(self, record: ApiKey, mint: IdSource | None, error: Conflict) -> ApiKey:
         """The same key, made by an earlier attempt at the same request; raises ``error`` if there was none."""
         found = await self._store.keys.find(record.id) if mint is not None and mint.again else None
         if found is None or found.hash != record.hash:
@@ -159,7 +159,7 @@ class Accounts:
         *,
         allowed: frozenset[Scope],
         check_budget: Callable[[TokenBudget], None],
-        mint: Mint | None = None,
+        mint: IdSource | None = None,
     ) -> tuple[ApiKey, str]:
         """A successor of a key; the old one stays good for the grace. NotFound, Conflict.
 
@@ -172,7 +172,9 @@ class Accounts:
         if mightier := [name for name in old.permissions if name not in allowed]:
             raise PermissionDenied(f"the key has the permission '{mightier[0]}'; these credentials have not")
         check_budget(old.budget)
-        secret, record = _new_key(user_id, old.name, old.permissions, old.expires_at, old.budget, mint or Mint())
+        secret, record = _new_key(
+            user_id, old.name, old.permissions, old.expires_at, old.budget, mint or IdSource()
+        )
         try:
             created = await self._store.keys.rotate(user_id, key_id, record, now() + grace)
         except Conflict as error:
@@ -201,7 +203,7 @@ def _new_key(
     permissions: tuple[str, ...],
     expires_at: datetime | None,
     budget: TokenBudget,
-    mint: Mint,
+    mint: IdSource,
 ) -> tuple[str, ApiKey]:
     secret = api_keys.generate(mint.token_bytes(api_keys.SECRET_BYTES))
     record = ApiKey(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from jan.auth import api_keys
-from jan.auth.tokens import Claims, Tokens, looks_like_token
+from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
 from jan.errors import AuthenticationFailed, NotFound, Unavailable, when_to_retry
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.storage.base import Store
@@ -26,7 +26,7 @@ _TOUCH_EVERY = timedelta(minutes=1)
 class Credentials:
     """Who may come in; those who were here shortly before are remembered."""
 
-    def __init__(self, store: Store, tokens: Tokens) -> None:
+    def __init__(self, store: Store, tokens: TokenSigner) -> None:
         self._store = store
         self._tokens = tokens
         self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
@@ -121,7 +121,7 @@ class Credentials:
             key_budget=key.budget,
         )
 
-    async def _by_token(self, claims: Claims) -> Identity:
+    async def _by_token(self, claims: TokenClaims) -> Identity:
         if claims.for_exchange:  # not expired yet, where the grace is short
             raise wrong("this token opens nothing; exchange it with POST /api/v1/auth/refresh", "token_expired")
         self._check_outage()

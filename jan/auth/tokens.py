@@ -14,7 +14,7 @@ _REQUIRED = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid"]
 _FOR_EXCHANGE = "jan_for_exchange"
 
 
-class Claims(msgspec.Struct, frozen=True, kw_only=True):
+class TokenClaims(msgspec.Struct, frozen=True, kw_only=True):
     """What a verified token says: who (``user_id``), which session, which token of it, since when.
 
     ``for_exchange``: it can be exchanged for another, and opens nothing itself."""
@@ -37,7 +37,7 @@ def looks_like_token(credential: str) -> bool:
     return credential.count(".") == 2
 
 
-class Tokens:
+class TokenSigner:
     """Signs and verifies. ``lifetime``: of a token; ``leeway``: for clocks that differ."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Tokens:
         token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.kid})
         return token, expires
 
-    def verify(self, token: str, *, grace: timedelta = timedelta(0)) -> Claims:
+    def verify(self, token: str, *, grace: timedelta = timedelta(0)) -> TokenClaims:
         """The claims of a token that is ours and not expired longer ago than ``grace``.
 
         Raises AuthenticationFailed, ``token_expired`` for a good token that is only too old.
@@ -117,7 +117,7 @@ class Tokens:
         )
 
 
-def _claims(claims: dict[str, Any]) -> Claims:
+def _claims(claims: dict[str, Any]) -> TokenClaims:
     try:
         return msgspec.convert(
             {
@@ -128,7 +128,7 @@ def _claims(claims: dict[str, Any]) -> Claims:
                 "expires_at": claims["exp"],
                 "for_exchange": claims.get(_FOR_EXCHANGE, False),
             },
-            Claims,
+            TokenClaims,
             strict=False,
         )
     except msgspec.ValidationError:

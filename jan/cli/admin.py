@@ -16,7 +16,7 @@ from jan.errors import JanError, NotFound
 from jan.schema.limits import TokenBudget, Tokens
 from jan.settings import Settings
 from jan.settings.load import default_config_file, load_settings
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.records import ApiKey, User, UserChanges, now
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class _Context:
             from jan.application import make_accounts, make_keyring
 
             keyring = make_keyring(settings)
-            store = open_store(settings.storage_url, timeout=settings.storage.timeout_seconds)
+            store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
             keyring.load()
             await store.open()
             try:

@@ -121,7 +121,7 @@ def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
     if interactive:
         _edit_lines()
         click.echo(f"Talking with {model}.\n{_HELP}")
-    return _Conversation(client, model, system).run(interactive)
+    return _ChatSession(client, model, system).run(interactive)
 
 
 def _choose(there: list[str], wanted: str | None) -> str:
@@ -138,7 +138,7 @@ def _edit_lines() -> None:
         import readline  # noqa: F401  # input() uses it once it is imported
 
 
-class _Conversation:
+class _ChatSession:
     def __init__(self, client: ChatClient, model: str, system: str | None) -> None:
         self._client = client
         self._model = model

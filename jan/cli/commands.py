@@ -184,12 +184,12 @@ def _chat_command(url: str) -> str:
 def check(file: Path) -> None:
     """Check a configuration FILE: exit code 1 and one line that says what is wrong, where, and what is
     allowed."""
-    from jan.engine.models import Models
+    from jan.engine.models import ServedModels
     from jan.routing.table import resolve_routes
 
     with _explained(), _settings(file) as settings:
         routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-        Models(settings.models)
+        ServedModels(settings.models)
         click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
 
 

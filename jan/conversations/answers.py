@@ -9,7 +9,7 @@ import structlog
 
 from jan.errors import JanError, NotFound, Unavailable, when_to_retry
 from jan.storage.base import Store
-from jan.storage.records import Message, Progress
+from jan.storage.records import AnswerProgress, MessageRecord
 from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -26,14 +26,19 @@ class KeptAnswer:
     """One answer. ``progress`` tells what there is of it; it is asked about once a second, never a token."""
 
     def __init__(
-        self, store: Store, tasks: Tasks, user_id: str, message: Message, progress: Callable[[], Progress]
+        self,
+        store: Store,
+        tasks: Tasks,
+        user_id: str,
+        message: MessageRecord,
+        progress: Callable[[], AnswerProgress],
     ) -> None:
         self.message = message
         self._store = store
         self._tasks = tasks
         self._user_id = user_id
         self._progress = progress
-        self._last: Progress | None = None
+        self._last: AnswerProgress | None = None
         self._failure: JanError | None = None
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +49,7 @@ class KeptAnswer:
         self._task = self._tasks.start(self._keep(append))
         await asyncio.shield(append)
 
-    async def finish(self, progress: Progress) -> None:
+    async def finish(self, progress: AnswerProgress) -> None:
         """This is the whole answer; returns once it is durable. Raises what the store refuses it for, and
         Unavailable if it takes too long, while it is still being tried."""
         assert self._task is not None  # it has begun
@@ -65,15 +70,15 @@ class KeptAnswer:
         if not self._ended.is_set():
             self._end(self._progress_as("partial"))
 
-    def _end(self, progress: Progress) -> None:
+    def _end(self, progress: AnswerProgress) -> None:
         self._last = progress
         self._ended.set()
 
-    def _progress_as(self, status: Any) -> Progress:
+    def _progress_as(self, status: Any) -> AnswerProgress:
         now = self._progress()
-        return Progress(content=now.content, status=status, tool_calls=now.tool_calls)
+        return AnswerProgress(content=now.content, status=status, tool_calls=now.tool_calls)
 
-    async def _keep(self, append: "asyncio.Task[Message]") -> None:
+    async def _keep(self, append: "asyncio.Task[MessageRecord]") -> None:
         try:
             await append
         except JanError:
@@ -110,5 +115,5 @@ class KeptAnswer:
             await asyncio.sleep(_SAVE_SECONDS)
         log.error("answer not kept", message_id=self.message.id, reason="the store was away for too long")
 
-    async def _save(self, progress: Progress) -> None:
+    async def _save(self, progress: AnswerProgress) -> None:
         await self._store.messages.save(self._user_id, self.message.conversation_id, self.message.id, progress)

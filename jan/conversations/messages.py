@@ -7,14 +7,14 @@ import msgspec
 from jan.errors import InvalidRequest
 from jan.schema import messages as chat
 from jan.schema.explain import explain
-from jan.storage.records import Message
+from jan.storage.records import MessageRecord
 
 _TITLE_LENGTH = 60
 # What is stored is read again inside other objects, and must not be too deep for it there.
 _DEEPEST = 100
 
 
-def to_chat(message: Message) -> chat.Message:
+def to_chat(message: MessageRecord) -> chat.Message:
     """A stored message as a model gets it; raises InvalidRequest for content that its role can't have."""
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls is not None:
@@ -29,7 +29,7 @@ def to_chat(message: Message) -> chat.Message:
     return found
 
 
-def check(message: Message) -> Message:
+def check(message: MessageRecord) -> MessageRecord:
     """The message, if a model could get it and nothing in it would be lost; raises InvalidRequest."""
     for name in ("content", "tool_calls"):
         if _is_deep(getattr(message, name)):
@@ -44,7 +44,7 @@ def check(message: Message) -> Message:
     return message
 
 
-def from_chat(message: chat.Message, conversation_id: str) -> Message:
+def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     """A message of a request as the store keeps it; raises InvalidRequest for what it does not keep."""
     if isinstance(message, chat.FunctionMessage):
         raise _refusal("messages: a conversation keeps no messages of role 'function'; use 'tool'", "messages")
@@ -53,7 +53,7 @@ def from_chat(message: chat.Message, conversation_id: str) -> Message:
     if isinstance(message, chat.AssistantMessage):
         content = content or message.refusal
         calls = msgspec.to_builtins(message.tool_calls)
-    return Message(
+    return MessageRecord(
         conversation_id=conversation_id,
         role=message.__struct_config__.tag,  # type: ignore[arg-type]  # the tag is the role
         content=msgspec.to_builtins(content),
@@ -62,12 +62,12 @@ def from_chat(message: chat.Message, conversation_id: str) -> Message:
     )
 
 
-def says_something(message: Message) -> bool:
+def says_something(message: MessageRecord) -> bool:
     """False for an answer that was cut short before its first word: no model should see it."""
     return bool(message.content or message.tool_calls)
 
 
-def title_of(message: Message) -> str:
+def title_of(message: MessageRecord) -> str:
     """A title from a message's text: its beginning, cut between words; "" if it has no text."""
     if isinstance(message.content, str):
         text = message.content

@@ -9,11 +9,11 @@ from msgspec import UNSET, UnsetType
 from jan.conversations.answers import KeptAnswer
 from jan.conversations.messages import check, from_chat, says_something, title_of, to_chat
 from jan.errors import InvalidRequest, JanError, NotFound
-from jan.idempotency.ids import Mint
+from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.schema.chat import ConversationPlace
 from jan.storage.base import Store
-from jan.storage.records import Conversation, Message, Progress, now
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, now
 from jan.tasks import Tasks
 
 _replace = msgspec.structs.replace
@@ -28,7 +28,7 @@ _BATCH = 200
 class Turn:
     """A question that is stored and an answer to come. ``messages`` is what the model gets."""
 
-    def __init__(self, store: Store, tasks: Tasks, user_id: str, path: list[Message]) -> None:
+    def __init__(self, store: Store, tasks: Tasks, user_id: str, path: list[MessageRecord]) -> None:
         self._store = store
         self._tasks = tasks
         self._user_id = user_id
@@ -36,9 +36,9 @@ class Turn:
         self.parent_id = path[-1].id
         self.messages = tuple(to_chat(message) for message in path if says_something(message))
 
-    def answer(self, model: str, progress: Callable[[], Progress]) -> KeptAnswer:
+    def answer(self, model: str, progress: Callable[[], AnswerProgress]) -> KeptAnswer:
         """The answer that is now made; it is not in the store before it begins."""
-        message = Message(
+        message = MessageRecord(
             conversation_id=self.conversation_id,
             parent_id=self.parent_id,
             role="assistant",
@@ -66,7 +66,7 @@ class Conversations:
         """Keep what there is of the answers under way; the store is closed after this."""
         await self._tasks.close(_CLOSE_SECONDS)
 
-    async def append(self, user_id: str, message: Message, *, at_head: bool) -> Message:
+    async def append(self, user_id: str, message: MessageRecord, *, at_head: bool) -> MessageRecord:
         """Append as the store does, after a check of the message; a first one gives the title."""
         check(message)
         conversation = await self._store.conversations.get(user_id, message.conversation_id)
@@ -122,9 +122,9 @@ class Conversations:
             except NotFound as error:
                 raise NotFound(error.message, param="parent_message_id") from None
 
-    async def _path(self, user_id: str, conversation_id: str, at: str | UnsetType | None) -> list[Message]:
+    async def _path(self, user_id: str, conversation_id: str, at: str | UnsetType | None) -> list[MessageRecord]:
         """All messages from the root down to the one to answer."""
-        path: list[Message] = []
+        path: list[MessageRecord] = []
         if at is not None:
             start = None if at is UNSET else at
             path = await self._store.messages.history(
@@ -142,8 +142,8 @@ class Conversations:
         return path
 
     async def restore(
-        self, user_id: str, conversation: Conversation, messages: Sequence[Message], mint: Mint
-    ) -> Conversation:
+        self, user_id: str, conversation: ConversationRecord, messages: Sequence[MessageRecord], mint: IdSource
+    ) -> ConversationRecord:
         """Store a copy of an exported conversation under new identifiers; raises InvalidRequest for messages
         that are no tree in order. It is seen as a whole or not at all."""
         ids = _new_ids(messages, mint)
@@ -171,10 +171,10 @@ class Conversations:
         for start in range(0, len(copies), _BATCH):
             batch = copies[start : start + _BATCH]
             if mint.again:
-                stored = await self._store.archive.matching(Message, [message.id for message in batch])
+                stored = await self._store.archive.matching(MessageRecord, [message.id for message in batch])
                 known = {message.id for message in stored}
                 batch = [message for message in batch if message.id not in known]
-            await self._store.archive.insert(Message, batch)
+            await self._store.archive.insert(MessageRecord, batch)
         return await mint.make(
             copy,
             self._store.conversations.create,
@@ -182,7 +182,7 @@ class Conversations:
         )
 
 
-def _new_ids(messages: Sequence[Message], mint: Mint) -> dict[str, str]:
+def _new_ids(messages: Sequence[MessageRecord], mint: IdSource) -> dict[str, str]:
     """A new identifier for each; InvalidRequest if the messages are not in order, parents first."""
     ids: dict[str, str] = {}
     for number, message in enumerate(messages, 1):

@@ -22,7 +22,7 @@ from jan.schema.messages import Message
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 JobId = int
-Progress = Callable[[float], None]
+OnProgress = Callable[[float], None]
 Priority = Literal["high", "normal", "low"]
 
 
@@ -202,7 +202,7 @@ class PreparedJob(Protocol):
 class Backend(Protocol):
     """A model on the engine's thread. Every call comes from that one thread."""
 
-    def load(self, progress: Progress) -> ModelInfo:
+    def load(self, progress: OnProgress) -> ModelInfo:
         """Load the model; ``progress`` takes 0..1. Raises ConfigurationError if it can't."""
         ...
 
@@ -263,7 +263,7 @@ class Engine(Protocol):
         """How many requests of one owner fit in when there are no others; None for no limit."""
         ...
 
-    async def start(self, progress: Progress) -> None:
+    async def start(self, progress: OnProgress) -> None:
         """Load the model; raises ConfigurationError if it can't be."""
         ...
 

@@ -53,7 +53,7 @@ class ServedModel:
             self._loading = None
 
 
-class Models:
+class ServedModels:
     """All served models. Also a Prometheus collector of their engines' counters.
 
     ``failed`` is set when one failed for which the configuration says that the process is to end.

@@ -8,12 +8,12 @@ import msgspec
 
 from jan.engine.base import ChatPrompt, Delta, Event, Finished, GenerationRequest, Started
 from jan.engine.runtime.fanout import fan_out
-from jan.limits import Account
-from jan.limits.ledger import Tokens
+from jan.limits import Payer
+from jan.limits.ledger import UsedTokens
 from jan.limits.windows import Standing
 from jan.schema.scopes import Identity
 from jan.services import Services
-from jan.telemetry.request_record import Generation
+from jan.telemetry.request_record import GenerationRecord
 
 
 class Caller(Protocol):
@@ -23,7 +23,7 @@ class Caller(Protocol):
     identity: Identity
     began: float
     log_fields: dict[str, Any]
-    generation: Generation | None
+    generation: GenerationRecord | None
     tokens_left: tuple[Standing, ...]
 
 
@@ -61,12 +61,12 @@ class Tally:
         return prompt + least, prompt + most
 
     @property
-    def used(self) -> Tokens | None:
+    def used(self) -> UsedTokens | None:
         """What it took so far; None before it took anything: the prompt of what waits for a slot was not read."""
         if not self._begun:
             return None
         prompt = self._prompt(self._begun)
-        return Tokens(prompt=prompt, completion=sum(self._completions), cached=self._cached)
+        return UsedTokens(prompt=prompt, completion=sum(self._completions), cached=self._cached)
 
     def _prompt(self, indexes: Iterable[int]) -> int:
         return sum({index // self._choices: self._prompts[index] for index in indexes}.values())
@@ -96,7 +96,7 @@ async def generate(
     services = caller.services
     engine = await services.models.engine(model)
     name = services.models.get(model).id
-    caller.generation = seen = Generation(
+    caller.generation = seen = GenerationRecord(
         asked_for=model,
         model=name,
         is_chat=isinstance(requests[0].prompt, ChatPrompt),
@@ -104,7 +104,7 @@ async def generate(
         began=caller.began,
     )
     tally = Tally(requests, choices, engine.info.context_length)
-    entry = services.ledger.open(Account(identity=caller.identity, model=name))
+    entry = services.ledger.open(Payer(identity=caller.identity, model=name))
     granted = False
     try:
         caller.tokens_left = await entry.reserve(tally.known, tally.known)
@@ -125,5 +125,7 @@ async def generate(
                 yield index, event
     finally:
         used = tally.used if granted else None
-        seen.prompt_tokens, seen.completion_tokens, seen.cached_tokens = msgspec.structs.astuple(used or Tokens())
+        seen.prompt_tokens, seen.completion_tokens, seen.cached_tokens = msgspec.structs.astuple(
+            used or UsedTokens()
+        )
         await entry.settle(used)

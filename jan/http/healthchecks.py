@@ -7,7 +7,7 @@ from contextlib import aclosing
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from jan.engine.base import GenerationRequest, TextPrompt
-from jan.engine.models import Models, ServedModel
+from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
 from jan.schema.status import Condition, ExternalApis, Status
 from jan.settings import ExternalSettings
@@ -19,7 +19,7 @@ _LIMIT_SECONDS = 2.0
 class Probes:
     """Probes of one server's parts."""
 
-    def __init__(self, models: Models, store: Store, external: ExternalSettings) -> None:
+    def __init__(self, models: ServedModels, store: Store, external: ExternalSettings) -> None:
         self._models = models
         self._store = store
         self._external = external

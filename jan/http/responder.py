@@ -25,7 +25,7 @@ from jan.errors import (
 )
 from jan.operation import Operation, operation_of
 from jan.services import Services
-from jan.telemetry.request_record import Generation, Observed
+from jan.telemetry.request_record import GenerationRecord, RequestRecord
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Responder(RequestHandler):
     #: Whether the request is answered before its body was read, so that its connection can't go on.
     body_unread = True
     #: What was generated for the request, if anything was.
-    generation: Generation | None = None
+    generation: GenerationRecord | None = None
     #: What makes the answer to its end, if that does not end with the request.
     going_on: "asyncio.Task[Any] | None" = None
 
@@ -229,8 +229,8 @@ class Responder(RequestHandler):
         if "replayed" in self.log_fields:
             metrics.replays.labels(route).inc()
 
-    def _observed(self, status: int) -> Observed:
-        return Observed(
+    def _observed(self, status: int) -> RequestRecord:
+        return RequestRecord(
             request_id=self.request_id,
             method=_method_label(self),
             scheme=self.request.protocol,

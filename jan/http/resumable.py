@@ -127,7 +127,7 @@ class StreamLog:
         news.set()
 
 
-class _Generation:
+class _DetachedStream:
     """What the shutdown waits for, and ends. The streams are those of its readers."""
 
     streaming: bool = False
@@ -142,8 +142,8 @@ class _Generation:
 class Live(Protocol):
     """What is under way; ``services.LiveRequests``."""
 
-    def add(self, request: _Generation) -> None: ...
-    def remove(self, request: _Generation) -> None: ...
+    def add(self, request: _DetachedStream) -> None: ...
+    def remove(self, request: _DetachedStream) -> None: ...
 
 
 class StreamLogs:
@@ -174,7 +174,7 @@ class StreamLogs:
                 return await consume(recorded)
 
         task = self._tasks.start(work())
-        generation = _Generation(task)
+        generation = _DetachedStream(task)
         self._live.add(generation)
 
         def ended(task: "asyncio.Task[T]") -> None:

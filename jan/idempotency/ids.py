@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Record)
 _ID_BYTES = 10
 
 
-class Mint:
+class IdSource:
     """Ids and secrets by chance."""
 
     #: Whether what is made may have been made before, so that it can be in the store already.
@@ -43,7 +43,7 @@ class Mint:
         return record
 
 
-class SeededMint(Mint):
+class SeededIdSource(IdSource):
     """Ids and secrets that are the same, in the same order, for the same seed and time. ``seed`` is secret and
     random; ``at`` is the time that the ids tell."""
 

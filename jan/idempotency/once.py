@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of, when_to_retry
-from jan.idempotency.ids import Mint, SeededMint
-from jan.storage.idempotency import GivenAnswer, GivenAnswers
+from jan.idempotency.ids import IdSource, SeededIdSource
+from jan.storage.idempotency import IdempotentAnswer, IdempotentAnswers
 from jan.storage.records import now
 from jan.tasks import Tasks
 
@@ -40,7 +40,7 @@ _CLOSE_SECONDS = 5.0
 _NONCE_BYTES = 12
 _SEED_BYTES = 32
 
-Work = Callable[[Mint], Awaitable[bytes]]
+Work = Callable[[IdSource], Awaitable[bytes]]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +83,9 @@ class _Envelope:
     def open(self, sealed: bytes) -> bytes:
         return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self.id.encode())
 
-    def attempt(self, at: datetime) -> GivenAnswer:
+    def attempt(self, at: datetime) -> IdempotentAnswer:
         """A first attempt at the request."""
-        return GivenAnswer(
+        return IdempotentAnswer(
             id=self.id,
             fingerprint=self.fingerprint,
             attempt=secrets.token_hex(16),
@@ -103,7 +103,7 @@ class Idempotency:
     """Answers given once. What was begun goes on when its client leaves, so that the client finds the answer
     when it asks again."""
 
-    def __init__(self, answers: GivenAnswers) -> None:
+    def __init__(self, answers: IdempotentAnswers) -> None:
         self._answers = answers
         self._tasks = Tasks()
 
@@ -140,11 +140,11 @@ class Idempotency:
             await asyncio.sleep(pause)
             waited, pause = waited + pause, min(2 * pause, _LAST_LOOK_SECONDS)
 
-    async def _carry_out(self, stored: GivenAnswer, envelope: _Envelope, work: Work, again: bool) -> bytes:
-        mint = SeededMint(envelope.open(stored.seed), stored.first_at, again=again)
+    async def _carry_out(self, stored: IdempotentAnswer, envelope: _Envelope, work: Work, again: bool) -> bytes:
+        mint = SeededIdSource(envelope.open(stored.seed), stored.first_at, again=again)
         return await asyncio.shield(self._tasks.start(self._attempt(stored, envelope, work, mint)))
 
-    async def _attempt(self, stored: GivenAnswer, envelope: _Envelope, work: Work, mint: Mint) -> bytes:
+    async def _attempt(self, stored: IdempotentAnswer, envelope: _Envelope, work: Work, mint: IdSource) -> bytes:
         settle, outcome = self._answers.release, stored
         try:
             answer = await work(mint)
@@ -169,7 +169,7 @@ def _reused() -> Conflict:
     )
 
 
-def _in_progress(stored: GivenAnswer) -> Conflict:
+def _in_progress(stored: IdempotentAnswer) -> Conflict:
     # When it may be carried out again at the latest; not longer, even if the clock was set back.
     left = stored.begun_at + _ABANDONED - now()
     seconds = math.ceil(min(max(left, timedelta(seconds=1)), _ABANDONED).total_seconds())

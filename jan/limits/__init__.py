@@ -1,7 +1,7 @@
 """Limits: requests and tokens within windows of time, and the ledger of what was used. Knows nothing of HTTP's
 server; time in milliseconds since 1970 unless it says otherwise."""
 
-from jan.limits.ledger import Account, Ledger, Tokens
+from jan.limits.ledger import Ledger, Payer, UsedTokens
 from jan.limits.limiter import Limiter, Taker, Verdict
 from jan.limits.memory import FailoverCounters, MemoryCounters
 from jan.limits.usage import UsageWriter
@@ -14,12 +14,12 @@ from jan.telemetry.metrics import Metrics
 __all__ = [
     "LIMIT_HEADERS",
     "RETRY_HEADERS",
-    "Account",
-    "Accounting",
     "Ledger",
     "Limiter",
+    "Payer",
     "Standing",
-    "Tokens",
+    "UsageLimits",
+    "UsedTokens",
     "Verdict",
     "request_headers",
     "token_headers",
@@ -29,7 +29,7 @@ __all__ = [
 _CLOSE_SECONDS = 5.0
 
 
-class Accounting:
+class UsageLimits:
     """Limits and ledger of a server, as configured; ``shared`` counts for all processes of one store."""
 
     def __init__(self, settings: Settings, shared: Counters, usage: UsageLog, metrics: Metrics) -> None:

@@ -11,16 +11,16 @@ from jan.errors import Unavailable
 from jan.limits.limiter import Taker
 from jan.limits.usage import UsageWriter
 from jan.limits.windows import Standing, Window, Windows
-from jan.limits.wire import never
+from jan.limits.wire import exceeds_whole_window
 from jan.schema.scopes import Identity
-from jan.storage.accounting import Counter, Usage
+from jan.storage.accounting import Counter, UsageRecord
 from jan.tasks import Tasks
 from jan.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
 
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
     """What a request used; ``cached`` of the prompt were not computed again."""
 
     prompt: int = 0
@@ -28,15 +28,15 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class Payer(msgspec.Struct, frozen=True, kw_only=True):
     """Who pays for what is generated on which model."""
 
     identity: Identity
     model: str
 
-    def usage(self, used: Tokens, now: int) -> Usage:
+    def usage(self, used: UsedTokens, now: int) -> UsageRecord:
         """One request as the store keeps it."""
-        return Usage(
+        return UsageRecord(
             user_id=self.identity.user_id or "",
             key_id=self.identity.key_id or "",
             model=self.model,
@@ -51,7 +51,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 class Entry:
     """One request: what it may take is reserved before, what it took is settled after."""
 
-    def __init__(self, ledger: "Ledger", account: Account, windows: Sequence[Window]) -> None:
+    def __init__(self, ledger: "Ledger", account: Payer, windows: Sequence[Window]) -> None:
         self._ledger = ledger
         self._account = account
         self._windows = windows
@@ -70,7 +70,7 @@ class Entry:
         for window in self._windows:
             if least > window.limit:
                 self._ledger.taker.count_refusal(window)
-                raise never(window, least)
+                raise exceeds_whole_window(window, least)
         if not self._windows:
             return ()
         wanted = [
@@ -88,7 +88,7 @@ class Entry:
                 self._reserved.append((standing.counter, cost))
             return standings
 
-    async def settle(self, used: Tokens | None) -> None:
+    async def settle(self, used: UsedTokens | None) -> None:
         """Give back what was reserved and not used, or count what was used beyond; record the usage.
 
         None: nothing came of the request, and nothing is recorded. Goes on when the caller is cancelled.
@@ -96,14 +96,14 @@ class Entry:
         if used is not None:
             self._ledger.record(self._account, used)
         if self._windows:
-            await self._ledger.carry_out(self._give_back(used or Tokens()))
+            await self._ledger.carry_out(self._give_back(used or UsedTokens()))
 
-    async def _give_back(self, used: Tokens) -> None:
+    async def _give_back(self, used: UsedTokens) -> None:
         async with self._busy:
             for counter, change in self._changes(used):
                 await self._ledger.adjust(counter, change)
 
-    def _changes(self, used: Tokens) -> list[tuple[Counter, int]]:
+    def _changes(self, used: UsedTokens) -> list[tuple[Counter, int]]:
         """By window of time: a reservation may have been begun in one and extended in the next, which pays."""
         total = used.prompt + used.completion
         paying = {counter.key: index for index, (counter, _) in enumerate(self._reserved)}
@@ -124,17 +124,17 @@ class Ledger:
         self._metrics = metrics
         self._tasks = Tasks()
 
-    def open(self, account: Account) -> Entry:
+    def open(self, account: Payer) -> Entry:
         """An entry for one request."""
         return Entry(self, account, self._windows.of_tokens(account.identity))
 
-    def record(self, account: Account, used: Tokens) -> None:
+    def record(self, account: Payer, used: UsedTokens) -> None:
         """Note what a request used."""
         for kind in used.__struct_fields__:
             self._metrics.tokens.labels(account.model, f"{kind}_tokens").inc(getattr(used, kind))
         self._writer.add(account.usage(used, self.taker.clock()))
 
-    async def usage(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def usage(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         """A user's usage of these days, both included; by day, model and key."""
         return await self._writer.of(user_id, first, last)
 

@@ -20,7 +20,7 @@ _MOST_STRANGERS = 100_000
 _BACK_OFF_SECONDS = 1.0
 
 
-class _Window:
+class _MemoryWindow:
     """Ends by the monotonic clock, which nobody can set."""
 
     __slots__ = ("ends", "serial", "used")
@@ -44,7 +44,7 @@ class MemoryCounters:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[str, _MemoryWindow] = {}
         # The keys of strangers' windows, in the order in which those began.
         self._strangers: dict[str, None] = {}
         self._serials = itertools.count(1)
@@ -69,7 +69,7 @@ class MemoryCounters:
     def _count(self, demand: Demand, at: float, now: int, granted: bool) -> Counter:
         window = self._windows.get(demand.key)
         if window is None or window.ends <= at:
-            window = _Window(next(self._serials), at + demand.seconds)
+            window = _MemoryWindow(next(self._serials), at + demand.seconds)
             if granted and demand.cost:
                 self._begin(demand, window)
         if granted:
@@ -77,7 +77,7 @@ class MemoryCounters:
         ends_at = now + math.ceil((window.ends - at) * 1000)
         return MemoryCounter(key=demand.key, used=window.used, ends_at=ends_at, serial=window.serial)
 
-    def _begin(self, demand: Demand, window: _Window) -> None:
+    def _begin(self, demand: Demand, window: _MemoryWindow) -> None:
         if demand.stranger:
             self._strangers.pop(demand.key, None)
             if len(self._strangers) >= _MOST_STRANGERS:

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from jan.errors import JanError
-from jan.storage.accounting import Counter, Counters, Usage, UsageLog
+from jan.storage.accounting import Counter, Counters, UsageLog, UsageRecord
 
 log = structlog.get_logger(__name__)
 
@@ -19,9 +19,9 @@ _RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 0.1
 
 
-def merge(rows: Iterable[Usage]) -> list[Usage]:
+def merge(rows: Iterable[UsageRecord]) -> list[UsageRecord]:
     """One row a user, key, model and day; by day, model and key."""
-    merged: dict[str, Usage] = {}
+    merged: dict[str, UsageRecord] = {}
     for row in rows:
         known = merged.get(row.id)
         merged[row.id] = row if known is None else known.plus(row)
@@ -34,7 +34,7 @@ class UsageWriter:
     def __init__(self, usage: UsageLog, counters: Counters) -> None:
         self._log = usage
         self._counters = counters
-        self._rows: list[Usage] = []
+        self._rows: list[UsageRecord] = []
         self._changes: dict[tuple[str, int], tuple[Counter, int]] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
@@ -48,7 +48,7 @@ class UsageWriter:
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(_tell_of_its_end)
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: UsageRecord) -> None:
         """Record; it is in the store within a second if that is there."""
         self._rows.append(usage)
         if len(self._rows) > 1000:
@@ -61,7 +61,7 @@ class UsageWriter:
         self._changes[counter.key, counter.ends_at] = (counter, change + (known[1] if known else 0))
         self._wake.set()
 
-    async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         """A user's usage of these days, with what is still to be written here; by day, model and key."""
         async with self._writing:
             stored = await self._log.of(user_id, first, last)

@@ -91,7 +91,7 @@ def refusal(standing: Standing, cost: int, left: int, now: int) -> RateLimited:
     )
 
 
-def never(window: Window, tokens: int) -> RateLimited:
+def exceeds_whole_window(window: Window, tokens: int) -> RateLimited:
     """The answer to a request that asks for more than a whole window has: it is of no use to try again."""
     return RateLimited(
         f"this request may take {tokens} tokens, prompt and answer together; the limit '{window.name}' is "

@@ -90,7 +90,7 @@ class Counters(Protocol):
         """Forget windows that have ended; a store may do so by itself too."""
 
 
-class Usage(Record, frozen=True, kw_only=True):
+class UsageRecord(Record, frozen=True, kw_only=True):
     """Tokens used on one day (UTC) by one user with one key ('' for a session, or for nobody known), on one
     model. ``user_id`` is '' for all anonymous callers together. ``id`` follows from these four."""
 
@@ -109,7 +109,7 @@ class Usage(Record, frozen=True, kw_only=True):
         id_ = _usage_id(self.user_id, self.key_id, self.model, self.day)
         msgspec.structs.force_setattr(self, "id", id_)
 
-    def plus(self, more: "Usage") -> "Usage":
+    def plus(self, more: "UsageRecord") -> "UsageRecord":
         """The sum of two of the same user, key, model and day."""
         return msgspec.structs.replace(
             self, **{name: getattr(self, name) + getattr(more, name) for name in COUNTS}
@@ -130,8 +130,8 @@ COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
 class UsageLog(Protocol):
     """Usage added up by user, key, model and day."""
 
-    async def add(self, more: Usage) -> None:
+    async def add(self, more: UsageRecord) -> None:
         """Add to what is there, durably. If it raises, it was added only where the answer alone was lost."""
 
-    async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         """A user's usage of these days, both included; by day, model and key."""

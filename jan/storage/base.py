@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
-from jan.storage.idempotency import GivenAnswers
+from jan.storage.idempotency import IdempotentAnswers
 from jan.storage.records import (
+    AnswerProgress,
     ApiKey,
-    Conversation,
     ConversationChanges,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     OidcSubject,
     Page,
-    Progress,
     Record,
     RefreshSession,
     Rotation,
@@ -30,7 +30,7 @@ from jan.storage.records import (
 R = TypeVar("R", bound=Record)
 
 
-class Users(Protocol):
+class UserRepository(Protocol):
     """People, unique by e-mail address and by OpenID Connect subject."""
 
     async def create(self, user: User) -> None:
@@ -52,7 +52,7 @@ class Users(Protocol):
         """Set what ``changes`` names and return the result; NotFound, or Conflict on a taken subject."""
 
 
-class Keys(Protocol):
+class KeyRepository(Protocol):
     """API keys, found by hash."""
 
     async def create(self, key: ApiKey) -> None:
@@ -83,7 +83,7 @@ class Keys(Protocol):
         """Note a use; an older time and an unknown key change nothing."""
 
 
-class Sessions(Protocol):
+class SessionRepository(Protocol):
     """Families of refresh tokens, with reuse detected atomically."""
 
     async def start(self, session: RefreshSession) -> None:
@@ -107,24 +107,24 @@ class Sessions(Protocol):
         """Forget sessions that expired before this time; returns how many."""
 
 
-class Conversations(Protocol):
+class ConversationRepository(Protocol):
     """Conversations, each seen by its owner alone."""
 
-    async def create(self, conversation: Conversation) -> None:
+    async def create(self, conversation: ConversationRecord) -> None:
         """Add a conversation; Conflict if its id is taken."""
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation:
+    async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         """The user's conversation of this id, or NotFound."""
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
-    ) -> Page[Conversation]:
+    ) -> Page[ConversationRecord]:
         """The user's conversations, changed last first; ``title`` keeps those whose title contains it.
 
         A conversation that changes while a client pages moves to the front and may then be missed.
         """
 
-    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         """Set what ``changes`` names and return the result; NotFound."""
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
@@ -134,10 +134,10 @@ class Conversations(Protocol):
         """Remove a conversation and all its messages; NotFound."""
 
 
-class Messages(Protocol):
+class MessageRepository(Protocol):
     """Trees of messages that only grow. All operations but the last raise NotFound for another's."""
 
-    async def append(self, user_id: str, message: Message, *, at_head: bool = False) -> Message:
+    async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
         """Add a message under ``parent_id``, or with ``at_head`` under the one appended last.
 
         Returns it as stored, with its sequence number. The parent must be in the conversation, else
@@ -145,13 +145,15 @@ class Messages(Protocol):
         stored one is returned if role, content and tool calls agree, else Conflict.
         """
 
-    async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
+    async def save(
+        self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
+    ) -> MessageRecord:
         """Replace content and status of a message that is not complete; returns it as stored.
 
         Conflict if it is complete and differs from ``progress``.
         """
 
-    async def get(self, user_id: str, conversation_id: str, message_id: str) -> Message:
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         """One message."""
 
     async def page(
@@ -162,13 +164,13 @@ class Messages(Protocol):
         limit: int,
         cursor: str | None = None,
         newest_first: bool = False,
-    ) -> Page[Message]:
+    ) -> Page[MessageRecord]:
         """All branches' messages in the order in which they were appended, or the reverse. A page ends early,
         with a cursor, before it is larger than ``paging.PAGE_BYTES``; it has one message at least."""
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
-    ) -> list[Message]:
+    ) -> list[MessageRecord]:
         """The path from the root down to a message (None: the one appended last), that message included.
 
         ``limit`` keeps the messages nearest to it. Empty for a conversation without messages. InvalidRequest if
@@ -199,17 +201,17 @@ class Store(Protocol):
     """One database. Made closed; ``open`` may be called again after it failed."""
 
     @property
-    def users(self) -> Users: ...
+    def users(self) -> UserRepository: ...
     @property
-    def keys(self) -> Keys: ...
+    def keys(self) -> KeyRepository: ...
     @property
-    def sessions(self) -> Sessions: ...
+    def sessions(self) -> SessionRepository: ...
     @property
-    def conversations(self) -> Conversations: ...
+    def conversations(self) -> ConversationRepository: ...
     @property
-    def messages(self) -> Messages: ...
+    def messages(self) -> MessageRepository: ...
     @property
-    def answers(self) -> GivenAnswers: ...
+    def answers(self) -> IdempotentAnswers: ...
     @property
     def counters(self) -> Counters: ...
     @property

@@ -11,7 +11,7 @@ from jan.storage.records import Record
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class GivenAnswer(Record, frozen=True, kw_only=True):
+class IdempotentAnswer(Record, frozen=True, kw_only=True):
     """A request with an Idempotency-Key, and its answer once there is one.
 
     ``id`` is made of whose it is, which operation, and the key; ``fingerprint`` of what was asked.
@@ -28,7 +28,9 @@ class GivenAnswer(Record, frozen=True, kw_only=True):
     answer: bytes | None = None
 
 
-def replaces(stored: GivenAnswer, request: GivenAnswer, abandoned_before: datetime) -> GivenAnswer | None:
+def replaces(
+    stored: IdempotentAnswer, request: IdempotentAnswer, abandoned_before: datetime
+) -> IdempotentAnswer | None:
     """What a new attempt puts in place of the stored one: its continuation, or, if something else is asked now,
     a new beginning; None while the stored one is answered or under way."""
     if stored.answer is not None or stored.begun_at >= abandoned_before:
@@ -38,10 +40,10 @@ def replaces(stored: GivenAnswer, request: GivenAnswer, abandoned_before: dateti
     return msgspec.structs.replace(request, first_at=stored.first_at, seed=stored.seed)
 
 
-class GivenAnswers(Protocol):
+class IdempotentAnswers(Protocol):
     """Requests that are carried out once, however often they are sent."""
 
-    async def begin(self, request: GivenAnswer, *, abandoned_before: datetime) -> GivenAnswer:
+    async def begin(self, request: IdempotentAnswer, *, abandoned_before: datetime) -> IdempotentAnswer:
         """Claim the id, and return the request that has it now: if its ``attempt`` is the one given, the caller
         is to carry it out.
 
@@ -49,13 +51,13 @@ class GivenAnswers(Protocol):
         with the ``first_at`` and the ``seed`` that it had.
         """
 
-    async def finish(self, request: GivenAnswer) -> None:
+    async def finish(self, request: IdempotentAnswer) -> None:
         """Keep the answer of this attempt; nothing if the request is another attempt's by now."""
 
-    async def release(self, request: GivenAnswer) -> None:
+    async def release(self, request: IdempotentAnswer) -> None:
         """This attempt came to an end that nobody knows: the next one may begin, and goes on where it was."""
 
-    async def forget(self, request: GivenAnswer) -> None:
+    async def forget(self, request: IdempotentAnswer) -> None:
         """This attempt came to nothing: forget the request, so that its key is free."""
 
     async def purge(self, before: datetime) -> int:

@@ -10,13 +10,13 @@ from jan.storage.base import Store
 from jan.telemetry.metrics import Metrics
 
 
-def observed(store: Store, metrics: Metrics) -> Store:
+def measured(store: Store, metrics: Metrics) -> Store:
     """The same store, measured. An operation is called by repository and name: ``users.get``. That something is
     not there, or there already, is an answer, no error of the store's."""
-    return cast("Store", _ObservedStore(store, metrics))
+    return cast("Store", _MeasuredStore(store, metrics))
 
 
-class _Observed:
+class _MeasuredRepository:
     """An object whose public coroutine methods are replaced by measured ones."""
 
     def __init__(self, target: object, prefix: str, metrics: Metrics) -> None:
@@ -25,12 +25,12 @@ class _Observed:
                 setattr(self, name, _measured(method, prefix + name, metrics))
 
 
-class _ObservedStore(_Observed):
+class _MeasuredStore(_MeasuredRepository):
     def __init__(self, store: Store, metrics: Metrics) -> None:
         super().__init__(store, "", metrics)
         for name, member in inspect.getmembers(Store):
             if isinstance(member, property):
-                setattr(self, name, _Observed(getattr(store, name), f"{name}.", metrics))
+                setattr(self, name, _MeasuredRepository(getattr(store, name), f"{name}.", metrics))
 
 
 def _measured(

@@ -8,7 +8,7 @@ from jan.storage.base import Store
 _SCHEMES = "sqlite:///relative/file.db, sqlite:////absolute/file.db, mongodb://..., mongodb+srv://..."
 
 
-def open_store(url: str, *, timeout: float = 5.0) -> Store:
+def store_from_url(url: str, *, timeout: float = 5.0) -> Store:
     """Make the store that the URL names; ``await store.open()`` then connects it.
 
     ``timeout`` in seconds is how long an operation waits for a store that is away or locked before it raises

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from jan.errors import InvalidRequest
-from jan.storage.records import POSITION, Message, Page
+from jan.storage.records import POSITION, MessageRecord, Page
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def page_of(found: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
     return Page(items, key(items[-1]) if len(found) > limit else None)
 
 
-def size_of(message: Message) -> int:
+def size_of(message: MessageRecord) -> int:
     """What a message takes of a budget, in bytes."""
     return len(msgspec.json.encode(message))
 

@@ -166,7 +166,7 @@ class Rotation(msgspec.Struct, frozen=True):
     session: RefreshSession | None = None
 
 
-class Conversation(Record, frozen=True, kw_only=True):
+class ConversationRecord(Record, frozen=True, kw_only=True):
     """A tree of messages with one owner.
 
     ``head_id`` is the message appended last and ``message_count`` its sequence number; both are set by
@@ -205,7 +205,7 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
 
 
-class Message(Record, frozen=True, kw_only=True):
+class MessageRecord(Record, frozen=True, kw_only=True):
     """One message, a node of its conversation's tree; ``parent_id`` None is a root.
 
     ``sequence`` is given by the store when it is appended: 1, 2, 3... without gaps in a conversation, and
@@ -228,7 +228,7 @@ class Message(Record, frozen=True, kw_only=True):
     sequence: int = 0
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The answer so far, or all of it: replaces what a message that is not yet complete holds."""
 
     content: str | list[JsonObject] | None

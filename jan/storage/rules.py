@@ -8,10 +8,10 @@ from msgspec import UNSET
 
 from jan.errors import Conflict, NotFound
 from jan.storage.records import (
+    AnswerProgress,
     ApiKey,
     ConversationChanges,
-    Message,
-    Progress,
+    MessageRecord,
     Record,
     RefreshSession,
     Rotation,
@@ -27,7 +27,7 @@ def apply(record: R, changes: UserChanges | ConversationChanges) -> R:
     return msgspec.structs.replace(record, **{k: v for k, v in fields.items() if v is not UNSET})
 
 
-def with_progress(message: Message, progress: Progress, at: datetime) -> Message:
+def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime) -> MessageRecord:
     """The message with its answer so far; Conflict if it was complete and says something else."""
     saved = msgspec.structs.replace(message, updated_at=at, **msgspec.structs.asdict(progress))
     if message.status != "complete":
@@ -37,7 +37,7 @@ def with_progress(message: Message, progress: Progress, at: datetime) -> Message
     return message
 
 
-def same_message(stored: Message, message: Message) -> Message:
+def same_message(stored: MessageRecord, message: MessageRecord) -> MessageRecord:
     """The stored message if it is the one that is appended again, else Conflict."""
     for field in ("conversation_id", "role", "content", "tool_calls", "tool_call_id"):
         if getattr(stored, field) != getattr(message, field):
@@ -78,4 +78,4 @@ def taken(kind: type[Record], field: str) -> Conflict:
 
 def _name(kind: type[Record]) -> str:
     names = {"ApiKey": "API key", "RefreshSession": "session"}
-    return names.get(kind.__name__, kind.__name__.lower())
+    return names.get(kind.__name__, kind.__name__.removesuffix("Record").lower())

@@ -22,9 +22,9 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from jan.errors import Conflict, InvalidRequest
-from jan.storage.accounting import Usage
+from jan.storage.accounting import UsageRecord
 from jan.storage.base import Store
-from jan.storage.records import ApiKey, Conversation, Message, Record, RefreshSession, User
+from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
 
 R = TypeVar("R", bound=Record)
 
@@ -32,11 +32,11 @@ FORMAT = "jan-store-1"
 _BATCH = 200
 _KINDS: Mapping[str, type[Record]] = MappingProxyType(
     {
-        "conversation": Conversation,
-        "message": Message,
+        "conversation": ConversationRecord,
+        "message": MessageRecord,
         "session": RefreshSession,
         "key": ApiKey,
-        "usage": Usage,
+        "usage": UsageRecord,
         "user": User,
     }
 )
@@ -47,33 +47,33 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     record: msgspec.Raw
 
 
-class _Identity(msgspec.Struct):
+class _RecordId(msgspec.Struct):
     """What a record would otherwise be given anew where the file lacks it."""
 
     id: str
 
 
-class _DatedIdentity(_Identity):
+class _DatedRecordId(_RecordId):
     created_at: datetime
 
 
-class _Header(msgspec.Struct, forbid_unknown_fields=True):
+class _FirstLine(msgspec.Struct, forbid_unknown_fields=True):
     format: str
 
 
-class _Footer(msgspec.Struct, forbid_unknown_fields=True):
+class _LastLine(msgspec.Struct, forbid_unknown_fields=True):
     records: int
 
 
 async def export_store(store: Store, out: BinaryIO) -> int:
     """Write every record to ``out`` and return how many there were; the caller opens, syncs and closes it."""
     written = 0
-    _write(out, _Header(FORMAT))
+    _write(out, _FirstLine(FORMAT))
     async for record in _everything(store):
         name = next(name for name, kind in _KINDS.items() if kind is type(record))
         _write(out, _Line(name, msgspec.Raw(msgspec.json.encode(record))))
         written += 1
-    _write(out, _Footer(written))
+    _write(out, _LastLine(written))
     return written
 
 
@@ -99,11 +99,11 @@ async def import_store(store: Store, path: Path) -> int:
 
 
 async def _everything(store: Store) -> AsyncIterator[Record]:
-    async for conversation in _scan(store, Conversation):
+    async for conversation in _scan(store, ConversationRecord):
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (RefreshSession, ApiKey, Usage, User):
+    for kind in (RefreshSession, ApiKey, UsageRecord, User):
         async for record in _scan(store, kind):
             yield record
 
@@ -116,7 +116,7 @@ async def _scan(store: Store, kind: type[R]) -> AsyncIterator[R]:
         after = batch[-1].id
 
 
-async def _messages(store: Store, conversation: Conversation) -> AsyncIterator[Message]:
+async def _messages(store: Store, conversation: ConversationRecord) -> AsyncIterator[MessageRecord]:
     """The messages that the conversation knew of when it was read; later ones would not fit its record."""
     cursor: str | None = "0"
     while cursor is not None and int(cursor) < conversation.message_count:
@@ -148,7 +148,7 @@ def _records(lines: Iterable[bytes]) -> Iterator[Record]:
     """The checked records of a file; InvalidRequest names the first line that is wrong."""
     order = _Order()
     numbered = enumerate(lines, start=1)
-    header = _decode(next(numbered, (1, b"")), _Header)
+    header = _decode(next(numbered, (1, b"")), _FirstLine)
     if header.format != FORMAT:
         raise _damaged(1, f"format '{header.format}'; allowed: {FORMAT}")
     pending, count = next(numbered, (2, b"")), 0
@@ -160,7 +160,7 @@ def _records(lines: Iterable[bytes]) -> Iterator[Record]:
             raise _damaged(pending[0], str(error)) from None
         yield record
         pending, count = following, count + 1
-    if _decode(pending, _Footer).records != count:
+    if _decode(pending, _LastLine).records != count:
         raise _damaged(pending[0], "the number of records is not the one in the last line")
 
 
@@ -169,7 +169,7 @@ def _record(numbered: tuple[int, bytes]) -> Record:
     if line.kind not in _KINDS:
         raise _damaged(number, f"unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}")
     kind = _KINDS[line.kind]
-    _decode((number, bytes(line.record)), _DatedIdentity if "created_at" in kind.__struct_fields__ else _Identity)
+    _decode((number, bytes(line.record)), _DatedRecordId if "created_at" in kind.__struct_fields__ else _RecordId)
     return _decode((number, bytes(line.record)), kind)
 
 
@@ -178,21 +178,21 @@ class _Order:
 
     def __init__(self) -> None:
         self._last_ids: dict[type[Record], str] = {}
-        self._conversation: Conversation | None = None
+        self._conversation: ConversationRecord | None = None
         self._messages: set[str] = set()
 
     def admit(self, record: Record) -> None:
         """Return if the record may follow those admitted before, else raise ValueError."""
-        if isinstance(record, Message):
+        if isinstance(record, MessageRecord):
             self._admit_message(record)
             return
         if record.id <= self._last_ids.get(type(record), ""):
             raise ValueError("records of a kind must be in order of id")
         self._last_ids[type(record)] = record.id
-        if isinstance(record, Conversation):
+        if isinstance(record, ConversationRecord):
             self._conversation, self._messages = record, set()
 
-    def _admit_message(self, message: Message) -> None:
+    def _admit_message(self, message: MessageRecord) -> None:
         if self._conversation is None or message.conversation_id != self._conversation.id:
             raise ValueError("a message must follow its conversation")
         if message.sequence != len(self._messages) + 1 or message.id in self._messages:

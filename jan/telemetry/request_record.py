@@ -9,7 +9,7 @@ from jan.engine.base import Delta, Event, Finished, Started
 from jan.telemetry.metrics import ModelMetrics
 
 
-class _Sequence:
+class _SequenceTimes:
     """One of the request's answers: when its tokens came out."""
 
     def __init__(self, at: float, tokens: int) -> None:
@@ -17,7 +17,7 @@ class _Sequence:
         self.first_tokens = tokens
 
 
-class Generation:
+class GenerationRecord:
     """What a request generates, as it comes out. Times are ``perf_counter``'s; of several answers ``accepted_at``
     and ``first_at`` are the first one's, ``queue_seconds`` is the longest wait for a slot. ``asked_for`` is what
     the request called the ``model``."""
@@ -35,7 +35,7 @@ class Generation:
         self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         self.finish_reasons: dict[int, str] = {}
         self._metrics = metrics
-        self._sequences: dict[int, _Sequence] = {}
+        self._sequences: dict[int, _SequenceTimes] = {}
 
     def note(self, index: int, event: Event) -> None:
         """Something came of the answer of this index."""
@@ -54,7 +54,7 @@ class Generation:
             self._metrics.between_tokens.observe((now - sequence.last_at) / tokens)
             sequence.last_at = now
             return
-        self._sequences[index] = _Sequence(now, tokens)
+        self._sequences[index] = _SequenceTimes(now, tokens)
         if self.first_at is None:
             self.first_at = now
             self._metrics.first_token.observe(now - self.began)
@@ -82,7 +82,7 @@ class Generation:
         return fields
 
 
-class Observed(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has ended. ``route`` is the URL's template. ``error``: the code of the error that it met,
     in the middle of a stream too. ``trace_parent`` and ``trace_state`` are the client's headers of W3C's Trace
     Context. ``began`` is ``perf_counter``'s."""
@@ -97,13 +97,13 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     client_left: bool
     trace_parent: str | None
     trace_state: str | None
-    generation: Generation | None
+    generation: GenerationRecord | None
 
 
 class Tracing(Protocol):
     """Where traces go; there is none unless it is configured."""
 
-    def record(self, request: Observed) -> str:
+    def record(self, request: RequestRecord) -> str:
         """Tell of a request that has ended; its trace's id. Never raises for a collector that is away."""
         ...
 

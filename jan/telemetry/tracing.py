@@ -23,7 +23,7 @@ from opentelemetry.util.types import AttributeValue
 
 from jan import __version__
 from jan.settings import TracingSettings
-from jan.telemetry.request_record import Generation, Observed
+from jan.telemetry.request_record import GenerationRecord, RequestRecord
 
 _EXPORT_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
@@ -47,7 +47,7 @@ class OtlpTracing:
         self._tracer = self._provider.get_tracer("jan", __version__)
         self._propagator = TraceContextTextMapPropagator()
 
-    def record(self, request: Observed) -> str:
+    def record(self, request: RequestRecord) -> str:
         """See ``observation.Tracing``."""
         # The one clock counts from anywhere; the other one may be set in the middle of a request.
         offset = time_ns() - _nanoseconds(perf_counter())
@@ -67,7 +67,9 @@ class OtlpTracing:
         span.end()
         return format_trace_id(span.get_span_context().trace_id)
 
-    def _record_generation(self, request: Observed, generation: Generation, parent: Context, offset: int) -> None:
+    def _record_generation(
+        self, request: RequestRecord, generation: GenerationRecord, parent: Context, offset: int
+    ) -> None:
         """A span for the model's part, and one for each of its phases that was reached."""
         now = perf_counter()
         ended = generation.ended_at or now
@@ -114,12 +116,12 @@ def _nanoseconds(seconds: float) -> int:
     return int(seconds * _NANOSECONDS)
 
 
-def _carrier(request: Observed) -> dict[str, str]:
+def _carrier(request: RequestRecord) -> dict[str, str]:
     given = {"traceparent": request.trace_parent, "tracestate": request.trace_state}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _attributes(request: Observed) -> dict[str, AttributeValue]:
+def _attributes(request: RequestRecord) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         "http.request.method": request.method,
         "http.route": request.route,
@@ -134,11 +136,11 @@ def _attributes(request: Observed) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _operation(generation: Generation) -> str:
+def _operation(generation: GenerationRecord) -> str:
     return "chat" if generation.is_chat else "text_completion"
 
 
-def _generation_attributes(generation: Generation) -> dict[str, AttributeValue]:
+def _generation_attributes(generation: GenerationRecord) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         "gen_ai.operation.name": _operation(generation),
         "gen_ai.provider.name": "jan",
@@ -155,7 +157,7 @@ def _generation_attributes(generation: Generation) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _phases(generation: Generation, ended: float) -> Iterator[tuple[str, float, float]]:
+def _phases(generation: GenerationRecord, ended: float) -> Iterator[tuple[str, float, float]]:
     """Name, beginning and end. Where the answer did not come to its end nobody knows when its slot came free: what
     was waited for is then one phase."""
     accepted, first = generation.accepted_at, generation.first_at

@@ -12,10 +12,10 @@ import pytest
 from jan.auth import credentials as module
 from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
-from jan.auth.tokens import Tokens
+from jan.auth.tokens import TokenSigner
 from jan.errors import AuthenticationFailed, Unavailable
 from jan.schema.scopes import Identity
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.records import User, now
 
 Test = Callable[[Store, Accounts, User], Awaitable[None]]
@@ -28,8 +28,8 @@ def run(folder: Path, test: Test, *, grace: timedelta = timedelta(hours=1)) -> N
         keyring = Keyring(folder / "keys", "HS256")
         keyring.load()
         hour = timedelta(hours=1)
-        tokens = Tokens(keyring, issuer="jan", audience="jan", lifetime=hour, leeway=timedelta(0))
-        store = open_store(f"sqlite:///{folder / 'jan.db'}", timeout=5)
+        tokens = TokenSigner(keyring, issuer="jan", audience="jan", lifetime=hour, leeway=timedelta(0))
+        store = store_from_url(f"sqlite:///{folder / 'jan.db'}", timeout=5)
         await store.open()
         try:
             user = User(email="ada@example.com")

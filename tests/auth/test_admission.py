@@ -12,7 +12,7 @@ from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.sign_in import _domain
 from jan.errors import PermissionDenied
 from jan.settings.sign_in import GOOGLE, SignInSettings
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.records import OidcSubject, User
 
 
@@ -23,7 +23,7 @@ def person(**changes: Any) -> Person:
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Store]:
-    store = open_store(f"sqlite:///{folder / 'jan.db'}", timeout=5)
+    store = store_from_url(f"sqlite:///{folder / 'jan.db'}", timeout=5)
     await store.open()
     try:
         yield store

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from jan.engine.base import EngineStats, Event, GenerationRequest, ModelInfo, Progress
+from jan.engine.base import EngineStats, Event, GenerationRequest, ModelInfo, OnProgress
 from jan.engine.models import ServedModel
 from jan.errors import ConfigurationError
 from jan.settings import ModelSettings
@@ -21,7 +21,7 @@ class SlowEngine:
     def __init__(self) -> None:
         self.starts: list[asyncio.Future[None]] = []
 
-    async def start(self, progress: Progress) -> None:
+    async def start(self, progress: OnProgress) -> None:
         self.starts.append(asyncio.get_running_loop().create_future())
         await self.starts[-1]
 

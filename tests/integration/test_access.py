@@ -16,7 +16,7 @@ from jan.routing.table import Route, resolve_routes
 from jan.schema.scopes import Scope
 from jan.settings import ANYONE
 from jan.settings.load import load_settings
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.records import User, UserChanges
 
 SCOPES: tuple[Scope, ...] = ("read", "write", "inference", "admin")
@@ -45,7 +45,7 @@ class People:
     async def _make(self) -> None:
         keyring = make_keyring(self._settings)
         keyring.load()
-        store = open_store(self._settings.storage_url)
+        store = store_from_url(self._settings.storage_url)
         await store.open()
         try:
             await self._fill(store, make_accounts(self._settings.auth, store, keyring))

@@ -26,8 +26,8 @@ from support.conversation import (
 from support.mongodb import SecantusServer
 from support.patience import in_time
 
-from jan.storage import open_store
-from jan.storage.records import Message, now
+from jan.storage import store_from_url
+from jan.storage.records import MessageRecord, now
 
 TEXT = " ".join(f"word{number}" for number in range(1000))
 
@@ -104,10 +104,10 @@ def test_a_killed_server_leaves_what_was_saved(own_stored_server: StoredServer) 
 
 async def add_stale_answer(url: str, conversation_id: str) -> None:
     """As a server leaves it that died ten minutes ago."""
-    store = open_store(url)
+    store = store_from_url(url)
     await store.open()
     at = now() - timedelta(minutes=10)
-    stale = Message(
+    stale = MessageRecord(
         conversation_id=conversation_id,
         role="assistant",
         content="as far as",

@@ -13,7 +13,7 @@ from support.oidc import SECRET, RealProvider, Visitor
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess
 
-from jan.storage import open_store
+from jan.storage import store_from_url
 from jan.storage.records import RefreshSession
 
 
@@ -55,7 +55,7 @@ class Site:
         claims = jwt.decode(token, options={"verify_signature": False})
 
         async def find() -> RefreshSession | None:
-            store = open_store(f"sqlite:///{self.data / 'jan.db'}", timeout=5)
+            store = store_from_url(f"sqlite:///{self.data / 'jan.db'}", timeout=5)
             await store.open()
             try:
                 return await store.sessions.find(claims["sid"])

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.fake_oidc import ACCESS, FakeProvider, Lab, attempt, code_of, finish
 from support.oidc import SECRET
 
-from jan.storage import open_store
+from jan.storage import store_from_url
 from jan.storage.records import UserChanges
 
 
@@ -106,7 +106,7 @@ def test_a_disabled_user_is_refused(lab: Lab) -> None:
     user_id = finish(lab, sub="d", email="dora@example.com", name="Dora").json()["user"]["id"]
 
     async def disable_and_try() -> str:
-        store = open_store(f"sqlite:///{lab.data / 'jan.db'}", timeout=5)
+        store = store_from_url(f"sqlite:///{lab.data / 'jan.db'}", timeout=5)
         await store.open()
         try:
             await store.users.update(user_id, UserChanges(disabled=True))

@@ -19,7 +19,7 @@ from jan.application import make_accounts, make_keyring
 from jan.auth.accounts import Accounts
 from jan.settings import Settings
 from jan.settings.load import load_settings
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.records import User, UserChanges
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Realm:
 
     def run(self, action: Callable[[Store, Accounts], Any]) -> Any:
         async def main() -> Any:
-            store = open_store(self.settings.storage_url)
+            store = store_from_url(self.settings.storage_url)
             await store.open()
             try:
                 return await action(store, make_accounts(self.settings.auth, store, self.keyring))

@@ -13,7 +13,7 @@ from support.conversation import CHAT, StoredServer, bearer
 from support.mongodb import SecantusServer
 from support.server import ServerProcess, http_client
 
-from jan.storage import open_store
+from jan.storage import store_from_url
 
 USAGE = "/api/v1/usage"
 TODAY = datetime.now(UTC).date
@@ -166,7 +166,7 @@ def test_two_processes_add_up(start_limited: Start) -> None:
 
 async def stored_requests(url: str) -> int:
     """How many requests of anonymous callers the store itself has, today or yesterday."""
-    store = open_store(url)
+    store = store_from_url(url)
     await store.open()
     try:
         rows = await store.usage.of("", TODAY() - timedelta(days=1), TODAY())

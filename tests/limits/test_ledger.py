@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from jan.errors import RateLimited, Unavailable
-from jan.limits.ledger import Account, Ledger, Tokens
+from jan.limits.ledger import Ledger, Payer, UsedTokens
 from jan.limits.limiter import Taker
 from jan.limits.memory import MemoryCounters
 from jan.limits.usage import UsageWriter, merge
@@ -18,33 +18,33 @@ from jan.limits.windows import Windows
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings
-from jan.storage.accounting import Counter, Counters, Demand, Taken, Usage
+from jan.storage.accounting import Counter, Counters, Demand, Taken, UsageRecord
 from jan.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
 TODAY = datetime.now(UTC).date()
-ACCOUNT = Account(identity=Identity(owner="user_1", user_id="user_1", key_id="key_1"), model="echo")
+ACCOUNT = Payer(identity=Identity(owner="user_1", user_id="user_1", key_id="key_1"), model="echo")
 
 
 class Log:
     """A usage log in memory that can be away, as a store can."""
 
     def __init__(self) -> None:
-        self.rows: list[Usage] = []
+        self.rows: list[UsageRecord] = []
         self.calls = 0
         self.away = False
         #: The numbers of calls that fail.
         self.failing: set[int] = set()
 
-    async def add(self, more: Usage) -> None:
+    async def add(self, more: UsageRecord) -> None:
         self.calls += 1
         await asyncio.sleep(0)
         if self.away or self.calls in self.failing:
             raise Unavailable("the store is away")
         self.rows = merge([*self.rows, more])
 
-    async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         await asyncio.sleep(0)
         return [row for row in self.rows if row.user_id == user_id and first <= row.day <= last]
 
@@ -89,7 +89,7 @@ def test_a_reservation_is_extended_and_settled() -> None:
         assert await lab.used() == [10, 10]
         standings = await entry.reserve(40, 40)
         assert [standing.remaining for standing in standings] == [10, 60]
-        await entry.settle(Tokens(prompt=5, completion=7))
+        await entry.settle(UsedTokens(prompt=5, completion=7))
         assert await lab.used() == [12, 12]
 
     run(main())
@@ -103,7 +103,7 @@ def test_what_was_used_beyond_the_reservation_is_counted() -> None:
         entry = lab.ledger.open(ACCOUNT)
         await entry.reserve(6, 200)
         assert await lab.used() == [50]
-        await entry.settle(Tokens(prompt=5, completion=70))
+        await entry.settle(UsedTokens(prompt=5, completion=70))
         assert await lab.used() == [75]
         with pytest.raises(RateLimited, match="used up"):
             await lab.ledger.open(ACCOUNT).reserve(1, 1)
@@ -121,7 +121,7 @@ def test_a_request_without_a_limit_passes_on_an_unused_budget_and_not_beside_ano
         await one.reserve(20, 4096)
         with pytest.raises(RateLimited):
             await other.reserve(1, 1)
-        await one.settle(Tokens(prompt=10, completion=2))
+        await one.settle(UsedTokens(prompt=10, completion=2))
         await other.reserve(1, 1)
         with pytest.raises(RateLimited, match="38 are left, fewer than the 50"):
             await other.reserve(20, 4096)
@@ -156,13 +156,13 @@ def test_a_window_that_ends_meanwhile_pays_nothing_and_the_next_one_all() -> Non
         seconds = 60.0
         await entry.reserve(40, 40)
         assert await lab.used() == [30]
-        await entry.settle(Tokens(prompt=5, completion=20))
+        await entry.settle(UsedTokens(prompt=5, completion=20))
         assert await lab.used() == [25]
         entry = lab.ledger.open(ACCOUNT)
         await entry.reserve(20, 20)
         seconds = 120.0
         await lab.ledger.open(ACCOUNT).reserve(9, 9)
-        await entry.settle(Tokens(prompt=1))
+        await entry.settle(UsedTokens(prompt=1))
         assert await lab.used() == [9]
 
     run(main())
@@ -190,7 +190,7 @@ def test_a_cancelled_settlement_goes_on() -> None:
         lab = Lab(counters, tokens_per_minute=50)
         entry = lab.ledger.open(ACCOUNT)
         await entry.reserve(40, 40)
-        settling = asyncio.create_task(entry.settle(Tokens(prompt=3)))
+        settling = asyncio.create_task(entry.settle(UsedTokens(prompt=3)))
         await asyncio.sleep(0)
         settling.cancel()
         await asyncio.wait({settling})
@@ -208,7 +208,7 @@ def test_what_is_counted_in_memory_is_done_at_once() -> None:
     async def main() -> None:
         lab = Lab(tokens_per_minute=50)
         entry = lab.ledger.open(ACCOUNT)
-        for work in (entry.reserve(40, 40), entry.settle(Tokens(prompt=3))):
+        for work in (entry.reserve(40, 40), entry.settle(UsedTokens(prompt=3))):
             with pytest.raises(StopIteration):
                 work.send(None)
         assert await lab.used() == [3]
@@ -278,7 +278,7 @@ def test_tokens_are_given_back_when_the_store_is_back() -> None:
         lab.writer.start()
         entry = lab.ledger.open(ACCOUNT)
         await entry.reserve(40, 40)
-        await entry.settle(Tokens(prompt=3))
+        await entry.settle(UsedTokens(prompt=3))
         assert await lab.used() == [40]
         counters.away = False
         await lab.ledger.close(5)
@@ -293,10 +293,10 @@ def test_usage_is_merged_and_written_behind_the_answers() -> None:
     async def main() -> None:
         lab = Lab()
         for _ in range(50):
-            await lab.ledger.open(ACCOUNT).settle(Tokens(prompt=2, completion=3, cached=1))
+            await lab.ledger.open(ACCOUNT).settle(UsedTokens(prompt=2, completion=3, cached=1))
         assert await lab.ledger.open(ACCOUNT).settle(None) is None
         expected = [
-            Usage(
+            UsageRecord(
                 user_id="user_1",
                 key_id="key_1",
                 model="echo",
@@ -324,8 +324,8 @@ def test_nobody_known_leaves_no_address() -> None:
 
     async def main() -> None:
         lab = Lab()
-        stranger = Account(identity=Identity(owner="ip:203.0.113.9"), model="echo")
-        await lab.ledger.open(stranger).settle(Tokens(prompt=1))
+        stranger = Payer(identity=Identity(owner="ip:203.0.113.9"), model="echo")
+        await lab.ledger.open(stranger).settle(UsedTokens(prompt=1))
         (row,) = await lab.ledger.usage("", TODAY, TODAY)
         assert (row.user_id, row.key_id) == ("", "")
 
@@ -340,7 +340,7 @@ def test_what_was_written_before_a_failure_is_not_written_again() -> None:
         lab.log.failing = {2}
         other = msgspec.structs.replace(ACCOUNT, model="other")
         for account in (ACCOUNT, other):
-            await lab.ledger.open(account).settle(Tokens(prompt=2))
+            await lab.ledger.open(account).settle(UsedTokens(prompt=2))
         lab.writer.start()
         await lab.ledger.close(5)
         assert [(row.model, row.requests) for row in lab.log.rows] == [("echo", 1), ("other", 1)]
@@ -355,9 +355,9 @@ def test_nothing_is_lost_when_the_store_is_away_for_a_while() -> None:
         lab = Lab()
         lab.log.away = True
         lab.writer.start()
-        await lab.ledger.open(ACCOUNT).settle(Tokens(prompt=1))
+        await lab.ledger.open(ACCOUNT).settle(UsedTokens(prompt=1))
         await wait_for(lambda: lab.log.calls)
-        await lab.ledger.open(ACCOUNT).settle(Tokens(prompt=1))
+        await lab.ledger.open(ACCOUNT).settle(UsedTokens(prompt=1))
         closing = asyncio.create_task(lab.ledger.close(20))
         await wait_for(lambda: lab.log.calls > 1)
         lab.log.away = False
@@ -374,7 +374,7 @@ def test_the_log_says_what_could_not_be_written() -> None:
         lab = Lab()
         lab.log.away = True
         lab.writer.start()
-        await lab.ledger.open(ACCOUNT).settle(Tokens(prompt=7))
+        await lab.ledger.open(ACCOUNT).settle(UsedTokens(prompt=7))
         await lab.ledger.close(0.3)
 
     with structlog.testing.capture_logs() as lines:

@@ -3,7 +3,7 @@
 import pytest
 
 from jan.limits.windows import Standing, Window, Windows
-from jan.limits.wire import duration, never, refusal, request_headers, token_headers
+from jan.limits.wire import duration, exceeds_whole_window, refusal, request_headers, token_headers
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings
@@ -102,7 +102,7 @@ def test_a_refusal_says_which_limit_for_whom_and_until_when() -> None:
 
 def test_a_request_beyond_a_whole_budget_is_told_that_waiting_is_no_use() -> None:
     """No time to wait is named, and no SDK tries again."""
-    error = never(standing(100, 0, 1, unit="tokens").window, 150)
+    error = exceeds_whole_window(standing(100, 0, 1, unit="tokens").window, 150)
     assert error.headers == {"x-should-retry": "false"}
     assert "150 tokens" in error.message
     assert "can never be served" in error.message

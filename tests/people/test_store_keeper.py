@@ -13,10 +13,10 @@ from jan.errors import ConfigurationError, JanError, Unavailable
 from jan.people import store_keeper
 from jan.people.store_keeper import StoreKeeper
 from jan.settings import Settings
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand
-from jan.storage.idempotency import GivenAnswer
-from jan.storage.records import Conversation, Message, User, milliseconds, now
+from jan.storage.idempotency import IdempotentAnswer
+from jan.storage.records import ConversationRecord, MessageRecord, User, milliseconds, now
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
 
@@ -32,7 +32,7 @@ def run(folder: Path, test: Test) -> None:
 
     async def inside() -> None:
         settings = Settings(data=str(folder))
-        store, shown = open_store(settings.storage_url), list[str]()
+        store, shown = store_from_url(settings.storage_url), list[str]()
         accounts = make_accounts(settings.auth, store, make_keyring(settings))
         keeper = StoreKeeper(store, accounts, create_admin=True, show_late_key=shown.append)
         try:
@@ -88,9 +88,9 @@ def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.Mo
         await keeper.open()
         failing(monkeypatch, store.messages, "end_stale_streams", msgspec.ValidationError("broken"))
         monkeypatch.setattr(store_keeper, "STALE_STREAM", timedelta(seconds=-60))
-        conversation = Conversation(user_id="user_1")
+        conversation = ConversationRecord(user_id="user_1")
         await store.conversations.create(conversation)
-        asked = Message(conversation_id=conversation.id, role="assistant", content="", status="streaming")
+        asked = MessageRecord(conversation_id=conversation.id, role="assistant", content="", status="streaming")
         await store.messages.append("user_1", asked)
 
         async def ended() -> bool:
@@ -142,8 +142,8 @@ def test_answers_are_kept_for_a_day(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
-def answered(name: str, at: datetime, answer: bytes) -> GivenAnswer:
-    return GivenAnswer(
+def answered(name: str, at: datetime, answer: bytes) -> IdempotentAnswer:
+    return IdempotentAnswer(
         id=name, fingerprint="f", attempt=str(answer), begun_at=at, first_at=at, seed=b"s", answer=answer
     )
 

@@ -13,7 +13,7 @@ import pytest
 from support.mongodb import mongo_client
 from support.patience import kill
 
-from jan.storage import Store, open_store
+from jan.storage import Store, store_from_url
 
 REPOSITORY = Path(__file__).parents[2]
 _TEST_SECONDS = 120
@@ -78,7 +78,7 @@ def opened(runner: asyncio.Runner) -> Iterator[Callable[..., Store]]:
     stores: list[Store] = []
 
     def opened(url: str, *, timeout: float = 5.0) -> Store:
-        store = open_store(url, timeout=timeout)
+        store = store_from_url(url, timeout=timeout)
         runner.run(store.open())
         stores.append(store)
         return store

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from support.mongodb import mongo_client
 
-from jan.storage import Store, open_store
-from jan.storage.accounting import Counter, Demand, Taken, Usage
+from jan.storage import Store, store_from_url
+from jan.storage.accounting import Counter, Demand, Taken, UsageRecord
 from jan.storage.records import milliseconds, now
 
 # Far from the database's own clock, by which it removes what has ended.
@@ -112,7 +112,7 @@ async def test_purging_forgets_what_has_ended(store: Store) -> None:
 
 async def test_a_fast_clock_ends_no_window(database_url: str) -> None:
     """The time at which MongoDB removes a window, by a clock of its own, is well behind its end."""
-    store = open_store(database_url)
+    store = store_from_url(database_url)
     await store.open()
     counter = (await store.counters.take([demand()], NOW)).counters[0]
     await store.close()
@@ -166,9 +166,9 @@ async def test_two_processes_count_exactly(
     assert sum(int(output.read_text()) for output in outputs) == 60
 
 
-def usage(**fields: object) -> Usage:
+def usage(**fields: object) -> UsageRecord:
     given = {"user_id": "user_1", "key_id": "key_1", "model": "m", "day": date(2026, 5, 1), **fields}
-    return Usage(**given)  # type: ignore[arg-type]
+    return UsageRecord(**given)  # type: ignore[arg-type]
 
 
 async def test_usage_adds_up_by_user_key_model_and_day(store: Store) -> None:
@@ -212,4 +212,4 @@ def test_a_usage_row_is_named_by_its_place() -> None:
     others = [usage(user_id="x"), usage(key_id="x"), usage(model="x"), usage(day=date(2026, 5, 2))]
     assert len({row.id for row in [usage(), *others]}) == 5
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"user_id": "u", "model": "m", "day": "yesterday"}, Usage)
+        msgspec.convert({"user_id": "u", "model": "m", "day": "yesterday"}, UsageRecord)

@@ -6,25 +6,25 @@ from datetime import datetime, timedelta
 import msgspec
 
 from jan.storage import Store
-from jan.storage.idempotency import GivenAnswer
+from jan.storage.idempotency import IdempotentAnswer
 from jan.storage.records import now
 
 AT = now()
 MINUTE = timedelta(minutes=1)
 
 
-def asked(attempt: str, at: datetime = AT, *, request: str = "r", fingerprint: str = "f") -> GivenAnswer:
+def asked(attempt: str, at: datetime = AT, *, request: str = "r", fingerprint: str = "f") -> IdempotentAnswer:
     """An attempt at a request; each has a seed of its own."""
-    return GivenAnswer(
+    return IdempotentAnswer(
         id=request, fingerprint=fingerprint, attempt=attempt, begun_at=at, first_at=at, seed=attempt.encode()
     )
 
 
-def answered(attempt: GivenAnswer, answer: bytes) -> GivenAnswer:
+def answered(attempt: IdempotentAnswer, answer: bytes) -> IdempotentAnswer:
     return msgspec.structs.replace(attempt, answer=answer)
 
 
-async def begin(store: Store, attempt: GivenAnswer) -> GivenAnswer:
+async def begin(store: Store, attempt: IdempotentAnswer) -> IdempotentAnswer:
     """Claim as the server does: a minute after it began, a request may be carried out again."""
     return await store.answers.begin(attempt, abandoned_before=attempt.begun_at - MINUTE)
 

@@ -7,7 +7,7 @@ import pytest
 from jan.errors import InvalidRequest
 from jan.storage import Store
 from jan.storage.paging import PAGE_BYTES, PATH_BYTES, size_of
-from jan.storage.records import Conversation, Message
+from jan.storage.records import ConversationRecord, MessageRecord
 
 ME = "user_1"
 LARGE = "x" * 4_000_000
@@ -15,14 +15,14 @@ COUNT = 7
 
 
 @pytest.fixture
-def large(store: Store, runner: asyncio.Runner) -> Conversation:
+def large(store: Store, runner: asyncio.Runner) -> ConversationRecord:
     """A conversation whose path is more than the budgets hold."""
-    made = Conversation(user_id=ME, title="Large")
+    made = ConversationRecord(user_id=ME, title="Large")
 
     async def fill() -> None:
         await store.conversations.create(made)
         for number in range(COUNT):
-            message = Message(conversation_id=made.id, content=f"{number}{LARGE}", role="user")
+            message = MessageRecord(conversation_id=made.id, content=f"{number}{LARGE}", role="user")
             await store.messages.append(ME, message, at_head=True)
 
     runner.run(fill())
@@ -30,7 +30,7 @@ def large(store: Store, runner: asyncio.Runner) -> Conversation:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_pages_end_early(store: Store, large: Conversation, newest_first: bool) -> None:
+async def test_pages_end_early(store: Store, large: ConversationRecord, newest_first: bool) -> None:
     """Every page is within the budget, and all of them together have every message once."""
     seen, cursor = "", None
     while True:
@@ -43,7 +43,7 @@ async def test_pages_end_early(store: Store, large: Conversation, newest_first: 
     assert seen == ("6543210" if newest_first else "0123456")
 
 
-async def test_long_paths_are_refused(store: Store, large: Conversation) -> None:
+async def test_long_paths_are_refused(store: Store, large: ConversationRecord) -> None:
     """A path beyond the budget is InvalidRequest in words; a part of it that fits is given."""
     with pytest.raises(InvalidRequest, match=str(PATH_BYTES)) as caught:
         await store.messages.history(ME, large.id)

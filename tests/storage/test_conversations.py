@@ -9,11 +9,11 @@ import pytest
 from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
 from jan.storage import Store
 from jan.storage.records import (
-    Conversation,
+    AnswerProgress,
     ConversationChanges,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     MessageRole,
-    Progress,
     TokenUsage,
     now,
 )
@@ -22,16 +22,16 @@ ME, OTHER = "user_1", "user_2"
 
 
 @pytest.fixture
-def conversation(store: Store, runner: asyncio.Runner) -> Conversation:
+def conversation(store: Store, runner: asyncio.Runner) -> ConversationRecord:
     """A conversation of ME's without messages."""
-    made = Conversation(user_id=ME, title="Plans")
+    made = ConversationRecord(user_id=ME, title="Plans")
     runner.run(store.conversations.create(made))
     return made
 
 
-def message_in(conversation: Conversation, content: Any = "hello", **fields: Any) -> Message:
+def message_in(conversation: ConversationRecord, content: Any = "hello", **fields: Any) -> MessageRecord:
     role: MessageRole = fields.pop("role", "user")
-    return Message(conversation_id=conversation.id, content=content, role=role, **fields)
+    return MessageRecord(conversation_id=conversation.id, content=content, role=role, **fields)
 
 
 async def listed(store: Store, limit: int, title: str | None = None) -> list[str]:
@@ -47,17 +47,17 @@ async def listed(store: Store, limit: int, title: str | None = None) -> list[str
 async def test_a_conversation_comes_back_as_it_was_written(store: Store) -> None:
     """All fields return, whatever characters a client chose for keys of its metadata."""
     metadata = {"a.b": "1", "$set": "2", "": "3", "naïve \u0000": "4"}
-    made = Conversation(user_id=ME, title="Tea", model="m", metadata=metadata)
+    made = ConversationRecord(user_id=ME, title="Tea", model="m", metadata=metadata)
     await store.conversations.create(made)
     assert await store.conversations.get(ME, made.id) == made
     with pytest.raises(Conflict):
         await store.conversations.create(made)
 
 
-async def test_a_conversation_is_its_owners_alone(store: Store, conversation: Conversation) -> None:
+async def test_a_conversation_is_its_owners_alone(store: Store, conversation: ConversationRecord) -> None:
     """Every operation on another user's conversation is NotFound, and changes nothing."""
     message = await store.messages.append(ME, message_in(conversation))
-    progress = Progress(content="x", status="complete")
+    progress = AnswerProgress(content="x", status="complete")
     for attempt in (
         store.conversations.get(OTHER, conversation.id),
         store.conversations.update(OTHER, conversation.id, ConversationChanges(title="x")),
@@ -79,7 +79,9 @@ async def test_conversations_are_listed_newest_first(store: Store) -> None:
     start = now()
     for i in range(9):
         at = start + timedelta(milliseconds=i // 3)
-        await store.conversations.create(Conversation(id=f"conv_{i}", user_id=ME, title=str(i), updated_at=at))
+        await store.conversations.create(
+            ConversationRecord(id=f"conv_{i}", user_id=ME, title=str(i), updated_at=at)
+        )
     newest_first = [str(i) for i in reversed(range(9))]
     for limit in (1, 2, 4, 9, 100):
         assert await listed(store, limit) == newest_first
@@ -90,7 +92,7 @@ async def test_conversations_are_listed_newest_first(store: Store) -> None:
 async def test_titles_are_searched(store: Store) -> None:
     """The search finds a part of the title in any case and takes no character for a pattern."""
     for title in ("Straße 100%", "STRASSE nach Rom", "a.b*c", "\u0041\u030angström"):
-        await store.conversations.create(Conversation(user_id=ME, title=title))
+        await store.conversations.create(ConversationRecord(user_id=ME, title=title))
     assert sorted(await listed(store, 1, "strasse")) == ["STRASSE nach Rom", "Straße 100%"]
     assert await listed(store, 5, "0%") == ["Straße 100%"]
     assert await listed(store, 5, "a.b*") == ["a.b*c"]
@@ -100,7 +102,7 @@ async def test_titles_are_searched(store: Store) -> None:
 
 async def test_an_update_moves_a_conversation_to_the_front(store: Store) -> None:
     """What the changes name is set, the title is searched anew, and the conversation is the newest."""
-    old, new = Conversation(user_id=ME, title="old"), Conversation(user_id=ME, title="new")
+    old, new = ConversationRecord(user_id=ME, title="old"), ConversationRecord(user_id=ME, title="new")
     await store.conversations.create(old)
     await store.conversations.create(new)
     await asyncio.sleep(0.002)
@@ -114,7 +116,9 @@ async def test_an_update_moves_a_conversation_to_the_front(store: Store) -> None
     assert await listed(store, 5, "older") == ["Older"]
 
 
-async def test_a_deleted_conversation_takes_its_messages_along(store: Store, conversation: Conversation) -> None:
+async def test_a_deleted_conversation_takes_its_messages_along(
+    store: Store, conversation: ConversationRecord
+) -> None:
     """Nothing of it can be read afterwards, and nothing of it is left in the store."""
     await store.messages.append(ME, message_in(conversation))
     await store.conversations.delete(ME, conversation.id)
@@ -125,16 +129,16 @@ async def test_a_deleted_conversation_takes_its_messages_along(store: Store, con
     ):
         with pytest.raises(NotFound):
             await attempt
-    assert await store.archive.count(Message) == 0
+    assert await store.archive.count(MessageRecord) == 0
 
 
-async def test_a_delete_among_appends_leaves_nothing(store: Store, conversation: Conversation) -> None:
+async def test_a_delete_among_appends_leaves_nothing(store: Store, conversation: ConversationRecord) -> None:
     """Appends that meet the deletion either come before it or are NotFound; no message survives."""
     appends = [store.messages.append(ME, message_in(conversation)) for _ in range(10)]
     delete = store.conversations.delete(ME, conversation.id)
     outcomes = await asyncio.gather(*appends[:5], delete, *appends[5:], return_exceptions=True)
-    assert all(outcome is None or isinstance(outcome, (Message, NotFound)) for outcome in outcomes)
-    assert await store.archive.count(Message) == 0
+    assert all(outcome is None or isinstance(outcome, (MessageRecord, NotFound)) for outcome in outcomes)
+    assert await store.archive.count(MessageRecord) == 0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ async def test_a_delete_among_appends_leaves_nothing(store: Store, conversation:
     ["", "text \u0000 \U0001f600", None, [], [{"type": "text", "$where": {"a.b": [None, 1.5, 2**62, True]}}]],
 )
 async def test_a_message_comes_back_as_it_was_written(
-    store: Store, conversation: Conversation, content: Any
+    store: Store, conversation: ConversationRecord, content: Any
 ) -> None:
     """Content of any JSON shape returns as it was sent; the store adds the sequence number."""
     message = message_in(
@@ -162,9 +166,9 @@ async def test_a_message_comes_back_as_it_was_written(
     assert (head.head_id, head.message_count) == (message.id, 1)
 
 
-async def test_a_parent_must_be_in_the_conversation(store: Store, conversation: Conversation) -> None:
+async def test_a_parent_must_be_in_the_conversation(store: Store, conversation: ConversationRecord) -> None:
     """An unknown parent and one of another conversation are NotFound with the name of the field."""
-    elsewhere = Conversation(user_id=ME)
+    elsewhere = ConversationRecord(user_id=ME)
     await store.conversations.create(elsewhere)
     foreign = await store.messages.append(ME, message_in(elsewhere))
     for parent_id in ("msg_unknown", foreign.id):
@@ -174,7 +178,7 @@ async def test_a_parent_must_be_in_the_conversation(store: Store, conversation: 
     assert (await store.conversations.get(ME, conversation.id)).message_count == 0
 
 
-async def test_an_append_that_is_repeated_counts_once(store: Store, conversation: Conversation) -> None:
+async def test_an_append_that_is_repeated_counts_once(store: Store, conversation: ConversationRecord) -> None:
     """A message sent again after an unclear outcome is there once; another of its id is a Conflict."""
     message = message_in(conversation)
     first = await store.messages.append(ME, message, at_head=True)
@@ -187,7 +191,7 @@ async def test_an_append_that_is_repeated_counts_once(store: Store, conversation
 
 async def test_a_given_title_is_not_overruled(store: Store) -> None:
     """The title that a first message gives comes to nothing where somebody has set one meanwhile."""
-    untitled = Conversation(user_id=ME)
+    untitled = ConversationRecord(user_id=ME)
     await store.conversations.create(untitled)
     with pytest.raises(NotFound):
         await store.conversations.give_title(OTHER, untitled.id, "theirs")
@@ -199,11 +203,11 @@ async def test_a_given_title_is_not_overruled(store: Store) -> None:
 
 
 @pytest.mark.parametrize("field", ["tool_calls", "tool_call_id"])
-async def test_a_message_is_more_than_its_text(store: Store, conversation: Conversation, field: str) -> None:
+async def test_a_message_is_more_than_its_text(store: Store, conversation: ConversationRecord, field: str) -> None:
     """Another message of the same id and text, but with other calls, is not taken for the first: it would be
     acknowledged and lost."""
 
-    def told(number: str) -> Message:
+    def told(number: str) -> MessageRecord:
         fields: dict[str, Any] = {"role": "tool", "tool_call_id": f"call_{number}"}
         if field == "tool_calls":
             call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": number}}
@@ -219,7 +223,7 @@ async def test_a_message_is_more_than_its_text(store: Store, conversation: Conve
 async def test_an_object_too_large_is_refused_in_words(store: Store) -> None:
     """More than a backend's largest object is one of our errors, not the driver's; a backend that takes it
     keeps it whole."""
-    large = Conversation(user_id=ME, metadata={"text": "x" * 17_000_000})
+    large = ConversationRecord(user_id=ME, metadata={"text": "x" * 17_000_000})
     try:
         await store.conversations.create(large)
     except PayloadTooLarge:
@@ -227,7 +231,7 @@ async def test_an_object_too_large_is_refused_in_words(store: Store) -> None:
     assert await store.conversations.get(ME, large.id) == large
 
 
-async def test_fifty_appends_at_once_all_survive(store: Store, conversation: Conversation) -> None:
+async def test_fifty_appends_at_once_all_survive(store: Store, conversation: ConversationRecord) -> None:
     """Each of fifty writers' messages is there once, numbers run without a gap, and the tree is one chain."""
     messages = [message_in(conversation, str(i)) for i in range(50)]
     stored = await asyncio.gather(*(store.messages.append(ME, m, at_head=True) for m in messages))
@@ -238,7 +242,7 @@ async def test_fifty_appends_at_once_all_survive(store: Store, conversation: Con
 
 
 async def test_writers_of_several_processes_share_a_conversation(
-    store: Store, second_store: Store, conversation: Conversation
+    store: Store, second_store: Store, conversation: ConversationRecord
 ) -> None:
     """Appends through two stores that know nothing of each other end up in one gapless chain."""
     appends = [
@@ -251,7 +255,7 @@ async def test_writers_of_several_processes_share_a_conversation(
     assert [message.sequence for message in history] == list(range(1, 21))
 
 
-async def test_messages_are_listed_in_pages(store: Store, conversation: Conversation) -> None:
+async def test_messages_are_listed_in_pages(store: Store, conversation: ConversationRecord) -> None:
     """Both directions list every message once; a malformed cursor is InvalidRequest."""
     for i in range(5):
         await store.messages.append(ME, message_in(conversation, str(i)), at_head=True)
@@ -269,14 +273,14 @@ async def test_messages_are_listed_in_pages(store: Store, conversation: Conversa
         await store.messages.page(ME, conversation.id, limit=2, cursor="-1")
 
 
-async def test_history_follows_one_branch(store: Store, conversation: Conversation) -> None:
+async def test_history_follows_one_branch(store: Store, conversation: ConversationRecord) -> None:
     """The path to a message leaves out the other branches; a limit keeps its nearest end."""
 
-    async def append(content: str, parent: Message | None) -> Message:
+    async def append(content: str, parent: MessageRecord | None) -> MessageRecord:
         parent_id = parent.id if parent else None
         return await store.messages.append(ME, message_in(conversation, content, parent_id=parent_id))
 
-    async def history(message: Message | None, limit: int | None = None) -> str:
+    async def history(message: MessageRecord | None, limit: int | None = None) -> str:
         message_id = message.id if message else None
         path = await store.messages.history(ME, conversation.id, message_id=message_id, limit=limit)
         return "".join(str(found.content) for found in path)
@@ -295,13 +299,13 @@ async def test_history_follows_one_branch(store: Store, conversation: Conversati
         await store.messages.history(ME, conversation.id, message_id="msg_unknown")
 
 
-async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: Conversation) -> None:
+async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: ConversationRecord) -> None:
     """A streaming message is saved as often as need be; complete is final, said twice it is no error."""
     answer = message_in(conversation, "", role="assistant", status="streaming", model="m")
     await store.messages.append(ME, answer)
-    steps = [Progress(content="He", status="streaming"), Progress(content="Hel", status="partial")]
+    steps = [AnswerProgress(content="He", status="streaming"), AnswerProgress(content="Hel", status="partial")]
     usage = TokenUsage(prompt_tokens=1, completion_tokens=2)
-    whole = Progress(content="Hello", status="complete", finish_reason="stop", usage=usage)
+    whole = AnswerProgress(content="Hello", status="complete", finish_reason="stop", usage=usage)
     for progress in (*steps, whole, whole):
         saved = await store.messages.save(ME, conversation.id, answer.id, progress)
         assert (saved.content, saved.status) == (progress.content, progress.status)
@@ -313,7 +317,7 @@ async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: 
         await store.messages.save(ME, conversation.id, "msg_unknown", whole)
 
 
-async def test_answers_of_a_dead_server_become_partial(store: Store, conversation: Conversation) -> None:
+async def test_answers_of_a_dead_server_become_partial(store: Store, conversation: ConversationRecord) -> None:
     """Streaming messages not saved for a while are marked; fresh ones and complete ones are left alone."""
     at = now()
     old = message_in(conversation, "He", status="streaming", updated_at=at - timedelta(minutes=5))

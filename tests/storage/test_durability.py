@@ -11,8 +11,8 @@ from typing import Any
 
 from support.patience import kill
 
-from jan.storage import Store, open_store
-from jan.storage.records import Conversation, Message
+from jan.storage import Store, store_from_url
+from jan.storage.records import ConversationRecord, MessageRecord
 
 ME = "user_1"
 WRITERS = 5
@@ -56,14 +56,14 @@ def acknowledged(output: Path) -> list[tuple[str, int, str]]:
 
 
 async def conversations_in(store: Store) -> list[str]:
-    made = [Conversation(user_id=ME) for _ in range(WRITERS)]
+    made = [ConversationRecord(user_id=ME) for _ in range(WRITERS)]
     for conversation in made:
         await store.conversations.create(conversation)
     return [conversation.id for conversation in made]
 
 
-async def all_messages(store: Store, conversation_id: str) -> list[Message]:
-    messages: list[Message] = []
+async def all_messages(store: Store, conversation_id: str) -> list[MessageRecord]:
+    messages: list[MessageRecord] = []
     cursor = None
     while True:
         page = await store.messages.page(ME, conversation_id, limit=500, cursor=cursor)
@@ -74,7 +74,7 @@ async def all_messages(store: Store, conversation_id: str) -> list[Message]:
 
 async def check(url: str, conversation_ids: list[str], output: Path) -> int:
     """Every acknowledged message is there once, where it was acknowledged, and each tree is one chain."""
-    store = open_store(url)
+    store = store_from_url(url)
     await store.open()
     seen: dict[tuple[str, int], str] = {}
     for conversation_id in conversation_ids:
@@ -92,7 +92,7 @@ async def check(url: str, conversation_ids: list[str], output: Path) -> int:
 
 
 async def prepared(url: str) -> list[str]:
-    store = open_store(url)
+    store = store_from_url(url)
     await store.open()
     made = await conversations_in(store)
     await store.close()

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from jan.errors import NotFound, Unavailable
-from jan.storage import base, open_store
-from jan.storage.observed import observed
+from jan.storage import base, store_from_url
+from jan.storage.observed import measured
 from jan.storage.records import User
 from jan.telemetry.metrics import Metrics
 
@@ -18,7 +18,7 @@ def sample(metrics: Metrics, name: str, operation: str) -> float | None:
 async def test_successes_and_answers_are_no_errors(url: str) -> None:
     """What is stored, found and not found counts as done; none of it as an error."""
     metrics = Metrics()
-    store = observed(open_store(url), metrics)
+    store = measured(store_from_url(url), metrics)
     await store.open()
     user = User(email="a@example.com")
     await store.users.create(user)
@@ -37,7 +37,7 @@ async def test_successes_and_answers_are_no_errors(url: str) -> None:
 async def test_a_store_that_is_away_is_an_error(away: str) -> None:
     """Unavailable is raised as before, and counted."""
     metrics = Metrics()
-    store = observed(open_store(away, timeout=0.2), metrics)
+    store = measured(store_from_url(away, timeout=0.2), metrics)
     for _ in range(2):
         with pytest.raises(Unavailable):
             await store.users.get("user_1")
@@ -47,7 +47,7 @@ async def test_a_store_that_is_away_is_an_error(away: str) -> None:
 
 def test_it_has_all_that_a_store_has() -> None:
     """Each operation of the contract is there, measured."""
-    store = observed(open_store("sqlite:///never-opened.db"), Metrics())
+    store = measured(store_from_url("sqlite:///never-opened.db"), Metrics())
     for name, member in inspect.getmembers(base.Store):
         if isinstance(member, property):
             contract = inspect.signature(member.fget).return_annotation

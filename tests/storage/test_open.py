@@ -13,7 +13,7 @@ import pytest
 from support.mongodb import mongo_client
 
 from jan.errors import ConfigurationError
-from jan.storage import open_store
+from jan.storage import store_from_url
 from jan.storage.accounting import Demand
 from jan.storage.records import User
 from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
@@ -39,7 +39,7 @@ def path_of(sqlite_url: str) -> Path:
 def test_a_url_of_no_store_is_refused(url: str) -> None:
     """The error names the schemes that are allowed, and repeats no password."""
     with pytest.raises(ConfigurationError, match=r"allowed: sqlite:.*mongodb://.*mongodb\+srv://") as caught:
-        open_store(url)
+        store_from_url(url)
     assert "secret" not in str(caught.value)
 
 
@@ -75,7 +75,7 @@ assert not {"motor", "pymongo", "bson"} & set(sys.modules), "driver imported"
 
 async def test_the_file_is_private(sqlite_url: str) -> None:
     """The database, its log and its index are readable by their owner alone, the directory too."""
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
     await store.users.create(User(email="a@example.com"))
     path = path_of(sqlite_url)
@@ -99,7 +99,7 @@ async def test_writes_are_synchronous(sqlite_url: str, monkeypatch: pytest.Monke
         return connections[-1]
 
     monkeypatch.setattr(sqlite3, "connect", recorded)
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
     assert connections[0].execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connections[0].execute("PRAGMA synchronous").fetchone() == (2,)
@@ -123,7 +123,7 @@ async def test_a_strange_database_is_refused(sqlite_url: str, script: str, words
     other = sqlite3.connect(path)
     other.executescript(script)
     before = other.execute("SELECT sql FROM sqlite_schema").fetchall()
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     with pytest.raises(ConfigurationError, match=words):
         await store.open()
     assert other.execute("SELECT sql FROM sqlite_schema").fetchall() == before
@@ -143,7 +143,7 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite_url: st
     old.execute("PRAGMA user_version = 1")
     old.commit()
     old.close()
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
     assert (await store.users.get("user_1")).email == "a@example.com"
     taken = await store.counters.take([Demand(key="a", cost=1, limit=1, seconds=60.0)], 0)
@@ -158,13 +158,13 @@ async def test_a_file_that_is_no_database_is_refused(sqlite_url: str) -> None:
     path.write_bytes(b"not a database" * 100)
     for url in (sqlite_url, f"{sqlite_url}/below.db"):
         with pytest.raises(ConfigurationError, match=r"jan\.db"):
-            await open_store(url).open()
+            await store_from_url(url).open()
     assert path.read_bytes() == b"not a database" * 100
 
 
 async def test_a_newer_mongodb_schema_is_refused(database_url: str) -> None:
     """A database that a newer version migrated is a ConfigurationError that tells both versions."""
-    store = open_store(database_url)
+    store = store_from_url(database_url)
     await store.open()
     await store.close()
     with mongo_client(database_url) as client:

@@ -16,13 +16,13 @@ import pytest
 import structlog
 
 from jan.errors import ConfigurationError, Unavailable
-from jan.storage import Store, open_store
-from jan.storage.accounting import Counter, Demand, Usage
-from jan.storage.records import Conversation, Message, User
+from jan.storage import Store, store_from_url
+from jan.storage.accounting import Counter, Demand, UsageRecord
+from jan.storage.records import ConversationRecord, MessageRecord, User
 
 ME = "user_1"
 DEMAND = Demand(key="a", cost=1, limit=2, seconds=60.0)
-USAGE = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
+USAGE = UsageRecord(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
 
 
 # Far more than the stores here wait, and far less than a driver does by itself.
@@ -42,7 +42,7 @@ def refused() -> Iterator[None]:
 
 async def test_a_locked_file_is_unavailable(sqlite_url: str) -> None:
     """While another process holds the write lock reads go on and writes give up; then they work again."""
-    store = open_store(sqlite_url, timeout=0.2)
+    store = store_from_url(sqlite_url, timeout=0.2)
     await store.open()
     user = User(email="a@example.com")
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
@@ -62,9 +62,9 @@ async def test_a_locked_file_is_unavailable(sqlite_url: str) -> None:
 
 async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
     """A write that finds no room is refused whole; what was acknowledged stays, and room lets it go on."""
-    store = open_store(sqlite_url, timeout=0.2)
+    store = store_from_url(sqlite_url, timeout=0.2)
     await store.open()
-    conversation = Conversation(user_id=ME)
+    conversation = ConversationRecord(user_id=ME)
     await store.conversations.create(conversation)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     written = os.stat(sqlite_url.removeprefix("sqlite:///") + "-wal").st_size
@@ -73,7 +73,7 @@ async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (written + 200_000, hard))
         with refused():
             while True:
-                message = Message(conversation_id=conversation.id, role="user", content="x" * 5000)
+                message = MessageRecord(conversation_id=conversation.id, role="user", content="x" * 5000)
                 told.append((await store.messages.append(ME, message, at_head=True)).id)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -86,7 +86,7 @@ async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
 
 async def test_a_deleted_file_is_unavailable(sqlite_url: str) -> None:
     """A store whose file was deleted under it acknowledges nothing, and says so to a ping, without waiting."""
-    store = open_store(sqlite_url, timeout=2.0 * SOON)
+    store = store_from_url(sqlite_url, timeout=2.0 * SOON)
     await store.open()
     await store.ping()
     os.unlink(sqlite_url.removeprefix("sqlite:///"))
@@ -98,12 +98,12 @@ async def test_a_deleted_file_is_unavailable(sqlite_url: str) -> None:
 
 async def test_a_fault_of_one_write_is_its_own(sqlite_url: str) -> None:
     """Writes that share a transaction with one that can't be stored are committed all the same."""
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
-    conversation = Conversation(user_id=ME)
+    conversation = ConversationRecord(user_id=ME)
     await store.conversations.create(conversation)
     contents = ["a", "b", "\ud800", "c", "d"]
-    messages = [Message(conversation_id=conversation.id, role="user", content=c) for c in contents]
+    messages = [MessageRecord(conversation_id=conversation.id, role="user", content=c) for c in contents]
     appends = [store.messages.append(ME, message, at_head=True) for message in messages]
     outcomes = await asyncio.gather(*appends, return_exceptions=True)
     assert [isinstance(outcome, UnicodeEncodeError) for outcome in outcomes] == [c == "\ud800" for c in contents]
@@ -124,7 +124,7 @@ async def test_a_cancelled_write_does_no_harm(store: Store) -> None:
 
 async def test_a_closed_store_is_unavailable(url: str) -> None:
     """Before ``open`` and after ``close`` every operation raises Unavailable; closing twice is no error."""
-    store = open_store(url)
+    store = store_from_url(url)
     for _ in range(2):
         for attempt in (store.ping(), store.users.page(limit=1), store.users.create(User(email="a@b.c"))):
             with pytest.raises(Unavailable):
@@ -138,7 +138,7 @@ async def test_a_closed_store_is_unavailable(url: str) -> None:
 
 async def test_limits_and_usage_of_a_closed_store_are_unavailable(url: str) -> None:
     """Nobody passes a limit that nobody counts, and usage that is not kept is not said to be."""
-    store = open_store(url)
+    store = store_from_url(url)
     for attempt in (
         store.counters.take([DEMAND], 0),
         store.counters.take([msgspec.structs.replace(DEMAND, cost=0)], 0),
@@ -153,7 +153,7 @@ async def test_limits_and_usage_of_a_closed_store_are_unavailable(url: str) -> N
 
 async def test_close_commits_what_waits(sqlite_url: str) -> None:
     """Writes that were asked for before ``close`` are stored."""
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
     writes = [asyncio.create_task(store.users.create(User(email=f"{i}@example.com"))) for i in range(20)]
     await asyncio.sleep(0)
@@ -183,7 +183,7 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
     ):
         with refused():
             runner.run(operation())
-    late = open_store(url, timeout=0.5)
+    late = store_from_url(url, timeout=0.5)
     with refused():
         runner.run(late.open())
     own_server.start()
@@ -200,7 +200,7 @@ def test_mongodb_comes_back(runner: asyncio.Runner, own_server: Any, opened: Cal
 async def test_a_password_is_never_repeated(url: str) -> None:
     """Neither an error nor the log tells the password in the URL."""
     pytest.importorskip("motor")
-    store = open_store(url, timeout=0.2)
+    store = store_from_url(url, timeout=0.2)
     with structlog.testing.capture_logs() as logs, pytest.raises((Unavailable, ConfigurationError)) as caught:
         await store.open()
     assert "ter2" not in f"{caught.value.message} {logs}"
@@ -209,20 +209,20 @@ async def test_a_password_is_never_repeated(url: str) -> None:
 async def test_a_crash_between_message_and_head_heals(database_url: str) -> None:
     """A message whose conversation did not follow it, for the server died between the two, is built upon."""
     pytest.importorskip("motor")
-    store = open_store(database_url)
+    store = store_from_url(database_url)
     await store.open()
-    conversation = Conversation(user_id=ME)
+    conversation = ConversationRecord(user_id=ME)
     await store.conversations.create(conversation)
-    first = Message(conversation_id=conversation.id, role="user", content="1")
+    first = MessageRecord(conversation_id=conversation.id, role="user", content="1")
     await store.messages.append(ME, first, at_head=True)
-    left = Message(conversation_id=conversation.id, role="user", content="2", parent_id=first.id, sequence=2)
-    await store.archive.insert(Message, [left])
+    left = MessageRecord(conversation_id=conversation.id, role="user", content="2", parent_id=first.id, sequence=2)
+    await store.archive.insert(MessageRecord, [left])
     assert (await store.conversations.get(ME, conversation.id)).message_count == 1
     assert [m.content for m in await store.messages.history(ME, conversation.id)] == ["1", "2"]
     newest = await store.messages.page(ME, conversation.id, limit=1, newest_first=True)
     assert newest.items == [left]
     assert await store.messages.append(ME, left) == left
-    third = Message(conversation_id=conversation.id, role="user", content="3")
+    third = MessageRecord(conversation_id=conversation.id, role="user", content="3")
     stored = await store.messages.append(ME, third, at_head=True)
     assert (stored.sequence, stored.parent_id) == (3, left.id)
     healed = await store.conversations.get(ME, conversation.id)

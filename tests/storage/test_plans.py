@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from support.mongodb import mongo_client
 
-from jan.storage import Store, open_store
-from jan.storage.accounting import Demand, Usage
-from jan.storage.idempotency import GivenAnswer
+from jan.storage import Store, store_from_url
+from jan.storage.accounting import Demand, UsageRecord
+from jan.storage.idempotency import IdempotentAnswer
 from jan.storage.records import (
+    AnswerProgress,
     ApiKey,
-    Conversation,
     ConversationChanges,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     OidcSubject,
-    Progress,
     RefreshSession,
     User,
     UserChanges,
@@ -53,9 +53,9 @@ async def use_people(store: Store) -> None:
     await store.sessions.end(session.id, at=at, reason="x")
     await store.sessions.end_all(user.id, at=at, reason="x")
     await store.sessions.purge(at)
-    asked = GivenAnswer(id="1", fingerprint="f", attempt="a", begun_at=at, first_at=at, seed=b"s")
+    asked = IdempotentAnswer(id="1", fingerprint="f", attempt="a", begun_at=at, first_at=at, seed=b"s")
     await store.answers.begin(asked, abandoned_before=at)
-    again = GivenAnswer(id="1", fingerprint="f", attempt="b", begun_at=at, first_at=at, seed=b"s")
+    again = IdempotentAnswer(id="1", fingerprint="f", attempt="b", begun_at=at, first_at=at, seed=b"s")
     again = await store.answers.begin(again, abandoned_before=at + timedelta(minutes=1))
     await store.answers.release(again)
     await store.answers.finish(again)
@@ -70,7 +70,7 @@ async def use_accounting(store: Store) -> None:
         taken = await store.counters.take([demand], at)
     await store.counters.adjust(taken.counters[0], -1)
     await store.counters.purge(200_000)
-    usage = Usage(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
+    usage = UsageRecord(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)
     await store.usage.add(usage)
     await store.usage.add(usage)
     await store.usage.of(ME, date(2026, 5, 1), date(2026, 5, 2))
@@ -78,17 +78,17 @@ async def use_accounting(store: Store) -> None:
 
 async def use_conversations(store: Store) -> None:
     """Every operation on conversations and messages."""
-    conversation = Conversation(user_id=ME, title="t")
+    conversation = ConversationRecord(user_id=ME, title="t")
     await store.conversations.create(conversation)
     await store.conversations.page(ME, limit=5)
     await store.conversations.page(ME, limit=5, cursor=conversation.position, title="t")
     await store.conversations.update(ME, conversation.id, ConversationChanges(title="x"))
-    message = Message(conversation_id=conversation.id, role="user", content="x", status="streaming")
+    message = MessageRecord(conversation_id=conversation.id, role="user", content="x", status="streaming")
     await store.messages.append(ME, message)
     await store.messages.append(
-        ME, Message(conversation_id=conversation.id, role="user", content="y"), at_head=True
+        ME, MessageRecord(conversation_id=conversation.id, role="user", content="y"), at_head=True
     )
-    await store.messages.save(ME, conversation.id, message.id, Progress(content="y", status="complete"))
+    await store.messages.save(ME, conversation.id, message.id, AnswerProgress(content="y", status="complete"))
     for newest_first in (False, True):
         await store.messages.page(ME, conversation.id, limit=5, newest_first=newest_first)
         await store.messages.page(ME, conversation.id, limit=5, cursor="1", newest_first=newest_first)
@@ -114,7 +114,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
     statements: list[tuple[str, Any]] = []
     monkeypatch.setattr(Recording, "seen", statements, raising=False)
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Recording))
-    store = open_store(sqlite_url)
+    store = store_from_url(sqlite_url)
     await store.open()
     await use_people(store)
     await use_conversations(store)
@@ -183,7 +183,7 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
 
     client = functools.partial(motor_asyncio.AsyncIOMotorClient, event_listeners=[Recorder()])
     monkeypatch.setattr("jan.storage.mongo.client.AsyncIOMotorClient", client)
-    store = open_store(database_url)
+    store = store_from_url(database_url)
     await store.open()
     await use_people(store)
     await use_conversations(store)

@@ -11,11 +11,11 @@ import pytest
 
 from jan.errors import Conflict, InvalidRequest
 from jan.storage import Store
-from jan.storage.accounting import Usage
+from jan.storage.accounting import UsageRecord
 from jan.storage.records import (
     ApiKey,
-    Conversation,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     OidcSubject,
     Record,
     RefreshSession,
@@ -25,7 +25,7 @@ from jan.storage.records import (
 )
 from jan.storage.transfer import export_store, import_store
 
-KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, Conversation, Message, Usage)
+KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord)
 
 
 async def fill(store: Store) -> None:
@@ -38,12 +38,12 @@ async def fill(store: Store) -> None:
     session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
     await store.sessions.start(session)
     for day in (1, 2):
-        await store.usage.add(Usage(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
+        await store.usage.add(UsageRecord(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
     for count in (0, 3, 450):
-        conversation = Conversation(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
+        conversation = ConversationRecord(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
         await store.conversations.create(conversation)
         appends = [
-            Message(
+            MessageRecord(
                 conversation_id=conversation.id,
                 role="assistant",
                 content=[{"type": "text", "text": f"{i} \u0000\u2028\U0001f600", "$n": 2**53 + 1}],
@@ -54,7 +54,9 @@ async def fill(store: Store) -> None:
         ]
         await asyncio.gather(*(store.messages.append(user.id, message, at_head=True) for message in appends))
         if appends:
-            branch = Message(conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id)
+            branch = MessageRecord(
+                conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id
+            )
             await store.messages.append(user.id, branch)
 
 
@@ -149,10 +151,10 @@ async def test_a_store_with_records_of_its_own_is_refused(store: Store, small: P
 
 async def test_a_record_that_differs_is_refused(store: Store, small: Path) -> None:
     """A stored record of the same id and other content is a Conflict that names it."""
-    await store.conversations.create(Conversation(id="conv_1", user_id="user_1", title="mine"))
+    await store.conversations.create(ConversationRecord(id="conv_1", user_id="user_1", title="mine"))
     with pytest.raises(Conflict, match="conv_1"):
         await import_store(store, small)
-    assert await store.archive.count(Message) == 0
+    assert await store.archive.count(MessageRecord) == 0
 
 
 _DEEP = '{"a":' * 5000 + "1" + "}" * 5000

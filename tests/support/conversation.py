@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from jan.auth import api_keys
-from jan.storage import open_store
+from jan.storage import store_from_url
 from jan.storage.records import ApiKey, User
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
@@ -100,7 +100,7 @@ class StoredServer:
             hash=api_keys.hash_of(secret),
             permissions=permissions,
         )
-        store = open_store(self.store_url)
+        store = store_from_url(self.store_url)
         await store.open()
         await store.users.create(user)
         await store.keys.create(key)

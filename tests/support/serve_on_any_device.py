@@ -2,7 +2,8 @@
 
 import jan.engine.backends.exllama.v2.backend
 from jan.cli.commands import main
+from support import exllamav2
 
 if __name__ == "__main__":
-    jan.engine.backends.exllama.v2.backend.CudaDevice = lambda attention: support.exllamav2.any_device()
+    jan.engine.backends.exllama.v2.backend.CudaDevice = lambda attention: exllamav2.any_device()
     main()

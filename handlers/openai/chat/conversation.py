@@ -12,7 +12,7 @@ from jan.errors import InvalidRequest, JanError
 from jan.handler import Handler, Turn
 from jan.schema.chat import ChatChoice, ChatCompletionRequest
 from jan.schema.sampling import Usage
-from jan.storage.records import Progress
+from jan.storage.records import AnswerProgress
 
 T = TypeVar("T")
 
@@ -61,10 +61,10 @@ async def to_retry(turn: Turn, step: Awaitable[T]) -> T:
         raise
 
 
-def progress_of(choice: ChatChoice, usage: Usage | None = None) -> Progress:
+def progress_of(choice: ChatChoice, usage: Usage | None = None) -> AnswerProgress:
     """The answer as the store keeps it; the whole of it if ``usage`` is given."""
     message = choice.message
-    return Progress(
+    return AnswerProgress(
         content=message.content,
         status="streaming" if usage is None else "complete",
         tool_calls=msgspec.to_builtins(message.tool_calls) if message.tool_calls else None,

@@ -17,7 +17,7 @@ _LEEWAY_SECONDS = 60
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 
 
-class Claims(msgspec.Struct, frozen=True, kw_only=True):
+class IdTokenClaims(msgspec.Struct, frozen=True, kw_only=True):
     """A verified ID token's claims; ``hd`` is Google's, the organisation that manages the account."""
 
     sub: str
@@ -31,17 +31,17 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     hd: str | None = None
 
 
-class Header(msgspec.Struct, frozen=True):
+class IdTokenHeader(msgspec.Struct, frozen=True):
     """What an ID token says of its own signature: only good for finding the key that it must fit."""
 
     alg: str
     kid: str | None = None
 
 
-def header_of(token: str) -> Header:
+def header_of(token: str) -> IdTokenHeader:
     """An ID token's header; raises AuthenticationFailed."""
     try:
-        header = msgspec.convert(jwt.get_unverified_header(token), Header)
+        header = msgspec.convert(jwt.get_unverified_header(token), IdTokenHeader)
     except (jwt.InvalidTokenError, msgspec.ValidationError):
         raise _refused("it is malformed") from None
     if header.alg not in ALGORITHMS:
@@ -49,7 +49,7 @@ def header_of(token: str) -> Header:
     return header
 
 
-def find_key(keys: Iterable[dict[str, Any]], header: Header) -> jwt.PyJWK | None:
+def find_key(keys: Iterable[dict[str, Any]], header: IdTokenHeader) -> jwt.PyJWK | None:
     """The one published key that may verify a token of this header; None if there is none.
 
     A token that names no key can only be verified if there is no choice.
@@ -58,7 +58,7 @@ def find_key(keys: Iterable[dict[str, Any]], header: Header) -> jwt.PyJWK | None
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _usable(jwk: dict[str, Any], header: Header) -> jwt.PyJWK | None:
+def _usable(jwk: dict[str, Any], header: IdTokenHeader) -> jwt.PyJWK | None:
     if header.kid is not None and jwk.get("kid") != header.kid:
         return None
     if "d" in jwk or jwk.get("use", "sig") != "sig" or jwk.get("alg", header.alg) != header.alg:
@@ -73,7 +73,7 @@ def _usable(jwk: dict[str, Any], header: Header) -> jwt.PyJWK | None:
 
 def verify(
     token: str, key: jwt.PyJWK, *, issuers: list[str], client_id: str, nonce: str, access_token: str
-) -> Claims:
+) -> IdTokenClaims:
     """The claims; raises AuthenticationFailed unless every one is as it must be (OpenID Connect Core,
     section 3.1.3.7)."""
     try:
@@ -87,7 +87,7 @@ def verify(
                 leeway=_LEEWAY_SECONDS,
                 options={"require": _REQUIRED},
             ),
-            Claims,
+            IdTokenClaims,
         )
     except jwt.InvalidTokenError as error:
         raise _refused(str(error)[:200]) from None

@@ -76,7 +76,7 @@ class ProviderRefused(Exception):
         self.name = name
 
 
-class Kept(Generic[T]):
+class Fetched(Generic[T]):
     """A document that is fetched when it is needed and then kept; those who come meanwhile wait together."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]]) -> None:
@@ -110,8 +110,8 @@ class Provider:
 
     def __init__(self, settings: SignInSettings) -> None:
         self._settings = settings
-        self._metadata = Kept(self._discover)
-        self._keys = Kept(self._fetch_keys)
+        self._metadata = Fetched(self._discover)
+        self._keys = Fetched(self._fetch_keys)
 
     async def metadata(self) -> Metadata:
         """The discovery document, at most an hour old."""

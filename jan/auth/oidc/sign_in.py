@@ -166,7 +166,7 @@ class SignIn:
         )
         return self._person(await self._complete(claims, access_token))
 
-    async def _complete(self, claims: id_token.Claims, access_token: str) -> id_token.Claims:
+    async def _complete(self, claims: id_token.IdTokenClaims, access_token: str) -> id_token.IdTokenClaims:
         """With the address from the userinfo endpoint, where the provider puts it by default."""
         if claims.email is not None:
             return claims
@@ -176,7 +176,7 @@ class SignIn:
         name = claims.name or info.name
         return msgspec.structs.replace(claims, email=info.email, email_verified=info.email_verified, name=name)
 
-    def _person(self, claims: id_token.Claims) -> Person:
+    def _person(self, claims: id_token.IdTokenClaims) -> Person:
         email = (claims.email or "").strip().lower()
         if email and not claims.email_verified:
             raise PermissionDenied(

@@ -13,8 +13,8 @@ from jan.engine.base import (
     GenerationRequest,
     JobId,
     ModelInfo,
+    OnProgress,
     Output,
-    Progress,
     TextPrompt,
 )
 from jan.engine.prompts.chat_template import plain_messages
@@ -52,7 +52,7 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     die_word: str = ""
 
 
-class _Job(msgspec.Struct):
+class _EchoJob(msgspec.Struct):
     """One answer under way: ``words`` again and again, ``last`` words in all, ``total`` if nothing limits it."""
 
     prompt_tokens: int
@@ -85,17 +85,17 @@ class EchoBackend:
 
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
-        self._jobs: dict[JobId, _Job] = {}
+        self._jobs: dict[JobId, _EchoJob] = {}
         # A word that it is to remember is a token of a model's cache.
         self._cache = CacheUse(total=options.slots * options.context)
         self._dialect = dialect_of(THINK_CLOSE, options.tool_format, options.reasoning)
 
-    def load(self, progress: Progress) -> ModelInfo:
+    def load(self, progress: OnProgress) -> ModelInfo:
         """Nothing to load."""
         progress(1.0)
         return ModelInfo(context_length=self._options.context, slots=self._options.slots, cache=self._cache)
 
-    def prepare(self, request: GenerationRequest) -> _Job:
+    def prepare(self, request: GenerationRequest) -> _EchoJob:
         """Split into words."""
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
@@ -104,7 +104,7 @@ class EchoBackend:
         total = len(words) * self._options.repeat
         # The end is decided in ``_say``, so that an answer of exactly its limit is complete.
         dialect = self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
-        return _Job(
+        return _EchoJob(
             prompt_tokens=count,
             prompt_text=prompt if request.echo else "",
             words=words,
@@ -118,11 +118,11 @@ class EchoBackend:
         size = self._options.piece
         return [text[at : at + size] for at in range(0, len(text), size)] if size else _WORD.findall(text)
 
-    def has_room(self, job: _Job) -> bool:
+    def has_room(self, job: _EchoJob) -> bool:
         """Whether a slot is free."""
         return len(self._jobs) < self._options.slots
 
-    def begin(self, job_id: JobId, job: _Job) -> None:
+    def begin(self, job_id: JobId, job: _EchoJob) -> None:
         """Begin to speak."""
         self._jobs[job_id] = job
         self._cache.used += job.cells
@@ -177,7 +177,7 @@ def _texts(request: GenerationRequest) -> tuple[str, str]:
     return request.prompt.text, request.prompt.text
 
 
-def _say(job: _Job) -> list[Output]:
+def _say(job: _EchoJob) -> list[Output]:
     word = job.next_word
     if word is None:  # there was nothing to say at all
         return job.answer.end(job.reason)

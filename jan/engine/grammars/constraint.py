@@ -111,7 +111,7 @@ class Origin(msgspec.Struct, frozen=True):
 Matchers = Mapping[Dialect, llguidance.LLMatcher | None]
 
 
-class _Kept:
+class _CachedGrammar:
     """Compiled formats by key, each in all its dialects; the oldest go first. Any thread may call it."""
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class GrammarCompiler:
         self._stop_tokens = vocabulary.stop_tokens
         self._spelling = Spelling({vocabulary.tokens[id_]: id_ for id_ in vocabulary.special})
         self._origin = Origin(list(vocabulary.tokens), list(vocabulary.special), ends, dialect)
-        self._kept = _Kept()
+        self._kept = _CachedGrammar()
 
     @classmethod
     def of(cls, origin: bytes) -> "GrammarCompiler":

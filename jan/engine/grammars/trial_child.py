@@ -27,7 +27,7 @@ _MEMORY = 512 * 2**20
 HEADER = 4
 
 
-class Report(msgspec.Struct, frozen=True):
+class TrialReport(msgspec.Struct, frozen=True):
     """How a format came out, ``message`` being why it is refused; with ``done`` False, which parameter is next."""
 
     param: str = ""
@@ -50,7 +50,7 @@ def main() -> None:
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     from jan.engine.grammars.constraint import GrammarCompiler
 
-    def tell(report: Report) -> None:
+    def tell(report: TrialReport) -> None:
         sink.write(framed(msgspec.msgpack.encode(report)))
         sink.flush()
 
@@ -59,16 +59,16 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         return
     compiler = GrammarCompiler.of(origin)
     _bound_memory()
-    tell(Report())
+    tell(TrialReport())
     while (frame := _next(source)) is not None:
         output = msgspec.msgpack.decode(frame, type=OutputFormat)
         # The signal's default is to end the process, also while the compiler holds it and runs no Python.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        report = Report()
+        report = TrialReport()
         try:
-            compiler.matchers(output, compiler.variants, lambda param: tell(Report(param=param, done=False)))
+            compiler.matchers(output, compiler.variants, lambda param: tell(TrialReport(param=param, done=False)))
         except InvalidRequest as error:
-            report = Report(param=error.param or "", message=error.message)
+            report = TrialReport(param=error.param or "", message=error.message)
         signal.setitimer(signal.ITIMER_PROF, 0)
         tell(report)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from jan.engine.grammars.trial_child import HEADER, Report, framed
+from jan.engine.grammars.trial_child import HEADER, TrialReport, framed
 from jan.engine.refusals import untried
 
 log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ class TrialProcess:
             raise untried()
         return made
 
-    async def attempt(self, output: bytes) -> Report:
+    async def attempt(self, output: bytes) -> TrialReport:
         """How a format comes out, encoded as msgpack; raises Died."""
         report = await self._ask(output, _TRIAL_SECONDS)
         if report is not None:
@@ -98,7 +98,7 @@ class TrialProcess:
         code = await self.end()
         raise Died(self._param, None if self._killed else code)
 
-    async def _ask(self, content: bytes, seconds: float) -> Report | None:
+    async def _ask(self, content: bytes, seconds: float) -> TrialReport | None:
         """The answer, None if it died or had none in time."""
         try:
             async with asyncio.timeout(seconds):
@@ -113,9 +113,9 @@ class TrialProcess:
             return None
         return report
 
-    async def _read(self) -> Report:
+    async def _read(self) -> TrialReport:
         length = int.from_bytes(await self._reader.readexactly(HEADER), "big")
-        return msgspec.msgpack.decode(await self._reader.readexactly(length), type=Report)
+        return msgspec.msgpack.decode(await self._reader.readexactly(length), type=TrialReport)
 
     async def end(self) -> int:
         """Wait for its end, which the end of its input is; what it ended with."""

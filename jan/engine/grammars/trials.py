@@ -24,7 +24,7 @@ _MOST_WAITING = 64
 _REMEMBERED = 1024
 
 
-class Turns:
+class TrialQueue:
     """Whose format is compiled: of each owner one at a time, so many in all, in the order in which they came."""
 
     def __init__(self, at_once: int) -> None:
@@ -53,7 +53,7 @@ class Trials:
 
     def __init__(self, compiler: FormatCompiler) -> None:
         self._compiler = compiler
-        self._turns = Turns(_AT_ONCE)
+        self._turns = TrialQueue(_AT_ONCE)
         self._idle: list[TrialProcess] = []
         self._busy: set[TrialProcess] = set()
         self._verdicts: OrderedDict[bytes, InvalidRequest | None] = OrderedDict()

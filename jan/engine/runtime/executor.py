@@ -17,7 +17,7 @@ from jan.engine.base import (
     Event,
     GenerationRequest,
     ModelInfo,
-    Progress,
+    OnProgress,
 )
 from jan.engine.grammars.trials import Trials
 from jan.engine.refusals import gone, stalled
@@ -137,7 +137,7 @@ class ThreadedEngine:
 
     # --- start and end ------------------------------------------------------------------------------
 
-    async def start(self, progress: Progress) -> None:
+    async def start(self, progress: OnProgress) -> None:
         """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
         then be called again."""
         self._state = "new"
@@ -148,7 +148,7 @@ class ThreadedEngine:
             raise
         self._watch(asyncio.get_running_loop().time())
 
-    async def _launch(self, progress: Progress) -> None:
+    async def _launch(self, progress: OnProgress) -> None:
         self._worker = Worker(
             self._name,
             self._make_backend,

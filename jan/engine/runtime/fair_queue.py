@@ -25,7 +25,7 @@ def largest_share(limit: int) -> int:
     return (limit + 1) // 2
 
 
-class _Turns:
+class _Round:
     """One of those who take turns: ``joined`` is the round in which it came, ``number`` its place in a round."""
 
     def __init__(self, joined: int, number: int, weight: int = 1) -> None:
@@ -43,7 +43,7 @@ class _Turns:
         self.spent = max(self.spent + tokens, 0)
 
 
-class _Owner(_Turns, Generic[T]):
+class _Owner(_Round, Generic[T]):
     def __init__(self, joined: int, number: int) -> None:
         super().__init__(joined, number)
         # Not a dict: taking the first of a long one again and again takes longer and longer.
@@ -53,7 +53,7 @@ class _Owner(_Turns, Generic[T]):
         return next(iter(self.items.items()))
 
 
-class _Class(_Turns, Generic[T]):
+class _Class(_Round, Generic[T]):
     """Owners in turn."""
 
     def __init__(self, joined: int, number: int, weight: int) -> None:

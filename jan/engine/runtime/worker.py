@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, Progress, Started
+from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, OnProgress, Started
 from jan.engine.refusals import waited_too_long
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.job import Job
@@ -64,7 +64,7 @@ class Worker:
 
     # --- for the event loop -------------------------------------------------------------------------
 
-    async def start(self, progress: Progress) -> ModelInfo:
+    async def start(self, progress: OnProgress) -> ModelInfo:
         """Start the thread and load the model in it; raises what the backend's load raises."""
         loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(
@@ -93,7 +93,7 @@ class Worker:
 
     # --- on the thread ------------------------------------------------------------------------------
 
-    def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: Progress) -> None:
+    def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: OnProgress) -> None:
         try:
             backend = self._make_backend()
             info = backend.load(lambda part: self._outbox.call(progress, part))

@@ -6,7 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from jan.errors import Conflict
-from jan.storage.accounting import COUNTS, Counter, Demand, Taken, Usage, end_of_window, latest_end, window_runs
+from jan.storage.accounting import (
+    COUNTS,
+    Counter,
+    Demand,
+    Taken,
+    UsageRecord,
+    end_of_window,
+    latest_end,
+    window_runs,
+)
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
@@ -18,7 +27,7 @@ _ATTEMPTS = 20
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
-class Window(Record, frozen=True, kw_only=True):
+class CounterDocument(Record, frozen=True, kw_only=True):
     """A counter as it is stored; the database removes it some time after ``expires_at``."""
 
     used: int
@@ -31,10 +40,10 @@ class Window(Record, frozen=True, kw_only=True):
         return Counter(key=self.id, used=self.used, ends_at=self.ends_at)
 
 
-def _window(demand: Demand, now: int) -> Window:
+def _window(demand: Demand, now: int) -> CounterDocument:
     """The window that begins with this demand."""
     ends_at = end_of_window(demand, now)
-    return Window(id=demand.key, used=demand.cost, ends_at=ends_at, expires_at=_expiry(ends_at))
+    return CounterDocument(id=demand.key, used=demand.cost, ends_at=ends_at, expires_at=_expiry(ends_at))
 
 
 def _expiry(ends_at: int) -> datetime:
@@ -50,7 +59,7 @@ class MongoCounters:
     def __init__(self, connection: Connection) -> None:
         # A count that is lost with a server lets one request too many pass; a journalled majority for each
         # would cost more than that.
-        self.records = Collection(connection, "counters", Window, durable=False)
+        self.records = Collection(connection, "counters", CounterDocument, durable=False)
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
         counters: list[Counter] = []
@@ -83,7 +92,7 @@ class MongoCounters:
                 return _window(demand, now).counter, True
         raise unavailable()
 
-    async def _begin(self, ended: Window | None, window: Window) -> bool:
+    async def _begin(self, ended: CounterDocument | None, window: CounterDocument) -> bool:
         """Begin a window in place of the one that has ended; False if somebody else was first."""
         if ended is None:
             try:
@@ -124,20 +133,20 @@ class MongoUsageLog:
     """``accounting.UsageLog``."""
 
     def __init__(self, connection: Connection) -> None:
-        self.records = Collection(connection, "usage", Usage)
+        self.records = Collection(connection, "usage", UsageRecord)
 
-    async def add(self, more: Usage) -> None:
+    async def add(self, more: UsageRecord) -> None:
         if not await self._increase(more):
             try:
                 await self.records.insert(more)
             except Conflict:  # another server was first
                 await self._increase(more)
 
-    async def _increase(self, more: Usage) -> bool:
+    async def _increase(self, more: UsageRecord) -> bool:
         counts = {name: getattr(more, name) for name in COUNTS}
         return await self.records.update_one({"_id": more.id}, {"$inc": counts})
 
-    async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         where = {"user_id": user_id, "day": {"$gte": first.isoformat(), "$lte": last.isoformat()}}
         rows = await self.records.find(where, sort=[("day", 1)], limit=0)
         return sorted(rows, key=lambda row: (row.day, row.model, row.key_id))

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jan.errors import Conflict
-from jan.storage.idempotency import LONG_AGO, GivenAnswer, replaces
+from jan.storage.idempotency import LONG_AGO, IdempotentAnswer, replaces
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
@@ -16,9 +16,9 @@ class MongoAnswers:
     """``idempotency.GivenAnswers``."""
 
     def __init__(self, connection: Connection) -> None:
-        self.records = Collection(connection, "given_answers", GivenAnswer)
+        self.records = Collection(connection, "given_answers", IdempotentAnswer)
 
-    async def begin(self, request: GivenAnswer, *, abandoned_before: datetime) -> GivenAnswer:
+    async def begin(self, request: IdempotentAnswer, *, abandoned_before: datetime) -> IdempotentAnswer:
         for _ in range(_ATTEMPTS):
             try:
                 await self.records.insert(request)
@@ -30,7 +30,7 @@ class MongoAnswers:
                 return request
         raise unavailable()
 
-    async def _take_over(self, request: GivenAnswer, abandoned_before: datetime) -> GivenAnswer | None:
+    async def _take_over(self, request: IdempotentAnswer, abandoned_before: datetime) -> IdempotentAnswer | None:
         """The request that has the id, after an attempt to replace it; None if that changed meanwhile."""
         stored = await self.records.find_one({"_id": request.id})
         successor = stored and replaces(stored, request, abandoned_before)
@@ -40,16 +40,16 @@ class MongoAnswers:
         fields = {name: value for name, value in encode(successor).items() if name != "_id"}
         return successor if await self.records.update_one(same, {"$set": fields}) else None
 
-    async def finish(self, request: GivenAnswer) -> None:
+    async def finish(self, request: IdempotentAnswer) -> None:
         await self._set(request, {"answer": encode(request)["answer"]})
 
-    async def release(self, request: GivenAnswer) -> None:
+    async def release(self, request: IdempotentAnswer) -> None:
         await self._set(request, {"begun_at": LONG_AGO})
 
-    async def _set(self, request: GivenAnswer, fields: dict[str, object]) -> None:
+    async def _set(self, request: IdempotentAnswer, fields: dict[str, object]) -> None:
         await self.records.update_one({"_id": request.id, "attempt": request.attempt}, {"$set": fields})
 
-    async def forget(self, request: GivenAnswer) -> None:
+    async def forget(self, request: IdempotentAnswer) -> None:
         await self.records.delete({"_id": request.id, "attempt": request.attempt})
 
     async def purge(self, before: datetime) -> int:

@@ -7,7 +7,7 @@ import msgspec
 from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import page_of, position_of
-from jan.storage.records import Conversation, ConversationChanges, Message, Page, fold, now
+from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
 from jan.storage.rules import apply, missing
 
 BY_CHANGE = [("position", -1)]
@@ -27,26 +27,26 @@ class MongoConversations:
     """``base.Conversations``."""
 
     def __init__(self, connection: Connection) -> None:
-        self.records = Collection(connection, "conversations", Conversation)
-        self._messages = Collection(connection, "messages", Message)
+        self.records = Collection(connection, "conversations", ConversationRecord)
+        self._messages = Collection(connection, "messages", MessageRecord)
 
-    async def create(self, conversation: Conversation) -> None:
+    async def create(self, conversation: ConversationRecord) -> None:
         await self.records.insert(conversation)
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation:
+    async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         found = await self.records.find_one({"_id": conversation_id, "user_id": user_id})
         if found is None:
-            raise missing(Conversation)
+            raise missing(ConversationRecord)
         return found
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
-    ) -> Page[Conversation]:
+    ) -> Page[ConversationRecord]:
         where = in_list(user_id, position_of(cursor), title)
         found = await self.records.find(where, sort=BY_CHANGE, limit=limit + 1)
         return page_of(found, limit, lambda conversation: conversation.position)
 
-    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         found = await self.get(user_id, conversation_id)
         changed = msgspec.structs.replace(apply(found, changes), updated_at=now())
         # Only what this call sets: an append may move head and count at the same time.
@@ -54,7 +54,7 @@ class MongoConversations:
         if "title" in fields:
             fields["title_folded"] = fold(changed.title)
         if not await self.records.update_one({"_id": conversation_id, "user_id": user_id}, {"$set": fields}):
-            raise missing(Conversation)
+            raise missing(ConversationRecord)
         return await self.get(user_id, conversation_id)
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
@@ -71,6 +71,6 @@ class MongoConversations:
         await self._messages.delete({"conversation_id": conversation_id})
 
 
-def moved(conversation: Conversation) -> dict[str, object]:
+def moved(conversation: ConversationRecord) -> dict[str, object]:
     """The fields that put a conversation to the front of the list."""
     return {"updated_at": conversation.updated_at, "position": conversation.position}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jan.storage.records import Conversation, Record, fold
+from jan.storage.records import ConversationRecord, Record, fold
 
 R = TypeVar("R", bound=Record)
 
@@ -40,6 +40,6 @@ def decode(document: Mapping[str, Any], kind: type[R]) -> R:
 
 def derived(struct: msgspec.Struct) -> Document:
     """The fields that only serve indexes."""
-    if isinstance(struct, Conversation):
+    if isinstance(struct, ConversationRecord):
         return {"position": struct.position, "title_folded": fold(struct.title)}
     return {}

@@ -31,7 +31,7 @@ from jan.storage.paging import (
     size_of,
     too_long,
 )
-from jan.storage.records import Conversation, Message, Page, Progress, now
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
 from jan.storage.rules import missing, same_message, with_progress
 
 _replace = msgspec.structs.replace
@@ -45,12 +45,12 @@ class MongoMessages:
     """``base.Messages``."""
 
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
-        self.records = Collection(connection, "messages", Message)
+        self.records = Collection(connection, "messages", MessageRecord)
         self._conversations = conversations
         # Writers of this process take turns; those of others are met at the index.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def append(self, user_id: str, message: Message, *, at_head: bool = False) -> Message:
+    async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
         turn = self._turns.setdefault(message.conversation_id, asyncio.Lock())
         async with turn:
             conversation = await self._conversations.get(user_id, message.conversation_id)
@@ -60,7 +60,9 @@ class MongoMessages:
             await self._advance(conversation, placed)
             return placed
 
-    async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
+    async def save(
+        self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
+    ) -> MessageRecord:
         at = now()
         stored = await self.get(user_id, conversation_id, message_id)
         saved = with_progress(stored, progress, at)
@@ -71,7 +73,7 @@ class MongoMessages:
             return saved
         return with_progress(await self._require(conversation_id, message_id), progress, at)
 
-    async def get(self, user_id: str, conversation_id: str, message_id: str) -> Message:
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         await self._conversations.get(user_id, conversation_id)
         return await self._require(conversation_id, message_id)
 
@@ -83,7 +85,7 @@ class MongoMessages:
         limit: int,
         cursor: str | None = None,
         newest_first: bool = False,
-    ) -> Page[Message]:
+    ) -> Page[MessageRecord]:
         start = sequence_of(cursor)
         conversation = await self._conversations.get(user_id, conversation_id)
         if not newest_first:
@@ -99,10 +101,10 @@ class MongoMessages:
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
-    ) -> list[Message]:
+    ) -> list[MessageRecord]:
         conversation = await self._conversations.get(user_id, conversation_id)
         if message_id is not None:
-            start: Message | None = await self._require(conversation_id, message_id)
+            start: MessageRecord | None = await self._require(conversation_id, message_id)
         else:
             start = await self._newest(conversation_id, conversation.message_count)
         return [] if start is None else await self._path(start, limit)
@@ -111,7 +113,7 @@ class MongoMessages:
         where = {"status": "streaming", "updated_at": {"$lt": before}}
         return await self.records.update_many(where, {"$set": {"status": "partial"}})
 
-    async def _path(self, start: Message, limit: int | None) -> list[Message]:
+    async def _path(self, start: MessageRecord, limit: int | None) -> list[MessageRecord]:
         """Parents have lower numbers: one pass down the index meets them all, a query for many at once."""
         path, below = [start], start.sequence
         whole = Budget(sys.maxsize, PATH_BYTES)
@@ -134,7 +136,9 @@ class MongoMessages:
                         raise too_long()
         return path[:limit][::-1]
 
-    async def _place(self, conversation: Conversation, message: Message, at_head: bool) -> Message:
+    async def _place(
+        self, conversation: ConversationRecord, message: MessageRecord, at_head: bool
+    ) -> MessageRecord:
         """Insert the message behind the newest one and return it as stored."""
         head_id, count = conversation.head_id, conversation.message_count
         for attempt in range(_ATTEMPTS):
@@ -152,7 +156,7 @@ class MongoMessages:
                 head_id, count = newest.id, newest.sequence
         raise unavailable()
 
-    async def _advance(self, conversation: Conversation, placed: Message) -> None:
+    async def _advance(self, conversation: ConversationRecord, placed: MessageRecord) -> None:
         """Let the conversation follow its newest message; undo the append if it was deleted meanwhile."""
         latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
         behind = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
@@ -162,18 +166,18 @@ class MongoMessages:
             return
         if await conversations.find_one({"_id": conversation.id}) is None:
             await self.records.delete({"_id": placed.id})
-            raise missing(Conversation)
+            raise missing(ConversationRecord)
 
-    async def _newest(self, conversation_id: str, at_least: int) -> Message | None:
+    async def _newest(self, conversation_id: str, at_least: int) -> MessageRecord | None:
         where = {"conversation_id": conversation_id, "sequence": {"$gte": at_least}}
         return await self.records.find_one(where, sort=NEWEST_FIRST)
 
-    async def _require(self, conversation_id: str, message_id: str, *, param: str | None = None) -> Message:
+    async def _require(self, conversation_id: str, message_id: str, *, param: str | None = None) -> MessageRecord:
         found = await self.records.find_one({"_id": message_id, "conversation_id": conversation_id})
         if found is None:
-            raise missing(Message, param=param)
+            raise missing(MessageRecord, param=param)
         return found
 
 
-def _admits(budget: Budget, message: Message) -> bool:
+def _admits(budget: Budget, message: MessageRecord) -> bool:
     return budget.admits(size_of(message))

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import date
 
-from jan.storage.accounting import Counter, Demand, Taken, Usage, end_of_window, window_runs
+from jan.storage.accounting import Counter, Demand, Taken, UsageRecord, end_of_window, window_runs
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import USAGE
 
@@ -67,7 +67,7 @@ class SqliteUsageLog:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def add(self, more: Usage) -> None:
+    async def add(self, more: UsageRecord) -> None:
         def work(db: sqlite3.Connection) -> None:
             known = USAGE.find(db, "id = ?", more.id)
             if known is None:
@@ -77,7 +77,7 @@ class SqliteUsageLog:
 
         await self._db.write(work)
 
-    async def of(self, user_id: str, first: date, last: date) -> list[Usage]:
+    async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
         clauses = "WHERE user_id = ? AND day BETWEEN ? AND ? ORDER BY user_id, day"
         rows = await self._db.read(
             lambda db: USAGE.select(db, clauses, user_id, first.isoformat(), last.isoformat())

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from jan.storage.idempotency import LONG_AGO, GivenAnswer, replaces
+from jan.storage.idempotency import LONG_AGO, IdempotentAnswer, replaces
 from jan.storage.records import milliseconds
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import ANSWERS
@@ -17,8 +17,8 @@ class SqliteAnswers:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def begin(self, request: GivenAnswer, *, abandoned_before: datetime) -> GivenAnswer:
-        def work(db: sqlite3.Connection) -> GivenAnswer:
+    async def begin(self, request: IdempotentAnswer, *, abandoned_before: datetime) -> IdempotentAnswer:
+        def work(db: sqlite3.Connection) -> IdempotentAnswer:
             stored = ANSWERS.find(db, "id = ?", request.id)
             if stored is None:
                 ANSWERS.insert(db, request)
@@ -28,20 +28,20 @@ class SqliteAnswers:
 
         return await self._db.write(work)
 
-    async def finish(self, request: GivenAnswer) -> None:
+    async def finish(self, request: IdempotentAnswer) -> None:
         await self._replace(request, request)
 
-    async def release(self, request: GivenAnswer) -> None:
+    async def release(self, request: IdempotentAnswer) -> None:
         await self._replace(request, msgspec.structs.replace(request, begun_at=LONG_AGO))
 
-    async def _replace(self, request: GivenAnswer, successor: GivenAnswer) -> None:
+    async def _replace(self, request: IdempotentAnswer, successor: IdempotentAnswer) -> None:
         def work(db: sqlite3.Connection) -> None:
             if _is_attempt(db, request):
                 ANSWERS.replace(db, successor)
 
         await self._db.write(work)
 
-    async def forget(self, request: GivenAnswer) -> None:
+    async def forget(self, request: IdempotentAnswer) -> None:
         def work(db: sqlite3.Connection) -> None:
             if _is_attempt(db, request):
                 db.execute("DELETE FROM given_answers WHERE id = ?", (request.id,))
@@ -53,6 +53,6 @@ class SqliteAnswers:
         return await self._db.write(lambda db: db.execute(sql, (limit,)).rowcount)
 
 
-def _is_attempt(db: sqlite3.Connection, request: GivenAnswer) -> bool:
+def _is_attempt(db: sqlite3.Connection, request: IdempotentAnswer) -> bool:
     stored = ANSWERS.find(db, "id = ?", request.id)
     return stored is not None and stored.attempt == request.attempt

@@ -17,11 +17,11 @@ from jan.storage.paging import (
     too_long,
 )
 from jan.storage.records import (
-    Conversation,
+    AnswerProgress,
     ConversationChanges,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     Page,
-    Progress,
     fold,
     milliseconds,
     now,
@@ -53,21 +53,21 @@ class SqliteConversations:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def create(self, conversation: Conversation) -> None:
+    async def create(self, conversation: ConversationRecord) -> None:
         await self._db.write(lambda db: CONVERSATIONS.insert(db, conversation))
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation:
+    async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         return await self._db.read(lambda db: _owned(db, user_id, conversation_id))
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
-    ) -> Page[Conversation]:
+    ) -> Page[ConversationRecord]:
         values = (user_id, position_of(cursor) or _END, fold(title or ""), limit + 1)
         found = await self._db.read(lambda db: CONVERSATIONS.select(db, BY_CHANGE, *values))
         return page_of(found, limit, lambda conversation: conversation.position)
 
-    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> Conversation:
-        def work(db: sqlite3.Connection) -> Conversation:
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
+        def work(db: sqlite3.Connection) -> ConversationRecord:
             changed = apply(_owned(db, user_id, conversation_id), changes)
             return CONVERSATIONS.replace(db, _replace(changed, updated_at=now()))
 
@@ -96,18 +96,20 @@ class SqliteMessages:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def append(self, user_id: str, message: Message, *, at_head: bool = False) -> Message:
+    async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
         return await self._db.write(lambda db: _append(db, user_id, message, at_head))
 
-    async def save(self, user_id: str, conversation_id: str, message_id: str, progress: Progress) -> Message:
-        def work(db: sqlite3.Connection) -> Message:
+    async def save(
+        self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
+    ) -> MessageRecord:
+        def work(db: sqlite3.Connection) -> MessageRecord:
             _owned(db, user_id, conversation_id)
             return MESSAGES.replace(db, with_progress(_message(db, conversation_id, message_id), progress, now()))
 
         return await self._db.write(work)
 
-    async def get(self, user_id: str, conversation_id: str, message_id: str) -> Message:
-        def work(db: sqlite3.Connection) -> Message:
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
+        def work(db: sqlite3.Connection) -> MessageRecord:
             _owned(db, user_id, conversation_id)
             return _message(db, conversation_id, message_id)
 
@@ -121,14 +123,14 @@ class SqliteMessages:
         limit: int,
         cursor: str | None = None,
         newest_first: bool = False,
-    ) -> Page[Message]:
+    ) -> Page[MessageRecord]:
         start = sequence_of(cursor)
         if start is None:
             start = sys.maxsize if newest_first else 0
         clauses = NEWEST_FIRST if newest_first else OLDEST_FIRST
         budget = Budget(limit, PAGE_BYTES)
 
-        def work(db: sqlite3.Connection) -> list[Message]:
+        def work(db: sqlite3.Connection) -> list[MessageRecord]:
             _owned(db, user_id, conversation_id)
             values = (conversation_id, start, limit + 1)
             return MESSAGES.select_within(db, clauses, *values, admits=budget.admits)
@@ -137,8 +139,8 @@ class SqliteMessages:
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
-    ) -> list[Message]:
-        def work(db: sqlite3.Connection) -> list[Message]:
+    ) -> list[MessageRecord]:
+        def work(db: sqlite3.Connection) -> list[MessageRecord]:
             conversation = _owned(db, user_id, conversation_id)
             if message_id is not None:
                 _message(db, conversation_id, message_id)
@@ -163,23 +165,23 @@ class SqliteMessages:
         return await self._db.write(work)
 
 
-def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> Conversation:
+def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:
     found = CONVERSATIONS.find(db, "id = ? AND user_id = ?", conversation_id, user_id)
     if found is None:
-        raise missing(Conversation)
+        raise missing(ConversationRecord)
     return found
 
 
 def _message(
     db: sqlite3.Connection, conversation_id: str, message_id: str, *, param: str | None = None
-) -> Message:
+) -> MessageRecord:
     found = MESSAGES.find(db, "id = ? AND conversation_id = ?", message_id, conversation_id)
     if found is None:
-        raise missing(Message, param=param)
+        raise missing(MessageRecord, param=param)
     return found
 
 
-def _append(db: sqlite3.Connection, user_id: str, message: Message, at_head: bool) -> Message:
+def _append(db: sqlite3.Connection, user_id: str, message: MessageRecord, at_head: bool) -> MessageRecord:
     conversation = _owned(db, user_id, message.conversation_id)
     if stored := MESSAGES.find(db, "id = ?", message.id):
         return same_message(stored, message)

@@ -23,7 +23,7 @@ _READERS = 2
 _LARGEST_GROUP = 256
 
 
-class _Job(NamedTuple, Generic[T]):
+class _Transaction(NamedTuple, Generic[T]):
     work: Work[T]
     done: asyncio.Future[T]
 
@@ -38,7 +38,7 @@ class Database:
         self._readers: ThreadPoolExecutor | None = None
         self._write_connection: sqlite3.Connection | None = None
         self._read_connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._waiting: list[_Job[Any]] = []
+        self._waiting: list[_Transaction[Any]] = []
         self._draining: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -69,7 +69,7 @@ class Database:
         if self._writer is None:
             raise _closed()
         done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append(_Job(work, done))
+        self._waiting.append(_Transaction(work, done))
         if self._draining is None or self._draining.done():
             self._draining = loop.create_task(self._drain(self._writer))
         return await done
@@ -85,7 +85,7 @@ class Database:
             group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
             await self._run(writer, [job for job in group if not job.done.done()])
 
-    async def _run(self, writer: ThreadPoolExecutor, group: list[_Job[Any]]) -> None:
+    async def _run(self, writer: ThreadPoolExecutor, group: list[_Transaction[Any]]) -> None:
         works = [job.work for job in group]
         committed = asyncio.get_running_loop().run_in_executor(writer, self._commit, works)
         await asyncio.wait([committed])

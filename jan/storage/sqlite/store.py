@@ -10,7 +10,7 @@ from jan.storage.sqlite.answers import SqliteAnswers
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.people import SqliteKeys, SqliteSessions, SqliteUsers
-from jan.storage.sqlite.tables import TABLES, Table
+from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
 
 R = TypeVar("R", bound=Record)
 
@@ -45,7 +45,7 @@ class SqliteArchive:
 
 
 def _table(kind: type[R]) -> Table[R]:
-    return next(table for table in TABLES if table.kind is kind)
+    return next(table for table in ARCHIVED_TABLES if table.kind is kind)
 
 
 class SqliteStore:

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from jan.storage.accounting import Usage
-from jan.storage.idempotency import GivenAnswer
+from jan.storage.accounting import UsageRecord
+from jan.storage.idempotency import IdempotentAnswer
 from jan.storage.records import (
     ApiKey,
-    Conversation,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     Record,
     RefreshSession,
     User,
@@ -99,7 +99,7 @@ SESSIONS = Table(
 )
 CONVERSATIONS = Table(
     "conversations",
-    Conversation,
+    ConversationRecord,
     {
         "user_id": lambda r: r.user_id,
         "position": lambda r: r.position,
@@ -108,7 +108,7 @@ CONVERSATIONS = Table(
 )
 MESSAGES = Table(
     "messages",
-    Message,
+    MessageRecord,
     {
         "conversation_id": lambda r: r.conversation_id,
         "parent_id": lambda r: r.parent_id,
@@ -117,6 +117,6 @@ MESSAGES = Table(
         "updated_at": lambda r: _ms(r.updated_at),
     },
 )
-ANSWERS = Table("given_answers", GivenAnswer, {"first_at": lambda r: _ms(r.first_at)})
-USAGE = Table("usage", Usage, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
-TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES, USAGE)
+ANSWERS = Table("given_answers", IdempotentAnswer, {"first_at": lambda r: _ms(r.first_at)})
+USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
+ARCHIVED_TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES, USAGE)

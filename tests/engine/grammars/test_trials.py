@@ -24,7 +24,7 @@ from jan.engine.base import GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.grammars.trial_process import TrialProcess
-from jan.engine.grammars.trials import Trials, Turns
+from jan.engine.grammars.trials import TrialQueue, Trials
 from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
@@ -260,7 +260,7 @@ def test_turns_are_one_of_each_owner() -> None:
     """Two owners at once; of one owner's one after another; a third comes before a second one of the first."""
 
     async def scenario() -> list[str]:
-        turns, order = Turns(2), []
+        turns, order = TrialQueue(2), []
 
         async def take(owner: str) -> None:
             async with turns.of(owner):

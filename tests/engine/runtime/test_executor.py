@@ -10,7 +10,7 @@ import pytest
 from support.engine import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
-from jan.engine.base import Delta, GenerationRequest, JobId, Output, Progress
+from jan.engine.base import Delta, GenerationRequest, JobId, OnProgress, Output
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError, InternalError, Unavailable
 
@@ -27,7 +27,7 @@ class FaultyBackend(EchoBackend):
         if where in self._faults:
             raise self._faults.pop(where)
 
-    def load(self, progress: Progress) -> Any:
+    def load(self, progress: OnProgress) -> Any:
         self._maybe_fail("load")
         return super().load(progress)
 

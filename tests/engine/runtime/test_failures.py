@@ -10,7 +10,7 @@ import pytest
 from support.engine import collect, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
-from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, Output, Progress, Queued, Started
+from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, OnProgress, Output, Queued, Started
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.engine.runtime.waiting_room import WaitingRoom
@@ -54,7 +54,7 @@ class FaultyBackend(EchoBackend):
         self.resets = 0
         self.closed = threading.Event()
 
-    def load(self, progress: Progress) -> ModelInfo:
+    def load(self, progress: OnProgress) -> ModelInfo:
         self._fault.at("load")
         return super().load(progress)
 

@@ -22,8 +22,8 @@ from jan.engine.base import (
     GenerationRequest,
     JobId,
     ModelInfo,
+    OnProgress,
     Output,
-    Progress,
     TextPrompt,
 )
 from jan.engine.formats import format_refused
@@ -100,7 +100,7 @@ class LlamaCppBackend:
         self._sequences: dict[JobId, _Sequence] = {}
         self._cache = CacheUse(total=self._cells)
 
-    def load(self, progress: Progress) -> ModelInfo:
+    def load(self, progress: OnProgress) -> ModelInfo:
         """Load weights and make the cache; raises ConfigurationError if the file is no model."""
         progress(0.0)
         self._model = GgufModel(

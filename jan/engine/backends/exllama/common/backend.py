@@ -29,8 +29,8 @@ from jan.engine.base import (
     GenerationRequest,
     JobId,
     ModelInfo,
+    OnProgress,
     Output,
-    Progress,
     TextPrompt,
 )
 from jan.engine.formats import format_refused
@@ -48,7 +48,7 @@ class Loaded(Protocol):
 
     generator: Any
 
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: Progress) -> None:
+    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
         """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
         ...
 
@@ -129,7 +129,7 @@ class ExLlamaBackend(ABC):
     def _advance(self) -> dict[int, JanError]:
         """One iteration; what failed in it, by the id() of the library's job."""
 
-    def load(self, progress: Progress) -> ModelInfo:
+    def load(self, progress: OnProgress) -> ModelInfo:
         """Load weights and make the cache; raises ConfigurationError if that can't be."""
         progress(0.0)
         self._tokens = FolderTokens(

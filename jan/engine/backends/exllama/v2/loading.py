@@ -12,7 +12,7 @@ from jan.engine.backends.exllama.common.loading import load_errors
 from jan.engine.backends.exllama.v2.generation import Generator
 from jan.engine.backends.exllama.v2.loras import check_lora
 from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
-from jan.engine.base import Progress
+from jan.engine.base import OnProgress
 
 _CACHES = MappingProxyType(
     {
@@ -36,7 +36,7 @@ class LoadedModel:
         self._models: list[Any] = []
         self.generator: Any = None
 
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: Progress) -> None:
+    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
         """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
         part = 0.8 if draft else 1.0
         with load_errors(folder.path):

@@ -9,7 +9,7 @@ import exllamav3
 from jan.engine.backends.exllama.common.folder import ModelFolder
 from jan.engine.backends.exllama.common.loading import load_errors
 from jan.engine.backends.exllama.v3.options import ExLlamaV3Options
-from jan.engine.base import Progress
+from jan.engine.base import OnProgress
 
 _BITS = MappingProxyType({"q8": 8, "q6": 6, "q4": 4})
 # How many tokens must agree before n-grams guess, as the ExLlamaV2 engine's library has it.
@@ -40,7 +40,7 @@ class LoadedModel:
         self._models: list[Any] = []
         self.generator: Any = None
 
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: Progress) -> None:
+    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
         """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
         part = 0.8 if draft else 1.0
         with load_errors(folder.path):
