@@ -38,7 +38,7 @@ from jan.services import LiveRequests, Services
 from jan.settings import AuthSettings, Settings, TracingSettings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import Store, store_from_url
-from jan.storage.observed import measured
+from jan.storage.measured import measured
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.request_record import Tracing
 
@@ -68,7 +68,7 @@ class Server:
             store, accounts, create_admin=settings.auth.create_admin, show_late_key=show_late_key
         )
         self._conversations = Conversations(store)
-        self._idempotency = Idempotency(store.answers)
+        self._idempotency = Idempotency(store.idempotent_answers)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)

@@ -22,7 +22,7 @@ from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
-from jan.storage.base import Store
+from jan.storage.repositories import Store
 from jan.telemetry.metrics import Metrics
 from jan.telemetry.request_record import Tracing
 

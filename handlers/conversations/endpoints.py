@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
-from handlers.conversations.wire import conversation_to_wire, messages_to_wire
+from handlers.conversations.translate import conversation_to_wire, messages_to_wire
 from jan.errors import NotFound, Unavailable
 from jan.handler import Handler
 from jan.operation import Example, operation

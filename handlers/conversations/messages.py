@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from handlers.conversations.wire import (
+from handlers.conversations.translate import (
     conversation_from_wire,
     conversation_to_wire,
     message_from_wire,

@@ -14,8 +14,8 @@ from jan.errors import Conflict, NotFound, PermissionDenied
 from jan.idempotency.ids import IdSource
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity, Scope
-from jan.storage.base import Store
 from jan.storage.records import ApiKey, RefreshSession, User, UserChanges, now
+from jan.storage.repositories import Store
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from jan.auth import api_keys
 from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
 from jan.errors import AuthenticationFailed, NotFound, Unavailable, when_to_retry
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
-from jan.storage.base import Store
 from jan.storage.records import User, now
+from jan.storage.repositories import Store
 
 # A revocation elsewhere (another process, the command line) counts after this at the latest.
 _CACHE_SECONDS = 0.9

@@ -6,14 +6,14 @@ from contextlib import suppress
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.conversations.answers import KeptAnswer
-from jan.conversations.messages import check, from_chat, says_something, title_of, to_chat
+from jan.conversations.history import check, from_chat, says_something, title_of, to_chat
+from jan.conversations.stored_answer import KeptAnswer
 from jan.errors import InvalidRequest, JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.schema.chat import ConversationPlace
-from jan.storage.base import Store
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, now
+from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
 _replace = msgspec.structs.replace

@@ -11,7 +11,7 @@ from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
 from jan.schema.status import Condition, ExternalApis, Status
 from jan.settings import ExternalSettings
-from jan.storage.base import Store
+from jan.storage.repositories import Store
 
 _LIMIT_SECONDS = 2.0
 

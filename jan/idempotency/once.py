@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of, when_to_retry
 from jan.idempotency.ids import IdSource, SeededIdSource
-from jan.storage.idempotency import IdempotentAnswer, IdempotentAnswers
+from jan.storage.idempotent_answers import IdempotentAnswer, IdempotentAnswers
 from jan.storage.records import now
 from jan.tasks import Tasks
 

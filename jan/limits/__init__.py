@@ -1,12 +1,12 @@
 """Limits: requests and tokens within windows of time, and the ledger of what was used. Knows nothing of HTTP's
 server; time in milliseconds since 1970 unless it says otherwise."""
 
+from jan.limits.headers import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
 from jan.limits.ledger import Ledger, Payer, UsedTokens
 from jan.limits.limiter import Limiter, Taker, Verdict
 from jan.limits.memory import FailoverCounters, MemoryCounters
-from jan.limits.usage import UsageWriter
+from jan.limits.usage_writer import UsageWriter
 from jan.limits.windows import Standing, Windows
-from jan.limits.wire import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
 from jan.settings import Settings
 from jan.storage.accounting import Counters, UsageLog
 from jan.telemetry.metrics import Metrics

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from jan.errors import Unavailable
+from jan.limits.headers import exceeds_whole_window
 from jan.limits.limiter import Taker
-from jan.limits.usage import UsageWriter
+from jan.limits.usage_writer import UsageWriter
 from jan.limits.windows import Standing, Window, Windows
-from jan.limits.wire import exceeds_whole_window
 from jan.schema.scopes import Identity
 from jan.storage.accounting import Counter, UsageRecord
 from jan.tasks import Tasks

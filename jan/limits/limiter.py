@@ -7,8 +7,8 @@ from types import MappingProxyType
 import msgspec
 
 from jan.errors import RateLimited
+from jan.limits.headers import refusal
 from jan.limits.windows import Standing, Window, Windows
-from jan.limits.wire import refusal
 from jan.operation import LimitClass
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity

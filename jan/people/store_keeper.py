@@ -10,8 +10,8 @@ import structlog
 from jan.auth.accounts import Accounts, parse_scopes
 from jan.errors import Conflict, JanError, Unavailable
 from jan.schema.scopes import ADMIN_SCOPES
-from jan.storage.base import Store
 from jan.storage.records import User, milliseconds, now
+from jan.storage.repositories import Store
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class StoreKeeper:
         """Answers whose server died become partial; what is long over is forgotten."""
         ended = await self._store.messages.end_stale_streams(now() - STALE_STREAM)
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
-        forgotten = await self._store.answers.purge(now() - _KEEP_ANSWERS)
+        forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
         if ended or purged or forgotten:
             log.info(

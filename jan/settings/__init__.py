@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from jan.settings.addresses import is_safe_url
+from jan.settings.auth import AuthSettings
 from jan.settings.limits import LimitSettings
 from jan.settings.models import ModelSettings, RouteSettings
-from jan.settings.people import AuthSettings
 from jan.settings.server import ANYONE, AccessSettings, ServerSettings, StreamSettings
 from jan.settings.sign_in import SignInSettings
 from jan.settings.tracing import TracingSettings

@@ -1,6 +1,6 @@
 """What the server remembers: users, keys, sessions, conversations, messages; on SQLite or MongoDB."""
 
-from jan.storage.base import Store
 from jan.storage.open import store_from_url
+from jan.storage.repositories import Store
 
 __all__ = ["Store", "store_from_url"]

@@ -3,7 +3,7 @@
 from urllib.parse import unquote, urlsplit
 
 from jan.errors import ConfigurationError
-from jan.storage.base import Store
+from jan.storage.repositories import Store
 
 _SCHEMES = "sqlite:///relative/file.db, sqlite:////absolute/file.db, mongodb://..., mongodb+srv://..."
 

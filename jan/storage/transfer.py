@@ -23,8 +23,8 @@ import msgspec
 
 from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
-from jan.storage.base import Store
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
+from jan.storage.repositories import Store
 
 R = TypeVar("R", bound=Record)
 

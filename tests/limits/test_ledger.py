@@ -13,7 +13,7 @@ from jan.errors import RateLimited, Unavailable
 from jan.limits.ledger import Ledger, Payer, UsedTokens
 from jan.limits.limiter import Taker
 from jan.limits.memory import MemoryCounters
-from jan.limits.usage import UsageWriter, merge
+from jan.limits.usage_writer import UsageWriter, merge
 from jan.limits.windows import Windows
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity

@@ -15,7 +15,7 @@ from jan.people.store_keeper import StoreKeeper
 from jan.settings import Settings
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand
-from jan.storage.idempotency import IdempotentAnswer
+from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import ConversationRecord, MessageRecord, User, milliseconds, now
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
@@ -129,14 +129,14 @@ def test_answers_are_kept_for_a_day(tmp_path: Path) -> None:
         await keeper.open()
         for name, age in (("old", timedelta(hours=24, seconds=1)), ("young", timedelta(hours=23, minutes=50))):
             at = now() - age
-            await store.answers.begin(answered(name, at, b"first"), abandoned_before=at)
+            await store.idempotent_answers.begin(answered(name, at, b"first"), abandoned_before=at)
 
         async def forgotten() -> bool:
-            found = await store.answers.begin(answered("old", now(), b"second"), abandoned_before=now())
+            found = await store.idempotent_answers.begin(answered("old", now(), b"second"), abandoned_before=now())
             return found.answer == b"second"
 
         await eventually(forgotten)
-        found = await store.answers.begin(answered("young", now(), b"second"), abandoned_before=now())
+        found = await store.idempotent_answers.begin(answered("young", now(), b"second"), abandoned_before=now())
         assert found.answer == b"first"
 
     run(tmp_path, test)

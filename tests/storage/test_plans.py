@@ -11,7 +11,7 @@ from support.mongodb import mongo_client
 
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand, UsageRecord
-from jan.storage.idempotency import IdempotentAnswer
+from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -54,13 +54,13 @@ async def use_people(store: Store) -> None:
     await store.sessions.end_all(user.id, at=at, reason="x")
     await store.sessions.purge(at)
     asked = IdempotentAnswer(id="1", fingerprint="f", attempt="a", begun_at=at, first_at=at, seed=b"s")
-    await store.answers.begin(asked, abandoned_before=at)
+    await store.idempotent_answers.begin(asked, abandoned_before=at)
     again = IdempotentAnswer(id="1", fingerprint="f", attempt="b", begun_at=at, first_at=at, seed=b"s")
-    again = await store.answers.begin(again, abandoned_before=at + timedelta(minutes=1))
-    await store.answers.release(again)
-    await store.answers.finish(again)
-    await store.answers.forget(again)
-    await store.answers.purge(at)
+    again = await store.idempotent_answers.begin(again, abandoned_before=at + timedelta(minutes=1))
+    await store.idempotent_answers.release(again)
+    await store.idempotent_answers.finish(again)
+    await store.idempotent_answers.forget(again)
+    await store.idempotent_answers.purge(at)
 
 
 async def use_accounting(store: Store) -> None:

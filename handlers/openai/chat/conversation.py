@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET
 
-from handlers.conversations.wire import usage_record
+from handlers.conversations.translate import usage_record
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.errors import InvalidRequest, JanError
 from jan.handler import Handler, Turn

@@ -8,8 +8,8 @@ from msgspec import UNSET
 
 from jan.errors import Conflict, PermissionDenied
 from jan.settings.sign_in import ANYBODY, SignInSettings
-from jan.storage.base import Store
 from jan.storage.records import OidcSubject, User, UserChanges
+from jan.storage.repositories import Store
 
 log = structlog.get_logger(__name__)
 

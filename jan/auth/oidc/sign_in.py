@@ -18,8 +18,8 @@ from jan.auth.oidc.provider import Metadata, Provider, ProviderRefused, TokenAns
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
 from jan.settings.sign_in import GOOGLE, SignInSettings
-from jan.storage.base import Store
 from jan.storage.records import OidcSubject
+from jan.storage.repositories import Store
 
 if TYPE_CHECKING:
     from jan.auth.oidc.authorization import Authorization

@@ -8,7 +8,7 @@ from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import page_of, position_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
-from jan.storage.rules import apply, missing
+from jan.storage.shared_rules import apply, missing
 
 BY_CHANGE = [("position", -1)]
 

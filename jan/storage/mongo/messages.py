@@ -32,7 +32,7 @@ from jan.storage.paging import (
     too_long,
 )
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
-from jan.storage.rules import missing, same_message, with_progress
+from jan.storage.shared_rules import missing, same_message, with_progress
 
 _replace = msgspec.structs.replace
 _ATTEMPTS = 60

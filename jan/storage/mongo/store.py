@@ -5,12 +5,12 @@ from typing import Any, TypeVar, cast
 
 from jan.errors import JanError
 from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
-from jan.storage.mongo.answers import MongoAnswers
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations
+from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import migrate
-from jan.storage.mongo.people import MongoKeys, MongoSessions, MongoUsers
+from jan.storage.mongo.users import MongoKeys, MongoSessions, MongoUsers
 from jan.storage.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -54,7 +54,7 @@ class MongoStore:
         self.sessions = MongoSessions(self._connection)
         self.conversations = MongoConversations(self._connection)
         self.messages = MongoMessages(self._connection, self.conversations)
-        self.answers = MongoAnswers(self._connection)
+        self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)
         self.archive = MongoArchive(

@@ -26,7 +26,7 @@ from jan.storage.records import (
     milliseconds,
     now,
 )
-from jan.storage.rules import apply, missing, same_message, with_progress
+from jan.storage.shared_rules import apply, missing, same_message, with_progress
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
 

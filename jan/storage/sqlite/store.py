@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from jan.storage.records import Record
 from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
-from jan.storage.sqlite.answers import SqliteAnswers
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
-from jan.storage.sqlite.people import SqliteKeys, SqliteSessions, SqliteUsers
+from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
+from jan.storage.sqlite.users import SqliteKeys, SqliteSessions, SqliteUsers
 
 R = TypeVar("R", bound=Record)
 
@@ -58,7 +58,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(self._db)
         self.conversations = SqliteConversations(self._db)
         self.messages = SqliteMessages(self._db)
-        self.answers = SqliteAnswers(self._db)
+        self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)
         self.archive = SqliteArchive(self._db)

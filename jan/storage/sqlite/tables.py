@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from jan.storage.accounting import UsageRecord
-from jan.storage.idempotency import IdempotentAnswer
+from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import (
     ApiKey,
     ConversationRecord,

@@ -18,10 +18,10 @@ from jan.engine.answers.answer import Answer
 from jan.engine.answers.logprobs import token_logprob
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.common.folder import FolderFormats, ModelFolder
+from jan.engine.backends.exllama.common.logits import Sampled
 from jan.engine.backends.exllama.common.options import ExLlamaOptions
-from jan.engine.backends.exllama.common.sampling import Sampled
 from jan.engine.backends.exllama.common.size import PAGE, Size
-from jan.engine.backends.exllama.common.tokens import FolderTokens
+from jan.engine.backends.exllama.common.tokenizer import FolderTokens
 from jan.engine.base import (
     ChatPrompt,
     Delta,

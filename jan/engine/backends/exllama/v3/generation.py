@@ -7,7 +7,7 @@ import numpy
 import torch
 from exllamav3 import CustomSampler, Filter, Job, SS_Argmax, SS_MinP, SS_Sample, SS_Temperature, SS_TopK, SS_TopP
 
-from jan.engine.backends.exllama.common.sampling import LogitRules, Sampled
+from jan.engine.backends.exllama.common.logits import LogitRules, Sampled
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint
 

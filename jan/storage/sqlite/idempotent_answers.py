@@ -5,13 +5,13 @@ from datetime import datetime
 
 import msgspec
 
-from jan.storage.idempotency import LONG_AGO, IdempotentAnswer, replaces
+from jan.storage.idempotent_answers import LONG_AGO, IdempotentAnswer, replaces
 from jan.storage.records import milliseconds
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import ANSWERS
 
 
-class SqliteAnswers:
+class SqliteIdempotentAnswers:
     """``idempotency.GivenAnswers``."""
 
     def __init__(self, database: Database) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from jan.storage import Store
-from jan.storage.idempotency import IdempotentAnswer
+from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import now
 
 AT = now()
@@ -26,7 +26,7 @@ def answered(attempt: IdempotentAnswer, answer: bytes) -> IdempotentAnswer:
 
 async def begin(store: Store, attempt: IdempotentAnswer) -> IdempotentAnswer:
     """Claim as the server does: a minute after it began, a request may be carried out again."""
-    return await store.answers.begin(attempt, abandoned_before=attempt.begun_at - MINUTE)
+    return await store.idempotent_answers.begin(attempt, abandoned_before=attempt.begun_at - MINUTE)
 
 
 async def test_one_attempt_at_a_time(store: Store, second_store: Store) -> None:
@@ -47,7 +47,7 @@ async def test_the_answer_is_given_again(store: Store) -> None:
     """What was answered stays answered, whenever it is asked for again, and comes back byte for byte."""
     first = answered(asked("1"), bytes(range(256)))
     await begin(store, asked("1"))
-    await store.answers.finish(first)
+    await store.idempotent_answers.finish(first)
     assert await begin(store, asked("2", AT + 600 * MINUTE)) == first
 
 
@@ -58,9 +58,9 @@ async def test_a_request_that_lost_its_server_goes_on(store: Store) -> None:
     await begin(store, first)
     taken = await begin(store, second)
     assert taken == msgspec.structs.replace(second, first_at=first.first_at, seed=first.seed)
-    await store.answers.finish(answered(first, b"late"))
-    await store.answers.release(first)
-    await store.answers.forget(first)
+    await store.idempotent_answers.finish(answered(first, b"late"))
+    await store.idempotent_answers.release(first)
+    await store.idempotent_answers.forget(first)
     assert await begin(store, asked("3", AT + 3 * MINUTE)) == taken
 
 
@@ -77,7 +77,7 @@ async def test_a_released_request_goes_on_at_once(store: Store) -> None:
     """An attempt whose end nobody knows is followed by the next one, with its seed."""
     first = asked("1")
     await begin(store, first)
-    await store.answers.release(first)
+    await store.idempotent_answers.release(first)
     assert (await begin(store, asked("2"))).seed == first.seed
 
 
@@ -91,7 +91,7 @@ async def test_another_request_begins_anew(store: Store) -> None:
 async def test_a_forgotten_request_is_new(store: Store) -> None:
     """A request that was refused leaves nothing behind."""
     await begin(store, asked("1"))
-    await store.answers.forget(asked("1"))
+    await store.idempotent_answers.forget(asked("1"))
     second = asked("2")
     assert await begin(store, second) == second
 
@@ -102,7 +102,7 @@ async def test_answers_are_forgotten_by_age(store: Store) -> None:
     old, young = asked("1", AT - day - timedelta(milliseconds=1), request="old"), asked("2", AT - day)
     for request in (old, young):
         await begin(store, request)
-        await store.answers.finish(answered(request, b"x"))
-    assert await store.answers.purge(AT - day) == 1
+        await store.idempotent_answers.finish(answered(request, b"x"))
+    assert await store.idempotent_answers.purge(AT - day) == 1
     assert (await begin(store, asked("3", request="old"))).attempt == "3"
     assert (await begin(store, asked("3"))).attempt == "2"

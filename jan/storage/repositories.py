@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
-from jan.storage.idempotency import IdempotentAnswers
+from jan.storage.idempotent_answers import IdempotentAnswers
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -211,7 +211,7 @@ class Store(Protocol):
     @property
     def messages(self) -> MessageRepository: ...
     @property
-    def answers(self) -> IdempotentAnswers: ...
+    def idempotent_answers(self) -> IdempotentAnswers: ...
     @property
     def counters(self) -> Counters: ...
     @property

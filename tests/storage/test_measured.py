@@ -5,8 +5,9 @@ import inspect
 import pytest
 
 from jan.errors import NotFound, Unavailable
-from jan.storage import base, store_from_url
-from jan.storage.observed import measured
+from jan.storage import repositories as base
+from jan.storage import store_from_url
+from jan.storage.measured import measured
 from jan.storage.records import User
 from jan.telemetry.metrics import Metrics
 

@@ -16,7 +16,7 @@ from jan.storage.records import (
     UserChanges,
     milliseconds,
 )
-from jan.storage.rules import apply, missing, refusal, rotated_key
+from jan.storage.shared_rules import apply, missing, refusal, rotated_key
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import KEYS, SESSIONS, USERS
 

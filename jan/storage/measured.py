@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from jan.errors import JanError, status_of
-from jan.storage.base import Store
+from jan.storage.repositories import Store
 from jan.telemetry.metrics import Metrics
 
 

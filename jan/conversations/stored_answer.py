@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 
 from jan.errors import JanError, NotFound, Unavailable, when_to_retry
-from jan.storage.base import Store
 from jan.storage.records import AnswerProgress, MessageRecord
+from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from jan.limits.headers import duration, exceeds_whole_window, refusal, request_headers, token_headers
 from jan.limits.windows import Standing, Window, Windows
-from jan.limits.wire import duration, exceeds_whole_window, refusal, request_headers, token_headers
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings

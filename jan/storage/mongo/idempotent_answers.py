@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jan.errors import Conflict
-from jan.storage.idempotency import LONG_AGO, IdempotentAnswer, replaces
+from jan.storage.idempotent_answers import LONG_AGO, IdempotentAnswer, replaces
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
@@ -12,7 +12,7 @@ from jan.storage.mongo.failures import unavailable
 _ATTEMPTS = 20
 
 
-class MongoAnswers:
+class MongoIdempotentAnswers:
     """``idempotency.GivenAnswers``."""
 
     def __init__(self, connection: Connection) -> None:

@@ -9,7 +9,7 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import id_of, page_of
 from jan.storage.records import ApiKey, OidcSubject, Page, RefreshSession, Rotation, User, UserChanges
-from jan.storage.rules import missing, refusal, rotated_key
+from jan.storage.shared_rules import missing, refusal, rotated_key
 
 _BY_ID = [("_id", 1)]
 
