@@ -1,6 +1,7 @@
 """The load's process, and others that do what a line says, seen from the harness."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,9 @@ import msgspec
 
 from jan.bench.errors import BenchError
 from jan.bench.load import Job, Outcome
-from jan.bench.processes import own_environment, own_program
+from jan.bench.processes import Server, own_environment, own_program
+
+_SETTLE_SECONDS = 0.05
 
 
 class LineProgram:
@@ -62,6 +65,15 @@ class LoadClient:
         """Raises BenchError if any answer was none."""
         self.begin(job)
         return self.end()
+
+    def run_measured(self, job: Job, server: Server) -> tuple[Outcome, float]:
+        """The outcome, and the CPU seconds that the server took, all of its processes together; raises as ``run``
+        does."""
+        before = server.cpu_seconds()
+        outcome = self.run(job)
+        # A request is logged and settled after its last byte.
+        time.sleep(_SETTLE_SECONDS)
+        return outcome, server.cpu_seconds() - before
 
     def begin(self, job: Job) -> None:
         """Have it carried out beside what this process does."""

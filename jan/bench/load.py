@@ -25,7 +25,8 @@ _TAIL = 1500
 
 class Job(msgspec.Struct, frozen=True):
     """``connections`` send the ``requests`` in turn, each of them ``repeats`` times or, where that is 0, until
-    ``seconds`` are over. ``timeout``: seconds after which it is given up. ``watch``: keep when frames came."""
+    ``seconds`` are over. ``timeout``: seconds after which it is given up. ``watch``: keep when frames came.
+    ``frames``: of an answer whose tokens all come as frames of their own."""
 
     port: int
     requests: tuple[bytes, ...]
@@ -34,16 +35,20 @@ class Job(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     timeout: float = 120.0
     watch: bool = False
+    frames: int = 0
 
 
 class Outcome(msgspec.Struct):
-    """Times are seconds. ``frames``: `data:` lines; ``tokens``: what the server says it has generated;
+    """Times are seconds. ``frames``: `data:` lines; ``reads``: pieces in which the answers came;
+    ``merged``: answers of fewer frames than the job's; ``tokens``: what the server says it has generated;
     ``first``: from the request to an answer's first text; ``latencies``: to its end; ``gaps``: between pieces of
     one answer; ``failure``: the first answer that was none."""
 
     seconds: float = 0.0
     answers: int = 0
     frames: int = 0
+    reads: int = 0
+    merged: int = 0
     tokens: int = 0
     first: list[float] = []
     latencies: list[float] = []
@@ -61,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._deadline = deadline
         self._reader = AnswerReader()
         self._sent = self._last = 0.0
-        self._count = 0
+        self._count = self._frames = 0
         self._first_seen = False
         self._tail = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,7 +80,7 @@ class Connection(asyncio.Protocol):
     def _send(self) -> None:
         requests = self._job.requests
         turn = self._number + self._count * self._job.connections
-        self._first_seen, self._tail = False, b""
+        self._first_seen, self._tail, self._frames = False, b"", 0
         self._sent = self._last = time.perf_counter()
         self._transport.write(requests[turn % len(requests)])
 
@@ -86,7 +91,8 @@ class Connection(asyncio.Protocol):
         seen = self._tail[1 - len(_FRAME) :] + body
         frames = seen.count(_FRAME)
         self._tail = (self._tail + body)[-_TAIL:]
-        self._outcome.frames += frames
+        self._frames += frames
+        self._outcome.reads += 1
         if not self._first_seen and _PIECE.search(seen):
             self._first_seen = True
             self._outcome.first.append(time.perf_counter() - self._sent)
@@ -105,6 +111,8 @@ class Connection(asyncio.Protocol):
             outcome.failure = outcome.failure or f"status {reader.status}: {text[:_LONGEST_BODY_SHOWN]}"
         if found := _TOKENS.search(self._tail):
             outcome.tokens += int(found[1])
+        outcome.frames += self._frames
+        outcome.merged += self._frames < self._job.frames
         outcome.answers += 1
         outcome.latencies.append(now - self._sent)
         self._count += 1

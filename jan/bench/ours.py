@@ -37,16 +37,24 @@ def echo_model(name: str = "echo", **options: Any) -> dict[str, Any]:
 
 @contextmanager
 def jan_server(
-    folder: Path, models: Sequence[dict[str, Any]], *, name: str = "jan", limits: dict[str, Any] | None = None
+    folder: Path,
+    models: Sequence[dict[str, Any]],
+    *,
+    name: str = "jan",
+    limits: dict[str, Any] | None = None,
+    checkout: Path | None = None,
 ) -> Iterator[Server]:
-    """Our server with these models and its default settings, but for limits, which are off unless given. Each has
-    a data folder of its own, and so a new store and a first administrator."""
+    """Our server with these models and its default settings, but for limits, which are off unless given.
+
+    Each has a data folder of its own, and so a new store and a first administrator. It runs this code, or that of
+    another ``checkout``, with that one's default settings.
+    """
     port = free_port()
-    home = folder / f"{name}-{port}"
+    home = folder / f"{name.replace(' ', '-')}-{port}"
     home.mkdir()
     config = home / "jan.yaml"
     settings = {
-        "extends": str(default_config_file()),
+        "extends": str(checkout / "conf" / "jan.yaml" if checkout else default_config_file()),
         "models": list(models),
         "limits": UNLIMITED if limits is None else limits,
         "server": {"max_connections_per_address": 2048},
@@ -56,7 +64,7 @@ def jan_server(
     command = own_program(
         "jan", "serve", "--config", str(config), "--port", str(port), "--data", str(home / "data")
     )
-    with serving(name, command, port, home, environ=own_environment()) as server:
+    with serving(name, command, port, home, environ=own_environment(checkout)) as server:
         yield server
 
 

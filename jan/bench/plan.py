@@ -15,9 +15,14 @@ T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """``seconds``: about how long our server is measured at a time. ``quick``: just enough to see that all works;
-    its numbers mean nothing. ``cases``: only these, if any are named. ``folder``: for files that nobody needs
-    afterwards; ``cache``: for the peers' environments. ``say`` gets a line about what is done."""
+    """How much is measured, and beside whom.
+
+    ``seconds``: about how long our server is measured at a time. ``quick``: just enough to see that all works;
+    its numbers mean nothing. ``cases``: only these, if any are named. ``peers``: whether other servers are
+    measured; ``chosen_peers``: beginnings of their names, if only some are; ``against``: another checkout that is
+    measured too. ``folder``: for files that nobody needs afterwards; ``cache``: for the peers' environments.
+    ``say`` gets a line about what is done.
+    """
 
     folder: Path
     cache: Path
@@ -26,6 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 1.0
     quick: bool = False
     peers: bool = True
+    chosen_peers: tuple[str, ...] = ()
+    against: Path | None = None
     cases: tuple[str, ...] = ()
 
     @property
@@ -36,6 +43,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def sized(self, per_second: int, quick: int) -> int:
         """A number of things to do that takes about ``seconds``."""
         return quick if self.quick else max(quick, int(per_second * self.seconds))
+
+    def wants_peer(self, name: str) -> bool:
+        """Whether a peer of this name is to be measured."""
+        beginnings = tuple(peer.lower() for peer in self.chosen_peers) or ("",)
+        return self.peers and name.lower().startswith(beginnings)
 
     def chosen(self, cases: tuple[str, ...]) -> tuple[str, ...]:
         """The cases to measure. Raises BenchError if one was asked for that there is not."""
@@ -66,9 +78,9 @@ class Stage:
         return self._stack.enter_context(context)
 
     def try_peer(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T | None:
-        """The same for a peer, which may fail; None then, and if peers are not wanted."""
-        if not self._plan.peers:
-            self.missing[name] = "left out: peers were not asked for"
+        """The same for a peer, which may fail; None then, and if it is not wanted."""
+        if not self._plan.wants_peer(name):
+            self.missing[name] = "left out: it was not asked for"
             return None
         self._plan.say(f"{name}: installing if need be, starting")
         try:

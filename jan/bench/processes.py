@@ -167,8 +167,9 @@ def own_program(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def own_environment() -> dict[str, str]:
-    """The environment in which such a program finds the same code as this, wherever it runs."""
-    code = str(Path(__file__).resolve().parent.parent.parent)
-    path = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH", ""))))
+def own_environment(checkout: Path | None = None) -> dict[str, str]:
+    """The environment in which such a program finds the same code as this, wherever it runs, or another checkout's
+    code."""
+    code = checkout or Path(__file__).resolve().parent.parent.parent
+    path = os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}

@@ -25,6 +25,7 @@ def as_text(result: Result) -> str:
     ]
     lines[1:1] = ["-" * max(map(len, lines))]
     lines += [f"  {_verdict(target)}: {target.aim}{_measured(target)}" for target in result.targets]
+    lines += [f"  {note}" for note in result.notes]
     lines += [f"  without {who}: {why}" for who, why in result.missing.items()]
     return "\n".join([f"{result.scenario}: {result.about}", "", *lines, ""])
 
@@ -36,6 +37,7 @@ def as_markdown(result: Result, report: Report) -> str:
     lines += [f"| {' | '.join(heading)} |", f"| --- | --- | {' | '.join('--:' for _ in heading[2:])} |"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += ["", *(f"- {_verdict(target)}: {target.aim}{_measured(target)}" for target in result.targets)]
+    lines += [f"- {note}" for note in result.notes]
     lines += [f"- without {who}: {why}" for who, why in result.missing.items()]
     return "\n".join(lines)
 

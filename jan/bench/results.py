@@ -5,6 +5,9 @@ from statistics import median
 
 import msgspec
 
+#: The name of our own server among the contestants.
+OURS = "jan"
+
 
 class Spread(msgspec.Struct, frozen=True):
     """The median of some samples, the least and the greatest of them, and all of them in order."""
@@ -76,7 +79,8 @@ class Target(msgspec.Struct, frozen=True):
 
 class Result(msgspec.Struct, frozen=True):
     """A scenario's outcome. ``headline`` names the column that ratios and plot are of; ``missing``: why
-    contestants were left out; ``failure``: why there is nothing."""
+    contestants were left out; ``notes``: what a reader must know of the numbers; ``failure``: why there is
+    nothing."""
 
     scenario: str
     about: str
@@ -87,6 +91,7 @@ class Result(msgspec.Struct, frozen=True):
     ratio_title: str = ""
     missing: dict[str, str] = {}
     failure: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, scenario: str, why: str) -> "Result":
@@ -103,6 +108,15 @@ def ratio_to(rows: Sequence[Row], case: str, who: str) -> float | None:
     """The median ratio of ours to somebody's, if it was measured."""
     row = row_of(rows, case, who)
     return None if row is None or row.ratio is None else row.ratio.median
+
+
+def cost_ratio(rows: Sequence[Row], case: str, who: str, measure: str) -> float | None:
+    """The median of the rounds' ratios of our value of a measure to somebody's, if both were measured."""
+    ours, other = row_of(rows, case, OURS), row_of(rows, case, who)
+    if ours is None or other is None or not {measure} <= ours.values.keys() & other.values.keys():
+        return None
+    ratio = ours.values[measure].over(other.values[measure])
+    return None if ratio is None else ratio.median
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from jan.bench.errors import BenchError
-from jan.bench.results import Row, Spread
+from jan.bench.results import OURS, Row, Spread
 
-OURS = "jan"
 #: Measures once; the values by name.
 Measure = Callable[[], Mapping[str, float]]
 

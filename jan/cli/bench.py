@@ -34,6 +34,18 @@ _file = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--case", "cases", multiple=True, help="Only this case, such as '64 streams'; may be repeated.")
 @click.option("--peers/--no-peers", default=True, help="Beside other servers; the first time they are installed.")
+@click.option(
+    "--peer",
+    "chosen_peers",
+    multiple=True,
+    help="Only the other servers whose names begin so, such as 'FastAPI'; may be repeated.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with another checkout of Jan Server, such as a git worktree of the commit before: its server "
+    "is measured beside this one (stream, overhead).",
+)
 @click.option("--quick", is_flag=True, help="See that all works: one round of nearly nothing, without peers.")
 @click.option("--check", is_flag=True, help=f"Exit code {_EXIT_MISSED} if a target is missed.")
 @click.option("--json", "json_file", type=_file, help="Write all results, every round's too.")
@@ -55,6 +67,8 @@ def bench(
     seconds: float,
     cases: tuple[str, ...],
     peers: bool,
+    chosen_peers: tuple[str, ...],
+    against: Path | None,
     quick: bool,
     check: bool,
     json_file: Path | None,
@@ -79,9 +93,11 @@ def bench(
             seconds=seconds,
             quick=quick,
             peers=peers and not quick,
+            chosen_peers=chosen_peers,
+            against=against,
             cases=cases,
         )
-        report = _measure(names, plan, _command(scenarios, rounds, seconds, cases, peers=peers, quick=quick))
+        report = _measure(names, plan, _command(scenarios, plan, rounds=rounds, peers=peers))
     _write(report, json_file, markdown_file, plot_file)
     if report.failures:
         _fail("; ".join(report.failures))
@@ -99,14 +115,16 @@ def _known(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(SCENARIOS)
 
 
-def _command(
-    scenarios: Sequence[str], rounds: int, seconds: float, cases: Sequence[str], *, peers: bool, quick: bool
-) -> str:
-    """What measures the same again, wherever its results go."""
-    options = [*scenarios, "--rounds", str(rounds), "--seconds", f"{seconds:g}"]
-    for case in cases:
+def _command(scenarios: Sequence[str], plan: "Plan", *, rounds: int, peers: bool) -> str:
+    """What measures the same again, wherever its results go, and wherever the other checkout lies."""
+    options = [*scenarios, "--rounds", str(rounds), "--seconds", f"{plan.seconds:g}"]
+    for case in plan.cases:
         options += ["--case", case]
-    flags = [*([] if peers else ["--no-peers"]), *(["--quick"] if quick else [])]
+    for peer in plan.chosen_peers:
+        options += ["--peer", peer]
+    if plan.against is not None:
+        options += ["--against", plan.against.resolve().name]
+    flags = [*([] if peers else ["--no-peers"]), *(["--quick"] if plan.quick else [])]
     return shlex.join(["tools/bench", *options, *flags])
 
 

@@ -16,8 +16,9 @@ from jan.bench.rounds import Comparison, Measure
 from jan.bench.wire import request
 
 ABOUT = (
-    "Eight streams of a model whose step takes 10 ms outside of Python, as a GPU's does, while other clients "
-    "send request after request, without a pause, that has nothing to do with the model (GET /v1/models)."
+    "Eight streams of a model whose step takes 10 ms, while other clients send request after request, without a "
+    "pause, that has nothing to do with the model (GET /v1/models). The step is outside of Python, as llama.cpp's "
+    "is; or 3 ms of it are computed in Python, as by a generator for GPUs that is written in it."
 )
 COLUMNS = (
     Column("tokens_per_second", "engine tokens / s", 1),
@@ -26,8 +27,18 @@ COLUMNS = (
 _ALONE = "0 clients"
 _BUSY = MappingProxyType({_ALONE: 0, "64 clients": 64, "256 clients": 256})
 _CASE = "8 streams"
+_PYTHON_CASE = "8 streams, 3 ms in Python"
 _STREAMS = 8
 _STEP_SECONDS = 0.01
+_PYTHON_SECONDS = 0.003
+_CASES = MappingProxyType({_CASE: "native", _PYTHON_CASE: "python"})
+#: What a step of each case's model takes.
+_STEPS = MappingProxyType(
+    {
+        "native": {"step_seconds": _STEP_SECONDS},
+        "python": {"step_seconds": _STEP_SECONDS - _PYTHON_SECONDS, "python_seconds": _PYTHON_SECONDS},
+    }
+)
 _WORDS = 50
 _QUICK = 10
 # The others work for a while before anything is measured.
@@ -40,10 +51,10 @@ def run(plan: Plan) -> Result:
     tokens = plan.sized(int(2 / _STEP_SECONDS), _QUICK)
     with ExitStack() as stack:
         stage = Stage(stack, plan)
-        models = [echo_model(repeat=tokens // _WORDS + 1, step_seconds=_STEP_SECONDS)]
+        models = [echo_model(name, repeat=tokens // _WORDS + 1, **step) for name, step in _STEPS.items()]
         server, client = stage.enter(jan_server(plan.folder, models)), stage.enter(load_client())
-        for case in plan.chosen((_CASE,)):
-            measures = {name: _measure(client, server, busy, tokens) for name, busy in _BUSY.items()}
+        for case in plan.chosen(tuple(_CASES)):
+            measures = {name: _measure(client, server, _CASES[case], tokens, busy) for name, busy in _BUSY.items()}
             rows += stage.alternate(case, measures, Comparison("tokens_per_second", _ALONE, base_first=False))
     return Result(
         scenario="contention",
@@ -57,8 +68,9 @@ def run(plan: Plan) -> Result:
     )
 
 
-def _measure(client: LoadClient, server: Server, busy: int, tokens: int) -> Measure:
-    data = request(CHAT, {**chat_body("echo", _WORDS), "max_tokens": tokens})
+def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: int) -> Measure:
+    """Eight streams of so many tokens each, beside ``busy`` other clients."""
+    data = request(CHAT, {**chat_body(model, _WORDS), "max_tokens": tokens})
     streams = Job(port=server.port, requests=(data,), connections=_STREAMS)
 
     def once() -> Mapping[str, float]:

@@ -15,8 +15,8 @@ from jan.bench.ours import COMPLETIONS, jan_server
 from jan.bench.peers.llama import LLAMA_CPP_PYTHON, LLAMA_SERVER, XLLAMACPP, Load, llama_peers
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import Server
-from jan.bench.results import Column, Result, Row, Target, percentile, ratio_to
-from jan.bench.rounds import OURS, Comparison, Measure
+from jan.bench.results import OURS, Column, Result, Row, Target, percentile, ratio_to
+from jan.bench.rounds import Comparison, Measure
 from jan.bench.straight_job import Straight, StraightOutcome
 from jan.bench.wire import request
 from jan.errors import ConfigurationError

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import msgspec
 
 from jan.bench.client import LoadClient, load_client
+from jan.bench.former import FORMER, notes_on, try_former
 from jan.bench.limit import HANDLER, bare_handler, bare_server
 from jan.bench.load import Job
 from jan.bench.ours import CHAT, LIMITED, admin_key, echo_model, jan_server
@@ -15,8 +16,8 @@ from jan.bench.peers.litellm import KEY, LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import Server
 from jan.bench.recording import Recording, chat_body, record
-from jan.bench.results import Column, Result, Row, Spread, Target, percentile, ratio_to, row_of
-from jan.bench.rounds import OURS, Comparison, Measure
+from jan.bench.results import OURS, Column, Result, Row, Spread, Target, cost_ratio, percentile, ratio_to, row_of
+from jan.bench.rounds import Comparison, Measure
 from jan.bench.wire import bearer, request
 
 ABOUT = (
@@ -64,6 +65,7 @@ def run(plan: Plan) -> Result:
         targets=_targets(rows),
         ratio_title="ours / this",
         missing=stage.missing,
+        notes=notes_on(plan.against),
     )
 
 
@@ -77,6 +79,9 @@ def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
     handler = stage.enter(bare_handler(recording, plan.folder))
     data = request(CHAT, body, headers=bearer(admin_key(ours)))
     contestants = {OURS: (ours, data), HANDLER: (handler, data)}
+    former = try_former(stage, plan, models, limits=LIMITED)
+    if former is not None:
+        contestants[FORMER] = (former, request(CHAT, body, headers=bearer(admin_key(former))))
     proxy = stage.try_peer(LITELLM.name, partial(_proxy, recording, plan))
     if proxy is not None:
         contestants[LITELLM.name] = (proxy, request(CHAT, body, headers=bearer(KEY)))
@@ -96,11 +101,9 @@ def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
 def _measure(client: LoadClient, server: Server, data: bytes, connections: int, count: int) -> Measure:
     def once() -> Mapping[str, float]:
         job = Job(port=server.port, requests=(data,), connections=connections, repeats=count)
-        before = server.cpu_seconds()
-        outcome = client.run(job)
-        cpu = (server.cpu_seconds() - before) / outcome.answers
+        outcome, cpu = client.run_measured(job, server)
         times = {name: percentile(outcome.latencies, part) for name, part in _PARTS.items()}
-        return {"per_second": outcome.answers / outcome.seconds, "cpu": cpu, **times}
+        return {"per_second": outcome.answers / outcome.seconds, "cpu": cpu / outcome.answers, **times}
 
     return once
 
@@ -127,7 +130,9 @@ def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
     ours = row_of(rows, _ONE, OURS)
     added = None if ours is None else ours.values["added_p50"].median * 1e3
     times = ratio_to(rows, _MANY, LITELLM.name)
+    costs = [(case, cost_ratio(rows, case, FORMER, "cpu")) for case in _CASES]
     return (
         Target.at_most("1 client: p50 added under 2 ms", 2.0, added),
+        *(Target.at_most(f"{case}: CPU a request at most 0.8 of {FORMER}'s", 0.8, cost) for case, cost in costs),
         Target.at_least(f"16 clients: at least 5 times the requests of {LITELLM.name}", 5.0, times),
     )

@@ -14,8 +14,8 @@ from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import Server, own_environment
 from jan.bench.recording import chat_body
-from jan.bench.results import Column, Result, Row, Target, row_of
-from jan.bench.rounds import OURS, Comparison, Measure
+from jan.bench.results import OURS, Column, Result, Row, Target, row_of
+from jan.bench.rounds import Comparison, Measure
 from jan.bench.wire import request
 
 ABOUT = (

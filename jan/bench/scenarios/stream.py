@@ -1,167 +1,168 @@
-"""``stream``: the echo engine at full speed; how many tokens a CPU second of the server delivers."""
+"""``stream``: the echo engine's answers as server-sent events; what the server's CPU time goes into."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
-from types import MappingProxyType
-from typing import NamedTuple
+
+import msgspec
 
 from jan.bench.client import LoadClient, load_client
+from jan.bench.contestants import Contestant, Streams, start_contestants, stream_job
 from jan.bench.errors import BenchError
-from jan.bench.limit import BARE, bare_server
-from jan.bench.load import Job
-from jan.bench.ours import CHAT, echo_model, jan_server
-from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
-from jan.bench.peers.litellm import FRAMES_AROUND as LITELLM_FRAMES_AROUND
-from jan.bench.peers.litellm import KEY as LITELLM_KEY
-from jan.bench.peers.litellm import LITELLM, litellm_proxy
+from jan.bench.fit import Line
+from jan.bench.former import FORMER, notes_on
+from jan.bench.limit import BARE
+from jan.bench.load import Outcome
+from jan.bench.peers.frameworks import FASTAPI
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
-from jan.bench.recording import FRAMES_AROUND, chat_body, record
-from jan.bench.results import Column, Result, Row, Target, ratio_to
-from jan.bench.rounds import OURS, Comparison, Measure
-from jan.bench.wire import bearer, request
+from jan.bench.results import OURS, Column, Result, Row, Target, cost_ratio, ratio_to
+from jan.bench.rounds import Comparison, Measure
 
 ABOUT = (
-    "The echo engine; what a CPU second of the server's process delivers, engine included. Beside it: a bare "
-    "asyncio protocol that writes the same bytes from memory, frameworks that encode the same chunks, and "
-    "LiteLLM's proxy in front of the bare protocol, with shorter streams. At full speed the engine runs "
-    "ahead, and our server then sends the frames of several tokens in one write. "
-    "Paced, there is a token for each stream every 10 ms, as of a fast GPU."
+    "The echo engine; what a CPU second of the server's processes delivers, engine included: streams of 437 "
+    "tokens at full speed and of 600 when paced, with a token for each stream every 10 ms, as of a fast GPU. "
+    "Streams of 109 and of 140 tokens beside them tell the set-up of a stream from the cost of one more token. "
+    "Beside our server: a bare asyncio protocol that writes the same bytes from memory, frameworks that encode "
+    "the same chunks, and LiteLLM's proxy in front of the bare protocol, with streams of 30 tokens. At full speed "
+    "the engine runs ahead, and our server then sends the frames of several tokens in one write."
 )
 COLUMNS = (
     Column("per_cpu_second", "tokens / CPU s"),
     Column("cpu_per_token", "CPU µs / token", 1, 1e6),
-    Column("frames_per_cpu_second", "frames / CPU s"),
+    Column("token", "CPU µs / one more", 1, 1e6),
+    Column("set_up", "set-up CPU ms", 2, 1e3),
     Column("per_second", "tokens / s"),
     Column("delivered", "delivered / generated", 2),
+    Column("merged", "% of streams merged", 1, 100),
+    Column("frames_per_read", "frames / read", 1),
 )
 _FULL = "64 streams"
+_MANY = "256 streams"
+_CROWD = "1,024 streams"
 _PACED = "64 streams, paced"
-_STEP_SECONDS = 0.01
-#: Streams at once, and seconds between two tokens of one.
-_CASES = MappingProxyType(
-    {
-        "1 stream": (1, 0.0),
-        "16 streams": (16, 0.0),
-        _FULL: (64, 0.0),
-        "256 streams": (256, 0.0),
-        _PACED: (64, _STEP_SECONDS),
-    }
+_CASES: Mapping[str, Streams] = {
+    "1 stream": Streams(1),
+    "16 streams": Streams(16),
+    _FULL: Streams(64),
+    _MANY: Streams(256),
+    _CROWD: Streams(1024),
+    _PACED: Streams(64, lengths=(140, 600), step_seconds=0.01),
+}
+# Case, contestant, and the least of its tokens a CPU second that were aimed at.
+_FASTER = (
+    (_FULL, BARE, 1.0),
+    (_MANY, BARE, 0.8),
+    (_PACED, BARE, 0.47),
+    (_FULL, FASTAPI.name, 2.0),
+    (_PACED, FASTAPI.name, 1.45),
+)
+# Case, contestant, measure, and the most of its cost that was aimed at.
+_CHEAPER = (
+    (_PACED, FORMER, "cpu_per_token", 0.65),
+    (_CROWD, FORMER, "cpu_per_token", 1.0),
+    (_FULL, FORMER, "set_up", 0.6),
+    (_MANY, FORMER, "set_up", 0.6),
+    (_FULL, FASTAPI.name, "set_up", 1.0),
+    (_MANY, FASTAPI.name, "set_up", 1.0),
 )
 _PER_SECOND = 40_000
-_QUICK = 300
-_LITELLM_PART = 0.05
-_LEAST_TOKENS = 30
-# A prompt short enough to read, said as often as the longest answer needs.
-_WORDS = 50
-
-
-class _Work(NamedTuple):
-    """``tokens``: of each stream; ``step_seconds``: between two of them."""
-
-    streams: int
-    tokens: int
-    step_seconds: float
-
-
-class _Contestant(NamedTuple):
-    """``around``: frames of its streams that are no tokens; ``part``: of the work, for who is much slower."""
-
-    server: Server
-    around: int = FRAMES_AROUND
-    key: str = ""
-    part: float = 1.0
+_QUICK_STREAMS = 32
+_QUICK_LENGTHS = (5, 20)
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure all contestants in the cases of the plan."""
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
-        contestants, client = _start(stage, plan), stage.enter(load_client())
+        most = max(streams.at_once for streams in _CASES.values())
+        longest = max(max(streams.lengths) for streams in _CASES.values())
+        contestants = start_contestants(stage, plan, slots=most, longest=longest)
+        client = stage.enter(load_client())
         for case in plan.chosen(tuple(_CASES)):
-            streams, step_seconds = _CASES[case]
-            work = _Work(streams, _tokens(plan, streams, step_seconds), step_seconds)
-            measures = {name: _measure(client, one, work) for name, one in contestants.items()}
+            streams = _sized(_CASES[case], plan)
+            measures = {
+                name: _measure(client, one, streams)
+                for name, one in contestants.items()
+                if streams.at_once <= one.most_streams
+            }
             rows += stage.alternate(case, measures, Comparison("per_cpu_second"))
-    return _result(rows, stage.missing)
-
-
-def _tokens(plan: Plan, streams: int, step_seconds: float) -> int:
-    """Of each stream."""
-    if step_seconds:
-        return plan.sized(int(2 / step_seconds), 5)
-    return max(2, plan.sized(_PER_SECOND, _QUICK) // streams)
-
-
-def _start(stage: Stage, plan: Plan) -> dict[str, _Contestant]:
-    """Ours, the limit and the peers, all ready."""
-    plan.say("starting our server and the limit")
-    repeat = plan.sized(_PER_SECOND, _QUICK) // _WORDS + 1
-    models = [echo_model(repeat=repeat), echo_model("paced", repeat=repeat, step_seconds=_STEP_SECONDS)]
-    ours = stage.enter(jan_server(plan.folder, models))
-    recording = record(ours.port, "paced")
-    bare = stage.enter(bare_server(recording, plan.folder))
-    contestants = {OURS: _Contestant(ours), BARE: _Contestant(bare)}
-    template = plan.folder / "chunk.json"
-    template.write_bytes(recording.template())
-    for peer in (FASTAPI, AIOHTTP):
-        made = stage.try_peer(peer.name, partial(framework_server, peer, template, plan.folder, plan.cache))
-        if made is not None:
-            contestants[peer.name] = _Contestant(made)
-    proxy = partial(litellm_proxy, bare, ("echo", "paced"), plan.folder, plan.cache)
-    made = stage.try_peer(LITELLM.name, proxy)
-    if made is not None:
-        contestants[LITELLM.name] = _Contestant(made, LITELLM_FRAMES_AROUND, LITELLM_KEY, _LITELLM_PART)
-    return contestants
-
-
-def _measure(client: LoadClient, contestant: _Contestant, work: _Work) -> Measure:
-    server, streams, step_seconds = contestant.server, work.streams, work.step_seconds
-    tokens = min(work.tokens, max(_LEAST_TOKENS, int(work.tokens * contestant.part)))
-    body = {**chat_body("paced" if step_seconds else "echo", _WORDS), "max_tokens": tokens}
-    headers = bearer(contestant.key) if contestant.key else {}
-    # Ours has a model for it; the others are told.
-    data = request(CHAT, {**body, "step_seconds": step_seconds} if step_seconds else body, headers=headers)
-    generated = streams * tokens
-
-    def once() -> Mapping[str, float]:
-        before = server.cpu_seconds()
-        outcome = client.run(Job(port=server.port, requests=(data,), connections=streams))
-        cpu = server.cpu_seconds() - before
-        delivered = outcome.frames - contestant.around * streams
-        if server.name == OURS and outcome.tokens != generated:
-            raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
-        if server.name != OURS and delivered != generated:
-            raise BenchError(f"{delivered} frames came of {generated}")
-        return {
-            "per_cpu_second": generated / cpu,
-            "cpu_per_token": cpu / generated,
-            "frames_per_cpu_second": delivered / cpu,
-            "per_second": generated / outcome.seconds,
-            "delivered": delivered / generated,
-        }
-
-    return once
-
-
-def _result(rows: list[Row], missing: dict[str, str]) -> Result:
-    delivered = [row.values["delivered"].median for row in rows if row.who == OURS]
-    targets = []
-    for case in (_FULL, _PACED):
-        targets += [
-            Target.at_least(f"{case}: at least 0.6 of the bare protocol", 0.6, ratio_to(rows, case, BARE)),
-            Target.at_least(f"{case}: at least 2 times {FASTAPI.name}", 2.0, ratio_to(rows, case, FASTAPI.name)),
-        ]
-    targets.append(Target.at_least("delivered / generated 1.00", 0.995, min(delivered, default=None)))
     return Result(
         scenario="stream",
         about=ABOUT,
         headline="per_cpu_second",
         columns=COLUMNS,
         rows=tuple(rows),
-        targets=tuple(targets),
+        targets=_targets(rows),
         ratio_title="ours / this",
-        missing=missing,
+        missing=stage.missing,
+        notes=notes_on(plan.against),
+    )
+
+
+def _sized(streams: Streams, plan: Plan) -> Streams:
+    """Have every connection stream again and again where the plan has time for it."""
+    if plan.quick:
+        at_once = min(streams.at_once, _QUICK_STREAMS)
+        return msgspec.structs.replace(streams, at_once=at_once, lengths=_QUICK_LENGTHS)
+    if streams.step_seconds:
+        return streams
+    tokens = streams.at_once * max(streams.lengths)
+    return msgspec.structs.replace(streams, repeats=max(1, int(_PER_SECOND * plan.seconds) // tokens))
+
+
+def _measure(client: LoadClient, contestant: Contestant, streams: Streams) -> Measure:
+    """Streams of each length: the values of the longest ones, and what is told apart by all of them."""
+    lengths = sorted(contestant.lengths or streams.lengths)
+    repeats = 1 if contestant.lengths else streams.repeats
+
+    def once() -> Mapping[str, float]:
+        costs, values = {}, dict[str, float]()
+        for tokens in lengths:
+            job = stream_job(contestant, streams, tokens, repeats)
+            outcome, cpu = client.run_measured(job, contestant.server)
+            costs[tokens] = cpu / outcome.answers
+            values = _values(contestant, tokens, outcome, cpu)
+        if len(costs) > 1:
+            line = Line.through(costs)
+            values |= {"token": line.token, "set_up": line.set_up}
+        return values
+
+    return once
+
+
+def _values(contestant: Contestant, tokens: int, outcome: Outcome, cpu: float) -> dict[str, float]:
+    """What streams of so many tokens were like. Raises BenchError if tokens are missing."""
+    generated = tokens * outcome.answers
+    delivered = outcome.frames - contestant.around * outcome.answers
+    if contestant.ours and outcome.tokens != generated:
+        raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
+    if not contestant.ours and delivered != generated:
+        raise BenchError(f"{delivered} frames came of {generated}")
+    return {
+        "per_cpu_second": generated / cpu,
+        "cpu_per_token": cpu / generated,
+        "per_second": generated / outcome.seconds,
+        "delivered": delivered / generated,
+        "merged": outcome.merged / outcome.answers,
+        "frames_per_read": outcome.frames / outcome.reads,
+    }
+
+
+def _targets(rows: list[Row]) -> tuple[Target, ...]:
+    delivered = [row.values["delivered"].median for row in rows if row.who == OURS]
+    return (
+        *(_faster(rows, *aim) for aim in _FASTER),
+        *(_cheaper(rows, *aim) for aim in _CHEAPER),
+        Target.at_least("delivered / generated 1.00", 0.995, min(delivered, default=None)),
+    )
+
+
+def _faster(rows: list[Row], case: str, who: str, least: float) -> Target:
+    return Target.at_least(f"{case}: at least {least:g} of {who}", least, ratio_to(rows, case, who))
+
+
+def _cheaper(rows: list[Row], case: str, who: str, measure: str, most: float) -> Target:
+    title = "set-up" if measure == "set_up" else "CPU a token"
+    return Target.at_most(
+        f"{case}: {title} at most {most:g} of {who}'s", most, cost_ratio(rows, case, who, measure)
     )

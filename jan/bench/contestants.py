@@ -1,0 +1,110 @@
+"""The servers that stream beside each other: ours, that of a commit before, the limit, and peers."""
+
+from functools import partial
+
+import msgspec
+
+from jan.bench.former import FORMER, try_former
+from jan.bench.limit import BARE, bare_server
+from jan.bench.load import Job
+from jan.bench.ours import CHAT, echo_model, jan_server
+from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
+from jan.bench.peers.litellm import FRAMES_AROUND as LITELLM_FRAMES_AROUND
+from jan.bench.peers.litellm import KEY as LITELLM_KEY
+from jan.bench.peers.litellm import LITELLM, litellm_proxy
+from jan.bench.plan import Plan, Stage
+from jan.bench.processes import Server
+from jan.bench.recording import FRAMES_AROUND, Recording, chat_body, record
+from jan.bench.results import OURS
+from jan.bench.wire import bearer, request
+
+_FULL_SPEED, _PACED = "echo", "paced"
+_STEP_SECONDS = 0.01
+# A prompt short enough to read, said as often as the longest answer needs and no oftener: an echo engine that
+# makes all words of an answer at once has little to make.
+_WORDS = 50
+_LITELLM_TOKENS = 30
+_LITELLM_STREAMS = 64
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """Streams of one case.
+
+    ``at_once``: connections, each with ``repeats`` streams in turn. ``lengths``: tokens of a stream, one
+    measurement for each. ``step_seconds``: between two tokens of a stream, 0 for full speed.
+    """
+
+    at_once: int
+    lengths: tuple[int, ...] = (109, 437)
+    step_seconds: float = 0.0
+    repeats: int = 1
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """A server that streams.
+
+    ``around``: frames of its streams that are no tokens. ``key``: that it asks for. ``ours``: it tells how many
+    tokens it has made, and may send several in one frame to a client that is behind; each frame of others is a
+    token. ``lengths``: its own, if it is too slow for those of the others; ``most_streams``: at once, likewise.
+    """
+
+    server: Server
+    around: int = FRAMES_AROUND
+    key: str = ""
+    ours: bool = False
+    lengths: tuple[int, ...] = ()
+    most_streams: int = 1_000_000
+
+
+def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> dict[str, Contestant]:
+    """Start all of them, for so many streams at once of so many tokens at most."""
+    plan.say("starting our server and the limit")
+    options = {"slots": slots, "repeat": -(-longest // _WORDS)}
+    models = [echo_model(_FULL_SPEED, **options), echo_model(_PACED, **options, step_seconds=_STEP_SECONDS)]
+    ours = stage.enter(jan_server(plan.folder, models))
+    contestants = {OURS: Contestant(ours, ours=True)}
+    former = try_former(stage, plan, models)
+    if former is not None:
+        contestants[FORMER] = Contestant(former, ours=True)
+    recording = record(ours.port, _PACED)
+    bare = stage.enter(bare_server(recording, plan.folder))
+    contestants[BARE] = Contestant(bare)
+    return {**contestants, **_start_peers(stage, plan, recording, bare)}
+
+
+def _start_peers(stage: Stage, plan: Plan, recording: Recording, upstream: Server) -> dict[str, Contestant]:
+    """The frameworks and the proxy, as far as they are wanted and can be installed."""
+    peers: dict[str, Contestant] = {}
+    template = plan.folder / "chunk.json"
+    template.write_bytes(recording.template())
+    for peer in (FASTAPI, AIOHTTP):
+        made = stage.try_peer(peer.name, partial(framework_server, peer, template, plan.folder, plan.cache))
+        if made is not None:
+            peers[peer.name] = Contestant(made)
+    proxy = partial(litellm_proxy, upstream, (_FULL_SPEED, _PACED), plan.folder, plan.cache)
+    made = stage.try_peer(LITELLM.name, proxy)
+    if made is not None:
+        peers[LITELLM.name] = Contestant(
+            made,
+            LITELLM_FRAMES_AROUND,
+            LITELLM_KEY,
+            lengths=(_LITELLM_TOKENS,),
+            most_streams=_LITELLM_STREAMS,
+        )
+    return peers
+
+
+def stream_job(contestant: Contestant, streams: Streams, tokens: int, repeats: int) -> Job:
+    """The load of streams of one length."""
+    model = _PACED if streams.step_seconds else _FULL_SPEED
+    body = {**chat_body(model, _WORDS), "max_tokens": tokens}
+    # Ours has a model for it; the others are told.
+    pace = {"step_seconds": streams.step_seconds} if streams.step_seconds else {}
+    headers = bearer(contestant.key) if contestant.key else {}
+    return Job(
+        port=contestant.server.port,
+        requests=(request(CHAT, {**body, **pace}, headers=headers),),
+        connections=streams.at_once,
+        repeats=repeats,
+        frames=tokens + contestant.around,
+    )
