@@ -58,12 +58,24 @@ def test_the_load_counts_frames_tokens_and_times(tmp_path: Path) -> None:
         assert len(outcome.first) == len(outcome.latencies) == 6
         assert max(outcome.first) <= max(outcome.latencies) <= outcome.seconds
         assert outcome.gaps
+        assert 0 < outcome.reads <= outcome.frames
         whole = request("/v1/chat/completions", chat_body("m", 1, stream=False))
         outcome = client.run(Job(port=server.port, requests=(whole,), connections=2, repeats=0, seconds=0.2))
         assert outcome.answers >= 2
         assert outcome.tokens == 12 * outcome.answers
         assert server.cpu_seconds() > 0
         assert server.resident_bytes() > 1_000_000
+
+
+def test_the_load_counts_the_answers_that_had_tokens_merged(tmp_path: Path) -> None:
+    """An answer of fewer frames than its tokens need: its client was behind, and got several at once."""
+    with bare_server(RECORDING, tmp_path) as server, load_client() as client:
+        requests = tuple(request("/", {**chat_body("m", 1), "max_tokens": tokens}) for tokens in (10, 9))
+        outcome, cpu = client.run_measured(
+            Job(port=server.port, requests=requests, connections=2, frames=14), server
+        )
+        assert (outcome.answers, outcome.frames, outcome.merged) == (2, 14 + 13, 1)
+        assert cpu > 0
 
 
 def test_the_load_tells_what_went_wrong(tmp_path: Path) -> None:
@@ -119,6 +131,15 @@ def test_a_peer_that_cannot_be_installed_is_left_out(tmp_path: Path, monkeypatch
             assert stage.try_peer("nobody", lambda: nullcontext(peer.python(plan.cache))) is None
             assert stage.missing["nobody"].startswith("not available: can't be installed: ERROR: No matching")
             assert said[-1].startswith("nobody: not available")
+
+
+def test_peers_are_chosen_by_the_beginnings_of_their_names(tmp_path: Path) -> None:
+    plan = Plan(folder=tmp_path, cache=tmp_path, say=lambda _line: None)
+    assert plan.wants_peer("FastAPI + uvicorn")
+    some = msgspec.structs.replace(plan, chosen_peers=("fastapi", "LiteLLM"))
+    names = ("FastAPI + uvicorn", "aiohttp", "LiteLLM proxy")
+    assert [some.wants_peer(name) for name in names] == [True, False, True]
+    assert not msgspec.structs.replace(some, peers=False).wants_peer("FastAPI + uvicorn")
 
 
 def test_peers_see_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

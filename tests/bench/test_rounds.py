@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from jan.bench.errors import BenchError
-from jan.bench.results import Spread, Target, percentile, ratio_to
+from jan.bench.results import Row, Spread, Target, cost_ratio, percentile, ratio_to
 from jan.bench.rounds import Comparison, alternate
 
 
@@ -66,6 +66,15 @@ def test_contestants_take_turns(contestant: Callable[..., Contestant], calls: li
     assert [row.ratio and row.ratio.samples for row in rows] == [None, (2, 3)]
     assert ratio_to(rows, "case", "other") == 2.5
     assert ratio_to(rows, "case", "nobody") is None
+
+
+def test_costs_are_compared_within_a_round_measure_by_measure() -> None:
+    """Ours by the other's; nothing where one of them has no such measure."""
+    ours = Row("case", "jan", {"set_up": Spread.of([1.0, 3.0, 8.0])})
+    other = Row("case", "other", {"set_up": Spread.of([2.0, 4.0, 8.0]), "wait": Spread.of([1.0])})
+    assert cost_ratio([ours, other], "case", "other", "set_up") == 0.75
+    assert cost_ratio([ours, other], "case", "other", "wait") is None
+    assert cost_ratio([ours, other], "case", "nobody", "set_up") is None
 
 
 def test_ratios_can_be_of_the_others_by_one(contestant: Callable[..., Contestant]) -> None:

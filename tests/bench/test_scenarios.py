@@ -19,11 +19,20 @@ from jan.bench.scenarios import SCENARIOS
 CASES: dict[str, dict[str, set[str]]] = {
     "stream": {
         name: {"jan", "bare asyncio"}
-        for name in ("1 stream", "16 streams", "64 streams", "256 streams", "64 streams, paced")
+        for name in (
+            "1 stream",
+            "16 streams",
+            "64 streams",
+            "256 streams",
+            "1,024 streams",
+            "64 streams, paced",
+        )
     },
     "overhead": {name: {"jan", "bare handler"} for name in ("1 client", "16 clients")},
     "model": {name: {"jan", "in-process"} for name in ("1 stream", "4 streams", "8 streams")},
-    "contention": {"8 streams": {"0 clients", "64 clients", "256 clients"}},
+    "contention": {
+        name: {"0 clients", "64 clients", "256 clients"} for name in ("8 streams", "8 streams, 3 ms in Python")
+    },
     "cancel": {"one slot": {"slot of who left", "free slot"}},
     "start": {
         "import": {"jan", "python alone"},
@@ -85,11 +94,33 @@ def test_a_scenario_measures_everybody_in_every_case(tmp_path: Path, scenario: s
     if scenario == "stream":
         assert {rows[case, "bare asyncio"]["delivered"]["median"] for case, _ in rows} == {1.0}
         assert all(0 < rows[case, "jan"]["delivered"]["median"] <= 1 for case, _ in rows)
+        for values in rows.values():
+            parts = values["set_up"]["median"] + 20 * values["token"]["median"]
+            assert parts == pytest.approx(20 * values["cpu_per_token"]["median"])
     assert all(target["aim"] in ran.stdout for target in result["targets"])
     assert report["machine"]["cores"] >= 1
     assert report["command"] == f"tools/bench {scenario} --rounds 5 --seconds 1 --quick"
     assert running_in(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize(("scenario", "case"), [("stream", "1 stream"), ("overhead", "1 client")])
+def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenario: str, case: str) -> None:
+    """The report compares with it, and tells what it is, but not where it lies."""
+    options = ("--quick", "--case", case, "--against", str(ROOT), "--json", "out.json")
+    ran = bench(tmp_path, scenario, *options)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads((tmp_path / "out.json").read_text())
+    [result] = report["results"]
+    rows = {row["who"]: row for row in result["rows"]}
+    assert rows["jan before"]["values"].keys() == rows["jan"]["values"].keys()
+    assert len(rows["jan before"]["ratio"]["samples"]) == 1
+    assert [note.partition(":")[0] for note in result["notes"]] == ["jan before"]
+    compared = [target for target in result["targets"] if target["aim"].startswith(f"{case}: CPU a request")]
+    assert all(target["value"] > 0 for target in compared)
+    assert report["command"].endswith(f"--against {ROOT.name} --quick")
+    assert str(ROOT) not in json.dumps(report)
+    assert running_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -98,6 +129,8 @@ def test_a_scenario_measures_everybody_in_every_case(tmp_path: Path, scenario: s
         (("streams",), 2, "no scenario 'streams'; there are: stream, overhead"),
         (("cancel", "--quick", "--case", "two slots"), 1, "no case 'two slots' here; there are: one slot"),
         (("--rounds", "0"), 2, "0 is not in the range"),
+        (("cancel", "--against", "nowhere"), 2, "Directory 'nowhere' does not exist"),
+        (("stream", "--quick", "--against", "."), 1, ". is no checkout of Jan Server"),
     ],
 )
 def test_a_wrong_name_is_told(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
