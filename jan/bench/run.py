@@ -12,6 +12,7 @@ import psutil
 from jan import __version__
 from jan.bench.errors import BenchError
 from jan.bench.plan import Plan
+from jan.bench.processes import allow_many_connections
 from jan.bench.results import Machine, Report, Result
 from jan.bench.scenarios import scenario
 
@@ -20,6 +21,7 @@ def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Resu
     """Measure these scenarios, which there must be; ``show`` gets each result when it is there. One in which our
     own server can't be measured has a failure for a result."""
     began, results = datetime.now(UTC), []
+    allow_many_connections()
     for name in names:
         since = time.monotonic()
         plan.say(f"=== {name}")

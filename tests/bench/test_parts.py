@@ -1,5 +1,7 @@
 """The harness's parts: answers on the wire, the load, recordings, servers and peers that do not work."""
 
+import resource
+import subprocess
 import sys
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -131,6 +133,24 @@ def test_a_peer_that_cannot_be_installed_is_left_out(tmp_path: Path, monkeypatch
             assert stage.try_peer("nobody", lambda: nullcontext(peer.python(plan.cache))) is None
             assert stage.missing["nobody"].startswith("not available: can't be installed: ERROR: No matching")
             assert said[-1].startswith("nobody: not available")
+
+
+def test_a_low_limit_of_open_files_is_raised_for_what_is_started() -> None:
+    """In a process of its own, whose limit nobody else has."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "from jan.bench.processes import allow_many_connections\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "allow_many_connections()\n"
+        "shown = 'import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))'\n"
+        "subprocess.run([sys.executable, '-c', shown], check=True)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=own_environment(), capture_output=True, text=True, check=True
+    )
+    soft, hard = map(int, ran.stdout.split())
+    assert soft == (8192 if hard == resource.RLIM_INFINITY else min(8192, hard))
 
 
 def test_peers_are_chosen_by_the_beginnings_of_their_names(tmp_path: Path) -> None:
