@@ -1,0 +1,133 @@
+"""Check that the samples of README and docs run as they are printed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.documents import blocks, blocks_of
+from support.server import ROOT, ServerProcess, http_client
+
+BASE = "http://localhost:8080"
+
+
+def _administrator_key(server: ServerProcess) -> str:
+    found = re.search(r"Key +(\S+)", server.banner)
+    assert found is not None
+    return found[1]
+
+
+def _for(server: ServerProcess, block: str) -> str:
+    """A sample with the server's address and key in place of the printed ones."""
+    return block.replace(BASE, server.url).replace("jan_...", _administrator_key(server))
+
+
+def _run(command: list[str], folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("block", blocks("bash", "curl "))
+def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
+    """Each curl sample is answered: a completion, events up to [DONE], or the same object twice."""
+    assert shutil.which("curl"), "curl is not on PATH"
+    script = _for(model_server, block).replace("curl ", "curl --fail-with-body --silent ")
+    ran = _run(["bash", "-euc", script], tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    if '"stream": true' in block:
+        assert ran.stdout.startswith("id: ")
+        assert ran.stdout.rstrip().endswith("data: [DONE]")
+    elif "Idempotency-Key" in block:
+        first, second = ran.stdout.splitlines()
+        assert json.loads(first)["title"]
+        assert first == second
+    else:
+        assert json.loads(ran.stdout)["choices"][0]["message"]["content"]
+
+
+@pytest.mark.model
+@pytest.mark.sdk
+@pytest.mark.parametrize("block", blocks("python", "from openai import"))
+def test_the_python_sample_runs(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
+    """The sample runs with OpenAI's Python SDK and prints an answer and the tool that was called."""
+    (tmp_path / "sample.py").write_text(_for(model_server, block))
+    ran = _run([sys.executable, "sample.py"], tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "name='look_up'" in ran.stdout.splitlines()[-1]
+
+
+@pytest.mark.model
+@pytest.mark.sdk
+@pytest.mark.parametrize("block", blocks("javascript", 'from "openai"'))
+def test_the_javascript_sample_runs(
+    model_server: ServerProcess, openai_npm: Path, tmp_path: Path, block: str
+) -> None:
+    """The sample runs with OpenAI's npm package and prints an answer."""
+    (tmp_path / "node_modules").symlink_to(openai_npm / "node_modules")
+    (tmp_path / "sample.mjs").write_text(_for(model_server, block))
+    ran = _run(["node", "sample.mjs"], tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
+
+
+@pytest.fixture
+def plugin_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server with the plugin of docs/plugins.md, its two blocks written to files as they are printed."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "greetings.py").write_text(blocks("python", "from jan.handler import")[0])
+    (tmp_path / "my.yaml").write_text(blocks("yaml", "routes:")[0])
+    server = ServerProcess(tmp_path / "my.yaml", environ={"JAN__MODELS": "[{id: echo, engine: echo}]"})
+    yield server
+    assert server.stop() == 0
+
+
+def test_the_plugin_works_as_printed(plugin_server: ServerProcess) -> None:
+    """The class and the entry are served, and documented."""
+    with http_client(plugin_server) as client:
+        assert client.get("/api/v1/greet/Ada").json() == {"text": "Ahoy, Ada!"}
+        assert "/api/v1/greet/{name}" in client.get("/api/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("sample", blocks("yaml", "/path/to/model.gguf"))
+def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sample: str) -> None:
+    """`jan check` accepts the sample once the file is there, and names the file while it is not."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "my.yaml").write_text(sample)
+    ran = _run([sys.executable, "-m", "jan", "check", "my.yaml"], tmp_path)
+    assert ran.returncode == 1
+    assert "/path/to/model.gguf" in ran.stderr
+    (tmp_path / "model.gguf").touch()
+    (tmp_path / "my.yaml").write_text(sample.replace("/path/to/", f"{tmp_path}/"))
+    ran = _run([sys.executable, "-m", "jan", "check", "my.yaml"], tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_error_sample_is_the_servers(echo: httpx.Client) -> None:
+    """The printed envelope is that of an unknown model, but for the names that this server has."""
+    (sample,) = blocks("json", '"error"')
+    body = {"model": "gpt-9", "messages": [{"role": "user", "content": "Hello!"}]}
+    real = echo.post("/api/v1/chat/completions", json=body).json()["error"]
+    printed = json.loads(sample)["error"]
+    beginning = printed.pop("message").removesuffix("...")
+    assert real.pop("message").startswith(beginning)
+    assert real == printed
+
+
+def test_the_commands_to_begin_with_are_there() -> None:
+    """tools/serve and tools/test can be run, and the README's first two blocks are they."""
+    assert [text.strip() for _, text in blocks_of("README.md")[:2]] == ["tools/serve", "tools/test"]
+    assert all(os.access(ROOT / name, os.X_OK) for name in ("tools/serve", "tools/test"))
