@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from folder_models import Gguf, made_once, write_bundled, write_tokenizer
 from gpu_measure import Check, Figures, first_answer, memory, served
 from random_model import SHAPES, Form, write_random
+from support.folder_models import Gguf, made_once, write_bundled, write_tokenizer
 
 from jan.engine.backends.exllama.v2 import ExLlamaV2Options, flash
 from jan.engine.rules import EngineRules

@@ -13,7 +13,7 @@ from jan.schema.usage import LimitStanding, UsageQuery, UsageReport, UsageRow, U
 from jan.storage.accounting import UsageRecord as Record
 
 
-class UsageRecord(Handler):
+class UsageSummary(Handler):
     """Tokens used, and limits."""
 
     @operation(

@@ -139,11 +139,11 @@ async def test_two_stores_on_one_database_count_exactly(store: Store, second_sto
 
 COUNT = """
 import asyncio, sys
-from jan.storage import open_store
+from jan.storage import store_from_url
 from jan.storage.accounting import Demand
 
 async def main(url, now):
-    store = open_store(url)
+    store = store_from_url(url)
     await store.open()
     demand = Demand(key="a", cost=1, limit=60, seconds=60.0)
     taken = await asyncio.gather(*(store.counters.take([demand], now) for _ in range(100)))

@@ -22,8 +22,8 @@ WRITERS = 5
 PROGRAM = """
 import asyncio, os, sys
 from jan.errors import Unavailable
-from jan.storage import open_store
-from jan.storage.records import Message
+from jan.storage import store_from_url
+from jan.storage.records import MessageRecord
 
 async def append(store, message):
     while True:
@@ -34,12 +34,12 @@ async def append(store, message):
 
 async def write(store, conversation_id):
     while True:
-        message = Message(conversation_id=conversation_id, role="user", content="x" * 300)
+        message = MessageRecord(conversation_id=conversation_id, role="user", content="x" * 300)
         stored = await append(store, message)
         os.write(told, f"{conversation_id} {stored.sequence} {stored.id}\\n".encode())
 
 async def main():
-    store = open_store(sys.argv[2], timeout=1)
+    store = store_from_url(sys.argv[2], timeout=1)
     await store.open()
     await asyncio.gather(*(write(store, conversation_id) for conversation_id in sys.argv[3:]))
 

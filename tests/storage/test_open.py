@@ -47,10 +47,10 @@ def test_paths_are_relative_or_absolute(tmp_path: Path) -> None:
     """Three slashes lead to a relative path, four to an absolute one; both may be percent-encoded."""
     program = """
 import asyncio, sys
-from jan.storage import open_store
+from jan.storage import store_from_url
 async def main():
     for url in sys.argv[1:]:
-        store = open_store(url)
+        store = store_from_url(url)
         await store.open()
         await store.close()
 asyncio.run(main())
@@ -67,7 +67,7 @@ def test_importing_storage_imports_no_driver(tmp_path: Path) -> None:
     program = """
 import sys
 import jan.storage, jan.storage.transfer
-jan.storage.open_store("sqlite:///x.db")
+jan.storage.store_from_url("sqlite:///x.db")
 assert not {"motor", "pymongo", "bson"} & set(sys.modules), "driver imported"
 """
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True, timeout=60)
