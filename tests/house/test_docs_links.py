@@ -2,12 +2,15 @@
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 from support.documents import PAGES, prose
 from support.server import ROOT
 
 LONGEST_README = 240
+MOST_FILES = 25
+MAPS = ("docs/architecture.md", "docs/glossary.md")
 
 
 def _anchors(text: str) -> set[str]:
@@ -43,10 +46,10 @@ def test_every_page_can_be_found() -> None:
     assert pages == set(re.findall(r"\(([\w-]+\.md)\)", PAGES["docs/index.md"]))
 
 
-def _names_in(path: str) -> set[str]:
+def _names_in(path: Path) -> set[str]:
     """Return the functions and classes of a file, methods as Class.method."""
     found: set[str] = set()
-    for node in ast.parse((ROOT / path).read_text()).body:
+    for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
@@ -59,4 +62,20 @@ def _names_in(path: str) -> set[str]:
 def test_named_functions_exist(page: str) -> None:
     """Where a page says `file.py:function` or `file.py:Class.method`, the file has it."""
     named = re.findall(r"`((?:jan|handlers|tools|tests)/[\w/]+\.py):([\w.]+)", PAGES[page])
-    assert [f"{path}:{name}" for path, name in named if name not in _names_in(path)] == []
+    assert [f"{path}:{name}" for path, name in named if name not in _names_in(ROOT / path)] == []
+
+
+def test_methods_named_without_their_file_exist() -> None:
+    """Where the map or the glossary says `Class.method`, a file of the core has it."""
+    there = {name for path in ROOT.glob("jan/**/*.py") for name in _names_in(path)}
+    named = [name for page in MAPS for name in re.findall(r"`([A-Z]\w+\.\w+)`", PAGES[page])]
+    assert named
+    assert [name for name in named if name not in there] == []
+
+
+def test_a_streamed_request_passes_through_few_files() -> None:
+    """The map tells a streamed chat request in 12 steps, and names at most 25 files."""
+    section = PAGES["docs/architecture.md"].partition("## A streamed chat request in 12 steps\n")[2]
+    section = section.partition("\n## ")[0]
+    assert re.findall(r"^(\d+)\. ", section, re.MULTILINE) == [str(number) for number in range(1, 13)]
+    assert 12 <= len(set(re.findall(r"`((?:jan|handlers)/[\w/]+\.py)", section))) <= MOST_FILES
