@@ -124,7 +124,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "bad load": (EXTENDS + "models: [{id: a, engine: echo, load: soon}]", ["models[0].load", "'eager', 'lazy'"]),
     "unknown engine option": (
         EXTENDS + "models: [{id: a, engine: echo, options: {speed: 1}}]",
-        ["models[0] (a): options.speed: unknown key", "context, slots, step_seconds, repeat"],
+        ["models[0] (a): options.speed: unknown key", "context, slots, step_seconds, python_seconds, repeat"],
     ),
     "no slots": (
         EXTENDS + "models: [{id: a, engine: echo, options: {slots: 0}}]",
@@ -426,8 +426,10 @@ def test_a_running_answer_is_finished_before_the_end(serve: Serve) -> None:
 
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     """A second Ctrl-C does not wait for answers under way: exit code 130, as shells have it."""
-    server = serve(ECHO_CONFIG)
-    with http_client(server) as client, client.stream("POST", CHAT, json=SLOW) as response:
+    # An answer of half a minute, and as much grace: neither ends by itself on a machine that is slow.
+    server = serve(ECHO_CONFIG.replace("grace_seconds: 5", "grace_seconds: 60"))
+    slow = {**SLOW, "messages": [{"role": "user", "content": " ".join([WORDS] * 25)}]}
+    with http_client(server) as client, client.stream("POST", CHAT, json=slow) as response:
         next(response.iter_lines())
         server.signal(signal.SIGINT)
         assert until(lambda: is_stopping(server))

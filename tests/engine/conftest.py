@@ -22,8 +22,8 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
 
         return lambda: EchoBackend(EchoOptions(slots=4, context=64, repeat=20, step_seconds=0.01))
     if request.param == "exllamav2":
-        pytest.importorskip("support.exllamav2", reason="PyTorch is not installed", exc_type=ImportError)
-        from support.exllamav2 import any_device
+        pytest.importorskip("support.exllamav2_cpu", reason="PyTorch is not installed", exc_type=ImportError)
+        from support.exllamav2_cpu import any_device
 
         from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
 
@@ -36,7 +36,7 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
             "jan.engine.backends.exllama.v3", reason="ExLlamaV3 is not installed", exc_type=ImportError
         )
         pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
-        from support.exllamav3 import CpuDevice
+        from support.exllamav3_cpu import CpuDevice
 
         from jan.engine.backends.exllama.v3 import ExLlamaV3Backend, ExLlamaV3Options
 

@@ -128,7 +128,7 @@ def test_the_events_of_a_completion_stream(echo: httpx.Client) -> None:
 @pytest.mark.parametrize("url", [CHAT, COMPLETIONS])
 def test_every_token_is_an_event(echo: httpx.Client, url: str) -> None:
     """Of a model that is faster than its tokens can be sent, each is an event all the same, in each choice."""
-    words = [f'"{number}"\\\n é😀 ' for number in range(700)]
+    words = [f'"{number}"\\\n é😀 ' for number in range(500)]
     text = "".join(words)
     events = stream(echo, chat(text, prompt=text, n=2, max_tokens=4000), url)
     for index in range(2):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 
 import numpy  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
-from support.exllamav2 import any_device  # noqa: E402
+from support.exllamav2_cpu import any_device  # noqa: E402
 from support.folder_models import TINY  # noqa: E402
 
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402

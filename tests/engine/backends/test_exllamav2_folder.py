@@ -16,7 +16,7 @@ pytest.importorskip("jan.engine.backends.exllama.v2", reason="ExLlamaV2 is not i
 pytestmark = pytest.mark.torch
 
 import torch  # noqa: E402
-from support.exllamav2 import any_device  # noqa: E402
+from support.exllamav2_cpu import any_device  # noqa: E402
 
 from jan.cli.commands import main  # noqa: E402
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402

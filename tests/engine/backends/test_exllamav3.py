@@ -12,13 +12,13 @@ from support.engine import text_request
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("jan.engine.backends.exllama.v3", reason="ExLlamaV3 is not installed", exc_type=ImportError)
 pytest.importorskip("triton", reason="Triton is not installed, which ExLlamaV3 imports")
-pytest.importorskip("support.exllamav3", reason="ExLlamaV2 is not installed", exc_type=ImportError)
+pytest.importorskip("support.exllamav3_cpu", reason="ExLlamaV2 is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.torch
 
 import torch  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
-from support.exllamav2 import any_device  # noqa: E402
-from support.exllamav3 import CpuDevice  # noqa: E402
+from support.exllamav2_cpu import any_device  # noqa: E402
+from support.exllamav3_cpu import CpuDevice  # noqa: E402
 from support.server import DEFAULT_CONFIG  # noqa: E402
 
 from jan.cli.commands import main  # noqa: E402

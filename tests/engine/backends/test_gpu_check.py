@@ -70,7 +70,7 @@ def test_all_three_ways_are_measured(
 ) -> None:
     """Every stream is answered to its last token: the library alone, through the executor, through a real server;
     cancelled answers give their cache back within the step under way and the next."""
-    from support.exllamav2 import any_device
+    from support.exllamav2_cpu import any_device
 
     from jan.engine.backends.exllama.v2 import ExLlamaV2Options
 

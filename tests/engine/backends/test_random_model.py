@@ -55,7 +55,7 @@ def test_what_is_written_is_a_model_that_answers(random_model: Any, tmp_path: Pa
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert set(index["weight_map"]) == set(shapes_of(tmp_path))
     from support.engine import text_request
-    from support.exllamav2 import any_device
+    from support.exllamav2_cpu import any_device
 
     options = ExLlamaV2Options(model=str(tmp_path), slots=1, context=256, chunk=256)
     backend = ExLlamaV2Backend(options, any_device())

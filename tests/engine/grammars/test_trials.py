@@ -403,7 +403,7 @@ ORPHAN = """
 
 def test_no_process_outlives_the_server() -> None:
     """Not even one that is killed: neither an idle process nor one at work."""
-    code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "engine")])
+    code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     found = [int(word) for word in server.stdout.readline().split()]
