@@ -30,14 +30,16 @@ _LITELLM_STREAMS = 64
 class Streams(msgspec.Struct, frozen=True):
     """Streams of one case.
 
-    ``at_once``: connections, each with ``repeats`` streams in turn. ``lengths``: tokens of a stream, one
-    measurement for each. ``step_seconds``: between two tokens of a stream, 0 for full speed.
+    ``at_once``: connections, each with ``repeats`` streams in turn. ``lengths``: tokens of a stream; the longest
+    ones run once, the others ``short_runs`` times. ``step_seconds``: between two tokens of a stream, 0 for full
+    speed.
     """
 
     at_once: int
-    lengths: tuple[int, ...] = (109, 437)
+    lengths: tuple[int, ...] = (20, 437)
     step_seconds: float = 0.0
     repeats: int = 1
+    short_runs: int = 1
 
 
 class Contestant(msgspec.Struct, frozen=True):
