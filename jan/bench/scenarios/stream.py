@@ -21,7 +21,7 @@ from jan.bench.rounds import Comparison, Measure
 ABOUT = (
     "The echo engine; what a CPU second of the server's processes delivers, engine included: streams of 437 "
     "tokens at full speed and of 600 when paced, with a token for each stream every 10 ms, as of a fast GPU. "
-    "Streams of 20 tokens beside them tell the set-up of a stream from the cost of one more token. "
+    "Streams of 20 tokens beside them tell the set-up of a stream from the cost of an extra token. "
     "Beside our server: a bare asyncio protocol that writes the same bytes from memory, frameworks that encode "
     "the same chunks, and LiteLLM's proxy in front of the bare protocol, with streams of 30 tokens. At full speed "
     "the engine runs ahead, and our server then sends the frames of several tokens in one write."
@@ -29,7 +29,7 @@ ABOUT = (
 COLUMNS = (
     Column("per_cpu_second", "tokens / CPU s"),
     Column("cpu_per_token", "CPU µs / token", 1, 1e6),
-    Column("token", "CPU µs / one more", 1, 1e6),
+    Column("token", "CPU µs / extra token", 1, 1e6),
     Column("set_up", "set-up CPU ms", 2, 1e3),
     Column("per_second", "tokens / s"),
     Column("delivered", "delivered / generated", 2),
