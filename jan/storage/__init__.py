@@ -1,4 +1,4 @@
-"""What the server remembers: users, keys, sessions, conversations, messages; on SQLite or MongoDB."""
+"""Stores for users, keys, sessions, conversations and messages, on SQLite or MongoDB."""
 
 from jan.storage.open import store_from_url
 from jan.storage.repositories import Store

@@ -1,7 +1,7 @@
-"""What the store keeps for limits: counters that end by themselves, and token usage by day.
+"""Contract of counters for rate limits, which expire by themselves, and of token usage by day.
 
-The counters are exact for all processes that share the store; a crash of one of them loses nothing but its
-own last give-backs.
+Counters are exact across all processes that share the store. A process that crashes loses only the refunds it had
+not yet made.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ import msgspec
 
 from jan.storage.records import Record
 
-# A clock that is set back by less holds its windows up for as long.
+# If a clock is set back by less than this, its windows simply last that much longer.
 _CLOCKS_DIFFER_MS = 60_000
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """Wants ``cost`` more counted under ``key``, where a window of ``seconds`` may hold ``limit``.
+    """A request to count ``cost`` more under ``key``, in a window of ``seconds`` that holds at most ``limit``.
 
-    A window begins with the first demand that finds none, and ends ``seconds`` later. ``stranger``: it counts for
-    somebody of whom only an address is known, and anybody can have many of those.
+    A window begins with the first demand that finds none running, and ends ``seconds`` later. ``stranger`` marks a
+    demand for a caller known only by address. Anybody can have many addresses.
     """
 
     key: str
@@ -33,8 +33,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counter(msgspec.Struct, frozen=True, kw_only=True):
-    """A window's state: what is counted in it, and when it ends, in milliseconds since 1970 by the server's
-    clock. The pair of key and ``ends_at`` names the window."""
+    """The state of one window: the amount counted, and its end in milliseconds since 1970 by the server's clock.
+    ``key`` and ``ends_at`` together identify the window."""
 
     key: str
     used: int
@@ -42,57 +42,70 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of demands: one counter each, in their order. ``refused`` is the index of the first that did
-    not fit; then nothing of any of them is counted."""
+    """The outcome of demands: one counter for each, in their order.
+
+    ``refused`` is the index of the first demand that did not fit. If it is set, nothing was counted for any of
+    them.
+    """
 
     counters: tuple[Counter, ...]
     refused: int | None = None
 
 
 def window_runs(demand: Demand, ends_at: int, now: int) -> bool:
-    """Whether a window that ends then is the demand's at ``now``, both in milliseconds since 1970.
+    """Return True if a window with this end is the demand's window at ``now``, both in milliseconds since 1970.
 
-    One that ends much later than a whole window from now was made before the clock was set back.
+    A window that ends much more than its full length from now was begun before the clock was set back.
     """
     return now < ends_at <= latest_end(demand, now)
 
 
 def latest_end(demand: Demand, now: int) -> int:
-    """The latest end of a window that may be the demand's. Clocks of processes differ, and a demand may be long on
-    its way while another begins the window: that must not void what the other counted."""
+    """Return the latest end that a running window of this demand may have, in milliseconds since 1970.
+
+    Clocks of processes differ, and another process may begin the window while this demand is on its way. The
+    margin keeps such a window, with what was counted in it.
+    """
     return end_of_window(demand, now) + _CLOCKS_DIFFER_MS
 
 
 def end_of_window(demand: Demand, now: int) -> int:
-    """When a window that begins now ends, in milliseconds since 1970."""
+    """Return the end of a window that begins now, in milliseconds since 1970."""
     return now + int(demand.seconds * 1000)
 
 
 class Counters(Protocol):
-    """Counts within windows of time. ``waits``: whether a call may have to wait for anything, and so may be cut
-    short by a cancellation; what is counted in memory never is."""
+    """Counts within windows of time.
+
+    ``waits`` is True if a call may have to wait, so that a cancellation can interrupt it. Counters in memory never
+    wait.
+    """
 
     @property
     def waits(self) -> bool: ...
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
-        """Count all demands (of different keys), or none; ``now`` in milliseconds since 1970.
+        """Count all demands, which have different keys, or none. ``now`` is in milliseconds since 1970.
 
-        A cost of 0 counts nothing and is never refused: it looks. A store may count the demands one after the
-        other and give back; never more than ``limit`` pass, but those counted only to be given back may for a
-        moment refuse another call. So the demand likeliest to be refused comes first.
+        A cost of 0 only reads the counter and is never refused. A store may count the demands one after the other
+        and give back those before a refused one. Never more than ``limit`` pass, but an amount that is about to be
+        given back may briefly refuse another call. Therefore pass the demand that is most likely to be refused
+        first.
         """
 
     async def adjust(self, counter: Counter, change: int) -> None:
-        """Add to a window if it still runs, whatever its limit; never below 0. Used to give back."""
+        """Add to a window that is still running, regardless of its limit and never below 0. Used to give back."""
 
     async def purge(self, now: int) -> None:
-        """Forget windows that have ended; a store may do so by itself too."""
+        """Forget windows that have ended. A store may also do this by itself."""
 
 
 class UsageRecord(Record, frozen=True, kw_only=True):
-    """Tokens used on one day (UTC) by one user with one key ('' for a session, or for nobody known), on one
-    model. ``user_id`` is '' for all anonymous callers together. ``id`` follows from these four."""
+    """Tokens used on one day (UTC) by one user, with one key, on one model.
+
+    ``key_id`` is '' for a session or an unknown caller. ``user_id`` is '' for all anonymous callers together.
+    ``id`` is derived from these four fields.
+    """
 
     id: str = ""
     user_id: str
@@ -110,13 +123,13 @@ class UsageRecord(Record, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "id", id_)
 
     def plus(self, more: "UsageRecord") -> "UsageRecord":
-        """The sum of two of the same user, key, model and day."""
+        """Return the sum of two records of the same user, key, model and day."""
         return msgspec.structs.replace(
             self, **{name: getattr(self, name) + getattr(more, name) for name in COUNTS}
         )
 
 
-# Those who use a server use it again and again; a row is made for each request.
+# The same callers return again and again, and every request makes a record.
 @lru_cache(1024)
 def _usage_id(user_id: str, key_id: str, model: str, day: date) -> str:
     place = "\0".join((user_id, key_id, model, day.isoformat()))
@@ -124,14 +137,14 @@ def _usage_id(user_id: str, key_id: str, model: str, day: date) -> str:
 
 
 COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
-"""The fields of ``Usage`` that are added up."""
+"""The fields of ``UsageRecord`` that are summed."""
 
 
 class UsageLog(Protocol):
-    """Usage added up by user, key, model and day."""
+    """Token usage summed by user, key, model and day."""
 
     async def add(self, more: UsageRecord) -> None:
-        """Add to what is there, durably. If it raises, it was added only where the answer alone was lost."""
+        """Add durably to the stored sums. If it raises, the amount was added only if just the reply was lost."""
 
     async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
-        """A user's usage of these days, both included; by day, model and key."""
+        """Return a user's usage from ``first`` to ``last``, both included, ordered by day, model and key."""

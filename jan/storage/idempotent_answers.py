@@ -1,4 +1,4 @@
-"""What the store keeps so that a request sent twice is carried out once."""
+"""Contract of the stored answers that let a repeated request be carried out only once."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -7,17 +7,17 @@ import msgspec
 
 from jan.storage.records import Record
 
-# When an attempt began whose end nobody knows: so long ago that the next one may begin.
+# Start time of an attempt with an unknown end. It is old enough for the next attempt to take over.
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IdempotentAnswer(Record, frozen=True, kw_only=True):
     """A request with an Idempotency-Key, and its answer once there is one.
 
-    ``id`` is made of whose it is, which operation, and the key; ``fingerprint`` of what was asked.
-    ``attempt`` is random and names who carries it out, since ``begun_at``; ``first_at`` is when the first
-    attempt began. ``seed`` is what its attempts make their ids and secrets of. Seed and answer are sealed: the
-    store can't read them.
+    ``id`` is derived from the caller, the operation and the key; ``fingerprint`` from the request itself.
+    ``attempt`` is random and identifies the attempt that has been under way since ``begun_at``. ``first_at`` is
+    when the first attempt began. Attempts derive their ids and secrets from ``seed``. Seed and answer are
+    encrypted, so the store can't read them.
     """
 
     fingerprint: str
@@ -31,8 +31,11 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
 def replaces(
     stored: IdempotentAnswer, request: IdempotentAnswer, abandoned_before: datetime
 ) -> IdempotentAnswer | None:
-    """What a new attempt puts in place of the stored one: its continuation, or, if something else is asked now,
-    a new beginning; None while the stored one is answered or under way."""
+    """Return the record that a new attempt stores in place of ``stored``.
+
+    It continues the stored request, or begins anew if the new request differs. None if the stored one is answered
+    or still under way.
+    """
     if stored.answer is not None or stored.begun_at >= abandoned_before:
         return None
     if stored.fingerprint != request.fingerprint:
@@ -41,24 +44,24 @@ def replaces(
 
 
 class IdempotentAnswers(Protocol):
-    """Requests that are carried out once, however often they are sent."""
+    """Requests that are carried out only once, however often they are sent."""
 
     async def begin(self, request: IdempotentAnswer, *, abandoned_before: datetime) -> IdempotentAnswer:
-        """Claim the id, and return the request that has it now: if its ``attempt`` is the one given, the caller
-        is to carry it out.
+        """Claim the id and return the request that holds it now.
 
-        A request without an answer that began before ``abandoned_before`` lost its server: it is the caller's,
-        with the ``first_at`` and the ``seed`` that it had.
+        The caller must carry the request out if the returned ``attempt`` is the one it passed. A request without
+        an answer that began before ``abandoned_before`` lost its server. The caller then takes it over with its
+        ``first_at`` and ``seed``.
         """
 
     async def finish(self, request: IdempotentAnswer) -> None:
-        """Keep the answer of this attempt; nothing if the request is another attempt's by now."""
+        """Store the answer of this attempt. Does nothing if another attempt has taken the request over."""
 
     async def release(self, request: IdempotentAnswer) -> None:
-        """This attempt came to an end that nobody knows: the next one may begin, and goes on where it was."""
+        """Let the next attempt begin and continue this one, whose outcome is unknown."""
 
     async def forget(self, request: IdempotentAnswer) -> None:
-        """This attempt came to nothing: forget the request, so that its key is free."""
+        """Forget the request of this attempt, which changed nothing, so that its key is free again."""
 
     async def purge(self, before: datetime) -> int:
-        """Forget requests whose first attempt began before this; returns how many."""
+        """Forget requests whose first attempt began before this time; return their number."""

@@ -1,4 +1,4 @@
-"""Measures every operation of a store, whichever it is: one seam for all backends, as its users see it."""
+"""Measures every operation of a store, on any backend, as its users see it."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,11 @@ from jan.telemetry.metrics import Metrics
 
 
 def measured(store: Store, metrics: Metrics) -> Store:
-    """The same store, measured. An operation is called by repository and name: ``users.get``. That something is
-    not there, or there already, is an answer, no error of the store's."""
+    """Return the same store with every operation measured.
+
+    An operation is labelled by repository and name, such as ``users.get``. A missing or already existing object is
+    an answer and does not count as an error of the store.
+    """
     return cast("Store", _MeasuredStore(store, metrics))
 
 
@@ -36,7 +39,7 @@ class _MeasuredStore(_MeasuredRepository):
 def _measured(
     method: Callable[..., Awaitable[Any]], operation: str, metrics: Metrics
 ) -> Callable[..., Awaitable[Any]]:
-    # Found once, and there from the start: a rate needs the zero before the first one.
+    # Created at start-up, not on first use: a rate needs the zero before the first error.
     seconds, errors = metrics.store_seconds.labels(operation), metrics.store_errors.labels(operation)
 
     async def measured(*arguments: Any, **named: Any) -> Any:

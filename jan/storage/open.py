@@ -1,4 +1,4 @@
-"""From a URL to a store. A backend is imported when a URL asks for it."""
+"""Makes a store from a URL. A backend is imported only when a URL asks for it."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -9,27 +9,27 @@ _SCHEMES = "sqlite:///relative/file.db, sqlite:////absolute/file.db, mongodb://.
 
 
 def store_from_url(url: str, *, timeout: float = 5.0) -> Store:
-    """Make the store that the URL names; ``await store.open()`` then connects it.
+    """Make the store that the URL names. ``await store.open()`` then connects it.
 
-    ``timeout`` in seconds is how long an operation waits for a store that is away or locked before it raises
-    Unavailable. Raises ConfigurationError for a URL that names no store, or a driver that is not installed.
+    ``timeout`` is how many seconds an operation waits for a store that is unreachable or locked before it raises
+    Unavailable. Raises ConfigurationError if the URL names no store or the driver is not installed.
     """
     try:
         scheme, path = urlsplit(url).scheme, urlsplit(url).path
     except ValueError:
-        scheme = path = ""  # brackets that don't match, and the like
+        scheme = path = ""  # such as unbalanced brackets
     if scheme == "sqlite":
         return _sqlite(url, unquote(path.removeprefix("/")), timeout)
     if scheme in ("mongodb", "mongodb+srv"):
         return _mongo(url, timeout)
-    # The URL may hold a password, so only its scheme is repeated.
-    raise ConfigurationError(f"storage.url: unknown scheme '{scheme}'; allowed: {_SCHEMES}")
+    # The URL may hold a password, so the message repeats only its scheme.
+    raise ConfigurationError(f"storage.url: Unknown scheme '{scheme}'; allowed: {_SCHEMES}.")
 
 
 def _sqlite(url: str, path: str, timeout: float) -> Store:
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not path or path == ":memory:":
-        raise ConfigurationError(f"storage.url: '{url}' names no file; allowed: {_SCHEMES}")
+        raise ConfigurationError(f"storage.url: The URL '{url}' names no file; allowed: {_SCHEMES}.")
     from jan.storage.sqlite.store import SqliteStore
 
     return SqliteStore(path, timeout=timeout)
@@ -40,6 +40,6 @@ def _mongo(url: str, timeout: float) -> Store:
         from jan.storage.mongo.store import MongoStore
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"storage.url: MongoDB needs the package '{error.name}'; install jan-server[mongo]"
+            f"storage.url: MongoDB needs the package '{error.name}'; install jan-server[mongo]."
         ) from None
     return MongoStore(url, timeout=timeout)

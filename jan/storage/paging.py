@@ -1,4 +1,4 @@
-"""Cursors: opaque to clients, the sort key of the last item inside."""
+"""Pages of lists, and cursors: opaque to clients, with the sort key of the last item inside."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jan.storage.records import POSITION, MessageRecord, Page
 
 T = TypeVar("T")
 
-# Of the messages of one page, and of one path from the root; what a request may hold in memory.
+# Size limits of one page of messages and of one path from the root, because a request holds them in memory.
 PAGE_BYTES = 16 * 1024 * 1024
 PATH_BYTES = 16 * 1024 * 1024
 
@@ -20,18 +20,18 @@ _SEQUENCE = re.compile(r"[0-9]{1,15}")
 
 
 def page_of(found: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
-    """The first ``limit`` of the items found; one more than that tells that there is a next page."""
+    """Return a page of the first ``limit`` items. One more item found means that there is a next page."""
     items = found[:limit]
     return Page(items, key(items[-1]) if len(found) > limit else None)
 
 
 def size_of(message: MessageRecord) -> int:
-    """What a message takes of a budget, in bytes."""
+    """Return the size of a message that counts against a budget, in bytes."""
     return len(msgspec.json.encode(message))
 
 
 class Budget:
-    """So many items of so many bytes; the first one is taken whatever it weighs."""
+    """Limits a page to a number of items and a number of bytes. The first item is admitted whatever its size."""
 
     def __init__(self, items: int, size: int) -> None:
         self._items = items
@@ -41,7 +41,7 @@ class Budget:
         self.exceeded = False
 
     def admits(self, size: int) -> bool:
-        """Whether there is room for one more item of this size; False for good once there is none."""
+        """Return True if one more item of this size fits. Once an item did not fit, none does."""
         self.spent += size
         fits = self.taken == 0 or (self.taken < self._items and self.spent <= self._size)
         self.exceeded = self.exceeded or not fits
@@ -50,32 +50,32 @@ class Budget:
 
 
 def page_within(found: list[T], budget: Budget, key: Callable[[T], str]) -> Page[T]:
-    """What a budget took; that it did not take all tells that there is a next page."""
+    """Return a page of the items that a budget admitted. If it refused one, there is a next page."""
     return Page(found, key(found[-1]) if budget.exceeded else None)
 
 
 def too_long() -> InvalidRequest:
-    """Tells of a path that is too much to hold in memory."""
+    """Make the error for a path that is too large to hold in memory."""
     return InvalidRequest(
-        f"the conversation has more than {PATH_BYTES} bytes from its root to this message; begin another, or a "
-        "branch nearer to the root",
+        f"The conversation has more than {PATH_BYTES} bytes from its root to this message; begin another, or a "
+        "branch nearer to the root.",
         code="conversation_too_long",
         param="conversation_id",
     )
 
 
 def position_of(cursor: str | None) -> str | None:
-    """Check a cursor into conversations."""
+    """Check a cursor into a list of conversations."""
     return _checked(POSITION, cursor)
 
 
 def id_of(cursor: str | None) -> str:
-    """Check a cursor into records in order of id; "" is the beginning."""
+    """Check a cursor into records ordered by id; "" is the beginning."""
     return _checked(_ID, cursor) or ""
 
 
 def sequence_of(cursor: str | None) -> int | None:
-    """Check a cursor into messages."""
+    """Check a cursor into a list of messages."""
     checked = _checked(_SEQUENCE, cursor)
     return None if checked is None else int(checked)
 

@@ -1,7 +1,7 @@
-"""What the store keeps: frozen, typed records, the same for every backend.
+"""The records that the store keeps: frozen, typed, and the same for every backend.
 
-All times are UTC and whole milliseconds (MongoDB keeps no more), enforced when a record is made, so that
-a record read back equals the record that was written.
+All times are UTC in whole milliseconds, because MongoDB keeps no more. A record enforces this when it is made, so
+a record that is read back equals the one that was written.
 """
 
 import re
@@ -25,34 +25,34 @@ Role = Literal["user", "admin"]
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
 MessageStatus = Literal["streaming", "partial", "complete"]
 JsonObject = dict[str, Any]
-"""A part of a message as its client sent it; the store keeps it and never looks inside."""
+"""A part of a message as its client sent it. The store never looks inside."""
 
 
 def to_milliseconds(moment: datetime) -> datetime:
-    """The moment in UTC, cut to whole milliseconds. A naive datetime raises ValueError."""
+    """Convert a moment to UTC and cut it to whole milliseconds. Raises ValueError for a naive datetime."""
     if moment.tzinfo is None:
-        raise ValueError("a stored time needs a time zone")
+        raise ValueError("A stored time needs a time zone.")
     moment = moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970; exact, as a float's would not be."""
+    """Return whole milliseconds since 1970, computed in integers because floats would round."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def now() -> datetime:
-    """The current time as the store keeps it."""
+    """Return the current time at the store's precision."""
     return to_milliseconds(datetime.now(UTC))
 
 
 def new_id(prefix: str) -> str:
-    """A new identifier: prefix, milliseconds since 1970 in hex, 80 random bits; sorts by time of making."""
+    """Make an identifier that sorts by creation time: prefix, milliseconds since 1970 in hex, 80 random bits."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def fold(text: str) -> str:
-    """The form in which titles are compared: case and compatibility variants make no difference."""
+    """Normalise a title for comparison: ignore case and Unicode compatibility variants."""
     return unicodedata.normalize("NFKC", text).casefold().replace("\0", "")
 
 
@@ -69,15 +69,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OidcSubject(msgspec.Struct, frozen=True):
-    """Who somebody is at an OpenID Connect provider: stable, unlike an e-mail address."""
+    """The stable identity of a person at an OpenID Connect provider. An e-mail address may change."""
 
     issuer: str
     subject: str
 
 
 class User(Record, frozen=True, kw_only=True):
-    """A person. ``email`` is unique, in lower case; sessions begun before ``valid_after`` are void.
-    ``tokens_per_minute``, ``tokens_per_day``: what this user may use otherwise than as configured."""
+    """A person who uses the server.
+
+    ``email`` is unique and in lower case. Sessions that began before ``valid_after`` are void.
+    ``tokens_per_minute`` and ``tokens_per_day`` override the configured budgets for this user.
+    """
 
     id: str = msgspec.field(default_factory=lambda: new_id("user"))
     email: str
@@ -92,7 +95,7 @@ class User(Record, frozen=True, kw_only=True):
 
     @property
     def budget(self) -> TokenBudget:
-        """What this user may use otherwise than as configured."""
+        """The user's own token budget, which overrides the configured one."""
         return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class User(Record, frozen=True, kw_only=True):
 
 
 class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What an update sets; a field left out stays as it is."""
+    """Fields that an update sets. Fields left out stay as they are."""
 
     name: str | UnsetType = UNSET
     role: Role | UnsetType = UNSET
@@ -113,9 +116,10 @@ class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(Record, frozen=True, kw_only=True):
-    """A key to the API, of which only ``hash`` and the recognisable ``prefix`` are kept.
+    """A key to the API. Only its ``hash`` and its recognisable ``prefix`` are kept.
 
-    A rotated key names its successor in ``replaced_by`` and works until ``expires_at``, the end of its grace.
+    A rotated key names its successor in ``replaced_by`` and works until ``expires_at``, the end of its grace
+    period.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("key"))
@@ -134,16 +138,17 @@ class ApiKey(Record, frozen=True, kw_only=True):
 
     @property
     def budget(self) -> TokenBudget:
-        """What this key may use otherwise than as configured."""
+        """The key's own token budget, which overrides the configured one."""
         return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def is_live(self, at: datetime) -> bool:
-        """Whether the key opens anything at this time."""
+        """Return True if the key is accepted at this time."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
 class RefreshSession(Record, frozen=True, kw_only=True):
-    """A family of refresh tokens: only the newest (``current_jti``) is good; an older one ends them all."""
+    """A family of refresh tokens. Only the newest (``current_jti``) is valid; using an older one ends the
+    session."""
 
     id: str = msgspec.field(default_factory=lambda: new_id("sess"))
     user_id: str
@@ -156,10 +161,11 @@ class RefreshSession(Record, frozen=True, kw_only=True):
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """What came of presenting a refresh token; ``session`` is its state afterwards, None when unknown.
+    """The result of presenting a refresh token. ``session`` is its state afterwards, None if unknown.
 
-    rotated: the token was current and is now replaced. reused: it was not current, so the session was ended.
-    ended, expired: the session was over before.
+    - rotated: the token was current and is now replaced.
+    - reused: the token was not current, so the session was ended.
+    - ended, expired: the session was already over.
     """
 
     outcome: Literal["rotated", "reused", "ended", "expired", "unknown"]
@@ -169,8 +175,8 @@ class Rotation(msgspec.Struct, frozen=True):
 class ConversationRecord(Record, frozen=True, kw_only=True):
     """A tree of messages with one owner.
 
-    ``head_id`` is the message appended last and ``message_count`` its sequence number; both are set by
-    appending, as is ``updated_at``.
+    ``head_id`` is the message appended last and ``message_count`` its sequence number. Appending a message sets
+    both, and ``updated_at``.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("conv"))
@@ -185,12 +191,12 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
 
     @property
     def position(self) -> str:
-        """Where a list by time of change puts it: one string to index, to compare and to page by."""
+        """The sort key of lists by time of change: one string to index, compare and page by."""
         return f"{milliseconds(self.updated_at):012x}.{self.id}"
 
 
 class ConversationChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What an update sets; a field left out stays as it is."""
+    """Fields that an update sets. Fields left out stay as they are."""
 
     title: str | UnsetType = UNSET
     model: str | UnsetType | None = UNSET
@@ -198,7 +204,7 @@ class ConversationChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens that an answer took."""
+    """The numbers of tokens that an answer used."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -206,10 +212,11 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageRecord(Record, frozen=True, kw_only=True):
-    """One message, a node of its conversation's tree; ``parent_id`` None is a root.
+    """One message, a node of its conversation's tree. A root has no ``parent_id``.
 
-    ``sequence`` is given by the store when it is appended: 1, 2, 3... without gaps in a conversation, and
-    always higher than the parent's. An answer begins as ``streaming``; ``partial`` was cut short.
+    The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
+    always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
+    ``partial``.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("msg"))
@@ -229,7 +236,7 @@ class MessageRecord(Record, frozen=True, kw_only=True):
 
 
 class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer so far, or all of it: replaces what a message that is not yet complete holds."""
+    """The answer so far, or all of it. Replaces the content of a message that is not yet complete."""
 
     content: str | list[JsonObject] | None
     status: MessageStatus
@@ -239,7 +246,7 @@ class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """A part of a list; ``next_cursor`` fetches the part after it and is None on the last one."""
+    """A part of a list. ``next_cursor`` fetches the following part and is None on the last page."""
 
     items: list[T]
     next_cursor: str | None = None

@@ -1,9 +1,9 @@
 """The contract of a store: named operations on typed records, the same on every backend.
 
-Every operation may raise Unavailable: the store can't be reached, is full or is too busy. The outcome of a
-write is then unknown. Repeating it stores nothing twice; a repeated ``create`` may meet itself as Conflict,
-and a repeated ``Sessions.rotate`` counts as reuse. A write that returned is durable. NotFound stands for
-objects of somebody else too. ``limit`` is at least 1; a malformed ``cursor`` raises InvalidRequest.
+Every operation may raise Unavailable: the store can't be reached, is full or is too busy. The outcome of a write
+is then unknown. Repeating it stores nothing twice, but a repeated ``create`` may raise Conflict with itself, and a
+repeated ``SessionRepository.rotate`` counts as reuse. A write that returned is durable. NotFound also covers
+objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises InvalidRequest.
 """
 
 from collections.abc import Sequence
@@ -34,127 +34,130 @@ class UserRepository(Protocol):
     """People, unique by e-mail address and by OpenID Connect subject."""
 
     async def create(self, user: User) -> None:
-        """Add a user; Conflict with ``param`` email, oidc or id if there is one like that."""
+        """Add a user. Raises Conflict with ``param`` email, oidc or id if another user has the same."""
 
     async def get(self, user_id: str) -> User:
-        """The user of this id, or NotFound."""
+        """Return the user with this id. Raises NotFound."""
 
     async def find_by_email(self, email: str) -> User | None:
-        """The user of this address, whatever its case."""
+        """Return the user with this address, in upper or lower case."""
 
     async def find_by_subject(self, subject: OidcSubject) -> User | None:
-        """The user who signs in with this OpenID Connect subject."""
+        """Return the user who signs in with this OpenID Connect subject."""
 
     async def page(self, *, limit: int, cursor: str | None = None) -> Page[User]:
-        """All users, in order of creation."""
+        """List all users in order of creation."""
 
     async def update(self, user_id: str, changes: UserChanges) -> User:
-        """Set what ``changes`` names and return the result; NotFound, or Conflict on a taken subject."""
+        """Set the fields in ``changes`` and return the result. Raises NotFound, or Conflict for a taken
+        subject."""
 
 
 class KeyRepository(Protocol):
-    """API keys, found by hash."""
+    """API keys, found by their hash."""
 
     async def create(self, key: ApiKey) -> None:
-        """Add a key; Conflict if its hash or id is taken."""
+        """Add a key. Raises Conflict if its hash or id is taken."""
 
     async def find(self, key_id: str) -> ApiKey | None:
-        """The key of this id, whoever owns it: for administration."""
+        """Return the key with this id, whoever owns it. For administration."""
 
     async def find_by_hash(self, key_hash: str) -> ApiKey | None:
-        """The key of this hash, revoked and expired ones too."""
+        """Return the key with this hash, even if it is revoked or has expired."""
 
     async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[ApiKey]:
-        """A user's keys, revoked ones too, in order of creation."""
+        """List a user's keys in order of creation, including revoked ones."""
 
     async def rename(self, user_id: str, key_id: str, name: str) -> ApiKey:
-        """Give the user's key another name; NotFound."""
+        """Rename the user's key. Raises NotFound."""
 
     async def revoke(self, user_id: str, key_id: str, at: datetime) -> ApiKey:
-        """End the user's key; the time of an earlier revocation stays. NotFound."""
+        """Revoke the user's key. An earlier revocation keeps its time. Raises NotFound."""
 
     async def rotate(self, user_id: str, key_id: str, replacement: ApiKey, grace_ends: datetime) -> ApiKey:
-        """Put ``replacement`` beside the key, which stays good until ``grace_ends`` at the latest.
+        """Add ``replacement`` beside the key, which stays valid until ``grace_ends`` at the latest.
 
-        Returns the replacement. NotFound; Conflict if the key is revoked or was replaced before.
+        Returns the replacement. Raises NotFound, or Conflict if the key is revoked or already replaced.
         """
 
     async def touch(self, key_id: str, at: datetime) -> None:
-        """Note a use; an older time and an unknown key change nothing."""
+        """Record a use of the key. An older time or an unknown key changes nothing."""
 
 
 class SessionRepository(Protocol):
     """Families of refresh tokens, with reuse detected atomically."""
 
     async def start(self, session: RefreshSession) -> None:
-        """Add a session; Conflict if its id is taken."""
+        """Add a session. Raises Conflict if its id is taken."""
 
     async def find(self, session_id: str) -> RefreshSession | None:
-        """The session of this id, ended ones too."""
+        """Return the session with this id, even if it has ended."""
 
     async def rotate(
         self, session_id: str, presented_jti: str, next_jti: str, *, at: datetime, expires_at: datetime
     ) -> Rotation:
-        """Replace the current token by ``next_jti`` if it is the one presented; of two at once, one wins."""
+        """Replace the current token by ``next_jti`` if it is the one presented. Of two concurrent calls, one
+        wins."""
 
     async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
-        """End a session; one that has ended keeps its time and reason."""
+        """End a session. One that has already ended keeps its time and reason."""
 
     async def end_all(self, user_id: str, *, at: datetime, reason: str) -> int:
-        """End a user's open sessions; returns how many there were."""
+        """End a user's open sessions; return their number."""
 
     async def purge(self, before: datetime) -> int:
-        """Forget sessions that expired before this time; returns how many."""
+        """Forget sessions that expired before this time; return their number."""
 
 
 class ConversationRepository(Protocol):
-    """Conversations, each seen by its owner alone."""
+    """Conversations, each visible to its owner only."""
 
     async def create(self, conversation: ConversationRecord) -> None:
-        """Add a conversation; Conflict if its id is taken."""
+        """Add a conversation. Raises Conflict if its id is taken."""
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
-        """The user's conversation of this id, or NotFound."""
+        """Return the user's conversation with this id. Raises NotFound."""
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
     ) -> Page[ConversationRecord]:
-        """The user's conversations, changed last first; ``title`` keeps those whose title contains it.
+        """List the user's conversations, the last changed first. ``title`` keeps those whose title contains it.
 
-        A conversation that changes while a client pages moves to the front and may then be missed.
+        A conversation that changes while a client pages moves to the front, where this client may miss it.
         """
 
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
-        """Set what ``changes`` names and return the result; NotFound."""
+        """Set the fields in ``changes`` and return the result. Raises NotFound."""
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
-        """Set the title of a conversation without one; whoever gave it one before is not overruled."""
+        """Set the title of a conversation that has none. An existing title is never overwritten."""
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
-        """Remove a conversation and all its messages; NotFound."""
+        """Remove a conversation and all its messages. Raises NotFound."""
 
 
 class MessageRepository(Protocol):
-    """Trees of messages that only grow. All operations but the last raise NotFound for another's."""
+    """Trees of messages that only grow. All operations but the last raise NotFound for another user's
+    conversation."""
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
-        """Add a message under ``parent_id``, or with ``at_head`` under the one appended last.
+        """Add a message under ``parent_id`` or, with ``at_head``, under the message appended last.
 
-        Returns it as stored, with its sequence number. The parent must be in the conversation, else
-        NotFound with ``param`` parent_id. A message of an id that is stored already is not added again: the
-        stored one is returned if role, content and tool calls agree, else Conflict.
+        Returns the message as stored, with its sequence number. Raises NotFound with ``param`` parent_id if the
+        parent is not in the conversation. A message whose id is already stored is not added again: the stored one
+        is returned if role, content and tool calls agree. Otherwise raises Conflict.
         """
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
     ) -> MessageRecord:
-        """Replace content and status of a message that is not complete; returns it as stored.
+        """Replace content and status of a message that is not complete; return it as stored.
 
-        Conflict if it is complete and differs from ``progress``.
+        Raises Conflict if the message is complete and differs from ``progress``.
         """
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
-        """One message."""
+        """Return one message by its id."""
 
     async def page(
         self,
@@ -165,40 +168,42 @@ class MessageRepository(Protocol):
         cursor: str | None = None,
         newest_first: bool = False,
     ) -> Page[MessageRecord]:
-        """All branches' messages in the order in which they were appended, or the reverse. A page ends early,
-        with a cursor, before it is larger than ``paging.PAGE_BYTES``; it has one message at least."""
+        """List the messages of all branches in the order in which they were appended, or in reverse.
+
+        A page ends early, with a cursor, before it exceeds ``paging.PAGE_BYTES``. It has at least one message.
+        """
 
     async def history(
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
     ) -> list[MessageRecord]:
-        """The path from the root down to a message (None: the one appended last), that message included.
+        """Return the path from the root down to a message and including it; None is the message appended last.
 
-        ``limit`` keeps the messages nearest to it. Empty for a conversation without messages. InvalidRequest if
-        they have more than ``paging.PATH_BYTES``.
+        ``limit`` keeps the messages nearest to it. The path is empty for a conversation without messages. Raises
+        InvalidRequest if the path exceeds ``paging.PATH_BYTES``.
         """
 
     async def end_stale_streams(self, before: datetime) -> int:
-        """Mark as partial every streaming message not saved since ``before``: its server died."""
+        """Mark as partial every streaming message not saved since ``before``. The server that wrote it died."""
 
 
 class Archive(Protocol):
-    """Whole collections, for export and import. Requests use ``insert`` alone, to import a conversation."""
+    """Whole collections, for export and import. Requests use only ``insert``, to import a conversation."""
 
     async def count(self, kind: type[Record]) -> int:
-        """How many records of this kind there are."""
+        """Count the records of this kind."""
 
     async def scan(self, kind: type[R], *, after: str, limit: int) -> list[R]:
-        """Records in order of id, beginning behind ``after`` ("" is the beginning)."""
+        """List records in order of id, beginning after ``after`` ("" is the beginning)."""
 
     async def matching(self, kind: type[R], ids: Sequence[str]) -> list[R]:
-        """The stored records among these ids, in any order."""
+        """Return the stored records among these ids, in any order."""
 
     async def insert(self, kind: type[R], records: Sequence[R]) -> None:
-        """Add records as they are; Conflict if one is taken, with those before it perhaps added."""
+        """Add records unchanged. Raises Conflict if an id is taken; records before it may have been added."""
 
 
 class Store(Protocol):
-    """One database. Made closed; ``open`` may be called again after it failed."""
+    """One database, made closed. ``open`` may be called again after it failed."""
 
     @property
     def users(self) -> UserRepository: ...
@@ -222,12 +227,12 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect and bring the schema up to date.
 
-        Raises Unavailable if the store can't be reached now, ConfigurationError if it never will as
-        configured or was written by a newer version.
+        Raises Unavailable if the store can't be reached now. Raises ConfigurationError if it can never be reached
+        as configured, or if a newer version wrote it.
         """
 
     async def close(self) -> None:
-        """Finish the writes that wait and let go of everything; operations then raise Unavailable."""
+        """Finish pending writes and release all resources. Operations then raise Unavailable."""
 
     async def ping(self) -> None:
-        """Return if the store answers at this moment, else raise Unavailable."""
+        """Return if the store answers now. Raises Unavailable otherwise."""

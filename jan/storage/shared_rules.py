@@ -1,4 +1,4 @@
-"""What both backends must decide alike: applying changes, words of the errors, one session's turn."""
+"""Decisions that both backends must make alike: applying changes, error messages, rotation of refresh tokens."""
 
 from datetime import datetime
 from typing import TypeVar
@@ -22,13 +22,13 @@ R = TypeVar("R", bound=Record)
 
 
 def apply(record: R, changes: UserChanges | ConversationChanges) -> R:
-    """The record with what ``changes`` sets."""
+    """Return the record with the fields that ``changes`` sets."""
     fields = {name: getattr(changes, name) for name in changes.__struct_fields__}
     return msgspec.structs.replace(record, **{k: v for k, v in fields.items() if v is not UNSET})
 
 
 def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime) -> MessageRecord:
-    """The message with its answer so far; Conflict if it was complete and says something else."""
+    """Return the message with its answer so far. Raises Conflict if it is complete and differs."""
     saved = msgspec.structs.replace(message, updated_at=at, **msgspec.structs.asdict(progress))
     if message.status != "complete":
         return saved
@@ -38,15 +38,15 @@ def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime
 
 
 def same_message(stored: MessageRecord, message: MessageRecord) -> MessageRecord:
-    """The stored message if it is the one that is appended again, else Conflict."""
+    """Return the stored message if it equals the one appended again. Raises Conflict otherwise."""
     for field in ("conversation_id", "role", "content", "tool_calls", "tool_call_id"):
         if getattr(stored, field) != getattr(message, field):
-            raise Conflict("Another message has this id.", param="id")
+            raise Conflict("Another message has this id; choose a new one or send the same message.", param="id")
     return stored
 
 
 def rotated_key(key: ApiKey, replacement_id: str, grace_ends: datetime) -> ApiKey:
-    """The key on its way out; Conflict if it was revoked or replaced before."""
+    """Return the key with its successor and end of grace. Raises Conflict if it is revoked or already replaced."""
     if key.revoked_at or key.replaced_by:
         state = "revoked" if key.revoked_at else "rotated already"
         raise Conflict(f"This key is {state}; only a key in use can be rotated.", code="key_not_in_use")
@@ -55,7 +55,7 @@ def rotated_key(key: ApiKey, replacement_id: str, grace_ends: datetime) -> ApiKe
 
 
 def refusal(session: RefreshSession | None, presented_jti: str, at: datetime) -> Rotation | None:
-    """Why a refresh token can't be rotated, or None if it can. "reused" still has to end the session."""
+    """Return the reason why a refresh token can't be rotated, or None. "reused" must also end the session."""
     if session is None:
         return Rotation("unknown")
     if session.ended_at is not None:
@@ -67,12 +67,12 @@ def refusal(session: RefreshSession | None, presented_jti: str, at: datetime) ->
 
 
 def missing(kind: type[Record], *, param: str | None = None) -> NotFound:
-    """The error for an object that is not there, or not this user's."""
+    """Make the error for an object that does not exist or belongs to another user."""
     return NotFound(f"No {_name(kind)} with this id.", param=param)
 
 
 def taken(kind: type[Record], field: str) -> Conflict:
-    """The error for a value that another object has."""
+    """Make the error for a value that another object already has."""
     return Conflict(f"There is a {_name(kind)} with this {field} already.", param=field, code="already_exists")
 
 

@@ -1,14 +1,14 @@
-"""Everything in a store as lines of JSON, and back: to change the backend, or to keep a copy.
+"""Exports everything in a store as lines of JSON and imports it: to change the backend, or to keep a copy.
 
-The first line names the format, the last one counts the records: a file cut short is refused. Between them
-are users' conversations, each followed by its messages in order, then sessions, keys, usage and users. Users come
-last because none is ever deleted: whatever was exported before has its owner in the file. A store may be in
-use while it is exported: each conversation is then as it was at one moment, the file as a whole is not.
+The first line names the format and the last one counts the records, so a truncated file is refused. Between them
+come the conversations, each followed by its messages in order, then sessions, keys, usage and users. Users come
+last because they are never deleted: every record exported earlier has its owner in the file. A store may be in use
+during an export. Each conversation is then consistent, but the file as a whole is not a snapshot.
 
-Importing checks the whole file first. It refuses a store that holds anything that is not in the file just
-as it is, and adds what is missing, so an import that was interrupted is simply run again.
+An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
+and adds the rest. An import that was interrupted can simply be run again.
 
-The file holds what the store holds: addresses, conversations, hashes of keys. Keep it private.
+The file holds what the store holds: addresses, conversations and hashes of keys. Keep it private.
 """
 
 from collections import Counter
@@ -48,7 +48,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _RecordId(msgspec.Struct):
-    """What a record would otherwise be given anew where the file lacks it."""
+    """The fields that a record must bring along, because it would otherwise be given new ones."""
 
     id: str
 
@@ -66,7 +66,7 @@ class _LastLine(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def export_store(store: Store, out: BinaryIO) -> int:
-    """Write every record to ``out`` and return how many there were; the caller opens, syncs and closes it."""
+    """Write every record to ``out`` and return their number. The caller opens, syncs and closes it."""
     written = 0
     _write(out, _FirstLine(FORMAT))
     async for record in _everything(store):
@@ -78,10 +78,10 @@ async def export_store(store: Store, out: BinaryIO) -> int:
 
 
 async def import_store(store: Store, path: Path) -> int:
-    """Add the records of an exported file to ``store`` and return how many were added.
+    """Add the records of an exported file to ``store`` and return the number added.
 
-    Raises InvalidRequest for a file that is damaged, Conflict for a store with records of its own; in both
-    cases before anything is written.
+    Raises InvalidRequest for a damaged file and Conflict for a store with records of its own. Both are raised
+    before anything is written.
     """
     found: Counter[type[Record]] = Counter()
     for kind, batch in _batches(path):
@@ -117,7 +117,7 @@ async def _scan(store: Store, kind: type[R]) -> AsyncIterator[R]:
 
 
 async def _messages(store: Store, conversation: ConversationRecord) -> AsyncIterator[MessageRecord]:
-    """The messages that the conversation knew of when it was read; later ones would not fit its record."""
+    """Yield the messages that the conversation counted when it was read. Later ones do not match its record."""
     cursor: str | None = "0"
     while cursor is not None and int(cursor) < conversation.message_count:
         page = await store.messages.page(conversation.user_id, conversation.id, limit=_BATCH, cursor=cursor)
@@ -128,7 +128,7 @@ async def _messages(store: Store, conversation: ConversationRecord) -> AsyncIter
 
 
 async def _present(store: Store, kind: type[R], batch: list[R]) -> set[str]:
-    """Which of the records the store has already; Conflict if it has one that differs."""
+    """Return the ids of records already stored. Raises Conflict if a stored record differs."""
     stored = {record.id: record for record in await store.archive.matching(kind, [r.id for r in batch])}
     for record in batch:
         if stored.get(record.id, record) != record:
@@ -137,7 +137,7 @@ async def _present(store: Store, kind: type[R], batch: list[R]) -> set[str]:
 
 
 def _batches(path: Path) -> Iterator[tuple[type[Record], list[Record]]]:
-    """Runs of records of one kind, of a size to handle at once."""
+    """Yield runs of records of one kind, in batches that fit in memory."""
     with path.open("rb") as file:
         for kind, run in groupby(_records(file), key=type):
             while batch := list(islice(run, _BATCH)):
@@ -145,12 +145,12 @@ def _batches(path: Path) -> Iterator[tuple[type[Record], list[Record]]]:
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[Record]:
-    """The checked records of a file; InvalidRequest names the first line that is wrong."""
+    """Yield the checked records of a file. Raises InvalidRequest that names the first wrong line."""
     order = _Order()
     numbered = enumerate(lines, start=1)
     header = _decode(next(numbered, (1, b"")), _FirstLine)
     if header.format != FORMAT:
-        raise _damaged(1, f"format '{header.format}'; allowed: {FORMAT}")
+        raise _damaged(1, f"Unknown format '{header.format}'; allowed: {FORMAT}.")
     pending, count = next(numbered, (2, b"")), 0
     for following in numbered:
         record = _record(pending)
@@ -161,20 +161,20 @@ def _records(lines: Iterable[bytes]) -> Iterator[Record]:
         yield record
         pending, count = following, count + 1
     if _decode(pending, _LastLine).records != count:
-        raise _damaged(pending[0], "the number of records is not the one in the last line")
+        raise _damaged(pending[0], "The last line counts another number of records.")
 
 
 def _record(numbered: tuple[int, bytes]) -> Record:
     number, line = numbered[0], _decode(numbered, _Line)
     if line.kind not in _KINDS:
-        raise _damaged(number, f"unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}")
+        raise _damaged(number, f"Unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}.")
     kind = _KINDS[line.kind]
     _decode((number, bytes(line.record)), _DatedRecordId if "created_at" in kind.__struct_fields__ else _RecordId)
     return _decode((number, bytes(line.record)), kind)
 
 
 class _Order:
-    """Refuses records out of order, twice there or not in a tree, which a store would notice too late."""
+    """Refuses records that are out of order, repeated or outside the tree, which a store would notice too late."""
 
     def __init__(self) -> None:
         self._last_ids: dict[type[Record], str] = {}
@@ -182,23 +182,23 @@ class _Order:
         self._messages: set[str] = set()
 
     def admit(self, record: Record) -> None:
-        """Return if the record may follow those admitted before, else raise ValueError."""
+        """Accept a record that may follow those accepted before. Raises ValueError otherwise."""
         if isinstance(record, MessageRecord):
             self._admit_message(record)
             return
         if record.id <= self._last_ids.get(type(record), ""):
-            raise ValueError("records of a kind must be in order of id")
+            raise ValueError("Records of a kind must be in order of id.")
         self._last_ids[type(record)] = record.id
         if isinstance(record, ConversationRecord):
             self._conversation, self._messages = record, set()
 
     def _admit_message(self, message: MessageRecord) -> None:
         if self._conversation is None or message.conversation_id != self._conversation.id:
-            raise ValueError("a message must follow its conversation")
+            raise ValueError("A message must follow its conversation.")
         if message.sequence != len(self._messages) + 1 or message.id in self._messages:
-            raise ValueError("messages must be in order of sequence, without gaps")
+            raise ValueError("Messages must be in order of sequence, without gaps.")
         if message.parent_id is not None and message.parent_id not in self._messages:
-            raise ValueError("the parent of a message must come before it")
+            raise ValueError("The parent of a message must come before it.")
         self._messages.add(message.id)
 
 
@@ -210,11 +210,11 @@ def _decode(numbered: tuple[int, bytes], kind: type[D]) -> D:
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _damaged(number, str(error)) from None
+        raise _damaged(number, f"{error}.") from None
 
 
 def _damaged(number: int, what: str) -> InvalidRequest:
-    return InvalidRequest(f"The file can't be imported: line {number}: {what}.", code="invalid_export")
+    return InvalidRequest(f"line {number}: {what} Nothing was imported.", code="invalid_export")
 
 
 def _write(out: BinaryIO, line: msgspec.Struct) -> None:

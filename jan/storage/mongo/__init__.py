@@ -1,1 +1,1 @@
-"""The store on MongoDB, or any server that speaks its protocol."""
+"""The store on MongoDB, or on any server that speaks its protocol."""

@@ -1,4 +1,4 @@
-"""Counters and usage on MongoDB."""
+"""Counters for rate limits and token usage on MongoDB."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -21,14 +21,14 @@ from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
 from jan.storage.records import Record
 
-# More often than this no window ends, or is begun by somebody else, between two looks at it.
+# A window can't end or be begun by another server more often than this between two reads.
 _ATTEMPTS = 20
-# The database removes windows by its own clock: were that fast, it would begin everybody's limits anew.
+# The database removes windows by its own clock. The margin keeps running windows if that clock is fast.
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class CounterDocument(Record, frozen=True, kw_only=True):
-    """A counter as it is stored; the database removes it some time after ``expires_at``."""
+    """A counter as it is stored. The database removes it some time after ``expires_at``."""
 
     used: int
     ends_at: int
@@ -36,12 +36,12 @@ class CounterDocument(Record, frozen=True, kw_only=True):
 
     @property
     def counter(self) -> Counter:
-        """Its state in the contract's form."""
+        """The counter in the contract's form."""
         return Counter(key=self.id, used=self.used, ends_at=self.ends_at)
 
 
 def _window(demand: Demand, now: int) -> CounterDocument:
-    """The window that begins with this demand."""
+    """Return the window that begins with this demand."""
     ends_at = end_of_window(demand, now)
     return CounterDocument(id=demand.key, used=demand.cost, ends_at=ends_at, expires_at=_expiry(ends_at))
 
@@ -51,14 +51,17 @@ def _expiry(ends_at: int) -> datetime:
 
 
 class MongoCounters:
-    """``accounting.Counters``: each demand is one atomic change; what was counted is given back when a later
-    demand of the call is refused. Until then it may refuse others: name first what is likeliest to refuse."""
+    """Implements ``accounting.Counters``. Each demand is one atomic change.
+
+    If a later demand of the call is refused, the earlier ones are given back. Until then they may refuse other
+    calls, so pass the demand that is most likely to be refused first.
+    """
 
     waits = True
 
     def __init__(self, connection: Connection) -> None:
-        # A count that is lost with a server lets one request too many pass; a journalled majority for each
-        # would cost more than that.
+        # Losing a count with a server lets one request too many pass. Waiting for a journalled majority on every
+        # request would cost more than that.
         self.records = Collection(connection, "counters", CounterDocument, durable=False)
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
@@ -73,7 +76,7 @@ class MongoCounters:
         return Taken(counters=tuple(counters))
 
     async def _take(self, demand: Demand, now: int) -> tuple[Counter, bool]:
-        """Count one demand if it fits; its window, and whether it did."""
+        """Count one demand if it fits. Return its window and True if it was counted."""
         if not demand.cost:
             return await self._look(demand, now), True
         running = {"_id": demand.key, "ends_at": {"$gt": now, "$lte": latest_end(demand, now)}}
@@ -93,7 +96,7 @@ class MongoCounters:
         raise unavailable()
 
     async def _begin(self, ended: CounterDocument | None, window: CounterDocument) -> bool:
-        """Begin a window in place of the one that has ended; False if somebody else was first."""
+        """Begin a window in place of the one that has ended. False if another server was first."""
         if ended is None:
             try:
                 await self.records.insert(window)
@@ -101,7 +104,7 @@ class MongoCounters:
                 return False
             return True
         fields = {name: value for name, value in encode(window).items() if name != "_id"}
-        # A window may be begun anew within the same millisecond, so its end alone does not tell the two apart.
+        # A window may be begun anew within the same millisecond, so its end alone does not identify it.
         same = {"_id": ended.id, "ends_at": ended.ends_at, "used": ended.used}
         return await self.records.update_one(same, {"$set": fields})
 
@@ -130,7 +133,7 @@ class MongoCounters:
 
 
 class MongoUsageLog:
-    """``accounting.UsageLog``."""
+    """Implements ``accounting.UsageLog`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "usage", UsageRecord)
@@ -139,7 +142,7 @@ class MongoUsageLog:
         if not await self._increase(more):
             try:
                 await self.records.insert(more)
-            except Conflict:  # another server was first
+            except Conflict:  # another server inserted it first
                 await self._increase(more)
 
     async def _increase(self, more: UsageRecord) -> bool:

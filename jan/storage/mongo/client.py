@@ -1,4 +1,4 @@
-"""The only file that knows the driver: to replace Motor by PyMongo's AsyncMongoClient, change this one."""
+"""The only file that uses the driver. To replace Motor by PyMongo's AsyncMongoClient, change this file."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -22,7 +22,7 @@ _DEFAULT_DATABASE = "jan"
 
 
 class Connection:
-    """A connection to the server of the URL, closed until ``connect``."""
+    """A connection to the server in the URL, closed until ``connect``."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
@@ -30,7 +30,7 @@ class Connection:
         self._client: AsyncIOMotorClient[Document] | None = None
 
     def connect(self) -> None:
-        """Make the client; the driver connects, and connects again, in the background."""
+        """Make the client. The driver connects and reconnects in the background. Raises ConfigurationError."""
         if self._client is not None:
             return
         try:
@@ -39,16 +39,16 @@ class Connection:
         except (DriverConfigurationError, InvalidURI, InvalidName, ValueError, TypeError) as error:
             # The driver may repeat a part of the URL, and with it a part of the password.
             detail = f": {error}" if "@" not in self._url else "; user and password must be percent-encoded"
-            raise ConfigurationError(f"storage.url: not a usable MongoDB URL{detail}") from None
+            raise ConfigurationError(f"storage.url: Not a usable MongoDB URL{detail}.") from None
 
     async def close(self) -> None:
-        """Let go of the client."""
+        """Close the client and forget it."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
     async def ping(self) -> None:
-        """Return if the server answers a command."""
+        """Return if the server answers a command. Raises Unavailable otherwise."""
         if self._client is None:
             raise unavailable()
         with _translated():
@@ -60,13 +60,14 @@ class Connection:
             await self.raw(name).create_indexes(list(indexes))
 
     def raw(self, name: str) -> AsyncIOMotorCollection[Document]:
-        """The driver's collection of this name; Unavailable while not connected."""
+        """Return the driver's collection of this name. Raises Unavailable while not connected."""
         if self._client is None:
             raise unavailable()
         return self._client.get_default_database(_DEFAULT_DATABASE)[name]
 
     def _options(self) -> dict[str, Any]:
-        """What durability demands, and time limits where the URL sets none; in milliseconds."""
+        """Return the options that durability requires, and time limits in milliseconds unless the URL sets
+        them."""
         wait = int(self._timeout * 1000)
         limits = {"serverSelectionTimeoutMS": wait, "connectTimeoutMS": wait, "timeoutMS": 2 * wait}
         lacking = {name: value for name, value in limits.items() if name.lower() not in self._url.lower()}
@@ -74,9 +75,9 @@ class Connection:
 
 
 class Collection(Generic[R]):
-    """One kind of record in one collection: records in and out, errors in the house's words.
+    """One kind of record in one collection: takes and returns records, and raises Jan's errors.
 
-    Without ``durable`` a write returns when one server has it in memory.
+    Without ``durable`` a write returns as soon as one server has it in memory.
     """
 
     def __init__(self, connection: Connection, name: str, kind: type[R], *, durable: bool = True) -> None:
@@ -86,7 +87,7 @@ class Collection(Generic[R]):
         self.kind = kind
 
     async def insert(self, *records: R) -> None:
-        """Add records in order; Conflict at the first whose unique values are taken."""
+        """Add records in order. Raises Conflict at the first whose unique values are taken."""
         documents = [encode(record) for record in records]
         with _translated():
             if len(documents) == 1:
@@ -95,20 +96,22 @@ class Collection(Generic[R]):
                 await self._raw.insert_many(documents)
 
     async def find_one(self, where: Filter, *, sort: Sort | None = None) -> R | None:
-        """The first record found."""
+        """Return the first matching record, or None."""
         with _translated():
             document = await self._raw.find_one(where, sort=sort)
         return None if document is None else decode(document, self.kind)
 
     async def find(self, where: Filter, *, sort: Sort, limit: int) -> list[R]:
-        """At most ``limit`` records in order; 0 is all of them."""
+        """Return at most ``limit`` records in order; 0 means all."""
         with _translated():
             documents = await self._raw.find(where).sort(sort).limit(limit).to_list(limit or None)
         return [decode(document, self.kind) for document in documents]
 
     async def find_within(self, where: Filter, *, sort: Sort, limit: int, admits: Callable[[R], bool]) -> list[R]:
-        """At most ``limit`` records in order, up to the first that ``admits`` refuses. The driver holds no more
-        than one batch, which is 16 MB at most."""
+        """Return at most ``limit`` records in order, up to the first that ``admits`` refuses.
+
+        The driver holds no more than one batch at a time, which is at most 16 MB.
+        """
         found: list[R] = []
         with _translated():
             async with _closing(self._raw.find(where).sort(sort).limit(limit)) as cursor:
@@ -126,25 +129,25 @@ class Collection(Generic[R]):
         return result.matched_count > 0
 
     async def change_one(self, where: Filter, change: Mapping[str, Any]) -> R | None:
-        """Change one record with update operators and return it as it is then; None if none matches."""
+        """Change one record with update operators and return the changed record; None if none matches."""
         with _translated():
             document = await self._raw.find_one_and_update(where, change, return_document=ReturnDocument.AFTER)
         return None if document is None else decode(document, self.kind)
 
     async def update_many(self, where: Filter, change: Mapping[str, Any]) -> int:
-        """Change every record that matches; returns how many there were."""
+        """Change every record that matches; return their number."""
         with _translated():
             result = await self._raw.update_many(where, change)
         return result.matched_count
 
     async def delete(self, where: Filter) -> int:
-        """Remove every record that matches; returns how many there were."""
+        """Remove every record that matches; return their number."""
         with _translated():
             result = await self._raw.delete_many(where)
         return result.deleted_count
 
     async def count(self) -> int:
-        """How many records there are."""
+        """Count all records of the collection."""
         with _translated():
             return await self._raw.count_documents({})
 
@@ -158,7 +161,7 @@ class Collection(Generic[R]):
 async def _closing(
     cursor: AsyncIOMotorCursor[Document],
 ) -> AsyncIterator[AsyncIOMotorCursor[Document]]:
-    """Let the server forget a cursor that is not read to its end."""
+    """Close the cursor even if it was not read to its end, so that the server forgets it."""
     try:
         yield cursor
     finally:

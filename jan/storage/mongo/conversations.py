@@ -1,4 +1,4 @@
-"""Conversations on MongoDB."""
+"""Conversations and their lists on MongoDB."""
 
 import re
 
@@ -14,7 +14,8 @@ BY_CHANGE = [("position", -1)]
 
 
 def in_list(user_id: str, before: str | None, title: str | None) -> Filter:
-    """The user's conversations behind a position; one range of the index, titles tested on its keys."""
+    """Match the user's conversations after a position. Reads one range of the index and tests titles on its
+    keys."""
     where: dict[str, object] = {"user_id": user_id}
     if before is not None:
         where["position"] = {"$lt": before}
@@ -24,7 +25,7 @@ def in_list(user_id: str, before: str | None, title: str | None) -> Filter:
 
 
 class MongoConversations:
-    """``base.Conversations``."""
+    """Implements ``repositories.ConversationRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "conversations", ConversationRecord)
@@ -49,7 +50,7 @@ class MongoConversations:
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         found = await self.get(user_id, conversation_id)
         changed = msgspec.structs.replace(apply(found, changes), updated_at=now())
-        # Only what this call sets: an append may move head and count at the same time.
+        # Set only the fields of this call: an append may be changing head and count at the same time.
         fields = encode(changes) | moved(changed)
         if "title" in fields:
             fields["title_folded"] = fold(changed.title)
@@ -67,10 +68,11 @@ class MongoConversations:
         await self.get(user_id, conversation_id)
         await self._messages.delete({"conversation_id": conversation_id})
         await self.records.delete({"_id": conversation_id})
-        # An append that ran between the two left its message behind; a later one finds no conversation.
+        # An append that ran between the two deletions left its message behind. A later append finds no
+        # conversation.
         await self._messages.delete({"conversation_id": conversation_id})
 
 
 def moved(conversation: ConversationRecord) -> dict[str, object]:
-    """The fields that put a conversation to the front of the list."""
+    """Return the fields that move a conversation to the front of the list."""
     return {"updated_at": conversation.updated_at, "position": conversation.position}

@@ -1,7 +1,7 @@
-"""Records as BSON documents: field for field, ``id`` as ``_id``, and JSON of a client's as text.
+"""Records as BSON documents: field for field, ``id`` as ``_id``, and JSON from clients as text.
 
-Keys that a client chose (metadata, parts of a message) may hold what BSON or a server's query language
-reserves: dots, dollars, NUL, integers of any size. As JSON text they come back as they were.
+Keys that a client chose (metadata, parts of a message) may contain what BSON or a server's query language
+reserves: dots, dollars, NUL, integers of any size. As JSON text they return unchanged.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TEXT = "json"
 
 
 def encode(struct: msgspec.Struct) -> Document:
-    """A record, or changes to one, as a document; what changes leave out is left out."""
+    """Encode a record, or changes to one, as a document. Unset changes are left out."""
     fields: Document = msgspec.to_builtins(struct, builtin_types=(datetime,))
     document = {"_id" if name == "id" else name: value for name, value in fields.items()}
     for name in _OPAQUE:
@@ -30,7 +30,7 @@ def encode(struct: msgspec.Struct) -> Document:
 
 
 def decode(document: Mapping[str, Any], kind: type[R]) -> R:
-    """The record that a document holds."""
+    """Decode the record in a document."""
     fields = {"id" if name == "_id" else name: value for name, value in document.items()}
     for name in _OPAQUE:
         if isinstance(fields.get(name), dict):
@@ -39,7 +39,7 @@ def decode(document: Mapping[str, Any], kind: type[R]) -> R:
 
 
 def derived(struct: msgspec.Struct) -> Document:
-    """The fields that only serve indexes."""
+    """Return the fields that only serve indexes."""
     if isinstance(struct, ConversationRecord):
         return {"position": struct.position, "title_folded": fold(struct.title)}
     return {}

@@ -1,4 +1,4 @@
-"""Requests carried out once, on MongoDB."""
+"""Stored answers of idempotent requests, on MongoDB."""
 
 from datetime import datetime
 
@@ -8,12 +8,12 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
 
-# More often than this no request is forgotten between meeting and reading it.
+# A request can't be forgotten more often than this between meeting and reading it.
 _ATTEMPTS = 20
 
 
 class MongoIdempotentAnswers:
-    """``idempotency.GivenAnswers``."""
+    """Implements ``idempotent_answers.IdempotentAnswers`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "given_answers", IdempotentAnswer)
@@ -31,7 +31,7 @@ class MongoIdempotentAnswers:
         raise unavailable()
 
     async def _take_over(self, request: IdempotentAnswer, abandoned_before: datetime) -> IdempotentAnswer | None:
-        """The request that has the id, after an attempt to replace it; None if that changed meanwhile."""
+        """Try to replace the stored request. Return the one that holds the id, or None if it changed meanwhile."""
         stored = await self.records.find_one({"_id": request.id})
         successor = stored and replaces(stored, request, abandoned_before)
         if stored is None or successor is None:

@@ -1,11 +1,11 @@
-"""Messages on MongoDB: one document each, no transaction and no growing array.
+"""Messages on MongoDB: one document each, without transactions or growing arrays.
 
-The unique index on (conversation, sequence) is what orders appends: a message takes the number after the
-newest one, and of two that try the same number one is refused and tries the next. A message is there before
-its conversation's head and count follow, so these may lag after a crash; the numbers never do.
+The unique index on (conversation, sequence) orders appends: a message takes the number after the newest one. If
+two try the same number, one is refused and tries the next. A message is stored before its conversation's head and
+count follow, so these may lag after a crash. The numbers never do.
 
-Numbers have no gaps, so every list is a range with two ends: flat also on servers that sort what they found
-before they cut it to the limit.
+Numbers have no gaps, so every list is a range with two ends. This stays fast even on servers that sort all matches
+before they apply the limit.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ NEWEST_FIRST = [("sequence", -1)]
 
 
 class MongoMessages:
-    """``base.Messages``."""
+    """Implements ``repositories.MessageRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
         self.records = Collection(connection, "messages", MessageRecord)
         self._conversations = conversations
-        # Writers of this process take turns; those of others are met at the index.
+        # Writers of this process take turns. Writers of other processes meet at the index.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
@@ -114,7 +114,7 @@ class MongoMessages:
         return await self.records.update_many(where, {"$set": {"status": "partial"}})
 
     async def _path(self, start: MessageRecord, limit: int | None) -> list[MessageRecord]:
-        """Parents have lower numbers: one pass down the index meets them all, a query for many at once."""
+        """Return the path to a message. Parents have lower numbers, so one pass down the index meets them all."""
         path, below = [start], start.sequence
         whole = Budget(sys.maxsize, PATH_BYTES)
         whole.admits(size_of(start))
@@ -139,7 +139,7 @@ class MongoMessages:
     async def _place(
         self, conversation: ConversationRecord, message: MessageRecord, at_head: bool
     ) -> MessageRecord:
-        """Insert the message behind the newest one and return it as stored."""
+        """Insert the message after the newest one and return it as stored."""
         head_id, count = conversation.head_id, conversation.message_count
         for attempt in range(_ATTEMPTS):
             parent_id = head_id if at_head else message.parent_id
@@ -157,7 +157,8 @@ class MongoMessages:
         raise unavailable()
 
     async def _advance(self, conversation: ConversationRecord, placed: MessageRecord) -> None:
-        """Let the conversation follow its newest message; undo the append if it was deleted meanwhile."""
+        """Point the conversation to its newest message. Undo the append if the conversation was deleted
+        meanwhile."""
         latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
         behind = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
         fields = {"head_id": latest.head_id, "message_count": latest.message_count, **moved(latest)}

@@ -1,6 +1,6 @@
-"""The schema and its versions. A step may run twice (two servers starting at once), so it is idempotent.
+"""The schema and its versions. Two servers may start at once and run a step twice, so each step is idempotent.
 
-A step, once released, is never edited: a change is a new step.
+A released step is never edited; a change is a new step.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from jan.storage.records import Record
 
 
 class SchemaVersion(Record, frozen=True, kw_only=True):
-    """The one document that says how far the database was migrated."""
+    """The one document that holds the schema version of the database."""
 
     id: str = "schema"
     version: int
@@ -22,7 +22,7 @@ class SchemaVersion(Record, frozen=True, kw_only=True):
 async def _version_1(connection: Connection) -> None:
     up, down = ASCENDING, DESCENDING
     by_email = IndexModel([("email", up)], name="email", unique=True)
-    # Sparse: any number of users have no subject, and a field that is missing is not a value.
+    # Sparse: any number of users may have no subject.
     subject = [("oidc.issuer", up), ("oidc.subject", up)]
     by_subject = IndexModel(subject, name="oidc", unique=True, sparse=True)
     await connection.create_indexes("users", [by_email, by_subject])
@@ -56,14 +56,14 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (_version_1, _
 
 
 async def migrate(connection: Connection) -> None:
-    """Bring the schema up to date; ConfigurationError if a newer version wrote the database."""
+    """Bring the schema up to date. Raises ConfigurationError if a newer version wrote the database."""
     versions = Collection(connection, "schema", SchemaVersion)
     found = await versions.find_one({"_id": "schema"})
     done = found.version if found else 0
     if done > len(MIGRATIONS):
         raise ConfigurationError(
-            f"storage.url: the database has schema version {done}, written by a newer Jan Server;"
-            f" this one knows versions up to {len(MIGRATIONS)}"
+            f"storage.url: The database has schema version {done}, written by a newer Jan Server;"
+            f" this one knows versions up to {len(MIGRATIONS)}."
         )
     for version, step in enumerate(MIGRATIONS[done:], start=done + 1):
         await step(connection)
@@ -75,5 +75,5 @@ async def _record(versions: Collection[SchemaVersion], version: int) -> None:
         return
     try:
         await versions.insert(SchemaVersion(version=version))
-    except Conflict:  # another server wrote it between the two
+    except Conflict:  # another server wrote it meanwhile
         await versions.update_one({"_id": "schema"}, {"$max": {"version": version}})

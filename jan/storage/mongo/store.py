@@ -1,4 +1,4 @@
-"""The store on MongoDB as a whole."""
+"""The store on MongoDB: all repositories on one connection."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Record)
 
 
 class MongoArchive:
-    """``base.Archive``."""
+    """Implements ``repositories.Archive`` on MongoDB."""
 
     def __init__(self, *collections: Collection[Any]) -> None:
         self._collections = collections
@@ -40,11 +40,11 @@ class MongoArchive:
 
 
 class MongoStore:
-    """``base.Store`` on a MongoDB server; the database is the one in the URL's path, else ``jan``.
+    """Implements ``repositories.Store`` on a MongoDB server. The URL's path names the database; default ``jan``.
 
-    Writes wait for a majority and its journals. TLS, replica set, authentication and retryable writes are
-    the URL's business. ``timeout`` in seconds is how long to look for a server; a whole operation takes at
-    most twice as long. Options of the same name in the URL take precedence.
+    Writes wait for a majority and its journals. The URL configures TLS, replica set, authentication and retryable
+    writes. ``timeout`` is how many seconds to look for a server. A whole operation takes at most twice as long.
+    Options of the same name in the URL take precedence.
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
@@ -67,7 +67,7 @@ class MongoStore:
         )
 
     async def open(self) -> None:
-        """See ``base.Store``."""
+        """Connect and migrate. On failure the store stays closed."""
         try:
             self._connection.connect()
             await migrate(self._connection)
@@ -76,9 +76,9 @@ class MongoStore:
             raise
 
     async def close(self) -> None:
-        """See ``base.Store``."""
+        """Close the connection; operations then raise Unavailable."""
         await self._connection.close()
 
     async def ping(self) -> None:
-        """See ``base.Store``."""
+        """Ask the server for an answer. Raises Unavailable if there is none."""
         await self._connection.ping()

@@ -15,7 +15,7 @@ _BY_ID = [("_id", 1)]
 
 
 class MongoUsers:
-    """``base.Users``."""
+    """Implements ``repositories.UserRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "users", User)
@@ -47,7 +47,7 @@ class MongoUsers:
 
 
 class MongoKeys:
-    """``base.Keys``."""
+    """Implements ``repositories.KeyRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "api_keys", ApiKey)
@@ -80,7 +80,7 @@ class MongoKeys:
         try:
             await self.records.insert(replacement)
         except Conflict:
-            # Left behind by an attempt that was interrupted here, if it is the very same.
+            # An earlier attempt that was interrupted here may have left the very same replacement.
             left = await self.records.find_one({"_id": replacement.id})
             if left is None or left.hash != replacement.hash:
                 raise
@@ -105,7 +105,7 @@ class MongoKeys:
 
 
 class MongoSessions:
-    """``base.Sessions``."""
+    """Implements ``repositories.SessionRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "sessions", RefreshSession)
@@ -128,7 +128,7 @@ class MongoSessions:
                 break
             if await self.records.update_one(current, {"$set": fields}):
                 return Rotation("rotated", msgspec.structs.replace(session, **fields))
-            # Another request won between the two; what it left behind refuses this one.
+            # Another request won meanwhile. The session it stored refuses this one.
         if refused is not None and refused.outcome == "reused":
             await self.end(session_id, at=at, reason="reused")
         return refused or Rotation("unknown")

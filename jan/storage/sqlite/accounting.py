@@ -1,4 +1,4 @@
-"""Counters and usage on SQLite."""
+"""Counters for rate limits and token usage on SQLite."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from jan.storage.sqlite.tables import USAGE
 
 
 class SqliteCounters:
-    """``accounting.Counters``: each call is one transaction."""
+    """Implements ``accounting.Counters``. Each call is one transaction."""
 
     waits = True
 
@@ -29,7 +29,7 @@ class SqliteCounters:
             pairs = zip(demands, found.counters, strict=True)
             return Taken(counters=tuple(_count(db, demand, counter) for demand, counter in pairs))
 
-        # A look needs no turn among the writes.
+        # A call that only looks does not wait for the writer.
         return await (self._db.write(work) if any(d.cost for d in demands) else self._db.read(look))
 
     async def adjust(self, counter: Counter, change: int) -> None:
@@ -42,7 +42,7 @@ class SqliteCounters:
 
 
 def _window(db: sqlite3.Connection, demand: Demand, now: int) -> Counter:
-    """The running window of a demand, or the one that would begin now."""
+    """Return the running window of a demand, or the one that would begin now."""
     found = db.execute("SELECT used, ends_at FROM counters WHERE key = ?", (demand.key,)).fetchone()
     if found is not None and window_runs(demand, found[1], now):
         return Counter(key=demand.key, used=found[0], ends_at=found[1])
@@ -62,7 +62,7 @@ def _count(db: sqlite3.Connection, demand: Demand, counter: Counter) -> Counter:
 
 
 class SqliteUsageLog:
-    """``accounting.UsageLog``."""
+    """Implements ``accounting.UsageLog`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -36,7 +36,7 @@ BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0
     ORDER BY position DESC LIMIT ?"""
 OLDEST_FIRST = "WHERE conversation_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 NEWEST_FIRST = "WHERE conversation_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
-# Not ordered by the database, which would hold all of it at once to sort.
+# The database must not sort the path, because it would hold all of it at once.
 PATH = """WHERE id IN (
     WITH RECURSIVE path(id, parent_id, length) AS (
         SELECT id, parent_id, 1 FROM messages WHERE id = ?
@@ -44,11 +44,11 @@ PATH = """WHERE id IN (
         SELECT m.id, m.parent_id, path.length + 1 FROM path JOIN messages m ON m.id = path.parent_id
         WHERE path.length < ?)
     SELECT id FROM path)"""
-_END = "~"  # behind every position
+_END = "~"  # sorts after every position
 
 
 class SqliteConversations:
-    """``base.Conversations``."""
+    """Implements ``repositories.ConversationRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -91,7 +91,7 @@ class SqliteConversations:
 
 
 class SqliteMessages:
-    """``base.Messages``."""
+    """Implements ``repositories.MessageRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -1,7 +1,7 @@
-"""Threads and transactions: every write of this process passes through one thread, in groups.
+"""Threads and transactions: one thread makes every write of this process, in groups.
 
-Writes that arrive while a group is being committed form the next group: one fsync for all of them. None is
-acknowledged before its group is committed.
+Writes that arrive while a group is being committed form the next group, so one fsync serves all of them. No write
+is acknowledged before its group is committed.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class _Transaction(NamedTuple, Generic[T]):
 
 
 class Database:
-    """One SQLite file. Writes and reads are functions of a connection, run on the database's own threads."""
+    """One SQLite file. Writes and reads are functions of a connection and run on the database's own threads."""
 
     def __init__(self, path: str, timeout: float) -> None:
         self._file = PrivateFile(path)
@@ -42,7 +42,7 @@ class Database:
         self._draining: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Open the file, bring its schema up to date, start the threads."""
+        """Open the file, bring its schema up to date and start the threads."""
         if self._writer is not None:
             return
         await asyncio.to_thread(self._connect)
@@ -50,7 +50,7 @@ class Database:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="jan-store-reader")
 
     async def close(self) -> None:
-        """Commit the writes that wait, stop the threads, close the file."""
+        """Commit pending writes, stop the threads and close the file."""
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
         if self._draining is not None:
@@ -63,7 +63,7 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run ``work`` in a write transaction and return its result once that is durable.
 
-        A JanError that ``work`` raises undoes what it did, and only that.
+        A JanError that ``work`` raises undoes the changes of this ``work`` only.
         """
         loop = asyncio.get_running_loop()
         if self._writer is None:
@@ -75,7 +75,7 @@ class Database:
         return await done
 
     async def read(self, work: Work[T]) -> T:
-        """Run ``work`` on a snapshot of what is committed and return its result."""
+        """Run ``work`` on a snapshot of the committed data and return its result."""
         if self._readers is None:
             raise _closed()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
@@ -91,7 +91,7 @@ class Database:
         await asyncio.wait([committed])
         error = committed.exception()
         if error is not None and len(group) > 1 and not isinstance(error, JanError):
-            for job in group:  # one of them has a fault of its own: the others must not suffer from it
+            for job in group:  # one of them failed: run each alone, so that the others succeed
                 await self._run(writer, [job])
             return
         outcomes = [error] * len(group) if error is not None else committed.result()
@@ -99,7 +99,7 @@ class Database:
             _settle(job.done, outcome)
 
     def _commit(self, works: list[Work[Any]]) -> list[Any]:
-        """Run a group in one transaction; the outcome of each is its result or the JanError it raised."""
+        """Run a group in one transaction. Return for each its result or the JanError that it raised."""
         connection = self._write_connection
         if connection is None:
             raise _closed()
@@ -156,7 +156,7 @@ class Database:
         while not self._read_connections.empty():
             self._read_connections.get().close()
         if self._write_connection is not None:
-            self._write_connection.close()  # the last one out folds the -wal file into the database
+            self._write_connection.close()  # the last connection to close folds the -wal file into the database
             self._write_connection = None
 
 
@@ -176,7 +176,7 @@ def _attempt(connection: sqlite3.Connection, work: Work[T]) -> T | JanError:
 
 def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
     if done.done():
-        return  # whoever waited was cancelled
+        return  # the waiting caller was cancelled
     if isinstance(outcome, BaseException):
         done.set_exception(outcome)
     else:

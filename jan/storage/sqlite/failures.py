@@ -1,4 +1,4 @@
-"""SQLite's errors in the house's words."""
+"""Translates SQLite's errors into Jan's."""
 
 import sqlite3
 from pathlib import Path
@@ -8,32 +8,32 @@ import structlog
 from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable, when_to_retry
 
 _RETRY = when_to_retry(2000)
-# Somebody has to do something first.
+# An administrator has to act first, so retrying soon is pointless.
 _RETRY_WHEN_FULL = when_to_retry(60_000)
 
 
 def translate(error: sqlite3.Error) -> JanError:
-    """The error to raise for one of the driver's; it tells a client nothing of paths or SQL."""
+    """Return the error to raise for one of the driver's. It shows a client no paths and no SQL."""
     if isinstance(error, sqlite3.IntegrityError):
-        return Conflict("An object like this exists already.", param=_column(error), code="already_exists")
+        return Conflict("An object with this value already exists.", param=_column(error), code="already_exists")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     structlog.get_logger(__name__).error("store failed", backend="sqlite", reason=name, detail=str(error))
     if name == "SQLITE_FULL":
         message = "The store's disk is full; nothing can be stored until its administrator makes room."
         return Unavailable(message, code="storage_full", headers=_RETRY_WHEN_FULL)
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-        message = "The store can't serve this at the moment; try again."
+        message = "The store can't serve this at the moment; try again later."
         return Unavailable(message, code="storage_unavailable", headers=_RETRY)
-    return InternalError("The store failed.")
+    return InternalError("The store failed; the server's log says why.")
 
 
 def translate_opening(error: sqlite3.Error, path: Path) -> JanError:
-    """The error to raise for one met while opening; it is the operator who reads it."""
+    """Return the error to raise for one met while opening, with details for the operator."""
     if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-        return ConfigurationError(f"storage.url: {path} is not an SQLite database")
+        return ConfigurationError(f"storage.url: {path} is not an SQLite database.")
     return translate(error)
 
 
 def _column(error: sqlite3.IntegrityError) -> str | None:
-    """The column of "UNIQUE constraint failed: users.email"."""
+    """Return the column named in "UNIQUE constraint failed: users.email"."""
     return str(error).rpartition(".")[2] if "UNIQUE" in str(error) else None

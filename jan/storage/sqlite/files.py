@@ -1,4 +1,4 @@
-"""The database file: private, and still the one that was opened."""
+"""Keeps the database file private, and checks that it is still the one that was opened."""
 
 import os
 from pathlib import Path
@@ -14,13 +14,13 @@ class PrivateFile:
         self._identity: tuple[int, int] | None = None
 
     def prepare(self) -> None:
-        """Create what is missing, file 0600 and directories 0700; narrow a wider mode of the file."""
+        """Create missing directories (0700) and the file (0600). Narrow the mode of an existing file."""
         try:
             for directory in reversed([p for p in self.path.parents if not p.exists()]):
                 directory.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"storage.url: can't open {self.path}: {error.strerror}") from None
+            raise ConfigurationError(f"storage.url: Can't open {self.path}: {error.strerror}.") from None
         try:
             found = os.fstat(descriptor)
             if found.st_mode & 0o077:
@@ -30,9 +30,9 @@ class PrivateFile:
             os.close(descriptor)
 
     def check(self) -> None:
-        """Raise Unavailable if the path no longer leads to the file that is open.
+        """Check that the path still leads to the open file. Raises Unavailable otherwise.
 
-        SQLite would go on writing into a deleted file, and what it acknowledged would be lost.
+        SQLite would continue writing into a deleted file, and acknowledged writes would be lost.
         """
         try:
             found = os.stat(self.path)

@@ -1,4 +1,4 @@
-"""Requests carried out once, on SQLite."""
+"""Stored answers of idempotent requests, on SQLite."""
 
 import sqlite3
 from datetime import datetime
@@ -12,7 +12,7 @@ from jan.storage.sqlite.tables import ANSWERS
 
 
 class SqliteIdempotentAnswers:
-    """``idempotency.GivenAnswers``."""
+    """Implements ``idempotent_answers.IdempotentAnswers`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

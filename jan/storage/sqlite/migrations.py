@@ -1,4 +1,4 @@
-"""The schema and its versions. A step, once released, is never edited: a change is a new step."""
+"""The schema and its versions. A released step is never edited; a change is a new step."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 from jan.errors import ConfigurationError
 
 APPLICATION_ID = 0x4A414E53
-"""Marks the file as Jan's ("JANS"), so that another program's database is not mistaken for it."""
+"""Marks the file as Jan's ("JANS"), so that another program's database is refused."""
 
-# Each table holds the record as JSON in ``doc``; the other columns repeat what is searched or sorted by,
-# times as milliseconds. ``tables.py`` fills them.
+# Each table holds the record as JSON in ``doc``. The other columns repeat the fields that are searched or sorted
+# by, with times in milliseconds. ``tables.py`` fills them.
 _VERSION_1 = (
     """CREATE TABLE users (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, oidc TEXT UNIQUE,
        doc TEXT NOT NULL)""",
@@ -44,12 +44,12 @@ MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date, all or nothing; several processes may do this at once.
+    """Bring the schema up to date in one transaction. Several processes may do this at once.
 
     Raises ConfigurationError if the file is another program's or was written by a newer version.
     """
     if sqlite3.sqlite_version_info < (3, 38):
-        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
+        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is required.")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -65,7 +65,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     [marked] = connection.execute("PRAGMA application_id").fetchone()
     [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if marked != APPLICATION_ID and tables:
-        raise ConfigurationError(f"storage.url: {path} is the database of another program")
+        raise ConfigurationError(f"storage.url: {path} is the database of another program.")
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
@@ -73,7 +73,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     if version > len(MIGRATIONS):
         raise ConfigurationError(
             f"storage.url: {path} has schema version {version}, written by a newer Jan Server;"
-            f" this one knows versions up to {len(MIGRATIONS)}"
+            f" this one knows versions up to {len(MIGRATIONS)}."
         )
     for step in MIGRATIONS[version:]:
         for statement in step:

@@ -1,4 +1,4 @@
-"""The embedded store as a whole."""
+"""The embedded store: all repositories on one SQLite file."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ R = TypeVar("R", bound=Record)
 
 
 class SqliteArchive:
-    """``base.Archive``."""
+    """Implements ``repositories.Archive`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -49,7 +49,10 @@ def _table(kind: type[R]) -> Table[R]:
 
 
 class SqliteStore:
-    """``base.Store`` in a file. Several processes may open it; a write waits ``timeout`` s for them."""
+    """Implements ``repositories.Store`` in a file.
+
+    Several processes may open the file. A write waits up to ``timeout`` seconds for the others.
+    """
 
     def __init__(self, path: str, *, timeout: float = 5.0) -> None:
         self._db = Database(path, timeout)
@@ -64,13 +67,14 @@ class SqliteStore:
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:
-        """See ``base.Store``; ConfigurationError too if the file can't be made or is another program's."""
+        """Open the file and migrate it. Also raises ConfigurationError if it can't be made or is another
+        program's."""
         await self._db.open()
 
     async def close(self) -> None:
-        """See ``base.Store``."""
+        """Finish pending writes and close the file."""
         await self._db.close()
 
     async def ping(self) -> None:
-        """See ``base.Store``."""
+        """Read from the file, which raises Unavailable if that fails."""
         await self._db.read(lambda db: db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone())

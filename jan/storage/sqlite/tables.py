@@ -1,4 +1,4 @@
-"""Records in tables: the whole record as a JSON document, what is searched by in columns beside it."""
+"""Records in tables: the whole record as a JSON document, and the fields it is searched by as columns."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ Value = str | int | None
 
 
 class Table(Generic[R]):
-    """The table of one kind of record; its methods run inside a transaction of the caller's."""
+    """The table of one kind of record. Its methods run inside the caller's transaction."""
 
     def __init__(self, name: str, kind: type[R], columns: Mapping[str, Callable[[R], Value]]) -> None:
         self.name = name
@@ -41,29 +41,28 @@ class Table(Generic[R]):
         self._replace = f"UPDATE {name} SET {assignments}, doc = ? WHERE id = ?"
 
     def insert(self, db: sqlite3.Connection, record: R) -> None:
-        """Add a record; sqlite3.IntegrityError if a unique column's value is taken."""
+        """Add a record. Raises sqlite3.IntegrityError if a unique column's value is taken."""
         db.execute(self._insert, self._row(record))
 
     def replace(self, db: sqlite3.Connection, record: R) -> R:
-        """Put the record in place of the one with its id, and return it."""
+        """Store the record in place of the one with its id, and return it."""
         db.execute(self._replace, (*self._row(record), record.id))
         return record
 
     def find(self, db: sqlite3.Connection, where: str, *values: Value) -> R | None:
-        """The first record for which the condition holds."""
+        """Return the first record for which the condition holds."""
         found = self.select(db, f"WHERE {where} LIMIT 1", *values)
         return found[0] if found else None
 
     def select(self, db: sqlite3.Connection, clauses: str, *values: Value) -> list[R]:
-        """The records that a SELECT with these clauses finds."""
+        """Return the records that a SELECT with these clauses finds."""
         rows = db.execute(f"SELECT doc FROM {self.name} {clauses}", values)
         return [self._decoder.decode(doc) for (doc,) in rows]
 
     def select_within(
         self, db: sqlite3.Connection, clauses: str, *values: Value, admits: Callable[[int], bool]
     ) -> list[R]:
-        """Like ``select``, up to the first record whose size in characters ``admits`` refuses; the others are not
-        read."""
+        """Select records up to the first whose size in characters ``admits`` refuses. The rest is not read."""
         found: list[R] = []
         with closing(db.execute(f"SELECT doc FROM {self.name} {clauses}", values)) as rows:
             for (doc,) in rows:
@@ -82,7 +81,7 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 def subject_key(user: User) -> str | None:
-    """Issuer and subject in one column; an issuer is a URL and has no space."""
+    """Join issuer and subject in one column. An issuer is a URL, so it has no space."""
     return f"{user.oidc.issuer} {user.oidc.subject}" if user.oidc else None
 
 

@@ -24,7 +24,7 @@ _replace = msgspec.structs.replace
 
 
 class SqliteUsers:
-    """``base.Users``."""
+    """Implements ``repositories.UserRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -60,7 +60,7 @@ def _user(db: sqlite3.Connection, user_id: str) -> User:
 
 
 class SqliteKeys:
-    """``base.Keys``."""
+    """Implements ``repositories.KeyRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -115,7 +115,7 @@ def _key(db: sqlite3.Connection, user_id: str, key_id: str) -> ApiKey:
 
 
 class SqliteSessions:
-    """``base.Sessions``."""
+    """Implements ``repositories.SessionRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
