@@ -72,7 +72,7 @@ class Server:
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
-        services = Services(
+        self.services = Services(
             settings=settings,
             models=self.models,
             metrics=metrics,
@@ -96,7 +96,7 @@ class Server:
         )
         tls = settings.server.tls
         context = None if tls is None else load_context(tls)
-        self._http = ConnectionServer(_application(self.routes, services), settings.server, context)
+        self._http = ConnectionServer(_application(self.routes, self.services), settings.server, context)
 
     async def start(self, report: LoadReport) -> list[str]:
         """Take the port, load the eager models, begin to serve; returns the server's base URLs.

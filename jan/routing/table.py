@@ -81,7 +81,7 @@ def _pattern(path: str) -> str:
 def _load(dotted: str, where: str) -> type[Handler]:
     module_name, _, class_name = dotted.rpartition(".")
     try:
-        found = getattr(import_module(module_name), class_name)
+        found = getattr(dotted, "target", None) or getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
             f"{where}: handler: '{dotted}' can't be imported ({error}); it must be module.Class, "

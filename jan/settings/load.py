@@ -24,11 +24,21 @@ def default_config_file() -> Path:
 
 
 def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """Read a configuration. ``overrides``: ``server__port=0`` and the like, None for none.
+    """Read a configuration file. ``overrides``: ``server__port=0`` and the like, None for none.
 
     Raises ConfigurationError, its message one line with file, path and what is allowed.
     """
-    tree = _read(file, environ)
+    return _settings_of(_read(file, environ), file, environ, overrides)
+
+
+def settings_from_text(text: str, file: Path, environ: Mapping[str, str], **overrides: Any) -> Settings:
+    """Read a configuration that is in no file. ``file``: where it would be, for relative paths and messages."""
+    return _settings_of(_resolve(text, file, environ), file, environ, overrides)
+
+
+def _settings_of(
+    tree: dict[str, Any], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]
+) -> Settings:
     for variable in sorted(name for name in environ if name.startswith(_OVERRIDE)):
         _assign(tree, variable, variable.removeprefix(_OVERRIDE).lower().split("__"), environ[variable])
     for key, value in overrides.items():
@@ -50,11 +60,17 @@ def _parse(text: str) -> Any:
 
 
 def _read(file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's mapping, its variables filled in, on top of the file that it ``extends``."""
+    """Read a file's mapping, its variables filled in, on top of the file that it ``extends``."""
     try:
-        tree = _parse(file.read_text(encoding="utf-8")) or {}
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: can't be read: {getattr(error, 'strerror', error)}") from error
+    return _resolve(text, file, environ, seen)
+
+
+def _resolve(text: str, file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    try:
+        tree = _parse(text) or {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""

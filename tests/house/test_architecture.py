@@ -49,6 +49,7 @@ LAYERS = {
     "jan.application": 4,
     "jan.bench": 4,
     "jan.cli": 4,
+    "jan.testing": 4,
     "jan.__main__": 4,
 }
 LAYER_0_LIBRARIES = {"msgspec"}

@@ -1,0 +1,255 @@
+"""A real server in the process of its test, and HTTP clients of it."""
+
+import asyncio
+import re
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from jan.application import Server
+from jan.auth.accounts import Accounts
+from jan.schema.scopes import USER_SCOPES, Scope
+from jan.settings import RouteSettings, Settings
+from jan.settings.load import default_config_file, load_settings, settings_from_text
+from jan.settings.names import DottedName
+from jan.storage.records import User
+from jan.testing.records import LogRecords, Record
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+Configuration = str | Path | Settings
+
+_BASE = """
+extends: {default}
+server: {{host: 127.0.0.1, grace_seconds: 1}}
+limits: {{authenticated: "off", anonymous: "off", inference: "off"}}
+models: [{{id: echo, engine: echo}}]
+"""
+_EXTENDS = re.compile(r"^extends:", re.MULTILINE)
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+class _InProcess:
+    """What both kinds of server have in common."""
+
+    def __init__(self, application: Server, url: str, log: list[Record]) -> None:
+        self.application = application
+        #: The base URL, without a slash at its end.
+        self.url = url
+        #: The log so far, each record as a mapping with ``event`` and ``level``.
+        self.log = log
+        #: The administrator's key; '' where the store had users before.
+        self.admin_key = application.admin_key or ""
+
+    @property
+    def errors(self) -> list[Record]:
+        """Log records of level error and worse: a healthy server has none."""
+        return [record for record in self.log if record["level"] in ("error", "critical")]
+
+    def _options(self, key: str, options: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return {"base_url": self.url, "headers": headers, "timeout": 60, "trust_env": False, **options}
+
+    async def _new_user(self, permissions: tuple[Scope, ...]) -> str:
+        services = self.application.services
+        user = User(email=f"{secrets.token_hex(6)}@example.com")
+        await services.store.users.create(user)
+        accounts: Accounts = services.accounts
+        return (await accounts.create_key(user.id, "test", permissions or tuple(sorted(USER_SCOPES))))[1]
+
+
+class AsyncServer(_InProcess):
+    """A server in the running event loop. Its clients are httpx.AsyncClient, and are closed with it."""
+
+    def __init__(self, application: Server, url: str, log: list[Record], clients: AsyncExitStack) -> None:
+        super().__init__(application, url, log)
+        self._clients = clients
+
+    def connect(self, key: str = "", **options: Any) -> "httpx.AsyncClient":
+        """Make a client of its own, with an API key or without; ``options`` are those of httpx.AsyncClient."""
+        client: httpx.AsyncClient = _httpx().AsyncClient(**self._options(key, options))
+        self._clients.push_async_callback(client.aclose)
+        return client
+
+    @cached_property
+    def client(self) -> "httpx.AsyncClient":
+        """A client without credentials."""
+        return self.connect()
+
+    @cached_property
+    def admin(self) -> "httpx.AsyncClient":
+        """A client with the administrator's key."""
+        return self.connect(self.admin_key)
+
+    async def add_user(self, *permissions: Scope) -> str:
+        """Add a user; returns an API key of theirs with these permissions, or with all that users have."""
+        return await self._new_user(permissions)
+
+
+class ThreadServer(_InProcess):
+    """A server on a thread of its own. Its clients are httpx.Client, and are closed with it."""
+
+    def __init__(self, inner: AsyncServer, loop: asyncio.AbstractEventLoop, clients: ExitStack) -> None:
+        super().__init__(inner.application, inner.url, inner.log)
+        self._loop = loop
+        self._clients = clients
+
+    def connect(self, key: str = "", **options: Any) -> "httpx.Client":
+        """Make a client of its own, with an API key or without; ``options`` are those of httpx.Client."""
+        client: httpx.Client = _httpx().Client(**self._options(key, options))
+        return self._clients.enter_context(client)
+
+    @cached_property
+    def client(self) -> "httpx.Client":
+        """A client without credentials."""
+        return self.connect()
+
+    @cached_property
+    def admin(self) -> "httpx.Client":
+        """A client with the administrator's key."""
+        return self.connect(self.admin_key)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the server's loop; returns its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def add_user(self, *permissions: Scope) -> str:
+        """Add a user; returns an API key of theirs with these permissions, or with all that users have."""
+        return self.run(self._new_user(permissions))
+
+
+def route(path: str, handler: type | str, name: str = "", **options: Any) -> RouteSettings:
+    """Make a route as a configuration file would have it. ``handler``: a class, or its dotted name."""
+    dotted = handler if isinstance(handler, str) else DottedName.of(handler)
+    return RouteSettings(path=path, handler=dotted, name=name or dotted.rpartition(".")[2], options=options)
+
+
+@asynccontextmanager
+async def serve(
+    configuration: Configuration = "",
+    *,
+    routes: Iterable[RouteSettings] = (),
+    folder: Path | None = None,
+    data: Path | None = None,
+    environ: Mapping[str, str] = _NO_VARIABLES,
+) -> AsyncIterator[AsyncServer]:
+    """Run a server in the running loop.
+
+    ``routes`` come beside those of the configuration, or in their place where the path is the same. ``folder``:
+    where a text's relative paths and dotted names are looked up (default: the working folder). ``data``: the
+    server's folder, for one that is to outlive it. ``environ``: for ``${NAME}`` in the configuration. Raises
+    ConfigurationError.
+    """
+    with TemporaryDirectory(prefix="jan-testing-") as temporary:
+        settings = _settings(configuration, folder or Path.cwd(), str(data or temporary), environ)
+        settings = _with_routes(settings, list(routes))
+        records, stopping = LogRecords(), asyncio.Event()
+        started: asyncio.Future[tuple[Server, str]] = asyncio.get_running_loop().create_future()
+        life = asyncio.create_task(_live(settings, records, started, stopping))
+        try:
+            # Whichever is first: a server that does not start ends its life with the error.
+            life.add_done_callback(lambda _life: started.cancel())
+            await asyncio.wait({started})
+            if life.done():
+                life.result()
+            async with AsyncExitStack() as clients:
+                yield AsyncServer(*started.result(), records.records, clients)
+        finally:
+            stopping.set()
+            await life
+
+
+async def _live(
+    settings: Settings,
+    records: LogRecords,
+    started: "asyncio.Future[tuple[Server, str]]",
+    stopping: asyncio.Event,
+) -> None:
+    """The server's life, in a task so that all that comes of it has a context of its own."""
+    with records.catch():
+        server = Server(settings, show_late_key=lambda _key: None)
+        try:
+            urls = await server.start(lambda _model, _part: None)
+            started.set_result((server, urls[0]))
+            await stopping.wait()
+        finally:
+            await server.stop()
+
+
+@contextmanager
+def served(configuration: Configuration = "", **options: Any) -> Iterator[ThreadServer]:
+    """Run a server on a thread of its own; the arguments are those of ``serve``."""
+    begun: Future[tuple[AsyncServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    ended: Future[None] = Future()
+    ended.add_done_callback(lambda _ended: begun.cancel())
+
+    async def live() -> None:
+        async with serve(configuration, **options) as server:
+            stopping = asyncio.Event()
+            begun.set_result((server, asyncio.get_running_loop(), stopping))
+            await stopping.wait()
+
+    thread = threading.Thread(target=_settle, args=(ended, lambda: asyncio.run(live())), name="jan-testing")
+    thread.start()
+    try:
+        inner, loop, stopping = begun.result()
+    except CancelledError:
+        thread.join()
+        ended.result()
+        raise
+    try:
+        with ExitStack() as clients:
+            yield ThreadServer(inner, loop, clients)
+    finally:
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join()
+        ended.result()
+
+
+def _settle(ended: "Future[None]", work: Callable[[], None]) -> None:
+    """Run, and keep what becomes of it for the thread that waits."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001  # raised in that thread
+        ended.set_exception(error)
+    else:
+        ended.set_result(None)
+
+
+def _settings(configuration: Configuration, folder: Path, data: str, environ: Mapping[str, str]) -> Settings:
+    if isinstance(configuration, Settings):
+        server = msgspec.structs.replace(configuration.server, port=0)
+        return msgspec.structs.replace(configuration, server=server, data=data)
+    if isinstance(configuration, Path):
+        return load_settings(configuration, environ, server__port=0, data=data)
+    if not _EXTENDS.search(configuration):
+        base = Path(data) / "base.yaml"
+        base.parent.mkdir(parents=True, exist_ok=True)
+        base.write_text(_BASE.format(default=default_config_file()), encoding="utf-8")
+        configuration = f"{configuration}\nextends: {base}\n"
+    return settings_from_text(configuration, folder / "jan.yaml", environ, server__port=0, data=data)
+
+
+def _with_routes(settings: Settings, routes: list[RouteSettings]) -> Settings:
+    paths = {route.path for route in routes}
+    kept = [route for route in settings.routes if route.path not in paths]
+    return msgspec.structs.replace(settings, routes=(*kept, *routes))
+
+
+def _httpx() -> Any:
+    try:
+        import httpx
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("jan.testing's clients need httpx: pip install httpx.", name="httpx") from error
+    return httpx
