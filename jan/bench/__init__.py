@@ -1,1 +1,1 @@
-"""``jan bench``: what this server takes, beside the limit and beside other servers, measured in one run."""
+"""``jan bench``: measure this server, the limit and other servers in one run."""

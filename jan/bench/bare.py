@@ -1,8 +1,8 @@
-"""The limit: bytes that are there already, from a bare asyncio protocol. `python -m jan.bench.bare PORT FILE`.
+"""The limit: a bare asyncio protocol that sends what it has in memory. `python -m jan.bench.bare PORT FILE`.
 
-It sends a recorded answer of our server, one write a frame, and lets every other stream write in between: what a
-server in Python can't do without. It parses no HTTP beyond a request's length, and no JSON. It is the upstream of
-proxies too.
+It sends a recorded answer of our server, one write a frame, and lets every other stream write in between. No
+server in Python can do less. It parses no JSON, and of HTTP only a request's length. Proxies have it as their
+upstream.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _DEFAULT_TOKENS = 64
 
 
 class Pace:
-    """One timer for all streams, as one step of a model has a token for each of them."""
+    """One timer for all streams, because one step of a model makes a token for each of them."""
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[], None]] = []
 
     def wait(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call at the next tick, which comes that long after the one before."""
+        """Call ``then`` at the next tick, ``seconds`` after the one before."""
         if not self._waiting:
             asyncio.get_running_loop().call_later(seconds, self._tick)
         self._waiting.append(then)
@@ -40,7 +40,7 @@ class Pace:
 
 
 class BareProtocol(asyncio.Protocol):
-    """One connection."""
+    """One connection, with one answer at a time."""
 
     def __init__(self, recording: Recording, pace: Pace) -> None:
         self._recording = recording
@@ -53,12 +53,12 @@ class BareProtocol(asyncio.Protocol):
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Listen."""
+        """Keep the transport to write to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """A request, or part of one."""
+        """Collect a request, and answer it once it is complete."""
         self._received += data
         head, separator, body = self._received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -80,7 +80,7 @@ class BareProtocol(asyncio.Protocol):
             self._transport.write(self._recording.whole)
 
     def _step(self) -> None:
-        """One frame; the next when everybody else had a turn."""
+        """Write one frame; the next one follows after every other stream's turn."""
         if self._paused or self._at >= len(self._writes):
             return
         self._transport.write(self._writes[self._at])
@@ -91,21 +91,21 @@ class BareProtocol(asyncio.Protocol):
             self._loop.call_soon(self._step)
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """Stop writing: the client does not keep up."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Go on writing: the client has caught up."""
         self._paused = False
         self._loop.call_soon(self._step)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody listens any more."""
+        """Forget the rest of the answer."""
         self._writes = []
 
 
 async def serve(port: int, recording: Recording) -> None:
-    """For ever."""
+    """Accept connections until the process ends."""
     loop, pace = asyncio.get_running_loop(), Pace()
     server = await loop.create_server(lambda: BareProtocol(recording, pace), "127.0.0.1", port)
     await server.serve_forever()

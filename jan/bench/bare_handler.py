@@ -13,24 +13,24 @@ from jan.bench.recording import load_recording
 
 
 class Answer(RequestHandler):
-    """Whatever it is asked."""
+    """Answers every request with the recorded bytes."""
 
     def initialize(self, body: bytes) -> None:
         """Called by Tornado before anything else."""
         self._body = body
 
     def get(self) -> None:
-        """That it is ready."""
+        """Tell that the server is ready."""
         self.finish(b"{}")
 
     def post(self) -> None:
-        """The recorded answer."""
+        """Send the recorded answer."""
         self.set_header("Content-Type", "application/json")
         self.finish(self._body)
 
 
 async def serve(port: int, body: bytes) -> None:
-    """For ever."""
+    """Accept connections until the process ends."""
     application = Application([(".*", Answer, {"body": body})], log_function=lambda _handler: None)
     application.listen(port, "127.0.0.1")
     await asyncio.Event().wait()

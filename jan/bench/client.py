@@ -1,4 +1,4 @@
-"""The load's process, and others that do what a line says, seen from the harness."""
+"""Helper processes that are driven by lines of JSON, among them the load."""
 
 import subprocess
 import time
@@ -15,14 +15,14 @@ _SETTLE_SECONDS = 0.05
 
 
 class LineProgram:
-    """A module of ours in a process of its own, that answers a line with a line."""
+    """A module of ours in its own process: reads a line, answers with a line."""
 
     def __init__(self, module: str, process: "subprocess.Popen[bytes]") -> None:
         self._module = module
         self._process = process
 
     def send(self, message: msgspec.Struct) -> None:
-        """Have it begin. Raises BenchError if it has ended."""
+        """Send one message. Raises BenchError if the process has ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(msgspec.json.encode(message) + b"\n")
@@ -31,7 +31,7 @@ class LineProgram:
             raise self._gone() from None
 
     def receive(self) -> bytes:
-        """Wait for its answer. Raises BenchError if it ends instead."""
+        """Wait for the answer. Raises BenchError if the process ends instead."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -44,7 +44,7 @@ class LineProgram:
 
 @contextmanager
 def line_program(module: str, *arguments: str) -> Iterator[LineProgram]:
-    """Such a program for the time of the block."""
+    """Run such a program for the time of the block."""
     process = subprocess.Popen(
         own_program(module, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own_environment()
     )
@@ -56,19 +56,18 @@ def line_program(module: str, *arguments: str) -> Iterator[LineProgram]:
 
 
 class LoadClient:
-    """Has jobs carried out by the load's process."""
+    """Sends jobs to the load's process."""
 
     def __init__(self, program: LineProgram) -> None:
         self._program = program
 
     def run(self, job: Job) -> Outcome:
-        """Raises BenchError if any answer was none."""
+        """Carry out a job. Raises BenchError if any request was not answered with success."""
         self.begin(job)
         return self.end()
 
     def run_measured(self, job: Job, server: Server) -> tuple[Outcome, float]:
-        """The outcome, and the CPU seconds that the server took, all of its processes together; raises as ``run``
-        does."""
+        """Return the outcome, and the CPU seconds of all of the server's processes. Raises as ``run`` does."""
         before = server.cpu_seconds()
         outcome = self.run(job)
         # A request is logged and settled after its last byte.
@@ -76,11 +75,11 @@ class LoadClient:
         return outcome, server.cpu_seconds() - before
 
     def begin(self, job: Job) -> None:
-        """Have it carried out beside what this process does."""
+        """Start a job without waiting for it."""
         self._program.send(job)
 
     def end(self) -> Outcome:
-        """Wait for what was begun; raises as ``run`` does."""
+        """Wait for the job that was begun. Raises as ``run`` does."""
         outcome = msgspec.json.decode(self._program.receive(), type=Outcome)
         if outcome.failure:
             raise BenchError(outcome.failure)
@@ -89,6 +88,6 @@ class LoadClient:
 
 @contextmanager
 def load_client() -> Iterator[LoadClient]:
-    """A load process for the time of the block."""
+    """Run a load process for the time of the block."""
     with line_program("jan.bench.load") as program:
         yield LoadClient(program)

@@ -1,9 +1,11 @@
-"""What goes wrong while something is measured."""
+"""The error of a measurement."""
 
 
 class BenchError(Exception):
-    """A measurement that can't be made: a peer that can't be installed, a server that does not start or answers
-    wrongly. The message is one line; a peer's only leaves it out."""
+    """A measurement that cannot be made: a peer cannot be installed, a server does not start or answers wrongly.
+
+    The message is one line. A peer that raises it is left out of the report, and the others are still measured.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

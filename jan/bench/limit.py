@@ -1,4 +1,4 @@
-"""The limits that our server is measured by: the same bytes from the least code that can send them."""
+"""The limits that our server is compared with: the least code that can send the same bytes."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +15,7 @@ HANDLER = "bare handler"
 def bare_server(
     recording: Recording, folder: Path, *, name: str = BARE, module: str = "jan.bench.bare"
 ) -> Iterator[Server]:
-    """A server of one of these modules, which sends what was recorded."""
+    """Run one of the modules that send a recording, for the time of the block."""
     port = free_port()
     file = folder / f"recording-{port}.json"
     recording.save(file)
@@ -25,5 +25,5 @@ def bare_server(
 
 
 def bare_handler(recording: Recording, folder: Path) -> AbstractContextManager[Server]:
-    """The recorded whole answer from a Tornado handler that does nothing else."""
+    """Run a Tornado handler that sends the recorded whole answer and does nothing else."""
     return bare_server(recording, folder, name=HANDLER, module="jan.bench.bare_handler")

@@ -1,8 +1,7 @@
-"""The load: many connections from one event loop, in a process of its own. `python -m jan.bench.load`.
+"""The load: many connections from one event loop, in its own process. `python -m jan.bench.load`.
 
-Reads jobs as lines of JSON on its standard input and prints an outcome for each. It is as lean as it can be in
-Python, since what it takes is taken from the machine that runs the server too; but what it takes is not counted as
-the server's.
+Reads jobs as lines of JSON on its standard input and prints an outcome for each. Its CPU time is not counted as
+the server's, but both share a machine, so it does as little as possible.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ import msgspec
 from jan.bench.wire import AnswerReader
 
 _FRAME = b"data: "
-# The first piece of an answer; the frame that only says who speaks has an empty one.
+# The first piece of text: the opening frame, which only has the role, has an empty one.
 _PIECE = re.compile(rb'"(?:content|text)": ?"[^"]')
 _TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
 _LONGEST_BODY_SHOWN = 300
@@ -24,9 +23,12 @@ _TAIL = 1500
 
 
 class Job(msgspec.Struct, frozen=True):
-    """``connections`` send the ``requests`` in turn, each of them ``repeats`` times or, where that is 0, until
-    ``seconds`` are over. ``timeout``: seconds after which it is given up. ``watch``: keep when frames came.
-    ``frames``: of an answer whose tokens all come as frames of their own."""
+    """What the load has to do: ``connections`` send the ``requests`` in turn.
+
+    Each connection sends ``repeats`` requests or, where that is 0, goes on for ``seconds``. ``timeout``: seconds
+    after which the job is given up. ``watch``: keep the times between frames. ``frames``: how many frames an
+    answer has whose tokens all come in frames of their own.
+    """
 
     port: int
     requests: tuple[bytes, ...]
@@ -39,10 +41,13 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """Times are seconds. ``frames``: `data:` lines; ``reads``: pieces in which the answers came;
-    ``merged``: answers of fewer frames than the job's; ``tokens``: what the server says it has generated;
-    ``first``: from the request to an answer's first text; ``latencies``: to its end; ``gaps``: between pieces of
-    one answer; ``failure``: the first answer that was none."""
+    """What came of a job. All times are in seconds.
+
+    ``frames``: `data:` lines. ``reads``: pieces of data received. ``merged``: answers with fewer frames than the
+    job's. ``tokens``: generated, as the server counts them. ``first``: times from a request to the first text of
+    its answer. ``latencies``: times to its end. ``gaps``: times between two pieces of an answer. ``failure``: the
+    first request that was not answered with success.
+    """
 
     seconds: float = 0.0
     answers: int = 0
@@ -57,7 +62,7 @@ class Outcome(msgspec.Struct):
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request when the answer to the one before is complete."""
+    """Sends the next request when the answer to the last one is complete."""
 
     def __init__(self, job: Job, number: int, outcome: Outcome, deadline: float) -> None:
         self._job = job
@@ -72,7 +77,7 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._send()
@@ -85,9 +90,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(requests[turn % len(requests)])
 
     def data_received(self, data: bytes) -> None:
-        """Count."""
+        """Count frames, and notice the end of an answer."""
         body, ended = self._reader.feed(data)
-        # A whole mark can't be in what is carried over, so none is counted twice.
+        # What is carried over is shorter than a mark, so that none is counted twice.
         seen = self._tail[1 - len(_FRAME) :] + body
         frames = seen.count(_FRAME)
         self._tail = (self._tail + body)[-_TAIL:]
@@ -124,11 +129,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def drop(self) -> None:
-        """End it at once."""
+        """End the connection at once."""
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, ours or the server's."""
+        """Note an end within an answer, and that this connection is done."""
         if self._count < max(1, self._job.repeats) and not self._outcome.failure:
             self._outcome.failure = f"the connection ended within an answer: {exc or 'closed by the server'}"
         if not self.done.done():
@@ -136,7 +141,7 @@ class Connection(asyncio.Protocol):
 
 
 async def run(job: Job) -> Outcome:
-    """Carry out a job."""
+    """Carry out one job."""
     loop, outcome = asyncio.get_running_loop(), Outcome()
     began = time.perf_counter()
     made: list[Connection] = []

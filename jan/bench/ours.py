@@ -1,4 +1,4 @@
-"""Our own server, as it is installed, with a configuration for the measurement."""
+"""Our own server as people run it, with a configuration for the measurement."""
 
 import http.client
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from jan.settings.load import default_config_file
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
-#: Of one request, far beyond what is measured: the limits are kept and counted, and nobody meets them.
+#: Limits that are counted but never reached.
 _PLENTY = "100000000/minute"
 UNLIMITED = {"authenticated": "off", "anonymous": "off", "inference": "off"}
 LIMITED = {
@@ -31,7 +31,7 @@ _KEY = r"Key +(jan_\S+)"
 
 
 def echo_model(name: str = "echo", **options: Any) -> dict[str, Any]:
-    """A model of the engine that says its prompt again, with room for answers of any length."""
+    """Configure a model of the echo engine, with room for answers of any length."""
     return {"id": name, "engine": "echo", "options": {"context": 10_000_000, **options}}
 
 
@@ -69,7 +69,7 @@ def jan_server(
 
 
 def call(server: Server, path: str, body: bytes, key: str, content_type: str = "application/json") -> Any:
-    """Post something; the answer's JSON. Raises BenchError if it is refused."""
+    """Post ``body`` and return the answer's JSON. Raises BenchError if it is refused."""
     headers = {"Content-Type": content_type, **bearer(key)}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_CALL_SECONDS)
     try:
@@ -86,5 +86,5 @@ def call(server: Server, path: str, body: bytes, key: str, content_type: str = "
 
 
 def admin_key(server: Server) -> str:
-    """The key that a server of ours made at its first start."""
+    """Return the key that a server of ours printed at its first start."""
     return server.find(_KEY)

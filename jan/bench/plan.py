@@ -37,11 +37,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warm_up(self) -> bool:
-        """Whether a first round is thrown away."""
+        """Whether a first round is measured and not counted."""
         return not self.quick
 
     def sized(self, per_second: int, quick: int) -> int:
-        """A number of things to do that takes about ``seconds``."""
+        """Return how many things to do, of which so many take a second, for about ``seconds``."""
         return quick if self.quick else max(quick, int(per_second * self.seconds))
 
     def wants_peer(self, name: str) -> bool:
@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.peers and name.lower().startswith(beginnings)
 
     def chosen(self, cases: tuple[str, ...]) -> tuple[str, ...]:
-        """The cases to measure. Raises BenchError if one was asked for that there is not."""
+        """Return the cases to measure. Raises BenchError if one was asked for that does not exist."""
         unknown = [case for case in self.cases if case not in cases]
         if unknown:
             raise BenchError(f"no case '{unknown[0]}' here; there are: {', '.join(cases)}")
@@ -58,10 +58,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scenario(Protocol):
-    """What is measured under one name; a module with this function."""
+    """A module that measures something under one name."""
 
     def run(self, plan: Plan) -> Result:
-        """Measure. Raises BenchError if our own server can't be measured."""
+        """Measure all cases of the plan. Raises BenchError if our own server cannot be measured."""
 
 
 class Stage:
@@ -74,11 +74,11 @@ class Stage:
         self.missing: dict[str, str] = {}
 
     def enter(self, context: AbstractContextManager[T]) -> T:
-        """Have it for the whole scenario."""
+        """Keep something running until the end of the scenario."""
         return self._stack.enter_context(context)
 
     def try_peer(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T | None:
-        """The same for a peer, which may fail; None then, and if it is not wanted."""
+        """Keep a peer running, if it is wanted and can be started; else None, and ``missing`` says why."""
         if not self._plan.wants_peer(name):
             self.missing[name] = "left out: it was not asked for"
             return None
@@ -91,7 +91,7 @@ class Stage:
             return None
 
     def alternate(self, case: str, contestants: Mapping[str, Measure], comparison: Comparison) -> list[Row]:
-        """The rows of a case, measured in rounds; who fails is missing from then on."""
+        """Measure a case in rounds and return its rows. A contestant that fails is missing from then on."""
         wanted = {name: measure for name, measure in contestants.items() if name not in self.missing}
         self._plan.say(case)
         rows, missing = alternate(case, wanted, comparison, rounds=self._plan.rounds, warm_up=self._plan.warm_up)

@@ -1,4 +1,4 @@
-"""A picture of the results: for each scenario the headline measure of every server, case by case."""
+"""A picture of the results: each scenario's headline measure, for every server and case."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def write_plot(report: Report, file: Path) -> None:
 
 
 def _draw(result: Result, place: Any) -> None:
-    """Bars, a group for each case; lines on them from the least to the greatest of the rounds."""
+    """Draw bars, a group for each case, with lines from the least to the greatest of the rounds."""
     cases = list(dict.fromkeys(row.case for row in result.rows))
     names = list(dict.fromkeys(row.who for row in result.rows))
     column = next(column for column in result.columns if column.name == result.headline)

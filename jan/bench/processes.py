@@ -1,4 +1,4 @@
-"""Programs that run beside the harness, on loopback and for a bounded time; what they take of the machine."""
+"""Programs that run beside the harness, on loopback and for a bounded time, and the CPU and memory they use."""
 
 import http.client
 import os
@@ -32,7 +32,7 @@ def allow_many_connections() -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A running server, in a process of its own."""
+    """A running server in its own process."""
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, output: Path) -> None:
         self.name = name
@@ -50,16 +50,16 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of its first process."""
+        """Process id of its first process."""
         return self._process.pid
 
     @property
     def output(self) -> str:
-        """All that it has printed."""
+        """All text it has printed."""
         return self._output.read_text(errors="replace")
 
     def find(self, pattern: str) -> str:
-        """A group of what it has printed. Raises BenchError if that is not there."""
+        """Return the first group of ``pattern`` in its output. Raises BenchError if it is not there."""
         found = re.search(pattern, self.output)
         if found is None:
             raise BenchError(f"{self.name} did not print what was expected ({pattern})")
@@ -73,7 +73,7 @@ class Server:
             raise BenchError(f"{self.name} has ended: {self._last_words()}") from None
 
     def cpu_seconds(self) -> float:
-        """CPU time that it has used so far, with its children's."""
+        """CPU time used so far by all of its processes, in seconds."""
         total = 0.0
         for process in self._family():
             with suppress(psutil.NoSuchProcess, OSError):
@@ -81,7 +81,7 @@ class Server:
         return total
 
     def resident_bytes(self) -> int:
-        """What of it is in memory."""
+        """Resident memory of all of its processes, in bytes."""
         total = 0
         for process in self._family():
             with suppress(psutil.NoSuchProcess):
@@ -89,7 +89,7 @@ class Server:
         return total
 
     def wait_until_ready(self, path: str, timeout: float, pause: float = 0.02) -> None:
-        """Until it answers a request for ``path`` with 200. Raises BenchError if that does not come."""
+        """Wait until ``path`` is answered with 200. Raises BenchError after ``timeout`` seconds, or if it ends."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -104,7 +104,7 @@ class Server:
         return lines[-1] if lines else "it printed nothing"
 
     def stop(self) -> None:
-        """Ask it to end, then make it, and all of its children."""
+        """Terminate it; after 15 seconds kill it, and its children in any case."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:
@@ -118,7 +118,7 @@ class Server:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """What one process has used, its threads that have ended included."""
+    """CPU seconds of one process, including its threads that have ended."""
     if sys.platform == "linux":
         # Its CPU clock, as clock_getcpuclockid(3) makes it: to the nanosecond, where /proc counts hundredths.
         return time.clock_gettime((~process.pid << 3) | 2)
@@ -149,8 +149,10 @@ def serving(
     environ: Mapping[str, str],
     timeout: float = _START_SECONDS,
 ) -> Iterator[Server]:
-    """A server that listens on ``port``, from when it answers ``ready`` until the end of the block. It runs in
-    ``folder``, which keeps what it prints. Raises BenchError if it does not start."""
+    """Start a server on ``port``, wait until it answers ``ready``, and stop it at the end of the block.
+
+    It runs in ``folder``, which keeps its output. Raises BenchError if it does not start.
+    """
     output = folder / f"{name.replace(' ', '-').replace('/', '-')}-{port}.log"
     with output.open("wb") as log:
         try:
@@ -174,13 +176,12 @@ def serving(
 
 
 def own_program(module: str, *arguments: str) -> list[str]:
-    """The command of a module of ours, in the interpreter that runs this."""
+    """Return the command that runs a module of ours in this interpreter."""
     return [sys.executable, "-m", module, *arguments]
 
 
 def own_environment(checkout: Path | None = None) -> dict[str, str]:
-    """The environment in which such a program finds the same code as this, wherever it runs, or another checkout's
-    code."""
+    """Return the environment in which such a program finds this code, or another checkout's, wherever it runs."""
     code = checkout or Path(__file__).resolve().parent.parent.parent
     path = os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}

@@ -1,4 +1,4 @@
-"""An answer of our own server, kept as bytes: what others are given to send again."""
+"""An answer of our own server, kept as bytes for other servers to send."""
 
 import http.client
 import re
@@ -14,10 +14,10 @@ from jan.bench.ours import CHAT
 from jan.bench.wire import AnswerReader, request
 
 _NUMBER = re.compile(rb"^id: \d+\n")
-# Proxies take one word said again and again for a model that has gone wrong, and end the stream.
+# Several words, because proxies end a stream that repeats one word, as a sign of a broken model.
 _SPOKEN = ("wood ", "lake ", "moss ", "fern ", "rain ", "snow ", "wind ", "leaf ")
 _LAST_CHUNK = b"0\r\n\r\n"
-#: Frames of a stream that are no tokens: who speaks, why it ended, the usage, and that it is done.
+#: Frames of a stream that are no tokens: the role, the finish reason, the usage, and [DONE].
 FRAMES_AROUND = 4
 _TIMEOUT_SECONDS = 30.0
 _ENDING = 3
@@ -33,7 +33,7 @@ class Recording(msgspec.Struct, frozen=True):
     whole: bytes
 
     def stream(self, tokens: int) -> list[bytes]:
-        """What a server writes for so many tokens, a write a frame: numbered and encoded as it was recorded."""
+        """Return the writes of a stream of so many tokens, one a frame, numbered and encoded as recorded."""
         pieces = [self.pieces[number % len(self.pieces)] for number in range(tokens)]
         frames = [self.opening, *pieces, *self.ending]
         numbered = [_NUMBER.sub(b"id: %d\n" % (number + 1), frame) for number, frame in enumerate(frames)]
@@ -41,35 +41,37 @@ class Recording(msgspec.Struct, frozen=True):
         return [self.head + chunks[0], *chunks[1:], _LAST_CHUNK]
 
     def save(self, file: Path) -> None:
-        """For another process to ``load``."""
+        """Write it to a file, for ``load_recording`` in another process."""
         file.write_bytes(msgspec.json.encode(self))
 
     def template(self) -> bytes:
-        """One piece's JSON, for servers that make their frames themselves."""
+        """Return the JSON of one piece, for servers that make their frames themselves."""
         return self.pieces[0].partition(b"data: ")[2].strip()
 
 
 def load_recording(file: Path) -> Recording:
-    """What was saved."""
+    """Read what ``save`` has written."""
     return msgspec.json.decode(file.read_bytes(), type=Recording)
 
 
 @lru_cache(maxsize=16)
 def stream_of(recording: Recording, tokens: int) -> list[bytes]:
-    """The writes of a stream; made once."""
+    """Return the writes of a stream, made only once for each length."""
     return recording.stream(tokens)
 
 
 def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, object]:
-    """A chat of ``words`` short words in its one message; the echo engine says them again."""
+    """Return a chat request of one message with ``words`` short words, which the echo engine repeats."""
     text = "".join(islice(cycle(_SPOKEN), words))
     body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": text}]}
     return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
 
 
 def record(port: int, model: str, words: int = 64) -> Recording:
-    """Ask our server for a stream of so many tokens and for a whole answer. ``model`` must be slow enough for a
-    frame a token. Raises BenchError if there are not as many frames as tokens."""
+    """Ask our server for a stream of so many tokens and for a whole answer.
+
+    ``model`` must be slow enough for a frame a token. Raises BenchError if there are not as many frames as tokens.
+    """
     head, _, body = _ask(port, request(CHAT, {**chat_body(model, words), "max_tokens": words})).partition(
         b"\r\n\r\n"
     )
@@ -87,7 +89,7 @@ def record(port: int, model: str, words: int = 64) -> Recording:
 
 
 def _ask(port: int, data: bytes) -> bytes:
-    """The answer to a request, all its bytes."""
+    """Return all bytes of the answer to a request."""
     received, reader, ended = b"", AnswerReader(), False
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS) as connection:
         connection.sendall(data)

@@ -11,7 +11,7 @@ _END = "<!-- bench:end -->"
 
 
 def as_text(result: Result) -> str:
-    """A table for the terminal, with targets and who was left out."""
+    """Return a table for the terminal, with targets, notes and the contestants that were left out."""
     if result.failure:
         return f"{result.scenario}: could not be measured: {result.failure}\n"
     table = [_heading(result), *(_cells(result, row) for row in result.rows)]
@@ -31,7 +31,7 @@ def as_text(result: Result) -> str:
 
 
 def as_markdown(result: Result, report: Report) -> str:
-    """The same for a document, with what repeats it."""
+    """Return the same in Markdown, with the command that repeats it."""
     heading, *rows = [_heading(result), *(_cells(result, row) for row in result.rows)]
     lines = [f"`{report.command}`, {report.began[:10]}, {describe(report)}", ""]
     lines += [f"| {' | '.join(heading)} |", f"| --- | --- | {' | '.join('--:' for _ in heading[2:])} |"]
@@ -43,13 +43,13 @@ def as_markdown(result: Result, report: Report) -> str:
 
 
 def describe(report: Report) -> str:
-    """The machine in words."""
+    """Describe the machine in one line."""
     machine = report.machine
     return f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}"
 
 
 def write_markdown(report: Report, file: Path) -> None:
-    """Write the tables: in a document that has marks for them between those marks, and at its end otherwise."""
+    """Write the tables into a document: between their marks, or at its end where it has none."""
     text = file.read_text(encoding="utf-8") if file.exists() else "# Measured\n"
     for result in (result for result in report.results if not result.failure):
         mark, table = _MARK.format(name=result.scenario), as_markdown(result, report)
@@ -63,7 +63,7 @@ def write_markdown(report: Report, file: Path) -> None:
 
 
 def write_json(report: Report, file: Path) -> None:
-    """All of it, every round's values included."""
+    """Write the whole report, including the values of every round."""
     file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 

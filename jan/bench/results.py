@@ -1,4 +1,4 @@
-"""What a run found out: medians of rounds, ratios within a round, targets met and missed."""
+"""The results of a run: medians of rounds, ratios within a round, targets met and missed."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -10,7 +10,7 @@ OURS = "jan"
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """The median of some samples, the least and the greatest of them, and all of them in order."""
+    """Samples of one measure, a round each: median, least, greatest, and all of them in order."""
 
     median: float
     low: float
@@ -19,25 +19,27 @@ class Spread(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> "Spread":
-        """Of at least one sample."""
+        """Make a spread of at least one sample."""
         return cls(median(samples), min(samples), max(samples), tuple(samples))
 
     def over(self, other: "Spread") -> "Spread | None":
-        """The ratios of what was measured in the same round; None if the other is nothing at all."""
+        """Return the ratios of values of the same round; None if one of the other's is 0."""
         if not all(other.samples):
             return None
         return Spread.of([mine / theirs for mine, theirs in zip(self.samples, other.samples, strict=True)])
 
 
 def percentile(samples: Sequence[float], part: float) -> float:
-    """The sample that this part of all are no greater than; 0 of none."""
+    """Return the sample that the given part (0 to 1) of all samples do not exceed; 0 if there are none."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A measure: its name among a row's values, and how people read it: times ``scale``, for seconds are kept and
-    milliseconds shown."""
+    """A measure: its name among a row's values, and how it is shown.
+
+    Values are multiplied by ``scale``: seconds are kept where milliseconds are shown.
+    """
 
     name: str
     title: str
@@ -45,13 +47,15 @@ class Column(msgspec.Struct, frozen=True):
     scale: float = 1.0
 
     def text(self, value: float) -> str:
-        """As people read it."""
+        """Format a value as it is shown."""
         return f"{value * self.scale:,.{self.digits}f}"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One contestant in one case. ``ratio``: within a round, in the scenario's headline measure; its title says
-    of what by what."""
+    """One contestant in one case.
+
+    ``ratio``: of values of the same round in the scenario's headline measure; the column's title tells which way.
+    """
 
     case: str
     who: str
@@ -60,7 +64,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What was aimed at. ``value`` is None if it could not be measured in this run."""
+    """A figure that was aimed at. ``value`` is None if it was not measured in this run."""
 
     aim: str
     value: float | None
@@ -68,19 +72,21 @@ class Target(msgspec.Struct, frozen=True):
 
     @classmethod
     def at_least(cls, aim: str, least: float, value: float | None) -> "Target":
-        """Met by that much and more."""
+        """Make a target that is met by ``least`` and more."""
         return cls(aim, value, None if value is None else value >= least)
 
     @classmethod
     def at_most(cls, aim: str, most: float, value: float | None) -> "Target":
-        """Met by that much and less."""
+        """Make a target that is met by ``most`` and less."""
         return cls(aim, value, None if value is None else value <= most)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A scenario's outcome. ``headline`` names the column that ratios and plot are of; ``missing``: why
-    contestants were left out; ``notes``: what a reader must know of the numbers; ``failure``: why there is
-    nothing."""
+    """The results of one scenario.
+
+    ``headline`` names the measure of the ratios and the plot. ``missing``: contestants left out, with the reason.
+    ``notes``: sentences that a reader of the numbers needs. ``failure``: why nothing was measured.
+    """
 
     scenario: str
     about: str
@@ -95,23 +101,23 @@ class Result(msgspec.Struct, frozen=True):
 
     @classmethod
     def failed(cls, scenario: str, why: str) -> "Result":
-        """Nothing was found out."""
+        """Make the result of a scenario that could not be measured."""
         return cls(scenario, "", "", (), (), (), failure=why)
 
 
 def row_of(rows: Sequence[Row], case: str, who: str) -> Row | None:
-    """A row, if it was measured."""
+    """Return the row of a contestant in a case, if it was measured."""
     return next((row for row in rows if (row.case, row.who) == (case, who)), None)
 
 
 def ratio_to(rows: Sequence[Row], case: str, who: str) -> float | None:
-    """The median ratio of ours to somebody's, if it was measured."""
+    """Return the median ratio between our server and another contestant, if both were measured."""
     row = row_of(rows, case, who)
     return None if row is None or row.ratio is None else row.ratio.median
 
 
 def cost_ratio(rows: Sequence[Row], case: str, who: str, measure: str) -> float | None:
-    """The median of the rounds' ratios of our value of a measure to somebody's, if both were measured."""
+    """Return the median ratio of our value of ``measure`` to another contestant's, if both were measured."""
     ours, other = row_of(rows, case, OURS), row_of(rows, case, who)
     if ours is None or other is None or not {measure} <= ours.values.keys() & other.values.keys():
         return None
@@ -120,7 +126,7 @@ def cost_ratio(rows: Sequence[Row], case: str, who: str, measure: str) -> float 
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What it was measured on."""
+    """The machine that a report is of."""
 
     processor: str
     cores: int
@@ -129,7 +135,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All of a run. ``command``: the arguments that repeat it; ``began``: when, in ISO 8601."""
+    """A whole run. ``command``: repeats it. ``began``: date and time in ISO 8601."""
 
     version: str
     began: str
@@ -139,12 +145,12 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def all_met(self) -> bool:
-        """Whether no target was missed."""
+        """Whether no target was missed and no scenario failed."""
         return not self.failures and all(
             target.met is not False for result in self.results for target in result.targets
         )
 
     @property
     def failures(self) -> list[str]:
-        """Why scenarios came to nothing."""
+        """Scenarios that could not be measured, with the reason."""
         return [f"{result.scenario}: {result.failure}" for result in self.results if result.failure]

@@ -1,4 +1,4 @@
-"""Alternating rounds: A B C, A B C, ... so that a machine whose speed drifts is unfair to nobody."""
+"""Alternating rounds (A B C, A B C, ...), which are fair to all even if the machine's speed drifts."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,20 +7,23 @@ import msgspec
 from jan.bench.errors import BenchError
 from jan.bench.results import OURS, Row, Spread
 
-#: Measures once; the values by name.
+#: Measures once and returns the values by name.
 Measure = Callable[[], Mapping[str, float]]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What ratios are of: the ``headline`` measure, of ``base`` by each other contestant, or of each other one by
-    it."""
+    """The ratios of a scenario.
+
+    They are the ``headline`` measure of ``base`` divided by each other contestant's, or the other way round if
+    ``base_first`` is False.
+    """
 
     headline: str
     base: str = OURS
     base_first: bool = True
 
     def of(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows with their ratios."""
+        """Return the rows with their ratios."""
         base = next((row.values[self.headline] for row in rows if row.who == self.base), None)
         if base is None:
             return list(rows)
@@ -34,10 +37,10 @@ class Comparison(msgspec.Struct, frozen=True):
 def alternate(
     case: str, contestants: Mapping[str, Measure], comparison: Comparison, *, rounds: int, warm_up: bool
 ) -> tuple[list[Row], dict[str, str]]:
-    """Measure each contestant once a round: a row for each, and why any was left out.
+    """Measure each contestant once a round. Returns a row for each, and the reasons for those left out.
 
-    A contestant that fails in any round is out, unless it is what others are compared with, or ours: then
-    BenchError is raised. A first round to warm up is not counted.
+    A contestant that fails in any round is left out. If it is ours, or the one that others are compared with,
+    BenchError is raised instead. The round to warm up is not counted.
     """
     samples: dict[str, list[Mapping[str, float]]] = {name: [] for name in contestants}
     missing: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A whole run: the scenarios in turn, and what they were measured on."""
+"""A whole run: the scenarios in turn, and the machine they were measured on."""
 
 import platform
 import sys
@@ -18,8 +18,10 @@ from jan.bench.scenarios import scenario
 
 
 def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Result], None]) -> Report:
-    """Measure these scenarios, which there must be; ``show`` gets each result when it is there. One in which our
-    own server can't be measured has a failure for a result."""
+    """Measure the named scenarios, which must exist, and pass each result to ``show`` as soon as it is there.
+
+    A scenario in which our own server cannot be measured has a failure as its result.
+    """
     began, results = datetime.now(UTC), []
     allow_many_connections()
     for name in names:
@@ -36,7 +38,7 @@ def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Resu
 
 
 def machine() -> Machine:
-    """This one, without its name."""
+    """Describe this machine, without its name."""
     return Machine(
         processor=_processor(),
         cores=psutil.cpu_count() or 1,

@@ -21,7 +21,7 @@ _TEMPERATURE = 0.7
 
 
 class Loop:
-    """A context for some sequences, all of them decoded in one batch a step."""
+    """A llama.cpp context for several sequences, which are decoded in one batch a step."""
 
     def __init__(self, model: GgufModel) -> None:
         self._model = model
@@ -33,7 +33,7 @@ class Loop:
         self._batch = llama.LlamaBatch(n_tokens=_BATCH, embd=0, n_seq_max=_SEQUENCES)
 
     def run(self, job: Straight) -> StraightOutcome:
-        """Every prompt's answer, of so many tokens."""
+        """Answer every prompt of the job, and return the times."""
         self._context.kv_cache_clear()
         began, gaps = time.perf_counter(), []
         samplers = [_sampler(number) for number in range(len(job.prompts))]
@@ -46,7 +46,7 @@ class Loop:
         return StraightOutcome(time.perf_counter() - began, first, gaps)
 
     def _begin(self, prompts: Sequence[str], samplers: list[llama.LlamaSampler]) -> tuple[list[int], list[int]]:
-        """All prompts in one batch: the first token after each, and their lengths."""
+        """Prefill all prompts in one batch. Returns the first token after each, and their lengths."""
         self._batch.clear()
         lengths, ends = [], []
         for number, prompt in enumerate(prompts):
@@ -59,7 +59,7 @@ class Loop:
         return [int(one.sample(self._context, end)) for one, end in zip(samplers, ends, strict=True)], lengths
 
     def _step(self, last: list[int], positions: list[int], samplers: list[llama.LlamaSampler]) -> list[int]:
-        """One more token of each."""
+        """Decode one more token of each sequence."""
         self._batch.clear()
         for number, (token, position) in enumerate(zip(last, positions, strict=True)):
             self._batch.add(token, position, [number], True)
@@ -75,7 +75,7 @@ def _sampler(seed: int) -> llama.LlamaSampler:
 
 
 def main() -> None:
-    """Jobs in, outcomes out, until there are no more."""
+    """Read jobs and print outcomes until the input ends."""
     loop = Loop(GgufModel(resolve_model_file(sys.argv[1]), 0))
     for line in sys.stdin.buffer:
         outcome = loop.run(msgspec.json.decode(line, type=Straight))

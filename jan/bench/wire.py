@@ -1,4 +1,4 @@
-"""HTTP as far as a benchmark needs it, by hand: requests to send, and where an answer ends."""
+"""The little HTTP that a benchmark needs: requests as bytes, and the end of an answer."""
 
 import re
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ import msgspec
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
-#: What must be kept of the bytes before to see the end of the last chunk's line.
+#: Bytes to keep from the data before, to recognise the last chunk across two reads.
 _KEPT = len(b"\r\n" + _LAST_CHUNK) - 1
 
 
 def request(
     path: str, body: object | None = None, *, method: str = "", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """A request with a JSON body, or without one; by default POST or GET."""
+    """Return a request with a JSON body (POST by default) or without one (GET by default)."""
     data = b"" if body is None else msgspec.json.encode(body)
     lines = [f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1", "Host: 127.0.0.1"]
     if body is not None:
@@ -25,23 +25,23 @@ def request(
 
 
 def bearer(key: str) -> dict[str, str]:
-    """The header for an API key."""
+    """Return the header that carries an API key."""
     return {"Authorization": f"Bearer {key}"}
 
 
 class AnswerReader:
-    """Finds the end of one answer after the other in what comes in on a connection."""
+    """Finds where each answer ends in the data of a connection."""
 
     def __init__(self) -> None:
         self.status = 0
         self.head = b""
-        #: The body of an answer with a length; chunks are counted by who reads them, not kept.
+        #: The body of an answer with a length. Chunks are not kept.
         self.body = b""
         self._left: int | None = None
         self._tail = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """The part that belongs to the body, and whether the answer ends with it."""
+        """Return the part of ``data`` that belongs to the body, and whether the answer ends with it."""
         if self.status == 0:
             self.head += data
             head, separator, data = self.head.partition(b"\r\n\r\n")
@@ -64,5 +64,5 @@ class AnswerReader:
         self._tail = b"\r\n"
 
     def next(self) -> None:
-        """Ready for the next answer."""
+        """Get ready for the next answer."""
         self.status, self.head, self.body, self._left = 0, b"", b"", None

@@ -1,4 +1,4 @@
-"""Other servers, each in an environment of its own: never in ours."""
+"""Other servers, each installed in its own environment and never in ours."""
 
 import fcntl
 import hashlib
@@ -11,7 +11,7 @@ import msgspec
 
 from jan.bench.errors import BenchError
 
-#: Programs that run in a peer's environment, and nowhere else.
+#: Folder of our programs that run only in a peer's environment.
 PROGRAMS = Path(__file__).resolve().parent / "servers"
 _INSTALL_SECONDS = 600.0
 _STAMP = ".installed"
@@ -19,8 +19,11 @@ _REASON_LENGTH = 200
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """``requirements``: what is measured, pinned; ``bare``: without what they ask for themselves. ``program``: one
-    of ours that serves with them."""
+    """Another server and how to install it.
+
+    ``requirements``: pinned packages. ``bare``: install them without their own dependencies. ``program``: our
+    program that serves with them, if it needs one.
+    """
 
     name: str
     requirements: tuple[str, ...]
@@ -28,8 +31,10 @@ class Peer(msgspec.Struct, frozen=True):
     bare: bool = False
 
     def environment(self, cache: Path) -> Path:
-        """A virtual environment's folder with the peer in it, made once in a cache that several runs may share.
-        Raises BenchError if it can't be installed in ten minutes."""
+        """Return the folder of a virtual environment with the peer, made once in a cache that runs may share.
+
+        Raises BenchError if it cannot be installed within ten minutes.
+        """
         cache.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(repr((self.requirements, sys.version)).encode()).hexdigest()[:10]
         folder = (cache / f"{self.name.replace(' ', '-').replace('/', '-')}-{digest}").resolve()
@@ -41,7 +46,7 @@ class Peer(msgspec.Struct, frozen=True):
         return folder
 
     def python(self, cache: Path) -> Path:
-        """Its interpreter; raises as ``environment`` does."""
+        """Return its interpreter. Raises as ``environment`` does."""
         return self.environment(cache) / "bin" / "python"
 
 
@@ -74,6 +79,6 @@ def _reason(output: str) -> str:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """This environment without what would lead a peer's Python to our packages."""
+    """Return our environment without the variables that lead Python to our packages."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return {**kept, "PYTHONUNBUFFERED": "1", **more}

@@ -1,4 +1,4 @@
-"""Web frameworks that stream the same frames: what one would write such a server with."""
+"""Web frameworks that stream the same frames."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ AIOHTTP = Peer("aiohttp", ("aiohttp==3.14.5",), "aiohttp_server.py")
 
 @contextmanager
 def framework_server(peer: Peer, template: Path, folder: Path, cache: Path) -> Iterator[Server]:
-    """The peer's program, with a file that has one chunk's JSON to make others after."""
+    """Run the peer's program; ``template`` is a file with the JSON of one chunk, which it varies."""
     port = free_port()
     command = [str(peer.python(cache)), str(PROGRAMS / peer.program), str(port), str(template)]
     with serving(peer.name, command, port, folder, environ=clean_environment()) as server:

@@ -12,16 +12,16 @@ from jan.bench.processes import Server, free_port, serving
 # Pinned for safety too: two later releases, 1.82.7 and 1.82.8, carried code that took credentials.
 LITELLM = Peer("LiteLLM proxy", ("litellm[proxy]==1.82.6",))
 KEY = "sk-bench"
-#: Its streams' frames that are no tokens: its first one has text.
+#: Frames of its streams that are no tokens: one fewer than ours, because its first frame has text.
 FRAMES_AROUND = 3
-# It looks for nothing on the network, and tells nobody.
+# No look-ups on the network, and no telemetry.
 _ALONE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "NO_PROXY": "127.0.0.1"}
 _QUIET = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
 
 
 @contextmanager
 def litellm_proxy(upstream: Server, models: tuple[str, ...], folder: Path, cache: Path) -> Iterator[Server]:
-    """It, with a key that it asks for, and these models of the upstream's."""
+    """Run the proxy with a master key and these models of the upstream."""
     program, port = LITELLM.environment(cache) / "bin" / "litellm", free_port()
     config = folder / f"litellm-{port}.yaml"
     config.write_text(yaml.safe_dump(_settings(upstream, models)))

