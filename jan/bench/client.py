@@ -39,7 +39,7 @@ class LineProgram:
         return line
 
     def _gone(self) -> BenchError:
-        return BenchError(f"{self._module} has ended with {self._process.wait()}")
+        return BenchError(f"{self._module} has ended with {self._process.wait()}.")
 
 
 @contextmanager

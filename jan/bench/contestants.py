@@ -59,7 +59,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
 
 def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> dict[str, Contestant]:
-    """Start all of them, for so many streams at once of so many tokens at most."""
+    """Start all of them, for at most ``slots`` streams at once of at most ``longest`` tokens."""
     plan.say("starting our server and the limit")
     options = {"slots": slots, "repeat": -(-longest // _WORDS)}
     models = [echo_model(_FULL_SPEED, **options), echo_model(_PACED, **options, step_seconds=_STEP_SECONDS)]

@@ -23,7 +23,7 @@ def try_former(
     Raises BenchError if its folder is no checkout, or its server does not start.
     """
     if plan.against is None:
-        stage.missing[FORMER] = "left out: no other checkout was named with --against"
+        stage.missing[FORMER] = "No other checkout was named with --against."
         return None
     plan.say(f"{FORMER}: starting {describe_checkout(plan.against)}")
     return stage.enter(_former_server(plan.against, plan.folder, models, limits))
@@ -34,7 +34,7 @@ def _former_server(
 ) -> AbstractContextManager[Server]:
     for needed in ("jan/__main__.py", "conf/jan.yaml"):
         if not (checkout / needed).is_file():
-            raise BenchError(f"{checkout} is no checkout of Jan Server: it has no {needed}")
+            raise BenchError(f"{checkout} is no checkout of Jan Server: it has no {needed}.")
     return jan_server(folder, models, name=FORMER, limits=limits, checkout=checkout.resolve())
 
 

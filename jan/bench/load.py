@@ -113,7 +113,9 @@ class Connection(asyncio.Protocol):
         outcome, reader = self._outcome, self._reader
         if reader.status // 100 != 2:
             text = self._tail.decode(errors="replace")
-            outcome.failure = outcome.failure or f"status {reader.status}: {text[:_LONGEST_BODY_SHOWN]}"
+            outcome.failure = (
+                outcome.failure or f"An answer had status {reader.status}: {text[:_LONGEST_BODY_SHOWN]}."
+            )
         if found := _TOKENS.search(self._tail):
             outcome.tokens += int(found[1])
         outcome.frames += self._frames
@@ -135,7 +137,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note an end within an answer, and that this connection is done."""
         if self._count < max(1, self._job.repeats) and not self._outcome.failure:
-            self._outcome.failure = f"the connection ended within an answer: {exc or 'closed by the server'}"
+            self._outcome.failure = f"A connection ended within an answer: {exc or 'closed by the server'}."
         if not self.done.done():
             self.done.set_result(None)
 
@@ -153,9 +155,9 @@ async def run(job: Job) -> Outcome:
                 made.append(connection)
             await asyncio.gather(*(connection.done for connection in made))
     except TimeoutError:
-        outcome.failure = f"not done after {job.timeout:g} s"
+        outcome.failure = f"The load was not done after {job.timeout:g} s."
     except OSError as error:
-        outcome.failure = str(error)
+        outcome.failure = f"A connection failed: {error}."
     outcome.seconds = time.perf_counter() - began
     for connection in made:
         connection.drop()

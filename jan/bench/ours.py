@@ -77,11 +77,12 @@ def call(server: Server, path: str, body: bytes, key: str, content_type: str = "
         response = connection.getresponse()
         text = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise BenchError(f"POST {path} failed: {error}") from error
+        raise BenchError(f"POST {path} failed: {error}.") from error
     finally:
         connection.close()
     if response.status // 100 != 2:
-        raise BenchError(f"POST {path} was refused with {response.status}: {text.decode(errors='replace')}")
+        told = text.decode(errors="replace")
+        raise BenchError(f"POST {path} was refused with {response.status}: {told}.")
     return msgspec.json.decode(text)
 
 

@@ -41,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return not self.quick
 
     def sized(self, per_second: int, quick: int) -> int:
-        """Return how many things to do, of which so many take a second, for about ``seconds``."""
+        """Return how many things to do in about ``seconds``, if ``per_second`` of them take a second."""
         return quick if self.quick else max(quick, int(per_second * self.seconds))
 
     def wants_peer(self, name: str) -> bool:
@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the cases to measure. Raises BenchError if one was asked for that does not exist."""
         unknown = [case for case in self.cases if case not in cases]
         if unknown:
-            raise BenchError(f"no case '{unknown[0]}' here; there are: {', '.join(cases)}")
+            raise BenchError(f"There is no case '{unknown[0]}'; there are: {', '.join(cases)}.")
         return self.cases or cases
 
 
@@ -80,13 +80,13 @@ class Stage:
     def try_peer(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T | None:
         """Keep a peer running, if it is wanted and can be started; else None, and ``missing`` says why."""
         if not self._plan.wants_peer(name):
-            self.missing[name] = "left out: it was not asked for"
+            self.missing[name] = "It was not asked for."
             return None
         self._plan.say(f"{name}: installing if need be, starting")
         try:
             return self._stack.enter_context(make())
         except BenchError as error:
-            self.missing[name] = f"not available: {error.message}"
+            self.missing[name] = f"Not available: {error.message}"
             self._plan.say(f"{name}: {self.missing[name]}")
             return None
 

@@ -62,7 +62,7 @@ class Server:
         """Return the first group of ``pattern`` in its output. Raises BenchError if it is not there."""
         found = re.search(pattern, self.output)
         if found is None:
-            raise BenchError(f"{self.name} did not print what was expected ({pattern})")
+            raise BenchError(f"{self.name} did not print what was expected ({pattern}).")
         return found[1]
 
     def _family(self) -> list[psutil.Process]:
@@ -70,7 +70,7 @@ class Server:
             first = psutil.Process(self.pid)
             return [first, *first.children(recursive=True)]
         except psutil.NoSuchProcess:
-            raise BenchError(f"{self.name} has ended: {self._last_words()}") from None
+            raise BenchError(f"{self.name} has ended: {self._last_words()}.") from None
 
     def cpu_seconds(self) -> float:
         """CPU time used so far by all of its processes, in seconds."""
@@ -93,15 +93,15 @@ class Server:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise BenchError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+                raise BenchError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}.")
             if answers(self.port, path):
                 return
             time.sleep(pause)
-        raise BenchError(f"{self.name} was not ready after {timeout:g} s: {self._last_words()}")
+        raise BenchError(f"{self.name} was not ready after {timeout:g} s: {self._last_words()}.")
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return lines[-1] if lines else "it printed nothing"
+        return lines[-1].rstrip(".") if lines else "it printed nothing"
 
     def stop(self) -> None:
         """Terminate it; after 15 seconds kill it, and its children in any case."""
@@ -166,7 +166,7 @@ def serving(
                 start_new_session=True,
             )
         except OSError as error:
-            raise BenchError(f"{name} can't be started: {error.strerror}") from error
+            raise BenchError(f"{name} cannot be started: {error.strerror}.") from error
     server = Server(name, process, port, output)
     try:
         server.wait_until_ready(ready, timeout)

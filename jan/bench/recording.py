@@ -33,7 +33,7 @@ class Recording(msgspec.Struct, frozen=True):
     whole: bytes
 
     def stream(self, tokens: int) -> list[bytes]:
-        """Return the writes of a stream of so many tokens, one a frame, numbered and encoded as recorded."""
+        """Return the writes of a stream of ``tokens`` tokens, one a frame, numbered and encoded as recorded."""
         pieces = [self.pieces[number % len(self.pieces)] for number in range(tokens)]
         frames = [self.opening, *pieces, *self.ending]
         numbered = [_NUMBER.sub(b"id: %d\n" % (number + 1), frame) for number, frame in enumerate(frames)]
@@ -68,7 +68,7 @@ def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, objec
 
 
 def record(port: int, model: str, words: int = 64) -> Recording:
-    """Ask our server for a stream of so many tokens and for a whole answer.
+    """Ask our server for a stream of ``words`` tokens and for a whole answer.
 
     ``model`` must be slow enough for a frame a token. Raises BenchError if there are not as many frames as tokens.
     """
@@ -77,7 +77,9 @@ def record(port: int, model: str, words: int = 64) -> Recording:
     )
     frames = _dechunk(body)
     if len(frames) != words + FRAMES_AROUND:
-        raise BenchError(f"{words} tokens came in {len(frames) - FRAMES_AROUND} frames; nothing can be recorded")
+        raise BenchError(
+            f"{words} tokens came in {len(frames) - FRAMES_AROUND} frames, so nothing can be recorded."
+        )
     whole = _ask(port, request(CHAT, {**chat_body(model, words, stream=False), "max_tokens": words}))
     return Recording(
         head=head + b"\r\n\r\n",
@@ -97,7 +99,7 @@ def _ask(port: int, data: bytes) -> bytes:
             received += data
             ended = reader.feed(data)[1]
     if reader.status != http.client.OK:
-        raise BenchError(f"nothing can be recorded: status {reader.status}")
+        raise BenchError(f"Nothing can be recorded: the answer has status {reader.status}.")
     return received
 
 

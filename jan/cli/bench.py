@@ -111,7 +111,7 @@ def _known(names: Sequence[str]) -> list[str]:
 
     for name in names:
         if name not in SCENARIOS:
-            raise click.UsageError(f"no scenario '{name}'; there are: {', '.join(SCENARIOS)}")
+            raise click.UsageError(f"There is no scenario '{name}'; there are: {', '.join(SCENARIOS)}.")
     return list(dict.fromkeys(names)) or list(SCENARIOS)
 
 
@@ -134,7 +134,7 @@ def _measure(names: Sequence[str], plan: "Plan", command: str) -> "Report":
         from jan.bench.report import as_text
         from jan.bench.run import measure
     except ModuleNotFoundError as error:
-        _fail(f"needs the package '{error.name}': pip install 'jan-server[bench]'")
+        _fail(f"The package '{error.name}' is missing: pip install 'jan-server[bench]'.")
     signal.signal(signal.SIGTERM, _stop)
     return measure(names, plan, command, lambda result: click.echo(as_text(result)))
 

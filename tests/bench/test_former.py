@@ -59,7 +59,7 @@ def test_without_another_checkout_it_is_left_out(plan: Plan) -> None:
     with ExitStack() as stack:
         stage = Stage(stack, plan)
         assert try_former(stage, plan, [echo_model()]) is None
-    assert stage.missing == {FORMER: "left out: no other checkout was named with --against"}
+    assert stage.missing == {FORMER: "No other checkout was named with --against."}
     assert notes_on(None) == ()
 
 

@@ -114,7 +114,7 @@ def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path
     ):
         pass
     with (
-        pytest.raises(BenchError, match="it can't be started: No such file"),
+        pytest.raises(BenchError, match="it cannot be started: No such file"),
         serving("it", ["/nowhere/it"], free_port(), tmp_path, environ=own_environment()),
     ):
         pass
@@ -131,8 +131,8 @@ def test_a_peer_that_cannot_be_installed_is_left_out(tmp_path: Path, monkeypatch
         stage = Stage(stack, plan)
         for _ in range(2):
             assert stage.try_peer("nobody", lambda: nullcontext(peer.python(plan.cache))) is None
-            assert stage.missing["nobody"].startswith("not available: can't be installed: ERROR: No matching")
-            assert said[-1].startswith("nobody: not available")
+            assert stage.missing["nobody"].startswith("Not available: It cannot be installed: ERROR: No matching")
+            assert said[-1].startswith("nobody: Not available")
 
 
 def test_a_low_limit_of_open_files_is_raised_for_what_is_started() -> None:

@@ -26,7 +26,7 @@ def result(name: str = "stream", speed: float = 1234.5) -> Result:
             Target.at_least("beside nobody", 1.0, None),
         ),
         ratio_title="ours / this",
-        missing={"third": "not available: no compiler"},
+        missing={"third": "Not available: It needs a compiler."},
         notes=("other: it is another one.",),
     )
 
@@ -47,7 +47,7 @@ def test_the_table_says_what_was_measured_met_missed_and_left_out() -> None:
         "  MISSED: all of it (0.5)",
         "  not measured: beside nobody",
         "  other: it is another one.",
-        "  without third: not available: no compiler",
+        "  without third: Not available: It needs a compiler.",
     ]
 
 
@@ -64,7 +64,7 @@ def test_a_document_gets_the_tables_where_it_has_marks_for_them(tmp_path: Path) 
     write_markdown(report(result(), result("store")), file)
     text = file.read_text()
     assert "old" not in text
-    assert "\n- other: it is another one.\n- without third: not available: no compiler\n" in text
+    assert "\n- other: it is another one.\n- without third: Not available: It needs a compiler.\n" in text
     assert text.index("# Speed") < text.index("| 64 streams | jan | 1,234 | 2.5 |  |") < text.index("In words.")
     assert text.index("In words.") < text.index("## store\n\nWhat it is about.")
     assert "`tools/bench stream`, 2026-11-25, A processor, 2 cores, Linux x86_64, Python 3.12.1" in text

@@ -126,8 +126,8 @@ def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenari
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("streams",), 2, "no scenario 'streams'; there are: stream, overhead"),
-        (("cancel", "--quick", "--case", "two slots"), 1, "no case 'two slots' here; there are: one slot"),
+        (("streams",), 2, "There is no scenario 'streams'; there are: stream, overhead"),
+        (("cancel", "--quick", "--case", "two slots"), 1, "There is no case 'two slots'; there are: one slot."),
         (("--rounds", "0"), 2, "0 is not in the range"),
         (("cancel", "--against", "nowhere"), 2, "Directory 'nowhere' does not exist"),
         (("stream", "--quick", "--against", "."), 1, ". is no checkout of Jan Server"),
@@ -146,7 +146,7 @@ def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
     )
     assert ran.returncode == 1
-    assert ran.stderr == "jan bench: needs the package 'psutil': pip install 'jan-server[bench]'\n"
+    assert ran.stderr == "jan bench: The package 'psutil' is missing: pip install 'jan-server[bench]'.\n"
 
 
 def test_stopped_in_the_middle_it_stops_what_it_started(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ STILL_TO_DO = (
     "jan/__main__.py",
     "jan/application.py",
     "jan/auth",
-    "jan/bench",
     "jan/catalog",
     "jan/cli",
     "jan/conversations",

@@ -67,9 +67,9 @@ def _install(peer: Peer, folder: Path) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise BenchError(f"not installed after {_INSTALL_SECONDS / 60:.0f} minutes") from None
+            raise BenchError(f"It was not installed after {_INSTALL_SECONDS / 60:.0f} minutes.") from None
         if done.returncode != 0:
-            raise BenchError(f"can't be installed: {_reason(done.stderr)}")
+            raise BenchError(f"It cannot be installed: {_reason(done.stderr)}.")
 
 
 def _reason(output: str) -> str:

@@ -41,7 +41,7 @@ def _llama_server(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
     home, port = LLAMA_SERVER.environment(cache), free_port()
     program = next(home.glob("lib/python*/site-packages/*/bin/llama-server"), None)
     if program is None:
-        raise BenchError("its package has no llama-server")
+        raise BenchError("Its package has no llama-server.")
     options = f"--host 127.0.0.1 --port {port} -c {_CELLS} -np {load.slots} -t {load.threads}"
     command = [str(program), "-m", str(load.model), *options.split(), "--kv-unified", "--no-warmup", "-fit", "off"]
     with serving(LLAMA_SERVER.name, command, port, folder, ready="/health", environ=clean_environment()) as server:

@@ -70,7 +70,7 @@ class _Stream:
         while mark not in self._seen:
             data = self._connection.recv(65536)
             if not data:
-                raise BenchError(f"the stream ended before {mark.decode()!r}: {self._seen.decode()[:200]}")
+                raise BenchError(f"The stream ended before {mark.decode()!r}: {self._seen.decode()[:200]}.")
             self._seen += data
 
     def first_token(self) -> None:

@@ -69,7 +69,7 @@ def run(plan: Plan) -> Result:
 
 
 def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: int) -> Measure:
-    """Eight streams of so many tokens each, beside ``busy`` other clients."""
+    """Measure eight streams of ``tokens`` tokens each, beside ``busy`` other clients."""
     data = request(CHAT, {**chat_body(model, _WORDS), "max_tokens": tokens})
     streams = Job(port=server.port, requests=(data,), connections=_STREAMS)
 

@@ -85,7 +85,7 @@ def _model_file() -> Path:
 
         return resolve_model_file(_MODEL)
     except ModuleNotFoundError as error:
-        raise BenchError(f"needs the package '{error.name}': pip install 'jan-server[cpu]'") from error
+        raise BenchError(f"The package '{error.name}' is missing: pip install 'jan-server[cpu]'.") from error
     except ConfigurationError as error:
         raise BenchError(error.message) from error
 

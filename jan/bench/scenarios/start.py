@@ -89,7 +89,7 @@ def _interpreter(code: str, environ: dict[str, str]) -> Measure:
         )
         seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode != 0:
-            raise BenchError(f"the import failed: {done.stderr.strip()[-200:]}")
+            raise BenchError(f"The import failed: {done.stderr.strip()[-200:]}.")
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return {"cpu": cpu, "seconds": seconds}
 

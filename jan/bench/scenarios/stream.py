@@ -137,13 +137,13 @@ def _measure(client: LoadClient, contestant: Contestant, streams: Streams) -> Me
 
 
 def _values(contestant: Contestant, tokens: int, outcome: Outcome, cpu: float) -> dict[str, float]:
-    """What streams of so many tokens were like. Raises BenchError if tokens are missing."""
+    """Return the values of streams of ``tokens`` tokens each. Raises BenchError if tokens are missing."""
     generated = tokens * outcome.answers
     delivered = outcome.frames - contestant.around * outcome.answers
     if contestant.ours and outcome.tokens != generated:
-        raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} asked for")
+        raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} were asked for.")
     if not contestant.ours and delivered != generated:
-        raise BenchError(f"{delivered} frames came of {generated}")
+        raise BenchError(f"{delivered} frames came, and {generated} were expected.")
     return {
         "per_cpu_second": generated / cpu,
         "cpu_per_token": cpu / generated,

@@ -19,7 +19,7 @@ def frame(number: int, **fields: Any) -> bytes:
 
 
 def frames(tokens: int) -> Iterator[bytes]:
-    """Make the frames of an answer of so many tokens."""
+    """Make the frames of an answer of ``tokens`` tokens."""
     choice = {"index": 0, "logprobs": None, "finish_reason": None}
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):

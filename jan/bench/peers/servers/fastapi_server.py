@@ -23,7 +23,7 @@ def frame(number: int, **fields: Any) -> str:
 
 
 async def frames(tokens: int, step_seconds: float) -> AsyncIterator[str]:
-    """Make an answer's frames. Each token waits for a model's step, or one turn of the loop if it takes no time."""
+    """Make an answer's frames. Each token waits for a model's step, or one turn of the loop if that is 0."""
     choice = {"index": 0, "logprobs": None, "finish_reason": None}
     yield frame(1, choices=[{**choice, "delta": {"role": "assistant", "content": ""}}])
     for number in range(tokens):
