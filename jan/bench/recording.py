@@ -17,6 +17,7 @@ _NUMBER = re.compile(rb"^id: \d+\n")
 # Several words, because proxies end a stream that repeats one word, as a sign of a broken model.
 _SPOKEN = ("wood ", "lake ", "moss ", "fern ", "rain ", "snow ", "wind ", "leaf ")
 _LAST_CHUNK = b"0\r\n\r\n"
+_EVENT_END = b"\n\n"
 #: Frames of a stream that are no tokens: the role, the finish reason, the usage, and [DONE].
 FRAMES_AROUND = 4
 _TIMEOUT_SECONDS = 30.0
@@ -70,16 +71,15 @@ def chat_body(model: str, words: int, *, stream: bool = True) -> dict[str, objec
 def record(port: int, model: str, words: int = 64) -> Recording:
     """Ask our server for a stream of ``words`` tokens and for a whole answer.
 
-    ``model`` must be slow enough for a frame a token. Raises BenchError if there are not as many frames as tokens.
+    ``model`` must be so slow that no tokens are merged. Raises BenchError if there are fewer frames than tokens.
     """
     head, _, body = _ask(port, request(CHAT, {**chat_body(model, words), "max_tokens": words})).partition(
         b"\r\n\r\n"
     )
-    frames = _dechunk(body)
+    frames = _frames(body)
     if len(frames) != words + FRAMES_AROUND:
-        raise BenchError(
-            f"{words} tokens came in {len(frames) - FRAMES_AROUND} frames, so nothing can be recorded."
-        )
+        came = len(frames) - FRAMES_AROUND
+        raise BenchError(f"{words} tokens came in {came} frames, so nothing can be recorded.")
     whole = _ask(port, request(CHAT, {**chat_body(model, words, stream=False), "max_tokens": words}))
     return Recording(
         head=head + b"\r\n\r\n",
@@ -103,13 +103,13 @@ def _ask(port: int, data: bytes) -> bytes:
     return received
 
 
-def _dechunk(body: bytes) -> list[bytes]:
-    chunks = []
+def _frames(body: bytes) -> list[bytes]:
+    """Split a chunked body into its events, however many of them a chunk has; comments are left out."""
+    stream = b""
     while body:
         size, _, rest = body.partition(b"\r\n")
         length = int(size, 16)
-        if length == 0:
-            break
-        chunks.append(rest[:length])
-        body = rest[length + 2 :]
-    return chunks
+        stream += rest[:length]
+        body = rest[length + 2 :] if length else b""
+    events = stream.split(_EVENT_END)[:-1]
+    return [event + _EVENT_END for event in events if not event.startswith(b":")]

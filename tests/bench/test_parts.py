@@ -16,7 +16,7 @@ from jan.bench.load import Job
 from jan.bench.peers import Peer, clean_environment
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import free_port, own_environment, serving
-from jan.bench.recording import Recording, chat_body
+from jan.bench.recording import Recording, chat_body, record
 from jan.bench.wire import AnswerReader, request
 
 WHOLE = b'HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{"usage":{"completion_tokens": 12}}\n'
@@ -49,6 +49,20 @@ def test_a_recorded_stream_has_any_length_and_is_numbered() -> None:
         b"id: %d" % number for number in range(1, 9)
     ]
     assert RECORDING.template() == b'{"delta":{"content":"a "}}'
+
+
+def test_a_recording_has_a_frame_for_each_event_however_they_were_sent(tmp_path: Path) -> None:
+    """A server may put several events in a chunk; the limit then writes each of them alone."""
+    together = msgspec.structs.replace(
+        RECORDING,
+        opening=b": queued\n\n" + RECORDING.opening,
+        ending=(b"".join(RECORDING.ending),),
+    )
+    with bare_server(together, tmp_path) as server:
+        recording = record(server.port, "m", words=2)
+    assert recording.opening == RECORDING.opening
+    assert [len(recording.pieces), len(recording.ending)] == [2, 3]
+    assert (recording.head, recording.whole) == (HEAD, WHOLE)
 
 
 def test_the_load_counts_frames_tokens_and_times(tmp_path: Path) -> None:

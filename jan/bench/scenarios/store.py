@@ -15,8 +15,8 @@ from jan.bench.rounds import Comparison, Measure
 from jan.bench.wire import bearer, request
 
 ABOUT = (
-    "Conversations in SQLite, through HTTP, one request after the other: a message appended to a conversation, its "
-    "last ten messages read, and the last ten conversations listed, each at several sizes."
+    "Conversations in SQLite, through HTTP, one request after the other: a message appended to a conversation, "
+    "its last ten messages read, and the last ten conversations listed, each at several sizes."
 )
 COLUMNS = (
     Column("p50", "p50 ms", 2, 1e3),
