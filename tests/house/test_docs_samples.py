@@ -102,6 +102,16 @@ def test_the_plugin_works_as_printed(plugin_server: ServerProcess) -> None:
         assert "/api/v1/greet/{name}" in client.get("/api/openapi.json").json()["paths"]
 
 
+def test_the_test_of_the_plugin_works_as_printed(tmp_path: Path) -> None:
+    """The printed test passes beside the printed plugin."""
+    (tmp_path / "greetings.py").write_text(blocks("python", "from jan.handler import")[0])
+    (tmp_path / "test_greetings.py").write_text(blocks("python", "from greetings import")[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_greetings.py"]
+    ran = _run(command, tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+
+
 @pytest.mark.parametrize("sample", blocks("yaml", "/path/to/model.gguf"))
 def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sample: str) -> None:
     """`jan check` accepts the sample once the file is there, and names the file while it is not."""
