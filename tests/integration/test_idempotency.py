@@ -33,10 +33,10 @@ JSONL = {"Content-Type": "application/jsonl"}
 DYING = """
 import os, pathlib, signal
 from datetime import timedelta
-from handlers.conversations.endpoints import Conversations
+from handlers.conversations.endpoints import ConversationCollection
 from jan.idempotency import once as idempotency
 
-class Dying(Conversations):
+class Dying(ConversationCollection):
     pass
 
 real = idempotency.Idempotency.__init__
