@@ -105,7 +105,7 @@ def test_a_frequent_token_never_lets_a_forbidden_one_in(backend: LlamaCppBackend
 def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Megabytes that can't fit the context are refused at once, not tokenised while all others wait."""
     read: list[str] = []
-    monkeypatch.setattr(backend._model, "tokenize", lambda text, **options: read.append(text))
+    monkeypatch.setattr(backend._model, "tokenize", read.append)
     with pytest.raises(InvalidRequest, match=r"at least [0-9]+ tokens long.*256 tokens") as refused:
         backend.prepare(text_request("x" * 3_000_000))
     assert read == []
@@ -139,10 +139,10 @@ def test_a_state_that_can_not_be_cut_is_not_shared(
     backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recurrent model computes every prompt from its beginning; others from what they know."""
-    assert backend._model.keeps_positions
+    assert backend._model.shares_prefixes
     backend.reset()
     for shares in (True, False):
-        monkeypatch.setattr(backend._model, "keeps_positions", shares)
+        monkeypatch.setattr(backend._model, "shares_prefixes", shares)
         for job_id in (1, 2):
             backend.begin(job_id, backend.prepare(text_request("one two three four", max_tokens=4)))
             cached = backend._sequences[job_id].answer.cached_tokens

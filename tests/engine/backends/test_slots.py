@@ -1,11 +1,11 @@
-"""Prefix reuse."""
+"""Slots: prefixes are reused, cache is reserved, and idle caches are evicted."""
 
 from jan.engine.backends.llamacpp.slots import Slots
 
 
-def use(slots: Slots, prompt: list[int], cells: int = 10) -> tuple[int, int, int]:
-    """Acquire, compute the prompt; returns slot, source, shared."""
-    slot, source, shared = slots.acquire(prompt, cells)
+def use(slots: Slots, prompt: list[int], reserve: int = 10) -> tuple[int, int, int]:
+    """Acquire a slot and compute the prompt; returns slot, source and length of the shared prefix."""
+    slot, source, shared = slots.acquire(prompt, reserve)
     slot.tokens = list(prompt)
     return slot.number, source.number, shared
 
@@ -42,7 +42,8 @@ def test_a_long_cache_is_not_given_up_for_a_short_common_beginning() -> None:
 
 
 def test_what_others_wrote_is_not_looked_at() -> None:
-    """Neither in a free slot nor in a busy one; and whose a slot is goes by who took it last."""
+    """Prefixes of other owners are not reused, in free slots nor in busy ones. The last job decides a slot's
+    owner."""
     slots = Slots(2, 100)
     slot, _, _ = slots.acquire([1, 2, 3, 4], 10, "ann")
     slot.tokens = [1, 2, 3, 4]
@@ -59,7 +60,7 @@ def test_what_others_wrote_is_not_looked_at() -> None:
 
 
 def test_room_is_what_is_not_reserved() -> None:
-    """Jobs are admitted as long as slots and cells for their longest answers last."""
+    """Jobs are admitted while slots are free, and cache for their longest answers."""
     slots = Slots(3, 25)
     slot, _, _ = slots.acquire([1], 10)
     assert slots.has_room(15)
@@ -72,11 +73,11 @@ def test_room_is_what_is_not_reserved() -> None:
 
 
 def test_idle_caches_make_way_for_reservations() -> None:
-    """The stalest idle caches are emptied when reserved cells need their place."""
+    """The oldest idle caches are evicted when reservations need their place."""
     slots = Slots(3, 30)
     for start in (0, 100):
         slot, _, _ = slots.acquire([start, start + 1], 10)
         slot.tokens = list(range(start, start + 10))
         slots.release(slot)
     slots.acquire([500, 501], 15)
-    assert [slot.tokens[0] for slot in slots.stale()] == [0]
+    assert [slot.tokens[0] for slot in slots.slots_to_evict()] == [0]

@@ -1,11 +1,11 @@
-"""The llama.cpp engine (GGUF models): ``backend`` drives, ``model`` loads, ``sampler`` picks."""
+"""The llama.cpp engine for GGUF models: ``backend`` runs steps, ``model`` loads, ``sampler`` picks tokens."""
 
 import os
 
-# Read when OpenMP's library is loaded: how long its threads spin while they wait for one another. By default
-# almost for ever, so that as soon as anything else wants a core they starve each other; not at all costs two
-# thirds of the speed. Measured on two cores, one stream, tokens/s idle / busy: default 122 / 2, none 40 / 54,
-# this 106 / 22.
+# OpenMP's library reads this when it is loaded: how long its threads spin while they wait for each other. By
+# default they spin almost for ever, so they starve each other as soon as something else needs a core. Not spinning
+# at all costs two thirds of the speed. Measured on two cores, one stream, tokens/s idle / busy: default 122 / 2,
+# no spinning 40 / 54, this value 106 / 22.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

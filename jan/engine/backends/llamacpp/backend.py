@@ -1,8 +1,8 @@
 """Backend over llama.cpp: our own continuous batching on its low-level API.
 
-Every step is one ``llama_decode`` over a mixed batch: one token of every answer under way, and what fits
-of the prompts that are still being read, so that a long prompt does not stop the others. The library is
-cyllama (llama.cpp's C API for Python; it releases the GIL while it computes).
+Each step is one ``llama_decode`` of a mixed batch: one token of every running answer, then as many prompt tokens
+as fit. So a long prefill does not stop the decoding of other answers (chunked prefill, Agrawal et al. 2023,
+SARATHI). The library is cyllama: llama.cpp's C API for Python, which releases the GIL while it computes.
 """
 
 import os
@@ -12,38 +12,34 @@ import cyllama.llama.llama_cpp as llama
 import msgspec
 
 from jan.engine.answers.answer import Answer
+from jan.engine.backends.common import TokenizedRequest, tokenize_request
 from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
-from jan.engine.base import (
-    ChatPrompt,
-    Delta,
-    Finished,
-    GenerationRequest,
-    JobId,
-    ModelInfo,
-    OnProgress,
-    Output,
-    TextPrompt,
-)
+from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
-from jan.engine.grammars.constraint import Constraint
-from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption
-from jan.engine.runtime.capacity import prompt_too_long, token_budget
+from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.stats import CacheUse
-from jan.errors import ConfigurationError, InvalidRequest
+from jan.errors import ConfigurationError
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``model``: a .gguf file or ``bundled``. ``context``: tokens of one request, prompt and answer; at most
-    what the model was trained for. ``slots``: requests at once. ``cache_tokens``: cells of the cache for all
-    slots together (default slots x context). ``threads``: 0 is one a core. ``batch``: tokens computed in one
-    step at most. ``gpu_layers``: layers on the GPU, for builds that have one. ``tool_format``: how the model
-    writes tool calls; ``reasoning``: whether what it thinks is told apart; ``auto`` goes by its chat template.
-    ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or its owner alone, so that nobody can
-    find out by timing what others wrote."""
+    """Settings of the llama.cpp engine.
+
+    ``model``: a .gguf file, or ``bundled``.
+    ``context``: most tokens of one request, prompt and answer together; at most the model's trained context.
+    ``slots``: most requests that run at once.
+    ``cache_tokens``: capacity of the key-value cache of all slots together; default ``slots * context``.
+    ``threads``: CPU threads; 0 is one for each core.
+    ``batch``: most tokens computed in one step.
+    ``gpu_layers``: layers on the GPU, for builds of the library that have one.
+    ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
+    ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
+    ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
+    timing what others wrote.
+    """
 
     model: str = BUNDLED
     context: Positive = 2048
@@ -57,51 +53,35 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     share_prefixes: Literal["all", "owner"] = "all"
 
 
-class Prepared(msgspec.Struct):
-    """A tokenised request."""
-
-    request: GenerationRequest
-    tokens: list[int]
-    limit: int
-    prompt_text: str
-    constraint: Constraint | None
-    dialect: Dialect
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Length of the prompt in tokens."""
-        return len(self.tokens)
-
-
 class _Sequence:
-    """A begun job: ``feed`` are tokens that the model has not read yet, the last one's logits are wanted."""
+    """A running job. ``pending_tokens``: tokens not computed yet; the last one's logits are sampled."""
 
-    def __init__(self, job: Prepared, slot: Slot, shared: int, sampler: TokenSampler) -> None:
+    def __init__(self, job: TokenizedRequest, slot: Slot, cached: int, sampler: TokenSampler) -> None:
         self.slot = slot
-        self.feed = job.tokens[shared:]
+        self.pending_tokens = job.tokens[cached:]
         self.sampler = sampler
         self.top_logprobs = job.request.logprobs
         self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
-        self.answer.cached_tokens = shared
+        self.answer.cached_tokens = cached
 
 
 class LlamaCppBackend:
-    """One GGUF model, its cache and the answers under way."""
+    """One GGUF model, its key-value cache and the running answers."""
 
     def __init__(self, options: LlamaCppOptions) -> None:
         self._options = options
         self._file = resolve_model_file(options.model)
-        self._cells = options.cache_tokens or options.slots * options.context
-        if self._cells < options.context:
+        self._cache_tokens = options.cache_tokens or options.slots * options.context
+        if self._cache_tokens < options.context:
             raise ConfigurationError(
-                f"cache_tokens is {self._cells}, which is less than context ({options.context})"
+                f"cache_tokens is {self._cache_tokens}. It must be at least context ({options.context})."
             )
-        self._slots = Slots(options.slots, self._cells)
+        self._slots = Slots(options.slots, self._cache_tokens)
         self._sequences: dict[JobId, _Sequence] = {}
-        self._cache = CacheUse(total=self._cells)
+        self._cache = CacheUse(total=self._cache_tokens)
 
     def load(self, progress: OnProgress) -> ModelInfo:
-        """Load weights and make the cache; raises ConfigurationError if the file is no model."""
+        """Load the weights and allocate the cache. Raises ConfigurationError if the file is not a model."""
         progress(0.0)
         self._model = GgufModel(
             self._file,
@@ -115,7 +95,7 @@ class LlamaCppBackend:
         try:
             self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise ConfigurationError(f"a cache of {self._cells} tokens can't be made: {error}") from error
+            raise ConfigurationError(f"A cache of {self._cache_tokens} tokens can't be made: {error}.") from error
         self._batch = llama.LlamaBatch(n_tokens=self._batch_size, embd=0, n_seq_max=self._options.slots)
         progress(1.0)
         details = {"name": self._model.name, "file": self._file.name}
@@ -132,74 +112,40 @@ class LlamaCppBackend:
 
     def _context_parameters(self) -> Any:
         parameters = llama.LlamaContextParams()
-        parameters.n_ctx = self._cells
+        parameters.n_ctx = self._cache_tokens
         parameters.n_seq_max = self._options.slots
         parameters.n_batch = parameters.n_ubatch = self._batch_size
-        # One pool of cells for all slots: a shared beginning is stored once.
+        # One pool for all slots, so that a shared prefix is stored once.
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = self._options.threads or _cores()
         return parameters
 
-    def prepare(self, request: GenerationRequest) -> Prepared:
-        """Template, tokenise, compile the output format; raises InvalidRequest."""
-        tokens, dialect = self._tokens(request)
-        limit = token_budget(request, len(tokens), self._context_length)
-        if any(token >= len(self._model.pieces) for token in request.sampling.logit_bias):
-            raise InvalidRequest(
-                f"this model has {len(self._model.pieces)} tokens; a token id of logit_bias is beyond them",
-                param="logit_bias",
-            )
-        constraint = self._model.grammars.compile(request.output, dialect)
-        text = self._model.text_of(tokens) if request.echo else ""
-        return Prepared(request, tokens, limit, text, constraint, dialect)
+    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
+        """Render, tokenise and check a request. Raises InvalidRequest."""
+        return tokenize_request(request, self._model, self._context_length)
 
-    def _tokens(self, request: GenerationRequest) -> tuple[list[int], Dialect]:
-        """The prompt, and how the answer to it is written."""
-        prompt, model, dialect = request.prompt, self._model, PLAIN
-        if isinstance(prompt, ChatPrompt):
-            if model.template is None:
-                raise InvalidRequest("this model has no chat template; use /completions", param="model")
-            text = model.template.render(prompt)
-            dialect = model.template.answer_dialect(prompt, text)
-            tokens = model.without_second_bos(self._tokenize(request, text))
-        elif isinstance(prompt, TextPrompt):
-            tokens = self._tokenize(request, prompt.text)
-        else:
-            tokens = list(prompt.tokens)
-            if any(token >= len(model.pieces) for token in tokens):
-                raise InvalidRequest(f"token ids must be below {len(model.pieces)}", param="prompt")
-        # The first token must be sampled from something; a model without BOS begins after an end.
-        return tokens or [model.begin_token], dialect
-
-    def _tokenize(self, request: GenerationRequest, text: str) -> list[int]:
-        """Token ids; a text that can't fit, however it is cut, is refused unread: megabytes take seconds, and
-        everybody's answers wait for this thread."""
-        if (at_least := len(text.encode()) // self._model.longest_piece) > self._context_length:
-            raise prompt_too_long(request, f"at least {at_least}", self._context_length)
-        return self._model.tokenize(text, special=True)
-
-    def has_room(self, job: Prepared) -> bool:
-        """Whether a slot and the cells for the longest possible answer are free."""
+    def has_room(self, job: TokenizedRequest) -> bool:
+        """Return True if a slot is free, and enough cache for the longest possible answer."""
         return self._slots.has_room(len(job.tokens) + job.limit)
 
-    def begin(self, job_id: JobId, job: Prepared) -> None:
-        """Take a slot and what of the prompt is cached already."""
-        # First, since what fails after a slot is taken would keep it.
+    def begin(self, job_id: JobId, job: TokenizedRequest) -> None:
+        """Take a slot, and reuse the prompt's cached prefix."""
+        # Before the slot is taken, because an exception after that would never free the slot.
         sampler = TokenSampler(job.request.sampling, len(self._model.pieces), job.constraint)
-        known = job.tokens if self._model.keeps_positions else []
+        prompt = job.tokens if self._model.shares_prefixes else []
         owner = job.request.owner if self._options.share_prefixes == "owner" else ""
-        slot, source, shared = self._slots.acquire(known, len(job.tokens) + job.limit, owner)
-        self._context.memory_seq_rm(slot.number, shared if slot is source else 0, -1)
-        if slot is not source and shared:
-            self._context.memory_seq_cp(source.number, slot.number, 0, shared)
-        slot.tokens = job.tokens[:shared]
-        for stale in self._slots.stale():
-            self._empty(stale)
-        self._sequences[job_id] = _Sequence(job, slot, shared, sampler)
+        slot, source, cached = self._slots.acquire(prompt, len(job.tokens) + job.limit, owner)
+        self._context.memory_seq_rm(slot.number, cached if slot is source else 0, -1)
+        if slot is not source and cached:
+            self._context.memory_seq_cp(source.number, slot.number, 0, cached)
+        slot.tokens = job.tokens[:cached]
+        for evicted in self._slots.slots_to_evict():
+            self._evict(evicted)
+        self._sequences[job_id] = _Sequence(job, slot, cached, sampler)
         self._cache.used = self._slots.reserved
 
     def step(self) -> list[tuple[JobId, Output]]:
-        """Compute one batch, sample one token for each answer whose prompt is read."""
+        """Compute one batch, and sample one token for each answer whose prefill is complete."""
         outputs: list[tuple[JobId, Output]] = []
         for job_id in [id_ for id_, seq in self._sequences.items() if seq.answer.exhausted]:
             outputs += self._finish(job_id, self._sequences[job_id].answer.end("length"))
@@ -211,17 +157,20 @@ class LlamaCppBackend:
         return outputs
 
     def _fill_batch(self) -> list[tuple[JobId, int]]:
-        """Answers first, one token each; then prompts. Returns whose logits stand where."""
+        """Fill the batch: first decoding answers with one token each, then prompts.
+
+        Returns the jobs to sample, each with the position of its logits in the batch.
+        """
         self._batch.clear()
         wanted = []
-        for job_id, sequence in sorted(self._sequences.items(), key=lambda item: len(item[1].feed) > 1):
-            slot, take = sequence.slot, sequence.feed[: self._batch_size - self._batch.n_tokens]
-            complete = len(take) == len(sequence.feed)
+        for job_id, sequence in sorted(self._sequences.items(), key=lambda item: len(item[1].pending_tokens) > 1):
+            slot, take = sequence.slot, sequence.pending_tokens[: self._batch_size - self._batch.n_tokens]
+            complete = len(take) == len(sequence.pending_tokens)
             for offset, token in enumerate(take):
                 last = complete and offset == len(take) - 1
                 self._batch.add(token, len(slot.tokens) + offset, [slot.number], last)
             slot.tokens += take
-            del sequence.feed[: len(take)]
+            del sequence.pending_tokens[: len(take)]
             if take and complete:
                 wanted.append((job_id, self._batch.n_tokens - 1))
         return wanted
@@ -238,7 +187,7 @@ class LlamaCppBackend:
         outputs = sequence.answer.add(pieces[token], logprob)
         if sequence.sampler.complete and not isinstance(outputs[-1], Finished):
             outputs += sequence.answer.end("stop")
-        sequence.feed.append(token)
+        sequence.pending_tokens.append(token)
         return self._finish(job_id, outputs)
 
     def _finish(self, job_id: JobId, outputs: list[Output]) -> list[tuple[JobId, Output]]:
@@ -247,19 +196,19 @@ class LlamaCppBackend:
         return [(job_id, output) for output in outputs]
 
     def cancel(self, job_id: JobId) -> None:
-        """Give the slot back; what it read stays cached."""
+        """Free the slot; the tokens computed so far stay cached."""
         sequence = self._sequences.pop(job_id, None)
         if sequence is not None:
             sequence.sampler.close()
             self._slots.release(sequence.slot)
             self._cache.used = self._slots.reserved
 
-    def _empty(self, slot: Slot) -> None:
+    def _evict(self, slot: Slot) -> None:
         self._context.memory_seq_rm(slot.number, 0, -1)
         slot.tokens.clear()
 
     def reset(self) -> None:
-        """Forget all jobs and the whole cache."""
+        """Drop all jobs and clear the whole cache."""
         for job_id in list(self._sequences):
             self.cancel(job_id)
         self._slots.clear()
@@ -267,12 +216,12 @@ class LlamaCppBackend:
         self._context.kv_cache_clear()
 
     def close(self) -> None:
-        """Free cache and weights."""
+        """Free the cache and the weights."""
         self._batch.close()
         self._context.close()
         self._model.close()
 
 
 def _cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, read without loading the model."""
+"""The metadata of a GGUF file, read without loading the model."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import cyllama.llama.llama_cpp as llama
 
 
 def read_header(file: Path) -> dict[str, Any] | None:
-    """The file's metadata by GGUF's own keys; None if it is not a GGUF file."""
+    """Return the file's metadata under GGUF's own keys, or None if it is not a GGUF file."""
     llama.disable_logging()
     try:
         header = llama.GGUFContext.from_file(os.fspath(file))
