@@ -101,9 +101,9 @@ class Check:
         return self._request(number, round_, self._prompt, self._tokens)
 
     def _request(self, number: int, round_: int, length: int, limit: int) -> GenerationRequest:
-        size = len(self.backend._tokens.pieces) - 1000
+        size = len(self.backend._tokenizer.pieces) - 1000
         prompt = tuple((number * _STRIDE + round_ * 1009 + at * 31) % size + 500 for at in range(length))
-        bias = dict.fromkeys(self.backend._tokens.stop_tokens, -100.0)
+        bias = dict.fromkeys(self.backend._tokenizer.stop_tokens, -100.0)
         return GenerationRequest(
             prompt=TokenPrompt(prompt), max_tokens=limit, sampling=Sampling(temperature=1, logit_bias=bias)
         )

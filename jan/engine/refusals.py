@@ -5,6 +5,11 @@ from jan.errors import InvalidRequest, Unavailable, when_to_retry
 _RETRY = when_to_retry(5000)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the words of a library's exception on one line, to end a sentence of ours: without a full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 def queue_full(limit: int) -> Unavailable:
     """Nobody has room."""
     message = f"the model has {limit} requests waiting, which is its limit; try again shortly"

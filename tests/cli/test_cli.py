@@ -313,7 +313,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     *progress, line = result.stderr.splitlines()
     assert progress == ["loading a ..."]
-    assert line.startswith("jan: jan.yaml: model file fake.gguf can't be loaded")
+    assert line.startswith("jan: jan.yaml: Model file fake.gguf can't be loaded")
 
 
 # --- running ----------------------------------------------------------------------------------------

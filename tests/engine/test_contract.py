@@ -217,7 +217,7 @@ def test_what_a_model_can_not_do_is_refused(make_backend: Make) -> None:
             if served:
                 end_of(await collect(engine, request))
             else:
-                with pytest.raises(InvalidRequest, match="this model"):
+                with pytest.raises(InvalidRequest, match="This model"):
                     await collect(engine, request)
 
     run_engine(make_backend, scenario)

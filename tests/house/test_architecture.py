@@ -92,6 +92,7 @@ COMPILED = (
 # Modules that model libraries may be imported with.
 ENGINES = (
     "jan.bench.straight",
+    "jan.engine.backends.common",
     "jan.engine.backends.llamacpp",
     "jan.engine.backends.exllama",
     "jan.engine.grammars.constraint",

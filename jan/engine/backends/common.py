@@ -108,6 +108,6 @@ def _check_length(request: GenerationRequest, text: str, model: ModelTokenizer, 
 def _check_logit_bias(request: GenerationRequest, vocabulary_size: int) -> None:
     if max(request.sampling.logit_bias, default=0) >= vocabulary_size:
         raise InvalidRequest(
-            f"logit_bias has a token id that this model does not have. Token ids must be below {vocabulary_size}.",
+            f"The token ids of logit_bias must be below {vocabulary_size}, the size of this model's vocabulary.",
             param="logit_bias",
         )

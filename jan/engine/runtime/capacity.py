@@ -1,11 +1,11 @@
-"""What a model can take of a request; checked before it computes anything."""
+"""Check that a request fits a model's context and abilities, before anything is computed."""
 
 from jan.engine.base import ChatPrompt, GenerationRequest, ModelInfo, TokenPrompt
 from jan.errors import InvalidRequest
 
 
 def token_budget(request: GenerationRequest, prompt_tokens: int, context_length: int) -> int:
-    """How many tokens may be generated; raises InvalidRequest if the prompt alone fills the context."""
+    """Return how many tokens may be generated. Raises InvalidRequest if the prompt alone fills the context."""
     room = context_length - prompt_tokens
     if room < 1:
         raise prompt_too_long(request, str(prompt_tokens), context_length)
@@ -13,21 +13,22 @@ def token_budget(request: GenerationRequest, prompt_tokens: int, context_length:
 
 
 def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_length: int) -> InvalidRequest:
-    """The refusal of a prompt that fills the context; ``prompt_tokens`` in words."""
+    """Return the error for a prompt that fills the context. ``prompt_tokens``: its length, or a lower bound, in
+    words."""
     return InvalidRequest(
-        f"the prompt is {prompt_tokens} tokens long; this model's context takes {context_length} tokens, "
-        "prompt and answer together",
+        f"The prompt is {prompt_tokens} tokens long. This model's context takes {context_length} tokens, "
+        "prompt and answer together.",
         code="context_length_exceeded",
         param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
     )
 
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
-    """Raises InvalidRequest for what the model can't do, rather than leaving it out in silence."""
+    """Raise InvalidRequest if the request needs something that the model can't do."""
     if request.output.enforced and not info.output_formats:
         param = "tools" if request.output.must_call else "response_format"
-        raise InvalidRequest("this model can't be held to an output format", param=param)
+        raise InvalidRequest("This model can't enforce an output format.", param=param)
     if request.logprobs is not None and not info.logprobs:
-        raise InvalidRequest("this model gives no log probabilities", param="logprobs")
+        raise InvalidRequest("This model gives no log probabilities.", param="logprobs")
     if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
-        raise InvalidRequest("this model takes no token ids, only text", param="prompt")
+        raise InvalidRequest("This model takes no token ids, only text.", param="prompt")

@@ -217,14 +217,14 @@ def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV2Backend) ->
     """The next turn of a conversation finds the last answer cached; the same from another does not."""
     owned.reset()
     prompt = tuple(range(100, 300))
-    ends = dict.fromkeys(owned._tokens.stop_tokens, -100.0)
+    ends = dict.fromkeys(owned._tokenizer.stop_tokens, -100.0)
     sampling = Sampling(temperature=0, logit_bias=ends)
     request = GenerationRequest(prompt=TokenPrompt(prompt), owner="ann", max_tokens=100, sampling=sampling)
     job = owned.prepare(request)
     owned.begin(1, job)
     while owned._running:
         owned.step()
-    turn = tuple(job.job.sequences[0].sequence_ids.torch()[0].tolist())
+    turn = tuple(job.library_job.sequences[0].sequence_ids.torch()[0].tolist())
     assert len(turn) == 300
     assert cached(owned, (*turn, 7), "bob") == 0
     assert cached(owned, (*turn, 7), "ann") >= 256
@@ -253,9 +253,9 @@ def test_bias_decides(loaded: ExLlamaV2Backend) -> None:
     """A token that is raised comes, one that is forbidden does not."""
     raised = Sampling(temperature=0, logit_bias={1000: 100.0})
     text, _ = answer(loaded, text_request("Hello", max_tokens=3, sampling=raised))
-    assert text == loaded._tokens.text_of([1000] * 3)
+    assert text == loaded._tokenizer.text_of([1000] * 3)
     forbidden = Sampling(temperature=0, logit_bias={1000: 100.0, 1001: 100.0, 1002: -100.0} | {1000: -100.0})
-    assert answer(loaded, text_request("Hello", max_tokens=2, sampling=forbidden))[0] == loaded._tokens.text_of(
+    assert answer(loaded, text_request("Hello", max_tokens=2, sampling=forbidden))[0] == loaded._tokenizer.text_of(
         [1001] * 2
     )
 
@@ -277,16 +277,16 @@ def test_penalties_count_the_answer_and_not_the_prompt(
     loaded.reset()
     loaded.begin(1, loaded.prepare(request))
     taken: list[int] = []
-    real = loaded._take
+    real = loaded._add_token
 
     def spy(running: Any, sampled: Any) -> Any:
         taken.append(sampled.token)
         return real(running, sampled)
 
-    loaded._take = spy  # type: ignore[method-assign]
+    loaded._add_token = spy  # type: ignore[method-assign]
     while loaded._running:
         loaded.step()
-    del loaded._take
+    del loaded._add_token
     assert taken == [2000, 2001]
 
 
@@ -301,7 +301,7 @@ def test_logprobs_are_the_models_own(loaded: ExLlamaV2Backend) -> None:
     assert values == sorted(values, reverse=True)
     assert plain.logprob == values[0]
     assert biased.logprob < values[4]
-    assert bytes(biased.bytes or ()) == loaded._tokens.pieces[1000]
+    assert bytes(biased.bytes or ()) == loaded._tokenizer.pieces[1000]
 
 
 def outputs_of(backend: ExLlamaV2Backend, request: GenerationRequest) -> Any:
@@ -333,7 +333,7 @@ def test_a_stop_string_over_the_edge_of_tokens_ends_the_answer(loaded: ExLlamaV2
 
 def test_a_stop_token_ends_the_answer(loaded: ExLlamaV2Backend) -> None:
     """And is no part of it."""
-    [end_token, *_] = loaded._tokens.stop_tokens
+    [end_token, *_] = loaded._tokenizer.stop_tokens
     sampling = Sampling(temperature=0, logit_bias={end_token: 100.0})
     text, end = answer(loaded, text_request("Hello", max_tokens=12, sampling=sampling))
     assert (text, end.reason, end.completion_tokens) == ("", "stop", 0)
@@ -355,7 +355,7 @@ def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend
 def test_the_context_is_used_to_its_last_token(loaded: ExLlamaV2Backend) -> None:
     """Prompt and answer fill it, and no token more."""
     prompt = TokenPrompt(tuple(range(100, 1100)))
-    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(loaded._tokens.stop_tokens, -100.0))
+    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(loaded._tokenizer.stop_tokens, -100.0))
     _, end = answer(loaded, GenerationRequest(prompt=prompt, sampling=sampling))
     assert (end.prompt_tokens, end.completion_tokens, end.reason) == (1000, 24, "length")
 
@@ -462,7 +462,7 @@ def test_reasoning_that_the_template_begins_is_told_apart_unless_off(
     backend.load(lambda part: None)
     chat = ChatPrompt(messages=(UserMessage(content="Hi"),))
     for prompt, expected in ((chat, told_apart), (TextPrompt("<think>"), False)):
-        sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokens.stop_tokens, -100.0))
+        sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokenizer.stop_tokens, -100.0))
         backend.begin(1, backend.prepare(GenerationRequest(prompt=prompt, max_tokens=6, sampling=sampling)))
         total = Delta()
         while backend._running:
@@ -498,7 +498,7 @@ def test_guessing_ahead_changes_no_answer(loaded: ExLlamaV2Backend, tiny_folder:
         (text, end.reason, end.completion_tokens) for text, end in expected
     ]
     prompt = TokenPrompt(tuple(range(100, 1100)))
-    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokens.stop_tokens, -100.0))
+    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokenizer.stop_tokens, -100.0))
     _, end = answer(backend, GenerationRequest(prompt=prompt, sampling=sampling))
     assert (end.completion_tokens, end.reason) == (24, "length")
     backend.close()

@@ -56,7 +56,7 @@ def test_what_a_folder_must_have(folder: Path, name: str) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The complaint names the path as it was given."""
-    assert complaint(tmp_path / "nowhere") == f"model folder {tmp_path / 'nowhere'} does not exist"
+    assert complaint(tmp_path / "nowhere") == f"Model folder {tmp_path / 'nowhere'} does not exist."
 
 
 def test_a_folder_without_weights(folder: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_config_that_would_be_misread(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     theta = config.pop("rope_theta")
     (folder / "config.json").write_text(json.dumps({**config, "rope_parameters": {"rope_theta": theta}}))
-    assert "copy rope_theta" in complaint(folder)
+    assert "Copy rope_theta" in complaint(folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
@@ -198,7 +198,7 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tiny_folder: Path, tmp_path
     result = CliRunner().invoke(main, ["check", str(config)])
     assert result.exit_code != 0
     [line] = result.output.strip().splitlines()
-    assert "(big): the exllamav2 engine needs an NVIDIA GPU, and this machine shows none" in line
+    assert "(big): The exllamav2 engine needs an NVIDIA GPU, and this machine shows none" in line
 
 
 def test_a_library_that_can_not_be_opened_leaves_no_stand_in_behind(monkeypatch: pytest.MonkeyPatch) -> None:

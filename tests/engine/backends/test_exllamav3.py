@@ -103,7 +103,7 @@ def test_an_answer_goes_to_the_last_token_of_the_context(tiny_folder: Path) -> N
     """The library keeps a cell of each job free; the cache has one more page than the context for it."""
     backend = make(tiny_folder, context=256, slots=1)
     backend.load(lambda part: None)
-    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokens.stop_tokens, -100.0))
+    sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokenizer.stop_tokens, -100.0))
     [(_, end)] = answers(backend, GenerationRequest(prompt=TokenPrompt(tuple(range(100, 350))), sampling=sampling))
     assert isinstance(end, Finished)
     assert (end.completion_tokens, end.reason) == (6, "length")
@@ -168,7 +168,7 @@ def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV
 def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) -> None:
     """The next turn of a conversation finds the last answer cached; the same from another does not."""
     owned.reset()
-    ends = dict.fromkeys(owned._tokens.stop_tokens, -100.0)
+    ends = dict.fromkeys(owned._tokenizer.stop_tokens, -100.0)
     request = GenerationRequest(
         prompt=TokenPrompt(tuple(range(100, 300))),
         owner="ann",
@@ -179,10 +179,10 @@ def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) ->
     owned.begin(1, job)
     while owned._running:
         owned.step()
-    turn = tuple(job.job.sequences[0].sequence_ids.torch()[0].tolist())
+    turn = tuple(job.library_job.sequences[0].sequence_ids.torch()[0].tolist())
     assert len(turn) == 300
     # By a name that begins with the salt: the library finds it whole, and for nobody else.
-    assert job.job._hash(0, job.job._salt) in owned._generator.pagetable.unreferenced_pages
+    assert job.library_job._hash(0, job.library_job._salt) in owned._generator.pagetable.unreferenced_pages
     assert cached(owned, (*turn, 7), "bob") == 0
     assert cached(owned, (*turn, 7), "ann") >= 256
 
@@ -207,7 +207,7 @@ def test_penalties_forbid_what_was_said(loaded: ExLlamaV3Backend) -> None:
     """A bias makes one token the likeliest; a penalty that is larger than it lets it come once."""
     sampling = Sampling(temperature=0, logit_bias={1000: 50.0}, presence_penalty=100.0)
     prompt = TokenPrompt((1000, 1000))
-    said = loaded._tokens.text_of([1000])
+    said = loaded._tokenizer.text_of([1000])
     [(text, _)] = answers(loaded, GenerationRequest(prompt=prompt, max_tokens=6, sampling=sampling))
     assert text.startswith(said)
     assert text.count(said) == 1
@@ -256,7 +256,7 @@ def test_a_folder_of_another_format(tiny_folder: Path, tmp_path: Path) -> None:
     config = json.loads((tiny_folder / "config.json").read_text())
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "exl2"}}))
-    with pytest.raises(ConfigurationError, match="quantised as 'exl2'; this engine takes EXL3"):
+    with pytest.raises(ConfigurationError, match=r"quantised as 'exl2'\. This engine takes EXL3"):
         make(tmp_path)
 
 
@@ -269,4 +269,4 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tiny_folder: Path, tmp_path
     result = CliRunner().invoke(main, ["check", str(config)])
     assert result.exit_code != 0
     [line] = result.output.strip().splitlines()
-    assert "(big): the exllamav3 engine needs an NVIDIA GPU, and this machine shows none" in line
+    assert "(big): The exllamav3 engine needs an NVIDIA GPU, and this machine shows none" in line

@@ -68,7 +68,7 @@ def test_what_is_of_no_use_is_told_of_and_passed_over(
         assert attention_of("auto") == "triton"
     [line] = lines
     assert line["log_level"] == "warning"
-    with pytest.raises(ConfigurationError, match=f"^attention is 'flash', and flash-attn.* {why}"):
+    with pytest.raises(ConfigurationError, match=f"^Option attention is 'flash', and flash-attn.* {why}"):
         attention_of("flash")
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_said_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     with structlog.testing.capture_logs() as lines:
         assert attention_of("auto") == "triton"
     assert lines == []
-    with pytest.raises(ConfigurationError, match=r"^attention is 'flash', and flash-attn is not installed"):
+    with pytest.raises(ConfigurationError, match=r"^Option attention is 'flash', and flash-attn is not installed"):
         attention_of("flash")
 
 

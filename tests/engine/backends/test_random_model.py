@@ -60,7 +60,7 @@ def test_what_is_written_is_a_model_that_answers(random_model: Any, tmp_path: Pa
     options = ExLlamaV2Options(model=str(tmp_path), slots=1, context=256, chunk=256)
     backend = ExLlamaV2Backend(options, any_device())
     backend.load(lambda part: None)
-    ends = dict.fromkeys(backend._tokens.stop_tokens, -100.0)
+    ends = dict.fromkeys(backend._tokenizer.stop_tokens, -100.0)
     backend.begin(1, backend.prepare(text_request("Hi", max_tokens=3, sampling=Sampling(logit_bias=ends))))
     outputs = [output for _ in range(6) for _, output in backend.step()]
     assert isinstance(outputs[-1], Finished)

@@ -1,1 +1,1 @@
-"""ExLlamaV2 and ExLlamaV3, and what the two have in ``common``."""
+"""The ExLlamaV2 and ExLlamaV3 engines, and the parts that both share in ``common``."""

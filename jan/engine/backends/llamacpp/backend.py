@@ -74,7 +74,7 @@ class LlamaCppBackend:
         self._cache_tokens = options.cache_tokens or options.slots * options.context
         if self._cache_tokens < options.context:
             raise ConfigurationError(
-                f"cache_tokens is {self._cache_tokens}. It must be at least context ({options.context})."
+                f"Option cache_tokens is {self._cache_tokens}. It must be at least context ({options.context})."
             )
         self._slots = Slots(options.slots, self._cache_tokens)
         self._sequences: dict[JobId, _Sequence] = {}

@@ -123,5 +123,5 @@ class GgufModel:
         return ChatTemplate(source, bos, eos, tool_format=tool_format, reasoning=reasoning)
 
     def close(self) -> None:
-        """Free the weights."""
+        """Free the model's weights."""
         self.weights.close()

@@ -1,4 +1,6 @@
-"""What the ExLlamaV2 and ExLlamaV3 engines share: folders, tokens, memory, requests and answers.
+"""The parts that the ExLlamaV2 and ExLlamaV3 engines share. Nothing here imports either library.
 
-Nothing here imports either library; ``ExLlamaBackend`` is their backend but for the library's own calls.
+``backend`` runs steps, ``folder`` checks a model's files, ``size`` its memory, ``tokenizer`` its tokens; ``job``
+says what a library's job is made from, ``logits`` changes logits before sampling, ``salting`` keeps owners' caches
+apart, ``loading`` loads weights, ``device`` opens the GPUs.
 """

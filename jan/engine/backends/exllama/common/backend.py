@@ -1,138 +1,95 @@
-"""Backend over a dynamic generator: paged attention, continuous batching, one step an iteration.
+"""Backend over a library's dynamic generator: paged attention, continuous batching; one step is one iteration.
 
-Stop strings, tool calls and text are ours (``Answer``), as with every engine; the library gets token ids and
-stop tokens only. What it asserts or reads out of bounds is checked before it sees it. What calls the library is
-written by each engine.
+Text, stop strings and tool calls are ours (``Answer``), as in every engine. The library gets only token ids and
+stop tokens. Values that the library would assert, or use as an index without a check, are checked before. Each
+engine writes the calls to its own library. Paged attention: Kwon et al. 2023 (vLLM).
 """
 
 import gc
 import secrets
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import structlog
 
 from jan.engine.answers.answer import Answer
 from jan.engine.answers.logprobs import token_logprob
+from jan.engine.backends.common import TokenizedRequest, tokenize_request
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.common.folder import FolderFormats, ModelFolder
-from jan.engine.backends.exllama.common.logits import Sampled
+from jan.engine.backends.exllama.common.job import JobPlan, plan_of
+from jan.engine.backends.exllama.common.loading import LoadedGenerator
+from jan.engine.backends.exllama.common.logits import SampledToken
 from jan.engine.backends.exllama.common.options import ExLlamaOptions
-from jan.engine.backends.exllama.common.size import PAGE, Size
-from jan.engine.backends.exllama.common.tokenizer import FolderTokens
-from jan.engine.base import (
-    ChatPrompt,
-    Delta,
-    Finished,
-    GenerationRequest,
-    JobId,
-    ModelInfo,
-    OnProgress,
-    Output,
-    TextPrompt,
-)
+from jan.engine.backends.exllama.common.salting import salt_of
+from jan.engine.backends.exllama.common.size import PAGE, ModelSize
+from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
+from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
-from jan.engine.grammars.constraint import Constraint
-from jan.engine.prompts.dialects import PLAIN, Dialect
-from jan.engine.runtime.capacity import prompt_too_long, token_budget
 from jan.engine.stats import CacheUse
-from jan.errors import ConfigurationError, InvalidRequest, JanError
+from jan.errors import ConfigurationError, JanError
 
 log = structlog.get_logger(__name__)
 
 
-class Loaded(Protocol):
-    """Weights, cache and the library's ``generator`` over them."""
-
-    generator: Any
-
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
-        """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
-        ...
-
-    def forget_jobs(self) -> None:
-        """After an exception in a step: it belongs to no job, and what the pages hold is not known any more."""
-        ...
-
-    def close(self) -> None:
-        """Free cache and weights."""
-        ...
-
-
-class Prepared(msgspec.Struct):
-    """A tokenised request; ``job`` is the library's, None where nothing is to be generated."""
-
-    request: GenerationRequest
-    tokens: list[int]
-    limit: int
-    prompt_text: str
-    constraint: Constraint | None
-    dialect: Dialect
-    job: Any
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Length of the prompt in tokens."""
-        return len(self.tokens)
-
-
 class _Running:
-    """A begun job."""
+    """A running job; ``job`` is the library's, None if nothing is to be generated."""
 
-    def __init__(self, prepared: Prepared) -> None:
-        self.job: Any = prepared.job
+    def __init__(self, prepared: TokenizedRequest) -> None:
+        self.job: Any = prepared.library_job
         self.top_logprobs = prepared.request.logprobs
         self.answer = Answer(prepared.request, len(prepared.tokens), prepared.limit, prepared.dialect)
 
 
 class ExLlamaBackend(ABC):
-    """One model folder, its cache and the answers under way. ``reserve``: cells of the cache that a job takes
-    beyond its tokens and those guessed ahead."""
+    """One model folder, its key-value cache and the running answers.
+
+    ``reserve``: cache tokens that a job takes in addition to its own tokens and the guessed ones.
+    ``stops_early``: the library stops before a job's limit by as many tokens as it guesses ahead.
+    """
 
     name = ""
     formats: FolderFormats
     reserve = 0
+    stops_early = False
 
     def __init__(self, options: ExLlamaOptions, device: Device) -> None:
         self._options = options
         self._folder = ModelFolder(options.model, self.formats)
         self._draft = ModelFolder(options.draft_model, self.formats) if options.draft_model else None
-        self._size = Size(options, self._folder, self._draft, self.reserve)
+        self._size = ModelSize(options, self._folder, self._draft, self.reserve)
         self._device = device
         self._device.check()
         self._running: dict[JobId, _Running] = {}
-        self._cache = CacheUse(total=self._size.cells)
-        # Of this run alone: nobody can compute what a hash begins with.
+        self._cache = CacheUse(total=self._size.cache_tokens)
+        # New in each run, so that nobody can compute the salts.
         self._secret = secrets.token_bytes(32)
 
     @abstractmethod
-    def _make_loaded(self, gpus: int) -> Loaded:
-        """Import what calls the library, which is open now."""
+    def _make_loaded(self, gpus: int) -> LoadedGenerator:
+        """Import the modules that call the library, which is open now. ``gpus``: number of GPUs."""
 
     @abstractmethod
-    def _make_job(
-        self, request: GenerationRequest, tokens: list[int], limit: int, constraint: Constraint | None
-    ) -> Any:
-        """The library's job, with its ``sampled`` tokens."""
+    def _make_job(self, plan: JobPlan, salt: bytes | None) -> Any:
+        """Make the library's job. ``salt``: the owner's, if pages may not be shared between owners."""
 
     @abstractmethod
     def _free_pages(self) -> int:
-        """Pages that no job holds."""
+        """Return the number of pages that no job holds."""
 
     @abstractmethod
     def _start(self, job: Any) -> None:
-        """Reserve the job's pages, at once, so that has_room sees what is left."""
+        """Hand a job to the generator and reserve its pages at once, so that ``has_room`` sees what is left."""
 
     @abstractmethod
     def _advance(self) -> dict[int, JanError]:
-        """One iteration; what failed in it, by the id() of the library's job."""
+        """Run one iteration. Returns the errors of the jobs that failed, by ``id()`` of the library's job."""
 
     def load(self, progress: OnProgress) -> ModelInfo:
-        """Load weights and make the cache; raises ConfigurationError if that can't be."""
+        """Load the weights and allocate the cache. Raises ConfigurationError if that fails."""
         progress(0.0)
-        self._tokens = FolderTokens(
+        self._tokenizer = FolderTokenizer(
             self._folder, tool_format=self._options.tool_format, reasoning=self._options.reasoning
         )
         self._check_draft()
@@ -149,7 +106,7 @@ class ExLlamaBackend(ABC):
             failed.pop_all()
         self._generator = self._loaded.generator
         cache = self._options.cache_type
-        log.info(f"{self.name} ready", attention=attention, cache_tokens=self._size.cells, cache=cache)
+        log.info(f"{self.name} ready", attention=attention, cache_tokens=self._size.cache_tokens, cache=cache)
         progress(1.0)
         return ModelInfo(
             context_length=self._options.context,
@@ -158,83 +115,54 @@ class ExLlamaBackend(ABC):
             output_formats=True,
             token_prompts=True,
             cache=self._cache,
-            formats=self._tokens.grammars,
+            formats=self._tokenizer.grammars,
             details={"name": self._folder.path.name, "attention": attention},
         )
 
     def _check_draft(self) -> None:
-        if self._draft and FolderTokens(self._draft).pieces != self._tokens.pieces:
+        if self._draft and FolderTokenizer(self._draft).pieces != self._tokenizer.pieces:
             raise ConfigurationError(
-                f"draft model {self._draft.path} has another vocabulary than {self._folder.path}"
+                f"Draft model {self._draft.path} has another vocabulary than {self._folder.path}."
             )
 
-    def prepare(self, request: GenerationRequest) -> Prepared:
-        """Template, tokenise, compile the output format, hash the pages; raises InvalidRequest."""
-        tokens, dialect = self._tokens_of(request)
-        limit = token_budget(request, len(tokens), self._options.context)
-        if any(token >= len(self._tokens.pieces) for token in request.sampling.logit_bias):
-            raise InvalidRequest(
-                f"this model has {len(self._tokens.pieces)} tokens; a token id of logit_bias is beyond them",
-                param="logit_bias",
-            )
-        constraint = self._tokens.grammars.compile(request.output, dialect)
-        text = self._tokens.text_of(tokens) if request.echo else ""
-        job = self._make_job(request, tokens, limit, constraint) if limit else None
-        if job is not None:
-            job.prepare_for_queue(self._generator, 0)
-        return Prepared(request, tokens, limit, text, constraint, dialect, job)
+    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
+        """Render, tokenise and check a request, and hash its prompt's pages. Raises InvalidRequest."""
+        prepared = tokenize_request(request, self._tokenizer, self._options.context)
+        if prepared.limit:
+            ahead = self._options.ahead if self.stops_early else 0
+            plan = plan_of(prepared, self._tokenizer.stop_tokens, len(self._tokenizer.pieces), ahead)
+            salt = salt_of(request.owner, self._secret) if self._options.share_prefixes == "owner" else None
+            prepared.library_job = self._make_job(plan, salt)
+            prepared.library_job.prepare_for_queue(self._generator, 0)
+        return prepared
 
-    def _tokens_of(self, request: GenerationRequest) -> tuple[list[int], Dialect]:
-        """The prompt, and how the answer to it is written."""
-        prompt, model, dialect = request.prompt, self._tokens, PLAIN
-        if isinstance(prompt, ChatPrompt):
-            if model.template is None:
-                raise InvalidRequest("this model has no chat template; use /completions", param="model")
-            text = model.template.render(prompt)
-            dialect = model.template.answer_dialect(prompt, text)
-            tokens = self._tokenize(request, text, template=True)
-        elif isinstance(prompt, TextPrompt):
-            tokens = self._tokenize(request, prompt.text, template=False)
-        else:
-            tokens = list(prompt.tokens)
-        if any(token >= len(model.pieces) for token in tokens):
-            param = "messages" if isinstance(prompt, ChatPrompt) else "prompt"
-            raise InvalidRequest(f"token ids must be below {len(model.pieces)}", param=param)
-        # The first token must be sampled from something.
-        return tokens or [model.begin_token], dialect
+    def has_room(self, job: TokenizedRequest) -> bool:
+        """Return True if a slot and the pages for the longest possible answer are free, and prefills are few.
 
-    def _tokenize(self, request: GenerationRequest, text: str, *, template: bool) -> list[int]:
-        """Token ids; a text that can't fit, however it is cut, is refused unread: everybody's answers wait for
-        this thread."""
-        if (at_least := len(text.encode()) // self._tokens.longest_piece) > self._options.context:
-            raise prompt_too_long(request, f"at least {at_least}", self._options.context)
-        return self._tokens.tokenize(text, template=template)
-
-    def has_room(self, job: Prepared) -> bool:
-        """Whether a slot and the pages for the longest possible answer are free, and not too many prompts are
-        being read: each step reads some of all of them, and the answers under way wait for it."""
+        Each step prefills a chunk of every prompt in prefill, and all decoding answers wait for that.
+        """
         if len(self._running) >= self._options.slots:
             return False
-        if job.job is None:
+        if job.library_job is None:
             return True
-        reading = sum(not active.is_prefill_done() for active in self._generator.active_jobs)
-        if reading >= self._options.prefills:
+        in_prefill = sum(not active.is_prefill_done() for active in self._generator.active_jobs)
+        if in_prefill >= self._options.prefills:
             return False
-        return bool(job.job.current_new_pages_required() <= self._free_pages())
+        return bool(job.library_job.current_new_pages_required() <= self._free_pages())
 
-    def begin(self, job_id: JobId, job: Prepared) -> None:
-        """Reserve the pages."""
-        if job.job is not None:
-            self._start(job.job)
+    def begin(self, job_id: JobId, job: TokenizedRequest) -> None:
+        """Start a job and reserve its pages."""
+        if job.library_job is not None:
+            self._start(job.library_job)
         self._running[job_id] = _Running(job)
         self._count_cache()
 
     def _count_cache(self) -> None:
-        """Pages that several answers share are counted once."""
-        self._cache.used = self._size.cells - self._free_pages() * PAGE
+        """Update the cache's use. Pages that several answers share count once."""
+        self._cache.used = self._size.cache_tokens - self._free_pages() * PAGE
 
     def step(self) -> list[tuple[JobId, Output]]:
-        """One iteration: some of every new prompt, a token (or several that were guessed) of every answer."""
+        """Run one iteration: prefill a chunk of new prompts, and decode one or more tokens of each answer."""
         outputs: list[tuple[JobId, Output]] = []
         new: list[Output]
         failed = self._advance()
@@ -247,7 +175,7 @@ class ExLlamaBackend(ABC):
         return outputs
 
     def _collect(self, running: _Running) -> list[Output]:
-        """What the tokens of this step come to; tokens after the end are dropped."""
+        """Return the outputs of this step's tokens. Guessed tokens after the end are dropped."""
         if running.job is None:
             return running.answer.end("length")
         sampled, running.job.sampled = running.job.sampled, []
@@ -256,18 +184,19 @@ class ExLlamaBackend(ABC):
             running.answer.cached_tokens = job.cached_pages * PAGE + job.cached_tokens
         outputs: list[Output] = []
         for token in sampled:
-            outputs += self._take(running, token)
+            outputs += self._add_token(running, token)
             if not isinstance(outputs[-1], Delta):
                 break
         return outputs
 
-    def _take(self, running: _Running, sampled: Sampled) -> list[Output]:
+    def _add_token(self, running: _Running, sampled: SampledToken) -> list[Output]:
         if sampled.failure:
             return [format_refused(sampled.failure, "response_format")]
-        if sampled.token in self._tokens.stop_tokens:
+        if sampled.token in self._tokenizer.stop_tokens:
             return running.answer.end("stop")
-        pieces, top, logprob = self._tokens.pieces, running.top_logprobs, None
+        pieces, top, logprob = self._tokenizer.pieces, running.top_logprobs, None
         if top is not None:
+            # [vocab + padding] -> [vocab]
             logprob = token_logprob(sampled.logits.numpy()[: len(pieces)], sampled.token, top, pieces)
         outputs = running.answer.add(pieces[sampled.token], logprob)
         if sampled.complete and not isinstance(outputs[-1], Finished):
@@ -275,24 +204,24 @@ class ExLlamaBackend(ABC):
         return outputs
 
     def cancel(self, job_id: JobId) -> None:
-        """Give the pages back; what was read stays cached."""
+        """Free the pages; the tokens computed so far stay cached."""
         running = self._running.pop(job_id, None)
         if running is not None and running.job is not None:
             self._generator.cancel(running.job)
             self._count_cache()
 
     def reset(self) -> None:
-        """Forget all jobs and the whole cache."""
+        """Drop all jobs and clear the whole cache."""
         self._running.clear()
         self._loaded.forget_jobs()
         self._count_cache()
 
     def close(self) -> None:
-        """Free cache and weights."""
+        """Free the cache and the weights."""
         self._running.clear()
         self._loaded.close()
         self._generator = None
-        # The library's cache is in a cycle, and what was there when the server began is not looked at otherwise.
+        # The library holds its cache in a reference cycle. Unfreeze first: the collector skips frozen objects.
         gc.unfreeze()
         gc.collect()
         self._device.empty_cache()

@@ -1,4 +1,4 @@
-"""The GPUs that a model runs on."""
+"""The GPUs that a model runs on, and opening a library on them."""
 
 from typing import Protocol
 
@@ -8,18 +8,18 @@ from jan.errors import ConfigurationError
 
 
 class Device(Protocol):
-    """Where the model runs."""
+    """The place where a model runs: real GPUs, or a stand-in in tests."""
 
     def check(self) -> None:
-        """Raises ConfigurationError where the model can't run at all."""
+        """Raise ConfigurationError if no model can run here."""
         ...
 
     def open(self) -> str:
-        """Load the library; returns whose attention it uses. Raises ConfigurationError if it can't be."""
+        """Import the library; returns the name of the attention kernels it uses. Raises ConfigurationError."""
         ...
 
     def free_bytes(self) -> list[int]:
-        """Free memory of each GPU."""
+        """Return the free memory of each GPU, in bytes."""
         ...
 
     def empty_cache(self) -> None:
@@ -28,22 +28,22 @@ class Device(Protocol):
 
 
 class Gpus:
-    """All CUDA devices that this process sees; what opening the library means is the engine's own."""
+    """All CUDA devices that this process sees. Each engine adds ``open``."""
 
     engine = ""
 
     def check(self) -> None:
-        """Raises ConfigurationError without one."""
+        """Raise ConfigurationError if there is no GPU."""
         if torch.cuda.is_available():
             return
-        why = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         raise ConfigurationError(
-            f"the {self.engine} engine needs an NVIDIA GPU, and this machine shows none "
-            f"(PyTorch {torch.__version__}, {why}); the llamacpp engine runs without"
+            f"The {self.engine} engine needs an NVIDIA GPU, and this machine shows none "
+            f"(PyTorch {torch.__version__}, {build}). The llamacpp engine runs without one."
         )
 
     def free_bytes(self) -> list[int]:
-        """Free memory of each GPU."""
+        """Return the free memory of each GPU, in bytes."""
         return [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
 
     def empty_cache(self) -> None:

@@ -1,6 +1,6 @@
-"""A model's folder: what it holds, whether an engine can serve it, how much memory it takes.
+"""A model's folder: its configuration, a check that an engine can serve it, the memory it takes.
 
-Read with the standard library alone, so that a wrong folder is told of before anything heavy is loaded.
+Reading it needs no model library, so a wrong folder is reported before anything heavy is loaded.
 """
 
 import json
@@ -11,17 +11,21 @@ from typing import Annotated, Any
 import msgspec
 
 from jan.engine.backends.exllama.common.options import CacheType
+from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
 
-# Bytes of one number in the cache; quantised ones with their scales (a half for every 32).
+# Bytes of one number in the cache. Quantised ones include their scales: a float16 for every 32 numbers.
 _CACHE_BYTES: tuple[tuple[CacheType, float], ...] = (("fp16", 2.0), ("q8", 1.0625), ("q6", 0.8125), ("q4", 0.5625))
-# Where a folder's safetensors file says what is in it.
+# Bytes of the header of a safetensors file, which lists its tensors.
 _LONGEST_HEADER = 100 * 2**20
 
 
 class FolderFormats(msgspec.Struct, frozen=True, kw_only=True):
-    """What a library reads: ``methods`` of quantisation, as ``described``; ``rope_parameters``: whether it finds
-    the rope base where transformers 5 writes it."""
+    """The formats that a library reads.
+
+    ``methods``: values of ``quant_method``. ``described``: the same in words, for messages. ``rope_parameters``:
+    the library finds the base of the rotary embedding where transformers 5 writes it.
+    """
 
     methods: tuple[str, ...]
     described: str
@@ -33,7 +37,7 @@ class _Quantization(msgspec.Struct, frozen=True):
 
 
 class _Shape(msgspec.Struct, frozen=True):
-    """What config.json says of the language part; None where it says nothing."""
+    """The shape of the language model in config.json; None where an entry is missing."""
 
     vocab_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_position_embeddings: int | None = None
@@ -56,13 +60,13 @@ class _Tensor(msgspec.Struct, frozen=True):
 
 
 class ModelFolder:
-    """A checked folder. Raises ConfigurationError for one that the library can't serve."""
+    """A checked model folder. Raises ConfigurationError if the library can't serve it."""
 
     def __init__(self, path: str, formats: FolderFormats) -> None:
         self._formats = formats
         self.path = Path(path).expanduser()
         if not self.path.is_dir():
-            raise ConfigurationError(f"model folder {path} does not exist")
+            raise ConfigurationError(f"Model folder {path} does not exist.")
         self.config = self.read("config.json")
         if not self.config:
             raise self._refusal("has no config.json")
@@ -74,19 +78,19 @@ class ModelFolder:
         try:
             self._config = msgspec.convert(self.config, _Config)
         except msgspec.ValidationError as error:
-            raise self._refusal(f"has a config.json with a wrong entry: {error}") from error
+            raise self._refusal(f"has a config.json with a wrong entry: {reason_of(error)}") from error
         self._text: _Shape = self._config.text_config or self._config
         self._check_format()
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON file of the folder, {} if it is not there."""
+        """Return a JSON file of the folder as a dict, {} if the file is missing. Raises ConfigurationError."""
         file = self.path / name
         if not file.is_file():
             return {}
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise self._refusal(f"has a {name} that is not JSON: {error}") from error
+            raise self._refusal(f"has a {name} that is not JSON: {reason_of(error)}") from error
         if not isinstance(content, dict):
             raise self._refusal(f"has a {name} that is not a JSON object")
         return content
@@ -95,32 +99,32 @@ class ModelFolder:
         quantization = self._config.quantization_config
         method = quantization.quant_method if quantization else "none"
         if method not in ("none", *self._formats.methods):
-            raise self._refusal(f"is quantised as '{method}'; this engine takes {self._formats.described}")
+            raise self._refusal(f"is quantised as '{method}'. This engine takes {self._formats.described}")
         if len(self._config.architectures or ()) != 1:
             raise self._refusal("does not name one architecture in config.json")
-        # The library would go on with a default, and the model would talk nonsense.
+        # The library would silently use a default, and the model would write nonsense.
         misplaced = "rope_parameters" in self.config and "rope_theta" not in self.config
         if misplaced and not self._formats.rope_parameters:
             raise self._refusal(
-                "was written by transformers 5: copy rope_theta from rope_parameters to the top of config.json"
+                "was written by transformers 5. Copy rope_theta from rope_parameters to the top of config.json"
             )
 
     def _refusal(self, why: str) -> ConfigurationError:
-        return ConfigurationError(f"model folder {self.path} {why}")
+        return ConfigurationError(f"Model folder {self.path} {why}.")
 
     @property
     def trained_context(self) -> int:
-        """The longest context the model was made for, in tokens; 0 if it does not say."""
+        """The longest context that the model was trained for, in tokens; 0 if unknown."""
         return self._text.max_position_embeddings or 0
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the model's vocabulary; 0 if it does not say."""
+        """Rows of the embedding matrix; 0 if unknown."""
         return self._text.vocab_size or 0
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of weights on the GPUs: all, but not an embedding that is no output layer too."""
+        """Bytes of weights on the GPUs. An embedding that is not also the output layer stays on the CPU."""
         size = sum(file.stat().st_size for file in self._weights)
         return size if self._config.tie_word_embeddings else size - self._embedding_bytes()
 
@@ -138,14 +142,14 @@ class ModelFolder:
                 if not 2 <= length <= _LONGEST_HEADER:
                     raise self._refusal(f"has a {file.name} that is no safetensors file")
                 try:
-                    # Its entry __metadata__ passes: nothing in a _Tensor must be there.
+                    # The entry __metadata__ decodes too, because a _Tensor needs no field.
                     header = msgspec.json.decode(data.read(length), type=dict[str, _Tensor])
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise self._refusal(f"has a {file.name} that is no safetensors file") from error
             yield from header.items()
 
     def cache_bytes(self, tokens: int, cache_type: CacheType) -> int:
-        """Bytes that a cache of so many tokens takes."""
+        """Return the bytes that a key-value cache of this many tokens takes."""
         text = self._text
         heads = text.num_attention_heads or 1
         size = text.head_dim or (text.hidden_size or 0) // heads

@@ -1,4 +1,4 @@
-"""A token as it was drawn, and what is done to the logits before: the same whichever library draws."""
+"""A sampled token, and the changes to logits before sampling, the same for both libraries."""
 
 from typing import Any
 
@@ -7,13 +7,16 @@ import torch
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint
 
-# As far back as penalties look, like the llama.cpp engine.
+# Penalties look this many tokens back, as in the llama.cpp engine.
 _PENALTY_WINDOW = 4096
 
 
-class Sampled:
-    """A token as it was drawn. ``logits``: the model's own, where log probabilities are wanted; ``complete``,
-    ``failure``: what the constraint says after it."""
+class SampledToken:
+    """A token as it was drawn.
+
+    ``logits``: the model's own logits, float32 [vocab + padding] on the CPU, or None if no log probabilities are
+    wanted. ``complete`` and ``failure``: the constraint's state after this token.
+    """
 
     __slots__ = ("complete", "failure", "logits", "token")
 
@@ -25,7 +28,7 @@ class Sampled:
 
 
 class LogitRules:
-    """Bias and penalties of a request; ``vocabulary``: how many of the model's columns are tokens."""
+    """The bias and the penalties of one request. ``vocabulary``: the number of tokens."""
 
     def __init__(self, sampling: Sampling, vocabulary: int) -> None:
         self._sampling = sampling
@@ -33,21 +36,31 @@ class LogitRules:
         self._biased = torch.tensor(list(sampling.logit_bias), dtype=torch.long)
         self._bias = torch.tensor(list(sampling.logit_bias.values()), dtype=torch.float)
 
-    def drop_padding(self, row: Any) -> None:
-        """Leave no column that no token has: padding, and what the tokenizer does not know."""
-        row[self._vocabulary :] = float("-inf")
+    def mask_padding(self, logits: Any) -> None:
+        """Set all columns that are not tokens to -inf, in place.
 
-    def apply(self, row: Any, said: Any) -> None:
-        """Change the logits in place; ``said``: the tokens of the answer so far, read if something penalises."""
+        Args:
+            logits: float16 or float32 [vocab + padding].
+        """
+        logits[self._vocabulary :] = float("-inf")
+
+    def apply(self, logits: Any, answer: Any) -> None:
+        """Add the bias and apply the penalties, in place.
+
+        Args:
+            logits: float16 or float32 [vocab + padding].
+            answer: int64 [tokens]: the answer so far, without the prompt. Read only if there are penalties.
+        """
         if self._sampling.logit_bias:
-            row[self._biased.to(row.device)] += self._bias.to(row)
+            logits[self._biased.to(logits.device)] += self._bias.to(logits)
         if self._sampling.penalises:
-            self._penalise(row, said[-_PENALTY_WINDOW:])
+            self._penalise(logits, answer[-_PENALTY_WINDOW:])
 
-    def _penalise(self, row: Any, said: Any) -> None:
+    def _penalise(self, logits: Any, answer: Any) -> None:
+        """Apply CTRL's repetition penalty (Keskar et al. 2019), then OpenAI's presence and frequency penalties."""
         chosen = self._sampling
-        tokens, counts = torch.unique(said, return_counts=True)
-        values = row[tokens]
+        tokens, counts = torch.unique(answer, return_counts=True)
+        values = logits[tokens]
         values = torch.where(values > 0, values / chosen.repeat_penalty, values * chosen.repeat_penalty)
         values = values - chosen.presence_penalty - chosen.frequency_penalty * counts
-        row[tokens] = values.to(row)
+        logits[tokens] = values.to(logits)

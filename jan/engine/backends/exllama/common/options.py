@@ -1,4 +1,4 @@
-"""What a configuration may say about either ExLlama engine."""
+"""The settings that both ExLlama engines have."""
 
 from typing import Annotated, Literal
 
@@ -11,14 +11,24 @@ CacheType = Literal["fp16", "q8", "q6", "q4"]
 
 
 class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``model``: a folder. ``context``: tokens of one request, prompt and answer. ``slots``: requests at once.
-    ``cache_tokens``: tokens of the cache for all of them together (default slots x context), ``cache_type``: how
-    they are stored. ``chunk``: tokens of a prompt that are read in one step, ``prefills``: how many prompts are
-    read at once at most. ``gpu_split``: GiB of each GPU (default: as it fits). ``draft_model``: a small model of
-    the same vocabulary that guesses ``draft_tokens`` ahead, ``ngram_draft``: guess from what the request said
-    before. ``tool_format``: how the model writes tool calls; ``reasoning``: whether what it thinks is told apart;
-    ``auto`` goes by its chat template. ``share_prefixes``: who may reuse what of a prompt is cached: everybody, or
-    its owner alone, so that nobody can find out by timing what others wrote."""
+    """Settings of an ExLlama engine.
+
+    ``model``: a model folder.
+    ``context``: most tokens of one request, prompt and answer together.
+    ``slots``: most requests that run at once.
+    ``cache_tokens``: capacity of the key-value cache of all slots together; default ``slots * context``.
+    ``cache_type``: how keys and values are stored.
+    ``chunk``: most prompt tokens of one request that are prefilled in one step.
+    ``prefills``: most requests in prefill at once.
+    ``gpu_split``: GiB to use on each GPU; by default, as much as needed.
+    ``draft_model``: a small model with the same vocabulary, for speculative decoding (Leviathan et al. 2023).
+    ``ngram_draft``: speculative decoding without a draft model: guess from n-grams of the request itself.
+    ``draft_tokens``: tokens that are guessed ahead in each step.
+    ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
+    ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
+    ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
+    timing what others wrote.
+    """
 
     model: str
     context: Positive = 4096
@@ -30,7 +40,7 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gpu_split: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
     draft_model: str = ""
     ngram_draft: bool = False
-    # The libraries' buffers take 8 tokens of each request in a step: the guessed ones and the last one.
+    # The libraries' buffers have room for 8 tokens of each request in a step: 7 guessed ones and the last one.
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, le=7)] = 4
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
@@ -38,5 +48,5 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def ahead(self) -> int:
-        """Tokens guessed ahead in each step."""
+        """Tokens that are guessed ahead in each step; 0 without speculative decoding."""
         return self.draft_tokens if self.draft_model or self.ngram_draft else 0

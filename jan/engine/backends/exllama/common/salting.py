@@ -1,8 +1,8 @@
-"""Jobs that reuse cached pages of their own owner alone, whichever library's.
+"""Jobs that reuse only cached pages of their own owner, for both libraries.
 
-The libraries find a known beginning in two ways: whole pages by a hash over all tokens up to their end, and part
-of a page by comparing it with every page that follows the same one. The hashes begin with the owner's salt here,
-and the comparison sees the owner's pages only.
+The libraries find a known prefix in two ways: whole pages by a hash of all tokens up to the page's end (as vLLM's
+automatic prefix caching does), and part of a page by comparing it with every page that follows the same one. Here,
+the hashes begin with a salt of the owner, and the comparison sees only the owner's pages.
 """
 
 import hashlib
@@ -12,28 +12,28 @@ from jan.engine.backends.exllama.common.size import PAGE
 
 
 def salt_of(owner: str, secret: bytes) -> bytes:
-    """16 bytes that nobody else has, and nobody can find out."""
+    """Return the owner's salt: 16 bytes that nobody can compute without the secret."""
     return hashlib.blake2b(owner.encode(), key=secret, digest_size=16).digest()
 
 
 class OwnedPages:
-    """Goes before a library's job. ``salt``: 16 bytes of its owner's."""
+    """A mixin that goes before a library's job. ``salt``: the owner's, 16 bytes."""
 
     def __init__(self, *arguments: Any, salt: bytes, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._salt = salt
         self._owners: dict[int, bytes | None] = {}
 
-    def _table(self) -> Any:
-        """What of the library has the list of all pages, and those in use and not by their hashes."""
+    def _page_table(self) -> Any:
+        """Return the library's object that lists all pages, and finds used and unused ones by their hashes."""
         raise NotImplementedError
 
-    def _checksum(self, tokens: Any, before: bytes) -> bytes:
-        """The library's hash of a page that follows another."""
+    def _page_hash(self, tokens: Any, before: bytes) -> bytes:
+        """Return the library's hash of a page: of its ``tokens``, int64 [1, PAGE], and the hash ``before`` it."""
         raise NotImplementedError
 
-    def _no_name(self) -> bytes:
-        """A hash by which the library finds nothing."""
+    def _random_hash(self) -> bytes:
+        """Return a hash by which the library finds nothing."""
         raise NotImplementedError
 
     def _sequence(self) -> Any:
@@ -42,7 +42,7 @@ class OwnedPages:
 
     def _hash(self, index: int, before: bytes) -> bytes:
         tokens = self._sequence().sequence_ids.torch_slice(index * PAGE, (index + 1) * PAGE)
-        return self._checksum(tokens, before)
+        return self._page_hash(tokens, before)
 
     def prepare_for_queue(self, generator: Any, serial_number: int) -> None:
         """Hash the prompt's pages, beginning with the salt."""
@@ -54,22 +54,22 @@ class OwnedPages:
         self.all_unique_hashes = list(sequence.page_hashes)
 
     def allocate_pages(self) -> None:
-        """Take pages, as the owner's."""
+        """Take pages and mark them as the owner's."""
         super().allocate_pages()  # type: ignore[misc]
         for page in self._sequence().allocated_pages:
             self._owners[id(page)] = _owner(page)
             page.owner = self._salt
 
     def deallocate_pages(self) -> None:
-        """Give pages back; one that was never written is again what it was before, and whose it was."""
+        """Free the pages. A page that was never written gets its former content and owner back."""
         for page in self._sequence().allocated_pages or ():
             if page.can_revert:
                 page.owner = self._owners.get(id(page))
         super().deallocate_pages()  # type: ignore[misc]
 
     def prefill(self, *arguments: Any, **named: Any) -> None:
-        """Read some of the prompt; what is cached of it is looked for among the owner's pages."""
-        table = self._table()
+        """Prefill some of the prompt; only the owner's pages are searched for a known part of a page."""
+        table = self._page_table()
         pages = table.all_pages
         table.all_pages = [page for page in pages if _owner(page) == self._salt]
         try:
@@ -77,12 +77,12 @@ class OwnedPages:
         finally:
             table.all_pages = pages
 
-    def _rename_first(self) -> None:
-        """The answer has completed the first page, which the library has just hashed without the salt."""
-        table, pages = self._table(), self._sequence().allocated_pages
+    def _salt_first_page(self) -> None:
+        """Hash the first page again with the salt, after the library has hashed it without."""
+        table, pages = self._page_table(), self._sequence().allocated_pages
         name = self._hash(0, self._salt)
         if name in table.referenced_pages or name in table.unreferenced_pages:
-            name = self._no_name()
+            name = self._random_hash()
         pages[0].update_hash(name)
         if len(pages) > 1:
             pages[1].prev_hash = name

@@ -1,13 +1,14 @@
-"""The ExLlamaV2 engine (EXL2, GPTQ and fp16 folders on NVIDIA GPUs).
+"""The ExLlamaV2 engine, for EXL2, GPTQ and fp16 folders on NVIDIA GPUs.
 
-``backend`` drives, ``folder`` and ``tokens`` read the model's files, ``device`` opens the library,
-``generation`` samples, ``loading`` loads, ``attention`` stands in for flash-attn.
+``backend`` runs steps, ``device`` opens the library, ``loading`` loads weights, ``generation`` samples,
+``salting`` keeps owners' caches apart, ``attention`` stands in for flash-attn. The rest is shared with ExLlamaV3,
+in ``jan.engine.backends.exllama.common``.
 """
 
 from importlib.util import find_spec
 
 if find_spec("exllamav2") is None:
-    # Not imported here: its first import compiles for minutes, and needs a GPU.
+    # Only looked for, because its first import compiles for minutes and needs a GPU.
     raise ModuleNotFoundError("No module named 'exllamav2'", name="exllamav2")
 
 from jan.engine.backends.exllama.v2.backend import ExLlamaV2Backend

@@ -1,8 +1,12 @@
-"""Paged attention where no flash-attn package is installed: what the library calls of it, through Triton.
+"""A stand-in for the flash-attn package: the functions that ExLlamaV2 calls, over our own Triton kernels.
 
-The library asks for the ``flash_attn`` package when it is imported: ``install`` before, ``remove`` after. On
-tensors that are not on a GPU the same is computed by plain torch, in float32; so is what only a vision tower
-or a forward pass without pages needs.
+The library looks for ``flash_attn`` when it is imported: call ``install`` before that and ``remove`` after.
+Tensors that are not on a GPU are computed by plain torch in float32, and so is attention without pages, which only
+vision towers use.
+
+Shapes: ``batch`` sequences, ``tokens`` new tokens of each, ``heads`` query heads, ``key_heads`` key and value
+heads (grouped-query attention: ``heads`` is a multiple), ``size`` numbers in a head, ``pages`` pages of ``page``
+tokens.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -13,7 +17,7 @@ from typing import Any
 
 import torch
 
-# Which interface of flash-attn this is; the library wants 2.5.7 or later.
+# The version of flash-attn's interface. The library wants 2.5.7 or later.
 _VERSION = "2.8.3"
 _NAMES = ("flash_attn", "flash_attn_2_cuda")
 
@@ -21,13 +25,13 @@ Window = tuple[int, int]
 
 
 def install(modules: MutableMapping[str, ModuleType]) -> dict[str, ModuleType]:
-    """Stand in for flash-attn among the loaded modules; gives back what stood there."""
+    """Put the stand-in among the loaded modules; returns the modules that it replaces."""
     displaced = {name: modules[name] for name in _NAMES if name in modules}
     for name in _NAMES:
         module = ModuleType(name)
         module.__spec__ = ModuleSpec(name, None)
         modules[name] = module
-    # The second one is for tensor-parallel models alone, which this engine has not.
+    # The second module stays empty: only tensor-parallel models need it, and this engine has none.
     package = modules["flash_attn"]
     package.__dict__["__version__"] = _VERSION
     for function in (flash_attn_func, flash_attn_varlen_func, flash_attn_with_kvcache):
@@ -36,7 +40,7 @@ def install(modules: MutableMapping[str, ModuleType]) -> dict[str, ModuleType]:
 
 
 def remove(modules: MutableMapping[str, ModuleType], displaced: Mapping[str, ModuleType]) -> None:
-    """Take the stand-in away again, so that nobody else takes it for the whole package."""
+    """Remove the stand-in and put the replaced modules back, so that nobody takes it for the whole package."""
     for name in _NAMES:
         modules.pop(name, None)
     modules.update(displaced)
@@ -56,13 +60,26 @@ def flash_attn_with_kvcache(
     window_size: Window = (-1, -1),
     softcap: float = 0.0,
 ) -> Any:
-    """Attention of new tokens ``q`` (batch, tokens, heads, size) over a cache of pages (pages, page, heads,
-    size); ``k`` and ``v`` are put into it first. ``cache_seqlens``: tokens of each sequence that are in it
-    before; ``block_table``: its pages."""
+    """Append new keys and values to a paged cache, and attend over it: flash-attn's function of this name.
+
+    Args:
+        q: float16 [batch, tokens, heads, size].
+        k_cache, v_cache: float16 [pages, page, key_heads, size]; written in place.
+        k, v: the new tokens' keys and values, [batch, tokens, key_heads, size], or None if they are in the cache.
+        cache_seqlens: int32 [batch]: tokens of each sequence in the cache before; or one number for all.
+        block_table: int32 [batch, pages of a sequence]: page numbers. None: row i of the cache is sequence i.
+        softmax_scale: factor of the scores; default ``size ** -0.5``.
+        causal: a token sees no later tokens.
+        window_size: how many tokens a token sees before and after itself; -1: all.
+        softcap: limits scores to ``softcap * tanh(score / softcap)``; 0: no limit.
+
+    Returns:
+        [batch, tokens, heads, size], dtype of ``q``.
+    """
     scale = softmax_scale if softmax_scale is not None else q.shape[-1] ** -0.5
     if isinstance(cache_seqlens, int):
         cache_seqlens = torch.full((q.shape[0],), cache_seqlens, dtype=torch.int32, device=q.device)
-    if block_table is None:  # each row of the cache is one long page
+    if block_table is None:  # then each row of the cache is one long page
         block_table = torch.arange(q.shape[0], dtype=torch.int32, device=q.device)[:, None]
     if not q.is_cuda:
         new = (k, v) if k is not None else None
@@ -94,7 +111,19 @@ def paged_reference(
     pages: Any,
     rules: tuple[float, bool, Window, float],
 ) -> Any:
-    """The same sequence by sequence, in float32: for the CPU, and to check the kernels by."""
+    """Compute the same in float32, one sequence after another: for the CPU, and to check the kernels.
+
+    Args:
+        q: [batch, tokens, heads, size].
+        k_cache, v_cache: [pages, page, key_heads, size]; written in place.
+        new: the new tokens' keys and values, each [batch, tokens, key_heads, size], or None.
+        lengths: int32 [batch]: tokens of each sequence in the cache before.
+        pages: int32 [batch, pages of a sequence]: page numbers.
+        rules: scale, causal, window and softcap, as in ``flash_attn_with_kvcache``.
+
+    Returns:
+        [batch, tokens, heads, size], dtype of ``q``.
+    """
     page = k_cache.shape[1]
     answers = []
     for index in range(q.shape[0]):
@@ -111,15 +140,24 @@ def paged_reference(
 
 
 def reference(q: Any, k: Any, v: Any, scale: float, causal: bool, window: Window, softcap: float) -> Any:
-    """Attention of one sequence: q (tokens, heads, size), k and v (all tokens, key heads, size)."""
+    """Compute attention of one sequence in float32.
+
+    Args:
+        q: [tokens, heads, size]: the sequence's last tokens.
+        k, v: [all tokens, key_heads, size].
+        scale, causal, window, softcap: as in ``flash_attn_with_kvcache``.
+
+    Returns:
+        [tokens, heads, size], dtype of ``q``.
+    """
     tokens, heads, _ = q.shape
     total, key_heads, _ = k.shape
     k, v = (x.repeat_interleave(heads // key_heads, 1).float() for x in (k, v))
-    scores = torch.einsum("thd,shd->hts", q.float(), k) * scale
+    scores = torch.einsum("thd,shd->hts", q.float(), k) * scale  # [heads, tokens, all tokens]
     if softcap:
         scores = softcap * torch.tanh(scores / softcap)
-    at = torch.arange(tokens, device=q.device)[:, None] + total - tokens
-    other = torch.arange(total, device=q.device)[None, :]
+    at = torch.arange(tokens, device=q.device)[:, None] + total - tokens  # positions of q, [tokens, 1]
+    other = torch.arange(total, device=q.device)[None, :]  # positions of k, [1, all tokens]
     seen = torch.ones((tokens, total), dtype=torch.bool, device=q.device)
     if causal:
         seen &= other <= at
@@ -141,7 +179,11 @@ def flash_attn_func(
     window_size: Window = (-1, -1),
     softcap: float = 0.0,
 ) -> Any:
-    """Attention without pages: q (batch, tokens, heads, size), k and v (batch, all tokens, key heads, size)."""
+    """Attend without pages: ``q`` [batch, tokens, heads, size], ``k`` and ``v`` [batch, all tokens, key_heads,
+    size].
+
+    The other arguments and the result are as in ``flash_attn_with_kvcache``.
+    """
     scale = softmax_scale if softmax_scale is not None else q.shape[-1] ** -0.5
     rules = (scale, causal, window_size, softcap)
     return torch.stack([reference(q[at], k[at], v[at], *rules) for at in range(q.shape[0])])
@@ -150,7 +192,18 @@ def flash_attn_func(
 def flash_attn_varlen_func(
     q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, *lengths: int, **rules: Any
 ) -> Any:
-    """The same for sequences of several lengths end to end, which begin where the ``cu_seqlens`` say."""
+    """Attend for sequences of different lengths that are concatenated.
+
+    Args:
+        q: [tokens of all sequences, heads, size].
+        k, v: [all tokens of all sequences, key_heads, size].
+        cu_seqlens_q, cu_seqlens_k: int32 [batch + 1]: where each sequence begins, and the total.
+        lengths: the longest sequences of flash-attn's signature, not used.
+        rules: as in ``flash_attn_func``.
+
+    Returns:
+        [tokens of all sequences, heads, size], dtype of ``q``.
+    """
     starts, key_starts = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
     pairs = zip(pairwise(starts), pairwise(key_starts), strict=True)
     return torch.cat(

@@ -1,7 +1,13 @@
-"""Triton kernels for attention over a paged cache: one for prompts and single tokens alike.
+"""Triton kernels for attention over a paged key-value cache; the same kernel serves prefill and decode.
 
-Rows of a program are (token, head) pairs of one key head, so that the heads that share keys read them once;
-long sequences are cut into parts for several programs, whose results are put together afterwards.
+Online softmax over tiles of keys as in FlashAttention-2 (Dao 2023). Where there
+are few rows, as in decode, a long sequence is split into parts for several programs, whose results are combined
+afterwards, as in Flash-Decoding (Dao et al. 2023). The cache is paged as in vLLM (Kwon et al. 2023). The rows of a
+program are (token, head) pairs of one key head, so the query heads that share a key head read its keys once
+(grouped-query attention, Ainslie et al. 2023).
+
+Names of sizes in kernels: ``D`` numbers in a head, ``DP`` the same padded to a power of two, ``BM`` rows of a
+program, ``BN`` keys of a tile, ``PAGE`` tokens of a page, ``group`` query heads that share a key head.
 """
 
 from typing import Any, NamedTuple
@@ -10,12 +16,16 @@ import torch
 import triton
 import triton.language as tl
 
-# A part is at least so many tiles of keys, and there are at most so many parts.
-_LEAST_TILES, _MOST_PARTS = 4, 64
+# A part has at least this many tiles of keys, and a sequence is split into at most this many parts.
+_MIN_TILES, _MAX_PARTS = 4, 64
 
 
 class Rules(NamedTuple):
-    """``window``: how many tokens back a token sees, -1 all; ``softcap``: 0 none."""
+    """How scores are computed and masked.
+
+    ``scale``: factor of the scores. ``causal``: a token sees no later tokens. ``window``: how many tokens back a
+    token sees; -1: all. ``softcap``: limits scores to ``softcap * tanh(score / softcap)``; 0: no limit.
+    """
 
     scale: float
     causal: bool
@@ -46,7 +56,7 @@ def _bounds(
     length, tokens, group, first_row, window, parts, part,
     BM: tl.constexpr, BN: tl.constexpr, CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    # Keys [low, high) that a program looks at; low is the beginning of a tile.
+    # Returns the range [low, high) of keys that a program reads. ``low`` is the beginning of a tile.
     low, high = 0, length
     if CAUSAL:
         last = tl.minimum((first_row + BM - 1) // group, tokens - 1)
@@ -65,7 +75,7 @@ def _scores(
     q, k, scale, softcap, keys, positions, valid, window,
     CAP: tl.constexpr, CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    # In units of log2, -inf where a row does not see a key.
+    # q [BM, DP], k [BN, DP] -> float32 [BM, BN]: scores for exp2; -inf where a row does not see a key.
     scores = tl.dot(q, tl.trans(k)) * scale
     if CAP:
         grown = tl.exp2(scores * (2.0 * 1.4426950408889634 / softcap))
@@ -85,6 +95,8 @@ def _attend_kernel(
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, PAGE: tl.constexpr,
     CAP: tl.constexpr, WINDOW: tl.constexpr, CAUSAL: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
+    # Grid: (blocks of rows, batch * key heads, parts). ``out`` is [parts, batch, tokens, heads, D] if SPLIT, and
+    # then ``sums`` is the log2 of the softmax's denominator, float32 [parts, batch, tokens, heads].
     first_row, part = tl.program_id(0) * BM, tl.program_id(2)
     sequence, key_head = tl.program_id(1) // key_heads, tl.program_id(1) % key_heads
     length = tl.load(lengths + sequence) + added
@@ -129,6 +141,7 @@ def _combine_kernel(
     partial, sums, out, parts, part_size,
     D: tl.constexpr, DP: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
+    # Grid: (batch * tokens * heads). Weights each part's result by its share of the denominator.
     row = tl.program_id(0).to(tl.int64)
     part, size = tl.arange(0, PARTS), tl.arange(0, DP)
     there = part < parts
@@ -143,7 +156,14 @@ def _combine_kernel(
 
 
 def append(k: Any, v: Any, k_cache: Any, v_cache: Any, table: Any, lengths: Any) -> None:
-    """Put the new tokens' keys and values into their pages."""
+    """Write the new tokens' keys and values into their pages.
+
+    Args:
+        k, v: float16 [batch, tokens, key_heads, size].
+        k_cache, v_cache: the same dtype, [pages, page, key_heads, size]; written in place.
+        table: int32 [batch, pages of a sequence]: page numbers.
+        lengths: int32 [batch]: tokens of each sequence in the cache before.
+    """
     k, v = k.contiguous(), v.contiguous()
     batch, tokens, heads, size = k.shape
     numbers = heads * size
@@ -157,7 +177,23 @@ def append(k: Any, v: Any, k_cache: Any, v_cache: Any, table: Any, lengths: Any)
 def attend(
     q: Any, k_cache: Any, v_cache: Any, table: Any, lengths: Any, added: int, rules: Rules, parts: int = 0
 ) -> Any:
-    """Attention of ``q`` over its pages; ``parts``: into how many each sequence is cut, 0 as the GPU needs."""
+    """Attend over the pages of each sequence.
+
+    Args:
+        q: float16 [batch, tokens, heads, size]: the last tokens of each sequence.
+        k_cache, v_cache: the same dtype, [pages, page, key_heads, size].
+        table: int32 [batch, pages of a sequence]: page numbers.
+        lengths: int32 [batch]: tokens of each sequence in the cache, without ``added``.
+        added: tokens of each sequence that ``append`` has just written.
+        rules: how scores are computed and masked.
+        parts: number of parts that each sequence is split into; 0: as many as keep the GPU busy.
+
+    Returns:
+        [batch, tokens, heads, size], dtype of ``q``.
+
+    Raises:
+        ValueError: if the page is not a multiple of 16 tokens.
+    """
     batch, tokens, heads, size = q.shape
     page, key_heads = k_cache.shape[1:3]
     rows = tokens * heads // key_heads
@@ -165,7 +201,7 @@ def attend(
     padded = max(16, triton.next_power_of_2(size))
     block_keys = _tile(page, padded)
     blocks = triton.cdiv(rows, block_rows)
-    longest = table.shape[1] * page  # without asking the GPU: the table is just as wide as it must be
+    longest = table.shape[1] * page  # an upper bound; reading ``lengths`` would wait for the GPU
     parts = parts or _parts(blocks * batch * key_heads, longest // block_keys)
     out = torch.empty((batch, tokens, heads, size), dtype=q.dtype, device=q.device)
     target, sums = out, out
@@ -191,18 +227,18 @@ def attend(
 
 
 def _tile(page: int, padded: int) -> int:
-    """Keys of one tile: a power of two that divides a page."""
+    """Return the keys of a tile: a power of two that divides the page."""
     keys = 64 if padded <= 128 else 32
     while page % keys:
         keys //= 2
     if keys < 16:
-        raise ValueError(f"pages of {page} tokens; they must be a multiple of 16")
+        raise ValueError(f"A page has {page} tokens. It must be a multiple of 16.")
     return keys
 
 
 def _parts(programs: int, tiles: int) -> int:
-    """Into how many parts to cut so that every multiprocessor has something to do."""
+    """Return the number of parts that gives every multiprocessor work."""
     processors = torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count
     if programs >= processors:
         return 1
-    return max(1, min(_MOST_PARTS, triton.cdiv(2 * processors, programs), tiles // _LEAST_TILES))
+    return max(1, min(_MAX_PARTS, triton.cdiv(2 * processors, programs), tiles // _MIN_TILES))

@@ -1,4 +1,4 @@
-"""Opening ExLlamaV2 on the GPUs."""
+"""Open ExLlamaV2 on the GPUs."""
 
 import sys
 from typing import Literal
@@ -8,13 +8,14 @@ import structlog
 from jan.engine.backends.exllama.common.device import Gpus
 from jan.engine.backends.exllama.v2 import attention, flash
 from jan.engine.backends.exllama.v2.options import AttentionOption
+from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
 
 class CudaDevice(Gpus):
-    """All CUDA devices that this process sees. ``chosen``: whose attention is wanted."""
+    """All CUDA devices that this process sees. ``chosen``: the attention kernels."""
 
     engine = "exllamav2"
 
@@ -22,15 +23,15 @@ class CudaDevice(Gpus):
         self._chosen = chosen
 
     def open(self) -> str:
-        """Import the library, which compiles its extension on its first import: minutes, once a machine."""
+        """Import the library. The first import on a machine compiles its extension, which takes minutes."""
         used = attention_of(self._chosen)
-        # What stood there comes back: others ask for flash_attn too, and would take the stand-in for all of it.
+        # Removed again afterwards, because other libraries would take the stand-in for the whole package.
         displaced = attention.install(sys.modules) if used == "triton" else None
         try:
             import exllamav2  # noqa: F401
         except (ImportError, OSError, RuntimeError) as error:
             raise ConfigurationError(
-                f"ExLlamaV2's extension can't be loaded or compiled (CUDA_HOME, nvcc?): {error}"
+                f"ExLlamaV2's extension can't be loaded or compiled (CUDA_HOME, nvcc?): {reason_of(error)}."
             ) from error
         finally:
             if displaced is not None:
@@ -39,15 +40,20 @@ class CudaDevice(Gpus):
 
 
 def attention_of(chosen: AttentionOption) -> Literal["flash-attn", "triton"]:
-    """Whose attention it is to be. Raises ConfigurationError where flash-attn is demanded and is of no use; where
-    it is only preferred, our own kernels do instead, and the log says why."""
+    """Return the attention kernels to use.
+
+    With ``auto``, our own kernels replace a flash-attn that is installed but not usable, and the log says why.
+
+    Raises:
+        ConfigurationError: if ``flash`` is chosen and flash-attn is not usable.
+    """
     if chosen == "triton":
         return "triton"
     problem = flash.problem()
     if problem is None:
         return "flash-attn"
     if chosen == "flash":
-        raise ConfigurationError(f"attention is 'flash', and {problem}")
+        raise ConfigurationError(f"Option attention is 'flash', and {problem}.")
     if flash.installed():
         log.warning("flash-attn is not used; Triton kernels are", reason=problem)
     return "triton"

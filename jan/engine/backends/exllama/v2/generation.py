@@ -1,22 +1,22 @@
-"""The library's jobs and filters with our own sampling around them. Importing this imports the library."""
+"""ExLlamaV2's jobs and filters, with our own sampling rules. Importing this imports the library."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 from exllamav2.generator.filters import ExLlamaV2Filter
 
-from jan.engine.backends.exllama.common.logits import LogitRules, Sampled
+from jan.engine.backends.exllama.common.job import JobPlan
+from jan.engine.backends.exllama.common.logits import LogitRules, SampledToken
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint
 
 
 class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]
-    """The library's generator, where it reads past the end of a short sequence."""
+    """The library's generator, without its reads past the end of a short sequence."""
 
     def iterate_ngram_gen(self, results: list[Any]) -> Any:
-        """Guess; nothing while a request has fewer tokens than an n-gram looks back at."""
+        """Guess tokens by n-grams, unless a request has fewer tokens than an n-gram looks back at."""
         ready = (job.sequences[0].sequence_ids for job in self.active_jobs if job.is_prefill_done())
         if any(len(sequence) < self.max_ngram - 1 for sequence in ready):
             return None
@@ -24,91 +24,88 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]
 
 
 class SampledJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
-    """A job that tells each token at once, in ``sampled``.
+    """A job that reports each token at once, in ``sampled``.
 
-    The library's own results hold tokens back and give logits only after penalties and filters; its penalties
-    count the prompt too.
+    The library's own results hold tokens back, and give logits only after penalties and filters. Its own penalties
+    also count the prompt's tokens.
     """
 
-    def __init__(
-        self,
-        tokens: Sequence[int],
-        limit: int,
-        sampling: Sampling,
-        stop_tokens: frozenset[int],
-        constraint: Constraint | None,
-        *,
-        vocabulary: int,
-        keep_logits: bool,
-    ) -> None:
+    def __init__(self, plan: JobPlan) -> None:
         super().__init__(
-            input_ids=torch.tensor([list(tokens)], dtype=torch.long),
-            max_new_tokens=limit,
-            gen_settings=settings_of(sampling),
-            seed=sampling.seed,
-            stop_conditions=list(stop_tokens),
-            filters=[] if constraint is None else [ConstraintFilter(constraint)],
+            input_ids=torch.tensor([plan.tokens], dtype=torch.long),  # [1, prompt tokens]
+            max_new_tokens=plan.limit,
+            gen_settings=settings_of(plan.sampling),
+            seed=plan.sampling.seed,
+            stop_conditions=list(plan.stop_tokens),
+            filters=[] if plan.constraint is None else [ConstraintFilter(plan.constraint)],
         )
-        self._rules = LogitRules(sampling, vocabulary)
-        self._constraint = constraint
-        self._prompt_tokens = len(tokens)
-        self._keep_logits = keep_logits
+        self._plan = plan
+        self._rules = LogitRules(plan.sampling, plan.vocabulary)
         self._logits: Any = None
-        self.sampled: list[Sampled] = []
+        self.sampled: list[SampledToken] = []
 
     def prepare_for_queue(self, generator: Any, serial_number: int) -> None:
-        """Hash the prompt's pages."""
+        """Hash the prompt's pages, and shrink a buffer."""
         super().prepare_for_queue(generator, serial_number)
-        # Made for 256 tokens of the whole vocabulary, and never used unless the library returns logits.
+        # Allocated for 256 tokens x vocabulary, but only used if the library returns logits, which it does not.
         self.held_logits.tensor = torch.empty((1, 1, 1))
 
     def receive_logits(self, logits: Any) -> Any:
-        """Sample; runs on a thread of the library's, one job on one thread."""
-        row = logits[0, 0]
-        self._rules.drop_padding(row)
-        self._logits = row.clone() if self._keep_logits else None
-        self._rules.apply(row, self.sequences[0].sequence_ids.torch()[0, self._prompt_tokens :])
+        """Sample a token. Runs on one of the library's threads; a job never runs on two at once.
+
+        Args:
+            logits: float32 [1, 1, vocab + padding]: batch and position are 1, because each job samples one token.
+        """
+        row = logits[0, 0]  # a view, [vocab + padding]: changed in place, and then sampled by the library
+        self._rules.mask_padding(row)
+        self._logits = row.clone() if self._plan.keep_logits else None
+        # [1, tokens] -> the answer's tokens
+        self._rules.apply(row, self.sequences[0].sequence_ids.torch()[0, len(self._plan.tokens) :])
         return super().receive_logits(logits)
 
     def receive_sample(self, logits: Any, next_token: Any, *others: Any) -> Any:
-        """Take a token in; on the engine's thread."""
+        """Record a sampled token, int64 [1, 1]. Runs on the engine's thread."""
         ended = super().receive_sample(logits, next_token, *others)
-        self.sampled.append(Sampled(int(next_token), self._logits, self._constraint))
+        self.sampled.append(SampledToken(int(next_token), self._logits, self._plan.constraint))
         return ended
 
 
 class ConstraintFilter(ExLlamaV2Filter):  # type: ignore[misc]
-    """A constraint as the library wants it: its mask is made while the GPU computes the logits."""
+    """A constraint as the library's filter: its mask is computed while the GPU computes the logits."""
 
     def __init__(self, constraint: Constraint) -> None:
-        # Neither model nor tokenizer is needed, and a filter keeps them alive.
+        # A filter needs no model or tokenizer, and would keep them alive.
         super().__init__(None, None)
         self._constraint = constraint
         self._allowed: Any = None
 
     def begin(self, prefix_str: str) -> None:
-        """Nothing was said yet."""
+        """Do nothing: a constraint begins at its first token."""
 
     def feed(self, token: Any) -> None:
-        """Advance by a token."""
+        """Advance the constraint by a token."""
         self._constraint.accept(int(token))
 
     def use_background_worker(self) -> bool:
-        """Yes."""
+        """Return True: the library computes the mask in its background thread."""
         return True
 
     def can_mask_logits(self) -> bool:
-        """Yes."""
+        """Return True: the library calls ``prepare_logit_mask`` and ``mask_logits``."""
         return True
 
     def prepare_logit_mask(self) -> bool:
-        """Find out what may come next."""
+        """Compute which tokens may come next."""
         ended = self._constraint.complete or self._constraint.failure
         self._allowed = None if ended else torch.from_numpy(self._constraint.allowed()).bool()
         return True
 
     def mask_logits(self, logits: Any) -> Any:
-        """Leave only what is allowed; everything, if the answer is complete and this token is not wanted."""
+        """Set the logits of forbidden tokens to -inf, in place; none if the answer is complete or failed.
+
+        Args:
+            logits: float [vocab + padding].
+        """
         if self._allowed is not None:
             size = min(len(logits), len(self._allowed))
             logits[:size].masked_fill_(~self._allowed[:size], float("-inf"))
@@ -116,11 +113,11 @@ class ConstraintFilter(ExLlamaV2Filter):  # type: ignore[misc]
 
 
 def settings_of(sampling: Sampling) -> Any:
-    """The library's settings; its own defaults are not neutral. Penalties and bias are the job's."""
+    """Return the library's settings, whose own defaults are not neutral. The job applies penalties and bias."""
     greedy = sampling.temperature == 0 or sampling.top_p == 0
     return ExLlamaV2Sampler.Settings(
         temperature=1.0 if greedy else sampling.temperature,
-        # To the library 0 is 'off', not 'only the likeliest'.
+        # To the library, 0 means off, not "only the likeliest token".
         top_k=1 if greedy else sampling.top_k,
         top_p=0.0 if greedy or sampling.top_p >= 1 else sampling.top_p,
         min_p=0.0 if greedy else sampling.min_p,

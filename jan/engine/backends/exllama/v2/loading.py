@@ -1,4 +1,4 @@
-"""From a folder to the library's generator. Importing this imports the library."""
+"""Load weights, cache and generator of ExLlamaV2. Importing this imports the library."""
 
 from collections.abc import Callable
 from types import MappingProxyType
@@ -8,11 +8,10 @@ import exllamav2
 from exllamav2 import stloader
 
 from jan.engine.backends.exllama.common.folder import ModelFolder
-from jan.engine.backends.exllama.common.loading import load_errors
+from jan.engine.backends.exllama.common.loading import OUTPUT_PADDING, LoadedGenerator
 from jan.engine.backends.exllama.v2.generation import Generator
 from jan.engine.backends.exllama.v2.loras import check_lora
 from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
-from jan.engine.base import OnProgress
 
 _CACHES = MappingProxyType(
     {
@@ -22,34 +21,21 @@ _CACHES = MappingProxyType(
         "q4": exllamav2.ExLlamaV2Cache_Q4,
     }
 )
-# More than any padding of the output layer.
-_PADDING = 256
 
 
-class LoadedModel:
-    """Weights and cache on their devices, and the generator over them."""
+class LoadedModel(LoadedGenerator):
+    """Weights and cache on their devices, and ExLlamaV2's generator over them. ``gpus``: number of GPUs."""
 
-    def __init__(self, options: ExLlamaV2Options, cells: int, gpus: int) -> None:
+    def __init__(self, options: ExLlamaV2Options, cache_tokens: int, gpus: int) -> None:
+        super().__init__(cache_tokens)
         self._options = options
-        self._cells = cells
         self._gpus = gpus
-        self._models: list[Any] = []
-        self.generator: Any = None
-
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
-        """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
-        part = 0.8 if draft else 1.0
-        with load_errors(folder.path):
-            model, cache = self._load_weights(folder, lambda done: progress(done * part))
-            drafting = self._load_weights(draft, lambda done: progress(part + done * 0.2)) if draft else None
-            self.generator = self._make_generator(model, cache, drafting)
-            self._load_loras(model)
 
     def _load_weights(self, folder: ModelFolder, progress: Callable[[float], None]) -> tuple[Any, Any]:
         chosen = self._options
         config = exllamav2.ExLlamaV2Config(str(folder.path))
         config.arch_compat_overrides()
-        # Room for guessed tokens past the end: their positions are computed too.
+        # Room for guessed tokens past the end, because their positions are computed too.
         config.max_seq_len = chosen.context + chosen.ahead + 1
         config.max_input_len = max(chosen.chunk, 8 * chosen.slots)
         model = exllamav2.ExLlamaV2(config)
@@ -60,18 +46,20 @@ class LoadedModel:
 
         make_cache = _CACHES[chosen.cache_type]
         if self._gpus > 1 and not chosen.gpu_split:
-            cache = make_cache(model, max_seq_len=self._cells, lazy=True)
+            cache = make_cache(model, max_seq_len=self._cache_tokens, lazy=True)
             model.load_autosplit(cache, last_id_only=True, callback=report)
             return model, cache
         model.load(list(chosen.gpu_split) or None, callback=report)
-        return model, make_cache(model, max_seq_len=self._cells)
+        return model, make_cache(model, max_seq_len=self._cache_tokens)
 
     def _make_generator(self, model: Any, cache: Any, drafting: tuple[Any, Any] | None) -> Any:
         chosen = self._options
         draft_model, draft_cache = drafting or (None, None)
         tokenizer = exllamav2.ExLlamaV2Tokenizer(model.config)
-        # The text is ours; the library would decode each token of its vocabulary at the first request.
-        tokenizer.id_to_piece = tokenizer.id_to_piece_with_special = [""] * (model.config.vocab_size + _PADDING)
+        # Text is ours. Without this, the library would decode its whole vocabulary at the first request.
+        tokenizer.id_to_piece = tokenizer.id_to_piece_with_special = [""] * (
+            model.config.vocab_size + OUTPUT_PADDING
+        )
         return Generator(
             model,
             cache,
@@ -94,7 +82,7 @@ class LoadedModel:
             model.update_loras()
 
     def forget_jobs(self) -> None:
-        """After an exception in a step: it belongs to no job, and what the pages hold is not known any more."""
+        """Drop all jobs and the cache's contents, after a step raised and left them in an unknown state."""
         generator = self.generator
         generator.active_jobs.clear()
         generator.pending_jobs.clear()
@@ -111,5 +99,5 @@ class LoadedModel:
                 model.unload()
         self._models.clear()
         self.generator = None
-        # What it read of a folder's files before it gave up; it would not look again when the folder is mended.
+        # The library caches the files of a folder that it failed to load, and would not see it repaired.
         stloader.cleanup_stfiles()

@@ -1,4 +1,4 @@
-"""LoRA adapters on disk."""
+"""Check LoRA adapters on disk."""
 
 from pathlib import Path
 
@@ -6,14 +6,16 @@ from jan.errors import ConfigurationError
 
 
 def check_lora(path: str) -> Path:
-    """The folder of a LoRA adapter. Raises ConfigurationError."""
+    """Return the folder of a LoRA adapter. Raises ConfigurationError if it can't be used."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ConfigurationError(f"LoRA folder {path} does not exist")
-    # The library prefers this form, and reading it can run whatever its author wrote.
+        raise ConfigurationError(f"LoRA folder {path} does not exist.")
+    # The library would prefer this file, and reading a pickle can run any code.
     if (folder / "adapter_model.bin").exists():
-        raise ConfigurationError(f"LoRA folder {path} has adapter_model.bin, a pickle; only .safetensors is read")
+        raise ConfigurationError(
+            f"LoRA folder {path} has adapter_model.bin, a pickle. Only .safetensors is allowed."
+        )
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
-            raise ConfigurationError(f"LoRA folder {path} has no {name}")
+            raise ConfigurationError(f"LoRA folder {path} has no {name}.")
     return folder

@@ -1,4 +1,4 @@
-"""What a configuration may say about the ExLlamaV2 engine."""
+"""The settings of the ExLlamaV2 engine."""
 
 from typing import Literal
 
@@ -6,20 +6,23 @@ import msgspec
 
 from jan.engine.backends.exllama.common.options import ExLlamaOptions
 
-# Whose attention: flash-attn's if it is there and of use, flash-attn's or none, our own Triton kernels.
+# Attention kernels. auto: flash-attn if usable, else Triton; flash: flash-attn or fail; triton: ours.
 AttentionOption = Literal["auto", "flash", "triton"]
 
 
 class LoraOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A LoRA adapter that is part of the model from its start: ``folder`` and how strongly it counts."""
+    """A LoRA adapter that is loaded with the model. ``scale``: factor of its weights."""
 
     folder: str
     scale: float = 1.0
 
 
 class ExLlamaV2Options(ExLlamaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``loras``: adapters. ``attention``: whose kernels compute it;
-    ``auto`` takes flash-attn's where that package is installed and of use, else our own."""
+    """Settings of the ExLlamaV2 engine.
+
+    ``loras``: adapters that are loaded with the model. ``attention``: the attention kernels; ``auto`` takes
+    flash-attn if it is installed and usable, else our own Triton kernels.
+    """
 
     loras: tuple[LoraOptions, ...] = ()
     attention: AttentionOption = "auto"

@@ -1,4 +1,4 @@
-"""Jobs that reuse cached pages of their own owner alone. Importing this imports the library."""
+"""ExLlamaV2 jobs that reuse only cached pages of their owner. Importing this imports the library."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from jan.engine.backends.exllama.v2.generation import SampledJob
 
 
 class OwnedJob(OwnedPages, SampledJob):
-    """``salt``: 16 bytes of its owner's."""
+    """A job with its owner's salt, 16 bytes."""
 
-    def _table(self) -> Any:
+    def _page_table(self) -> Any:
         return self.generator
 
-    def _checksum(self, tokens: Any, before: bytes) -> bytes:
+    def _page_hash(self, tokens: Any, before: bytes) -> bytes:
         return bytes(dynamic._tensor_hash_checksum(tokens, before))
 
-    def _no_name(self) -> bytes:
+    def _random_hash(self) -> bytes:
         return bytes(dynamic._randomhash())
 
     def receive_sample(self, *arguments: Any) -> Any:
-        """Take a token in, which may complete the first page."""
+        """Record a sampled token, which may complete the first page."""
         ended = super().receive_sample(*arguments)
         if self._sequence().kv_position == PAGE:
-            self._rename_first()
+            self._salt_first_page()
         return ended

@@ -1,4 +1,4 @@
-"""From a folder to the library's generator. Importing this imports the library."""
+"""Load weights, cache and generator of ExLlamaV3. Importing this imports the library."""
 
 from collections.abc import Callable
 from types import MappingProxyType
@@ -7,58 +7,45 @@ from typing import Any
 import exllamav3
 
 from jan.engine.backends.exllama.common.folder import ModelFolder
-from jan.engine.backends.exllama.common.loading import load_errors
+from jan.engine.backends.exllama.common.loading import OUTPUT_PADDING, LoadedGenerator
 from jan.engine.backends.exllama.v3.options import ExLlamaV3Options
-from jan.engine.base import OnProgress
 
 _BITS = MappingProxyType({"q8": 8, "q6": 6, "q4": 4})
-# How many tokens must agree before n-grams guess, as the ExLlamaV2 engine's library has it.
-_LEAST_MATCH = 2
-# More than any padding of the output layer.
-_PADDING = 256
+# Tokens that an n-gram must match before it is used for a guess: ExLlamaV2's value.
+_NGRAM_MATCH_MIN = 2
 
 
 class WordlessTokenizer(exllamav3.Tokenizer):  # type: ignore[misc]
-    """The library's tokenizer without texts: those are ours, and it would decode its whole vocabulary."""
+    """The library's tokenizer without texts. Text is ours, and the library would decode its whole vocabulary."""
 
     def __init__(self, config: Any) -> None:
-        # Asked for while the library reads the vocabulary, whose size is not known yet.
-        self._words = [""] * (config.vocab_size + _PADDING)
+        # The library asks for it in its constructor, before it knows the size of the vocabulary.
+        self._words = [""] * (config.vocab_size + OUTPUT_PADDING)
         super().__init__(config)
 
     def get_id_to_piece_list(self, include_special_tokens: bool = False) -> list[str]:
-        """Empty texts."""
+        """Return an empty text for each token."""
         return self._words
 
 
-class LoadedModel:
-    """Weights and cache on their devices, and the generator over them."""
+class LoadedModel(LoadedGenerator):
+    """Weights and cache on their devices, and ExLlamaV3's generator over them."""
 
-    def __init__(self, options: ExLlamaV3Options, cells: int) -> None:
+    def __init__(self, options: ExLlamaV3Options, cache_tokens: int) -> None:
+        super().__init__(cache_tokens)
         self._options = options
-        self._cells = cells
-        self._models: list[Any] = []
-        self.generator: Any = None
-
-    def load(self, folder: ModelFolder, draft: ModelFolder | None, progress: OnProgress) -> None:
-        """Load; raises ConfigurationError for what the library refuses, MemoryError if it does not fit."""
-        part = 0.8 if draft else 1.0
-        with load_errors(folder.path):
-            model, cache = self._load_weights(folder, lambda done: progress(done * part))
-            drafting = self._load_weights(draft, lambda done: progress(part + done * 0.2)) if draft else None
-            self.generator = self._make_generator(model, cache, drafting)
 
     def _load_weights(self, folder: ModelFolder, progress: Callable[[float], None]) -> tuple[Any, Any]:
         chosen = self._options
         model = exllamav3.Model.from_config(exllamav3.Config.from_directory(str(folder.path)))
         self._models.append(model)
-        # Before the weights, which are loaded with the memory of their part of it.
+        # Before the weights: each layer of weights is loaded together with its layer of the cache.
         cache = exllamav3.Cache(
             model,
-            max_num_tokens=self._cells,
+            max_num_tokens=self._cache_tokens,
             max_batch_size=chosen.slots,
             max_history=chosen.ahead,
-            **_layers(chosen.cache_type),
+            **_cache_layers(chosen.cache_type),
         )
 
         def report(done: int, total: int) -> None:
@@ -85,11 +72,11 @@ class LoadedModel:
             draft_model=draft_model,
             draft_cache=draft_cache,
             num_draft_tokens=chosen.ahead or None,
-            ngram_match_min=_LEAST_MATCH if chosen.ngram_draft else 0,
+            ngram_match_min=_NGRAM_MATCH_MIN if chosen.ngram_draft else 0,
         )
 
     def forget_jobs(self) -> None:
-        """After an exception in a step: it belongs to no job, and what the pages hold is not known any more."""
+        """Drop all jobs and the cache's contents, after a step raised and left them in an unknown state."""
         generator = self.generator
         generator.active_jobs.clear()
         generator.pending_jobs.clear()
@@ -110,7 +97,7 @@ class LoadedModel:
         self.generator = None
 
 
-def _layers(cache_type: str) -> dict[str, Any]:
+def _cache_layers(cache_type: str) -> dict[str, Any]:
     if cache_type == "fp16":
         return {"layer_type": exllamav3.CacheLayer_fp16}
     bits = _BITS[cache_type]

@@ -1,7 +1,7 @@
-"""What a configuration may say about the ExLlamaV3 engine."""
+"""The settings of the ExLlamaV3 engine."""
 
 from jan.engine.backends.exllama.common.options import ExLlamaOptions
 
 
 class ExLlamaV3Options(ExLlamaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing beside what both engines take; the library has no public way to load a LoRA adapter."""
+    """Settings of the ExLlamaV3 engine: the shared ones. The library has no public way to load LoRA adapters."""

@@ -1,4 +1,4 @@
-"""Jobs that reuse cached pages of their own owner alone. Importing this imports the library."""
+"""ExLlamaV3 jobs that reuse only cached pages of their owner. Importing this imports the library."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from jan.engine.backends.exllama.v3.generation import SampledJob
 
 
 class OwnedJob(OwnedPages, SampledJob):
-    """``salt``: 16 bytes of its owner's."""
+    """A job with its owner's salt, 16 bytes."""
 
-    def _table(self) -> Any:
+    def _page_table(self) -> Any:
         return self.pagetable
 
-    def _checksum(self, tokens: Any, before: bytes) -> bytes:
+    def _page_hash(self, tokens: Any, before: bytes) -> bytes:
         return bytes(pagetable.tensor_hash_checksum(tokens, before))
 
-    def _no_name(self) -> bytes:
+    def _random_hash(self) -> bytes:
         return bytes(pagetable.random_hash())
 
     def hash_completed_page(self, seq: Any, page_idx: int) -> None:
-        """Name a page that is complete."""
+        """Hash a page that is complete."""
         super().hash_completed_page(seq, page_idx)
         if page_idx == 0:
-            self._rename_first()
+            self._salt_first_page()

@@ -1,0 +1,37 @@
+"""What a library's job is made from, the same for both libraries."""
+
+import msgspec
+
+from jan.engine.backends.common import TokenizedRequest
+from jan.engine.base import Sampling
+from jan.engine.grammars.constraint import Constraint
+
+
+class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One sequence to generate, as ``SampledJob`` of either library takes it.
+
+    ``limit``: most tokens to generate. ``vocabulary``: the number of tokens; the model's logits may have more
+    columns.
+    ``keep_logits``: keep the model's own logits of each token, for log probabilities.
+    """
+
+    tokens: list[int]
+    limit: int
+    sampling: Sampling
+    stop_tokens: frozenset[int]
+    constraint: Constraint | None
+    vocabulary: int
+    keep_logits: bool
+
+
+def plan_of(request: TokenizedRequest, stop_tokens: frozenset[int], vocabulary: int, ahead: int = 0) -> JobPlan:
+    """Return the plan of a request. ``ahead``: tokens that a library stops before its limit, added here."""
+    return JobPlan(
+        tokens=request.tokens,
+        limit=request.limit + ahead,
+        sampling=request.request.sampling,
+        stop_tokens=stop_tokens,
+        constraint=request.constraint,
+        vocabulary=vocabulary,
+        keep_logits=request.request.logprobs is not None,
+    )
