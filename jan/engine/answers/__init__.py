@@ -1,1 +1,1 @@
-"""The way out of a model: from token bytes to text, reasoning, tool calls and log probabilities."""
+"""From a model's tokens to an answer: text, reasoning, tool calls and log probabilities."""

@@ -1,4 +1,4 @@
-"""One answer under way, from token bytes to outputs: reasoning, text, tool calls, stop strings, the end."""
+"""One running answer: turns token bytes into reasoning, text, tool calls, and the end."""
 
 from jan.engine.answers.reasoning import ReasoningSplitter
 from jan.engine.answers.text import TextAssembler
@@ -9,8 +9,20 @@ from jan.schema.sampling import FinishReason, TokenLogprob
 
 
 class Answer:
-    """Collects the tokens of one answer; ``limit`` is how many there may be. Stop strings and tool calls are
-    looked for in the content only."""
+    """Turns the tokens of one answer into outputs. Stop strings and tool calls count only in the content.
+
+    Usage::
+
+        outputs = answer.add(pieces[token])
+        if answer.exhausted or no_token_can_follow:
+            outputs = answer.end("length")
+
+    Args:
+        request: the request that is answered.
+        prompt_tokens: length of the prompt in tokens.
+        limit: most tokens of the answer; the last one ends it.
+        dialect: how the model writes reasoning and tool calls.
+    """
 
     def __init__(
         self, request: GenerationRequest, prompt_tokens: int, limit: int, dialect: Dialect = PLAIN
@@ -21,18 +33,18 @@ class Answer:
         self._calls = _parser_of(request, dialect)
         self._prompt_tokens = prompt_tokens
         self._limit = limit
-        self._count = self._thought_tokens = 0
-        # Of tokens of which is not known yet where they belong.
+        self._count = self._reasoning_tokens = 0
+        # Of tokens that are not known yet to be reasoning or content.
         self._logprobs: list[TokenLogprob] = []
         self.cached_tokens = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether no more tokens may follow."""
+        """True if the limit of tokens is reached."""
         return self._count >= self._limit
 
     def add(self, data: bytes, logprob: TokenLogprob | None = None) -> list[Output]:
-        """Add a token; the last output is Finished if a stop string or the limit ended the answer."""
+        """Add a token's bytes. The last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
         if self._splitter.content_only:
             text, logprobs = self._text.push(data, logprob)
@@ -44,11 +56,11 @@ class Answer:
         return [delta, *self.end("length")] if self.exhausted else [delta]
 
     def end(self, reason: FinishReason) -> list[Output]:
-        """Release what was held back, and finish."""
+        """End the answer; returns the text that was held back, if any, and Finished."""
         delta = self._flush()
         if self._calls is not None:
             delta = delta.merge(self._calls.flush())
-            # A call that a stop string cut off is nothing to be carried out.
+            # A call that a stop string cut off must not be carried out.
             if self._calls.calls and not self._calls.inside and reason == "stop":
                 reason = "tool_calls"
         finished = Finished(
@@ -56,31 +68,31 @@ class Answer:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,
-            reasoning_tokens=self._thought_tokens,
+            reasoning_tokens=self._reasoning_tokens,
         )
         return [delta, finished] if delta else [finished]
 
     def _split(self, data: bytes, logprob: TokenLogprob | None) -> Delta:
-        """A token that may be reasoning, content or both."""
+        """Split a token that may be reasoning, content or both."""
         if logprob is not None:
             self._logprobs.append(logprob)
         was_inside = self._splitter.inside
-        thought, content = self._splitter.push(data)
-        if was_inside or thought or self._splitter.inside:
-            self._thought_tokens = self._count
-        delta = Delta(reasoning=self._reasoning.push(thought)[0])
+        reasoning, content = self._splitter.push(data)
+        if was_inside or reasoning or self._splitter.inside:
+            self._reasoning_tokens = self._count
+        delta = Delta(reasoning=self._reasoning.push(reasoning)[0])
         if self._splitter.content_only:
-            return delta.merge(Delta(reasoning=self._reasoning.flush()[0])).merge(self._say(content))
-        return delta.merge(Delta(logprobs=self._take_logprobs())) if thought else delta
+            return delta.merge(Delta(reasoning=self._reasoning.flush()[0])).merge(self._content(content))
+        return delta.merge(Delta(logprobs=self._take_logprobs())) if reasoning else delta
 
     def _flush(self) -> Delta:
-        thought, content = self._splitter.flush()
-        reasoning = self._reasoning.push(thought)[0] + self._reasoning.flush()[0]
-        delta = Delta(reasoning=reasoning).merge(self._say(content))
+        reasoning, content = self._splitter.flush()
+        text = self._reasoning.push(reasoning)[0] + self._reasoning.flush()[0]
+        delta = Delta(reasoning=text).merge(self._content(content))
         return delta.merge(self._delta(*self._text.flush()))
 
-    def _say(self, content: bytes) -> Delta:
-        """Content, with the log probabilities of all tokens that it may have begun in."""
+    def _content(self, content: bytes) -> Delta:
+        """Add content, with the log probabilities of all tokens that it may have begun in."""
         first, *others = self._take_logprobs() or (None,)
         text, logprobs = self._text.push(content, first)
         for other in others:
@@ -93,7 +105,7 @@ class Answer:
         return taken
 
     def _delta(self, text: str, logprobs: tuple[TokenLogprob, ...], tokens: int = 0) -> Delta:
-        """Text as what it is: content, or a part of a tool call."""
+        """Return a delta of text, or of the tool calls in it."""
         if self._calls is None:
             return Delta(text=text, logprobs=logprobs, tokens=tokens)
         return self._calls.push(text).merge(Delta(logprobs=logprobs, tokens=tokens))

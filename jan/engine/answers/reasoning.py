@@ -1,4 +1,4 @@
-"""Tells a reasoning block at the beginning of an answer apart from the content after it, byte by byte."""
+"""Separate a reasoning block at the beginning of an answer from the content after it."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ _OPEN, _CLOSE = THINK_OPEN.encode(), THINK_CLOSE.encode()
 
 
 class ReasoningSplitter:
-    """Bytes in, reasoning and content out. White space beside the tags belongs to neither."""
+    """Splits bytes into reasoning and content. White space beside the tags belongs to neither."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._begins_inside = dialect.begins_inside
@@ -19,16 +19,16 @@ class ReasoningSplitter:
 
     @property
     def inside(self) -> bool:
-        """Whether what comes next may be reasoning, as far as is known."""
+        """True if the next bytes may be reasoning, as far as is known."""
         return self._state in ("leading", "thinking") or (self._state == "opening" and self._begins_inside)
 
     @property
     def content_only(self) -> bool:
-        """Whether all that follows is content."""
+        """True if all following bytes are content."""
         return self._state == "content"
 
     def push(self, data: bytes) -> tuple[bytes, bytes]:
-        """Add bytes; returns the reasoning and the content that are certain by now."""
+        """Add bytes; returns the reasoning and the content that are certain now."""
         self._buffer += data
         if self._state == "opening":
             self._open()
@@ -40,14 +40,14 @@ class ReasoningSplitter:
         return reasoning, self._take() if self._state == "content" else b""
 
     def flush(self) -> tuple[bytes, bytes]:
-        """The end of the answer: what was held back."""
+        """Return the reasoning and the content that were held back, at the end of the answer."""
         inside, thinking, rest = self.inside, self._state == "thinking", self._take()
         if not inside:
             return b"", rest
         return rest.rstrip() if thinking else rest.strip(), b""
 
     def _open(self) -> None:
-        """The tag that opens the block; some models say it though the prompt has it already."""
+        """Skip the opening tag, if there is one. Some models write it although the prompt ends with it."""
         begun = self._buffer.lstrip()
         if begun.startswith(_OPEN):
             self._buffer, self._state = begun[len(_OPEN) :], "leading"

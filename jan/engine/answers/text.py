@@ -1,4 +1,4 @@
-"""From token bytes to text that may be sent: whole characters only, and never a stop string."""
+"""Turn token bytes into text that may be sent: whole characters only, and never a stop string."""
 
 import codecs
 from collections import deque
@@ -8,23 +8,23 @@ from jan.schema.sampling import TokenLogprob
 
 
 class TextAssembler:
-    """Collects the bytes of one answer and releases what can't change any more.
+    """Collects the bytes of one answer and releases text that can't change any more.
 
-    Text is held back while it could still turn out to be the beginning of a stop string, bytes while they
-    are an unfinished UTF-8 sequence. The log probabilities of held-back tokens are held back with them, so
-    a stop string does not leak through those either.
+    Text is held back while it may be the beginning of a stop string, and bytes while they are an unfinished UTF-8
+    sequence. The log probabilities of held-back tokens are held back too, so that a stop string does not leak
+    through them either.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._stop = stop
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._unfinished = False  # whether it waits for the rest of a character
+        self._unfinished = False  # True while the last character is incomplete
         self._held = ""
         self._logprobs: deque[TokenLogprob] = deque()
         self.stopped = False
 
     def push(self, data: bytes, logprob: TokenLogprob | None = None) -> tuple[str, tuple[TokenLogprob, ...]]:
-        """Add one token's bytes; returns the text and log probabilities that are released by it."""
+        """Add a token's bytes; returns the text and the log probabilities that may be sent now."""
         if logprob is not None:
             self._logprobs.append(logprob)
         text = self._decode(data)
@@ -33,7 +33,7 @@ class TextAssembler:
         return text, self._release(not self._unfinished) if self._logprobs else ()
 
     def flush(self) -> tuple[str, tuple[TokenLogprob, ...]]:
-        """The end of the answer: release what was held back."""
+        """Return the text and the log probabilities that were held back, at the end of the answer."""
         if self.stopped:
             return "", ()
         text, self._held = self._held + self._decoder.decode(b"", final=True), ""
@@ -50,10 +50,10 @@ class TextAssembler:
         return text[: len(text) - keep], self._release(keep == 0 and not self._unfinished)
 
     def _decode(self, data: bytes) -> str:
-        """The characters that are complete with these bytes."""
+        """Return the characters that these bytes complete."""
         if not self._unfinished:
             try:
-                return data.decode()  # nearly always so, and several times as fast as the decoder
+                return data.decode()  # the usual case, and several times as fast as the decoder
             except UnicodeDecodeError:
                 self._unfinished = True
         text = self._decoder.decode(data)
@@ -69,7 +69,7 @@ class TextAssembler:
 
 
 def overlap(text: AnyStr, stop: AnyStr) -> int:
-    """Length of the longest proper beginning of ``stop`` that ``text`` ends with."""
+    """Return the length of the longest proper prefix of ``stop`` that ``text`` ends with."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

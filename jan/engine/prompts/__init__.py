@@ -1,1 +1,1 @@
-"""The way in to a model: chat templates, how models write calls and reasoning, the bytes of tokens."""
+"""From messages to a prompt: chat templates, dialects of tool calls and reasoning, the bytes of tokens."""

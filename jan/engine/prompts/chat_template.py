@@ -1,4 +1,4 @@
-"""The prompt side: messages and tools through a model's chat template, in a sandbox."""
+"""Render messages and tools with a model's chat template, in a Jinja sandbox."""
 
 import json
 import secrets
@@ -23,6 +23,7 @@ from jan.engine.prompts.dialects import (
     dialect_of,
     takes_tools,
 )
+from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError, InvalidRequest
 from jan.schema.chat import Tool
 from jan.schema.messages import (
@@ -49,7 +50,7 @@ _HOW_BARE = "To call a function, answer with nothing but its name and arguments 
 
 
 def text_of(content: str | Sequence[UserPart | RefusalPart | OnlyTextPart] | None, where: str) -> str:
-    """The text of a message's content; raises InvalidRequest for a part that is not text."""
+    """Return the text of a message's content. Raises InvalidRequest for a part that is not text."""
     if content is None or isinstance(content, str):
         return content or ""
     texts = []
@@ -60,7 +61,7 @@ def text_of(content: str | Sequence[UserPart | RefusalPart | OnlyTextPart] | Non
             texts.append(part.refusal)
         else:
             raise InvalidRequest(
-                f"this model takes text only, not parts of type '{type(part).__struct_config__.tag}'",
+                f"This model takes text only, not parts of type '{type(part).__struct_config__.tag}'.",
                 code="unsupported_content",
                 param=f"{where}[{index}]",
             )
@@ -68,7 +69,7 @@ def text_of(content: str | Sequence[UserPart | RefusalPart | OnlyTextPart] | Non
 
 
 def plain_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them: roles system, user, assistant, tool; content as text."""
+    """Return messages as chat templates expect them: roles system, user, assistant, tool; content as text."""
     plain: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         role = str(message.__struct_config__.tag)
@@ -90,8 +91,10 @@ def plain_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _call(function: Any) -> dict[str, Any]:
-    """A call with its arguments as an object, which is what templates print; as text if it is no JSON, or
-    nested too deeply to be read."""
+    """Return a call with its arguments as an object, which templates print.
+
+    The arguments stay text if they are not JSON, or nested too deeply to be read.
+    """
     try:
         arguments = json.loads(function.arguments)
     except (ValueError, RecursionError):
@@ -100,10 +103,24 @@ def _call(function: Any) -> dict[str, Any]:
 
 
 class ChatTemplate:
-    """A model's own chat template. Tools go to it if it shows the call form in use, else into the instructions.
+    """A model's chat template. ``dialect``: how the model writes tool calls and reasoning.
 
-    ``dialect`` is what it shows of the model's answers, as far as the options leave it open. Raises
-    ConfigurationError for one that is no Jinja.
+    Tools are passed to the template if it renders calls in the dialect's form. Otherwise they are written as text
+    into the system message.
+
+    Usage::
+
+        template = ChatTemplate(source, bos_token="<s>")
+        text = template.render(prompt)
+        dialect = template.answer_dialect(prompt, text)
+
+    Args:
+        source: the template in Jinja.
+        bos_token, eos_token: the text of these tokens, for the template.
+        tool_format, reasoning: settings that override what the template shows.
+
+    Raises:
+        ConfigurationError: if the source is not valid Jinja.
     """
 
     def __init__(
@@ -125,21 +142,21 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise ConfigurationError(
-                f"the model's chat template can't be read, line {error.lineno}: {error.message}"
+                f"The model's chat template can't be read, line {error.lineno}: {str(error.message).rstrip('.')}."
             ) from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self.dialect = dialect_of(source, tool_format, reasoning)
         self._takes_tools = takes_tools(source, self.dialect)
 
     def render(self, prompt: ChatPrompt) -> str:
-        """The prompt's text; raises InvalidRequest where the template refuses the messages."""
+        """Return the prompt's text. Raises InvalidRequest if the template refuses the messages."""
         messages = plain_messages(prompt.messages)
         tools = [msgspec.to_builtins(tool) for tool in prompt.tools]
         if not self._takes_tools:
-            messages, tools = _spelled_out(messages, prompt.tools, self.dialect.tools), []
+            messages, tools = _tools_as_text(messages, prompt.tools, self.dialect.tools), []
         if not prompt.continue_final_message:
             return self._render(messages, tools, prompt.add_generation_prompt)
-        # One that nobody can know: where it comes out, the message ends and its closing tokens begin.
+        # A marker that nobody can guess. Where it is rendered, the message ends and its closing tokens begin.
         end = secrets.token_hex(16)
         messages[-1]["content"] += end
         text, found, _ = self._render(messages, tools, False).rpartition(end)
@@ -148,10 +165,10 @@ class ChatTemplate:
         return text
 
     def answer_dialect(self, prompt: ChatPrompt, text: str) -> Dialect:
-        """The form of the answer to a prompt that was rendered as ``text``."""
+        """Return the dialect of the answer to a prompt that was rendered as ``text``."""
         if not prompt.continue_final_message:
-            return self.dialect.after(text)
-        return self.dialect.going_on(plain_messages(prompt.messages[-1:])[0]["content"])
+            return self.dialect.after_prompt(text)
+        return self.dialect.continuing(plain_messages(prompt.messages[-1:])[0]["content"])
 
     def _render(self, messages: list[dict[str, Any]], tools: list[Any], generation_prompt: bool) -> str:
         try:
@@ -166,19 +183,21 @@ class ChatTemplate:
             OverflowError,
             RecursionError,
         ) as error:
-            raise _unsupported(str(error)) from error
+            raise _unsupported(reason_of(error)) from error
 
 
 def _unsupported(reason: str) -> InvalidRequest:
     return InvalidRequest(
-        f"the model's chat template does not take these messages: {reason}",
+        f"The model's chat template does not take these messages: {reason}.",
         code="unsupported_messages",
         param="messages",
     )
 
 
-def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool], form: ToolFormat) -> list[dict[str, Any]]:
-    """The same conversation for a template that knows nothing of tools: all of it as text."""
+def _tools_as_text(
+    messages: list[dict[str, Any]], tools: Sequence[Tool], form: ToolFormat
+) -> list[dict[str, Any]]:
+    """Return the messages for a template without tools: tools, calls and results become text."""
     spelled = []
     for message in messages:
         content, role = message["content"], message["role"]
@@ -186,14 +205,14 @@ def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool], form: To
             role, content = "user", f"<tool_response>\n{content}\n</tool_response>"
         for call in message.get("tool_calls", ()):
             function = call["function"]
-            content += "\n" + spelled_call(form, json.dumps(function["name"]), json.dumps(function["arguments"]))
+            content += "\n" + call_as_text(form, json.dumps(function["name"]), json.dumps(function["arguments"]))
         spelled.append({"role": role, "content": content.strip("\n") if role == "assistant" else content})
     if tools:
         lines = "\n".join(json.dumps(msgspec.to_builtins(tool.function)) for tool in tools)
         instructions = _INSTRUCTIONS.format(
             tools=lines,
             how=_HOW if form == "hermes" else _HOW_BARE,
-            call=spelled_call(form, '"<function name>"', "<arguments as a JSON object>"),
+            call=call_as_text(form, '"<function name>"', "<arguments as a JSON object>"),
         )
         if spelled and spelled[0]["role"] == "system":
             spelled[0]["content"] += "\n\n" + instructions
@@ -202,8 +221,8 @@ def _spelled_out(messages: list[dict[str, Any]], tools: Sequence[Tool], form: To
     return spelled
 
 
-def spelled_call(form: ToolFormat, name: str, arguments: str) -> str:
-    """One call as the model is to write it; name and arguments as JSON."""
+def call_as_text(form: ToolFormat, name: str, arguments: str) -> str:
+    """Return a call as the model must write it. ``name`` and ``arguments`` are JSON."""
     if form == "llama3":
         return f'{{"name": {name}, "parameters": {arguments}}}'
     if form == "mistral":
@@ -218,5 +237,5 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
-    # Jinja's own filter escapes <, > and & for HTML, which is not what a model was trained on.
+    # Not Jinja's own filter: it escapes <, > and & for HTML, and no model was trained on that.
     return json.dumps(value, ensure_ascii=False, indent=indent)

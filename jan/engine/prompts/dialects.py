@@ -1,4 +1,4 @@
-"""How a model writes tool calls and reasoning, as its chat template shows it."""
+"""Dialects: how a model writes tool calls and reasoning, read from its chat template."""
 
 import re
 from typing import Literal
@@ -9,13 +9,13 @@ ToolFormat = Literal["hermes", "llama3", "mistral", "mistral_args"]
 ToolFormatOption = Literal["auto", "hermes", "llama3", "mistral"]
 ReasoningOption = Literal["auto", "off"]
 
-# What opens and closes a call in the Hermes form, which is Qwen's as well.
+# Around a call in the Hermes form, which Qwen uses too.
 CALL_OPEN = "<tool_call>"
 CALL_CLOSE = "</tool_call>"
-# Mistral's, before a list of calls, or before each name, which ARGS_MARK then parts from its arguments.
+# Mistral: before a list of calls, or before each name. ARGS_MARK then separates the name from the arguments.
 MISTRAL_MARK = "[TOOL_CALLS]"
 ARGS_MARK = "[ARGS]"
-# Llama 3's, before a call; it may be left out.
+# Llama 3: before a call; optional.
 PYTHON_MARK = "<|python_tag|>"
 
 THINK_OPEN = "<think>"
@@ -25,40 +25,43 @@ _LLAMA_CALL = re.compile(r'\\?"parameters\\?"\s*:')
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """The form of a model's answers. ``reasoning``: it thinks in blocks, which are told apart from the content;
-    ``begins_inside``: the prompt has opened such a block."""
+    """The form of a model's answers.
+
+    ``tools``: the form of tool calls. ``reasoning``: an answer may begin with a block of reasoning.
+    ``begins_inside``: the prompt has already opened that block.
+    """
 
     tools: ToolFormat = "hermes"
     reasoning: bool = False
     begins_inside: bool = False
 
-    def after(self, prompt: str) -> "Dialect":
-        """The dialect of an answer to a prompt, which may end with what opens a block."""
+    def after_prompt(self, prompt: str) -> "Dialect":
+        """Return the dialect of the answer to a rendered prompt, which may end with an opened block."""
         opened = self.reasoning and prompt.rstrip().endswith(THINK_OPEN)
         return msgspec.structs.replace(self, begins_inside=opened)
 
-    def going_on(self, begun: str) -> "Dialect":
-        """The same where the answer goes on with what is ``begun``: no block begins after that."""
+    def continuing(self, begun: str) -> "Dialect":
+        """Return the dialect of an answer that continues the text ``begun``: no new block begins in it."""
         inside = self.reasoning and begun.rfind(THINK_OPEN) > begun.rfind(THINK_CLOSE)
         return msgspec.structs.replace(self, reasoning=inside, begins_inside=inside)
 
     @property
     def variants(self) -> tuple["Dialect", ...]:
-        """Itself, and all else that ``after`` and ``going_on`` can make of it."""
+        """All dialects that ``after_prompt`` and ``continuing`` can return, including this one."""
         if not self.reasoning:
             return (self,)
         inside = msgspec.structs.replace(self, begins_inside=True)
         return self, inside, msgspec.structs.replace(self, reasoning=False, begins_inside=False)
 
 
-# Text that is no chat: one form is as good as another, and nothing is reasoning.
+# For prompts that are no chats: there are no tool calls, and nothing is reasoning.
 PLAIN = Dialect()
 
 
 def dialect_of(
     template: str, tool_format: ToolFormatOption = "auto", reasoning: ReasoningOption = "auto"
 ) -> Dialect:
-    """The dialect that a template's source shows, as far as the options leave it open."""
+    """Return the dialect that a chat template's source shows, unless the options say otherwise."""
     thinks = reasoning == "auto" and THINK_CLOSE in template
     if tool_format in ("hermes", "llama3"):
         return Dialect(tools=tool_format, reasoning=thinks)
@@ -69,7 +72,7 @@ def dialect_of(
 
 
 def takes_tools(template: str, dialect: Dialect) -> bool:
-    """Whether a template renders tools, and their calls in the dialect's form."""
+    """Return True if a template renders tools, and their calls in the dialect's form."""
     return "tools" in template and dialect.tools == _shown_format(template)
 
 

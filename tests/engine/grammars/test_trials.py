@@ -186,10 +186,10 @@ def test_whatever_the_prompt_ends_with_was_compiled(dialect: Dialect) -> None:
     tool = Tool(type="function", function=FunctionDefinition(name="f", parameters={"pattern": "a"}))
     output = OutputFormat(callable_tools=(tool,))
     run(lambda trials: trials.admit(output, "a"), compiler)
-    compiler.compile(output, dialect.after("<think>"))
-    compiler.compile(output, dialect.after("text"))
-    compiler.compile(output, dialect.going_on("<think>"))
-    compiler.compile(output, dialect.going_on("text"))
+    compiler.compile(output, dialect.after_prompt("<think>"))
+    compiler.compile(output, dialect.after_prompt("text"))
+    compiler.compile(output, dialect.continuing("<think>"))
+    compiler.compile(output, dialect.continuing("text"))
     assert compiler.compiled == 1
 
 
