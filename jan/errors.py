@@ -1,7 +1,7 @@
-"""Every error that Jan raises on purpose, and the one table that maps it to HTTP.
+"""Every error that Jan raises on purpose, and the table that maps it to HTTP.
 
 JanError
-├── ConfigurationError      a mistake in the configuration: start-up only, never on the wire
+├── ConfigurationError      a mistake in the configuration: at start-up only, never on the wire
 ├── InvalidRequest          400
 ├── AuthenticationFailed    401
 ├── PermissionDenied        403
@@ -23,10 +23,12 @@ from jan.schema.errors import ErrorDetail, ErrorEnvelope
 
 
 class JanError(Exception):
-    """An error with words for the person who meets it.
+    """An error that a client or an operator reads.
 
-    ``message`` says what was wrong and what is allowed; ``code`` is a stable machine-readable string;
-    ``param`` names the offending field of the request; ``headers`` go out with the response.
+    - ``message``: a sentence that says what was wrong, where, and what is allowed.
+    - ``code``: a stable string for programs.
+    - ``param``: the wrong field of the request.
+    - ``headers``: sent with the response.
     """
 
     default_code = "internal_error"
@@ -47,7 +49,7 @@ class JanError(Exception):
 
 
 class ConfigurationError(JanError):
-    """The server can't start as configured; the message names file, path and allowed values."""
+    """The server can't start as configured. The message names file, path and allowed values."""
 
     default_code = "configuration_error"
 
@@ -59,64 +61,64 @@ class InvalidRequest(JanError):
 
 
 class AuthenticationFailed(JanError):
-    """Credentials are missing or were not accepted."""
+    """The credentials are missing or were not accepted."""
 
     default_code = "invalid_api_key"
 
 
 class PermissionDenied(JanError):
-    """The caller is known and may not do this."""
+    """The caller is known but may not do this."""
 
     default_code = "insufficient_permissions"
 
 
 class NotFound(JanError):
-    """No such URL, model or object, or not one this caller may see."""
+    """The URL, model or object does not exist, or this caller may not see it."""
 
     default_code = "not_found"
 
 
 class MethodNotAllowed(JanError):
-    """The URL exists and does not take this HTTP method."""
+    """The URL exists but does not support this HTTP method."""
 
     default_code = "method_not_allowed"
 
 
 class Conflict(JanError):
-    """The object exists already or was changed meanwhile."""
+    """The object already exists or was changed meanwhile."""
 
     default_code = "conflict"
 
 
 class PayloadTooLarge(JanError):
-    """The body is larger than the server takes."""
+    """The body is larger than the server accepts."""
 
     default_code = "body_too_large"
 
 
 class UnsupportedMediaType(JanError):
-    """The body is of a type or encoding that the server does not read."""
+    """The body's type or encoding is not supported."""
 
     default_code = "unsupported_media_type"
 
 
 class RateLimited(JanError):
-    """The caller's limit is used up."""
+    """The caller has used up a limit."""
 
     default_code = "rate_limit_exceeded"
 
 
 class InternalError(JanError):
-    """A fault of the server's own; details are in its log, not in the message."""
+    """A fault of the server itself. Details are in its log and not in the message."""
 
 
 class Unavailable(JanError):
-    """The server, a model or the store can't serve this at the moment."""
+    """The server, a model or the store can't serve the request at the moment."""
 
     default_code = "unavailable"
 
 
-# The only place where status codes and OpenAI's error types are spelled.
+# The only place that spells out status codes and OpenAI's error types.
 _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
     {
         InvalidRequest: (400, "invalid_request_error"),
@@ -135,8 +137,11 @@ _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
 
 
 def let_go(error: BaseException) -> None:
-    """Forget where an error came from, once it has been told: the frames that it went through hold it, the
-    request and its body, in a cycle that only the garbage collector finds."""
+    """Break the reference cycle of an error that has been reported.
+
+    Its traceback holds the frames that it passed through, and with them the request and its body. Only the garbage
+    collector would find this cycle. See "Reference cycles" in docs/architecture.md.
+    """
     told: BaseException | None = error
     while told is not None:
         told.__traceback__ = None
@@ -144,8 +149,10 @@ def let_go(error: BaseException) -> None:
 
 
 def when_to_retry(milliseconds: int, *, by_itself: bool = True) -> dict[str, str]:
-    """The headers of a refusal that say when to ask again: HTTP's, and those that OpenAI's SDKs go by.
-    ``by_itself``: whether an SDK is to do so without being told."""
+    """Make the headers that say when to retry: HTTP's (RFC 9110 10.2.3), and those of OpenAI's SDKs.
+
+    ``by_itself``: let an SDK retry without being told to.
+    """
     return {
         "Retry-After": str(math.ceil(milliseconds / 1000)),
         "retry-after-ms": str(milliseconds),
@@ -154,23 +161,23 @@ def when_to_retry(milliseconds: int, *, by_itself: bool = True) -> dict[str, str
 
 
 def wire_of(error_type: type[JanError]) -> tuple[int, str]:
-    """HTTP status and OpenAI error type of an error class; subclasses inherit their parent's."""
+    """Return the HTTP status and OpenAI error type of an error class. Subclasses inherit their parent's."""
     return next(_WIRE[base] for base in error_type.__mro__ if base in _WIRE)
 
 
 def status_of(error_type: type[JanError]) -> int:
-    """HTTP status of an error class."""
+    """Return the HTTP status of an error class."""
     return wire_of(error_type)[0]
 
 
 def envelope_of(error: JanError) -> ErrorEnvelope:
-    """The body that tells a client of this error."""
+    """Make the response body that reports this error to a client."""
     _, kind = wire_of(type(error))
     return ErrorEnvelope(ErrorDetail(message=error.message, type=kind, param=error.param, code=error.code))
 
 
 def error_for_status(status: int) -> type[JanError]:
-    """The error class of an HTTP status, for errors that another library raised by number."""
+    """Return the error class of an HTTP status, for errors that another library raised by number."""
     for error_type, (known, _) in _WIRE.items():
         if known == status:
             return error_type

@@ -1,4 +1,4 @@
-"""Work that outlives the request it was begun for."""
+"""Work that outlives the request that began it."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,20 +8,20 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Work that outlives the request it was begun for, so that a client who leaves cuts nothing short."""
+    """Tasks that outlive the request that began them, so that a client who disconnects cuts nothing short."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin."""
+        """Begin the work and return its task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def close(self, seconds: float) -> None:
-        """Let what is under way end; what takes longer is cancelled."""
+        """Wait for the tasks to end. After ``seconds`` cancel those that remain."""
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=seconds)

@@ -1,1 +1,1 @@
-"""Wire types: what requests and responses look like. One file a resource; standard library and msgspec only."""
+"""Wire types of requests and responses, one file a resource. Uses only the standard library and msgspec."""

@@ -10,27 +10,27 @@ from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, Token
 
 # --- tools and formats ------------------------------------------------------------------------------
 
-# Python's $ also matches before a line break at the end, hence the look ahead.
+# In Python, $ also matches before a final line break, hence the lookahead.
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
 
 
-# Deeper than any schema that makes sense, and far from where Python's own recursion ends.
+# Deeper than any sensible schema, and far below Python's recursion limit.
 _MAX_SCHEMA_DEPTH = 100
 
 
 def _check_depth(schema: Any) -> None:
-    """Raises ValueError, which msgspec turns into a validation error with the path."""
+    """Check the depth of a JSON schema. Raises ValueError, which msgspec turns into an error with its path."""
     level = [schema]
     for _ in range(_MAX_SCHEMA_DEPTH):
         containers = [item for item in level if isinstance(item, dict | list)]
         level = [i for item in containers for i in (item.values() if isinstance(item, dict) else item)]
         if not level:
             return
-    raise ValueError(f"Schema is nested more than {_MAX_SCHEMA_DEPTH} levels deep")
+    raise ValueError(f"The schema is nested too deeply; allowed: {_MAX_SCHEMA_DEPTH} levels.")
 
 
 class FunctionDefinition(msgspec.Struct, kw_only=True):
-    """A function the model may call; ``parameters`` is a JSON schema."""
+    """A function that the model may call. ``parameters`` is a JSON schema."""
 
     name: FunctionName
     description: str | None = None
@@ -42,35 +42,35 @@ class FunctionDefinition(msgspec.Struct, kw_only=True):
 
 
 class Tool(msgspec.Struct, kw_only=True):
-    """A tool the model may call."""
+    """A tool that the model may call."""
 
     type: Literal["function"]
     function: FunctionDefinition
 
 
 class ChosenFunction(msgspec.Struct, kw_only=True):
-    """The name of a function."""
+    """The name of the chosen function."""
 
     name: str
 
 
 class NamedToolChoice(msgspec.Struct, kw_only=True):
-    """This one tool must be called."""
+    """A tool that the model must call."""
 
     type: Literal["function"]
     function: ChosenFunction
 
 
 class TextFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
-    """Free text."""
+    """Free text, without any constraint."""
 
 
 class JsonObjectFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_object"):
-    """Any JSON object."""
+    """Any valid JSON object."""
 
 
 class JsonSchema(msgspec.Struct, kw_only=True):
-    """A named JSON schema."""
+    """A JSON schema with a name."""
 
     name: FunctionName
     schema: dict[str, Any] = {}
@@ -82,14 +82,14 @@ class JsonSchema(msgspec.Struct, kw_only=True):
 
 
 class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_schema"):
-    """JSON that the schema accepts."""
+    """JSON that is valid against the schema."""
 
     json_schema: JsonSchema
 
 
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
-# --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
+# # --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
 
 GuidedText = Annotated[str, Meta(min_length=1, max_length=10_000)]
 GuidedChoice = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1000)]
@@ -97,7 +97,8 @@ GuidedSchema = dict[str, Any]
 
 
 class StructuredOutputs(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the answer must look like; one of these. ``grammar`` is in llguidance's form of Lark."""
+    """A format that the answer must have. Exactly one field is set. ``grammar`` is a Lark grammar in llguidance's
+    dialect."""
 
     json: GuidedSchema | None = None
     regex: GuidedText | None = None
@@ -109,13 +110,13 @@ class StructuredOutputs(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 AddGenerationPrompt = Annotated[
-    bool, Meta(description="Whether the prompt ends with what begins an answer; default true")
+    bool, Meta(description="End the prompt with the opening of an assistant message; default true")
 ]
 ContinueFinalMessage = Annotated[
     bool,
     Meta(
-        description="Go on with the last message, an assistant's, instead of answering anew: the answer is what "
-        "follows it"
+        description="Continue the last message, which must be an assistant's. The answer is the text that "
+        "follows it."
     ),
 ]
 
@@ -125,21 +126,21 @@ MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}(?!\n)$")]
 ConversationId = Annotated[
     str,
     Meta(
-        description="Talk in this stored conversation: its messages come before those of the request, which are "
-        "appended to it, as is the answer"
+        description="Continue this stored conversation. Its messages precede those of the request, which are "
+        "appended to it together with the answer."
     ),
 ]
 ParentMessageId = Annotated[
     str,
     Meta(
-        description="The stored message to go on from; with no `messages`, the one to answer again. Left out, the "
-        "conversation's last one; null begins at its root"
+        description="The stored message to continue from or, without `messages`, to answer again. Default: the "
+        "conversation's last message. null begins a new tree."
     ),
 ]
 NewMessageId = Annotated[
     MessageId,
     Meta(
-        description="Identifier, such as a UUID, for the last of `messages`: sent again, they are not stored again"
+        description="Your own id, such as a UUID, for the last of `messages`. A repeated id stores nothing twice."
     ),
 ]
 
@@ -147,14 +148,14 @@ NewMessageId = Annotated[
 OnDisconnect = Annotated[
     Literal["cancel", "finish"],
     Meta(
-        description="What becomes of the answer when its client leaves: `cancel` (also null) ends it, `finish` "
-        "goes on, and GET /chat/completions/{id}/events resumes it until a minute after it ended"
+        description="If the client disconnects: `cancel` (default) ends the answer, `finish` completes "
+        "it, and GET /chat/completions/{id}/events resumes the stream until a minute after its end."
     ),
 ]
 
 
 class ConversationPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the answer is kept: as ``message_id``, below ``parent_message_id``."""
+    """The place where the answer is stored: as ``message_id``, below ``parent_message_id``."""
 
     id: str
     message_id: str
@@ -168,7 +169,9 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     """Body of a chat completion request."""
 
     model: str
-    messages: Annotated[list[Message], Meta(max_length=4096, description="At least one, but in a conversation")]
+    messages: Annotated[
+        list[Message], Meta(max_length=4096, description="Required, except in a stored conversation")
+    ]
     max_tokens: TokenCount | None = None
     max_completion_tokens: TokenCount | None = None
     logprobs: bool | None = None
@@ -196,11 +199,11 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
 
 # --- response ---------------------------------------------------------------------------------------
 
-ReasoningContent = Annotated[str, Meta(description="What the model thought before it answered")]
+ReasoningContent = Annotated[str, Meta(description="The model's reasoning before its answer")]
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):
-    """The assistant's answer."""
+    """The message with which the assistant answers."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -217,7 +220,7 @@ class ChoiceLogprobs(msgspec.Struct, kw_only=True):
 
 
 class ChatChoice(msgspec.Struct, kw_only=True):
-    """One answer."""
+    """One of the ``n`` answers."""
 
     index: int
     message: AnswerMessage
@@ -226,7 +229,7 @@ class ChatChoice(msgspec.Struct, kw_only=True):
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
-    """The whole answer; ``created`` in seconds since the epoch."""
+    """The complete answer. ``created`` is in seconds since 1970."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -240,7 +243,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
 
 
 class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A piece of a call: the name first, then fragments of the arguments."""
+    """A piece of a call. The first has the name, the others continue the arguments."""
 
     name: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
@@ -256,7 +259,7 @@ class ToolCallDelta(msgspec.Struct, kw_only=True):
 
 
 class ChatDelta(msgspec.Struct, kw_only=True):
-    """What is new in an answer."""
+    """The new part of an answer."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
@@ -266,7 +269,7 @@ class ChatDelta(msgspec.Struct, kw_only=True):
 
 
 class ChatChunkChoice(msgspec.Struct, kw_only=True):
-    """What is new in the answer at ``index``."""
+    """The new part of the answer at ``index``."""
 
     index: int
     delta: ChatDelta
@@ -275,7 +278,7 @@ class ChatChunkChoice(msgspec.Struct, kw_only=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed answer; ``conversation`` is in the first one."""
+    """One event of a streamed answer. Only the first event has ``conversation``."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

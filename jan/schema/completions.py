@@ -1,4 +1,4 @@
-"""POST /completions: request, response; a streamed response has the same shape, piece by piece."""
+"""POST /completions: request and response. A streamed response has the same shape, piece by piece."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,8 @@ Prompt = str | list[str | TokenId | list[TokenId]]
 
 
 class CompletionRequest(SamplingFields, kw_only=True):
-    """Body of a text completion request. ``prompt``: a text, texts, tokens, or lists of tokens."""
+    """Body of a text completion request. ``prompt`` is a text, a list of texts, a list of tokens, or a list of
+    such lists."""
 
     model: str
     prompt: Prompt
@@ -23,7 +24,7 @@ class CompletionRequest(SamplingFields, kw_only=True):
 
 
 class CompletionLogprobs(msgspec.Struct, kw_only=True):
-    """Log probabilities in the text API's form: parallel lists, one entry a token."""
+    """Log probabilities as parallel lists, with one entry per token."""
 
     tokens: list[str]
     token_logprobs: list[float | None]
@@ -32,7 +33,7 @@ class CompletionLogprobs(msgspec.Struct, kw_only=True):
 
 
 class CompletionChoice(msgspec.Struct, kw_only=True):
-    """One text, or what is new in it."""
+    """One text, or the new part of it."""
 
     index: int
     text: str
@@ -41,7 +42,7 @@ class CompletionChoice(msgspec.Struct, kw_only=True):
 
 
 class Completion(msgspec.Struct, kw_only=True):
-    """The answer, or one event of a streamed answer; ``created`` in seconds since the epoch."""
+    """The complete answer, or one event of a streamed answer. ``created`` is in seconds since 1970."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"

@@ -1,4 +1,4 @@
-"""Conversations and their messages: /conversations and what is below it. Times are seconds since the epoch."""
+"""Conversations and their messages: /conversations and all URLs below it. Times are seconds since 1970."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,9 @@ MetadataKey = Annotated[str, Meta(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Meta(max_length=16, description="Up to 16 texts of the client's own: keys of 64, values of 512 characters"),
+    Meta(max_length=16, description="The client's own data: up to 16 keys of 64 characters, values of 512"),
 ]
-Cursor = Annotated[str, Meta(max_length=300, description="`next_cursor` of the page before")]
+Cursor = Annotated[str, Meta(max_length=300, description="The `next_cursor` of the previous page")]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=1024)] | None
@@ -28,23 +28,27 @@ Status = Literal["streaming", "partial", "complete"]
 
 
 class ConversationListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which conversations."""
+    """Parameters that select conversations."""
 
-    limit: Annotated[int, Meta(ge=1, le=100, description="How many at most")] = 20
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of conversations")] = 20
     cursor: Cursor | None = None
-    q: Annotated[str, Meta(max_length=200, description="Only those whose title contains this")] | None = None
+    q: Annotated[str, Meta(max_length=200, description="Only conversations whose title contains this")] | None = (
+        None
+    )
 
 
 class ConversationQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of the history."""
+    """Parameters that limit the history."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many messages at most, the newest")] = 100
+    limit: Annotated[
+        int, Meta(ge=1, le=500, description="Maximum number of messages; the newest are returned")
+    ] = 100
 
 
 class MessageListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages, in which order."""
+    """Parameters that select and order messages."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most")] = 100
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of messages")] = 100
     cursor: Cursor | None = None
     order: Annotated[Literal["asc", "desc"], Meta(description="asc: oldest first; desc: newest first")] = "asc"
 
@@ -53,7 +57,7 @@ class MessageListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class ConversationCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new conversation. Without a title it gets one from its first user message."""
+    """A new conversation. Without a title it is named after its first user message."""
 
     title: Title | None = None
     model: ModelName | None = None
@@ -61,7 +65,8 @@ class ConversationCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change; what is left out stays. ``metadata`` is replaced as a whole; null empties a field."""
+    """The fields to change. Fields left out stay as they are. ``metadata`` is replaced as a whole; null empties a
+    field."""
 
     title: Title | UnsetType | None = UNSET
     model: ModelName | UnsetType | None = UNSET
@@ -71,8 +76,9 @@ class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 class MessageCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A message to append.
 
-    ``parent_id``: left out, it goes below the message appended last; null begins a new tree. ``id``: the
-    client's own identifier, such as a UUID, that nobody else uses; sent again, the message is not stored again.
+    - ``parent_id``: the message to append to. Default: the message appended last. null begins a new tree.
+    - ``id``: the client's own unique identifier, such as a UUID. A message sent again with the same id is stored
+      only once.
     """
 
     role: Role
@@ -95,10 +101,10 @@ class ConversationMessage(
     tag="conversation.message",
     forbid_unknown_fields=True,
 ):
-    """A message, a node of its conversation's tree: ``parent_id`` null is a root.
+    """A message, which is a node of its conversation's tree. A root has ``parent_id`` null.
 
-    ``sequence`` counts a conversation's messages from 1, without gaps. ``status`` of an answer: streaming
-    while it is generated, partial if it was cut short, else complete.
+    ``sequence`` counts a conversation's messages from 1, without gaps. The ``status`` of an answer is streaming
+    while it is generated, partial if it was cut short, and complete otherwise.
     """
 
     id: str
@@ -133,7 +139,7 @@ class Conversation(
 
 
 class ConversationList(msgspec.Struct, frozen=True, kw_only=True):
-    """Conversations, changed last first."""
+    """A page of conversations, the last changed first."""
 
     object: Literal["list"] = "list"
     data: list[Conversation]
@@ -142,7 +148,7 @@ class ConversationList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageList(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages in the order asked for."""
+    """A page of messages in the requested order."""
 
     object: Literal["list"] = "list"
     data: list[ConversationMessage]
@@ -151,16 +157,16 @@ class MessageList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationWithMessages(Conversation, frozen=True, kw_only=True):
-    """A conversation with its newest messages, oldest of them first.
+    """A conversation with its newest messages, oldest first.
 
-    If ``has_more``, older ones are at ``.../messages?order=desc&cursor=<next_cursor>``.
+    If ``has_more`` is true, older messages are at ``.../messages?order=desc&cursor=<next_cursor>``.
     """
 
     messages: MessageList
 
 
 class ConversationDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation and all its messages are gone."""
+    """Confirmation that a conversation and all its messages were deleted."""
 
     id: str
     object: Literal["conversation.deleted"] = "conversation.deleted"

@@ -1,10 +1,10 @@
-"""The one error envelope."""
+"""The error envelope of every unsuccessful response."""
 
 import msgspec
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """What was wrong, for a person (``message``) and for a program (``type``, ``param``, ``code``)."""
+    """The error for a person (``message``) and for a program (``type``, ``param``, ``code``)."""
 
     message: str
     type: str

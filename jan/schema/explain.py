@@ -1,4 +1,4 @@
-"""Turns msgspec's validation errors into words that name the place and what is allowed there."""
+"""Turns msgspec's validation errors into sentences that name the place and what is allowed there."""
 
 import re
 import types
@@ -14,14 +14,14 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """``message`` for a person; ``path`` like ``messages[0].role`` ('' is the whole document)."""
+    """An error for a person. ``path`` is like ``messages[0].role``; '' is the whole document."""
 
     message: str
     path: str
 
 
 def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
-    """Say where the document departs from type ``expected`` and what would be right there."""
+    """Say where a document departs from type ``expected``, and what is allowed there."""
     match = _AT.match(str(error))
     assert match is not None  # the pattern matches every string
     what, path = match["what"], (match["path"] or "").removeprefix("$").lstrip(".")
@@ -29,17 +29,24 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
     if field := _FIELD.match(what):
         name = field["name"]
         if field["problem"] == "missing required":
-            return Explanation(f"'{name}' is required", _join(path, name))
-        return Explanation(f"unknown key '{name}'{_allowed(_field_names(where))}", _join(path, name))
+            return Explanation(f"The key '{name}' is required.", _join(path, name))
+        return Explanation(f"Unknown key '{name}'{_allowed(_field_names(where))}.", _join(path, name))
     if match["key"]:
-        what = f"key: {what}"
+        what = f"Wrong key: {what[:1].lower()}{what[1:]}"
     if what.startswith("Invalid"):
-        return Explanation(_lower(what) + _allowed(_choices(where, path)), path)
-    return Explanation(_lower(what), path)
+        what += _allowed(_choices(where, path))
+    return _of_one_field(what if what.endswith(".") else f"{what}.", path, where)
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _of_one_field(message: str, path: str, where: list[Any]) -> Explanation:
+    """Move the name of a field from the beginning of a message to its path.
+
+    The checks of a struct as a whole name the field that is wrong like this: "field: Sentence."
+    """
+    name, colon, rest = message.partition(": ")
+    if colon and name in _field_names(where):
+        return Explanation(rest, _join(path, name))
+    return Explanation(message, path)
 
 
 def _join(path: str, name: str) -> str:
@@ -51,7 +58,7 @@ def _allowed(names: list[str]) -> str:
 
 
 def _alternatives(expected: Any) -> list[Any]:
-    """The members of a union, with ``Annotated`` taken off; a list of one for anything else."""
+    """List the members of a union, without ``Annotated``. Any other type is a list of one."""
     if get_origin(expected) is typing.Annotated:
         return _alternatives(get_args(expected)[0])
     if get_origin(expected) in (typing.Union, types.UnionType):
@@ -60,7 +67,7 @@ def _alternatives(expected: Any) -> list[Any]:
 
 
 def _at(expected: Any, path: str) -> list[Any]:
-    """The types that may stand at ``path`` inside a document of type ``expected``."""
+    """Return the types that may stand at ``path`` inside a document of type ``expected``."""
     current = _alternatives(expected)
     for key, index in _STEP.findall("." + path if path and path[0] != "[" else path):
         current = [inner for member in current for inner in _step(member, key, bool(index))]
@@ -68,7 +75,7 @@ def _at(expected: Any, path: str) -> list[Any]:
 
 
 def _step(member: Any, key: str, is_index: bool) -> list[Any]:
-    # tuple[X, ...] has its element first, list[X] and dict[K, X] last.
+    # In tuple[X, ...] the element comes first, in list[X] and dict[K, X] last.
     arguments = [argument for argument in get_args(member) if argument is not ...]
     if is_index or (key == "..." and arguments):
         return _alternatives(arguments[-1]) if arguments else []
@@ -87,7 +94,7 @@ def _field_names(members: list[Any]) -> list[str]:
 
 
 def _choices(members: list[Any], path: str) -> list[str]:
-    """Values of the literals at a place; of the union's tags where the place is a tag field."""
+    """Return the values of the literals at a place, or of the union's tags if the place is a tag field."""
     literals = [repr(value) for m in members if get_origin(m) is typing.Literal for value in get_args(m)]
     if literals:
         return literals

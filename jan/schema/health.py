@@ -7,14 +7,14 @@ import msgspec
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """The process answers; ``timestamp`` is UTC."""
+    """A sign that the process answers. ``timestamp`` is UTC."""
 
     status: Literal["ok"] = "ok"
     timestamp: datetime
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """What is running."""
+    """The running versions of server and Python."""
 
     name: str
     version: str

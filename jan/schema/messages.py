@@ -1,4 +1,4 @@
-"""Messages of a conversation, by role, and the parts that their content may have."""
+"""Messages of a conversation by role, and the parts of their content."""
 
 from typing import Any, Literal
 
@@ -6,38 +6,38 @@ import msgspec
 
 
 class TextPart(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
-    """Text."""
+    """A part that is text."""
 
     text: str
 
 
 class OnlyTextPart(msgspec.Struct, kw_only=True):
-    """Text, where nothing else may be. Not a TextPart: msgspec wants a tag only where there is a choice."""
+    """Text where no other part is allowed. Separate from TextPart, because msgspec needs a tag only in a union."""
 
     type: Literal["text"]
     text: str
 
 
 class RefusalPart(msgspec.Struct, kw_only=True, tag_field="type", tag="refusal"):
-    """An earlier refusal of the assistant's."""
+    """An earlier refusal by the assistant."""
 
     refusal: str
 
 
 class ImagePart(msgspec.Struct, kw_only=True, tag_field="type", tag="image_url"):
-    """An image; for models that can see."""
+    """An image, for models with vision."""
 
     image_url: dict[str, Any]
 
 
 class AudioPart(msgspec.Struct, kw_only=True, tag_field="type", tag="input_audio"):
-    """Sound; for models that can hear."""
+    """A recording, for models that accept audio."""
 
     input_audio: dict[str, Any]
 
 
 class FilePart(msgspec.Struct, kw_only=True, tag_field="type", tag="file"):
-    """A file; for models that can read it."""
+    """A file, for models that read files."""
 
     file: dict[str, Any]
 
@@ -46,14 +46,14 @@ UserPart = TextPart | ImagePart | AudioPart | FilePart
 
 
 class FunctionCall(msgspec.Struct, kw_only=True):
-    """A call that the assistant made; ``arguments`` is a JSON text."""
+    """A function call by the assistant. ``arguments`` is a JSON text."""
 
     name: str
     arguments: str
 
 
 class ToolCall(msgspec.Struct, kw_only=True):
-    """One tool call of an assistant's message."""
+    """One tool call of an assistant message."""
 
     id: str
     type: Literal["function"] = "function"
@@ -68,21 +68,21 @@ class SystemMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="system"
 
 
 class DeveloperMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="developer"):
-    """Instructions to the model; served as a system message."""
+    """Instructions to the model. Treated as a system message."""
 
     content: str | list[OnlyTextPart]
     name: str | None = None
 
 
 class UserMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="user"):
-    """What the person says."""
+    """A message from the person."""
 
     content: str | list[UserPart]
     name: str | None = None
 
 
 class AssistantMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="assistant"):
-    """What the model answered earlier."""
+    """An earlier answer of the model."""
 
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
@@ -91,14 +91,14 @@ class AssistantMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="assi
 
 
 class ToolMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="tool"):
-    """What a tool answered."""
+    """The result of a tool call."""
 
     content: str | list[OnlyTextPart]
     tool_call_id: str
 
 
 class FunctionMessage(msgspec.Struct, kw_only=True, tag_field="role", tag="function"):
-    """What a function answered (the older form of a tool message)."""
+    """The result of a function call, in the older form of a tool message."""
 
     content: str | None
     name: str

@@ -1,4 +1,4 @@
-"""GET /models."""
+"""GET /models and GET /models/{model}."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that requests may name; ``created`` in seconds since the epoch."""
+    """A model that requests can name. ``created`` is in seconds since 1970."""
 
     id: str
     object: Literal["model"] = "model"
@@ -15,7 +15,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """All models that requests may name."""
+    """All models that requests can name."""
 
     object: Literal["list"] = "list"
     data: list[Model]

@@ -1,4 +1,4 @@
-"""What chat and text completions share: sampling parameters, stop strings, usage, stream options."""
+"""Fields shared by chat and text completions: sampling parameters, stop strings, usage, stream options."""
 
 from typing import Annotated, Literal
 
@@ -16,26 +16,28 @@ TokenCount = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
 class StreamOptions(msgspec.Struct, kw_only=True):
-    """Options of a streamed answer."""
+    """Options that apply to a streamed answer."""
 
     include_usage: bool = False
 
 
-# What a request may ask for, and what it is told it got.
+# The service tiers that a request may ask for, and the tier that the answer names.
 RequestedTier = Literal["auto", "default", "flex", "scale", "priority"]
 ServiceTier = Literal["default", "flex", "priority"]
 
 
 class SamplingFields(msgspec.Struct, kw_only=True):
-    """Sampling parameters; unknown fields of OpenAI's are ignored, ``null`` means the default."""
+    """Sampling parameters. Other fields of OpenAI's API are ignored. ``null`` means the default."""
 
-    temperature: Annotated[float, Meta(ge=0, le=2, description="0 is greedy; default 1")] | None = None
+    temperature: (
+        Annotated[float, Meta(ge=0, le=2, description="0 always takes the likeliest token; default 1")] | None
+    ) = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=100_000, description="0 is off")] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=100_000, description="0 means off")] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    repeat_penalty: Annotated[float, Meta(ge=0.1, le=10, description="1 is off")] | None = None
+    repeat_penalty: Annotated[float, Meta(ge=0.1, le=10, description="1 means off")] | None = None
     logit_bias: dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
@@ -46,31 +48,31 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     service_tier: (
         Annotated[
             RequestedTier,
-            Meta(description="flex: let others go first; priority: before others, for administrators only"),
+            Meta(description="flex: after other requests; priority: before them, for administrators only"),
         ]
         | None
     ) = None
 
 
-# More than any count, and what every store and every JSON reader can hold.
+# Larger than any count, and exact in every store and every JSON reader.
 Tally = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """How the prompt's tokens were come by."""
+    """Details on the tokens of the prompt."""
 
     cached_tokens: Tally = 0
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What the answer's tokens were."""
+    """Details on the tokens of the answer."""
 
     reasoning_tokens: Tally = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts of one request; all its choices together, the prompt once. Details of the answer are there if
-    the model reasoned."""
+    """Token counts of one request. All choices count together, the prompt once. Details of the answer are present
+    if the model reasoned."""
 
     prompt_tokens: Tally
     completion_tokens: Tally
@@ -80,7 +82,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate for a position."""
+    """One candidate token for a position."""
 
     token: str
     logprob: float
@@ -88,6 +90,6 @@ class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenLogprob(TopLogprob, frozen=True, kw_only=True):
-    """The token that was taken, and the likeliest candidates beside it, likeliest first."""
+    """The chosen token, and the likeliest candidates beside it in descending order."""
 
     top_logprobs: list[TopLogprob] = []

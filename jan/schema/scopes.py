@@ -1,4 +1,4 @@
-"""What a caller may be allowed to do."""
+"""Permissions of callers, and the access that operations require."""
 
 from datetime import datetime
 from typing import Literal
@@ -14,9 +14,11 @@ ADMIN_SCOPES: frozenset[Scope] = USER_SCOPES | {"admin"}
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may call an operation: users who have ``scope``; ``anonymous`` callers too, where the
-    configuration admits them, or, with ``loopback``, where it admits them on this machine alone. Without a scope
-    and anonymous: anyone at all (public)."""
+    """The callers that may use an operation.
+
+    Users need ``scope``. ``anonymous`` callers are admitted too if the configuration allows them; with
+    ``loopback``, only if it allows them from this machine. Without a scope everybody is admitted (public).
+    """
 
     scope: Scope | None
     anonymous: bool = False
@@ -39,10 +41,14 @@ ADMIN = Access(scope="admin")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. ``owner`` names whose share and limits a request counts towards; ``user_id`` is None for
-    an anonymous caller, ``key_id`` and ``session_id`` say what the caller came with, ``expires_at`` until when
-    a key is good. ``budget``, ``key_budget``: what this user and this key are given otherwise than as
-    configured."""
+    """The caller of a request.
+
+    - ``owner``: whose limits and fair share the request counts towards.
+    - ``user_id``: None for an anonymous caller.
+    - ``key_id``, ``session_id``: the credential that was used.
+    - ``expires_at``: when the key stops working.
+    - ``budget``, ``key_budget``: token budgets of this user and this key that override the configured ones.
+    """
 
     owner: str
     user_id: str | None = None
@@ -55,5 +61,5 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def anonymous(self) -> bool:
-        """Whether nobody is known by this request."""
+        """True if the request carries no credentials."""
         return self.user_id is None

@@ -8,13 +8,13 @@ Condition = Literal["healthy", "unhealthy", "not_configured"]
 
 
 class ExternalApis(msgspec.Struct, frozen=True, kw_only=True):
-    """Services elsewhere."""
+    """Services outside of this server."""
 
     serper: Condition
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Each part, as a probe found it just now."""
+    """The condition of each part, probed just now."""
 
     api_gateway: Condition
     inference_model: Condition
@@ -23,6 +23,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The server can serve everything it is configured for."""
+    """Confirmation that the server can serve everything it is configured for."""
 
     status: Literal["ready"] = "ready"

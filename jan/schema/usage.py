@@ -1,4 +1,4 @@
-"""What was used, and what is left."""
+"""Token usage, and the current state of limits."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
@@ -13,32 +13,36 @@ _MOST_DAYS = 366
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which days (UTC, both included; by default the last thirty), and for administrators whose."""
+    """Parameters of a usage report. Days are UTC and both included; default: the last 30. Administrators may name
+    a user."""
 
-    first: Annotated[date, Meta(description="The first day, like 2026-01-31")] | UnsetType = msgspec.field(
+    first: Annotated[date, Meta(description="The first day, such as 2026-01-31")] | UnsetType = msgspec.field(
         name="from", default=UNSET
     )
     last: Annotated[date, Meta(description="The last day")] | UnsetType = msgspec.field(name="to", default=UNSET)
     user_id: (
-        Annotated[str, Meta(max_length=128, description="Another user; empty: all anonymous callers together")]
+        Annotated[
+            str, Meta(max_length=128, description="Another user; empty means all anonymous callers together")
+        ]
         | UnsetType
     ) = UNSET
 
     def days(self) -> tuple[date, date]:
-        """First and last day; ValueError for too many, or none."""
+        """Return the first and the last day. Raises ValueError if they are out of order or too far apart."""
         today = datetime.now(UTC).date()
         last = self.last or max(today, self.first or today)
-        # Not before the calendar begins.
+        # Never before the beginning of the calendar.
         first = self.first or date.fromordinal(max(1, last.toordinal() - _DEFAULT_DAYS + 1))
         if first > last:
-            raise ValueError(f"from {first} is after to {last}")
+            raise ValueError(f"The day in `from` ({first}) is after the day in `to` ({last}).")
         if last - first >= timedelta(days=_MOST_DAYS):
-            raise ValueError(f"from {first} to {last} are more than {_MOST_DAYS} days")
+            raise ValueError(f"From {first} to {last} is too long; allowed: {_MOST_DAYS} days.")
         return first, last
 
 
 class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests to models and their tokens; ``cached_tokens`` of the prompts were not computed again."""
+    """Requests to models and their tokens. ``cached_tokens`` is the part of the prompts that was not computed
+    again."""
 
     requests: Tally
     prompt_tokens: Tally
@@ -48,7 +52,7 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(UsageTotals, frozen=True, kw_only=True):
-    """A day's usage of one model with one key; ``api_key_id`` null: without a key."""
+    """One day's usage of one model with one key. ``api_key_id`` is null for requests without a key."""
 
     day: date
     model: str
@@ -56,7 +60,7 @@ class UsageRow(UsageTotals, frozen=True, kw_only=True):
 
 
 class LimitStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit: ``used`` and ``remaining`` of ``limit`` within the ``seconds`` that end at ``resets_at``."""
+    """A limit of ``limit`` units in the window of ``seconds`` that ends at ``resets_at``."""
 
     name: str
     unit: Literal["requests", "tokens"]
@@ -68,7 +72,7 @@ class LimitStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}):
-    """A user's usage by day, model and key, and how the user's limits stand now."""
+    """A user's usage by day, model and key, and the current state of the user's limits."""
 
     object: Literal["usage"] = "usage"
     user_id: str

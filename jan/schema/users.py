@@ -1,4 +1,4 @@
-"""Users, their profile and their API keys. Times are UTC."""
+"""Users, their profiles and their API keys. Times are UTC."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -15,8 +15,8 @@ AwareTime = Annotated[datetime, Meta(tz=True)]
 
 
 class UserProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, as seen by that user and by administrators. ``tokens_per_minute``, ``tokens_per_day``: where an
-    administrator gave this user a budget of their own."""
+    """A user, as seen by that user and by administrators. ``tokens_per_minute`` and ``tokens_per_day`` are set if
+    an administrator gave this user a budget."""
 
     id: str
     object: Literal["user"] = "user"
@@ -30,13 +30,13 @@ class UserProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a user may change."""
+    """The fields that users may change of their own profile."""
 
     name: DisplayName
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user made by an administrator."""
+    """A user created by an administrator."""
 
     email: Email
     name: Annotated[str, Meta(max_length=200)] = ""
@@ -44,8 +44,8 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an administrator may change; a field left out stays as it is. A budget that is null is the server's
-    default again."""
+    """The fields that an administrator may change. Fields left out stay as they are. A budget of null restores the
+    server's default."""
 
     name: DisplayName | UnsetType = UNSET
     role: Literal["user", "admin"] | UnsetType = UNSET
@@ -55,14 +55,14 @@ class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class UserList(msgspec.Struct, frozen=True, kw_only=True):
-    """All users, in order of creation."""
+    """A list of users in order of creation."""
 
     object: Literal["list"] = "list"
     data: list[UserProfile]
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make; it can do no more than the credentials that make it."""
+    """An API key to create. It can't exceed the permissions of the credentials that create it."""
 
     name: DisplayName
     permissions: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(
@@ -74,18 +74,20 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def budget(self) -> TokenBudget:
-        """What the key may use; None is the server's default."""
+        """The key's own token budget. None means the server's default."""
         return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
 
     def __post_init__(self) -> None:
         try:
             _ = self.expires_at and self.expires_at.astimezone(UTC)
         except OverflowError:
-            raise ValueError("expires_at must be within the years 1 to 9999 of UTC") from None
+            raise ValueError(
+                "The time in `expires_at` is out of range; allowed: the years 1 to 9999 in UTC."
+            ) from None
 
 
 class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret; ``prefix`` is how to recognise it."""
+    """A key without its secret. ``prefix`` helps to recognise it."""
 
     id: str
     object: Literal["api_key"] = "api_key"
@@ -102,7 +104,7 @@ class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedApiKey(ApiKeyInfo, frozen=True, kw_only=True):
-    """A new key with its secret, which is shown this once."""
+    """A new key with its secret, which is shown only once."""
 
     key: str
 
@@ -111,13 +113,13 @@ class CreatedApiKey(ApiKeyInfo, frozen=True, kw_only=True):
 
 
 class ApiKeyList(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's keys, in order of creation."""
+    """A list of a user's keys in order of creation."""
 
     object: Literal["list"] = "list"
     data: list[ApiKeyInfo]
 
 
 class ApiKeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What can be changed of a key."""
+    """The fields of a key that can be changed."""
 
     name: DisplayName

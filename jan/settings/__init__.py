@@ -1,4 +1,4 @@
-"""Every setting there is, typed: what a configuration file may say. ``jan.settings.load`` reads it."""
+"""Every setting of a configuration file, typed. ``jan.settings.load`` reads them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,8 +32,11 @@ __all__ = [
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``url``: sqlite:///relative.db, sqlite:////absolute.db or mongodb://...; none is jan.db in the data
-    folder. ``timeout_seconds``: how long a request waits for a store that is away."""
+    """The store and how to reach it.
+
+    - ``url``: sqlite:///relative.db, sqlite:////absolute.db or mongodb://...; default: jan.db in the data folder.
+    - ``timeout_seconds``: how long a request waits for a store that is unreachable.
+    """
 
     url: str | None = None
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 2.0
@@ -43,24 +46,26 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Services elsewhere that GET /status probes. ``serper_url``: of the Serper search API."""
+    """External services that GET /status probes. ``serper_url`` is the Serper search API."""
 
     serper_url: str | None = None
 
     def __post_init__(self) -> None:
         if self.serper_url and not is_safe_url(self.serper_url):
-            raise ValueError("serper_url must be an https:// URL without a password, or http:// on loopback")
+            raise ValueError(
+                "serper_url: Not a safe URL; allowed: https:// without password, or http:// on loopback."
+            )
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``format`` auto: readable on a terminal, JSON elsewhere."""
+    """The server's log. ``format`` auto is readable on a terminal and JSON elsewhere."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration. ``data``: where the server keeps its files."""
+    """The whole configuration. ``data`` is the folder where the server keeps its files."""
 
     data: str = "data"
     server: ServerSettings = ServerSettings()
@@ -78,5 +83,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def storage_url(self) -> str:
-        """The store's URL; may hold a password."""
+        """The store's URL. It may hold a password."""
         return self.storage.url or f"sqlite:///{Path(self.data) / 'jan.db'}"

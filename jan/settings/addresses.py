@@ -1,5 +1,4 @@
-"""Which addresses are this machine's own, which URLs are safe to send browsers and secrets to, and where a request
-comes from."""
+"""Judges addresses and URLs: which are this machine's own, which are safe, and where a request comes from."""
 
 import re
 from collections.abc import Iterable
@@ -10,23 +9,23 @@ from urllib.parse import urlsplit
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Printable ASCII; no user name, and no backslash, which browsers read as a slash.
+# Printable ASCII without a user name. No backslash either: browsers read it as a slash.
 _URL = re.compile(r"https?://[a-zA-Z0-9.\-_\[\]:]+(/[!-\[\]-~]*)?")
-# One slash at the beginning: two would name another host.
+# One slash at the beginning. Two would name another host.
 _PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
-# What some proxies write behind an address: its port, with brackets around an IPv6 address.
+# Some proxies append the port to an address, with brackets around an IPv6 address.
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]*)\](:[0-9]+)?|(?P<four>[0-9.]+):[0-9]+")
-# More than any chain of proxies.
+# More than any chain of proxies has.
 _MOST_HOPS = 32
-# Names by which servers are called; almost always one and the same.
+# Names by which servers are addressed, almost always the same one.
 _HOSTS = 64
-# One household or host gets a whole /64 to choose its addresses from.
+# One household or host gets a whole /64 and can choose any address in it.
 _IPV6_SUBSCRIBER = 64
 
 
 @lru_cache(_HOSTS)
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens there is reachable from its own machine only."""
+    """Return True if a server that listens on ``host`` is reachable from its own machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -35,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 @lru_cache(_HOSTS)
 def host_of(url: str) -> str:
-    """The host in a URL, without port and brackets; '' if there is none."""
+    """Return the host in a URL, without port and brackets; '' if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -43,7 +42,7 @@ def host_of(url: str) -> str:
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether a URL is absolute and over TLS, or does not leave the machine."""
+    """Return True if a URL is absolute and uses TLS, or stays on this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -54,31 +53,34 @@ def is_safe_url(url: str) -> bool:
 
 
 def is_own_path(page: str) -> bool:
-    """Whether a page is a path on this server, and nothing else to any browser."""
+    """Return True if every browser reads a page as a path on this server."""
     return _PATH.fullmatch(page) is not None
 
 
 def network_of(text: str) -> Network:
-    """An address or a network; ValueError says what is wrong with the text."""
+    """Parse an address or a network. Raises ValueError that says what is wrong."""
     return ip_network(text.strip(), strict=True)
 
 
 class TrustedProxies:
-    """Whose word is believed about where a request comes from; nobody's by default."""
+    """Proxies whose X-Forwarded-For header is believed. By default none is."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(network_of(text) for text in networks)
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """The client's address, an IPv6 one as its /64: the peer, or if that is a trusted proxy the right-most
-        address of its X-Forwarded-For that is none. What stands left of that anybody can have written."""
+        """Return the client's address; an IPv6 address as its /64.
+
+        This is the peer, unless the peer is a trusted proxy. Then it is the right-most address in X-Forwarded-For
+        that is not a trusted proxy. Everything to the left of it may be forged.
+        """
         address = _address(peer)
         if address is None:
             return "unknown"  # a Unix socket
         if self._networks and self._trusts(address):
             for hop in reversed(forwarded_for.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):
                 before = _address(hop)
-                if before is None:  # what comes before it can't be known
+                if before is None:  # addresses before it are unknown
                     break
                 address = before
                 if not self._trusts(address):
@@ -86,7 +88,7 @@ class TrustedProxies:
         return _subscriber(address)
 
     def includes(self, peer: str) -> bool:
-        """Whether a peer is one of them."""
+        """Return True if a peer is a trusted proxy."""
         address = _address(peer)
         return address is not None and self._trusts(address)
 
@@ -95,7 +97,7 @@ class TrustedProxies:
 
 
 def _address(text: str) -> Address | None:
-    """An address, also in brackets or with a port; IPv4 in IPv6's clothes as IPv4."""
+    """Parse an address, also in brackets or with a port. An IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip()
     found = _WITH_PORT.fullmatch(text)
     try:

@@ -1,4 +1,4 @@
-"""Accounts: tokens, sessions, keys."""
+"""Settings of accounts: tokens, sessions and keys."""
 
 from typing import Annotated, Literal
 
@@ -8,9 +8,13 @@ from jan.settings.server import Seconds
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``token_seconds``: a token's life. ``refresh_grace_seconds``: how long after it the token can still be
-    exchanged, once. ``session_seconds``: how long a session can be prolonged. ``create_admin``: make an
-    administrator and a key at the first start, and print the key."""
+    """Lifetimes of credentials.
+
+    - ``token_seconds``: how long a token is valid.
+    - ``refresh_grace_seconds``: how long an expired token can still be exchanged, once.
+    - ``session_seconds``: how long a session can be prolonged.
+    - ``create_admin``: at the first start, create an administrator and a key, and print the key.
+    """
 
     algorithm: Literal["HS256", "RS256", "EdDSA"] = "HS256"
     issuer: str = "jan-server"

@@ -1,4 +1,4 @@
-"""How much a caller may ask for."""
+"""Settings of rate limits and token budgets."""
 
 import re
 from types import MappingProxyType
@@ -10,34 +10,39 @@ from jan.schema.limits import TokenBudget
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _SECONDS = MappingProxyType({"second": 1, "minute": 60, "hour": 3600, "day": 86400})
-# YAML reads the bare word off as false; a number alone is told what it lacks.
+# YAML reads a bare `off` as false. Numbers are accepted here so that the error can say what is missing.
 RateText = str | bool | int
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """``limit`` requests within ``seconds``."""
+    """A limit of ``limit`` requests within ``seconds``."""
 
     limit: int
     seconds: int
 
 
 def parse_rate(text: RateText) -> Rate | None:
-    """What a text like "60/minute" says, None for "off"; ValueError for any other."""
+    """Parse a rate such as "60/minute"; None for "off". Raises ValueError for any other text."""
     if text is False or text == "off":
         return None
     found = _RATE.fullmatch(str(text))
     if found is None:
         raise ValueError(
-            f"{text!r} is no rate; allowed: a number from 1, / and second, minute, hour or day; or off"
+            f"{text!r} is not a rate; allowed: a number from 1, / and second, minute, hour or day; or off."
         )
     return Rate(limit=int(found[1]), seconds=_SECONDS[found[2]])
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``authenticated``: requests of a user; ``anonymous``: requests without credentials, or with bad ones, of
-    an address; ``inference``: requests of a user or an address to a model, which count there too. ``user`` and
-    ``key``: tokens, where an administrator or the key says nothing else. ``counted_in`` auto: in the store on
-    MongoDB, in memory on SQLite, which one process uses."""
+    """Limits of requests and tokens.
+
+    - ``authenticated``: requests of a user.
+    - ``anonymous``: requests of an address without valid credentials.
+    - ``inference``: requests to models, of a user or an address. These also count as requests above.
+    - ``user``, ``key``: token budgets, unless an administrator or the key sets others.
+    - ``counted_in``: auto counts in the store with MongoDB, and in memory with SQLite, where there is only one
+      process.
+    """
 
     authenticated: RateText = "1000/hour"
     anonymous: RateText = "100/hour"

@@ -1,4 +1,4 @@
-"""The served models and the URLs."""
+"""Settings of the served models and of the URLs."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,9 +8,13 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A served model. ``load`` lazy: at its first request. ``max_waiting``: requests that may wait for a slot,
-    each of them for ``queue_timeout_seconds``. ``on_failure``: what is done when it makes no progress for
-    ``stall_seconds``, or its thread dies. ``options`` are the engine's own."""
+    """A served model.
+
+    - ``load``: eager at start-up, or lazy at the first request.
+    - ``max_waiting``: how many requests may wait for a slot, each for at most ``queue_timeout_seconds``.
+    - ``on_failure``: what to do if the model makes no progress for ``stall_seconds`` or its thread dies.
+    - ``options``: options of the engine.
+    """
 
     id: Name
     engine: str
@@ -24,8 +28,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A URL. In ``path``, ``{api}`` stands for each of server.api_prefixes, ``{name}`` for one part of the
-    path, ``{name:path}`` for the rest of it. ``handler`` is a class by its dotted name."""
+    """A URL and the handler that serves it.
+
+    - ``path``: ``{api}`` stands for each of server.api_prefixes, ``{name}`` for one part of the path, and
+      ``{name:path}`` for the rest of it.
+    - ``handler``: the dotted name of a class.
+    """
 
     path: str
     handler: str

@@ -1,4 +1,4 @@
-"""Where and how the server listens, and who may use it."""
+"""Settings of the server: where and how it listens, and who may use it."""
 
 import re
 from typing import Annotated, Literal
@@ -13,13 +13,13 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 ANYONE = "anyone-who-can-reach-this-server"
 ANY_HOST = "*"
 
-# As browsers write it: no path, no slash at the end, nothing that stands for many.
+# An origin as browsers write it: without path, final slash or wildcard.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[a-z0-9.\-_\[\]:]+")
 _HOST = re.compile(r"[a-z0-9.\-_]+|\[[0-9a-f:.]+\]")
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Files in PEM. ``client_ca``: whose certificates clients have to show; none: no certificate is asked for."""
+    """Files in PEM. With ``client_ca``, clients must show a certificate that it signed."""
 
     certificate: str
     key: str
@@ -27,12 +27,18 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``port`` 0 takes a free one. ``grace_seconds``: how long answers under way may take at shutdown.
-    ``keepalive_seconds``: a comment goes out on a stream that is silent for so long. ``header_timeout_seconds``:
-    from one request's end to the last of the next one's headers. ``write_timeout_seconds``: how long a client
-    may take nothing of what waits for it. ``cors_origins``: the other sites whose pages may call.
-    ``trusted_hosts``: names that requests may be sent to; none: on loopback its own, elsewhere any.
-    ``trusted_proxies``: the addresses and networks whose X-Forwarded-For is believed."""
+    """Where the server listens, and what it accepts.
+
+    - ``port``: 0 takes a free one.
+    - ``grace_seconds``: how long running answers may take at shutdown.
+    - ``keepalive_seconds``: a stream that is silent for this long gets a comment.
+    - ``header_timeout_seconds``: from the end of one request to the last header of the next.
+    - ``write_timeout_seconds``: how long a client may accept none of the data that waits for it.
+    - ``cors_origins``: other sites whose pages may call this server.
+    - ``trusted_hosts``: host names that requests may be addressed to. Default: loopback names on loopback, any
+      elsewhere.
+    - ``trusted_proxies``: addresses and networks of proxies whose X-Forwarded-For is believed.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
@@ -57,31 +63,35 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         if self.max_bodies_bytes < 2 * self.max_body_bytes:
-            raise ValueError("max_bodies_bytes: must be at least twice max_body_bytes, so that one body fits in")
+            raise ValueError("max_bodies_bytes: Too small for one body; allowed: at least twice max_body_bytes.")
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
-                    f"cors_origins: {origin!r} is not exactly one origin; allowed: like https://app.example.com, "
-                    "in lower case, without path and without *"
+                    f"cors_origins: {origin!r} is not exactly one origin; allowed: origins like "
+                    "https://app.example.com, in lower case, without path and without *."
                 )
         for host in self.trusted_hosts:
             if host != ANY_HOST and not _HOST.fullmatch(host):
                 raise ValueError(
-                    f"trusted_hosts: {host!r} is no host name; allowed: names in lower case without port, "
-                    "addresses, IPv6 ones in brackets, or '*' for any"
+                    f"trusted_hosts: {host!r} is not a host name; allowed: names in lower case without port, "
+                    "addresses, IPv6 ones in brackets, or '*' for any."
                 )
         for proxy in self.trusted_proxies:
             try:
                 network_of(proxy)
             except ValueError as error:
                 raise ValueError(
-                    f"trusted_proxies: {error}; allowed: addresses and networks like 10.0.0.0/8"
+                    f"trusted_proxies: {error}; allowed: addresses and networks like 10.0.0.0/8."
                 ) from None
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Streams that go on without their client. ``keep_seconds``: how long after the end they can be resumed.
-    ``max_bytes``: what is kept of one, ``max_total_bytes``: of all of them."""
+    """Streams that continue without their client.
+
+    - ``keep_seconds``: how long after its end a stream can be resumed.
+    - ``max_bytes``: how much of one stream is kept.
+    - ``max_total_bytes``: how much of all streams together is kept.
+    """
 
     keep_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
     max_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 8 * 1024 * 1024
@@ -89,6 +99,6 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``anonymous``: whether requests without credentials may use the models."""
+    """Access without credentials. ``anonymous`` says from where it is allowed to use the models."""
 
     anonymous: Literal["refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "on-loopback"

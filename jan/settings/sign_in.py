@@ -1,4 +1,4 @@
-"""The settings' section ``sign_in``: whom to trust about who somebody is, and who may come in."""
+"""Settings of sign-in with an OpenID Connect provider: which provider to trust, and who is admitted."""
 
 from typing import Annotated, Literal
 
@@ -8,17 +8,22 @@ from jan.settings.addresses import host_of, is_loopback, is_own_path, is_safe_ur
 
 GOOGLE = "https://accounts.google.com"
 ANYBODY = "*"
+_SAFE = "allowed: an https:// URL, or http:// on loopback."
 
 
 class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sign-in with an OpenID Connect provider: Google unless ``issuer`` says otherwise, off without
-    ``client_id``.
+    """Sign-in with an OpenID Connect provider, off without ``client_id``.
 
-    ``client_authentication``: how the secret goes to the provider. ``public_url``: where browsers reach this
-    server; none: by the loopback name that they used. ``allowed_domains``, ``allowed_emails``: who may come
-    in, '*' is anyone; both empty: whoever has an account. ``admins``: e-mail addresses of administrators, who
-    may come in too. ``create_users``: make an account for those allowed who have none. ``return_to``: the
-    pages, paths here or URLs, that a sign-in may end on. ``state_seconds``: how long one may take."""
+    - ``issuer``: the provider; default: Google.
+    - ``client_authentication``: how the secret is sent to the provider.
+    - ``public_url``: where browsers reach this server. Default: the loopback name that they used.
+    - ``allowed_domains``, ``allowed_emails``: who is admitted; '*' means anyone. If both are empty, only people
+      who have an account.
+    - ``admins``: e-mail addresses of administrators, who are also admitted.
+    - ``create_users``: create an account for admitted people who have none.
+    - ``return_to``: pages where a sign-in may end, as paths on this server or as URLs.
+    - ``state_seconds``: how long a sign-in may take.
+    """
 
     issuer: str = GOOGLE
     client_id: str = ""
@@ -36,44 +41,47 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         if not _is_base(self.issuer):
-            raise ValueError(f"issuer {self.issuer!r} must be an https:// URL, or http:// on loopback")
+            raise ValueError(f"issuer: {self.issuer!r} is not a safe URL; {_SAFE}")
         if self.public_url is not None and not _is_base(self.public_url):
-            raise ValueError(f"public_url {self.public_url!r} must be an https:// URL, or http:// on loopback")
+            raise ValueError(f"public_url: {self.public_url!r} is not a safe URL; {_SAFE}")
         for page in self.return_to:
             if "#" in page or not (is_safe_url(page) or is_own_path(page)):
-                raise ValueError(f"return_to {page!r} must be a path on this server or an https:// URL, without #")
+                raise ValueError(
+                    f"return_to: {page!r} is not a safe page; allowed: a path on this server or an https:// URL, "
+                    "without #."
+                )
         if "openid" not in self.scopes:
-            raise ValueError("scopes must have 'openid', without which providers do not say who somebody is")
+            raise ValueError("scopes: 'openid' is missing; providers name the person only with it.")
 
     def __repr__(self) -> str:
         return f"SignInSettings(issuer={self.issuer!r})"  # without the secret
 
     @property
     def configured(self) -> bool:
-        """Whether people can sign in this way."""
+        """True if people can sign in this way."""
         return self.client_id != ""
 
     @property
     def admits_anybody(self) -> bool:
-        """Whether nobody is kept out by address."""
+        """True if everybody is admitted, whatever the address."""
         return ANYBODY in self.allowed_domains or ANYBODY in self.allowed_emails
 
     def mistake(self, host: str) -> str | None:
-        """What would be an oversight on a server that listens on ``host`` and may be open to a network."""
+        """Return what would be an oversight on a server that listens on ``host`` and may be open to a network."""
         if not self.configured:
             return None
         if self.public_url is None and not is_loopback(host):
             return (
-                f"public_url: needed, because server.host {host} is not loopback; the URL that browsers use, "
-                "like https://jan.example.com"
+                f"public_url: Required, because server.host {host} is not loopback; allowed: the URL that "
+                "browsers use, like https://jan.example.com."
             )
         exposed = not is_loopback(host) or (
             self.public_url is not None and not is_loopback(host_of(self.public_url))
         )
         if exposed and self.create_users and not (self.allowed_domains or self.allowed_emails):
             return (
-                f"create_users: would give an account to everyone whom {self.issuer} knows; name "
-                "allowed_domains or allowed_emails ('*' for anyone), or set create_users: false"
+                f"create_users: This would give an account to everyone whom {self.issuer} knows; name "
+                "allowed_domains or allowed_emails ('*' for anyone), or set create_users: false."
             )
         return None
 

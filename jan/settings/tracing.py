@@ -1,4 +1,4 @@
-"""The settings' section ``tracing``: where OpenTelemetry's traces go."""
+"""Settings of tracing: where OpenTelemetry's traces are sent."""
 
 from typing import Annotated
 
@@ -8,8 +8,11 @@ from jan.settings.addresses import is_safe_url
 
 
 class TracingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``endpoint``: the collector's OTLP/HTTP URL for traces; empty: none are made. ``sample_ratio``: how many of
-    the requests are told of, unless the client's ``traceparent`` has decided."""
+    """Traces of requests.
+
+    - ``endpoint``: the collector's OTLP/HTTP URL for traces. Empty: no traces.
+    - ``sample_ratio``: the share of requests that are traced, unless the client's ``traceparent`` decides.
+    """
 
     endpoint: str = ""
     service_name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "jan-server"
@@ -18,6 +21,6 @@ class TracingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def __post_init__(self) -> None:
         if self.endpoint and not is_safe_url(self.endpoint):
             raise ValueError(
-                "endpoint must be an http:// or https:// URL without a password, like "
-                "http://localhost:4318/v1/traces; headers come from OTEL_EXPORTER_OTLP_HEADERS"
+                "endpoint: Not a safe URL; allowed: https:// without a password, or http:// on loopback, like "
+                "http://localhost:4318/v1/traces; headers come from OTEL_EXPORTER_OTLP_HEADERS."
             )

@@ -67,18 +67,18 @@ HEALTH = "handlers.service.health.HealthCheck"
 
 # The configuration, and what the complaint must say.
 MISTAKES: dict[str, tuple[str, list[str]]] = {
-    "unknown section": (EXTENDS + "banana: 1", ["banana: unknown key", "allowed: data, server, access"]),
-    "unknown key": (EXTENDS + "server: {prot: 1}", ["server.prot: unknown key 'prot'", "port"]),
-    "wrong type": (EXTENDS + "server: {port: abc}", ["server.port: expected `int`, got `str`"]),
-    "out of range": (EXTENDS + "server: {port: 70000}", ["server.port: expected `int` <= 65535"]),
-    "section of wrong type": (EXTENDS + "server: [1]", ["server: expected `object`"]),
+    "unknown section": (EXTENDS + "banana: 1", ["banana: Unknown key", "allowed: data, server, access"]),
+    "Unknown key": (EXTENDS + "server: {prot: 1}", ["server.prot: Unknown key 'prot'", "port"]),
+    "wrong type": (EXTENDS + "server: {port: abc}", ["server.port: Expected `int`, got `str`"]),
+    "out of range": (EXTENDS + "server: {port: 70000}", ["server.port: Expected `int` <= 65535"]),
+    "section of wrong type": (EXTENDS + "server: [1]", ["server: Expected `object`"]),
     "no rate": (
         EXTENDS + "limits: {anonymous: 100}",
-        ["limits: anonymous: 100 is no rate", "and second, minute"],
+        ["limits.anonymous: 100 is not a rate", "and second, minute"],
     ),
-    "rate of nothing": (EXTENDS + "limits: {inference: 0/minute}", ["limits: inference: '0/minute' is no rate"]),
-    "rate for ever": (EXTENDS + "limits: {inference: 9/week}", ["limits: inference: '9/week' is no rate"]),
-    "rate that is on": (EXTENDS + "limits: {inference: on}", ["limits: inference: True is no rate"]),
+    "rate of nothing": (EXTENDS + "limits: {inference: 0/minute}", ["limits.inference: '0/minute' is not a rate"]),
+    "rate for ever": (EXTENDS + "limits: {inference: 9/week}", ["limits.inference: '9/week' is not a rate"]),
+    "rate that is on": (EXTENDS + "limits: {inference: on}", ["limits.inference: True is not a rate"]),
     "no tokens": (EXTENDS + "limits: {key: {tokens_per_day: 0}}", ["limits.key.tokens_per_day", ">= 1"]),
     "counted elsewhere": (
         EXTENDS + "limits: {counted_in: redis}",
@@ -105,8 +105,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "bad log format": (EXTENDS + "log: {format: xml}", ["log.format", "'auto', 'json', 'console'"]),
     "bad log level": (EXTENDS + "log: {level: loud}", ["log.level", "'debug', 'info', 'warning', 'error'"]),
-    "models are no list": (EXTENDS + "models: {id: a}", ["models: expected `array`"]),
-    "model without an id": (EXTENDS + "models: [{engine: echo}]", ["models[0].id: 'id' is required"]),
+    "models are no list": (EXTENDS + "models: {id: a}", ["models: Expected `array`"]),
+    "model without an id": (EXTENDS + "models: [{engine: echo}]", ["models[0].id: The key 'id' is required."]),
     "model id with a space": (EXTENDS + "models: [{id: a b, engine: echo}]", ["models[0].id", "matching"]),
     "unknown engine": (EXTENDS + "models: [{id: a, engine: vroom}]", ["models[0] (a): engine", "echo, llamacpp"]),
     "bad on_failure": (
@@ -124,7 +124,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "bad load": (EXTENDS + "models: [{id: a, engine: echo, load: soon}]", ["models[0].load", "'eager', 'lazy'"]),
     "unknown engine option": (
         EXTENDS + "models: [{id: a, engine: echo, options: {speed: 1}}]",
-        ["models[0] (a): options.speed: unknown key", "context, slots, step_seconds, python_seconds, repeat"],
+        ["models[0] (a): options.speed: Unknown key", "context, slots, step_seconds, python_seconds, repeat"],
     ),
     "no slots": (
         EXTENDS + "models: [{id: a, engine: echo, options: {slots: 0}}]",
@@ -132,7 +132,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "engine option of wrong type": (
         EXTENDS + "models: [{id: a, engine: llamacpp, options: {slots: many}}]",
-        ["models[0] (a): options.slots: expected `int`"],
+        ["models[0] (a): options.slots: Expected `int`"],
     ),
     "cache smaller than the context": (
         EXTENDS + "models: [{id: a, engine: llamacpp, options: {cache_tokens: 5}}]",
@@ -146,7 +146,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         EXTENDS + "models: [{id: a, engine: echo}, {id: b, engine: echo, aliases: [a]}]",
         ["models[1]: 'a' is the name of models[0] already"],
     ),
-    "route without a name": (EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]", ["name: 'name' is required"]),
+    "route without a name": (EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]", ["name: The key 'name' is required."]),
     "route to no module": (EXTENDS + "routes: [{path: /a, handler: no.Such, name: a}]", ["(/a)", "module.Class"]),
     "route to no class": (
         EXTENDS + "routes: [{path: /a, handler: handlers.service.health.No, name: a}]",
@@ -223,12 +223,12 @@ def test_check_of_a_right_file(tmp_path: Path) -> None:
 # --- the environment --------------------------------------------------------------------------------
 
 WRONG_OVERRIDES: dict[tuple[str, str], str] = {
-    ("JAN__SERVER__PORT", "abc"): "server.port: expected `int`",
-    ("JAN__SERVER__PORT", ""): "server.port: expected `int`",
-    ("JAN__SERVER__PROT", "1"): "server.prot: unknown key",
-    ("JAN__SERVER", "5"): "server: expected `object`",
+    ("JAN__SERVER__PORT", "abc"): "server.port: Expected `int`",
+    ("JAN__SERVER__PORT", ""): "server.port: Expected `int`",
+    ("JAN__SERVER__PROT", "1"): "server.prot: Unknown key",
+    ("JAN__SERVER", "5"): "server: Expected `object`",
     ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: 'x' can't be set there",
-    ("JAN__NOPE", "1"): "nope: unknown key",
+    ("JAN__NOPE", "1"): "nope: Unknown key",
     ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: there is nothing at '7'",
     ("JAN__MODELS__0__ENGINE", "vroom"): "unknown engine 'vroom'",
     ("JAN__MODELS", "[{id"): "JAN__MODELS: not valid YAML",

@@ -322,7 +322,7 @@ def test_malformed_json_is_refused_with_its_position(client: httpx.Client, name:
 def test_a_body_must_be_an_object(client: httpx.Client, data: str) -> None:
     """JSON that is no object is 400."""
     response = client.post(CHAT, content=data, headers=JSON)
-    assert "expected `object`" in refused(response, 400, "invalid_value")
+    assert "Expected `object`" in refused(response, 400, "invalid_value")
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400, "1" * 5000])

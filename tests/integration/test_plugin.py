@@ -211,11 +211,11 @@ WRONG = {
     ),
     "unknown option": (
         "{path: '/x/{name}', handler: greetings.Greet, name: x, options: {greting: Hi}}",
-        "options.greting: unknown key 'greting'; allowed: greeting",
+        "options.greting: Unknown key 'greting'; allowed: greeting.",
     ),
     "wrong type of option": (
         "{path: '/x/{name}', handler: greetings.Greet, name: x, options: {greeting: [Hi]}}",
-        "options.greeting: expected `str`, got `array`",
+        "options.greeting: Expected `str`, got `array`.",
     ),
     "options where none are taken": (
         "{path: /x, handler: handlers.service.health.HealthCheck, name: x, options: {a: 1}}",
@@ -240,10 +240,10 @@ WRONG = {
     "path without a slash": ("{path: x, handler: greetings.Greet, name: x}", "must begin with '/' or '{api}'"),
     "unknown key": (
         "{path: '/x/{name}', handler: greetings.Greet, name: x, methods: [GET]}",
-        "unknown key 'methods'; allowed: path, handler, name, options",
+        "Unknown key 'methods'; allowed: path, handler, name, options",
     ),
-    "no name": ("{path: '/x/{name}', handler: greetings.Greet}", "'name' is required"),
-    "not a mapping": ("greetings.Greet", "expected `object`, got `str`"),
+    "no name": ("{path: '/x/{name}', handler: greetings.Greet}", "The key 'name' is required."),
+    "not a mapping": ("greetings.Greet", "Expected `object`, got `str`."),
 }
 
 

@@ -66,7 +66,7 @@ def test_an_external_api_without_a_good_url_is_a_mistake(tmp_path: Path) -> None
     config = tmp_path / "jan.yaml"
     for url in ("google.serper.dev", "file:///etc/passwd", "https://user:secret@google.serper.dev"):
         config.write_text(f"external: {{serper_url: '{url}'}}")
-        with pytest.raises(ConfigurationError, match=r"external.*serper_url must be") as told:
+        with pytest.raises(ConfigurationError, match=r"external.serper_url: Not a safe URL") as told:
             load_settings(config)
         assert "secret" not in str(told.value)
 

@@ -44,7 +44,7 @@ def test_what_is_right(tmp_path: Path, server: dict[str, Any], sign_in: dict[str
 @pytest.mark.parametrize(
     ("server", "sign_in", "said"),
     [
-        ({}, {"issuer": "http://accounts.google.com"}, "issuer 'http://accounts.google.com' must be"),
+        ({}, {"issuer": "http://accounts.google.com"}, "sign_in.issuer: 'http://accounts.google.com' is not a safe URL"),
         ({}, {"issuer": "accounts.google.com"}, "issuer"),
         ({}, {"public_url": "http://jan.example.com"}, "public_url"),
         ({}, {"public_url": "https://jan.example.com/?x=1"}, "public_url"),
@@ -58,10 +58,10 @@ def test_what_is_right(tmp_path: Path, server: dict[str, Any], sign_in: dict[str
         ({}, {"scopes": ["email"]}, "openid"),
         ({}, {"state_seconds": 0}, "state_seconds"),
         ({}, {"client_authentication": "jwt"}, "'auto', 'basic', 'post'"),
-        ({}, {"domains": []}, "unknown key 'domains'"),
-        (_PUBLIC, {"allowed_domains": ["example.com"]}, "sign_in.public_url: needed"),
-        (_PUBLIC, {"public_url": "https://jan.example.com"}, "sign_in.create_users: would give an account"),
-        ({}, {"public_url": "https://jan.example.com"}, "sign_in.create_users: would give an account"),
+        ({}, {"domains": []}, "Unknown key 'domains'"),
+        (_PUBLIC, {"allowed_domains": ["example.com"]}, "sign_in.public_url: Required, because"),
+        (_PUBLIC, {"public_url": "https://jan.example.com"}, "sign_in.create_users: This would give an account"),
+        ({}, {"public_url": "https://jan.example.com"}, "sign_in.create_users: This would give an account"),
         ({}, {"client_secret": 12345}, "sign_in.client_secret"),
     ],
 )
