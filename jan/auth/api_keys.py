@@ -1,4 +1,4 @@
-"""API keys: 256 random bits, shown once; only a hash and a recognisable beginning are kept."""
+"""API keys: 256 random bits, shown once. Only a hash and a recognisable prefix are kept."""
 
 import hashlib
 import secrets
@@ -6,25 +6,25 @@ from base64 import urlsafe_b64encode
 
 PREFIX = "jan_"
 _SHOWN = 12
-#: Bytes of chance in a key.
+# #: Random bytes in a key.
 SECRET_BYTES = 32
 
 
 def generate(random: bytes | None = None) -> str:
-    """A new key, of these random bytes if any are given."""
+    """Generate a new key, from these random bytes if any are given."""
     return PREFIX + urlsafe_b64encode(random or secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
 
 
 def looks_like_key(credential: str) -> bool:
-    """Whether a credential is meant as an API key rather than as a token."""
+    """Return True if a credential has the form of an API key rather than of a token."""
     return credential.startswith(PREFIX)
 
 
 def hash_of(key: str) -> str:
-    """What is stored and looked up. No salt and no slow hash: nobody guesses 256 random bits."""
+    """Return the hash that is stored and looked up. 256 random bits need no salt and no slow hash."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def prefix_of(key: str) -> str:
-    """What a person recognises the key by; 40 bits of it, which say nothing of the rest."""
+    """Return the prefix by which a person recognises the key. It reveals 40 bits, and nothing of the rest."""
     return key[:_SHOWN]

@@ -1,4 +1,4 @@
-"""Credentials to identities: whose token or API key this is, and what it may do. Over the store's contract."""
+"""Turns credentials into identities: whose token or API key it is, and what it may do."""
 
 import secrets
 import time
@@ -13,18 +13,18 @@ from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.storage.records import User, now
 from jan.storage.repositories import Store
 
-# A revocation elsewhere (another process, the command line) counts after this at the latest.
+# A revocation by another process or the command line takes effect after at most this time.
 _CACHE_SECONDS = 0.9
-# While the store is away, those who were known shortly before stay known for inference.
+# While the store is unreachable, recently seen callers may still use the models for this long.
 _STALE_SECONDS = 600.0
-# Short enough that a revocation counts within a second of the store's return.
+# Short enough that a revocation takes effect within a second of the store's return.
 _BACK_OFF_SECONDS = 1.0
 _CACHE_SIZE = 10_000
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
 class Credentials:
-    """Who may come in; those who were here shortly before are remembered."""
+    """Identifies callers. Recently seen ones are cached."""
 
     def __init__(self, store: Store, tokens: TokenSigner) -> None:
         self._store = store
@@ -34,9 +34,9 @@ class Credentials:
         self._changes = 0
 
     async def identify(self, credential: str) -> Identity:
-        """Who this token or API key belongs to; raises AuthenticationFailed.
+        """Return the identity that this token or API key belongs to. Raises AuthenticationFailed.
 
-        Raises Unavailable when the store is away and the credential was not seen shortly before.
+        Raises Unavailable if the store is unreachable and the credential was not seen recently.
         """
         slot = api_keys.hash_of(credential)
         if (known := self._known(slot, _CACHE_SECONDS)) is not None:
@@ -53,7 +53,7 @@ class Credentials:
         except AuthenticationFailed:
             self._cache.pop(slot, None)
             raise
-        # What was read before something was revoked here must not be known after it.
+        # An identity read before a revocation must not be cached after it.
         if changes == self._changes:
             self._remember(slot, identity, began)
         return identity
@@ -62,7 +62,7 @@ class Credentials:
         looked_up_at, identity = self._cache.get(slot, (0.0, None))
         if identity is None or time.monotonic() - looked_up_at >= seconds:
             return None
-        # A token's end is in the token, and looked at before anything is fetched; a key's is only here.
+        # The end of a token is in the token and checked before any look-up. The end of a key is known only here.
         return None if identity.expires_at is not None and identity.expires_at <= now() else identity
 
     def _remember(self, slot: str, identity: Identity, looked_up_at: float) -> None:
@@ -72,28 +72,30 @@ class Credentials:
             self._cache.popitem(last=False)
 
     def forget(self) -> None:
-        """Something was revoked or changed here: look everybody up again."""
+        """Forget all cached identities, because something was revoked or changed."""
         self._changes += 1
         self._cache.clear()
 
     @staticmethod
     def recognises(credential: str) -> bool:
-        """Whether a credential is meant for us: formed like our keys or like a token, good or not."""
+        """Return True if a credential has the form of our keys or of a token, valid or not."""
         return api_keys.looks_like_key(credential) or looks_like_token(credential)
 
     async def _look_up(self, credential: str, slot: str) -> Identity:
         if api_keys.looks_like_key(credential):
             return await self._by_key(slot)
         if not looks_like_token(credential):
-            raise wrong(f"this is neither an API key ({api_keys.PREFIX}...) nor a token of this server")
+            raise wrong(f"The credential is neither an API key ({api_keys.PREFIX}...) nor a token of this server.")
         return await self._by_token(self._tokens.verify(credential))
 
     def _check_outage(self) -> None:
-        """Raises Unavailable while the store was found away a moment ago: each request would wait for it as
-        long as the first one did, those that can go on without it too."""
+        """Raise Unavailable if the store was found unreachable a moment ago.
+
+        Otherwise each request would wait for the store's timeout, including those that can be served without it.
+        """
         if time.monotonic() < self._ask_again_at:
             raise Unavailable(
-                "the store is away",
+                "The store can't be reached; try again later.",
                 code="storage_unavailable",
                 headers=when_to_retry(1000),
             )
@@ -102,12 +104,12 @@ class Credentials:
         self._check_outage()
         key, at = await self._store.keys.find_by_hash(key_hash), now()
         if key is None or not secrets.compare_digest(key.hash, key_hash):
-            raise wrong("the API key is not known")
+            raise wrong("The API key is not known.")
         if not key.is_live(at):
-            raise wrong("the API key was revoked" if key.revoked_at else "the API key has expired")
+            raise wrong("The API key was revoked." if key.revoked_at else "The API key has expired.")
         user = await self.enabled_user(key.user_id)
         if key.last_used_at is None or at - key.last_used_at > _TOUCH_EVERY:
-            with suppress(Unavailable):  # a store that can be read but not written keeps nobody out
+            with suppress(Unavailable):  # a store that can be read but not written must not refuse anybody
                 await self._store.keys.touch(key.id, at)
         allowed = scopes_of(user)
         scopes = frozenset(scope for scope in allowed if scope in key.permissions)
@@ -122,35 +124,36 @@ class Credentials:
         )
 
     async def _by_token(self, claims: TokenClaims) -> Identity:
-        if claims.for_exchange:  # not expired yet, where the grace is short
-            raise wrong("this token opens nothing; exchange it with POST /api/v1/auth/refresh", "token_expired")
+        if claims.for_exchange:  # not expired yet if the grace period is short
+            raise wrong("This token must first be exchanged with POST /api/v1/auth/refresh.", "token_expired")
         self._check_outage()
         user = await self.enabled_user(claims.user_id)
         session = await self._store.sessions.find(claims.session_id)
         if session is None or session.ended_at is not None or session.user_id != user.id:
-            raise wrong("the session was ended; sign in again", "session_ended")
+            raise wrong("The session has ended; sign in again.", "session_ended")
         if user.valid_after is not None and claims.issued_at < user.valid_after:
-            raise wrong("all sessions were ended; sign in again", "session_ended")
+            raise wrong("All sessions were ended; sign in again.", "session_ended")
         return Identity(
             owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id, budget=user.budget
         )
 
     async def enabled_user(self, user_id: str) -> User:
-        """The user of this id; raises AuthenticationFailed if there is none, or none who may come in."""
+        """Return the user with this id. Raises AuthenticationFailed if there is none or the account is
+        disabled."""
         try:
             user = await self._store.users.get(user_id)
         except NotFound:
-            raise wrong("its user does not exist any more") from None
+            raise wrong("The user of this credential does not exist any more.") from None
         if user.disabled:
-            raise wrong("the account is disabled", "account_disabled")
+            raise wrong("The account is disabled.", "account_disabled")
         return user
 
 
 def scopes_of(user: User) -> frozenset[Scope]:
-    """What a person's role allows."""
+    """Return the scopes that a user's role allows."""
     return ADMIN_SCOPES if user.role == "admin" else USER_SCOPES
 
 
 def wrong(reason: str, code: str = "invalid_api_key") -> AuthenticationFailed:
-    """The refusal of a credential."""
+    """Make the error that refuses a credential (RFC 6750, section 3)."""
     return AuthenticationFailed(reason, code=code, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

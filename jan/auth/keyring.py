@@ -1,4 +1,4 @@
-"""The keys that sign tokens: files of the server's own, several at a time so that they can be rotated."""
+"""The keys that sign tokens: files of this server, several at a time so that they can be rotated."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ _RSA_BITS = 3072
 
 
 class SigningKey(msgspec.Struct, frozen=True):
-    """One key; its algorithm belongs to it, so a token can't choose another for it."""
+    """One signing key. Its algorithm belongs to it, so a token can't choose another."""
 
     kid: str
     algorithm: Algorithm
@@ -38,7 +38,7 @@ class SigningKey(msgspec.Struct, frozen=True):
         return f"SigningKey(kid={self.kid!r}, algorithm={self.algorithm!r})"
 
     def public_jwk(self) -> dict[str, Any] | None:
-        """The public half as a JSON Web Key; None for a shared secret, which has none."""
+        """The public half as a JSON Web Key (RFC 7517). None for a shared secret, which has none."""
         if self.algorithm == "HS256":
             return None
         encode = RSAAlgorithm.to_jwk if self.algorithm == "RS256" else OKPAlgorithm.to_jwk
@@ -46,10 +46,10 @@ class SigningKey(msgspec.Struct, frozen=True):
 
 
 class Keyring:
-    """The signing keys in a folder, mode 0700, a file a key, mode 0600.
+    """The signing keys in a folder of mode 0700, one file of mode 0600 for each.
 
-    The newest key of the configured algorithm signs; every key in the folder verifies what it signed.
-    Deleting a file ends all tokens of that key.
+    The newest key of the configured algorithm signs. Every key in the folder verifies the tokens that it signed.
+    Deleting a file invalidates all tokens of that key.
     """
 
     def __init__(self, folder: Path, algorithm: Algorithm) -> None:
@@ -58,9 +58,9 @@ class Keyring:
         self._keys: dict[str, SigningKey] = {}
 
     def load(self) -> None:
-        """Read the folder; makes the first key. Raises ConfigurationError for files that can't be used."""
+        """Read the folder; create the first key if there is none. Raises ConfigurationError for unusable files."""
         try:
-            # One by one: of parents made along, the data folder among them, mkdir would ignore the mode.
+            # One by one: mkdir would ignore the mode for parents that it creates, such as the data folder.
             for folder in reversed([p for p in (self._folder, *self._folder.parents) if not p.exists()]):
                 folder.mkdir(mode=0o700, exist_ok=True)
             files = sorted(self._folder.glob("*.key"))
@@ -68,13 +68,13 @@ class Keyring:
             if not any(key.algorithm == self._algorithm for key in self._keys.values()):
                 self.rotate()
         except OSError as error:
-            raise ConfigurationError(f"signing keys in {self._folder}: {error.strerror}") from error
+            raise ConfigurationError(f"{self._folder}: Can't read the signing keys: {error.strerror}.") from error
 
     def rotate(self) -> str:
-        """Make a new key, which signs from now on; the others go on verifying. Returns its id."""
+        """Create a new key, which signs from now on; return its id. The other keys still verify."""
         kid = f"{time.time_ns():020d}{secrets.token_hex(4)}"
         file = self._folder / f"{kid}.{self._algorithm}.key"
-        # Whole or not at all, and never readable to others, not even for a moment.
+        # The file appears complete or not at all, and is never readable by others.
         partial = file.with_suffix(".partial")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(_generate(self._algorithm))
@@ -90,16 +90,16 @@ class Keyring:
         return max((k for k in self._keys.values() if k.algorithm == self._algorithm), key=lambda k: k.kid)
 
     def find(self, kid: Any) -> SigningKey | None:
-        """The key of that id; ids are only compared, never used as a path."""
+        """Return the key with this id. Ids are only compared and never used as a path."""
         return self._keys.get(kid) if isinstance(kid, str) else None
 
     def derived(self, purpose: bytes) -> list[bytes]:
-        """32 bytes for another purpose from each key, newest first; they tell nothing of the keys."""
+        """Derive 32 bytes for another purpose from each key, newest first. They reveal nothing about the keys."""
         newest_first = sorted(self._keys.values(), key=lambda key: key.kid, reverse=True)
         return [_derive(key, purpose) for key in newest_first]
 
     def jwks(self) -> list[dict[str, Any]]:
-        """The public keys, for whoever verifies our tokens."""
+        """List the public keys, with which anyone can verify our tokens."""
         return [jwk for key in self._keys.values() if (jwk := key.public_jwk()) is not None]
 
 
@@ -129,9 +129,9 @@ def _read(file: Path) -> SigningKey:
     try:
         private = load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"{file} is not a signing key (a PEM file, or 32 bytes for HS256)") from error
+        raise ConfigurationError(f"{file}: Not a signing key; allowed: PEM, or 32 bytes for HS256.") from error
     if algorithm == "RS256" and isinstance(private, RSAPrivateKey):
         return SigningKey(kid, "RS256", private, private.public_key())
     if algorithm == "EdDSA" and isinstance(private, Ed25519PrivateKey):
         return SigningKey(kid, "EdDSA", private, private.public_key())
-    raise ConfigurationError(f"{file} does not hold a key for the algorithm in its name")
+    raise ConfigurationError(f"{file}: The key does not fit the algorithm in the file's name.")

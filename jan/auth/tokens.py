@@ -1,4 +1,4 @@
-"""JSON Web Tokens: made by us, and believed only when every claim is as we make them."""
+"""JSON Web Tokens (RFC 7519), which this server signs and verifies."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -15,9 +15,10 @@ _FOR_EXCHANGE = "jan_for_exchange"
 
 
 class TokenClaims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified token says: who (``user_id``), which session, which token of it, since when.
+    """The claims of a verified token.
 
-    ``for_exchange``: it can be exchanged for another, and opens nothing itself."""
+    ``for_exchange`` marks a token that can only be exchanged for another one.
+    """
 
     user_id: str
     session_id: str
@@ -28,17 +29,17 @@ class TokenClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_jti() -> str:
-    """A new token's id."""
+    """Make the id of a new token."""
     return secrets.token_hex(16)
 
 
 def looks_like_token(credential: str) -> bool:
-    """Whether a credential has a token's three parts; a placeholder such as 'none' has not."""
+    """Return True if a credential has the three parts of a token. A placeholder such as 'none' does not."""
     return credential.count(".") == 2
 
 
 class TokenSigner:
-    """Signs and verifies. ``lifetime``: of a token; ``leeway``: for clocks that differ."""
+    """Signs and verifies tokens. ``lifetime`` is that of a token; ``leeway`` allows for differing clocks."""
 
     def __init__(
         self, keyring: Keyring, *, issuer: str, audience: str, lifetime: timedelta, leeway: timedelta
@@ -59,7 +60,7 @@ class TokenSigner:
         lifetime: timedelta | None = None,
         for_exchange: bool = False,
     ) -> tuple[str, datetime]:
-        """A token and when it expires."""
+        """Return a new token and the time when it expires."""
         expires = at + (self._lifetime if lifetime is None else lifetime)
         key = self._keyring.signing
         claims = {
@@ -77,15 +78,15 @@ class TokenSigner:
         return token, expires
 
     def verify(self, token: str, *, grace: timedelta = timedelta(0)) -> TokenClaims:
-        """The claims of a token that is ours and not expired longer ago than ``grace``.
+        """Verify a token, which may have expired up to ``grace`` ago, and return its claims.
 
-        Raises AuthenticationFailed, ``token_expired`` for a good token that is only too old.
+        Raises AuthenticationFailed, with code ``token_expired`` if the token is valid except for its age.
         """
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = self._keyring.find(kid)
             if key is None:
-                raise _refused("it was signed with a key that this server does not have")
+                raise _refused("It was signed with a key that this server does not have.")
             claims = jwt.decode(
                 token,
                 key.public,
@@ -98,16 +99,16 @@ class TokenSigner:
             self._check_beginning(token, key.public, key.algorithm)
         except jwt.ExpiredSignatureError:
             raise AuthenticationFailed(
-                "the token has expired; get a new one with POST /api/v1/auth/refresh",
+                "The token has expired; get a new one with POST /api/v1/auth/refresh.",
                 code="token_expired",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             ) from None
         except jwt.InvalidTokenError as error:
-            raise _refused(str(error)) from None
+            raise _refused(f"{error}.") from None
         return _claims(claims)
 
     def _check_beginning(self, token: str, public: Any, algorithm: str) -> None:
-        """nbf and iat with the small leeway: the grace is for the end of a token only."""
+        """Check nbf and iat without the grace period, which applies only to the end of a token."""
         jwt.decode(
             token,
             public,
@@ -132,12 +133,12 @@ def _claims(claims: dict[str, Any]) -> TokenClaims:
             strict=False,
         )
     except msgspec.ValidationError:
-        raise _refused("its claims are not of the right types") from None
+        raise _refused("Its claims are not of the right types.") from None
 
 
 def _refused(reason: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"the token was not accepted: {reason[:200]}",
+        f"The token was not accepted. {reason[:200]}",
         code="invalid_token",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )

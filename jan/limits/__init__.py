@@ -1,5 +1,7 @@
-"""Limits: requests and tokens within windows of time, and the ledger of what was used. Knows nothing of HTTP's
-server; time in milliseconds since 1970 unless it says otherwise."""
+"""Rate limits and token budgets within windows of time, and the ledger of used tokens.
+
+Independent of the HTTP server. Times are in milliseconds since 1970 unless stated otherwise.
+"""
 
 from jan.limits.headers import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
 from jan.limits.ledger import Ledger, Payer, UsedTokens
@@ -25,12 +27,12 @@ __all__ = [
     "token_headers",
 ]
 
-# How long the last usage may take to be written when the server stops.
+# How long writing the remaining usage may take when the server stops.
 _CLOSE_SECONDS = 5.0
 
 
 class UsageLimits:
-    """Limits and ledger of a server, as configured; ``shared`` counts for all processes of one store."""
+    """The configured limits and the ledger of a server. ``shared`` counts for all processes of one store."""
 
     def __init__(self, settings: Settings, shared: Counters, usage: UsageLog, metrics: Metrics) -> None:
         counted_in = settings.limits.counted_in
@@ -43,9 +45,9 @@ class UsageLimits:
         self.ledger = Ledger(windows, taker, self._writer, metrics)
 
     def start(self) -> None:
-        """Begin to write usage."""
+        """Start to write usage."""
         self._writer.start()
 
     async def close(self) -> None:
-        """Settle and write what there is; the store is closed after this."""
+        """Settle all requests and write their usage. Call it before the store is closed."""
         await self.ledger.close(_CLOSE_SECONDS)

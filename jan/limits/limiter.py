@@ -1,4 +1,4 @@
-"""Whether a request may go on, by the number of requests before it."""
+"""Admits or refuses requests by the number of requests before them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ NOTHING_HELD: Mapping[str, int] = MappingProxyType({})
 
 
 def milliseconds_now() -> int:
-    """Milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How the caller's windows stand after a request, and why it is refused, if it is."""
+    """The state of the caller's windows after a request, and the reason if it is refused."""
 
     requests: tuple[Standing, ...] = ()
     tokens: tuple[Standing, ...] = ()
@@ -32,7 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taker:
-    """Takes from windows: all of a request's demands at once, or none."""
+    """Takes from windows: all demands of a request together, or none."""
 
     def __init__(self, counters: Counters, metrics: Metrics, clock: Callable[[], int] = milliseconds_now) -> None:
         self.counters = counters
@@ -42,9 +42,9 @@ class Taker:
     async def take(
         self, wanted: Sequence[tuple[Window, int]], held: Mapping[str, int] = NOTHING_HELD
     ) -> tuple[tuple[Standing, ...], RateLimited | None]:
-        """Count so much in each window; how they stand then, and the refusal if one had too little left.
+        """Count amounts in windows. Return the windows' state, and the refusal if one had too little left.
 
-        ``held``: what the request has in them already, by key; only the refusal's words are of it.
+        ``held`` is what the request already has in the windows, by key. Only the message of a refusal uses it.
         """
         demands = [window.demand(cost) for window, cost in wanted]
         taken = await self.counters.take(demands, self.clock())
@@ -62,7 +62,7 @@ class Taker:
     ) -> RateLimited | None:
         if taken.refused is None:
             return None
-        # Of several that are used up the last to begin anew: before that it is no use to try again.
+        # Report the last of the full windows to end, since retrying earlier is pointless.
         full = [
             (standing, cost)
             for standing, (_, cost) in zip(standings, wanted, strict=True)
@@ -74,12 +74,12 @@ class Taker:
         return refusal(worst, cost + own, worst.remaining + own, self.clock())
 
     def count_refusal(self, window: Window) -> None:
-        """For the metrics."""
+        """Count a refusal for the metrics."""
         self._metrics.limits_refused.labels(window.name).inc()
 
 
 class Limiter:
-    """Counts requests."""
+    """Counts requests and refuses those over a limit."""
 
     def __init__(self, windows: Windows, taker: Taker) -> None:
         self._windows = windows
@@ -87,11 +87,11 @@ class Limiter:
 
     @property
     def clock(self) -> Callable[[], int]:
-        """Tells milliseconds since 1970."""
+        """The clock, in milliseconds since 1970."""
         return self._taker.clock
 
     async def admit(self, identity: Identity, limit: LimitClass) -> Verdict:
-        """Count a request of a limit class, unless that is "none" or a window has no room for it."""
+        """Count a request of a limit class, unless the class is "none" or a window is full."""
         if limit == "none":
             return Verdict()
         requests = self._windows.of_requests(identity, limit)
@@ -102,11 +102,11 @@ class Limiter:
         return Verdict(requests=standings[: len(requests)], tokens=standings[len(requests) :], refusal=refused)
 
     def check_key(self, identity: Identity, budget: TokenBudget) -> None:
-        """Raises PermissionDenied where the caller's key would make or renew one that may use more than itself."""
+        """Raise PermissionDenied if a key would make or renew a key that may use more tokens than itself."""
         self._windows.check_key(identity, budget)
 
     async def standings(self, identity: Identity) -> tuple[Standing, ...]:
-        """How all of a caller's windows stand; counts nothing."""
+        """Return the state of all of a caller's windows without counting anything."""
         windows = (*self._windows.of_requests(identity, "inference"), *self._windows.of_tokens(identity))
         return (await self._taker.take(_looks(windows)))[0] if windows else ()
 

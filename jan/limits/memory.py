@@ -1,4 +1,4 @@
-"""Counters of one process: alone, or while the store that counts for all of them is away."""
+"""Counters in the memory of one process, used alone or while the shared store is unreachable."""
 
 import itertools
 import math
@@ -13,15 +13,15 @@ from jan.storage.accounting import Counter, Counters, Demand, Taken
 log = structlog.get_logger(__name__)
 
 _PURGE_SECONDS = 60.0
-# Some 30 MB. Whoever commands more addresses than this is not kept out by counting them. Known callers are as many
-# as there are accounts, and nobody's addresses may make room at their expense.
+# About 30 MB. Whoever controls more addresses than this can't be stopped by counting them. Known callers are
+# limited by the number of accounts, and addresses never displace them.
 _MOST_STRANGERS = 100_000
-# Asked again so often, since each question that is not answered keeps a request waiting.
+# Time between attempts to reach the store, because each failed attempt delays a request.
 _BACK_OFF_SECONDS = 1.0
 
 
 class _MemoryWindow:
-    """Ends by the monotonic clock, which nobody can set."""
+    """A window that ends by the monotonic clock, which nobody can set."""
 
     __slots__ = ("ends", "serial", "used")
 
@@ -32,26 +32,26 @@ class _MemoryWindow:
 
 
 class MemoryCounter(Counter, frozen=True, kw_only=True):
-    """``serial`` names the window: ``ends_at`` moves with the clock, which may be set meanwhile."""
+    """A counter whose ``serial`` identifies the window, because ``ends_at`` changes when the clock is set."""
 
     serial: int
 
 
 class MemoryCounters:
-    """``Counters`` of this process alone. ``clock``: seconds, never set back."""
+    """Implements ``Counters`` for this process alone. ``clock`` returns seconds and is never set back."""
 
     waits = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._windows: dict[str, _MemoryWindow] = {}
-        # The keys of strangers' windows, in the order in which those began.
+        # The keys of windows of unknown callers, in order of their beginning.
         self._strangers: dict[str, None] = {}
         self._serials = itertools.count(1)
         self._purge_at = clock() + _PURGE_SECONDS
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
-        """Count all demands, or none."""
+        """Count all demands, or none of them."""
         at = self._clock()
         if at >= self._purge_at:
             self._forget(at)
@@ -87,7 +87,7 @@ class MemoryCounters:
         self._windows[demand.key] = window
 
     async def adjust(self, counter: Counter, change: int) -> None:
-        """Add to a window if it still runs, whatever its limit; never below 0."""
+        """Add to a window that is still running, regardless of its limit and never below 0."""
         window = self._windows.get(counter.key)
         if window is not None and isinstance(counter, MemoryCounter) and window.serial == counter.serial:
             window.used = max(0, window.used + change)
@@ -103,7 +103,7 @@ class MemoryCounters:
 
 
 class FailoverCounters:
-    """``Counters`` in the store; in memory while it is away, so that limits hold and nobody is kept out."""
+    """Counts in the store, or in memory while the store is unreachable: limits hold and nobody is refused."""
 
     waits = True
 
@@ -115,7 +115,7 @@ class FailoverCounters:
         self._ask_again_at = clock()
 
     async def take(self, demands: Sequence[Demand], now: int) -> Taken:
-        """Count all demands, or none."""
+        """Count all demands, or none of them."""
         if self._clock() >= self._ask_again_at:
             try:
                 taken = await self._shared.take(demands, now)
@@ -138,12 +138,12 @@ class FailoverCounters:
             log.info("limits are counted in the store again")
 
     async def adjust(self, counter: Counter, change: int) -> None:
-        """Add to a window where it was counted; Unavailable if that is the store and it is away."""
+        """Add to a window where it was counted. Raises Unavailable if that is the store and it is unreachable."""
         if isinstance(counter, MemoryCounter):
             await self._own.adjust(counter, change)
             return
         if self._clock() < self._ask_again_at:
-            raise Unavailable("the store is away", code="storage_unavailable")
+            raise Unavailable("The store can't be reached; try again later.", code="storage_unavailable")
         try:
             await self._shared.adjust(counter, change)
         except Unavailable as error:
@@ -151,6 +151,6 @@ class FailoverCounters:
             raise
 
     async def purge(self, now: int) -> None:
-        """Forget windows that have ended, in the store too."""
+        """Forget windows that have ended, also in the store."""
         await self._own.purge(now)
         await self._shared.purge(now)

@@ -1,4 +1,4 @@
-"""Writes what was used behind the answers: merged, and again while the store is away; nothing waits for it."""
+"""Writes usage in the background: merged, and retried while the store is unreachable."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from jan.storage.accounting import Counter, Counters, UsageLog, UsageRecord
 
 log = structlog.get_logger(__name__)
 
-# What comes within it is written together.
+# Usage that arrives within this time is written together.
 _MERGE_SECONDS = 0.5
 _RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 0.1
 
 
 def merge(rows: Iterable[UsageRecord]) -> list[UsageRecord]:
-    """One row a user, key, model and day; by day, model and key."""
+    """Merge rows of the same user, key, model and day. Returns them ordered by day, model and key."""
     merged: dict[str, UsageRecord] = {}
     for row in rows:
         known = merged.get(row.id)
@@ -29,7 +29,7 @@ def merge(rows: Iterable[UsageRecord]) -> list[UsageRecord]:
 
 
 class UsageWriter:
-    """The one writer of usage in this process, and of give-backs that the store did not take at once."""
+    """The only writer of usage in this process, and of refunds that the store did not accept at once."""
 
     def __init__(self, usage: UsageLog, counters: Counters) -> None:
         self._log = usage
@@ -38,38 +38,39 @@ class UsageWriter:
         self._changes: dict[tuple[str, int], tuple[Counter, int]] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
-        # Who reads sees rows here or in the store, never in both.
+        # A reader must see each row either here or in the store, never in both.
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start to write in the background."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(_tell_of_its_end)
 
     def add(self, usage: UsageRecord) -> None:
-        """Record; it is in the store within a second if that is there."""
+        """Record usage. It reaches the store within a second if the store is reachable."""
         self._rows.append(usage)
         if len(self._rows) > 1000:
             self._rows = merge(self._rows)
         self._wake.set()
 
     def adjust_later(self, counter: Counter, change: int) -> None:
-        """Adjust a window when the store is back."""
+        """Adjust a window once the store is reachable again."""
         known = self._changes.get((counter.key, counter.ends_at))
         self._changes[counter.key, counter.ends_at] = (counter, change + (known[1] if known else 0))
         self._wake.set()
 
     async def of(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
-        """A user's usage of these days, with what is still to be written here; by day, model and key."""
+        """Return a user's usage of these days, including rows that are not written yet; ordered by day, model and
+        key."""
         async with self._writing:
             stored = await self._log.of(user_id, first, last)
             here = [row for row in self._rows if row.user_id == user_id and first <= row.day <= last]
             return merge([*stored, *here])
 
     async def close(self, seconds: float) -> None:
-        """Write what there is, trying for so long; the log tells what could not be."""
+        """Write everything, trying for this many seconds. The log has what could not be written."""
         self._closing.set()
         self._wake.set()
         if self._task is not None:
@@ -101,7 +102,7 @@ class UsageWriter:
                 )
 
     async def _pause(self, seconds: float) -> None:
-        """Cut short by the shutdown."""
+        """Sleep, but wake up at shutdown."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
@@ -109,7 +110,7 @@ class UsageWriter:
         rows, self._rows = merge(self._rows), []
         try:
             while rows:
-                # One by one: of several, a store that fails in the middle would have counted some.
+                # One by one: if a store failed in the middle of several, some would be counted twice.
                 await self._log.add(rows[0])
                 del rows[0]
         except BaseException:

@@ -1,4 +1,4 @@
-"""Which windows count for a caller, and how they stand."""
+"""The windows that count for a caller, and their state."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,14 +16,18 @@ from jan.storage.accounting import Counter, Demand
 Unit = Literal["requests", "tokens"]
 
 _MINUTE, _DAY = 60, 86_400
-# Whose windows are known without looking for them; a few hundred bytes each.
+# Callers whose windows are cached, at a few hundred bytes each.
 _CALLERS = 4096
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """At most ``limit`` of ``unit`` within ``seconds``. ``name``: of the limit, in messages, metrics and the
-    usage report; ``whose``: for whom it counts, in words; ``key``: what it is counted under; ``stranger``: whether
-    that is somebody of whom only an address is known."""
+    """A limit of ``limit`` units within ``seconds``.
+
+    - ``name``: the limit's name in messages, metrics and the usage report.
+    - ``whose``: the caller it counts for, in words.
+    - ``key``: the key that it is counted under.
+    - ``stranger``: True if the caller is known only by address.
+    """
 
     name: str
     key: str
@@ -34,24 +38,24 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     stranger: bool
 
     def demand(self, cost: int) -> Demand:
-        """A wish for so much more of it; 0 looks."""
+        """Make a demand for ``cost`` more. A cost of 0 only looks."""
         return Demand(key=self.key, cost=cost, limit=self.limit, seconds=self.seconds, stranger=self.stranger)
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A window and what is counted in it."""
+    """The state of a window: what is counted in it."""
 
     window: Window
     counter: Counter
 
     @property
     def remaining(self) -> int:
-        """What is left; 0 also where more than the limit was used."""
+        """The amount left. 0 also if more than the limit was used."""
         return max(0, self.window.limit - self.counter.used)
 
 
 def tightest(standings: Sequence[Standing]) -> Standing | None:
-    """The one with the fewest left."""
+    """Return the state of the window with the least left."""
     return min(standings, key=lambda standing: standing.remaining, default=None)
 
 
@@ -64,9 +68,9 @@ class Windows:
         self._inference = parse_rate(settings.inference)
         self._user = settings.user
         self._key = settings.key
-        #: Where a caller's request of a limit class counts.
+        # #: The windows that count a caller's requests of a limit class.
         self.of_requests = lru_cache(_CALLERS)(self._of_requests)
-        #: Where a caller's tokens count: the user's budget, and that of the key.
+        # #: The windows that count a caller's tokens: the user's budget and the key's.
         self.of_tokens = lru_cache(_CALLERS)(self._of_tokens)
 
     def _of_requests(self, identity: Identity, limit: LimitClass) -> tuple[Window, ...]:
@@ -98,17 +102,19 @@ class Windows:
         return found
 
     def check_key(self, identity: Identity, budget: TokenBudget) -> None:
-        """Raises PermissionDenied where the caller's key would make or renew one that may use more than itself, or
-        has a budget of its own: its makes would each have that budget anew."""
+        """Raise PermissionDenied if the caller's key must not make or renew a key with this budget.
+
+        The new key may not have more than the caller's key. A key with a budget of its own may make none, since
+        each new key would have the whole budget again.
+        """
         if identity.key_id is None:
             return
         if identity.key_budget != TokenBudget():
-            raise PermissionDenied("these credentials are a key with a token budget; such a key makes no others")
+            raise PermissionDenied("A key with a token budget can't make other keys.")
         own = identity.key_budget.over(self._key)
         if name := budget.over(self._key).beyond(own):
             raise PermissionDenied(
-                f"{name}: these credentials are a key that may use {getattr(own, name)}; one that they "
-                "make may use no more",
+                f"{name}: Too large; allowed: {getattr(own, name)}, which is the budget of the key that makes it.",
                 param=name,
             )
 

@@ -146,7 +146,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         EXTENDS + "models: [{id: a, engine: echo}, {id: b, engine: echo, aliases: [a]}]",
         ["models[1]: 'a' is the name of models[0] already"],
     ),
-    "route without a name": (EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]", ["name: The key 'name' is required."]),
+    "route without a name": (
+        EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]",
+        ["name: The key 'name' is required."],
+    ),
     "route to no module": (EXTENDS + "routes: [{path: /a, handler: no.Such, name: a}]", ["(/a)", "module.Class"]),
     "route to no class": (
         EXTENDS + "routes: [{path: /a, handler: handlers.service.health.No, name: a}]",

@@ -17,7 +17,7 @@ STILL_TO_DO = (
     "jan/__init__.py",
     "jan/__main__.py",
     "jan/application.py",
-    "jan/auth",
+    "jan/auth/accounts.py",
     "jan/catalog",
     "jan/cli",
     "jan/conversations",
@@ -31,19 +31,16 @@ STILL_TO_DO = (
     "jan/engine/rules.py",
     "jan/engine/runtime",
     "jan/engine/stats.py",
-    "jan/errors.py",
     "jan/generation",
     "jan/handler.py",
     "jan/http",
     "jan/idempotency",
-    "jan/limits",
+    "jan/limits/ledger.py",
     "jan/operation.py",
     "jan/people",
     "jan/routing",
-    "jan/schema",
     "jan/services.py",
-    "jan/settings",
-    "jan/tasks.py",
+    "jan/settings/load.py",
     "jan/telemetry",
     "handlers",
 )
@@ -159,7 +156,7 @@ def is_sentence(message: str) -> bool:
     sentence = message[PLACE.match(message).end() :]  # type: ignore[union-attr]
     if not sentence.strip(PLACEHOLDER):
         return True  # made elsewhere as a whole
-    return not BEGINS_LOWER.match(sentence) and sentence.endswith(".")
+    return not BEGINS_LOWER.match(sentence) and sentence.removesuffix(f" {PLACEHOLDER}").endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +165,7 @@ def is_sentence(message: str) -> bool:
         ("No user with this id.", True),
         ("server.port: Expected an integer.", True),
         (f"{PLACEHOLDER}: {PLACEHOLDER}", True),
+        (f"The token was not accepted. {PLACEHOLDER}", True),
         (f"routes[{PLACEHOLDER}]: Unknown key '{PLACEHOLDER}'; allowed: {PLACEHOLDER}.", True),
         ("no user with this id.", False),
         ("server.port: expected an integer.", False),

@@ -44,7 +44,11 @@ def test_what_is_right(tmp_path: Path, server: dict[str, Any], sign_in: dict[str
 @pytest.mark.parametrize(
     ("server", "sign_in", "said"),
     [
-        ({}, {"issuer": "http://accounts.google.com"}, "sign_in.issuer: 'http://accounts.google.com' is not a safe URL"),
+        (
+            {},
+            {"issuer": "http://accounts.google.com"},
+            "sign_in.issuer: 'http://accounts.google.com' is not a safe URL",
+        ),
         ({}, {"issuer": "accounts.google.com"}, "issuer"),
         ({}, {"public_url": "http://jan.example.com"}, "public_url"),
         ({}, {"public_url": "https://jan.example.com/?x=1"}, "public_url"),

@@ -1,1 +1,1 @@
-"""Sign-in with an OpenID Connect provider; begin reading in ``sign_in``."""
+"""Sign-in with an OpenID Connect provider. Start reading in ``sign_in``."""

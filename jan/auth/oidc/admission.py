@@ -1,4 +1,4 @@
-"""From somebody whom the provider vouches for to a user here: found, linked, made, or turned away."""
+"""Finds, links or creates the user for a person whom the provider vouches for, or refuses the person."""
 
 import re
 
@@ -18,10 +18,10 @@ _LONGEST_NAME = 200
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody as the provider knows them.
+    """A person as the provider describes them.
 
-    ``domain``: the organisation that the provider says the account belongs to; None if it only says that
-    the address could be read by its owner once.
+    ``domain`` is the organisation that manages the account according to the provider. It is None if the provider
+    only verified once that its owner could read mail to the address.
     """
 
     subject: OidcSubject
@@ -31,7 +31,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission:
-    """The configuration's rules over the store's users."""
+    """Applies the configuration's rules of admission to the users in the store."""
 
     def __init__(self, settings: SignInSettings, store: Store) -> None:
         self._settings = settings
@@ -41,7 +41,7 @@ class Admission:
         self._admins = _lower(settings.admins)
 
     async def admit(self, person: Person) -> User:
-        """The user who this is; raises PermissionDenied. A disabled user is returned unchanged."""
+        """Return the user for a person. Raises PermissionDenied. A disabled user is returned unchanged."""
         self._check(person)
         user = await self._find(person)
         if user is None:
@@ -49,45 +49,48 @@ class Admission:
         return user if user.disabled else await self._update(user, person)
 
     def _check(self, person: Person) -> None:
-        """Whether somebody with this address may come in at all."""
+        """Raise PermissionDenied if a person with this address is not admitted."""
         if _EMAIL.fullmatch(person.email) is None:
-            raise PermissionDenied("the provider gave no usable e-mail address", code="email_missing")
+            raise PermissionDenied("The provider sent no usable e-mail address.", code="email_missing")
         everybody = not (self._domains or self._emails) or self._settings.admits_anybody
         named = person.email in self._emails or person.email in self._admins
         if not (everybody or named or person.domain in self._domains):
             raise PermissionDenied(
-                "this server does not admit this e-mail address or its domain; "
-                "sign in with another account or ask its administrator",
+                "This server does not admit this e-mail address or its domain; "
+                "sign in with another account or ask its administrator.",
                 code="domain_not_allowed",
             )
 
     async def _find(self, person: Person) -> User | None:
-        """By subject: an address may get another owner, a subject never does. By address only an account that
-        nobody signed in to in this way so far."""
+        """Find a user by subject, else by address.
+
+        An address may get another owner, a subject never does. By address only accounts are found that nobody has
+        signed in to in this way yet.
+        """
         user = await self._store.users.find_by_subject(person.subject)
         if user is not None:
             return user
         user = await self._store.users.find_by_email(person.email)
-        if user is None or user.oidc == person.subject:  # made this moment, in another window
+        if user is None or user.oidc == person.subject:  # created a moment ago by a second browser window
             return user
         if user.oidc is not None:
             raise PermissionDenied(
-                "the account of this e-mail address belongs to another sign-in; ask the administrator",
+                "The account of this e-mail address belongs to another sign-in; ask the administrator.",
                 code="account_linked_elsewhere",
             )
-        # Safe, because only an administrator can have made an account without a subject, and did it for the
-        # owner of the address; and because the provider says who owns the address now (``domain``), not just
-        # who could read its mail once: a former employee keeps such an account of Google's.
+        # This is safe for two reasons. Only an administrator can have created an account without a subject, and
+        # did so for the owner of the address. And the provider says who owns the address now (``domain``), not
+        # just who could read its mail once: a former employee keeps such a Google account.
         if person.domain is None:
             raise PermissionDenied(
-                "the provider does not manage this e-mail address, so it can't prove whose account this is",
+                "The provider does not manage this e-mail address, so it can't prove whose account this is.",
                 code="email_not_authoritative",
             )
         return user
 
     async def _create(self, person: Person) -> User:
         if not self._settings.create_users:
-            raise PermissionDenied("there is no account here for this e-mail address", code="no_account")
+            raise PermissionDenied("This server has no account for this e-mail address.", code="no_account")
         user = User(
             email=person.email,
             name=person.name[:_LONGEST_NAME],
@@ -97,7 +100,7 @@ class Admission:
         try:
             await self._store.users.create(user)
         except Conflict:
-            # The same person in another window was quicker; or the address was taken meanwhile.
+            # Either a second window of the same person was faster, or the address was taken meanwhile.
             found = await self._find(person)
             if found is None:
                 raise
@@ -106,7 +109,7 @@ class Admission:
         return user
 
     async def _update(self, user: User, person: Person) -> User:
-        """Link, name and role as the provider and the configuration have them now."""
+        """Update link, name and role to what the provider and the configuration say now."""
         changes = UserChanges(
             name=person.name[:_LONGEST_NAME] if person.name and person.name != user.name else UNSET,
             role="admin" if self._is_admin(person) and user.role != "admin" else UNSET,
@@ -117,7 +120,7 @@ class Admission:
         return await self._store.users.update(user.id, changes)
 
     def _is_admin(self, person: Person) -> bool:
-        # By an address that its organisation manages: the most that a sign-in can give needs the most proof.
+        # Administrators need an address that its organisation manages: the highest role needs the strongest proof.
         return person.domain is not None and person.email in self._admins
 
 

@@ -1,5 +1,7 @@
-"""The OAuth half of a sign-in (RFC 6749, RFC 7636), by oauthlib. Imported when somebody signs in: it takes long to
-import, and most servers never need it."""
+"""The OAuth half of a sign-in (RFC 6749, RFC 7636), by oauthlib.
+
+Imported at the first sign-in: the import is slow, and most servers never need it.
+"""
 
 import re
 from collections.abc import Sequence
@@ -16,19 +18,19 @@ _ERROR_NAME = re.compile(r"[a-z_]{1,64}")
 
 
 class Authorization:
-    """What one sign-in sends the provider, and what comes back."""
+    """Requests to the provider in one sign-in, and its answers."""
 
     def __init__(self, client_id: str) -> None:
         self._client = WebApplicationClient(client_id)
 
     def new_verifier(self) -> str:
-        """A secret that the code is bound to."""
+        """Make a secret that binds the code to this sign-in (RFC 7636)."""
         verifier: str = self._client.create_code_verifier(_VERIFIER_LENGTH)
         return verifier
 
     def url(self, endpoint: str, flow: Flow, scopes: Sequence[str]) -> str:
-        """Where the browser is sent."""
-        # oauthlib demands TLS, from which loopback is excepted here; so it is given the rest of the URL.
+        """Make the URL to which the browser is sent."""
+        # oauthlib requires TLS, but loopback is allowed here. So it gets the URL without its scheme.
         scheme, _, rest = endpoint.partition(":")
         secure: str = self._client.prepare_request_uri(
             f"https:{rest}",
@@ -42,29 +44,29 @@ class Authorization:
         return scheme + secure.removeprefix("https")
 
     def answer(self, query: str, flow: Flow) -> dict[str, Any]:
-        """A callback's query, which has a ``code``; raises InvalidRequest, ProviderRefused."""
+        """Parse a callback's query, which has a ``code``. Raises InvalidRequest or ProviderRefused."""
         try:
-            # Of the URL oauthlib reads the query only; the rest satisfies its demand for TLS.
+            # oauthlib reads only the query. The rest of the URL satisfies its demand for TLS.
             answer: dict[str, Any] = self._client.parse_request_uri_response(
                 f"https://callback/?{query}", state=flow.state
             )
         except MismatchingStateError:
             raise other_sign_in() from None
         except MissingCodeError:
-            raise InvalidRequest("the provider sent no code", code="missing_code", param="code") from None
+            raise InvalidRequest("The provider sent no `code`.", code="missing_code", param="code") from None
         except OAuth2Error as error:
             raise ProviderRefused(_name_of(error)) from None
         return answer
 
     def token_request(self, flow: Flow, code: str, client_secret: str | None) -> str:
-        """The body that exchanges a code."""
+        """Make the body that exchanges a code for tokens."""
         body: str = self._client.prepare_request_body(
             code=code, redirect_uri=flow.redirect_uri, code_verifier=flow.verifier, client_secret=client_secret
         )
         return body
 
     def check_token_answer(self, answer: bytes) -> None:
-        """Raises ProviderRefused for one that is no token."""
+        """Check the answer to a token request. Raises ProviderRefused if it is an error."""
         try:
             self._client.parse_request_body_response(answer.decode())
         except OAuth2Error as error:
@@ -72,6 +74,6 @@ class Authorization:
 
 
 def _name_of(error: OAuth2Error) -> str:
-    """The error's name as the provider spells it, if it looks like one: anybody may have written it."""
+    """Return the error's name if it has the form of one. Anybody may have written it."""
     name = str(error.error)
     return name if _ERROR_NAME.fullmatch(name) else "an error"

@@ -1,4 +1,4 @@
-"""A sign-in under way: known to the browser that began it, and to nobody else."""
+"""A sign-in that is under way, known only to the browser that began it."""
 
 import base64
 import time
@@ -15,8 +15,13 @@ _SPENT_SIZE = 10_000
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """``state`` ties the callback to the browser, ``nonce`` the ID token to this sign-in, ``verifier`` (PKCE)
-    the code to whoever asked for it; ``return_to`` is an allowed page."""
+    """The secrets of one sign-in.
+
+    - ``state``: ties the callback to the browser.
+    - ``nonce``: ties the ID token to this sign-in.
+    - ``verifier``: ties the code to the server that asked for it (PKCE, RFC 7636).
+    - ``return_to``: an allowed page.
+    """
 
     state: str
     nonce: str
@@ -29,10 +34,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flows:
-    """Seals flows for the browser to keep, so that a sign-in that is never finished leaves nothing here.
+    """Encrypts flows for the browser to keep, so that an unfinished sign-in leaves nothing on the server.
 
-    Authenticated encryption under keys derived from the signing keys: every process with these keys can open
-    it, and nobody can make one.
+    Uses authenticated encryption with keys derived from the signing keys. Every process with these keys can open a
+    flow, and nobody else can make one.
     """
 
     def __init__(self, keyring: Keyring, seconds: int) -> None:
@@ -41,30 +46,32 @@ class Flows:
         self._spent: OrderedDict[str, float] = OrderedDict()
 
     def seal(self, flow: Flow) -> str:
-        """What the browser is to keep."""
+        """Encrypt a flow for the browser to keep."""
         return self._fernet().encrypt(msgspec.json.encode(flow)).decode()
 
     def open(self, sealed: str | None) -> Flow:
-        """The flow that the browser kept; raises InvalidRequest."""
+        """Decrypt the flow that the browser kept. Raises InvalidRequest."""
         if not sealed:
             raise InvalidRequest(
-                "no sign-in was begun in this browser, or too long ago; begin again, and allow cookies",
+                "No sign-in was begun in this browser, or too long ago; begin again, and allow cookies.",
                 code="sign_in_expired",
             )
         try:
             plain = self._fernet().decrypt(sealed.encode(), ttl=self._seconds)
         except (InvalidToken, UnicodeEncodeError):
-            raise InvalidRequest("the sign-in took too long; begin again", code="sign_in_expired") from None
+            raise InvalidRequest("The sign-in took too long; begin again.", code="sign_in_expired") from None
         return msgspec.json.decode(plain, type=Flow)
 
     def spend(self, flow: Flow) -> None:
-        """Each flow ends once. A copy of a spent one would fail at the provider too, whose codes are good for
-        one use; that another process does not know it is therefore no harm."""
+        """End a flow, so that it can't be used again. Raises InvalidRequest if it already ended.
+
+        Another process does not know this. That is harmless, because the provider accepts each code only once.
+        """
         oldest = time.monotonic() - self._seconds
         while self._spent and (len(self._spent) >= _SPENT_SIZE or next(iter(self._spent.values())) < oldest):
             self._spent.popitem(last=False)
         if flow.state in self._spent:
-            raise InvalidRequest("this sign-in is over; begin again", code="sign_in_expired")
+            raise InvalidRequest("This sign-in is over; begin again.", code="sign_in_expired")
         self._spent[flow.state] = time.monotonic()
 
     def _fernet(self) -> MultiFernet:
@@ -73,9 +80,9 @@ class Flows:
 
 
 def other_sign_in() -> InvalidRequest:
-    """The answer to who comes with the answer to another flow."""
+    """Make the error for an answer that belongs to another flow."""
     return InvalidRequest(
-        "this is not the answer to the sign-in that was begun last in this browser; begin again",
+        "This is not the answer to the sign-in that was begun last in this browser; begin again.",
         code="invalid_state",
         param="state",
     )

@@ -1,4 +1,4 @@
-"""ID tokens: what a provider says about somebody, believed only if it says so to us, now, for this sign-in."""
+"""Verifies ID tokens (OpenID Connect Core, section 3.1.3.7): issued for this client, now, and for this sign-in."""
 
 import base64
 import hashlib
@@ -11,14 +11,14 @@ import msgspec
 
 from jan.errors import AuthenticationFailed
 
-# Asymmetric ones only: with HMAC the provider's published key would be the secret.
+# Only asymmetric algorithms: with HMAC the provider's published key would be the secret.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _LEEWAY_SECONDS = 60
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 
 
 class IdTokenClaims(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified ID token's claims; ``hd`` is Google's, the organisation that manages the account."""
+    """The claims of a verified ID token. ``hd`` is Google's: the organisation that manages the account."""
 
     sub: str
     aud: str | list[str]
@@ -32,27 +32,27 @@ class IdTokenClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdTokenHeader(msgspec.Struct, frozen=True):
-    """What an ID token says of its own signature: only good for finding the key that it must fit."""
+    """The unverified header of an ID token, used only to find the key that must verify it."""
 
     alg: str
     kid: str | None = None
 
 
 def header_of(token: str) -> IdTokenHeader:
-    """An ID token's header; raises AuthenticationFailed."""
+    """Parse an ID token's header. Raises AuthenticationFailed."""
     try:
         header = msgspec.convert(jwt.get_unverified_header(token), IdTokenHeader)
     except (jwt.InvalidTokenError, msgspec.ValidationError):
-        raise _refused("it is malformed") from None
+        raise _refused("It is malformed.") from None
     if header.alg not in ALGORITHMS:
-        raise _refused("its algorithm is not allowed")
+        raise _refused("Its algorithm is not allowed.")
     return header
 
 
 def find_key(keys: Iterable[dict[str, Any]], header: IdTokenHeader) -> jwt.PyJWK | None:
-    """The one published key that may verify a token of this header; None if there is none.
+    """Return the only published key that may verify a token with this header, or None.
 
-    A token that names no key can only be verified if there is no choice.
+    A token that names no key can be verified only if exactly one key fits.
     """
     fitting = [key for jwk in keys if (key := _usable(jwk, header)) is not None]
     return fitting[0] if len(fitting) == 1 else None
@@ -64,8 +64,8 @@ def _usable(jwk: dict[str, Any], header: IdTokenHeader) -> jwt.PyJWK | None:
     if "d" in jwk or jwk.get("use", "sig") != "sig" or jwk.get("alg", header.alg) != header.alg:
         return None
     try:
-        # Refused here: a key whose type is not the algorithm's, a shared secret ("oct") among them; as is a
-        # private key above, which is nobody's alone once it is published.
+        # PyJWK refuses a key of the wrong type for the algorithm, such as a shared secret ("oct"). Private keys
+        # were refused above: once published, they are not secret.
         return jwt.PyJWK(jwk, algorithm=header.alg)
     except jwt.PyJWTError:
         return None
@@ -74,8 +74,7 @@ def _usable(jwk: dict[str, Any], header: IdTokenHeader) -> jwt.PyJWK | None:
 def verify(
     token: str, key: jwt.PyJWK, *, issuers: list[str], client_id: str, nonce: str, access_token: str
 ) -> IdTokenClaims:
-    """The claims; raises AuthenticationFailed unless every one is as it must be (OpenID Connect Core,
-    section 3.1.3.7)."""
+    """Verify a token and return its claims (OpenID Connect Core, section 3.1.3.7). Raises AuthenticationFailed."""
     try:
         claims = msgspec.convert(
             jwt.decode(
@@ -90,25 +89,30 @@ def verify(
             IdTokenClaims,
         )
     except jwt.InvalidTokenError as error:
-        raise _refused(str(error)[:200]) from None
-    except (msgspec.ValidationError, TypeError, ValueError, OverflowError):  # the last three from odd times
-        raise _refused("its claims are not of the right types") from None
+        raise _refused(f"{str(error)[:200]}.") from None
+    except (
+        msgspec.ValidationError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # from impossible times
+        raise _refused("Its claims are not of the right types.") from None
     several = isinstance(claims.aud, list) and len(claims.aud) > 1
     if claims.azp != client_id and (several or claims.azp is not None):
-        raise _refused("it was made for another client")
+        raise _refused("It was made for another client.")
     if claims.nonce is None or not secrets.compare_digest(claims.nonce.encode(), nonce.encode()):
-        raise _refused("it belongs to another sign-in (nonce)")
+        raise _refused("It belongs to another sign-in (nonce).")
     if claims.at_hash is not None and claims.at_hash != _half_hash(access_token, key.algorithm_name):
-        raise _refused("it belongs to another access token (at_hash)")
+        raise _refused("It belongs to another access token (at_hash).")
     return claims
 
 
 def _half_hash(text: str, algorithm: str) -> str:
-    """The left half of the text's hash, by the hash function of the signature's algorithm."""
+    """Return the left half of a text's hash, with the hash function of the signature's algorithm."""
     bits = "512" if algorithm == "EdDSA" else algorithm[-3:]
     digest = hashlib.new(f"sha{bits}", text.encode()).digest()
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
 def _refused(reason: str) -> AuthenticationFailed:
-    return AuthenticationFailed(f"the provider's ID token was not accepted: {reason}", code="invalid_id_token")
+    return AuthenticationFailed(f"The provider's ID token was not accepted. {reason}", code="invalid_id_token")

@@ -1,5 +1,7 @@
-"""The provider over the network: what it publishes, and codes exchanged for tokens. All answers are bounded
-in time and size, typed, and believed only as far as they are checked."""
+"""Talks to the provider: fetches what it publishes, and exchanges codes for tokens.
+
+Every answer is limited in time and size, decoded into a type, and trusted only after it was checked.
+"""
 
 import asyncio
 import base64
@@ -30,7 +32,7 @@ _LARGEST_ANSWER = 512 * 1024
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The discovery document, as far as it is used."""
+    """The fields of the discovery document that are used."""
 
     issuer: str
     authorization_endpoint: str
@@ -42,13 +44,13 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 class KeySet(msgspec.Struct, frozen=True):
-    """The provider's public keys."""
+    """The public keys of the provider."""
 
     keys: tuple[dict[str, Any], ...]
 
 
 class TokenAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the token endpoint says, good or bad, as far as it is used."""
+    """The fields of the token endpoint's answer that are used, for success and for failure."""
 
     access_token: str | None = None
     token_type: str | None = None
@@ -60,7 +62,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class UserInfo(msgspec.Struct, frozen=True):
-    """What the userinfo endpoint says, as far as it is used."""
+    """The fields of the userinfo endpoint's answer that are used."""
 
     sub: str
     email: str | None = None
@@ -69,7 +71,7 @@ class UserInfo(msgspec.Struct, frozen=True):
 
 
 class ProviderRefused(Exception):
-    """The provider answered with an error of this name, which looks like one."""
+    """The provider answered with an error code. ``name`` is safe to repeat."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -77,7 +79,7 @@ class ProviderRefused(Exception):
 
 
 class Fetched(Generic[T]):
-    """A document that is fetched when it is needed and then kept; those who come meanwhile wait together."""
+    """A document that is fetched on demand and then cached. Concurrent callers share one fetch."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]]) -> None:
         self._fetch = fetch
@@ -86,7 +88,7 @@ class Fetched(Generic[T]):
         self._fetched = 0.0
 
     async def get(self, *, anew: bool = False) -> T:
-        """The document, or what became of fetching it."""
+        """Return the document. Raises the error of fetching it."""
         if self._value is not None and not anew and time.monotonic() - self._fetched < _KEPT_SECONDS:
             return self._value
         if self._fetching is None:
@@ -102,11 +104,11 @@ class Fetched(Generic[T]):
     def _done(self, task: "asyncio.Task[T]") -> None:
         self._fetching = None
         if not task.cancelled():
-            task.exception()  # seen, also when all who waited have left
+            task.exception()  # mark the error as seen, even if all callers were cancelled
 
 
 class Provider:
-    """One provider, found by its issuer URL. Everything raises Unavailable if it does not answer sensibly."""
+    """One provider, found by its issuer URL. Every call raises Unavailable if it gives no sensible answer."""
 
     def __init__(self, settings: SignInSettings) -> None:
         self._settings = settings
@@ -114,29 +116,29 @@ class Provider:
         self._keys = Fetched(self._fetch_keys)
 
     async def metadata(self) -> Metadata:
-        """The discovery document, at most an hour old."""
+        """Return the discovery document, at most an hour old."""
         return await self._metadata.get()
 
     async def keys(self, *, anew: bool = False) -> KeySet:
-        """The provider's keys, at most an hour old, or fetched now."""
+        """Return the provider's keys, at most an hour old; ``anew`` fetches them now."""
         return await self._keys.get(anew=anew)
 
     async def _discover(self) -> Metadata:
         url = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
         found = self._decode(await self._fetch(url), Metadata)
-        # Else a document of another provider, on the same host perhaps, would be taken for this one's.
+        # Otherwise the document of another provider, perhaps on the same host, would be accepted.
         if found.issuer != self._settings.issuer:
-            raise self._failed("its discovery document is another issuer's")
+            raise self._failed("Its discovery document belongs to another issuer.")
         used = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri, found.userinfo_endpoint)
         if not all(is_safe_url(url) for url in used if url is not None):
-            raise self._failed("its discovery document names an URL without TLS")
+            raise self._failed("Its discovery document has a URL without TLS.")
         return found
 
     async def _fetch_keys(self) -> KeySet:
         return self._decode(await self._fetch((await self.metadata()).jwks_uri), KeySet)
 
     async def redeem(self, authorization: "Authorization", flow: Flow, code: str) -> TokenAnswer:
-        """Exchange a code; raises AuthenticationFailed if the provider does not accept it."""
+        """Exchange a code for tokens. Raises AuthenticationFailed if the provider rejects it."""
         metadata = await self.metadata()
         basic = self._uses_basic(metadata)
         headers = {"Authorization": self._basic()} if basic else {}
@@ -145,7 +147,7 @@ class Provider:
         raw = await self._fetch(metadata.token_endpoint, body=body, headers=headers, accept=(200, 400, 401))
         answer = self._decode(raw, TokenAnswer)
         try:
-            # Only what was decoded: oauthlib trips over fields of unexpected types.
+            # Pass on only the decoded fields: oauthlib fails on fields of unexpected types.
             authorization.check_token_answer(msgspec.json.encode(answer))
         except ProviderRefused as error:
             raise self._refusal(error) from None
@@ -154,10 +156,10 @@ class Provider:
     def _refusal(self, error: ProviderRefused) -> AuthenticationFailed | Unavailable:
         if error.name == "invalid_grant":
             return AuthenticationFailed(
-                "the provider does not accept this sign-in any more; begin again", code="invalid_grant"
+                "The provider does not accept this sign-in any more; begin again.", code="invalid_grant"
             )
-        # Most likely the client id or secret is wrong here, which the person who signs in can't mend.
-        return self._failed(f"it refused this server: {error.name}")
+        # Probably the client id or secret is configured wrongly, which the person signing in can't change.
+        return self._failed(f"It refused this server: {error.name}.")
 
     def _uses_basic(self, metadata: Metadata) -> bool:
         chosen = self._settings.client_authentication
@@ -165,12 +167,12 @@ class Provider:
         return self._settings.client_secret != "" and (chosen == "basic" or (chosen == "auto" and offered))
 
     def _basic(self) -> str:
-        # Each half is form-encoded first: RFC 6749, section 2.3.1.
+        # Each half is form-encoded first (RFC 6749, section 2.3.1).
         pair = f"{quote_plus(self._settings.client_id)}:{quote_plus(self._settings.client_secret)}"
         return "Basic " + base64.b64encode(pair.encode()).decode()
 
     async def userinfo(self, access_token: str) -> UserInfo | None:
-        """The claims that the provider does not put into its ID tokens; None if it has no such endpoint."""
+        """Fetch the claims that the provider leaves out of its ID tokens; None if it has no such endpoint."""
         url = (await self.metadata()).userinfo_endpoint
         if url is None:
             return None
@@ -197,7 +199,7 @@ class Provider:
             },
             connect_timeout=self._settings.timeout_seconds,
             request_timeout=self._settings.timeout_seconds,
-            # Neither a secret nor a question goes to where an answer points; and no small answer grows large.
+            # Redirects could send a secret elsewhere, and compression could make a small answer large.
             follow_redirects=False,
             decompress_response=False,
         )
@@ -205,23 +207,23 @@ class Provider:
         try:
             response = await client.fetch(request, raise_error=False)
         except (HTTPClientError, HTTPInputError, OSError, ValueError) as error:
-            # The kind of failure only: a message might quote what was sent.
-            raise self._failed(f"no answer from {url}: {type(error).__name__}") from None
+            # Name only the kind of failure: its message might quote what was sent.
+            raise self._failed(f"No answer from {url}: {type(error).__name__}.") from None
         finally:
             client.close()
         if response.code not in accept:
-            raise self._failed(f"{url} answered {response.code}")
+            raise self._failed(f"{url} answered {response.code}.")
         return response.body
 
     def _decode(self, raw: bytes, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise self._failed("its answer is not understood") from None
+            raise self._failed("Its answer could not be read.") from None
 
     def _failed(self, reason: str) -> Unavailable:
         log.warning("the sign-in provider failed", issuer=self._settings.issuer, reason=reason)
         return Unavailable(
-            f"the sign-in provider {self._settings.issuer} can't be used now: {reason}",
+            f"The sign-in provider {self._settings.issuer} can't be used now. {reason}",
             code="sign_in_provider_failed",
         )

@@ -1,6 +1,6 @@
-"""Sign-in with an OpenID Connect provider: off to it with a sealed flow, and back with a code.
+"""Sign-in with an OpenID Connect provider: sends the browser off with a sealed flow and receives it with a code.
 
-The order is: fetch, then check on what was fetched, then write. Nothing is stored before somebody is known.
+The order is: fetch, check, write. Nothing is stored before the person is identified.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from jan.storage.repositories import Store
 if TYPE_CHECKING:
     from jan.auth.oidc.authorization import Authorization
 
-# What a provider says when the person, not the set-up, is the reason.
+# Error codes of a provider that concern the person and not the set-up.
 _PERSON_REFUSED = (
     "access_denied",
     "login_required",
@@ -35,7 +35,7 @@ _PERSON_REFUSED = (
 
 
 class Departure(msgspec.Struct, frozen=True):
-    """Where the browser goes, and the sealed flow that it keeps meanwhile."""
+    """Where to send the browser, and the sealed flow that it must keep."""
 
     url: str
     sealed: str
@@ -45,14 +45,14 @@ class Departure(msgspec.Struct, frozen=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """Somebody signed in; ``return_to`` is the page to go on to, if one was asked for."""
+    """A person who has signed in. ``return_to`` is the requested page, if any."""
 
     issued: IssuedToken
     return_to: str | None
 
 
 class SignIn:
-    """Sign-in as configured, or Unavailable where it is not."""
+    """Sign-in as configured. Raises Unavailable if it is not configured."""
 
     def __init__(self, settings: SignInSettings, keyring: Keyring, store: Store, accounts: Accounts) -> None:
         self._settings = settings
@@ -63,20 +63,20 @@ class SignIn:
 
     @property
     def secure(self) -> bool:
-        """Whether browsers reach this server over TLS."""
+        """True if browsers reach this server over TLS."""
         return (self._settings.public_url or "").startswith("https:")
 
     @property
     def seconds(self) -> int:
-        """How long a browser has to keep a flow."""
+        """How many seconds a browser must keep a flow."""
         return self._settings.state_seconds
 
     async def begin(self, *, origin: str, path: str, return_to: str | None) -> Departure:
-        """Send a browser off. ``origin``: how it reached this server; ``path``: of the callback."""
+        """Begin a sign-in. ``origin`` is how the browser reached this server, ``path`` that of the callback."""
         self._check_configured()
         if return_to is not None and return_to not in self._settings.return_to:
             raise InvalidRequest(
-                "return_to must be exactly one of the pages in sign_in.return_to of the configuration",
+                "return_to: Not an allowed page; allowed: the pages in sign_in.return_to of the configuration.",
                 code="invalid_return_to",
                 param="return_to",
             )
@@ -98,17 +98,17 @@ class SignIn:
         return Authorization(self._settings.client_id)
 
     def _public_url(self, origin: str) -> str:
-        """Where the provider sends the browser back to.
+        """Return the URL where the provider sends the browser back to.
 
-        The client's Host header is believed only if it names the client's own machine: the cookie is kept
-        under the name that the browser used, and the provider knows which of them are registered.
+        The client's Host header is trusted only if it names the client's own machine. The cookie is stored under
+        the name that the browser used, and the provider accepts only registered URLs.
         """
         if self._settings.public_url is not None:
             return self._settings.public_url.rstrip("/")
         parts = urlsplit(origin)
         if not (is_safe_url(origin) and is_loopback(parts.hostname or "") and not parts.path + parts.query):
             raise Unavailable(
-                "sign-in needs sign_in.public_url in the configuration, the URL that browsers use",
+                "Sign-in needs sign_in.public_url in the configuration: the URL that browsers use.",
                 code="sign_in_not_configured",
             )
         return origin
@@ -116,15 +116,15 @@ class SignIn:
     def _check_configured(self) -> None:
         if not self._settings.configured:
             raise Unavailable(
-                "sign-in is not configured on this server; its administrator sets sign_in.client_id and "
-                "sign_in.client_secret",
+                "Sign-in is not configured on this server; its administrator must set sign_in.client_id and "
+                "sign_in.client_secret.",
                 code="sign_in_not_configured",
             )
 
     def resume(self, state: str, sealed: str | None) -> Flow:
-        """The flow that this browser began and that this is the answer to; raises InvalidRequest.
+        """Return the flow that this browser began and that ``state`` answers. Raises InvalidRequest.
 
-        The flow ends here, whatever comes of it; one that this is not the answer to goes on.
+        The flow ends here, whatever the outcome. A flow that ``state`` does not answer continues.
         """
         self._check_configured()
         flow = self._flows.open(sealed)
@@ -134,26 +134,26 @@ class SignIn:
         return flow
 
     async def finish(self, query: str, flow: Flow) -> Arrival:
-        """What the browser came back with, to a session; raises a JanError that says why not."""
+        """Turn the browser's callback into a session. Raises a JanError that says why it can't."""
         authorization = self._authorization()
         code = _code(authorization, query, flow, await self._provider.metadata())
         answer = await self._provider.redeem(authorization, flow, code)
         person = await self._verify(answer, flow)
         user = await self._admission.admit(person)
-        # The page gets a token that only starts a session; see ``Accounts.sign_in``.
+        # The page gets a token that can only start a session; see ``Accounts.sign_in``.
         issued = await self._accounts.sign_in(user, for_exchange=flow.return_to is not None)
         return Arrival(issued, flow.return_to)
 
     async def _verify(self, answer: TokenAnswer, flow: Flow) -> Person:
-        """Who the provider says this is."""
+        """Verify the provider's answer and return the person it identifies."""
         token, access_token = answer.id_token or "", answer.access_token or ""
         header = id_token.header_of(token)
         key = id_token.find_key((await self._provider.keys()).keys, header)
-        if key is None:  # perhaps the provider has new keys
+        if key is None:  # the provider may have new keys
             key = id_token.find_key((await self._provider.keys(anew=True)).keys, header)
         if key is None:
             raise AuthenticationFailed(
-                "the provider's ID token was not accepted: it is signed with a key that it does not publish",
+                "The provider's ID token was not accepted. It is signed with a key that is not published.",
                 code="invalid_id_token",
             )
         claims = id_token.verify(
@@ -167,7 +167,7 @@ class SignIn:
         return self._person(await self._complete(claims, access_token))
 
     async def _complete(self, claims: id_token.IdTokenClaims, access_token: str) -> id_token.IdTokenClaims:
-        """With the address from the userinfo endpoint, where the provider puts it by default."""
+        """Add the address from the userinfo endpoint, where most providers put it."""
         if claims.email is not None:
             return claims
         info = await self._provider.userinfo(access_token)
@@ -180,7 +180,7 @@ class SignIn:
         email = (claims.email or "").strip().lower()
         if email and not claims.email_verified:
             raise PermissionDenied(
-                "the provider has not verified this account's e-mail address; verify it there and sign in again",
+                "The provider has not verified this account's e-mail address; verify it there and sign in again.",
                 code="email_not_verified",
             )
         return Person(
@@ -192,10 +192,10 @@ class SignIn:
 
 
 def _domain(issuer: str, email: str, hosted: str | None) -> str | None:
-    """The domain that manages an address.
+    """Return the domain that manages an address, or None.
 
-    Anyone can open a personal account of Google's with an address elsewhere, and keeps it when the address is
-    taken away; only ``hd`` says that the organisation has a hold on the account. Gmail's are Google's own.
+    Anyone can open a personal Google account with an address at another domain, and keeps it after losing the
+    address. Only ``hd`` says that the organisation controls the account. Gmail addresses are Google's own.
     """
     domain = email.rpartition("@")[2]
     if issuer == GOOGLE and domain != "gmail.com":
@@ -204,25 +204,25 @@ def _domain(issuer: str, email: str, hosted: str | None) -> str | None:
 
 
 def _issuers(issuer: str) -> list[str]:
-    """How the provider calls itself in ID tokens; Google has two names."""
+    """Return the names of the provider in ID tokens. Google has two."""
     return [issuer, urlsplit(issuer).netloc] if issuer == GOOGLE else [issuer]
 
 
 def _code(authorization: "Authorization", query: str, flow: Flow, metadata: Metadata) -> str:
-    """The code in a callback's query."""
+    """Return the code in a callback's query."""
     try:
         answer = authorization.answer(query, flow)
     except ProviderRefused as error:
         raise _told(error) from None
-    # RFC 9207: an answer of another provider can't be passed off as this one's.
+    # RFC 9207: prevents passing off the answer of another provider.
     issuer = answer.get("iss")
     if issuer != metadata.issuer and (issuer or metadata.authorization_response_iss_parameter_supported):
-        raise InvalidRequest("the answer is another provider's", code="invalid_issuer", param="iss")
+        raise InvalidRequest("The answer came from another provider.", code="invalid_issuer", param="iss")
     return str(answer["code"])
 
 
 def _told(error: ProviderRefused) -> JanError:
-    """What the provider told the browser instead of sending a code."""
+    """Make the error for a provider that sent an error instead of a code."""
     if error.name in _PERSON_REFUSED:
-        return PermissionDenied("the sign-in was not completed at the provider", code=error.name)
-    return Unavailable(f"the sign-in provider answered {error.name}", code="sign_in_provider_failed")
+        return PermissionDenied("The sign-in was not completed at the provider; try again.", code=error.name)
+    return Unavailable(f"The sign-in provider answered {error.name}.", code="sign_in_provider_failed")
