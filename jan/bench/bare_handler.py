@@ -12,7 +12,7 @@ from tornado.web import Application, RequestHandler
 from jan.bench.recording import load_recording
 
 
-class Answer(RequestHandler):
+class BareAnswer(RequestHandler):
     """Answers every request with the recorded bytes."""
 
     def initialize(self, body: bytes) -> None:
@@ -31,7 +31,7 @@ class Answer(RequestHandler):
 
 async def serve(port: int, body: bytes) -> None:
     """Accept connections until the process ends."""
-    application = Application([(".*", Answer, {"body": body})], log_function=lambda _handler: None)
+    application = Application([(".*", BareAnswer, {"body": body})], log_function=lambda _handler: None)
     application.listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 

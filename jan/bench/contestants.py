@@ -6,17 +6,17 @@ import msgspec
 
 from jan.bench.former import FORMER, try_former
 from jan.bench.limit import BARE, bare_server
-from jan.bench.load import Job
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
 from jan.bench.peers.litellm import FRAMES_AROUND as LITELLM_FRAMES_AROUND
 from jan.bench.peers.litellm import KEY as LITELLM_KEY
 from jan.bench.peers.litellm import LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import bearer, request
 from jan.bench.recording import FRAMES_AROUND, Recording, chat_body, record
 from jan.bench.results import OURS
-from jan.bench.wire import bearer, request
 
 _FULL_SPEED, _PACED = "echo", "paced"
 _STEP_SECONDS = 0.01
@@ -50,7 +50,7 @@ class Contestant(msgspec.Struct, frozen=True):
     token. ``lengths``: its own, if it is too slow for those of the others; ``most_streams``: at once, likewise.
     """
 
-    server: Server
+    server: ServerUnderTest
     around: int = FRAMES_AROUND
     key: str = ""
     ours: bool = False
@@ -74,7 +74,9 @@ def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> 
     return {**contestants, **_start_peers(stage, plan, recording, bare)}
 
 
-def _start_peers(stage: Stage, plan: Plan, recording: Recording, upstream: Server) -> dict[str, Contestant]:
+def _start_peers(
+    stage: Stage, plan: Plan, recording: Recording, upstream: ServerUnderTest
+) -> dict[str, Contestant]:
     """The frameworks and the proxy, as far as they are wanted and can be installed."""
     peers: dict[str, Contestant] = {}
     template = plan.folder / "chunk.json"
@@ -96,14 +98,14 @@ def _start_peers(stage: Stage, plan: Plan, recording: Recording, upstream: Serve
     return peers
 
 
-def stream_job(contestant: Contestant, streams: Streams, tokens: int, repeats: int) -> Job:
+def stream_job(contestant: Contestant, streams: Streams, tokens: int, repeats: int) -> LoadJob:
     """The load of streams of one length."""
     model = _PACED if streams.step_seconds else _FULL_SPEED
     body = {**chat_body(model, _WORDS), "max_tokens": tokens}
     # Ours has a model for it; the others are told.
     pace = {"step_seconds": streams.step_seconds} if streams.step_seconds else {}
     headers = bearer(contestant.key) if contestant.key else {}
-    return Job(
+    return LoadJob(
         port=contestant.server.port,
         requests=(request(CHAT, {**body, **pace}, headers=headers),),
         connections=streams.at_once,

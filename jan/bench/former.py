@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.ours import jan_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
 
 FORMER = "jan before"
 _GIT_SECONDS = 10.0
@@ -17,7 +17,7 @@ _GIT_SECONDS = 10.0
 
 def try_former(
     stage: Stage, plan: Plan, models: Sequence[dict[str, Any]], *, limits: dict[str, Any] | None = None
-) -> Server | None:
+) -> ServerUnderTest | None:
     """The other checkout's server with the same configuration; None if no other checkout was named.
 
     Raises BenchError if its folder is no checkout, or its server does not start.
@@ -31,7 +31,7 @@ def try_former(
 
 def _former_server(
     checkout: Path, folder: Path, models: Sequence[dict[str, Any]], limits: dict[str, Any] | None
-) -> AbstractContextManager[Server]:
+) -> AbstractContextManager[ServerUnderTest]:
     for needed in ("jan/__main__.py", "conf/jan.yaml"):
         if not (checkout / needed).is_file():
             raise BenchError(f"{checkout} is no checkout of Jan Server: it has no {needed}.")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from jan.bench.processes import Server, free_port, own_environment, own_program, serving
+from jan.bench.processes import ServerUnderTest, free_port, own_environment, own_program, serving
 from jan.bench.recording import Recording
 
 BARE = "bare asyncio"
@@ -14,7 +14,7 @@ HANDLER = "bare handler"
 @contextmanager
 def bare_server(
     recording: Recording, folder: Path, *, name: str = BARE, module: str = "jan.bench.bare"
-) -> Iterator[Server]:
+) -> Iterator[ServerUnderTest]:
     """Run one of the modules that send a recording, for the time of the block."""
     port = free_port()
     file = folder / f"recording-{port}.json"
@@ -24,6 +24,6 @@ def bare_server(
         yield server
 
 
-def bare_handler(recording: Recording, folder: Path) -> AbstractContextManager[Server]:
+def bare_handler(recording: Recording, folder: Path) -> AbstractContextManager[ServerUnderTest]:
     """Run a Tornado handler that sends the recorded whole answer and does nothing else."""
     return bare_server(recording, folder, name=HANDLER, module="jan.bench.bare_handler")

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from jan.bench.errors import BenchError
-from jan.bench.processes import Server, free_port, own_environment, own_program, serving
-from jan.bench.wire import bearer
+from jan.bench.bench_error import BenchError
+from jan.bench.processes import ServerUnderTest, free_port, own_environment, own_program, serving
+from jan.bench.raw_http import bearer
 from jan.settings.load import default_config_file
 
 CHAT = "/v1/chat/completions"
@@ -43,7 +43,7 @@ def jan_server(
     name: str = "jan",
     limits: dict[str, Any] | None = None,
     checkout: Path | None = None,
-) -> Iterator[Server]:
+) -> Iterator[ServerUnderTest]:
     """Our server with these models and its default settings, but for limits, which are off unless given.
 
     Each has a data folder of its own, and so a new store and a first administrator. It runs this code, or that of
@@ -68,7 +68,7 @@ def jan_server(
         yield server
 
 
-def call(server: Server, path: str, body: bytes, key: str, content_type: str = "application/json") -> Any:
+def call(server: ServerUnderTest, path: str, body: bytes, key: str, content_type: str = "application/json") -> Any:
     """Post ``body`` and return the answer's JSON. Raises BenchError if it is refused."""
     headers = {"Content-Type": content_type, **bearer(key)}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_CALL_SECONDS)
@@ -86,6 +86,6 @@ def call(server: Server, path: str, body: bytes, key: str, content_type: str = "
     return msgspec.json.decode(text)
 
 
-def admin_key(server: Server) -> str:
+def admin_key(server: ServerUnderTest) -> str:
     """Return the key that a server of ours printed at its first start."""
     return server.find(_KEY)

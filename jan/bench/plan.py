@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.results import Result, Row
 from jan.bench.rounds import Comparison, Measure, alternate
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from jan.bench.results import Report, Result
+from jan.bench.results import BenchReport, Result
 
 _INCHES = (8.0, 3.6)
 _BAR_SHARE = 0.8
 
 
-def write_plot(report: Report, file: Path) -> None:
+def write_plot(report: BenchReport, file: Path) -> None:
     """Write a PNG, if anything was measured."""
     import matplotlib as mpl
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
@@ -39,7 +39,7 @@ def free_port() -> int:
         return port
 
 
-class Server:
+class ServerUnderTest:
     """A running server in its own process."""
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, output: Path) -> None:
@@ -148,7 +148,7 @@ def serving(
     ready: str = "/ready",
     environ: Mapping[str, str],
     timeout: float = _START_SECONDS,
-) -> Iterator[Server]:
+) -> Iterator[ServerUnderTest]:
     """Start a server on ``port``, wait until it answers ``ready``, and stop it at the end of the block.
 
     It runs in ``folder``, which keeps its output. Raises BenchError if it does not start.
@@ -167,7 +167,7 @@ def serving(
             )
         except OSError as error:
             raise BenchError(f"{name} cannot be started: {error.strerror}.") from error
-    server = Server(name, process, port, output)
+    server = ServerUnderTest(name, process, port, output)
     try:
         server.wait_until_ready(ready, timeout)
         yield server

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.ours import CHAT
-from jan.bench.wire import AnswerReader, request
+from jan.bench.raw_http import AnswerReader, request
 
 _NUMBER = re.compile(rb"^id: \d+\n")
 # Several words, because proxies end a stream that repeats one word, as a sign of a broken model.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from jan.bench.results import Report, Result, Row, Target
+from jan.bench.results import BenchReport, Result, Row, Target
 
 _MARK = "<!-- bench:{name} -->"
 _END = "<!-- bench:end -->"
@@ -30,7 +30,7 @@ def as_text(result: Result) -> str:
     return "\n".join([f"{result.scenario}: {result.about}", "", *lines, ""])
 
 
-def as_markdown(result: Result, report: Report) -> str:
+def as_markdown(result: Result, report: BenchReport) -> str:
     """Return the same in Markdown, with the command that repeats it."""
     heading, *rows = [_heading(result), *(_cells(result, row) for row in result.rows)]
     lines = [f"`{report.command}`, {report.began[:10]}, {describe(report)}", ""]
@@ -42,13 +42,13 @@ def as_markdown(result: Result, report: Report) -> str:
     return "\n".join(lines)
 
 
-def describe(report: Report) -> str:
+def describe(report: BenchReport) -> str:
     """Describe the machine in one line."""
     machine = report.machine
     return f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}"
 
 
-def write_markdown(report: Report, file: Path) -> None:
+def write_markdown(report: BenchReport, file: Path) -> None:
     """Write the tables into a document: between their marks, or at its end where it has none."""
     text = file.read_text(encoding="utf-8") if file.exists() else "# Measured\n"
     for result in (result for result in report.results if not result.failure):
@@ -62,7 +62,7 @@ def write_markdown(report: Report, file: Path) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def write_json(report: Report, file: Path) -> None:
+def write_json(report: BenchReport, file: Path) -> None:
     """Write the whole report, including the values of every round."""
     file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 

@@ -134,7 +134,7 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
 
 
-class Report(msgspec.Struct, frozen=True):
+class BenchReport(msgspec.Struct, frozen=True):
     """A whole run. ``command``: repeats it. ``began``: date and time in ISO 8601."""
 
     version: str

@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 
 from jan import __version__
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.plan import Plan
 from jan.bench.processes import allow_many_connections
-from jan.bench.results import Machine, Report, Result
+from jan.bench.results import BenchReport, Machine, Result
 from jan.bench.scenarios import scenario
 
 
-def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Result], None]) -> Report:
+def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Result], None]) -> BenchReport:
     """Measure the named scenarios, which must exist, and pass each result to ``show`` as soon as it is there.
 
     A scenario in which our own server cannot be measured has a failure as its result.
@@ -34,7 +34,7 @@ def measure(names: Sequence[str], plan: Plan, command: str, show: Callable[[Resu
         plan.say(f"=== {name}: {time.monotonic() - since:.0f} s")
         show(result)
         results.append(result)
-    return Report(__version__, began.isoformat(timespec="seconds"), command, machine(), tuple(results))
+    return BenchReport(__version__, began.isoformat(timespec="seconds"), command, machine(), tuple(results))
 
 
 def machine() -> Machine:

@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from jan.bench.plan import Plan
-    from jan.bench.results import Report
+    from jan.bench.results import BenchReport
 
 _EXIT_FAILED = 1
 _EXIT_MISSED = 3
@@ -128,7 +128,7 @@ def _command(scenarios: Sequence[str], plan: "Plan", *, rounds: int, peers: bool
     return shlex.join(["tools/bench", *options, *flags])
 
 
-def _measure(names: Sequence[str], plan: "Plan", command: str) -> "Report":
+def _measure(names: Sequence[str], plan: "Plan", command: str) -> "BenchReport":
     """Measure, and show each result when it is there; whatever happens, what was started is stopped."""
     try:
         from jan.bench.report import as_text
@@ -144,7 +144,9 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _write(report: "Report", json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> None:
+def _write(
+    report: "BenchReport", json_file: Path | None, markdown_file: Path | None, plot_file: Path | None
+) -> None:
     from jan.bench.plot import write_plot
     from jan.bench.report import describe, write_json, write_markdown
 

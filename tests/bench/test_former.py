@@ -11,11 +11,11 @@ import pytest
 from support.server import ROOT
 
 from jan import __version__
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.former import FORMER, describe_checkout, notes_on, try_former
 from jan.bench.ours import echo_model
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def version_of(server: Server) -> str:
+def version_of(server: ServerUnderTest) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.request("GET", "/api/openapi.json")
     version: str = json.loads(connection.getresponse().read())["info"]["version"]

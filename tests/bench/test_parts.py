@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jan.bench.client import load_client
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
+from jan.bench.helper_processes import load_client
 from jan.bench.limit import bare_server
-from jan.bench.load import Job
+from jan.bench.load_generator import LoadJob
 from jan.bench.peers import Peer, clean_environment
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import free_port, own_environment, serving
+from jan.bench.raw_http import AnswerReader, request
 from jan.bench.recording import Recording, chat_body, record
-from jan.bench.wire import AnswerReader, request
 
 WHOLE = b'HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{"usage":{"completion_tokens": 12}}\n'
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -69,14 +69,14 @@ def test_the_load_counts_frames_tokens_and_times(tmp_path: Path) -> None:
     """Streams and whole answers, several a connection; every frame once."""
     with bare_server(RECORDING, tmp_path) as server, load_client() as client:
         data = request("/v1/chat/completions", {**chat_body("m", 1), "max_tokens": 1000})
-        outcome = client.run(Job(port=server.port, requests=(data,), connections=3, repeats=2, watch=True))
+        outcome = client.run(LoadJob(port=server.port, requests=(data,), connections=3, repeats=2, watch=True))
         assert (outcome.answers, outcome.frames, outcome.tokens) == (6, 6 * 1004, 6 * 2)
         assert len(outcome.first) == len(outcome.latencies) == 6
         assert max(outcome.first) <= max(outcome.latencies) <= outcome.seconds
         assert outcome.gaps
         assert 0 < outcome.reads <= outcome.frames
         whole = request("/v1/chat/completions", chat_body("m", 1, stream=False))
-        outcome = client.run(Job(port=server.port, requests=(whole,), connections=2, repeats=0, seconds=0.2))
+        outcome = client.run(LoadJob(port=server.port, requests=(whole,), connections=2, repeats=0, seconds=0.2))
         assert outcome.answers >= 2
         assert outcome.tokens == 12 * outcome.answers
         assert server.cpu_seconds() > 0
@@ -88,7 +88,7 @@ def test_the_load_counts_the_answers_that_had_tokens_merged(tmp_path: Path) -> N
     with bare_server(RECORDING, tmp_path) as server, load_client() as client:
         requests = tuple(request("/", {**chat_body("m", 1), "max_tokens": tokens}) for tokens in (10, 9))
         outcome, cpu = client.run_measured(
-            Job(port=server.port, requests=requests, connections=2, frames=14), server
+            LoadJob(port=server.port, requests=requests, connections=2, frames=14), server
         )
         assert (outcome.answers, outcome.frames, outcome.merged) == (2, 14 + 13, 1)
         assert cpu > 0
@@ -100,12 +100,12 @@ def test_the_load_tells_what_went_wrong(tmp_path: Path) -> None:
     data = request("/", chat_body("m", 1, stream=False))
     with bare_server(refusing, tmp_path) as server, load_client() as client:
         with pytest.raises(BenchError, match="status 429: not yet!"):
-            client.run(Job(port=server.port, requests=(data,)))
+            client.run(LoadJob(port=server.port, requests=(data,)))
         with pytest.raises(BenchError, match="Connect call failed"):
-            client.run(Job(port=free_port(), requests=(data,)))
+            client.run(LoadJob(port=free_port(), requests=(data,)))
         slow = request("/", {**chat_body("m", 1), "max_tokens": 100, "step_seconds": 1.0})
         with pytest.raises(BenchError, match=r"not done after 0\.2 s"):
-            client.run(Job(port=server.port, requests=(slow,), timeout=0.2))
+            client.run(LoadJob(port=server.port, requests=(slow,), timeout=0.2))
 
 
 def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:

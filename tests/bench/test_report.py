@@ -7,7 +7,7 @@ import pytest
 
 from jan.bench.plot import write_plot
 from jan.bench.report import as_text, write_json, write_markdown
-from jan.bench.results import Column, Machine, Report, Result, Row, Spread, Target
+from jan.bench.results import BenchReport, Column, Machine, Result, Row, Spread, Target
 
 
 def result(name: str = "stream", speed: float = 1234.5) -> Result:
@@ -31,9 +31,9 @@ def result(name: str = "stream", speed: float = 1234.5) -> Result:
     )
 
 
-def report(*results: Result) -> Report:
+def report(*results: Result) -> BenchReport:
     machine = Machine("A processor", 2, "Linux x86_64", "3.12.1")
-    return Report("0.1.0", "2026-11-25T10:00:00+00:00", "tools/bench stream", machine, results)
+    return BenchReport("0.1.0", "2026-11-25T10:00:00+00:00", "tools/bench stream", machine, results)
 
 
 def test_the_table_says_what_was_measured_met_missed_and_left_out() -> None:
@@ -86,7 +86,7 @@ def test_a_scenario_that_failed_has_no_table(tmp_path: Path) -> None:
 
 def test_json_has_every_rounds_values(tmp_path: Path) -> None:
     write_json(report(result()), tmp_path / "out.json")
-    read = msgspec.json.decode((tmp_path / "out.json").read_bytes(), type=Report)
+    read = msgspec.json.decode((tmp_path / "out.json").read_bytes(), type=BenchReport)
     assert read == report(result())
     assert read.results[0].rows[1].values["speed"].samples == (500.0, 700.0)
 

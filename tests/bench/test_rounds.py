@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.results import Row, Spread, Target, cost_ratio, percentile, ratio_to
 from jan.bench.rounds import Comparison, alternate
 

@@ -174,13 +174,13 @@ def test_a_missed_target_is_an_exit_code_where_asked_for(monkeypatch: pytest.Mon
     from click.testing import CliRunner
 
     import jan.bench.run
-    from jan.bench.results import Machine, Report, Result, Target
+    from jan.bench.results import BenchReport, Machine, Result, Target
     from jan.cli.commands import main
 
-    def measure(*_: Any) -> Report:
+    def measure(*_: Any) -> BenchReport:
         missed = Target.at_least("fast", 2.0, 1.0)
         result = Result("stream", "About.", "x", (), (), (missed,))
-        return Report("1", "2026-01-01", "tools/bench", Machine("p", 1, "s", "3"), (result,))
+        return BenchReport("1", "2026-01-01", "tools/bench", Machine("p", 1, "s", "3"), (result,))
 
     monkeypatch.setattr(jan.bench.run, "measure", measure)
     assert CliRunner().invoke(main, ["bench", "stream"]).exit_code == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 
 #: Folder of our programs that run only in a peer's environment.
 PROGRAMS = Path(__file__).resolve().parent / "servers"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jan.bench.peers import PROGRAMS, Peer, clean_environment
-from jan.bench.processes import Server, free_port, serving
+from jan.bench.processes import ServerUnderTest, free_port, serving
 
 FASTAPI = Peer(
     "FastAPI + uvicorn",
@@ -16,7 +16,7 @@ AIOHTTP = Peer("aiohttp", ("aiohttp==3.14.5",), "aiohttp_server.py")
 
 
 @contextmanager
-def framework_server(peer: Peer, template: Path, folder: Path, cache: Path) -> Iterator[Server]:
+def framework_server(peer: Peer, template: Path, folder: Path, cache: Path) -> Iterator[ServerUnderTest]:
     """Run the peer's program; ``template`` is a file with the JSON of one chunk, which it varies."""
     port = free_port()
     command = [str(peer.python(cache)), str(PROGRAMS / peer.program), str(port), str(template)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from jan.bench.peers import Peer, clean_environment
-from jan.bench.processes import Server, free_port, serving
+from jan.bench.processes import ServerUnderTest, free_port, serving
 
 # Pinned for safety too: two later releases, 1.82.7 and 1.82.8, carried code that took credentials.
 LITELLM = Peer("LiteLLM proxy", ("litellm[proxy]==1.82.6",))
@@ -20,7 +20,9 @@ _QUIET = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
 
 
 @contextmanager
-def litellm_proxy(upstream: Server, models: tuple[str, ...], folder: Path, cache: Path) -> Iterator[Server]:
+def litellm_proxy(
+    upstream: ServerUnderTest, models: tuple[str, ...], folder: Path, cache: Path
+) -> Iterator[ServerUnderTest]:
     """Run the proxy with a master key and these models of the upstream."""
     program, port = LITELLM.environment(cache) / "bin" / "litellm", free_port()
     config = folder / f"litellm-{port}.yaml"
@@ -32,7 +34,7 @@ def litellm_proxy(upstream: Server, models: tuple[str, ...], folder: Path, cache
         yield server
 
 
-def _settings(upstream: Server, models: tuple[str, ...]) -> dict[str, object]:
+def _settings(upstream: ServerUnderTest, models: tuple[str, ...]) -> dict[str, object]:
     base = f"http://127.0.0.1:{upstream.port}/v1"
     return {
         "model_list": [

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import msgspec
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.peers import PROGRAMS, Peer, clean_environment
-from jan.bench.processes import Server, free_port, serving
+from jan.bench.processes import ServerUnderTest, free_port, serving
 from jan.bench.straight_job import threads
 
 #: llama.cpp's C++ server, built for processors with AMX.
@@ -37,7 +37,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def _llama_server(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
+def _llama_server(load: Load, folder: Path, cache: Path) -> Iterator[ServerUnderTest]:
     home, port = LLAMA_SERVER.environment(cache), free_port()
     program = next(home.glob("lib/python*/site-packages/*/bin/llama-server"), None)
     if program is None:
@@ -49,7 +49,7 @@ def _llama_server(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _xllamacpp(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
+def _xllamacpp(load: Load, folder: Path, cache: Path) -> Iterator[ServerUnderTest]:
     port = free_port()
     numbers = (str(port), str(load.slots), str(load.threads), str(_CELLS))
     command = [str(XLLAMACPP.python(cache)), str(PROGRAMS / XLLAMACPP.program), str(load.model), *numbers]
@@ -58,7 +58,7 @@ def _xllamacpp(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _llama_cpp_python(load: Load, folder: Path, cache: Path) -> Iterator[Server]:
+def _llama_cpp_python(load: Load, folder: Path, cache: Path) -> Iterator[ServerUnderTest]:
     port = free_port()
     options = f"--host 127.0.0.1 --port {port} --n_ctx {_CELLS} --n_threads {load.threads}"
     # Else each request ends the one before.
@@ -78,6 +78,8 @@ _STARTS = MappingProxyType(
 )
 
 
-def llama_peers(load: Load, folder: Path, cache: Path) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
+def llama_peers(
+    load: Load, folder: Path, cache: Path
+) -> dict[str, Callable[[], AbstractContextManager[ServerUnderTest]]]:
     """Return a function that starts each of them, by name."""
     return {name: partial(start, load, folder, cache) for name, start in _STARTS.items()}

@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from jan.bench.errors import BenchError
+from jan.bench.bench_error import BenchError
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import request
 from jan.bench.recording import chat_body
 from jan.bench.results import Column, Result, Row, percentile
 from jan.bench.rounds import Comparison, Measure
-from jan.bench.wire import request
 
 ABOUT = (
     "A model with one slot, whose steps take 5 ms. From when a client drops its connection in the middle of its "
@@ -60,7 +60,7 @@ def run(plan: Plan) -> Result:
 class _Stream:
     """A client that reads part of its stream and then leaves."""
 
-    def __init__(self, server: Server, model: str) -> None:
+    def __init__(self, server: ServerUnderTest, model: str) -> None:
         self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=_TIMEOUT_SECONDS)
         self._connection.sendall(request(CHAT, chat_body(model, _WORDS)))
         self._seen = b""
@@ -82,7 +82,7 @@ class _Stream:
         self._connection.close()
 
 
-def _taken_over(server: Server, times: int) -> Measure:
+def _taken_over(server: ServerUnderTest, times: int) -> Measure:
     """Have each client take the slot of the one before."""
 
     def once() -> Mapping[str, float]:
@@ -102,7 +102,7 @@ def _taken_over(server: Server, times: int) -> Measure:
     return once
 
 
-def _free(server: Server, times: int) -> Measure:
+def _free(server: ServerUnderTest, times: int) -> Measure:
     def once() -> Mapping[str, float]:
         taken = []
         for _ in range(times):

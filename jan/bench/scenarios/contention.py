@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
 
-from jan.bench.client import LoadClient, load_client
-from jan.bench.load import Job
+from jan.bench.helper_processes import LoadClient, load_client
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import request
 from jan.bench.recording import chat_body
 from jan.bench.results import Column, Result, Row, Target, percentile, ratio_to
 from jan.bench.rounds import Comparison, Measure
-from jan.bench.wire import request
 
 ABOUT = (
     "Eight streams of a model whose step takes 10 ms, while other clients send request after request, without a "
@@ -68,17 +68,19 @@ def run(plan: Plan) -> Result:
     )
 
 
-def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: int) -> Measure:
+def _measure(client: LoadClient, server: ServerUnderTest, model: str, tokens: int, busy: int) -> Measure:
     """Measure eight streams of ``tokens`` tokens each, beside ``busy`` other clients."""
     data = request(CHAT, {**chat_body(model, _WORDS), "max_tokens": tokens})
-    streams = Job(port=server.port, requests=(data,), connections=_STREAMS)
+    streams = LoadJob(port=server.port, requests=(data,), connections=_STREAMS)
 
     def once() -> Mapping[str, float]:
         if not busy:
             return {"tokens_per_second": _rate(client, streams, tokens), "requests_per_second": 0.0}
         with load_client() as others:
             # Ends with its process, when the streams are complete.
-            others.begin(Job(port=server.port, requests=(request("/v1/models"),), connections=busy, repeats=10**9))
+            others.begin(
+                LoadJob(port=server.port, requests=(request("/v1/models"),), connections=busy, repeats=10**9)
+            )
             time.sleep(_SETTLE_SECONDS)
             before, since = _served(server), time.perf_counter()
             rate = _rate(client, streams, tokens)
@@ -88,14 +90,14 @@ def _measure(client: LoadClient, server: Server, model: str, tokens: int, busy: 
     return once
 
 
-def _rate(client: LoadClient, streams: Job, tokens: int) -> float:
+def _rate(client: LoadClient, streams: LoadJob, tokens: int) -> float:
     """Return tokens a second, from the first piece of text on."""
     outcome = client.run(streams)
     seconds = percentile(outcome.latencies, 0.5) - percentile(outcome.first, 0.5)
     return _STREAMS * tokens / seconds
 
 
-def _served(server: Server) -> int:
+def _served(server: ServerUnderTest) -> int:
     """Count the requests answered so far, by the server's log."""
     return server.output.count('"route": "models"')
 

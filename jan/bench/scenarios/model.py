@@ -8,17 +8,17 @@ from types import MappingProxyType
 
 import msgspec
 
-from jan.bench.client import LineProgram, LoadClient, line_program, load_client
-from jan.bench.errors import BenchError
-from jan.bench.load import Job
+from jan.bench.bench_error import BenchError
+from jan.bench.helper_processes import LineProgram, LoadClient, line_program, load_client
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import COMPLETIONS, jan_server
 from jan.bench.peers.llama import LLAMA_CPP_PYTHON, LLAMA_SERVER, XLLAMACPP, Load, llama_peers
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import request
 from jan.bench.results import OURS, Column, Result, Row, Target, percentile, ratio_to
 from jan.bench.rounds import Comparison, Measure
 from jan.bench.straight_job import Straight, StraightOutcome
-from jan.bench.wire import request
 from jan.errors import ConfigurationError
 
 ABOUT = (
@@ -116,12 +116,12 @@ class _Work:
 
         return once
 
-    def served(self, client: LoadClient, server: Server, streams: int) -> Measure:
+    def served(self, client: LoadClient, server: ServerUnderTest, streams: int) -> Measure:
         """Measure a server through HTTP."""
 
         def once() -> Mapping[str, float]:
             requests = tuple(request(COMPLETIONS, self._body(prompt)) for prompt in self._prompts(streams))
-            outcome = client.run(Job(port=server.port, requests=requests, connections=streams, watch=True))
+            outcome = client.run(LoadJob(port=server.port, requests=requests, connections=streams, watch=True))
             # Some servers do not count a stream's tokens: assume as many as they were asked for.
             tokens = outcome.tokens or streams * self._tokens
             return {

@@ -7,18 +7,18 @@ from types import MappingProxyType
 
 import msgspec
 
-from jan.bench.client import LoadClient, load_client
 from jan.bench.former import FORMER, notes_on, try_former
+from jan.bench.helper_processes import LoadClient, load_client
 from jan.bench.limit import HANDLER, bare_handler, bare_server
-from jan.bench.load import Job
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import CHAT, LIMITED, admin_key, echo_model, jan_server
 from jan.bench.peers.litellm import KEY, LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import bearer, request
 from jan.bench.recording import Recording, chat_body, record
 from jan.bench.results import OURS, Column, Result, Row, Spread, Target, cost_ratio, percentile, ratio_to, row_of
 from jan.bench.rounds import Comparison, Measure
-from jan.bench.wire import bearer, request
 
 ABOUT = (
     "Chat completions that are not streamed, of 16 tokens from the echo engine, with an API key, limits of "
@@ -69,7 +69,7 @@ def run(plan: Plan) -> Result:
     )
 
 
-def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
+def _start(stage: Stage, plan: Plan) -> dict[str, tuple[ServerUnderTest, bytes]]:
     """Start the servers. Returns each by name, with the request to send it."""
     models = [echo_model(), echo_model("paced", step_seconds=0.005)]
     with jan_server(plan.folder, models) as source:
@@ -89,7 +89,7 @@ def _start(stage: Stage, plan: Plan) -> dict[str, tuple[Server, bytes]]:
 
 
 @contextmanager
-def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
+def _proxy(recording: Recording, plan: Plan) -> Iterator[ServerUnderTest]:
     """Run LiteLLM in front of the bare protocol."""
     with (
         bare_server(recording, plan.folder) as upstream,
@@ -98,9 +98,9 @@ def _proxy(recording: Recording, plan: Plan) -> Iterator[Server]:
         yield server
 
 
-def _measure(client: LoadClient, server: Server, data: bytes, connections: int, count: int) -> Measure:
+def _measure(client: LoadClient, server: ServerUnderTest, data: bytes, connections: int, count: int) -> Measure:
     def once() -> Mapping[str, float]:
-        job = Job(port=server.port, requests=(data,), connections=connections, repeats=count)
+        job = LoadJob(port=server.port, requests=(data,), connections=connections, repeats=count)
         outcome, cpu = client.run_measured(job, server)
         times = {name: percentile(outcome.latencies, part) for name, part in _PARTS.items()}
         return {"per_second": outcome.answers / outcome.seconds, "cpu": cpu / outcome.answers, **times}

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
-from jan.bench.client import LoadClient, load_client
-from jan.bench.errors import BenchError
-from jan.bench.load import Job
+from jan.bench.bench_error import BenchError
+from jan.bench.helper_processes import LoadClient, load_client
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import CHAT, echo_model, jan_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server, own_environment
+from jan.bench.processes import ServerUnderTest, own_environment
+from jan.bench.raw_http import request
 from jan.bench.recording import chat_body
 from jan.bench.results import OURS, Column, Result, Row, Target, row_of
 from jan.bench.rounds import Comparison, Measure
-from jan.bench.wire import request
 
 ABOUT = (
     "The CPU time of an interpreter that imports the server with all its handlers and no engine, from the second "
@@ -101,7 +101,7 @@ def _readiness(stage: Stage, plan: Plan) -> list[Row]:
     return stage.alternate(_READY, measures, Comparison("seconds"))
 
 
-def _ready(start: Callable[[], AbstractContextManager[Server]]) -> Measure:
+def _ready(start: Callable[[], AbstractContextManager[ServerUnderTest]]) -> Measure:
     def once() -> Mapping[str, float]:
         began = time.perf_counter()
         with start() as server:
@@ -122,10 +122,10 @@ def _many_streams(stage: Stage, plan: Plan) -> list[Row]:
     return stage.alternate(_STREAMS_CASE, measures, Comparison("resident"))
 
 
-def _resident_with_streams(client: LoadClient, server: Server, tokens: int) -> float:
+def _resident_with_streams(client: LoadClient, server: ServerUnderTest, tokens: int) -> float:
     """Return the greatest resident memory in bytes while the streams are running."""
     data = request(CHAT, {**chat_body("echo", _WORDS), "max_tokens": tokens})
-    client.begin(Job(port=server.port, requests=(data,), connections=_STREAMS))
+    client.begin(LoadJob(port=server.port, requests=(data,), connections=_STREAMS))
     most, until = 0.0, time.monotonic() + tokens * _STEP_SECONDS
     while time.monotonic() < until:
         most = max(most, server.resident_bytes())

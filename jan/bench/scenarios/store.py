@@ -5,14 +5,14 @@ from contextlib import ExitStack
 
 import msgspec
 
-from jan.bench.client import LoadClient, load_client
-from jan.bench.load import Job
+from jan.bench.helper_processes import LoadClient, load_client
+from jan.bench.load_generator import LoadJob
 from jan.bench.ours import admin_key, call, echo_model, jan_server
 from jan.bench.plan import Plan, Stage
-from jan.bench.processes import Server
+from jan.bench.processes import ServerUnderTest
+from jan.bench.raw_http import bearer, request
 from jan.bench.results import Column, Result, Row, Target, percentile
 from jan.bench.rounds import Comparison, Measure
-from jan.bench.wire import bearer, request
 
 ABOUT = (
     "Conversations in SQLite, through HTTP, one request after the other: a message appended to a conversation, "
@@ -65,11 +65,11 @@ class _Bench(msgspec.Struct, frozen=True):
     client: LoadClient
     count: int
 
-    def measure(self, server: Server, requests: Sequence[bytes]) -> Measure:
+    def measure(self, server: ServerUnderTest, requests: Sequence[bytes]) -> Measure:
         """Measure requests that are sent in turn."""
 
         def once() -> Mapping[str, float]:
-            job = Job(port=server.port, requests=tuple(requests), repeats=self.count)
+            job = LoadJob(port=server.port, requests=tuple(requests), repeats=self.count)
             outcome = self.client.run(job)
             return {
                 "p50": percentile(outcome.latencies, 0.5),
@@ -105,7 +105,7 @@ def _lists(stage: Stage, plan: Plan, bench: _Bench, sizes: Sequence[int]) -> lis
         plan.say(f"making {size} conversations")
         new = request(_CONVERSATIONS, {"title": "One of many"}, headers=bearer(key))
         connections = min(_FILLING_CONNECTIONS, size)
-        job = Job(server.port, (new,), connections=connections, repeats=size // connections, timeout=600)
+        job = LoadJob(server.port, (new,), connections=connections, repeats=size // connections, timeout=600)
         bench.client.run(job)
         listing = request(f"{_CONVERSATIONS}?limit=10", headers=bearer(key))
         measures[_at(size)] = bench.measure(server, [listing])
@@ -125,7 +125,7 @@ def _read(conversation: str, key: str) -> bytes:
     return request(f"{_CONVERSATIONS}/{conversation}/messages?limit=10&order=desc", headers=bearer(key))
 
 
-def _import(server: Server, key: str, size: int) -> str:
+def _import(server: ServerUnderTest, key: str, size: int) -> str:
     """Import a conversation of ``size`` messages and return its id."""
     lines: list[dict[str, object]] = [
         {

@@ -6,13 +6,13 @@ from statistics import mean
 
 import msgspec
 
-from jan.bench.client import LoadClient, load_client
+from jan.bench.bench_error import BenchError
 from jan.bench.contestants import Contestant, Streams, start_contestants, stream_job
-from jan.bench.errors import BenchError
 from jan.bench.fit import Line
 from jan.bench.former import FORMER, notes_on
+from jan.bench.helper_processes import LoadClient, load_client
 from jan.bench.limit import BARE
-from jan.bench.load import Outcome
+from jan.bench.load_generator import LoadOutcome
 from jan.bench.peers.frameworks import FASTAPI
 from jan.bench.plan import Plan, Stage
 from jan.bench.results import OURS, Column, Result, Row, Target, cost_ratio, ratio_to
@@ -136,7 +136,7 @@ def _measure(client: LoadClient, contestant: Contestant, streams: Streams) -> Me
     return once
 
 
-def _values(contestant: Contestant, tokens: int, outcome: Outcome, cpu: float) -> dict[str, float]:
+def _values(contestant: Contestant, tokens: int, outcome: LoadOutcome, cpu: float) -> dict[str, float]:
     """Return the values of streams of ``tokens`` tokens each. Raises BenchError if tokens are missing."""
     generated = tokens * outcome.answers
     delivered = outcome.frames - contestant.around * outcome.answers

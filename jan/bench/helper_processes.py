@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import msgspec
 
-from jan.bench.errors import BenchError
-from jan.bench.load import Job, Outcome
-from jan.bench.processes import Server, own_environment, own_program
+from jan.bench.bench_error import BenchError
+from jan.bench.load_generator import LoadJob, LoadOutcome
+from jan.bench.processes import ServerUnderTest, own_environment, own_program
 
 _SETTLE_SECONDS = 0.05
 
@@ -61,12 +61,12 @@ class LoadClient:
     def __init__(self, program: LineProgram) -> None:
         self._program = program
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: LoadJob) -> LoadOutcome:
         """Carry out a job. Raises BenchError if any request was not answered with success."""
         self.begin(job)
         return self.end()
 
-    def run_measured(self, job: Job, server: Server) -> tuple[Outcome, float]:
+    def run_measured(self, job: LoadJob, server: ServerUnderTest) -> tuple[LoadOutcome, float]:
         """Return the outcome, and the CPU seconds of all of the server's processes. Raises as ``run`` does."""
         before = server.cpu_seconds()
         outcome = self.run(job)
@@ -74,13 +74,13 @@ class LoadClient:
         time.sleep(_SETTLE_SECONDS)
         return outcome, server.cpu_seconds() - before
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: LoadJob) -> None:
         """Start a job without waiting for it."""
         self._program.send(job)
 
-    def end(self) -> Outcome:
+    def end(self) -> LoadOutcome:
         """Wait for the job that was begun. Raises as ``run`` does."""
-        outcome = msgspec.json.decode(self._program.receive(), type=Outcome)
+        outcome = msgspec.json.decode(self._program.receive(), type=LoadOutcome)
         if outcome.failure:
             raise BenchError(outcome.failure)
         return outcome
@@ -89,5 +89,5 @@ class LoadClient:
 @contextmanager
 def load_client() -> Iterator[LoadClient]:
     """Run a load process for the time of the block."""
-    with line_program("jan.bench.load") as program:
+    with line_program("jan.bench.load_generator") as program:
         yield LoadClient(program)

@@ -1,4 +1,4 @@
-"""The load: many connections from one event loop, in its own process. `python -m jan.bench.load`.
+"""The load: many connections from one event loop, in its own process. `python -m jan.bench.load_generator`.
 
 Reads jobs as lines of JSON on its standard input and prints an outcome for each. Its CPU time is not counted as
 the server's, but both share a machine, so it does as little as possible.
@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from jan.bench.wire import AnswerReader
+from jan.bench.raw_http import AnswerReader
 
 _FRAME = b"data: "
 # The first piece of text: the opening frame, which only has the role, has an empty one.
@@ -22,7 +22,7 @@ _LONGEST_BODY_SHOWN = 300
 _TAIL = 1500
 
 
-class Job(msgspec.Struct, frozen=True):
+class LoadJob(msgspec.Struct, frozen=True):
     """What the load has to do: ``connections`` send the ``requests`` in turn.
 
     Each connection sends ``repeats`` requests or, where that is 0, goes on for ``seconds``. ``timeout``: seconds
@@ -40,7 +40,7 @@ class Job(msgspec.Struct, frozen=True):
     frames: int = 0
 
 
-class Outcome(msgspec.Struct):
+class LoadOutcome(msgspec.Struct):
     """What came of a job. All times are in seconds.
 
     ``frames``: `data:` lines. ``reads``: pieces of data received. ``merged``: answers with fewer frames than the
@@ -61,10 +61,10 @@ class Outcome(msgspec.Struct):
     failure: str = ""
 
 
-class Connection(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """Sends the next request when the answer to the last one is complete."""
 
-    def __init__(self, job: Job, number: int, outcome: Outcome, deadline: float) -> None:
+    def __init__(self, job: LoadJob, number: int, outcome: LoadOutcome, deadline: float) -> None:
         self._job = job
         self._number = number
         self._outcome = outcome
@@ -142,15 +142,15 @@ class Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run(job: Job) -> Outcome:
+async def run(job: LoadJob) -> LoadOutcome:
     """Carry out one job."""
-    loop, outcome = asyncio.get_running_loop(), Outcome()
+    loop, outcome = asyncio.get_running_loop(), LoadOutcome()
     began = time.perf_counter()
-    made: list[Connection] = []
+    made: list[LoadConnection] = []
     try:
         async with asyncio.timeout(job.timeout):
             for number in range(job.connections):
-                connection = Connection(job, number, outcome, began + job.seconds)
+                connection = LoadConnection(job, number, outcome, began + job.seconds)
                 await loop.create_connection(lambda one=connection: one, "127.0.0.1", job.port)  # type: ignore[misc]
                 made.append(connection)
             await asyncio.gather(*(connection.done for connection in made))
@@ -167,7 +167,7 @@ async def run(job: Job) -> Outcome:
 def main() -> None:
     """Jobs in, outcomes out, until there are no more."""
     for line in sys.stdin.buffer:
-        outcome = asyncio.run(run(msgspec.json.decode(line, type=Job)))
+        outcome = asyncio.run(run(msgspec.json.decode(line, type=LoadJob)))
         sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
 
