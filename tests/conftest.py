@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import pytest
 from support.conversation import StoredServer
+from support.cpu import CpuReport
+from support.forked import end_fork_parent
 from support.install import fill_once, node_problem
 from support.metrics import scrape
 from support.mongodb import SecantusServer, install_secantus, mongo_client
@@ -25,11 +27,23 @@ OPENAI_NPM = "7.57.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    parser.addoption("--cpu", action="store_true", help="print the CPU seconds of each test file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Servers and programs under test get signals as from a terminal, though a script in the background started
     the tests: what is ignored there would be ignored by all their children too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(CpuReport())
+
+
+def pytest_unconfigure() -> None:
+    """Wait for the process that servers were forked from."""
+    end_fork_parent()
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,7 +1,6 @@
 """The command line: what a person who made a mistake gets to read, and how the server starts and stops."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from support.command import run_jan
 from support.patience import in_time, until
 from support.raw_http import exchange, request
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
@@ -28,15 +28,7 @@ EXTENDS = f"extends: {DEFAULT_CONFIG}\n"
 
 
 def jan(*arguments: str, cwd: Path | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "jan", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_jan(*arguments, cwd=cwd, environ=environ)
 
 
 def complaint(result: "subprocess.CompletedProcess[str]", code: int = 1) -> str:

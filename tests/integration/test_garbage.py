@@ -24,7 +24,7 @@ FEW = 1500
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     config = tmp_path_factory.mktemp("garbage") / "jan.yaml"
     config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{MODELS}\n")
-    server = ServerProcess(config)
+    server = ServerProcess(config, forked=False)
     yield server
     assert server.stop() == 0
 
@@ -88,7 +88,7 @@ def test_requests_beyond_a_limit_leave_no_cycles(tmp_path: Path) -> None:
     config = tmp_path / "jan.yaml"
     limits = "limits: {anonymous: 3/hour, inference: 'off'}"
     config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n{MODELS}\n{limits}\n")
-    server = ServerProcess(config, limits=True)
+    server = ServerProcess(config, limits=True, forked=False)
     try:
         ask(server, "GET", "/api/v1/models", None, {200, 429})
         before = collected(server)

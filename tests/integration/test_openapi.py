@@ -1,10 +1,7 @@
 """The OpenAPI document: valid, complete, and true; each of its examples is replayed on a real model."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.command import run_jan
 from support.server import DEFAULT_CONFIG
 
 from jan.routing.openapi import build_document
@@ -102,15 +100,8 @@ def _events(response: httpx.Response) -> list[str]:
 
 def test_the_served_document_is_what_the_command_prints(echo: httpx.Client, tmp_path: Path) -> None:
     """GET /api/openapi.json and `jan openapi` give the same document."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "jan", "openapi", "--config", str(DEFAULT_CONFIG)],
-        cwd=tmp_path,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    ran = run_jan("openapi", "--config", str(DEFAULT_CONFIG), cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
     served = echo.get("/api/openapi.json")
     assert served.headers["content-type"] == "application/json"
     assert served.json() == json.loads(ran.stdout) == _DOCUMENT

@@ -1,14 +1,13 @@
 """An endpoint of somebody else's: one class, one YAML entry; a wrong one stops the server in one line."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from support.command import run_jan
 from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 MODULE = '''
@@ -111,15 +110,7 @@ def _configure(folder: Path, *routes: str, more: str = "") -> Path:
 
 
 def _jan(config: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "jan", *arguments],
-        cwd=config.parent,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_jan(*arguments, cwd=config.parent)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import asyncio
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import httpx
 from jan.auth import api_keys
 from jan.storage import store_from_url
 from jan.storage.records import ApiKey, User
+from support.command import run_jan
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 API = "/api/v1"
@@ -82,8 +81,7 @@ class StoredServer:
 
     def jan(self, group: str, *arguments: str) -> str:
         """What the command line prints, beside the running server."""
-        command = [sys.executable, "-m", "jan", group, "--config", self._config.name, *arguments]
-        ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        ran = run_jan(group, "--config", self._config.name, *arguments, cwd=self.folder)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
 

@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from support.forked import ForkedProcess
+
+    Process = subprocess.Popen[str] | subprocess.Popen[bytes] | ForkedProcess
 
 Item = TypeVar("Item")
 
@@ -45,7 +50,7 @@ def otherwise(give_up: Callable[[], object], seconds: float = SECONDS) -> Iterat
         impatient.cancel()
 
 
-def code_of(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", seconds: float) -> int | None:
+def code_of(process: "Process", seconds: float) -> int | None:
     """A process's exit code; None if it did not end in time and was killed."""
     try:
         return process.wait(seconds)
@@ -54,7 +59,7 @@ def code_of(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", seconds:
         return None
 
 
-def kill(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
+def kill(process: "Process") -> None:
     """End a process, whatever it does."""
     process.kill()
     process.wait(_GONE_SECONDS)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from support.forked import ForkedProcess, can_fork
 from support.patience import code_of, kill, otherwise
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,28 +34,32 @@ UNLIMITED = {f"JAN__LIMITS__{name}": "off" for name in ("AUTHENTICATED", "ANONYM
 # A server that is not ready after that is killed: its test fails with its log, and does not wait for ever.
 _START_SECONDS = 120
 _TOLD_LINES = 40
+_JAN = ("-m", "jan")
 _KEY = re.compile(r"Key\s+(jan_\S+)")
 _READY = re.compile(r"API\s+(https?://\S+)/api/v1")
 
 
 class ServerProcess:
-    """``jan serve`` in a process of its own, on a free port of 127.0.0.1; with rate limits only if asked for."""
+    """``jan serve`` in a process of its own, on a free port of 127.0.0.1; with rate limits only if asked for.
+
+    Without ``forked`` the process imports everything itself: for tests that count what its collector finds.
+    """
 
     def __init__(
         self,
         config: Path,
         *arguments: str,
         environ: dict[str, str] | None = None,
-        program: tuple[str, ...] = ("-m", "jan"),
+        program: tuple[str, ...] = _JAN,
         limits: bool = False,
+        forked: bool = True,
     ) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *program, "serve", "--config", str(config), "--port", "0", *arguments],
-            cwd=config.parent,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **({} if limits else UNLIMITED), **(environ or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        self._process = start_jan(
+            ["serve", "--config", str(config), "--port", "0", *arguments],
+            config.parent,
+            {**os.environ, "PYTHONUNBUFFERED": "1", **({} if limits else UNLIMITED), **(environ or {})},
+            program,
+            forked,
         )
         self.log: list[dict[str, Any]] = []
         self.stderr: list[str] = []
@@ -141,6 +147,26 @@ class ServerProcess:
         if self.running:
             kill(self._process)
         self.wait()
+
+
+def start_jan(
+    arguments: Sequence[str],
+    cwd: Path,
+    environ: Mapping[str, str],
+    program: tuple[str, ...] = _JAN,
+    forked: bool = True,
+) -> "subprocess.Popen[str] | ForkedProcess":
+    """Start ``python -m jan``, or another program that takes the same arguments."""
+    if forked and program == _JAN and can_fork(environ):
+        return ForkedProcess(arguments, cwd, environ)
+    return subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        cwd=cwd,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def check_invariants(response: httpx.Response) -> None:
