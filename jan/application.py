@@ -6,8 +6,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -15,10 +13,7 @@ from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
 
-from jan.auth.accounts import Accounts
-from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
-from jan.auth.tokens import TokenSigner
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError
@@ -31,14 +26,16 @@ from jan.http.resumable import StreamLogs
 from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
+from jan.people.assembly import make_keyring, make_people
 from jan.people.store_keeper import StoreKeeper
+from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
 from jan.routing.table import Route, resolve_routes
 from jan.services import LiveRequests, Services
-from jan.settings import AuthSettings, Settings, TracingSettings
+from jan.settings import Settings, TracingSettings
 from jan.settings.addresses import TrustedProxies
-from jan.storage import Store, store_from_url
-from jan.storage.measured import measured
+from jan.storage import store_from_url
+from jan.storage.measured import MeasuredStore
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.request_record import Tracing
 
@@ -61,11 +58,13 @@ class Server:
         self.models = ServedModels(settings.models)
         metrics, self._live = Metrics(), LiveRequests()
         self._lag, self._tracing = LoopLag(metrics), make_tracing(settings.tracing)
-        store = measured(store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics)
+        store = MeasuredStore(
+            store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics
+        )
         self._keyring = make_keyring(settings)
-        accounts = make_accounts(settings.auth, store, self._keyring)
+        people = make_people(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(
-            store, accounts, create_admin=settings.auth.create_admin, show_late_key=show_late_key
+            store, people, create_admin=settings.auth.create_admin, show_late_key=show_late_key
         )
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.idempotent_answers)
@@ -83,14 +82,16 @@ class Server:
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,
             origins=OriginPolicy(settings.server, settings.sign_in.public_url),
-            store=store,
             conversations=self._conversations,
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live),
-            accounts=accounts,
-            credentials=accounts.credentials,
+            users=people.users,
+            keys=people.keys,
+            sessions=people.sessions,
+            usage=UsageReports(people.users, self._accounting.ledger, self._accounting.limiter),
+            credentials=people.credentials,
             keyring=self._keyring,
-            sign_in=SignIn(settings.sign_in, self._keyring, store, accounts),
+            sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions),
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
@@ -162,28 +163,6 @@ class Server:
         if self._tracing is not None:
             await self._tracing.close()
         log.info("stopped", ended_early=ended)
-
-
-def make_keyring(settings: Settings) -> Keyring:
-    """The signing keys in the data folder; not read yet."""
-    return Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
-
-
-def make_accounts(settings: AuthSettings, store: Store, keyring: Keyring) -> Accounts:
-    """Accounts over a store, as configured; the command line makes its own."""
-    tokens = TokenSigner(
-        keyring,
-        issuer=settings.issuer,
-        audience=settings.audience,
-        lifetime=timedelta(seconds=settings.token_seconds),
-        leeway=timedelta(seconds=settings.leeway_seconds),
-    )
-    return Accounts(
-        store,
-        tokens,
-        refresh_grace=timedelta(seconds=settings.refresh_grace_seconds),
-        session_lifetime=timedelta(seconds=settings.session_seconds),
-    )
 
 
 def make_tracing(settings: TracingSettings) -> Tracing | None:

@@ -1,4 +1,7 @@
-"""What every handler receives: the server's parts, typed and frozen. There are no globals."""
+"""The server's parts that every handler receives, typed and frozen. There are no globals.
+
+The store is not among them: handlers ask the services over it.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,10 +11,10 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from jan.auth.accounts import Accounts
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
+from jan.auth.sessions import Sessions
 from jan.conversations import Conversations
 from jan.engine.models import ServedModels
 from jan.http.body import BodyRoom
@@ -20,9 +23,11 @@ from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
 from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
+from jan.people.keys import UserKeys
+from jan.people.usage import UsageReports
+from jan.people.users import Users
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
-from jan.storage.repositories import Store
 from jan.telemetry.metrics import Metrics
 from jan.telemetry.request_record import Tracing
 
@@ -96,11 +101,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limiter: Limiter
     ledger: Ledger
     origins: OriginPolicy
-    store: Store
     conversations: Conversations
     idempotency: Idempotency
     streams: StreamLogs
-    accounts: Accounts
+    users: Users
+    keys: UserKeys
+    sessions: Sessions
+    usage: UsageReports
     credentials: Credentials
     keyring: Keyring
     sign_in: SignIn

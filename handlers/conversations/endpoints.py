@@ -1,7 +1,6 @@
 """/conversations and /conversations/{conversation_id}."""
 
 import msgspec
-from msgspec import UNSET
 
 from handlers.conversations.translate import conversation_to_wire, messages_to_wire
 from jan.errors import NotFound, Unavailable
@@ -22,7 +21,7 @@ from jan.storage.records import ConversationChanges, ConversationRecord
 
 
 class ConversationCollection(Handler):
-    """A user's conversations."""
+    """The conversations of the caller."""
 
     @operation(
         summary="Create a conversation",
@@ -38,9 +37,8 @@ class ConversationCollection(Handler):
         ),
     )
     async def post(self, body: ConversationCreate) -> Conversation:
-        """An empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
+        """Create an empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
         `conversation_id` to /chat/completions."""
-        conversations = self.services.store.conversations
         new = ConversationRecord(
             id=self.mint.new_id("conv"),
             user_id=self.user_id,
@@ -48,8 +46,7 @@ class ConversationCollection(Handler):
             model=body.model,
             metadata=body.metadata or {},
         )
-        made = await self.mint.make(new, conversations.create, lambda: conversations.get(new.user_id, new.id))
-        return conversation_to_wire(made)
+        return conversation_to_wire(await self.services.conversations.create(new, self.mint))
 
     @operation(
         summary="List conversations",
@@ -61,9 +58,9 @@ class ConversationCollection(Handler):
         examples=(Example(summary="The newest"),),
     )
     async def get(self, query: ConversationListQuery) -> ConversationList:
-        """The caller's conversations, changed last first, a page at a time: `next_cursor` of one page is the
+        """List the caller's conversations, changed last first, a page at a time: `next_cursor` of one page is the
         `cursor` of the next."""
-        page = await self.services.store.conversations.page(
+        page = await self.services.conversations.page(
             self.user_id, limit=query.limit, cursor=query.cursor, title=query.q
         )
         return ConversationList(
@@ -74,7 +71,7 @@ class ConversationCollection(Handler):
 
 
 class OneConversation(Handler):
-    """One conversation."""
+    """One conversation of the caller."""
 
     @operation(
         summary="Get a conversation with its messages",
@@ -85,11 +82,11 @@ class OneConversation(Handler):
         errors=(NotFound, Unavailable),
     )
     async def get(self, conversation_id: str, query: ConversationQuery) -> ConversationWithMessages:
-        """The conversation and its newest messages, oldest of them first, those of all branches. If
+        """Return the conversation with its newest messages, those of all branches, the oldest of them first. If
         `messages.has_more`, older ones are at .../messages?order=desc&cursor=`messages.next_cursor`."""
-        store = self.services.store
-        found = await store.conversations.get(self.user_id, conversation_id)
-        page = await store.messages.page(self.user_id, conversation_id, limit=query.limit, newest_first=True)
+        conversations = self.services.conversations
+        found = await conversations.get(self.user_id, conversation_id)
+        page = await conversations.messages(self.user_id, conversation_id, limit=query.limit, newest_first=True)
         messages = messages_to_wire(page)
         messages.data.reverse()
         return ConversationWithMessages(**msgspec.structs.asdict(conversation_to_wire(found)), messages=messages)
@@ -105,15 +102,13 @@ class OneConversation(Handler):
     )
     async def patch(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
         """Set title, model or metadata; what the body leaves out stays as it is."""
-        conversations = self.services.store.conversations
-        if (body.title, body.model, body.metadata) == (UNSET, UNSET, UNSET):
-            return conversation_to_wire(await conversations.get(self.user_id, conversation_id))
         changes = ConversationChanges(
             title="" if body.title is None else body.title,
             model=body.model,
             metadata={} if body.metadata is None else body.metadata,
         )
-        return conversation_to_wire(await conversations.update(self.user_id, conversation_id, changes))
+        changed = await self.services.conversations.update(self.user_id, conversation_id, changes)
+        return conversation_to_wire(changed)
 
     @operation(
         summary="Delete a conversation",
@@ -124,5 +119,5 @@ class OneConversation(Handler):
     )
     async def delete(self, conversation_id: str) -> ConversationDeleted:
         """Remove the conversation and all its messages, for good."""
-        await self.services.store.conversations.delete(self.user_id, conversation_id)
+        await self.services.conversations.delete(self.user_id, conversation_id)
         return ConversationDeleted(id=conversation_id)

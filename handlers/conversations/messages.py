@@ -1,6 +1,7 @@
-"""/conversations/{conversation_id}/messages, /export, and /conversations/import."""
+"""/conversations/{conversation_id}/messages, /conversations/{conversation_id}/export, /conversations/import."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import msgspec
 from msgspec import UNSET
@@ -27,7 +28,6 @@ from jan.schema.scopes import READ, WRITE
 from jan.storage.records import MessageRecord
 
 JSONL = "application/jsonl"
-_PAGE = 200
 
 _EXPORTED = (
     '{"object":"conversation","id":"1","title":"A greeting","model":null,"metadata":{},"created_at":1767225600,'
@@ -59,8 +59,9 @@ class MessageCollection(Handler):
         ),
     )
     async def post(self, conversation_id: str, body: MessageCreate) -> ConversationMessage:
-        """Below the message appended last, or below `parent_id`, which begins a branch if that has an answer
-        already; nothing is ever overwritten. With an `id` of your own a request can be repeated safely."""
+        """Append a message below the one appended last, or below `parent_id`. If that message has an answer
+        already, this begins a branch; nothing is ever overwritten. With an `id` of your own a request can be
+        repeated safely."""
         message = MessageRecord(
             id=self.mint.new_id("msg") if body.id is UNSET else body.id,
             conversation_id=conversation_id,
@@ -84,9 +85,9 @@ class MessageCollection(Handler):
         errors=(NotFound, Unavailable),
     )
     async def get(self, conversation_id: str, query: MessageListQuery) -> MessageList:
-        """The messages of all branches in the order in which they were appended, or the reverse, a page at a
+        """List the messages of all branches in the order in which they were appended, or the reverse, a page at a
         time: `next_cursor` of one page is the `cursor` of the next."""
-        page = await self.services.store.messages.page(
+        page = await self.services.conversations.messages(
             self.user_id,
             conversation_id,
             limit=query.limit,
@@ -107,22 +108,16 @@ class Export(Handler):
         errors=(NotFound, Unavailable),
     )
     async def get(self, conversation_id: str) -> None:
-        """The conversation and its messages as lines of JSON, in the order in which they were appended; what
-        /conversations/import takes."""
-        store = self.services.store
-        found = await store.conversations.get(self.user_id, conversation_id)
-        page = await store.messages.page(self.user_id, found.id, limit=_PAGE)
+        """Return the conversation and its messages as lines of JSON, in the order in which they were appended.
+        /conversations/import takes them."""
+        found, batches = await self.services.conversations.export(self.user_id, conversation_id)
         self.set_header("Content-Type", JSONL)
         self.set_header("Content-Disposition", f'attachment; filename="{found.id}.jsonl"')
         self._write_lines([conversation_to_wire(found)])
-        while page.items:
-            # Those that came after the conversation was read would not fit its line.
-            known = [message for message in page.items if message.sequence <= found.message_count]
-            self._write_lines([message_to_wire(message) for message in known])
-            await self.flush()
-            if page.next_cursor is None or len(known) < len(page.items):
-                break
-            page = await store.messages.page(self.user_id, found.id, limit=_PAGE, cursor=page.next_cursor)
+        async with aclosing(batches):
+            async for messages in batches:
+                self._write_lines([message_to_wire(message) for message in messages])
+                await self.flush()
         self.finish()
 
     def _write_lines(self, lines: Sequence[ExportLine]) -> None:
@@ -144,12 +139,12 @@ class Import(Handler):
         examples=(Example(summary="A conversation of two messages", body=_EXPORTED),),
     )
     async def post(self, body: list[ExportLine]) -> Conversation:
-        """A copy of an exported conversation, the caller's own, with identifiers of its own: the lines that
-        the export gave, all of them. Times are kept."""
+        """Make the caller's own copy of an exported conversation, with new identifiers and the same times. Send
+        all lines of the export."""
         first, rest = next(iter(body), None), body[1:]
         messages = [line for line in rest if isinstance(line, ConversationMessage)]
         if not isinstance(first, Conversation) or len(messages) < len(rest):
-            raise _damaged("a conversation's own line comes first, then its messages, and nothing else")
+            raise _damaged("the conversation's own line must come first, then its messages, and nothing else")
         if len(messages) != first.message_count:
             raise _damaged(f"there are {len(messages)} messages; its first line says {first.message_count}")
         stored = await self.services.conversations.restore(
@@ -162,4 +157,4 @@ class Import(Handler):
 
 
 def _damaged(why: str) -> InvalidRequest:
-    return InvalidRequest(f"this is no exported conversation: {why}", code="invalid_export")
+    return InvalidRequest(f"This is not an exported conversation: {why}.", code="invalid_export")

@@ -1,4 +1,4 @@
-"""Conversations and messages between the store's form and the wire's."""
+"""Translates conversations and messages between the store's form and the wire's. Wire times are whole seconds."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from jan.storage.records import ConversationRecord, MessageRecord, Page, TokenUs
 
 
 def conversation_to_wire(conversation: ConversationRecord) -> wire.Conversation:
-    """A conversation as clients see it."""
+    """Return a conversation as clients see it."""
     return wire.Conversation(
         id=conversation.id,
         title=conversation.title,
@@ -24,7 +24,7 @@ def conversation_to_wire(conversation: ConversationRecord) -> wire.Conversation:
 
 
 def message_to_wire(message: MessageRecord) -> wire.ConversationMessage:
-    """A message as clients see it."""
+    """Return a message as clients see it."""
     return wire.ConversationMessage(
         id=message.id,
         conversation_id=message.conversation_id,
@@ -44,7 +44,7 @@ def message_to_wire(message: MessageRecord) -> wire.ConversationMessage:
 
 
 def messages_to_wire(page: Page[MessageRecord]) -> wire.MessageList:
-    """A page of messages as clients see it."""
+    """Return a page of messages as clients see it."""
     return wire.MessageList(
         data=[message_to_wire(message) for message in page.items],
         has_more=page.next_cursor is not None,
@@ -53,7 +53,7 @@ def messages_to_wire(page: Page[MessageRecord]) -> wire.MessageList:
 
 
 def conversation_from_wire(conversation: wire.Conversation, user_id: str) -> ConversationRecord:
-    """An exported conversation as a record, its times to the second."""
+    """Return an exported conversation as a record of this user's."""
     fields = msgspec.structs.asdict(conversation) | {
         "created_at": _moment(conversation.created_at),
         "updated_at": _moment(conversation.updated_at),
@@ -62,7 +62,7 @@ def conversation_from_wire(conversation: wire.Conversation, user_id: str) -> Con
 
 
 def message_from_wire(message: wire.ConversationMessage) -> MessageRecord:
-    """An exported message as a record, its times to the second."""
+    """Return an exported message as a record."""
     fields = msgspec.structs.asdict(message) | {
         "created_at": _moment(message.created_at),
         "updated_at": _moment(message.updated_at),
@@ -72,7 +72,7 @@ def message_from_wire(message: wire.ConversationMessage) -> MessageRecord:
 
 
 def usage_record(usage: Usage) -> TokenUsage:
-    """Token counts as the store keeps them."""
+    """Return token counts as the store keeps them."""
     return TokenUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

@@ -8,6 +8,7 @@ import msgspec
 from jan.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.paging import PageQuery
 from jan.schema.scopes import READ, WRITE, Scope
 from jan.schema.users import (
     ApiKeyChanges,
@@ -18,13 +19,11 @@ from jan.schema.users import (
     ProfileChanges,
     UserProfile,
 )
-from jan.storage.records import ApiKey, User, UserChanges
-
-_MANY = 1000
+from jan.storage.records import ApiKey, User
 
 
 def profile_of(user: User) -> UserProfile:
-    """A user's record in the wire's form."""
+    """Return a user's record as clients see it."""
     return msgspec.convert(user, UserProfile, from_attributes=True)
 
 
@@ -32,12 +31,12 @@ def _info(key: ApiKey) -> ApiKeyInfo:
     return msgspec.convert(key, ApiKeyInfo, from_attributes=True)
 
 
-def _created(key: ApiKey, secret: str) -> CreatedApiKey:
+def _with_secret(key: ApiKey, secret: str) -> CreatedApiKey:
     return CreatedApiKey(key=secret, **msgspec.structs.asdict(_info(key)))
 
 
 class Profile(Handler):
-    """Who am I?"""
+    """The profile of the caller."""
 
     @operation(
         summary="Get the current user's profile",
@@ -47,8 +46,8 @@ class Profile(Handler):
         examples=(Example(summary="Who am I?"),),
     )
     async def get(self) -> UserProfile:
-        """The user whom the credentials belong to."""
-        return profile_of(await self.services.store.users.get(self.user_id))
+        """Return the user whom the credentials belong to."""
+        return profile_of(await self.services.users.get(self.user_id))
 
     @operation(
         summary="Change the current user's name",
@@ -59,24 +58,30 @@ class Profile(Handler):
         examples=(Example(summary="Another name", body={"name": "Ada Lovelace"}),),
     )
     async def patch(self, body: ProfileChanges) -> UserProfile:
-        """The name is all that a user can change."""
-        return profile_of(await self.services.store.users.update(self.user_id, UserChanges(name=body.name)))
+        """Change the name, which is all that users can change of themselves."""
+        return profile_of(await self.services.users.rename(self.user_id, body.name))
 
 
 class ApiKeys(Handler):
-    """The caller's keys."""
+    """The API keys of the caller."""
 
     @operation(
         summary="List API keys",
         access=READ,
         tag="user",
+        query=PageQuery,
         response=ApiKeyList,
         examples=(Example(summary="My keys"),),
     )
-    async def get(self) -> ApiKeyList:
-        """All keys of the user, revoked ones too, without their secrets."""
-        page = await self.services.store.keys.page(self.user_id, limit=_MANY)
-        return ApiKeyList(data=[_info(key) for key in page.items])
+    async def get(self, query: PageQuery) -> ApiKeyList:
+        """List the caller's keys, revoked ones too, without their secrets, in order of creation, a page at a time:
+        `next_cursor` of one page is the `cursor` of the next."""
+        page = await self.services.keys.page(self.user_id, limit=query.limit, cursor=query.cursor)
+        return ApiKeyList(
+            data=[_info(key) for key in page.items],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
 
     @operation(
         summary="Generate an API key",
@@ -93,32 +98,33 @@ class ApiKeys(Handler):
         ),
     )
     async def post(self, body: NewApiKey) -> CreatedApiKey:
-        """The answer's `key` is shown this once. A key can do no more than the credentials that make it, and
-        one that is made by a key that expires does so no later; nor may it use more tokens than a key that makes
-        it. All of a user's keys together may use what the user may."""
+        """Make a key. The answer's `key` is never shown again. A key can do no more than the credentials that make
+        it: a key that is made by another key expires no later and may use no more tokens than that one. All keys
+        of a user together may use what the user may."""
         permissions: tuple[Scope, ...] = tuple(dict.fromkeys(body.permissions))
         missing = [scope for scope in permissions if scope not in self.identity.scopes]
         if missing:
             raise PermissionDenied(
-                f"these credentials have no permission '{missing[0]}' to give to a key", param="permissions"
+                f"permissions: These credentials have no permission '{missing[0]}' to give to a key.",
+                param="permissions",
             )
         if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
-            raise InvalidRequest("expires_at: must be in the future", param="expires_at")
+            raise InvalidRequest("expires_at: The time must be in the future.", param="expires_at")
         ends = self.identity.expires_at
         if ends is not None and (body.expires_at is None or body.expires_at > ends):
             raise PermissionDenied(
-                f"expires_at: these credentials expire at {ends.isoformat()}, and so must a key that they make",
+                f"expires_at: These credentials expire at {ends.isoformat()}, and so must a key that they make.",
                 param="expires_at",
             )
         self.services.limiter.check_key(self.identity, body.budget)
-        created = await self.services.accounts.create_key(
-            self.user_id, body.name, permissions, body.expires_at, body.budget, mint=self.mint
+        created = await self.services.keys.create(
+            self.user_id, body.name, permissions, body.expires_at, body.budget, ids=self.mint
         )
-        return _created(*created)
+        return _with_secret(created.record, created.secret)
 
 
 class OneApiKey(Handler):
-    """One of the caller's keys."""
+    """One API key of the caller."""
 
     @operation(
         summary="Rename an API key",
@@ -130,17 +136,17 @@ class OneApiKey(Handler):
         examples=(Example(summary="Another name", body={"name": "Laptop"}),),
     )
     async def patch(self, key_id: str, body: ApiKeyChanges) -> ApiKeyInfo:
-        """Only the name can be changed."""
-        return _info(await self.services.store.keys.rename(self.user_id, key_id, body.name))
+        """Change the key's name, which is all that can be changed of it."""
+        return _info(await self.services.keys.rename(self.user_id, key_id, body.name))
 
     @operation(summary="Revoke an API key", access=WRITE, tag="user", response=ApiKeyInfo, errors=(NotFound,))
     async def delete(self, key_id: str) -> ApiKeyInfo:
-        """The key is refused from now on, within a second by every process of the server."""
-        return _info(await self.services.accounts.revoke_key(self.user_id, key_id))
+        """End the key. Every process of the server refuses it within a second."""
+        return _info(await self.services.keys.revoke(self.user_id, key_id))
 
 
 class ApiKeyRotation(Handler):
-    """Replacing a key."""
+    """The replacement of a key."""
 
     @operation(
         summary="Rotate an API key",
@@ -151,15 +157,15 @@ class ApiKeyRotation(Handler):
         errors=(NotFound, Conflict),
     )
     async def post(self, key_id: str) -> CreatedApiKey:
-        """A new key with the same name, permissions and budgets; the old one stays good for the configured grace.
-        Takes credentials that may themselves do all that the key may."""
+        """Make a new key with the same name, permissions and budgets. The old one works for the configured grace
+        period. The caller's credentials must themselves allow all that the key does."""
         grace = timedelta(seconds=self.services.settings.auth.key_rotation_grace_seconds)
-        rotated = await self.services.accounts.rotate_key(
+        rotated = await self.services.keys.rotate(
             self.user_id,
             key_id,
             grace,
             allowed=self.identity.scopes,
             check_budget=partial(self.services.limiter.check_key, self.identity),
-            mint=self.mint,
+            ids=self.mint,
         )
-        return _created(*rotated)
+        return _with_secret(rotated.record, rotated.secret)

@@ -10,7 +10,7 @@ from jan.schema.scopes import PUBLIC, READ, WRITE
 
 
 class TokenRefresh(Handler):
-    """Exchanging a token."""
+    """The exchange of a token."""
 
     @operation(
         summary="Refresh a token",
@@ -21,9 +21,9 @@ class TokenRefresh(Handler):
         errors=(AuthenticationFailed,),
     )
     async def post(self) -> TokenResponse:
-        """Send the token, expired or not, as `Authorization: Bearer`; it is exchanged for a new one, once.
-        A token that is sent a second time ends its whole session."""
-        issued = await self.services.accounts.refresh(self.required_credential())
+        """Exchange a token, expired or not, for a new one, once. Send it as `Authorization: Bearer`. A token that
+        is sent a second time ends its whole session."""
+        issued = await self.services.sessions.refresh(self.required_credential())
         self.set_header("Cache-Control", "no-store")
         seconds = (issued.expires_at - datetime.now(UTC)).total_seconds()
         return TokenResponse(
@@ -32,29 +32,29 @@ class TokenRefresh(Handler):
 
 
 class Logout(Handler):
-    """Ending the session."""
+    """The end of the session."""
 
     @operation(summary="Sign out", access=READ, tag="auth", response=SignedOut, errors=(InvalidRequest,))
     async def post(self) -> SignedOut:
-        """Ends the session of the token; it and those exchanged for it are refused from now on."""
+        """End the session of the token. The token and those exchanged for it are refused from now on."""
         if self.identity.session_id is None:
-            raise InvalidRequest("an API key has no session; revoke it with DELETE /user/api-keys/{id}")
-        await self.services.accounts.sign_out(self.identity)
+            raise InvalidRequest("An API key has no session; revoke it with DELETE /user/api-keys/{id}.")
+        await self.services.sessions.sign_out(self.identity)
         return SignedOut()
 
 
 class LogoutEverywhere(Handler):
-    """Ending all sessions."""
+    """The end of all sessions."""
 
     @operation(summary="Sign out everywhere", access=WRITE, tag="auth", response=SignedOut)
     async def post(self) -> SignedOut:
-        """Ends all sessions of the user; every token issued so far is refused from now on."""
-        await self.services.accounts.sign_out(self.identity, everywhere=True)
+        """End all sessions of the user. Every token issued so far is refused from now on."""
+        await self.services.sessions.sign_out(self.identity, everywhere=True)
         return SignedOut()
 
 
 class PublicKeys(Handler):
-    """The keys that verify tokens."""
+    """The public keys that verify tokens."""
 
     @operation(
         summary="Public signing keys",
@@ -65,5 +65,5 @@ class PublicKeys(Handler):
         examples=(Example(summary="JSON Web Key Set"),),
     )
     async def get(self) -> JsonWebKeySet:
-        """For services that verify this server's tokens themselves; empty with HS256."""
+        """Return the keys for services that verify this server's tokens themselves. Empty with HS256."""
         return JsonWebKeySet(keys=self.services.keyring.jwks())

@@ -11,22 +11,23 @@ from jan.schema.scopes import PUBLIC
 
 
 class _SignInHandler(Handler):
-    """What both ends of a sign-in share: the cookie that ties it to one browser."""
+    """Both ends of a sign-in, which share the cookie that ties it to one browser."""
 
     def set_default_headers(self) -> None:
-        """What passes here is of no use to caches and none of the business of other sites."""
+        """Keep the answers out of caches, and the URL out of requests to other sites."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
 
     @property
     def flow_cookie(self) -> str:
-        """With this prefix, browsers keep it from being set by other hosts of the same domain, who could else
-        sign somebody in as themselves."""
+        """The cookie's name. Browsers let no other host of the same domain set a cookie with the prefix `__Host-`;
+        such a host could otherwise sign somebody in as itself (RFC 6265bis, 4.1.3.2)."""
         return "__Host-jan_sign_in" if self.services.sign_in.secure else "jan_sign_in"
 
     def keep_flow(self, sealed: str, seconds: int) -> None:
-        """Lax: sent along when the provider sends the browser back, not with requests of other sites' pages."""
+        """Set the cookie. `Lax` sends it when the provider sends the browser back, and not with requests of other
+        sites' pages."""
         self.set_cookie(
             self.flow_cookie,
             sealed,
@@ -39,7 +40,7 @@ class _SignInHandler(Handler):
 
 
 class GoogleSignIn(_SignInHandler):
-    """Off to the provider."""
+    """The way to the sign-in provider."""
 
     @operation(
         summary="Sign in with Google",
@@ -50,8 +51,8 @@ class GoogleSignIn(_SignInHandler):
         errors=(InvalidRequest, Unavailable),
     )
     async def get(self, query: SignInQuery) -> None:
-        """Redirects to the provider. With `return_to` the sign-in ends on that page instead of in a JSON
-        answer."""
+        """Redirect the browser to the provider. With `return_to` the sign-in ends on that page instead of in a
+        JSON answer."""
         departure = await self.services.sign_in.begin(
             origin=f"{self.request.protocol}://{self.request.host}",
             path=f"{self.request.path}/callback",
@@ -62,7 +63,7 @@ class GoogleSignIn(_SignInHandler):
 
 
 class GoogleCallback(_SignInHandler):
-    """Back from the provider."""
+    """The way back from the sign-in provider."""
 
     @operation(
         summary="Finish signing in with Google",
@@ -74,16 +75,16 @@ class GoogleCallback(_SignInHandler):
         errors=(InvalidRequest, AuthenticationFailed, PermissionDenied, Unavailable),
     )
     async def get(self, query: CallbackQuery) -> SignedIn | None:
-        """Answers with a token; or, if the sign-in was begun with `return_to`, redirects (302) to that page
-        with `#exchange_token=`, which the page sends at once to POST /auth/refresh as its Bearer token."""
+        """Answer with a token. If the sign-in was begun with `return_to`, redirect (302) to that page with
+        `#exchange_token=` instead; the page sends it at once to POST /auth/refresh as its Bearer token."""
         flow = self.services.sign_in.resume(query.state, self.get_cookie(self.flow_cookie))
         self.clear_cookie(self.flow_cookie, path="/", secure=self.services.sign_in.secure, httponly=True)
         arrival = await self.services.sign_in.finish(self.request.query, flow)
         issued = arrival.issued
         self.log_fields["user"] = issued.user.id
         if arrival.return_to is not None:
-            # In the fragment, which goes to no server and into no Referer. It stays in the browser's history,
-            # so what it holds is no credential: it has to be exchanged, once, within a minute.
+            # The fragment goes to no server and into no Referer, but stays in the browser's history. So it holds
+            # no credential, only a token to exchange, once, within a minute.
             self.redirect(f"{arrival.return_to}#exchange_token={issued.token}")
             return None
         seconds = (issued.expires_at - datetime.now(UTC)).total_seconds()

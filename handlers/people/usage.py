@@ -1,20 +1,20 @@
-"""GET /usage."""
+"""GET /usage: tokens used, and how the limits stand."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import msgspec
+from msgspec import UNSET
 
 from jan.errors import InvalidRequest, NotFound
 from jan.handler import Handler, Standing
 from jan.operation import Example, operation
-from jan.schema.scopes import READ, Identity
+from jan.schema.scopes import READ
 from jan.schema.usage import LimitStanding, UsageQuery, UsageReport, UsageRow, UsageTotals
-from jan.storage.accounting import UsageRecord as Record
+from jan.storage.accounting import UsageRecord
 
 
 class UsageSummary(Handler):
-    """Tokens used, and limits."""
+    """Tokens used, and how the limits stand."""
 
     @operation(
         summary="Usage by day, model and key",
@@ -26,45 +26,38 @@ class UsageSummary(Handler):
         examples=(Example(summary="The last thirty days"),),
     )
     async def get(self, query: UsageQuery) -> UsageReport:
-        """The caller's usage, and how much the limits leave at this moment. Another user's takes the permission
-        admin; what all anonymous callers used together stands under the empty `user_id`, without limits."""
+        """Report the caller's usage, and how much the limits leave at this moment. Another user's usage needs the
+        permission admin. The empty `user_id` stands for all anonymous callers together, without limits."""
         try:
             first, last = query.days()
         except ValueError as error:
             raise InvalidRequest(str(error), code="invalid_value", param="from") from None
-        whom = await self._whom(query)
-        rows = await self.services.ledger.usage(whom.user_id or "", first, last)
-        standings = () if whom.anonymous else await self.services.limiter.standings(whom)
+        if query.user_id is UNSET or query.user_id == self.user_id:
+            found = await self.services.usage.of_caller(self.identity, first, last)
+        else:
+            self.require("admin")
+            found = await self.services.usage.of_user(query.user_id, first, last)
         return UsageReport(
-            user_id=whom.user_id or "",
+            user_id=found.user_id,
             first=first,
             last=last,
-            data=[_row(row) for row in rows],
-            totals=_totals(rows),
-            limits=[_standing(standing) for standing in standings],
+            data=[_row(record) for record in found.records],
+            totals=_totals(found.records),
+            limits=[_standing(standing) for standing in found.standings],
         )
 
-    async def _whom(self, query: UsageQuery) -> Identity:
-        if query.user_id is msgspec.UNSET or query.user_id == self.user_id:
-            return self.identity
-        self.require("admin")
-        if not query.user_id:
-            return Identity(owner="")
-        user = await self.services.store.users.get(query.user_id)
-        return Identity(owner=user.id, user_id=user.id, budget=user.budget)
 
-
-def _counts(row: Record) -> dict[str, int]:
+def _counts(row: UsageRecord) -> dict[str, int]:
     names = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
     total = row.prompt_tokens + row.completion_tokens
     return {"total_tokens": total, **{name: getattr(row, name) for name in names}}
 
 
-def _row(row: Record) -> UsageRow:
+def _row(row: UsageRecord) -> UsageRow:
     return UsageRow(day=row.day, model=row.model, api_key_id=row.key_id or None, **_counts(row))
 
 
-def _totals(rows: Iterable[Record]) -> UsageTotals:
+def _totals(rows: Iterable[UsageRecord]) -> UsageTotals:
     counts = [_counts(row) for row in rows]
     return UsageTotals(**{name: sum(row[name] for row in counts) for name in UsageTotals.__struct_fields__})
 

@@ -1,30 +1,35 @@
-"""Users, for administrators."""
+"""/users and /users/{user_id}, for administrators."""
 
 from handlers.people.profile import profile_of
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
+from jan.schema.paging import PageQuery
 from jan.schema.scopes import ADMIN
 from jan.schema.users import NewUser, UserList, UserProfile, UserUpdate
 from jan.storage.records import User, UserChanges
 
-_MANY = 1000
-
 
 class UserCollection(Handler):
-    """All users."""
+    """All users of the server."""
 
     @operation(
         summary="List users",
         access=ADMIN,
         tag="users",
+        query=PageQuery,
         response=UserList,
         examples=(Example(summary="Everybody"),),
     )
-    async def get(self) -> UserList:
-        """The first thousand, in order of creation."""
-        page = await self.services.store.users.page(limit=_MANY)
-        return UserList(data=[profile_of(user) for user in page.items])
+    async def get(self, query: PageQuery) -> UserList:
+        """List all users in order of creation, a page at a time: `next_cursor` of one page is the `cursor` of the
+        next."""
+        page = await self.services.users.page(limit=query.limit, cursor=query.cursor)
+        return UserList(
+            data=[profile_of(user) for user in page.items],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
 
     @operation(
         summary="Add a user",
@@ -37,19 +42,19 @@ class UserCollection(Handler):
         examples=(Example(summary="A colleague", body={"email": "grace@example.org", "name": "Grace Hopper"}),),
     )
     async def post(self, body: NewUser) -> UserProfile:
-        """The user signs in with a provider that knows the address, or with keys that you make."""
-        users = self.services.store.users
+        """Add a user. They sign in with a provider that knows their e-mail address, or with keys that the command
+        line makes for them."""
         new = User(id=self.mint.new_id("user"), email=body.email, name=body.name, role=body.role)
-        return profile_of(await self.mint.make(new, users.create, lambda: users.get(new.id)))
+        return profile_of(await self.services.users.add(new, self.mint))
 
 
 class OneUser(Handler):
-    """One user."""
+    """One user of the server."""
 
     @operation(summary="Get a user", access=ADMIN, tag="users", response=UserProfile, errors=(NotFound,))
     async def get(self, user_id: str) -> UserProfile:
-        """The user of this id."""
-        return profile_of(await self.services.store.users.get(user_id))
+        """Return the user of this id."""
+        return profile_of(await self.services.users.get(user_id))
 
     @operation(
         summary="Change a user",
@@ -64,10 +69,11 @@ class OneUser(Handler):
         ),
     )
     async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
-        """A disabled user is refused at once, everywhere; keys and tokens work again when enabled. The budgets
-        hold for all that the user generates, with whichever key."""
+        """Change name, role, budgets, or whether the user may come in. Every process of the server refuses a
+        disabled user within a second; keys and tokens work again when the user is enabled. The budgets count all
+        that the user generates, with whichever key."""
         if user_id == self.user_id and (body.disabled is True or body.role == "user"):
-            raise InvalidRequest("an administrator can't lock themself out; let another one do it")
+            raise InvalidRequest("Administrators can't lock themselves out; let another one do it.")
         changes = UserChanges(
             name=body.name,
             role=body.role,
@@ -75,6 +81,4 @@ class OneUser(Handler):
             tokens_per_minute=body.tokens_per_minute,
             tokens_per_day=body.tokens_per_day,
         )
-        user = await self.services.store.users.update(user_id, changes)
-        self.services.credentials.forget()
-        return profile_of(user)
+        return profile_of(await self.services.users.update(user_id, changes))

@@ -11,8 +11,10 @@ import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.auth.accounts import Accounts, parse_scopes
 from jan.errors import JanError, NotFound
+from jan.idempotency.ids import IdSource
+from jan.people.assembly import People, make_keyring, make_people
+from jan.people.keys import parse_scopes
 from jan.schema.limits import TokenBudget, Tokens
 from jan.settings import Settings
 from jan.settings.load import default_config_file, load_settings
@@ -20,8 +22,6 @@ from jan.storage import Store, store_from_url
 from jan.storage.records import ApiKey, User, UserChanges, now
 
 T = TypeVar("T")
-
-_MANY = 1000
 
 
 class _Context:
@@ -31,18 +31,22 @@ class _Context:
         self._config = config
         self._data = data
 
-    def run(self, action: Callable[[Store, Accounts], Awaitable[T]]) -> T:
-        """Open the store, do something, close it; an error is one line and exit code 1."""
+    def run(self, action: Callable[[People], Awaitable[T]]) -> T:
+        """Run an action on users, keys and sessions; an error is one line and exit code 1."""
+        return self._run(lambda _store, people: action(people))
 
+    def run_on_store(self, action: Callable[[Store], Awaitable[T]]) -> T:
+        """Run an action on the whole store; an error is one line and exit code 1."""
+        return self._run(lambda store, _people: action(store))
+
+    def _run(self, action: Callable[[Store, People], Awaitable[T]]) -> T:
         async def main(settings: Settings) -> T:
-            from jan.application import make_accounts, make_keyring
-
             keyring = make_keyring(settings)
             store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
-            keyring.load()
+            keyring.load()  # first, since it makes the data folder, for its owner alone
             await store.open()
             try:
-                return await action(store, make_accounts(settings.auth, store, keyring))
+                return await action(store, make_people(settings.auth, store, keyring))
             finally:
                 await store.close()
 
@@ -74,8 +78,8 @@ key = _group("key", "Add, list and revoke API keys.")
 store = _group("store", "Move everything from one store to another.")
 
 
-async def _find(store: Store, email: str) -> User:
-    found = await store.users.find_by_email(email)
+async def _find(people: People, email: str) -> User:
+    found = await people.users.find_by_email(email)
     if found is None:
         raise NotFound(f"there is no user {email}; `jan user list` shows who there is")
     return found
@@ -94,7 +98,7 @@ def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
     if email.count("@") != 1 or email.startswith("@") or email.endswith("@") or any(map(str.isspace, email)):
         raise click.BadParameter(f"'{email}' is not an e-mail address")
     new = User(email=email, name=name, role="admin" if admin else "user")
-    context.run(lambda store, _: store.users.create(new))
+    context.run(lambda people: people.users.add(new, IdSource()))
     click.echo(new.id)
 
 
@@ -102,24 +106,14 @@ def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
 @click.pass_obj
 def list_users(context: _Context) -> None:
     """Show all users."""
-    for found in context.run(lambda store, _: _all_users(store)):
+    for found in context.run(lambda people: people.users.all()):
         state = "disabled" if found.disabled else "enabled"
         click.echo(f"{found.id}  {found.role:5}  {state:8}  {found.email}  {found.name}".rstrip())
 
 
-async def _all_users(store: Store) -> list[User]:
-    users: list[User] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = await store.users.page(limit=_MANY, cursor=cursor or None)
-        users, cursor = users + page.items, page.next_cursor
-    return users
-
-
 def _set_disabled(context: _Context, email: str, disabled: bool) -> None:
-    async def change(store: Store, _accounts: Accounts) -> None:
-        found = await _find(store, email)
-        await store.users.update(found.id, UserChanges(disabled=disabled))
+    async def change(people: People) -> None:
+        await people.users.update((await _find(people, email)).id, UserChanges(disabled=disabled))
 
     context.run(change)
     click.echo(f"{email} is {'disabled' if disabled else 'enabled'}")
@@ -147,8 +141,8 @@ def enable_user(context: _Context, email: str) -> None:
 def user_token(context: _Context, email: str) -> None:
     """Begin a session for a user and print its token, and only that, on standard output."""
 
-    async def sign_in(store: Store, accounts: Accounts) -> str:
-        return (await accounts.sign_in(await _find(store, email))).token
+    async def sign_in(people: People) -> str:
+        return (await people.sessions.sign_in(await _find(people, email))).token
 
     click.echo(context.run(sign_in))
 
@@ -179,9 +173,9 @@ def user_budget(
     """Give a user a budget of tokens of their own; within a second for a running server. Without options: show
     it."""
 
-    async def change(store: Store, _accounts: Accounts) -> User:
+    async def change(people: People) -> User:
         changes = UserChanges(tokens_per_minute=tokens_per_minute, tokens_per_day=tokens_per_day)
-        return await store.users.update((await _find(store, email)).id, changes)
+        return await people.users.update((await _find(people, email)).id, changes)
 
     changed = context.run(change)
     minute, day = changed.tokens_per_minute or "default", changed.tokens_per_day or "default"
@@ -214,10 +208,10 @@ def add_key(
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
-    async def create(store: Store, accounts: Accounts) -> str:
+    async def create(people: People) -> str:
         budget = TokenBudget(tokens_per_minute=tokens_per_minute, tokens_per_day=tokens_per_day)
-        owner = await _find(store, email)
-        return (await accounts.create_key(owner.id, name, scopes, budget=budget))[1]
+        owner = await _find(people, email)
+        return (await people.keys.create(owner.id, name, scopes, budget=budget)).secret
 
     click.echo(context.run(create))
 
@@ -228,8 +222,8 @@ def add_key(
 def list_keys(context: _Context, email: str) -> None:
     """Show a user's keys."""
 
-    async def load(store: Store, _accounts: Accounts) -> list[ApiKey]:
-        return (await store.keys.page((await _find(store, email)).id, limit=_MANY)).items
+    async def load(people: People) -> list[ApiKey]:
+        return await people.keys.all((await _find(people, email)).id)
 
     for found in context.run(load):
         state = "live" if found.is_live(now()) else "revoked" if found.revoked_at else "expired"
@@ -242,11 +236,11 @@ def list_keys(context: _Context, email: str) -> None:
 def revoke_key(context: _Context, key_id: str) -> None:
     """End a key; within a second for a running server."""
 
-    async def revoke(store: Store, accounts: Accounts) -> None:
-        found = await store.keys.find(key_id)
+    async def revoke(people: People) -> None:
+        found = await people.keys.find(key_id)
         if found is None:
             raise NotFound(f"there is no key {key_id}; `jan key list EMAIL` shows a user's")
-        await accounts.revoke_key(found.user_id, key_id)
+        await people.keys.revoke(found.user_id, key_id)
 
     context.run(revoke)
     click.echo(f"{key_id} is revoked")
@@ -262,7 +256,7 @@ def export_file(context: _Context, file: Path) -> None:
     """Write everything to FILE, as JSON lines, readable to you only: it holds what people wrote."""
     from jan.storage.transfer import export_store
 
-    async def export(store: Store, _accounts: Accounts) -> int:
+    async def export(store: Store) -> int:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
@@ -276,7 +270,7 @@ def export_file(context: _Context, file: Path) -> None:
 
     if file.exists():
         raise click.BadParameter(f"{file} exists already; choose another name")
-    click.echo(f"{context.run(export)} records written to {file}")
+    click.echo(f"{context.run_on_store(export)} records written to {file}")
 
 
 @store.command("import")
@@ -286,5 +280,5 @@ def import_file(context: _Context, file: Path) -> None:
     """Add everything from FILE; an interrupted import is finished by running it again."""
     from jan.storage.transfer import import_store
 
-    count = context.run(lambda store, _: import_store(store, file))
+    count = context.run_on_store(lambda store: import_store(store, file))
     click.echo(f"{count} records read from {file}")

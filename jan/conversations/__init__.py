@@ -1,6 +1,7 @@
-"""Conversations as they are served: turns of a chat, answers kept while they are made, titles."""
+"""Conversations: trees of stored messages, the turns of a chat in them, and answers stored while generated."""
 
-from jan.conversations.service import Conversations, Turn
+from jan.conversations.service import Conversations
 from jan.conversations.stored_answer import KeptAnswer
+from jan.conversations.turn import Turn
 
 __all__ = ["Conversations", "KeptAnswer", "Turn"]

@@ -1,4 +1,4 @@
-"""Messages between the store's form and the models', and the title that the first of them gives."""
+"""Translates messages between the store's form and the models', checks them, and makes titles of them."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from jan.schema.explain import explain
 from jan.storage.records import MessageRecord
 
 _TITLE_LENGTH = 60
-# What is stored is read again inside other objects, and must not be too deep for it there.
+# JSON is decoded to a limited depth, and stored messages are decoded again inside other objects.
 _DEEPEST = 100
 
 
 def to_chat(message: MessageRecord) -> chat.Message:
-    """A stored message as a model gets it; raises InvalidRequest for content that its role can't have."""
+    """Return a stored message as a model gets it; raises InvalidRequest for content that its role can't have."""
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls is not None:
         fields["tool_calls"] = message.tool_calls
@@ -29,25 +29,25 @@ def to_chat(message: MessageRecord) -> chat.Message:
     return found
 
 
-def check(message: MessageRecord) -> MessageRecord:
-    """The message, if a model could get it and nothing in it would be lost; raises InvalidRequest."""
+def check_message(message: MessageRecord) -> MessageRecord:
+    """Return the message if a model could get all of it; raises InvalidRequest."""
     for name in ("content", "tool_calls"):
         if _is_deep(getattr(message, name)):
-            raise _refusal(f"{name}: it is nested too deeply", name)
+            raise _refusal(f"{name}: It is nested too deeply; allowed: {_DEEPEST} levels.", name)
     to_chat(message)
     if message.tool_calls is not None and message.role != "assistant":
-        raise _refusal("tool_calls: only a message of the assistant's has them", "tool_calls")
+        raise _refusal("tool_calls: Only a message of the assistant may have them.", "tool_calls")
     if message.tool_call_id is not None and message.role != "tool":
-        raise _refusal("tool_call_id: only a tool's message has it", "tool_call_id")
+        raise _refusal("tool_call_id: Only a message of a tool may have it.", "tool_call_id")
     if message.content is None and not message.tool_calls:
-        raise _refusal("content: only a message with tool_calls may be without", "content")
+        raise _refusal("content: Only a message with tool_calls may be without it.", "content")
     return message
 
 
 def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
-    """A message of a request as the store keeps it; raises InvalidRequest for what it does not keep."""
+    """Return a request's message as the store keeps it; raises InvalidRequest for a role that it does not keep."""
     if isinstance(message, chat.FunctionMessage):
-        raise _refusal("messages: a conversation keeps no messages of role 'function'; use 'tool'", "messages")
+        raise _refusal("messages: A conversation keeps no messages of role 'function'; use 'tool'.", "messages")
     content = message.content
     calls = None
     if isinstance(message, chat.AssistantMessage):
@@ -62,18 +62,18 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     )
 
 
-def says_something(message: MessageRecord) -> bool:
-    """False for an answer that was cut short before its first word: no model should see it."""
+def has_content(message: MessageRecord) -> bool:
+    """Tell a message with content from an answer that was cut short before its first word."""
     return bool(message.content or message.tool_calls)
 
 
 def title_of(message: MessageRecord) -> str:
-    """A title from a message's text: its beginning, cut between words; "" if it has no text."""
+    """Make a title of the beginning of a message's text, cut between words; "" if it has no text."""
     if isinstance(message.content, str):
         text = message.content
     else:
         text = " ".join(str(part.get("text", "")) for part in message.content or ())
-    # More than the title's length is of no use, and splitting a whole document would take its time.
+    # A title needs only the beginning, and splitting a whole document would take long.
     text = " ".join(text[: 20 * _TITLE_LENGTH].split())
     if len(text) <= _TITLE_LENGTH:
         return text

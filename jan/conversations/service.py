@@ -1,74 +1,102 @@
-"""What handlers do with conversations beyond the store's own operations."""
+"""Conversations, as handlers work with them: the one way to the records of conversations and messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.conversations.history import check, from_chat, says_something, title_of, to_chat
-from jan.conversations.stored_answer import KeptAnswer
+from jan.conversations.history import check_message, from_chat, title_of
+from jan.conversations.restored import copy_of
+from jan.conversations.turn import Turn
 from jan.errors import InvalidRequest, JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
-from jan.schema.chat import ConversationPlace
-from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, now
+from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
 _replace = msgspec.structs.replace
 _CLOSE_SECONDS = 5.0
-# Among so many messages is the first of a user's, if a title is to be made of it.
+# A title is made of the first user message among this many first messages.
 _OPENING = 5
-# As many messages as a request may have.
+# The longest path from the root that a model gets: as many messages as a request may have.
 _LONGEST_PATH = 4096
+# How many messages are read or written at a time, when a whole conversation is.
 _BATCH = 200
 
 
-class Turn:
-    """A question that is stored and an answer to come. ``messages`` is what the model gets."""
-
-    def __init__(self, store: Store, tasks: Tasks, user_id: str, path: list[MessageRecord]) -> None:
-        self._store = store
-        self._tasks = tasks
-        self._user_id = user_id
-        self.conversation_id = path[-1].conversation_id
-        self.parent_id = path[-1].id
-        self.messages = tuple(to_chat(message) for message in path if says_something(message))
-
-    def answer(self, model: str, progress: Callable[[], AnswerProgress]) -> KeptAnswer:
-        """The answer that is now made; it is not in the store before it begins."""
-        message = MessageRecord(
-            conversation_id=self.conversation_id,
-            parent_id=self.parent_id,
-            role="assistant",
-            content="",
-            status="streaming",
-            model=model,
-        )
-        return KeptAnswer(self._store, self._tasks, self._user_id, message, progress)
-
-    def place_of(self, answer: KeptAnswer) -> ConversationPlace:
-        """Where the answer is, for its client."""
-        return ConversationPlace(
-            id=self.conversation_id, message_id=answer.message.id, parent_message_id=self.parent_id
-        )
-
-
 class Conversations:
-    """Conversations over a store. Every method raises NotFound for another user's."""
+    """The conversations of all users. Every method may raise Unavailable; NotFound stands for another's too."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tasks = Tasks()
 
     async def close(self) -> None:
-        """Keep what there is of the answers under way; the store is closed after this."""
+        """Store what there is of answers under way. Call it before the store is closed."""
         await self._tasks.close(_CLOSE_SECONDS)
 
+    # --- conversations ------------------------------------------------------------------------------
+
+    async def create(self, conversation: ConversationRecord, ids: IdSource) -> ConversationRecord:
+        """Store a new conversation whose id is from ``ids``; an earlier attempt at it counts as this one."""
+        return await ids.make(
+            conversation,
+            self._store.conversations.create,
+            lambda: self._store.conversations.get(conversation.user_id, conversation.id),
+        )
+
+    async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
+        """Return one conversation without its messages; raises NotFound."""
+        return await self._store.conversations.get(user_id, conversation_id)
+
+    async def page(
+        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+    ) -> Page[ConversationRecord]:
+        """Return one page of a user's conversations, changed last first.
+
+        ``title`` keeps those whose title contains it. Raises InvalidRequest for a malformed cursor.
+        """
+        return await self._store.conversations.page(user_id, limit=limit, cursor=cursor, title=title)
+
+    async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
+        """Set what ``changes`` names and return the conversation; raises NotFound.
+
+        Changes that set nothing leave its time of change as it was.
+        """
+        if changes == ConversationChanges():
+            return await self.get(user_id, conversation_id)
+        return await self._store.conversations.update(user_id, conversation_id, changes)
+
+    async def delete(self, user_id: str, conversation_id: str) -> None:
+        """Remove a conversation and all its messages; raises NotFound."""
+        await self._store.conversations.delete(user_id, conversation_id)
+
+    # --- messages -----------------------------------------------------------------------------------
+
+    async def messages(
+        self,
+        user_id: str,
+        conversation_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        newest_first: bool = False,
+    ) -> Page[MessageRecord]:
+        """Return one page of the messages of all branches, in the order in which they were appended or the
+        reverse; raises NotFound, and InvalidRequest for a malformed cursor."""
+        return await self._store.messages.page(
+            user_id, conversation_id, limit=limit, cursor=cursor, newest_first=newest_first
+        )
+
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool) -> MessageRecord:
-        """Append as the store does, after a check of the message; a first one gives the title."""
-        check(message)
+        """Check and store a message, below ``parent_id`` or, with ``at_head``, below the message appended last.
+
+        The first user message gives the conversation its title, unless it has one. Raises NotFound, Conflict, and
+        InvalidRequest for a message that no model could get.
+        """
+        check_message(message)
         conversation = await self._store.conversations.get(user_id, message.conversation_id)
         stored = await self._store.messages.append(user_id, message, at_head=at_head)
         if not conversation.title:
@@ -78,11 +106,13 @@ class Conversations:
         return stored
 
     async def _give_title(self, user_id: str, conversation_id: str) -> None:
-        # From what is stored, not from what was appended just now: so that writers at once agree.
+        # From what is stored, not from what was appended just now, so that simultaneous writers agree.
         opening = await self._store.messages.page(user_id, conversation_id, limit=_OPENING)
         titles = (title_of(message) for message in opening.items if message.role == "user")
         if title := next(filter(None, titles), ""):
             await self._store.conversations.give_title(user_id, conversation_id, title)
+
+    # --- turns of a chat ----------------------------------------------------------------------------
 
     async def begin_turn(
         self,
@@ -95,114 +125,105 @@ class Conversations:
     ) -> Turn:
         """Append the messages, one below the other, and return when they are durable.
 
-        The first goes below ``parent_id`` (UNSET: the conversation's last message; None: it begins a tree).
-        The last gets ``message_id``. Without messages, the one at ``parent_id`` is answered again.
+        The first goes below ``parent_id``; UNSET is the message appended last, None begins a tree. The last gets
+        ``message_id``. Without messages, the one at ``parent_id`` is answered again. Raises NotFound and
+        InvalidRequest, both with ``param``.
         """
-        new = [check(from_chat(message, conversation_id)) for message in messages]
+        new = [check_message(from_chat(message, conversation_id)) for message in messages]
         if new and new[-1].role == "assistant":
             raise _nothing_to_answer()
         if message_id is not None:
             ids = [*(f"{message_id}.{number}" for number in range(1, len(new))), message_id]
             new = [_replace(message, id=own) for message, own in zip(new, ids, strict=True)]
-        await self._check_place(user_id, conversation_id, parent_id)
-        at = parent_id
+        at_head = parent_id is UNSET
+        below = None if parent_id is UNSET else parent_id
+        await self._check_place(user_id, conversation_id, below)
         for message in new:
-            below = None if at is UNSET else at
-            at = (await self.append(user_id, _replace(message, parent_id=below), at_head=at is UNSET)).id
-        return Turn(self._store, self._tasks, user_id, await self._path(user_id, conversation_id, at))
+            stored = await self.append(user_id, _replace(message, parent_id=below), at_head=at_head)
+            below, at_head = stored.id, False
+        if below is None and not at_head:
+            raise _nothing_to_answer()
+        return Turn(self._store, self._tasks, user_id, await self._path(user_id, conversation_id, below))
 
-    async def _check_place(self, user_id: str, conversation_id: str, parent_id: str | UnsetType | None) -> None:
+    async def _check_place(self, user_id: str, conversation_id: str, parent_id: str | None) -> None:
+        """Raise NotFound, with the request's name for what is missing, unless both are there."""
         try:
             await self._store.conversations.get(user_id, conversation_id)
         except NotFound as error:
             raise NotFound(error.message, param="conversation_id") from None
-        if isinstance(parent_id, str):
+        if parent_id is not None:
             try:
                 await self._store.messages.get(user_id, conversation_id, parent_id)
             except NotFound as error:
                 raise NotFound(error.message, param="parent_message_id") from None
 
-    async def _path(self, user_id: str, conversation_id: str, at: str | UnsetType | None) -> list[MessageRecord]:
-        """All messages from the root down to the one to answer."""
-        path: list[MessageRecord] = []
-        if at is not None:
-            start = None if at is UNSET else at
-            path = await self._store.messages.history(
-                user_id, conversation_id, message_id=start, limit=_LONGEST_PATH
-            )
+    async def _path(self, user_id: str, conversation_id: str, message_id: str | None) -> list[MessageRecord]:
+        """Return all messages from the root down to the one to answer; None is the one appended last."""
+        path = await self._store.messages.history(
+            user_id, conversation_id, message_id=message_id, limit=_LONGEST_PATH
+        )
         if not path or path[-1].role == "assistant":
             raise _nothing_to_answer()
         if path[0].parent_id is not None:
             raise InvalidRequest(
-                f"the conversation is longer than {_LONGEST_PATH} messages from its root to this one; begin "
-                "another, or a branch nearer to the root",
+                f"The conversation is longer than {_LONGEST_PATH} messages from its root to this one; begin "
+                "another, or a branch nearer to the root.",
                 code="context_length_exceeded",
                 param="conversation_id",
             )
         return path
 
-    async def restore(
-        self, user_id: str, conversation: ConversationRecord, messages: Sequence[MessageRecord], mint: IdSource
-    ) -> ConversationRecord:
-        """Store a copy of an exported conversation under new identifiers; raises InvalidRequest for messages
-        that are no tree in order. It is seen as a whole or not at all."""
-        ids = _new_ids(messages, mint)
-        at, conversation_id = now(), mint.new_id("conv")
-        copies = [
-            _replace(
-                check(message),
-                id=ids[message.id],
-                conversation_id=conversation_id,
-                parent_id=None if message.parent_id is None else ids[message.parent_id],
-                # An answer that was under way when it was exported goes no further here.
-                status="partial" if message.status == "streaming" else message.status,
+    # --- export and import --------------------------------------------------------------------------
+
+    async def export(
+        self, user_id: str, conversation_id: str
+    ) -> tuple[ConversationRecord, AsyncGenerator[list[MessageRecord], None]]:
+        """Return a conversation, and its messages in batches, in the order in which they were appended.
+
+        Messages that are appended meanwhile are left out. The first batch is read before this returns, so that
+        NotFound and Unavailable are raised here rather than in the middle of an answer.
+        """
+        conversation = await self._store.conversations.get(user_id, conversation_id)
+        first = await self._store.messages.page(user_id, conversation_id, limit=_BATCH)
+        return conversation, self._batches(conversation, first)
+
+    async def _batches(
+        self, conversation: ConversationRecord, page: Page[MessageRecord]
+    ) -> AsyncGenerator[list[MessageRecord], None]:
+        while page.items:
+            # Later ones are not counted in the conversation's own line, and would not fit it.
+            known = [message for message in page.items if message.sequence <= conversation.message_count]
+            yield known
+            if page.next_cursor is None or len(known) < len(page.items):
+                return
+            page = await self._store.messages.page(
+                conversation.user_id, conversation.id, limit=_BATCH, cursor=page.next_cursor
             )
-            for message in messages
-        ]
-        copy = _replace(
-            conversation,
-            id=conversation_id,
-            user_id=user_id,
-            updated_at=min(conversation.updated_at, at),
-            head_id=copies[-1].id if copies else None,
-            message_count=len(copies),
-        )
-        # Messages of a conversation that is not there are never seen: so it comes last.
+
+    async def restore(
+        self, user_id: str, conversation: ConversationRecord, messages: Sequence[MessageRecord], ids: IdSource
+    ) -> ConversationRecord:
+        """Store a copy of an exported conversation, with identifiers from ``ids``, and return it.
+
+        The copy becomes visible as a whole or not at all. Raises InvalidRequest for messages that are no tree in
+        order, or that no model could get.
+        """
+        copy, copies = copy_of(user_id, conversation, messages, ids)
+        # The conversation comes last, because messages of one that is not there are never seen.
         for start in range(0, len(copies), _BATCH):
             batch = copies[start : start + _BATCH]
-            if mint.again:
+            if ids.again:
                 stored = await self._store.archive.matching(MessageRecord, [message.id for message in batch])
                 known = {message.id for message in stored}
                 batch = [message for message in batch if message.id not in known]
             await self._store.archive.insert(MessageRecord, batch)
-        return await mint.make(
-            copy,
-            self._store.conversations.create,
-            lambda: self._store.conversations.get(user_id, conversation_id),
-        )
-
-
-def _new_ids(messages: Sequence[MessageRecord], mint: IdSource) -> dict[str, str]:
-    """A new identifier for each; InvalidRequest if the messages are not in order, parents first."""
-    ids: dict[str, str] = {}
-    for number, message in enumerate(messages, 1):
-        fault = None
-        if message.sequence != number:
-            fault = f"sequence is {message.sequence}, not {number}"
-        elif message.id in ids:
-            fault = "its id is another's too"
-        elif message.parent_id is not None and message.parent_id not in ids:
-            fault = "its parent does not come before it"
-        if fault is not None:
-            raise InvalidRequest(f"line {number + 1}: {fault}", code="invalid_export")
-        ids[message.id] = mint.new_id("msg")
-    return ids
+        return await self.create(copy, ids)
 
 
 def _nothing_to_answer() -> InvalidRequest:
     return InvalidRequest(
-        "messages: the last message is none to answer; send one that is not the assistant's, or name one with "
-        "parent_message_id",
+        "messages: There is no message to answer. Send one that is not the assistant's, or name one with "
+        "parent_message_id.",
         code="invalid_value",
         param="messages",
     )

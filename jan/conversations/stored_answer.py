@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -15,8 +16,10 @@ from jan.tasks import Tasks
 log = structlog.get_logger(__name__)
 
 _SAVE_SECONDS = 1.0
-# Well below the time after which an answer counts as one whose server died.
-_SIGN_OF_LIFE_SECONDS = 30.0
+#: An answer under way is saved at least this often, even if nothing was added to it.
+SIGN_OF_LIFE_SECONDS = 30.0
+#: An answer that was not saved for this long lost its server: it missed several signs of life.
+ABANDONED_AFTER = timedelta(seconds=4 * SIGN_OF_LIFE_SECONDS)
 # How long the end of an answer waits for a store that is away, and how long it is tried after that.
 _PATIENCE_SECONDS = 5.0
 _ATTEMPTS = 60
@@ -96,7 +99,7 @@ class KeptAnswer:
         saved, quiet = self._progress_as("streaming"), 0.0
         while not await self._ends_within(_SAVE_SECONDS):
             progress, quiet = self._progress_as("streaming"), quiet + _SAVE_SECONDS
-            if progress != saved or quiet >= _SIGN_OF_LIFE_SECONDS:
+            if progress != saved or quiet >= SIGN_OF_LIFE_SECONDS:
                 with suppress(Unavailable):
                     await self._save(progress)
                     saved, quiet = progress, 0.0

@@ -1,1 +1,1 @@
-"""Users, their keys and sessions, as handlers and the command line work with them."""
+"""People: users with their API keys, sessions and usage, and what keeps the store that holds them in order."""

@@ -1,4 +1,5 @@
-"""Keeps the store open: at start-up, again after an outage, and does what must be done on opening."""
+"""Keeps the store open and tidy: opens it at start-up and after an outage, makes the first administrator, marks
+answers whose server died, and forgets what has expired."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +8,11 @@ from datetime import timedelta
 import msgspec
 import structlog
 
-from jan.auth.accounts import Accounts, parse_scopes
+from jan.conversations.stored_answer import ABANDONED_AFTER
 from jan.errors import Conflict, JanError, Unavailable
+from jan.idempotency.ids import IdSource
+from jan.people.assembly import People
+from jan.people.keys import parse_scopes
 from jan.schema.scopes import ADMIN_SCOPES
 from jan.storage.records import User, milliseconds, now
 from jan.storage.repositories import Store
@@ -16,35 +20,34 @@ from jan.storage.repositories import Store
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
-# Often, since a server that is back at once finds the answers of its death too young to be marked.
+# Often, because a server that restarts at once finds the answers that it left behind too young to be marked.
 _HOUSEKEEPING_SECONDS = 60.0
-# An answer that is being written is saved more often than this; older ones lost their server.
-STALE_STREAM = timedelta(minutes=2)
 _KEEP_ENDED_SESSIONS = timedelta(days=7)
-# How long a request that is sent again gets the same answer.
+# How long a request that is sent again with the same Idempotency-Key gets the same answer.
 _KEEP_ANSWERS = timedelta(hours=24)
 _ADMIN_EMAIL = "admin@localhost"
 
 
 class StoreKeeper:
-    """Opens the store; if it is away, the server runs without it and this goes on trying.
+    """Opens the store and keeps it in order. While the store is away, the server runs without it, and the keeper
+    tries again every few seconds.
 
-    ``show_late_key`` gets the secret of the first administrator's key if that is made after ``open``.
+    ``show_late_key`` is called with the secret of the first administrator's key if that is made after ``open``.
     """
 
     def __init__(
-        self, store: Store, accounts: Accounts, *, create_admin: bool, show_late_key: Callable[[str], None]
+        self, store: Store, people: People, *, create_admin: bool, show_late_key: Callable[[str], None]
     ) -> None:
         self._store = store
-        self._accounts = accounts
+        self._people = people
         self._create_admin = create_admin
         self._show_late_key = show_late_key
         self._task: asyncio.Task[None] | None = None
-        #: The secret of the key made at a first start.
+        #: The secret of the key that a first start made; None at any other start.
         self.admin_key: str | None = None
 
     async def open(self) -> None:
-        """The first attempt; raises ConfigurationError if the store will never be usable as configured."""
+        """Open the store, or begin to try; raises ConfigurationError if it will never be usable as configured."""
         opened = True
         try:
             await self._open_once()
@@ -52,7 +55,7 @@ class StoreKeeper:
             log.warning("the store is away; serving what does not need it", reason=error.message)
             opened = False
         self._task = asyncio.create_task(self._keep(opened))
-        self._task.add_done_callback(_tell_of_its_end)
+        self._task.add_done_callback(_log_failure)
 
     async def _open_once(self) -> None:
         await self._store.open()
@@ -74,21 +77,21 @@ class StoreKeeper:
             except Unavailable:
                 pause = _HOUSEKEEPING_SECONDS if opened else _RETRY_SECONDS
             except (JanError, msgspec.MsgspecError) as error:
-                # At start-up this would be the end; now somebody may mend it while the server runs.
+                # At start-up this ends the server; now somebody may repair the store while the server runs.
                 log.error("the store can't be kept", reason=str(error))
 
     async def _reopen(self) -> None:
         known = self.admin_key
         try:
             await self._open_once()
-        finally:  # also when only the housekeeping failed: the key is never shown again
+        finally:  # even if only the housekeeping failed, because the key is never shown again
             if self.admin_key is not None and known is None:
                 self._show_late_key(self.admin_key)
         log.info("the store is back")
 
     async def _housekeep(self) -> None:
-        """Answers whose server died become partial; what is long over is forgotten."""
-        ended = await self._store.messages.end_stale_streams(now() - STALE_STREAM)
+        """Mark answers whose server died as partial, and forget what expired long ago."""
+        ended = await self._store.messages.end_stale_streams(now() - ABANDONED_AFTER)
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
         forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
@@ -98,27 +101,27 @@ class StoreKeeper:
             )
 
     async def _first_admin(self) -> str | None:
-        """An administrator with a key, if nobody is there yet; returns the key."""
-        if (await self._store.users.page(limit=1)).items:
+        """Make an administrator with a key if there are no users yet; returns the key's secret."""
+        if (await self._people.users.page(limit=1)).items:
             return None
         admin = User(email=_ADMIN_EMAIL, name="Administrator", role="admin")
-        # First the key: an administrator without one, made just before an outage, would never get one here.
-        key, secret = await self._accounts.create_key(admin.id, "First key", parse_scopes(ADMIN_SCOPES))
+        # The key comes first: an administrator without one, made just before an outage, would never get one.
+        key = await self._people.keys.create(admin.id, "First key", parse_scopes(ADMIN_SCOPES))
         try:
-            await self._store.users.create(admin)
+            await self._people.users.add(admin, IdSource())
         except Conflict:  # another process of this store was first
-            await self._accounts.revoke_key(admin.id, key.id)
+            await self._people.keys.revoke(admin.id, key.record.id)
             return None
-        return secret
+        return key.secret
 
     async def close(self) -> None:
-        """Stop trying, close the store."""
+        """Stop the attempts and the housekeeping, and close the store."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
         await self._store.close()
 
 
-def _tell_of_its_end(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the store is kept no longer", exc_info=error)

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.chat import MessageId
 from jan.schema.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart, ToolCall
+from jan.schema.paging import Cursor, PageQuery
 from jan.schema.sampling import Usage
 
 Title = Annotated[str, Meta(max_length=200)]
@@ -17,7 +18,6 @@ Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Meta(max_length=16, description="The client's own data: up to 16 keys of 64 characters, values of 512"),
 ]
-Cursor = Annotated[str, Meta(max_length=300, description="The `next_cursor` of the previous page")]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=1024)] | None
@@ -45,11 +45,9 @@ class ConversationQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 100
 
 
-class MessageListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MessageListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Parameters that select and order messages."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of messages")] = 100
-    cursor: Cursor | None = None
     order: Annotated[Literal["asc", "desc"], Meta(description="asc: oldest first; desc: newest first")] = "asc"
 
 

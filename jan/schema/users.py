@@ -55,10 +55,12 @@ class UserUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class UserList(msgspec.Struct, frozen=True, kw_only=True):
-    """A list of users in order of creation."""
+    """A page of all users, in order of creation."""
 
     object: Literal["list"] = "list"
     data: list[UserProfile]
+    has_more: bool
+    next_cursor: str | None
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,10 +115,12 @@ class CreatedApiKey(ApiKeyInfo, frozen=True, kw_only=True):
 
 
 class ApiKeyList(msgspec.Struct, frozen=True, kw_only=True):
-    """A list of a user's keys in order of creation."""
+    """A page of a user's keys, in order of creation."""
 
     object: Literal["list"] = "list"
     data: list[ApiKeyInfo]
+    has_more: bool
+    next_cursor: str | None
 
 
 class ApiKeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,40 +3,66 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from jan.errors import JanError, status_of
 from jan.storage.repositories import Store
 from jan.telemetry.metrics import Metrics
 
+T = TypeVar("T")
 
-def measured(store: Store, metrics: Metrics) -> Store:
-    """Return the same store with every operation measured.
 
-    An operation is labelled by repository and name, such as ``users.get``. A missing or already existing object is
-    an answer and does not count as an error of the store.
+class MeasuredStore:
+    """A store whose operations are measured, each labelled by repository and method, such as ``users.get``.
+
+    The repositories are those of the store it is made of, with the same types.
     """
-    return cast("Store", _MeasuredStore(store, metrics))
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self.users = _measured(store.users, "users.", metrics)
+        self.keys = _measured(store.keys, "keys.", metrics)
+        self.sessions = _measured(store.sessions, "sessions.", metrics)
+        self.conversations = _measured(store.conversations, "conversations.", metrics)
+        self.messages = _measured(store.messages, "messages.", metrics)
+        self.idempotent_answers = _measured(store.idempotent_answers, "idempotent_answers.", metrics)
+        self.counters = _measured(store.counters, "counters.", metrics)
+        self.usage = _measured(store.usage, "usage.", metrics)
+        self.archive = _measured(store.archive, "archive.", metrics)
+        self._store = _measured(store, "", metrics)
+
+    async def open(self) -> None:
+        """Open the store, as ``Store.open`` does."""
+        await self._store.open()
+
+    async def close(self) -> None:
+        """Close the store, as ``Store.close`` does."""
+        await self._store.close()
+
+    async def ping(self) -> None:
+        """Ask the store for a sign of life, as ``Store.ping`` does."""
+        await self._store.ping()
 
 
-class _MeasuredRepository:
-    """An object whose public coroutine methods are replaced by measured ones."""
+def _measured(target: T, prefix: str, metrics: Metrics) -> T:
+    """Return a stand-in for ``target`` with the same attributes, whose public coroutine methods are measured."""
+    # A cast, because no type says "the same object with other methods"; the stand-in passes on all the rest.
+    return cast("T", _StandIn(target, prefix, metrics))
+
+
+class _StandIn:
+    """Takes an object's place: its public coroutine methods are measured, everything else is its own."""
 
     def __init__(self, target: object, prefix: str, metrics: Metrics) -> None:
+        self._target = target
         for name, method in inspect.getmembers(target, inspect.iscoroutinefunction):
             if not name.startswith("_"):
-                setattr(self, name, _measured(method, prefix + name, metrics))
+                setattr(self, name, _measured_method(method, prefix + name, metrics))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
 
 
-class _MeasuredStore(_MeasuredRepository):
-    def __init__(self, store: Store, metrics: Metrics) -> None:
-        super().__init__(store, "", metrics)
-        for name, member in inspect.getmembers(Store):
-            if isinstance(member, property):
-                setattr(self, name, _MeasuredRepository(getattr(store, name), f"{name}.", metrics))
-
-
-def _measured(
+def _measured_method(
     method: Callable[..., Awaitable[Any]], operation: str, metrics: Metrics
 ) -> Callable[..., Awaitable[Any]]:
     # Created at start-up, not on first use: a rate needs the zero before the first error.
@@ -47,6 +73,7 @@ def _measured(
         try:
             return await method(*arguments, **named)
         except JanError as error:
+            # A missing or already existing object is an answer, not a failure of the store.
             if status_of(type(error)) >= 500:
                 errors.inc()
             raise

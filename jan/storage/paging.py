@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ T = TypeVar("T")
 PAGE_BYTES = 16 * 1024 * 1024
 PATH_BYTES = 16 * 1024 * 1024
 
+# Records of users and keys are small: this many are fetched at once where all of them are wanted.
+_ALL_AT_ONCE = 500
+
 _ID = re.compile(r"[!-~]{1,200}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
 
@@ -23,6 +26,23 @@ def page_of(found: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
     """Return a page of the first ``limit`` items. One more item found means that there is a next page."""
     items = found[:limit]
     return Page(items, key(items[-1]) if len(found) > limit else None)
+
+
+class FetchPage(Protocol[T]):
+    """A list operation of a repository, with all but the page decided."""
+
+    async def __call__(self, *, limit: int, cursor: str | None = None) -> Page[T]:
+        """Return the page after ``cursor``."""
+
+
+async def every_item(fetch: FetchPage[T]) -> list[T]:
+    """Return all items of a list, however many pages it has."""
+    page = await fetch(limit=_ALL_AT_ONCE)
+    items = list(page.items)
+    while page.next_cursor is not None:
+        page = await fetch(limit=_ALL_AT_ONCE, cursor=page.next_cursor)
+        items += page.items
+    return items
 
 
 def size_of(message: MessageRecord) -> int:

@@ -1,5 +1,6 @@
 """``jan user``, ``jan key`` and ``jan store``, beside a running server and without one."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from click.testing import CliRunner
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.cli.commands import main
+from jan.storage import store_from_url
+from jan.storage.records import ApiKey, User
 
 
 @pytest.fixture
@@ -66,6 +69,26 @@ def test_users_and_keys_without_a_server(config: Path) -> None:
     assert "disabled" in jan(config, "user", "list")
     jan(config, "user", "enable", "ada@example.org")
     assert "enabled" in jan(config, "user", "list")
+
+
+def test_lists_have_no_end_but_their_own(config: Path, tmp_path: Path) -> None:
+    """More users and keys than a thousand are all shown."""
+    owner = jan(config, "user", "add", "ada@example.org").strip()
+    users = [User(email=f"{number}@example.org") for number in range(1100)]
+    keys = [ApiKey(user_id=owner, name="k", prefix="jan_", hash=str(number)) for number in range(1100)]
+
+    async def fill() -> None:
+        store = store_from_url(f"sqlite:///{tmp_path}/data/jan.db")
+        await store.open()
+        await store.archive.insert(User, users)
+        await store.archive.insert(ApiKey, keys)
+        await store.close()
+
+    asyncio.run(fill())
+    listed = {line.split()[0] for line in jan(config, "user", "list").splitlines()}
+    assert listed == {owner, *(user.id for user in users)}
+    listed = {line.split()[0] for line in jan(config, "key", "list", "ada@example.org").splitlines()}
+    assert listed == {key.id for key in keys}
 
 
 def test_budgets(config: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ServerProcess, http_client
 
-from jan.application import make_accounts, make_keyring
-from jan.auth.accounts import Accounts
+from jan.people.assembly import People, make_keyring, make_people
 from jan.routing.table import Route, resolve_routes
 from jan.schema.scopes import Scope
 from jan.settings import ANYONE
@@ -34,7 +33,7 @@ OWN_JUDGES = ("auth.refresh", "auth.google", "auth.google.callback")
 JUDGED = [(route, method) for route, method in CALLS if route.name not in OWN_JUDGES]
 
 
-class People:
+class Callers:
     """Credentials of every kind, made in the server's own store."""
 
     def __init__(self, config: Path) -> None:
@@ -48,11 +47,11 @@ class People:
         store = store_from_url(self._settings.storage_url)
         await store.open()
         try:
-            await self._fill(store, make_accounts(self._settings.auth, store, keyring))
+            await self._fill(store, make_people(self._settings.auth, store, keyring))
         finally:
             await store.close()
 
-    async def _fill(self, store: Store, accounts: Accounts) -> None:
+    async def _fill(self, store: Store, people: People) -> None:
         admin = User(email="boss@example.org", role="admin")
         disabled = User(email="gone@example.org", role="admin")
         # With a session of its own, which the keys' sign-out does not end.
@@ -60,25 +59,26 @@ class People:
         for user in (admin, disabled, person):
             await store.users.create(user)
         for scope in SCOPES:
-            self.credentials[scope] = (await accounts.create_key(admin.id, scope, (scope,)))[1]
-        self.credentials["disabled key"] = (await accounts.create_key(disabled.id, "k", SCOPES))[1]
-        self.credentials["disabled token"] = (await accounts.sign_in(disabled)).token
+            self.credentials[scope] = (await people.keys.create(admin.id, scope, (scope,))).secret
+        self.credentials["disabled key"] = (await people.keys.create(disabled.id, "k", SCOPES)).secret
+        self.credentials["disabled token"] = (await people.sessions.sign_in(disabled)).token
         await store.users.update(disabled.id, UserChanges(disabled=True))
-        revoked, self.credentials["revoked key"] = await accounts.create_key(admin.id, "r", SCOPES)
-        await accounts.revoke_key(admin.id, revoked.id)
-        self.credentials["token"] = (await accounts.sign_in(person)).token
+        revoked = await people.keys.create(admin.id, "r", SCOPES)
+        self.credentials["revoked key"] = revoked.secret
+        await people.keys.revoke(admin.id, revoked.record.id)
+        self.credentials["token"] = (await people.sessions.sign_in(person)).token
 
 
 @pytest.fixture(scope="module", params=["on-loopback", "refuse"])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server with people, by its setting for anonymous callers."""
+    """A server with callers, by its setting for anonymous callers."""
     folder = tmp_path_factory.mktemp("access")
     config = folder / "jan.yaml"
     config.write_text(f"{ECHO_CONFIG}\naccess: {{anonymous: {request.param}}}\ndata: {folder}/data\n")
     server = ServerProcess(config)
-    people = People(config)
+    callers = Callers(config)
     with http_client(server) as client:
-        yield client, people.credentials, request.param
+        yield client, callers.credentials, request.param
     assert server.stop() == 0
     assert server.errors() == []
 

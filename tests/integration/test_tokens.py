@@ -15,8 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
-from jan.application import make_accounts, make_keyring
-from jan.auth.accounts import Accounts
+from jan.people.assembly import People, make_keyring, make_people
 from jan.settings import Settings
 from jan.settings.load import load_settings
 from jan.storage import Store, store_from_url
@@ -29,7 +28,7 @@ GRACE_SECONDS = 600
 
 
 class Realm:
-    """A server, and the same accounts from outside: what an administrator could do."""
+    """A server, and the same people from outside: what an administrator could do."""
 
     def __init__(self, folder: Path, algorithm: str) -> None:
         config = folder / "jan.yaml"
@@ -44,12 +43,12 @@ class Realm:
         self.keyring.load()
         self._users = 0
 
-    def run(self, action: Callable[[Store, Accounts], Any]) -> Any:
+    def run(self, action: Callable[[Store, People], Any]) -> Any:
         async def main() -> Any:
             store = store_from_url(self.settings.storage_url)
             await store.open()
             try:
-                return await action(store, make_accounts(self.settings.auth, store, self.keyring))
+                return await action(store, make_people(self.settings.auth, store, self.keyring))
             finally:
                 await store.close()
 
@@ -62,8 +61,8 @@ class Realm:
         return user
 
     def sign_in(self, user: User) -> str:
-        async def action(_store: Store, accounts: Accounts) -> str:
-            return (await accounts.sign_in(user)).token
+        async def action(_store: Store, people: People) -> str:
+            return (await people.sessions.sign_in(user)).token
 
         return str(self.run(action))
 
@@ -164,7 +163,7 @@ def test_a_disabled_user_is_refused_everywhere(realm: Realm) -> None:
     """Disabling from outside counts within a second: token, exchange and key."""
     user = realm.new_user()
     token = realm.sign_in(user)
-    _, key = realm.run(lambda _, accounts: accounts.create_key(user.id, "k", ("read",)))
+    key = realm.run(lambda _, people: people.keys.create(user.id, "k", ("read",))).secret
     assert realm.profile(token).status_code == realm.profile(key).status_code == 200
     realm.run(lambda store, _: store.users.update(user.id, UserChanges(disabled=True)))
     time.sleep(1)

@@ -8,15 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jan.application import make_accounts, make_keyring
+from jan.conversations import Conversations, stored_answer
 from jan.errors import ConfigurationError, JanError, Unavailable
+from jan.idempotency.ids import IdSource
 from jan.people import store_keeper
+from jan.people.assembly import make_keyring, make_people
 from jan.people.store_keeper import StoreKeeper
+from jan.schema.messages import UserMessage
 from jan.settings import Settings
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand
 from jan.storage.idempotent_answers import IdempotentAnswer
-from jan.storage.records import ConversationRecord, MessageRecord, User, milliseconds, now
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, User, milliseconds, now
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
 
@@ -33,8 +36,8 @@ def run(folder: Path, test: Test) -> None:
     async def inside() -> None:
         settings = Settings(data=str(folder))
         store, shown = store_from_url(settings.storage_url), list[str]()
-        accounts = make_accounts(settings.auth, store, make_keyring(settings))
-        keeper = StoreKeeper(store, accounts, create_admin=True, show_late_key=shown.append)
+        people = make_people(settings.auth, store, make_keyring(settings))
+        keeper = StoreKeeper(store, people, create_admin=True, show_late_key=shown.append)
         try:
             await test(store, keeper, shown)
         finally:
@@ -87,7 +90,7 @@ def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.Mo
     async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
         await keeper.open()
         failing(monkeypatch, store.messages, "end_stale_streams", msgspec.ValidationError("broken"))
-        monkeypatch.setattr(store_keeper, "STALE_STREAM", timedelta(seconds=-60))
+        monkeypatch.setattr(store_keeper, "ABANDONED_AFTER", timedelta(seconds=-60))
         conversation = ConversationRecord(user_id="user_1")
         await store.conversations.create(conversation)
         asked = MessageRecord(conversation_id=conversation.id, role="assistant", content="", status="streaming")
@@ -97,6 +100,36 @@ def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.Mo
             return (await store.messages.get("user_1", conversation.id, asked.id)).status == "partial"
 
         await eventually(ended)
+
+    run(tmp_path, test)
+
+
+def test_a_silent_answer_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer to which nothing is added for long is saved all the same, again and again before the housekeeping
+    takes its server for dead."""
+    assert timedelta(seconds=2 * stored_answer.SIGN_OF_LIFE_SECONDS) <= store_keeper.ABANDONED_AFTER
+    monkeypatch.setattr(stored_answer, "_SAVE_SECONDS", 0.01)
+    monkeypatch.setattr(stored_answer, "SIGN_OF_LIFE_SECONDS", 0.02)
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await keeper.open()
+        conversations = Conversations(store)
+        conversation = await conversations.create(ConversationRecord(user_id="user_1"), IdSource())
+        turn = await conversations.begin_turn("user_1", conversation.id, [UserMessage(content="Well?")])
+        answer = turn.answer("model", lambda: AnswerProgress(content="", status="streaming"))
+        await answer.begin()
+        saved = (await store.messages.get("user_1", conversation.id, answer.message.id)).updated_at
+
+        async def saved_again() -> bool:
+            found = await store.messages.get("user_1", conversation.id, answer.message.id)
+            assert (found.status, found.content) == ("streaming", "")
+            return found.updated_at > saved
+
+        for _ in range(2):
+            await eventually(saved_again)
+            saved = (await store.messages.get("user_1", conversation.id, answer.message.id)).updated_at
+        answer.leave()
+        await conversations.close()
 
     run(tmp_path, test)
 

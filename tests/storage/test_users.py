@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.storage import Store
+from jan.storage.paging import every_item
 from jan.storage.records import ApiKey, OidcSubject, RefreshSession, User, UserChanges, now
 
 HOUR = timedelta(hours=1)
@@ -93,6 +95,26 @@ async def test_users_are_listed_in_pages(store: Store) -> None:
     assert second.next_cursor is None
     with pytest.raises(InvalidRequest):
         await store.users.page(limit=3, cursor="not a\ncursor")
+
+
+MANY = 1201
+
+
+async def test_no_list_of_users_stops_early(store: Store) -> None:
+    """Of more users than any page has, each comes once, in order of creation."""
+    users = [User(id=f"user_{number:04}", email=f"{number}@example.com") for number in range(MANY)]
+    await store.archive.insert(User, users)
+    assert [user.id for user in await every_item(store.users.page)] == [user.id for user in users]
+
+
+async def test_no_list_of_keys_stops_early(store: Store) -> None:
+    """Of more keys than any page has, each of the user's comes once, in order of creation."""
+    keys = [key_of(f"user_{number % 2}", id=f"key_{number:04}", hash=str(number)) for number in range(2 * MANY)]
+    await store.archive.insert(ApiKey, keys)
+    mine = [key.id for key in keys if key.user_id == "user_1"]
+    assert [key.id for key in await every_item(partial(store.keys.page, "user_1"))] == mine
+    page = await store.keys.page("user_1", limit=3, cursor=mine[1000])
+    assert [key.id for key in page.items] == mine[1001:1004]
 
 
 async def test_a_key_comes_back_as_it_was_written(store: Store) -> None:

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jan.auth.accounts import Accounts, IssuedToken
 from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.flow import Flow, Flows, other_sign_in
 from jan.auth.oidc.provider import Metadata, Provider, ProviderRefused, TokenAnswer
+from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
 from jan.settings.sign_in import GOOGLE, SignInSettings
@@ -54,12 +54,12 @@ class Arrival(msgspec.Struct, frozen=True):
 class SignIn:
     """Sign-in as configured. Raises Unavailable if it is not configured."""
 
-    def __init__(self, settings: SignInSettings, keyring: Keyring, store: Store, accounts: Accounts) -> None:
+    def __init__(self, settings: SignInSettings, keyring: Keyring, store: Store, sessions: Sessions) -> None:
         self._settings = settings
         self._provider = Provider(settings)
         self._flows = Flows(keyring, settings.state_seconds)
         self._admission = Admission(settings, store)
-        self._accounts = accounts
+        self._sessions = sessions
 
     @property
     def secure(self) -> bool:
@@ -140,8 +140,8 @@ class SignIn:
         answer = await self._provider.redeem(authorization, flow, code)
         person = await self._verify(answer, flow)
         user = await self._admission.admit(person)
-        # The page gets a token that can only start a session; see ``Accounts.sign_in``.
-        issued = await self._accounts.sign_in(user, for_exchange=flow.return_to is not None)
+        # The page gets a token that can only start a session; see ``Sessions.sign_in``.
+        issued = await self._sessions.sign_in(user, for_exchange=flow.return_to is not None)
         return Arrival(issued, flow.return_to)
 
     async def _verify(self, answer: TokenAnswer, flow: Flow) -> Person:

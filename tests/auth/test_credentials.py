@@ -10,31 +10,30 @@ from pathlib import Path
 import pytest
 
 from jan.auth import credentials as module
-from jan.auth.accounts import Accounts
 from jan.auth.keyring import Keyring
-from jan.auth.tokens import TokenSigner
 from jan.errors import AuthenticationFailed, Unavailable
+from jan.people.assembly import People, make_people
 from jan.schema.scopes import Identity
+from jan.settings import AuthSettings
 from jan.storage import Store, store_from_url
 from jan.storage.records import User, now
 
-Test = Callable[[Store, Accounts, User], Awaitable[None]]
+Test = Callable[[Store, People, User], Awaitable[None]]
 
 
 def run(folder: Path, test: Test, *, grace: timedelta = timedelta(hours=1)) -> None:
-    """Run a test with an open store, accounts over it and a user."""
+    """Run a test with an open store, the services over it and a user."""
 
     async def inside() -> None:
-        keyring = Keyring(folder / "keys", "HS256")
+        settings = AuthSettings(refresh_grace_seconds=grace.total_seconds(), leeway_seconds=0)
+        keyring = Keyring(folder / "keys", settings.algorithm)
         keyring.load()
-        hour = timedelta(hours=1)
-        tokens = TokenSigner(keyring, issuer="jan", audience="jan", lifetime=hour, leeway=timedelta(0))
         store = store_from_url(f"sqlite:///{folder / 'jan.db'}", timeout=5)
         await store.open()
         try:
             user = User(email="ada@example.com")
             await store.users.create(user)
-            await test(store, Accounts(store, tokens, refresh_grace=grace, session_lifetime=hour), user)
+            await test(store, make_people(settings, store, keyring), user)
         finally:
             await store.close()
 
@@ -73,8 +72,8 @@ def test_the_data_folder_is_private(tmp_path: Path) -> None:
 def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a look-up read before a revocation is not remembered after it."""
 
-    async def test(store: Store, accounts: Accounts, user: User) -> None:
-        key, secret = await accounts.create_key(user.id, "key", ("read",))
+    async def test(store: Store, people: People, user: User) -> None:
+        key = await people.keys.create(user.id, "key", ("read",))
         has_read, may_go_on = asyncio.Event(), asyncio.Event()
         look_up = store.keys.find_by_hash
 
@@ -85,13 +84,13 @@ def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pyt
             return found
 
         monkeypatch.setattr(store.keys, "find_by_hash", slow)
-        under_way = asyncio.create_task(accounts.credentials.identify(secret))
+        under_way = asyncio.create_task(people.credentials.identify(key.secret))
         await has_read.wait()
-        await accounts.revoke_key(user.id, key.id)
+        await people.keys.revoke(user.id, key.record.id)
         may_go_on.set()
         await under_way
         with pytest.raises(AuthenticationFailed):
-            await accounts.credentials.identify(secret)
+            await people.credentials.identify(key.secret)
 
     run(tmp_path, test)
 
@@ -99,21 +98,21 @@ def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pyt
 def test_a_key_does_not_outlive_its_end_in_an_outage(tmp_path: Path, clock: Callable[[float], None]) -> None:
     """While the store is away a key that was known goes on, until it expires."""
 
-    async def test(store: Store, accounts: Accounts, user: User) -> None:
-        _, lasting = await accounts.create_key(user.id, "lasting", ("inference",))
+    async def test(store: Store, people: People, user: User) -> None:
+        lasting = (await people.keys.create(user.id, "lasting", ("inference",))).secret
         soon = now() + timedelta(seconds=0.4)
-        _, short = await accounts.create_key(user.id, "short", ("inference",), soon)
-        assert isinstance(await accounts.credentials.identify(lasting), Identity)
-        assert (await accounts.credentials.identify(short)).expires_at == soon
+        short = (await people.keys.create(user.id, "short", ("inference",), soon)).secret
+        assert isinstance(await people.credentials.identify(lasting), Identity)
+        assert (await people.credentials.identify(short)).expires_at == soon
         await store.close()
         await asyncio.sleep(0.5)
         clock(5)
-        assert (await accounts.credentials.identify(lasting)).user_id == user.id
+        assert (await people.credentials.identify(lasting)).user_id == user.id
         with pytest.raises(Unavailable):
-            await accounts.credentials.identify(short)
+            await people.credentials.identify(short)
         clock(600)
         with pytest.raises(Unavailable):
-            await accounts.credentials.identify(lasting)
+            await people.credentials.identify(lasting)
 
     run(tmp_path, test)
 
@@ -121,14 +120,14 @@ def test_a_key_does_not_outlive_its_end_in_an_outage(tmp_path: Path, clock: Call
 def test_a_store_that_takes_no_writes_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That a key's use can't be noted (a full disk) is no reason to refuse the key."""
 
-    async def test(store: Store, accounts: Accounts, user: User) -> None:
-        _, secret = await accounts.create_key(user.id, "key", ("inference",))
+    async def test(store: Store, people: People, user: User) -> None:
+        secret = (await people.keys.create(user.id, "key", ("inference",))).secret
 
         async def full(*_: object) -> None:
             raise Unavailable("the disk is full")
 
         monkeypatch.setattr(store.keys, "touch", full)
-        assert (await accounts.credentials.identify(secret)).user_id == user.id
+        assert (await people.credentials.identify(secret)).user_id == user.id
 
     run(tmp_path, test)
 
@@ -137,12 +136,12 @@ def test_a_store_that_takes_no_writes_keeps_nobody_out(tmp_path: Path, monkeypat
 def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> None:
     """However short the grace is, the token that a page got in its URL is only good for its exchange."""
 
-    async def test(store: Store, accounts: Accounts, user: User) -> None:
-        issued = await accounts.sign_in(user, for_exchange=True)
+    async def test(store: Store, people: People, user: User) -> None:
+        issued = await people.sessions.sign_in(user, for_exchange=True)
         with pytest.raises(AuthenticationFailed):
-            await accounts.credentials.identify(issued.token)
-        exchanged = await accounts.refresh(issued.token)
-        assert (await accounts.credentials.identify(exchanged.token)).user_id == user.id
+            await people.credentials.identify(issued.token)
+        exchanged = await people.sessions.refresh(issued.token)
+        assert (await people.credentials.identify(exchanged.token)).user_id == user.id
 
     run(tmp_path, test, grace=timedelta(seconds=seconds))
 
@@ -153,10 +152,10 @@ def test_an_outage_is_waited_for_once(
     """While the store is away only one request a second finds that out; the others are answered by what is
     known, or refused, without asking. Once it is back everybody is looked up again."""
 
-    async def test(store: Store, accounts: Accounts, user: User) -> None:
+    async def test(store: Store, people: People, user: User) -> None:
         asked = 0
-        _, secret = await accounts.create_key(user.id, "key", ("inference",))
-        await accounts.credentials.identify(secret)
+        secret = (await people.keys.create(user.id, "key", ("inference",))).secret
+        await people.credentials.identify(secret)
         look_up = store.keys.find_by_hash
 
         async def away(_key_hash: str) -> None:
@@ -167,16 +166,16 @@ def test_an_outage_is_waited_for_once(
         monkeypatch.setattr(store.keys, "find_by_hash", away)
         clock(2)
         for _ in range(5):
-            assert (await accounts.credentials.identify(secret)).user_id == user.id
+            assert (await people.credentials.identify(secret)).user_id == user.id
             with pytest.raises(Unavailable):
-                await accounts.credentials.identify("jan_unknown")
+                await people.credentials.identify("jan_unknown")
         assert asked == 1
         clock(2)
-        await accounts.credentials.identify(secret)
+        await people.credentials.identify(secret)
         assert asked == 2
         monkeypatch.setattr(store.keys, "find_by_hash", look_up)
         clock(2)
         with pytest.raises(AuthenticationFailed):
-            await accounts.credentials.identify("jan_unknown")
+            await people.credentials.identify("jan_unknown")
 
     run(tmp_path, test)
