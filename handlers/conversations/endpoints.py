@@ -1,4 +1,4 @@
-"""/conversations and /conversations/{conversation_id}."""
+"""Serves /conversations and /conversations/{conversation_id}."""
 
 import msgspec
 

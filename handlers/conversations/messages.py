@@ -1,4 +1,4 @@
-"""/conversations/{conversation_id}/messages, /conversations/{conversation_id}/export, /conversations/import."""
+"""Serves a conversation's messages: .../{conversation_id}/messages, .../{conversation_id}/export, .../import."""
 
 from collections.abc import Sequence
 from contextlib import aclosing

@@ -34,7 +34,7 @@ class Conversations:
         self._tasks = Tasks()
 
     async def close(self) -> None:
-        """Store what there is of answers under way. Call it before the store is closed."""
+        """Let answers under way be stored as far as they are. Call it before the store is closed."""
         await self._tasks.close(_CLOSE_SECONDS)
 
     # --- conversations ------------------------------------------------------------------------------

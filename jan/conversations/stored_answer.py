@@ -1,4 +1,4 @@
-"""An answer in the store while it is made: there from the beginning, brought up to date, ended in every case."""
+"""Stores an answer while it is generated: begun empty, saved about once a second, ended in every case."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,13 +20,13 @@ _SAVE_SECONDS = 1.0
 SIGN_OF_LIFE_SECONDS = 30.0
 #: An answer that was not saved for this long lost its server: it missed several signs of life.
 ABANDONED_AFTER = timedelta(seconds=4 * SIGN_OF_LIFE_SECONDS)
-# How long the end of an answer waits for a store that is away, and how long it is tried after that.
+# How long a request waits for the end of its answer to be stored, and how often that is tried after it.
 _PATIENCE_SECONDS = 5.0
 _ATTEMPTS = 60
 
 
 class KeptAnswer:
-    """One answer. ``progress`` tells what there is of it; it is asked about once a second, never a token."""
+    """One answer. ``progress`` returns it as far as it is; it is called about once a second, never for a token."""
 
     def __init__(
         self,
@@ -47,15 +47,17 @@ class KeptAnswer:
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Append the message as ``streaming``; returns once it is durable. Raises Unavailable, NotFound."""
+        """Append the message as ``streaming`` and return once it is durable; raises Unavailable, NotFound."""
         append = self._tasks.start(self._store.messages.append(self._user_id, self.message))
         self._task = self._tasks.start(self._keep(append))
         await asyncio.shield(append)
 
     async def finish(self, progress: AnswerProgress) -> None:
-        """This is the whole answer; returns once it is durable. Raises what the store refuses it for, and
-        Unavailable if it takes too long, while it is still being tried."""
-        assert self._task is not None  # it has begun
+        """Store the whole answer and return once it is durable.
+
+        Raises the store's refusal, and Unavailable if it takes too long; it is still being tried then.
+        """
+        assert self._task is not None  # ``begin`` was called
         self._end(progress)
         done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
         if not done:
@@ -69,7 +71,7 @@ class KeptAnswer:
             raise self._failure
 
     def leave(self) -> None:
-        """Nothing more will come: what there is becomes ``partial``, unless the answer was finished."""
+        """End an answer that gets no further: it is stored as ``partial``, unless it was finished."""
         if not self._ended.is_set():
             self._end(self._progress_as("partial"))
 

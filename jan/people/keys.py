@@ -122,7 +122,7 @@ def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
     """Turn names into scopes, each once, in the order of their declaration; raises ValueError for unknown ones."""
     wanted, known = set(names), get_args(Scope)
     if unknown := sorted(wanted.difference(known)):
-        raise ValueError(f"unknown permission '{unknown[0]}'; allowed: {', '.join(known)}")
+        raise ValueError(f"Unknown permission '{unknown[0]}'; allowed: {', '.join(known)}.")
     return tuple(scope for scope in known if scope in wanted)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from jan.application import Server
-from jan.auth.accounts import Accounts
+from jan.idempotency.ids import IdSource
 from jan.schema.scopes import USER_SCOPES, Scope
 from jan.settings import RouteSettings, Settings
 from jan.settings.load import default_config_file, load_settings, settings_from_text
@@ -63,10 +63,9 @@ class _InProcess:
 
     async def _new_user(self, permissions: tuple[Scope, ...]) -> str:
         services = self.application.services
-        user = User(email=f"{secrets.token_hex(6)}@example.com")
-        await services.store.users.create(user)
-        accounts: Accounts = services.accounts
-        return (await accounts.create_key(user.id, "test", permissions or tuple(sorted(USER_SCOPES))))[1]
+        user = await services.users.add(User(email=f"{secrets.token_hex(6)}@example.com"), IdSource())
+        made = await services.keys.create(user.id, "test", permissions or tuple(sorted(USER_SCOPES)))
+        return made.secret
 
 
 class AsyncServer(_InProcess):

@@ -156,7 +156,7 @@ def test_everything_moves_from_store_to_store(config: Path, tmp_path: Path) -> N
         (("user", "add", "nobody"), 2, "not an e-mail address"),
         (("user", "disable", "nobody@example.org"), 1, "no user nobody@example.org"),
         (("key", "add", "nobody@example.org", "--name", "x"), 1, "no user nobody@example.org"),
-        (("key", "add", "a@b", "--name", "x", "--permissions", "root"), 2, "unknown permission 'root'"),
+        (("key", "add", "a@b", "--name", "x", "--permissions", "root"), 2, "Unknown permission 'root'"),
         (("key", "revoke", "key_0"), 1, "no key key_0"),
         (("store", "import", "/nonexistent"), 2, "does not exist"),
         (("store", "export", "/nonexistent/file"), 1, "No such file or directory"),

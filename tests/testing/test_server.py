@@ -84,7 +84,7 @@ def test_a_server_on_a_thread_serves() -> None:
         assert server.client.get("/option").status_code == 401
         answer = server.client.post("/v1/chat/completions", json=CHAT).json()
         assert answer["choices"][0]["message"]["content"] == "one two three"
-        assert server.run(server.application.services.store.users.page(limit=9)).items
+        assert server.run(server.application.services.users.page(limit=9)).items
         assert server.errors == []
 
 
