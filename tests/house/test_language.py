@@ -17,7 +17,6 @@ STILL_TO_DO = (
     "jan/__init__.py",
     "jan/__main__.py",
     "jan/application.py",
-    "jan/auth/accounts.py",
     "jan/catalog",
     "jan/cli",
     "jan/engine/backends/echo.py",

@@ -191,7 +191,7 @@ def test_a_wrong_configuration_is_told(tmp_path: Path) -> None:
     file.touch()
     threads = set(threading.enumerate())
     wrong = {
-        "server: {prot: 1}": "unknown key 'prot'",
+        "server: {prot: 1}": "Unknown key 'prot'",
         f"storage: {{url: 'sqlite:///{file}/jan.db'}}": "no-folder",
     }
     for text, words in wrong.items():
