@@ -1,1 +1,1 @@
-"""Models on disk and on the Hugging Face Hub: what there is, and how to fetch it."""
+"""Models on disk, and fetching models from the Hugging Face Hub."""

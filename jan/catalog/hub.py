@@ -1,4 +1,4 @@
-"""Fetching models from the Hugging Face Hub, through its own library: resumed where an earlier attempt ended."""
+"""Fetch models from the Hugging Face Hub with its own library, which resumes an interrupted download."""
 
 import fnmatch
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ import msgspec
 
 from jan.errors import ConfigurationError, InvalidRequest, NotFound, PermissionDenied, Unavailable
 
-# The same weights in forms that no engine here reads, and what is no part of the model.
-_USELESS = (
+# The same weights in formats that no engine here reads, and files that are not part of a model.
+_UNUSED = (
     "*.bin",
     "*.pth",
     "*.pt",
@@ -26,42 +26,45 @@ _WEIGHTS = ("*.safetensors", "*.gguf")
 
 
 class RepoFile(msgspec.Struct, frozen=True):
-    """A file of a repository; ``size`` in bytes."""
+    """A file of a repository. ``size``: bytes."""
 
     name: str
     size: int
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a repository holds at one commit."""
+    """The files of a repository at one commit."""
 
     repo: str
     commit: str
     files: tuple[RepoFile, ...]
 
     def choose(self, patterns: Sequence[str]) -> "Listing":
-        """Only what matches one of the patterns; without any, what an engine needs.
+        """Return a listing of the files that match a pattern; without patterns, of those that an engine needs.
 
-        Raises NotFound if a pattern matches nothing, InvalidRequest if the repository has several GGUF files,
-        of which one is to be named.
+        Raises:
+            NotFound: if a pattern matches nothing, or the repository has no weights that an engine reads.
+            InvalidRequest: if there are several GGUF files and no pattern chooses one.
         """
         if patterns:
             return msgspec.structs.replace(self, files=tuple(self._matching(patterns)))
-        useful = tuple(file for file in self.files if not _matches(file.name, _USELESS))
-        if not any(_matches(file.name, _WEIGHTS) for file in useful):
+        used = tuple(file for file in self.files if not _matches(file.name, _UNUSED))
+        if not any(_matches(file.name, _WEIGHTS) for file in used):
             raise NotFound(
-                f"{self.repo} has no .safetensors and no .gguf file; allowed: a model in one of these forms"
+                f"Repository {self.repo} has no .safetensors and no .gguf file. Allowed: a model in one of them."
             )
-        ggufs = [file for file in useful if file.name.endswith(".gguf")]
+        ggufs = [file for file in used if file.name.endswith(".gguf")]
         if len(ggufs) > 1:
             sizes = "".join(f"\n  {file.name}  {in_gib(file.size)}" for file in ggufs)
-            raise InvalidRequest(f"{self.repo} has several GGUF files; name the one you want:{sizes}")
-        return msgspec.structs.replace(self, files=tuple(ggufs) or useful)
+            raise InvalidRequest(
+                f"Repository {self.repo} has several GGUF files:{sizes}\nName the one that you want."
+            )
+        return msgspec.structs.replace(self, files=tuple(ggufs) or used)
 
     def _matching(self, patterns: Sequence[str]) -> list[RepoFile]:
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(file.name, pattern) for file in self.files):
-                raise NotFound(f"{self.repo} has no file '{pattern}'; there is: {self._names()}")
+                raise NotFound(f"Repository {self.repo} has no file '{pattern}'. Files: {self._names()}.")
         return [file for file in self.files if _matches(file.name, patterns)]
 
     def _names(self) -> str:
@@ -69,7 +72,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
 
@@ -78,15 +81,23 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def in_gib(size: float) -> str:
-    """A size in bytes, for people."""
+    """Return a size in bytes as text for people: 4.1 GiB, 87.0 MiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
 
 
 def list_repo(repo: str, revision: str | None) -> Listing:
-    """What the Hub has under this name.
+    """Return the files that the Hub has under this name.
 
-    Raises NotFound, PermissionDenied (it wants terms accepted or a token), Unavailable, or ConfigurationError if
-    the library is not installed.
+    Args:
+        repo: owner/name.
+        revision: a branch, a tag or a commit; None: the main branch.
+
+    Raises:
+        NotFound: if there is no such repository or revision.
+        PermissionDenied: if the Hub wants accepted terms or a token.
+        InvalidRequest: if ``repo`` is not a name of a repository.
+        Unavailable: if the Hub can't be reached.
+        ConfigurationError: if the library is not installed.
     """
     with _explained(repo):
         from huggingface_hub import HfApi
@@ -97,9 +108,9 @@ def list_repo(repo: str, revision: str | None) -> Listing:
 
 
 def download(listing: Listing, folder: Path) -> None:
-    """Put the listing's files into the folder; what is there and complete stays, what was begun goes on.
+    """Download the listing's files into the folder. Complete files are kept, and partial ones are resumed.
 
-    Raises as ``list_repo``, and Unavailable if the disk fills.
+    Raises the errors of ``list_repo``, and Unavailable if the disk is full.
     """
     with _explained(listing.repo):
         from huggingface_hub import snapshot_download
@@ -109,38 +120,39 @@ def download(listing: Listing, folder: Path) -> None:
 
 
 def _literal(name: str) -> str:
-    """A pattern that matches this name alone."""
+    """Return a pattern that matches only this name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 @contextmanager
 def _explained(repo: str) -> Iterator[None]:
-    """The library's errors in the house's words; the most special first."""
+    """Raise the library's errors as ours."""
     try:
-        from huggingface_hub import errors  # noqa: I001  # first, since its name is the one to install
+        from huggingface_hub import errors  # noqa: I001  # first, because its name is the one to install
 
         from httpx2 import HTTPError
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"fetching models needs the package '{error.name}'; install jan-server[pull]"
+            f"Fetching models needs the package '{error.name}'. Install jan-server[pull]."
         ) from None
     try:
         yield
     except errors.GatedRepoError as error:
         raise PermissionDenied(
-            f"{repo} is gated: accept its terms on the Hub's web page, then set HF_TOKEN to a token of yours"
+            f"Repository {repo} is gated. Accept its terms on the Hub's web page, then set HF_TOKEN to your token."
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise NotFound(
-            f"the Hub has no model '{repo}', or it is private: check the name (owner/name), or set HF_TOKEN to a "
-            "token that may read it"
+            f"The Hub has no model '{repo}', or it is private. Check the name (owner/name), or set HF_TOKEN to a "
+            "token that may read it."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise NotFound(f"{repo} has no such revision (a branch, a tag or a commit)") from error
+        raise NotFound(f"Repository {repo} has no such revision (a branch, a tag or a commit).") from error
     except errors.HFValidationError as error:
-        raise InvalidRequest(f"'{repo}' is no name of a model on the Hub; allowed: owner/name") from error
+        raise InvalidRequest(f"'{repo}' is no name of a model on the Hub. Allowed: owner/name.") from error
     except (HTTPError, OSError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise Unavailable(
-            f"{repo} could not be fetched: {reason}; the same command goes on where this ended"
+            f"Repository {repo} could not be fetched: {reason.rstrip('.')}. "
+            "The same command resumes where this one ended."
         ) from error

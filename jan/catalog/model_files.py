@@ -1,4 +1,4 @@
-"""Models on disk: of which kind each is, which engine serves it, how much memory it takes."""
+"""Models on disk: the kind of each, the engine that serves it, the memory it takes."""
 
 import shutil
 import subprocess
@@ -18,14 +18,18 @@ _ENGINES: tuple[tuple[Kind, str], ...] = (
     ("safetensors", "exllamav2"),
     ("exl3", "exllamav3"),
 )
-# Beside weights and cache: activations, the library's own buffers, the driver's context.
+# Memory in addition to weights and cache: activations, the library's buffers, the driver's context.
 _OVERHEAD_BYTES = 600 * 2**20
 _BYTES_OF_FP16 = 2
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on disk. ``weights``: bytes. ``token_bytes``: of cache (fp16) one token of context takes; 0 if the
-    files don't tell. ``context``: the longest it was made for, in tokens; 0 if unknown."""
+    """A model on disk.
+
+    ``weights``: bytes of the weights. ``token_bytes``: bytes of key-value cache (fp16) for one token; 0 if
+    unknown.
+    ``context``: the longest context that it was trained for, in tokens; 0 if unknown.
+    """
 
     path: Path
     kind: Kind
@@ -35,11 +39,12 @@ class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def engine(self) -> str:
-        """The engine that serves it; '' if none does."""
+        """The engine that serves this model; '' if none does."""
         return dict(_ENGINES).get(self.kind, "")
 
     def context_in(self, memory: int) -> int:
-        """How many tokens of context fit into so many bytes beside the weights; 0 if not even the weights do."""
+        """Return the tokens of context that fit into ``memory`` bytes with the weights; 0 if the weights don't
+        fit."""
         room = memory - self.weights - _OVERHEAD_BYTES
         if room <= 0:
             return 0
@@ -50,22 +55,22 @@ class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def least_memory(self) -> int:
-        """Bytes for the weights and what every model takes beside them, without any context."""
+        """Bytes that the model takes without any context."""
         return self.weights + _OVERHEAD_BYTES
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Free bytes at this moment. ``gpu``: of all GPUs together; None without an NVIDIA GPU."""
+    """Free memory in bytes. ``gpu``: of all GPUs together; None without an NVIDIA GPU."""
 
     ram: int
     gpu: int | None
 
 
 def find_models(folder: Path) -> Iterator[ModelFiles]:
-    """Every model below the folder, by path: each .gguf file, each folder with a config.json and weights."""
+    """Yield every model below the folder, by path: .gguf files, and folders with a config.json and weights."""
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue  # where the Hub's library keeps its notes
+            continue  # files of the Hub's library
         if path.suffix == ".gguf" and path.is_file():
             yield inspect_gguf(path)
         elif path.name == "config.json" and any(path.parent.glob("*.safetensors")):
@@ -73,13 +78,13 @@ def find_models(folder: Path) -> Iterator[ModelFiles]:
 
 
 def inspect_folder(folder: Path) -> ModelFiles:
-    """A folder in Hugging Face's form."""
+    """Describe a folder in Hugging Face's format."""
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, OSError):
         return ModelFiles(path=folder, kind="unknown", weights=weights)
-    text: Any = config.get("text_config", config)  # models that see keep the language part in it
+    text: Any = config.get("text_config", config)  # vision models keep the language model's entries in it
     return ModelFiles(
         path=folder,
         kind=_kind(config),
@@ -103,7 +108,7 @@ def _kind(config: dict[str, Any]) -> Kind:
 
 
 def inspect_gguf(file: Path) -> ModelFiles:
-    """A GGUF file; what its header says is known only where llama.cpp's library is installed."""
+    """Describe a GGUF file; from its size alone if llama.cpp's library is not installed."""
     weights = file.stat().st_size
     if find_spec("cyllama") is None:
         return ModelFiles(path=file, kind="gguf", weights=weights)
@@ -128,7 +133,7 @@ def inspect_gguf(file: Path) -> ModelFiles:
 
 
 def _cache_bytes(layers: int, heads: int, head_size: int) -> int:
-    """Keys and values of one token."""
+    """Return the bytes of keys and values of one token."""
     return 2 * layers * heads * head_size * _BYTES_OF_FP16
 
 
@@ -142,7 +147,7 @@ def _ratio(whole: int, parts: int) -> int:
 
 
 def free_memory() -> Memory:
-    """What is free now. NVIDIA's own tool is asked for the GPUs, so that no GPU library has to be there."""
+    """Return the memory that is free now. For GPUs, nvidia-smi is asked, so no GPU library is needed."""
     return Memory(ram=_free_ram(), gpu=_free_gpu())
 
 

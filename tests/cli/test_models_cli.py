@@ -100,12 +100,12 @@ def test_of_several_gguf_files_one_is_to_be_named(jan: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ada/nothing"], "the Hub has no model 'ada/nothing'"),
+        (["ada/nothing"], "The Hub has no model 'ada/nothing'"),
         (["ada/secret"], "set HF_TOKEN"),
-        (["ada/gated"], "is gated: accept its terms"),
-        (["no name at all"], "allowed: owner/name"),
+        (["ada/gated"], "is gated. Accept its terms"),
+        (["no name at all"], "Allowed: owner/name"),
         (["ada/words"], "no .safetensors and no .gguf"),
-        (["ada/tiny-exl2", "*.nothing"], "has no file '*.nothing'; there is: config.json"),
+        (["ada/tiny-exl2", "*.nothing"], "has no file '*.nothing'. Files: config.json"),
         (["ada/tiny-exl2", "--revision", "nope"], "no such revision"),
     ],
 )
