@@ -1,4 +1,4 @@
-"""What an answer must look like, as engines take it, and what compiles that for a model."""
+"""Output formats: the form that an answer must have, and the compiler that enforces it for a model."""
 
 from hashlib import blake2b
 from typing import Protocol
@@ -8,16 +8,16 @@ import msgspec
 from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
 
-# Bytes of all that one request wants enforced, as JSON: compiling more takes seconds, whatever it says.
+# Bytes of all schemas of one request, as JSON. Compiling more takes seconds, whatever the schemas say.
 LONGEST_FORMAT = 500_000
 
 
 class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What the text must look like: ``json_schema`` is a JSON text, ``regex`` a regular expression, ``grammar``
-    one in llguidance's Lark; '' leaves the answer free, and there is one of them at most. Reasoning is
-    always free.
+    """The form that an answer must have. At most one of the first three is set. Reasoning is always free.
 
-    ``must_call``: the answer is a call of one of ``callable_tools``; otherwise it may be one.
+    ``json_schema``: a schema as JSON text. ``regex``: a regular expression. ``grammar``: a grammar in llguidance's
+    variant of Lark. ``callable_tools``: the tools that the answer may call. ``must_call``: the answer is nothing
+    but calls. ``parallel_calls``: several calls in one answer are allowed.
     """
 
     json_schema: str = ""
@@ -29,45 +29,61 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def enforced(self) -> bool:
-        """Whether the model must be held to it."""
+        """True if the answer must have a form, or must call a tool."""
         return bool(self.json_schema or self.regex or self.grammar or self.must_call)
 
     @property
     def binds(self) -> bool:
-        """Whether anything about the answer is fixed, if only what a call must be like."""
+        """True if anything about the answer is fixed, even if only the form of calls that it may have."""
         return self.enforced or bool(self.callable_tools)
 
     @property
     def key(self) -> bytes:
-        """What is the same for formats of the same content."""
+        """A hash of the content: 16 bytes, the same for equal formats."""
         return blake2b(msgspec.json.encode(self), digest_size=16).digest()
 
 
 class FormatCompiler(Protocol):
-    """What makes output formats enforceable for one model. Any thread may call it; nothing here takes as long as
-    ``make``, and that only for as long as a format's trial took."""
+    """Makes output formats enforceable for one model.
+
+    Thread-safe. Only ``compile_ahead`` is slow: about as long as the format's trial took.
+
+    Usage::
+
+        if not compiler.has_compiled(output.key):
+            cheap = compiler.check_cost(output)  # if not, try the format in another process first
+            compiler.compile_ahead(output)
+    """
 
     @property
     def origin(self) -> bytes:
-        """What a child process needs to know of the model, to try formats."""
+        """The facts about the model that a child process needs to try formats, encoded."""
         ...
 
-    def measure(self, output: OutputFormat) -> bool:
-        """Look at a format without compiling it: whether it can't but be quick; raises InvalidRequest for one
-        that is too much."""
+    def check_cost(self, output: OutputFormat) -> bool:
+        """Estimate the cost of a format without compiling it.
+
+        Returns:
+            True if the format is certain to compile quickly.
+
+        Raises:
+            InvalidRequest: if the format is certainly too costly.
+        """
         ...
 
-    def has(self, key: bytes) -> bool:
-        """Whether the format of this key was made and is still here."""
+    def has_compiled(self, key: bytes) -> bool:
+        """Return True if the format of this key is compiled and still in the cache."""
         ...
 
-    def make(self, output: OutputFormat) -> None:
-        """Compile a format, so that ``prepare`` finds it; raises InvalidRequest where it can't be enforced."""
+    def compile_ahead(self, output: OutputFormat) -> None:
+        """Compile a format for ``Backend.prepare``. Raises InvalidRequest if it can't be enforced."""
         ...
 
 
 def format_refused(reason: str, param: str) -> InvalidRequest:
-    """Tells of a format that can't be enforced."""
+    """Return the error for a format that can't be enforced. ``reason``: a clause without a full stop."""
     is_schema = param == "response_format" or param.startswith("tools") or param.endswith("json")
     kind = "schema" if is_schema else "regular expression or grammar"
-    return InvalidRequest(f"the {kind} can't be enforced: {reason}", code="invalid_schema", param=param)
+    return InvalidRequest(
+        f"The {kind} can't be enforced: {reason.rstrip('.')}.", code="invalid_schema", param=param
+    )

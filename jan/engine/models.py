@@ -1,4 +1,4 @@
-"""The served models: by id and alias, loaded eagerly or at their first request."""
+"""The served models, found by id or alias. A model is loaded at start-up or at its first request."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from jan.settings import ModelSettings
 
 log = structlog.get_logger(__name__)
 
-# Told how far a model's load is: id, 0..1.
+# Called with a model's id and the part of it that is loaded, 0..1.
 LoadReport = Callable[[str, float], None]
 
 
@@ -32,10 +32,10 @@ class ServedModel:
         self._loading: asyncio.Task[None] | None = None
 
     async def load(self, report: LoadReport) -> None:
-        """Start the engine unless it runs; raises ConfigurationError if it can't be.
+        """Start the engine unless it runs. Raises ConfigurationError if that fails.
 
-        One load for all who wait: it goes on when they leave, because the engine's thread can't stop in it.
-        After a failure the next caller tries again.
+        All callers wait for the same load. It continues if they leave, because the engine's thread can't stop in
+        the middle. After a failure, the next caller tries again.
         """
         if self._loading is None:
             self._loading = asyncio.create_task(self._load(report))
@@ -56,7 +56,13 @@ class ServedModel:
 class ServedModels:
     """All served models. Also a Prometheus collector of their engines' counters.
 
-    ``failed`` is set when one failed for which the configuration says that the process is to end.
+    ``failed``: set when a model fails that is configured with ``on_failure: exit``.
+
+    Usage::
+
+        models = ServedModels(settings.models)
+        await models.start(report)
+        engine = await models.engine("my-model")
     """
 
     def __init__(self, settings: Iterable[ModelSettings]) -> None:
@@ -77,43 +83,48 @@ class ServedModels:
 
     @property
     def names(self) -> list[str]:
-        """Every name that a request may use."""
+        """Every id and alias that a request may use."""
         return list(self._by_name)
 
     def get(self, name: str) -> ServedModel:
-        """The model of that id or alias; raises NotFound with the names there are."""
+        """Return the model with this id or alias. Raises NotFound with the names that exist."""
         try:
             return self._by_name[name]
         except KeyError:
             raise NotFound(
-                f"there is no model '{name[:128]}' here; there is: {', '.join(self._by_name) or 'none'}",
+                f"There is no model '{name[:128]}' here. Models: {', '.join(self._by_name) or 'none'}.",
                 code="model_not_found",
                 param="model",
             ) from None
 
     async def engine(self, name: str) -> Engine:
-        """The running engine of a model, loaded now if it was not; raises NotFound, Unavailable."""
+        """Return the engine of a model, after loading it if necessary.
+
+        Raises:
+            NotFound: if there is no such model.
+            Unavailable: if it can't be loaded.
+        """
         model = self.get(name)
         if not model.loaded:
             try:
                 await model.load(lambda _name, _part: None)
             except ConfigurationError as error:
                 log.error("model can't be loaded", model=model.id, reason=error.message)
-                raise Unavailable(f"model '{model.id}' can't be loaded; the server's log says why") from error
+                raise Unavailable(f"Model '{model.id}' can't be loaded. The server's log says why.") from error
         return model.engine
 
     async def start(self, report: LoadReport) -> None:
-        """Load the eager models, one after another."""
+        """Load the models with ``load: eager``, one after another."""
         for model in self._served:
             if model.eager:
                 await model.load(report)
 
     async def close(self) -> None:
-        """Stop every engine."""
+        """Stop the engines of all models."""
         await asyncio.gather(*(model.engine.close() for model in self._served))
 
     def collect(self) -> Iterable[Metric]:
-        """The engines' counters at this moment."""
+        """Return the engines' counters as Prometheus metrics."""
         gauges = {
             name: GaugeMetricFamily(f"jan_engine_{name}", help_, labels=["model"]) for name, help_ in _GAUGES
         }

@@ -1,4 +1,4 @@
-"""Why an engine can't serve a request, in words, and when to come again."""
+"""The errors of engines that can't serve a request: why, and when to try again."""
 
 from jan.errors import InvalidRequest, Unavailable, when_to_retry
 
@@ -11,55 +11,57 @@ def reason_of(error: BaseException) -> str:
 
 
 def queue_full(limit: int) -> Unavailable:
-    """Nobody has room."""
-    message = f"the model has {limit} requests waiting, which is its limit; try again shortly"
+    """Return the error for a queue without a free place."""
+    message = f"The model has {limit} requests waiting, which is its limit. Try again shortly."
     return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def share_full(held: int, free: int) -> Unavailable:
-    """There is room, but not for this owner."""
+    """Return the error for an owner who holds as many places as are left for others."""
     return Unavailable(
-        f"you have {held} requests waiting for the model and {free} places are left, which are kept for others; "
-        "try again when some of yours have begun",
+        f"You have {held} requests waiting for the model. The {free} places that are left are kept for others. "
+        "Try again when some of yours have begun.",
         code="overloaded",
         headers=_RETRY,
     )
 
 
 def too_many_sequences(count: int, limit: int) -> InvalidRequest:
-    """A request that the queue will never take, however empty it is."""
+    """Return the error for a request that does not even fit into an empty queue."""
     return InvalidRequest(
-        f"this asks for {count} answers at once (prompts times n); the model takes at most {limit} of one caller",
+        f"This asks for {count} answers at once (prompts times n). The model takes at most {limit} of one caller.",
         code="invalid_value",
         param="n",
     )
 
 
 def waited_too_long(seconds: float) -> Unavailable:
-    """The queue's time limit."""
-    message = f"the model had no slot free for {seconds:g} seconds; try again later"
+    """Return the error for a request that waited until the queue's time limit."""
+    message = f"The model had no slot free for {seconds:g} seconds. Try again later."
     return Unavailable(message, code="queue_timeout", headers=_RETRY)
 
 
 def stalled(name: str, seconds: float) -> Unavailable:
-    """The model hangs."""
-    message = f"model '{name}' has made no progress for {seconds:g} seconds; its work was dropped"
+    """Return the error for the requests of a model that makes no progress."""
+    message = f"Model '{name}' has made no progress for {seconds:g} seconds. Its work was dropped."
     return Unavailable(message, code="engine_stalled", headers=_RETRY)
 
 
 def untried() -> Unavailable:
-    """An output format is not known to be harmless, and that can't be found out at present."""
-    message = "the output format can't be checked at present; try again shortly"
+    """Return the error for an output format that can't be tried at present."""
+    message = "The output format can't be checked at present. Try again shortly."
     return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def trials_full(waiting: int) -> Unavailable:
-    """Too many output formats wait to be checked, this owner's or everybody's."""
-    message = f"{waiting} new output formats wait to be checked already; try again shortly"
+    """Return the error for an output format while too many others wait to be tried."""
+    message = f"{waiting} new output formats are waiting to be checked already. Try again shortly."
     return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def gone(name: str, *, comes_back: bool = False) -> Unavailable:
-    """The model's thread has ended."""
-    why = "failed and is being loaded anew" if comes_back else "has stopped; the server's log says why"
-    return Unavailable(f"model '{name}' {why}", code="engine_dead", headers=_RETRY if comes_back else None)
+    """Return the error for a model whose thread has ended. ``comes_back``: it is being loaded again."""
+    if comes_back:
+        message = f"Model '{name}' failed and is being loaded again."
+        return Unavailable(message, code="engine_dead", headers=_RETRY)
+    return Unavailable(f"Model '{name}' has stopped. The server's log says why.", code="engine_dead")

@@ -1,4 +1,4 @@
-"""What an engine is told by the configuration: how much may wait, for how long, and what follows a failure."""
+"""The limits of an engine's queue, and what happens after a failure."""
 
 from typing import Literal
 
@@ -10,8 +10,11 @@ OnFailure = Literal["wait", "restart", "exit"]
 
 
 class EngineRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The first four as in ModelSettings. ``backoff_seconds``: before the model is loaded anew, doubled with every
-    time that it fails again; ``join_seconds``: how long closing waits for the thread."""
+    """An engine's limits. The first four are described in ``ModelSettings``.
+
+    ``backoff_seconds``: time before a failed model is loaded again; doubled with each further failure.
+    ``join_seconds``: how long closing waits for the model's thread.
+    """
 
     max_waiting: int = 256
     queue_timeout_seconds: float = 300.0
@@ -22,7 +25,7 @@ class EngineRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rules_of(settings: ModelSettings) -> EngineRules:
-    """The rules of a configured model."""
+    """Return the rules of a configured model."""
     return EngineRules(
         max_waiting=settings.max_waiting,
         queue_timeout_seconds=settings.queue_timeout_seconds,

@@ -1,26 +1,32 @@
-"""What an engine counts: written by its thread, read by whoever wants to know."""
+"""Counters of an engine: written by its thread, read by any other."""
 
 import msgspec
 
 from jan.telemetry.histogram import Histogram
 
-# Seconds; the last bucket has no upper bound.
+# Upper bounds of the buckets in seconds; the last bucket has none.
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class CacheUse(msgspec.Struct, kw_only=True):
-    """A model's cache, in tokens: room for ``total``, of which answers under way hold ``used``, with what they may
-    still come to need. What is kept of earlier ones gives way to new ones, and does not count."""
+    """A model's key-value cache, in tokens.
+
+    ``total``: its capacity. ``used``: reserved by running answers, including what they may still need. Prefixes of
+    earlier answers do not count, because new ones replace them.
+    """
 
     total: int
     used: int = 0
 
 
 class EngineStats(msgspec.Struct, kw_only=True):
-    """Counters of one engine since its start. Of this moment are ``running``, ``waiting``, ``waiting_tokens``
-    (prompts and likely answers) and ``progress_at``: when the thread last ended a step or took a
-    message, on the monotonic clock. ``waits``: how long requests waited for a slot, in seconds, those that got one
-    at once included."""
+    """Counters of one engine since its start, and four values of this moment.
+
+    Of this moment: ``running`` and ``waiting`` jobs; ``waiting_tokens``: prompts and expected answers of waiting
+    jobs;
+    ``progress_at``: when the thread last finished a step or handled a message, on the monotonic clock.
+    ``waits``: seconds that jobs waited for a slot, including those that got one at once.
+    """
 
     running: int = 0
     waiting: int = 0
@@ -39,5 +45,5 @@ class EngineStats(msgspec.Struct, kw_only=True):
     waits: Histogram = msgspec.field(default_factory=lambda: Histogram(WAIT_BOUNDS))
 
     def carried_over(self) -> "EngineStats":
-        """The same counts for a new thread; what an abandoned one still writes is not in them."""
+        """Return a copy for a new thread, which an abandoned thread does not change any more."""
         return msgspec.structs.replace(self, running=0, waiting=0, waiting_tokens=0, waits=self.waits.copy())

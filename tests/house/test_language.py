@@ -17,18 +17,11 @@ STILL_TO_DO = (
     "jan/__init__.py",
     "jan/__main__.py",
     "jan/application.py",
-    "jan/catalog",
     "jan/cli",
     "jan/engine/backends/echo.py",
     "jan/engine/base.py",
-    "jan/engine/formats.py",
-    "jan/engine/grammars",
-    "jan/engine/models.py",
-    "jan/engine/refusals.py",
     "jan/engine/registry.py",
-    "jan/engine/rules.py",
     "jan/engine/runtime",
-    "jan/engine/stats.py",
     "jan/generation",
     "jan/handler.py",
     "jan/http",
@@ -65,8 +58,8 @@ ERRORS = {
     "UsageError",
     "ValueError",
 }
-# "server.port: ", "{path}: ": places before the sentence.
-PLACE = re.compile(r"(?:(?:line )?[\w.\[\]{}$<>/\-\0]+: )*")
+# "server.port: ", "{path}: ", "models[{index}] ({id}): ": places before the sentence.
+PLACE = re.compile(r"(?:(?:line )?[\w.\[\]{}$<>/\-\0]+(?: \(\0\))?: )*")
 BEGINS_LOWER = re.compile(r"[a-z]")
 PRIVATE_PHRASES = re.compile(
     r"\b(what there is|of whom|so many|of late|hangs? by|hung by|can't but|who comes anew|tell of|told of)\b",

@@ -1,1 +1,1 @@
-"""Output formats enforced while sampling: grammars, their costs, and the process that tries them."""
+"""Output formats that are enforced while sampling: grammars, their costs, and trials of new ones."""

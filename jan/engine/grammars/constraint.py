@@ -1,4 +1,4 @@
-"""Output formats enforced while sampling: JSON schemas and tool calls, through llguidance token masks."""
+"""Enforce output formats while sampling: JSON schemas, tool calls and grammars, with llguidance's token masks."""
 
 import json
 import re
@@ -15,32 +15,39 @@ import numpy
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.engine.grammars.grammar import Spelling, grammar_of, json_rule, parameters_of
 from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly
-from jan.engine.grammars.schema_cost import is_simple, too_costly
+from jan.engine.grammars.schema_cost import is_simple, schema_too_costly
 from jan.engine.prompts.dialects import PLAIN, Dialect
 
-# Far above what any token's logit differs from another's, a frequency penalty of 2 for each of 4096 tokens
-# included; small enough to keep float32 precise to a thousandth.
+# Larger than any difference between logits, even with a frequency penalty of 2 for each of 4096 tokens. Small
+# enough to keep float32 logits precise to a thousandth.
 _ALLOW_BIAS = 10_000.0
 
-# Of what is fixed, so much is tokenised to know the next token; measured: no token is near as long.
+# Characters of fixed text that are tokenised to find the next token. No measured token was nearly as long.
 _LOOK_AHEAD = 512
 
-# A format of simple schemas that is no longer compiles in a few ms.
-_SHORT = 4_000
+# Bytes. A format of simple schemas that is at most this long compiles in a few ms.
+_SHORT_FORMAT = 4_000
 
-# What is kept of compiled formats: their memory goes with the seconds that they took, about 200 MB for each.
-_KEPT_SECONDS = 2.0
-_KEPT_FORMATS = 128
+# Limits of the cache of compiled formats. Their memory grows with their compile time: about 200 MB for each
+# second.
+_CACHED_SECONDS = 2.0
+_CACHED_FORMATS = 128
 
-# The form of llguidance's messages.
+# Parts of llguidance's messages.
 _PLACE = re.compile(r"^at \d+\(\d+\): ")
 _LISTING = re.compile(r"\n(?:\s*\d+ \| |<state>)")
 _UNSATISFIABLE = "NoExtensionBias"
 
 
 class Vocabulary:
-    """A model's tokens as llguidance wants them; ``stop_tokens`` end an answer. ``tokenize``: how the model splits
-    text, None where only its tokens are known."""
+    """A model's tokens, as llguidance's ``TokenizerWrapper`` wants them.
+
+    Args:
+        tokens: the bytes of each token, by token id.
+        special: ids of control tokens, which are never text.
+        stop_tokens: ids of tokens that end an answer; the first one ends a text.
+        tokenize: the model's own tokenizer; None if it is not known, as in a trial process.
+    """
 
     def __init__(
         self,
@@ -57,41 +64,53 @@ class Vocabulary:
         self.tokenize = tokenize
 
     def __call__(self, text: bytes) -> list[int]:
-        """Token ids of a text's beginning. Where a format leaves no choice, the library asks for those of all
-        that is fixed, before each token, and then goes by the first."""
+        """Return the token ids of the beginning of a text.
+
+        Where a format leaves no choice, the library passes all of the fixed text before each token, and uses only
+        the first id.
+        """
         return self.tokenize(text[:_LOOK_AHEAD].decode(errors="ignore")) if self.tokenize else []
 
 
 class Constraint:
-    """The state of one answer under a grammar."""
+    """The state of one answer under a grammar.
+
+    Usage::
+
+        token = sample(logits)
+        if not constraint.accept(token):
+            token = sample(logits, constraint.mask())
+            constraint.accept(token)
+    """
 
     def __init__(self, matcher: llguidance.LLMatcher, stop_tokens: frozenset[int]) -> None:
         self._matcher = matcher
         self._stop_tokens = stop_tokens
 
     def accept(self, token: int) -> bool:
-        """Take the token if the grammar allows it here; False leaves the state as it was."""
+        """Advance by a token. Returns False, and changes nothing, if the grammar does not allow the token."""
         if token in self._stop_tokens:
             return bool(self._matcher.is_accepting())
         return self._matcher.try_consume_tokens([token]) == 1
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can follow any more."""
+        """True if the grammar allows no further token."""
         return bool(self._matcher.is_stopped())
 
     @property
     def failure(self) -> str:
-        """Why the library gave up in mid-answer (its limits are on what a token costs), '' if it did not."""
+        """Why the library gave up, because a token exceeded its limits of cost; '' if it did not."""
         return _reason(self._matcher.get_error()) if self._matcher.is_error() else ""
 
     def allowed(self) -> "numpy.ndarray[Any, Any]":
-        """For every token 1 if it may come next, 0 if not; longer than the vocabulary by padding."""
+        """Return the tokens that may come next: uint8 [vocab + padding], 1 for allowed and 0 for forbidden."""
         packed = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
         return numpy.unpackbits(packed, bitorder="little")
 
     def mask(self) -> list[tuple[int, float]]:
-        """Logit biases that leave only allowed tokens: whichever list is shorter, raise or forbid."""
+        """Return logit biases that leave only allowed tokens: raise the allowed or forbid the others, the shorter
+        list."""
         allowed = self.allowed()
         chosen = numpy.flatnonzero(allowed)
         if 2 * len(chosen) <= len(allowed):
@@ -99,8 +118,8 @@ class Constraint:
         return [(token, float("-inf")) for token in numpy.flatnonzero(allowed == 0).tolist()]
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """What a model's formats are compiled from; the first stop token is the one that ends a text."""
+class CompilerOrigin(msgspec.Struct, frozen=True):
+    """The facts about a model that its compiler is made from; see ``Vocabulary``."""
 
     tokens: list[bytes]
     special: list[int]
@@ -111,8 +130,8 @@ class Origin(msgspec.Struct, frozen=True):
 Matchers = Mapping[Dialect, llguidance.LLMatcher | None]
 
 
-class _CachedGrammar:
-    """Compiled formats by key, each in all its dialects; the oldest go first. Any thread may call it."""
+class _MatcherCache:
+    """A thread-safe cache of compiled formats by key, each for all dialects. The least recently used go first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,14 +153,18 @@ class _CachedGrammar:
 
     def _is_full(self) -> bool:
         total = sum(seconds for _, seconds in self._formats.values())
-        return total > _KEPT_SECONDS or len(self._formats) > _KEPT_FORMATS
+        return total > _CACHED_SECONDS or len(self._formats) > _CACHED_FORMATS
 
 
 class GrammarCompiler:
-    """Compiles output formats for one model, whose chats have a ``dialect``. Any thread may call it.
+    """Compiles output formats for one model. Thread-safe.
 
-    What ``make`` compiled is kept for a while, and an answer gets a copy: compiling may take a second, and the
-    engine's thread has none.
+    Compiling may take a second, which would stop the engine's thread. So ``compile_ahead`` compiles on another
+    thread into a cache, and ``compile`` gives each answer a copy.
+
+    Args:
+        vocabulary: the model's tokens.
+        dialect: how the model's chats are written.
     """
 
     def __init__(self, vocabulary: Vocabulary, dialect: Dialect = PLAIN) -> None:
@@ -150,75 +173,83 @@ class GrammarCompiler:
         vocabulary.tokenize = vocabulary.tokenize or self._tokenizer.greedy_tokenize
         self._stop_tokens = vocabulary.stop_tokens
         self._spelling = Spelling({vocabulary.tokens[id_]: id_ for id_ in vocabulary.special})
-        self._origin = Origin(list(vocabulary.tokens), list(vocabulary.special), ends, dialect)
-        self._kept = _CachedGrammar()
+        self._origin = CompilerOrigin(list(vocabulary.tokens), list(vocabulary.special), ends, dialect)
+        self._cache = _MatcherCache()
 
     @classmethod
     def of(cls, origin: bytes) -> "GrammarCompiler":
-        """The like of another one; text that is fixed is split otherwise, as far as its tokens leave a choice."""
-        known = msgspec.msgpack.decode(origin, type=Origin)
+        """Return a copy of the compiler with this origin. It may tokenise fixed text differently."""
+        known = msgspec.msgpack.decode(origin, type=CompilerOrigin)
         return cls(Vocabulary(known.tokens, known.special, known.stop_tokens, None), known.dialect)
 
     @property
     def origin(self) -> bytes:
-        """What ``of`` takes."""
+        """The argument of ``of``, for another process."""
         return msgspec.msgpack.encode(self._origin)
 
     @property
     def variants(self) -> Sequence[Dialect]:
-        """The dialects that a chat's answer may have."""
+        """All dialects that answers of this model may have."""
         return self._origin.dialect.variants
 
-    def measure(self, output: OutputFormat) -> bool:
-        """Whether a format can't but compile quickly; raises InvalidRequest where it is seen to be too much."""
+    def check_cost(self, output: OutputFormat) -> bool:
+        """Return True if a format is certain to compile quickly. Raises InvalidRequest if it is too costly."""
         left, simple = LONGEST_FORMAT, not (output.regex or output.grammar)
         for schema, param in _schemas(output):
             left -= len(msgspec.json.encode(schema))
             if left < 0:
-                raise format_refused(f"with those before it, it is more than {LONGEST_FORMAT} bytes long", param)
-            if reason := too_costly(schema):
+                raise format_refused(
+                    f"together with those before it, it is more than {LONGEST_FORMAT} bytes long", param
+                )
+            if reason := schema_too_costly(schema):
                 raise format_refused(reason, param)
             simple = simple and is_simple(schema)
         if reason := regex_too_costly(output.regex) or grammar_too_costly(output.grammar):
             raise format_refused(reason, "structured_outputs")
-        return simple and LONGEST_FORMAT - left <= _SHORT
+        return simple and LONGEST_FORMAT - left <= _SHORT_FORMAT
 
-    def has(self, key: bytes) -> bool:
-        """Whether a format is kept."""
-        return self._kept.get(key) is not None
+    def has_compiled(self, key: bytes) -> bool:
+        """Return True if the format of this key is in the cache."""
+        return self._cache.get(key) is not None
 
-    def make(self, output: OutputFormat) -> None:
-        """Compile and keep; raises InvalidRequest where a format can't be enforced."""
+    def compile_ahead(self, output: OutputFormat) -> None:
+        """Compile a format into the cache. Raises InvalidRequest if it can't be enforced."""
         began = time.thread_time()
         matchers = self.matchers(output, self.variants)
-        self._kept.put(output.key, matchers, time.thread_time() - began)
+        self._cache.put(output.key, matchers, time.thread_time() - began)
 
     def compile(self, output: OutputFormat, dialect: Dialect = PLAIN) -> Constraint | None:
-        """None for a free answer; raises InvalidRequest where a format can't be enforced."""
+        """Return the constraint of a new answer, None if anything is allowed.
+
+        Raises InvalidRequest if the format can't be enforced.
+        """
         if not output.binds:
             return None
-        matchers = self._kept.get(output.key)
+        matchers = self._cache.get(output.key)
         if matchers is None or dialect not in matchers:
-            self.measure(output)
+            self.check_cost(output)
             matchers = self.matchers(output, (dialect,))
         matcher = matchers[dialect]
         return None if matcher is None else Constraint(matcher.deep_copy(), self._stop_tokens)
 
     def matchers(
-        self, output: OutputFormat, dialects: Sequence[Dialect], tell: Callable[[str], None] = lambda param: None
+        self,
+        output: OutputFormat,
+        dialects: Sequence[Dialect],
+        on_param: Callable[[str], None] = lambda param: None,
     ) -> Matchers:
-        """Compile for several dialects. ``tell`` hears which parameter comes next."""
+        """Compile a format for several dialects. ``on_param`` gets each parameter before it is compiled."""
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
         param = "tools" if output.callable_tools else "response_format"
         made: dict[str, llguidance.LLMatcher] = {}
         for grammar, param_of in [*self._parts(output), *((grammar, param) for grammar in whole.values())]:
             if grammar is not None and grammar not in made:
-                tell(param_of)
+                on_param(param_of)
                 made[grammar] = self._matcher(grammar, param_of)
         return {dialect: None if grammar is None else made[grammar] for dialect, grammar in whole.items()}
 
     def _parts(self, output: OutputFormat) -> Iterator[tuple[str, str]]:
-        """Each format for itself, because a part that nothing satisfies does not show in the whole."""
+        """Yield the grammar of each part alone, because the whole hides a part that nothing satisfies."""
         for schema, param in _schemas(output):
             yield f"start: {json_rule(schema)}", param
         if output.regex or output.grammar:
@@ -226,7 +257,7 @@ class GrammarCompiler:
 
     def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
-        # That nothing at all satisfies a grammar shows only when its first token is asked for.
+        # Only the first mask shows that nothing satisfies a grammar.
         matcher.compute_bitmask()
         if matcher.is_error():
             raise format_refused(_reason(matcher.get_error()), param)
@@ -234,7 +265,7 @@ class GrammarCompiler:
 
 
 def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
-    """The schemas to enforce, each with the parameter that it came in."""
+    """Return the schemas to enforce, each with the request's parameter that has it."""
     tools = enumerate(output.callable_tools)
     schemas = [(parameters_of(tool), f"tools[{index}].function.parameters") for index, tool in tools]
     if output.json_schema:
@@ -243,6 +274,6 @@ def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
 
 
 def _reason(message: str) -> str:
-    """The library's own words, without the place in a grammar that no client has seen, and its listing."""
+    """Return the library's words, without its listing of a grammar that no client has seen."""
     words = _LISTING.split(_PLACE.sub("", message.strip()))[0]
     return " ".join(words.split())[:300] if words != _UNSATISFIABLE else "nothing satisfies it"

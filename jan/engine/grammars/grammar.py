@@ -1,4 +1,4 @@
-"""The llguidance grammar, in its form of Lark, of what an answer must look like."""
+"""Write the grammar of an answer, in llguidance's variant of Lark."""
 
 import json
 import re
@@ -18,10 +18,10 @@ from jan.engine.prompts.dialects import (
 )
 from jan.schema.chat import Tool
 
-# Compact JSON: with free white space a small model may spend its whole budget on line breaks.
+# Compact JSON, because with free white space a small model may spend its whole budget on line breaks.
 _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
-# In one answer; a small model that is told to call would otherwise not stop calling.
+# Most calls in one answer. A small model that must call would otherwise never stop calling.
 _MAX_CALLS = 16
 
 _TEXT = r"TEXT: /(.|\n)*/"
@@ -29,32 +29,36 @@ _UNESCAPED_SLASH = re.compile(r"(\\.)|/", re.DOTALL)
 
 
 class Spelling:
-    """How a mark is written in a grammar: as the control token that it is in the vocabulary, else as text."""
+    """Writes marks such as ``<tool_call>`` in a grammar: as a control token if the vocabulary has it, else as
+    text."""
 
     def __init__(self, control: Mapping[bytes, int]) -> None:
         self._control = control
 
     def of(self, mark: str) -> str:
-        """The mark as a grammar has it."""
+        """Return the mark as a grammar writes it."""
         token = self._control.get(mark.encode())
         return json.dumps(mark) if token is None else f"<[{token}]>"
 
     def lead(self, name: str, before: str, mark: str) -> str:
-        """A rule for free text up to a mark; lazy, so that the mark ends the text. Text has no control tokens."""
+        """Return a rule for free text up to a mark.
+
+        The rule is lazy, so that the first mark ends the text. A control token needs no lazy rule: text has none.
+        """
         lazy = "" if mark.encode() in self._control else "[lazy]"
         return f"{name}{lazy}: {before} TEXT {self.of(mark)}"
 
 
 def grammar_of(output: OutputFormat, dialect: Dialect, spelling: Spelling) -> str | None:
-    """The grammar of an output format, None where everything is allowed."""
+    """Return the grammar of an output format, None if anything is allowed."""
     content = _content(output, dialect.tools, spelling)
     if content is None or not dialect.reasoning:
         return content
-    # Free reasoning first. Where the prompt has opened the block, it has to be closed.
+    # Free reasoning comes first. If the prompt has opened the block, the answer must close it.
     once = "" if dialect.begins_inside else "?"
     before = "" if dialect.begins_inside else spelling.of(THINK_OPEN)
     thinking = spelling.lead("reasoning", before, THINK_CLOSE)
-    # Nested, so that its names are its own.
+    # A nested grammar has names of its own, so they can't collide.
     nested = f"content: %lark {{\n{content}\n}}"
     return "\n".join([f"start: (reasoning SPACE){once} content", r"SPACE: /\n{0,2}/", thinking, _TEXT, nested])
 
@@ -68,27 +72,27 @@ def _content(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str 
 
 
 def _slashed(regex: str) -> str:
-    """A regular expression as it may stand between slashes."""
+    """Return a regular expression as it may stand between slashes."""
     return _UNESCAPED_SLASH.sub(lambda found: found[1] or r"\/", regex).replace("\n", r"\n")
 
 
 def _with_calls(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str | None:
-    """Calls of tools, or else what the answer may be besides."""
+    """Return the grammar of tool calls, and of the content that is allowed instead."""
     bodies = [_body_rule(index, tool, form, spelling) for index, tool in enumerate(output.callable_tools)]
-    anyone = " | ".join(f"body_{index}" for index in range(len(bodies)))
+    any_body = " | ".join(f"body_{index}" for index in range(len(bodies)))
     opening, between, closing = _around(form, spelling)
-    # Llama's templates take one call in a message.
+    # Llama's templates allow only one call in a message.
     several = output.parallel_calls and form != "llama3"
     more = f"({between} body){{0,{_MAX_CALLS - 1}}}" if several else ""
-    lines = [f"body: {anyone}", *bodies, f"calls: {opening} body {more} {closing}"]
+    lines = [f"body: {any_body}", *bodies, f"calls: {opening} body {more} {closing}"]
     if output.must_call:
         return "\n".join(["start: calls", *lines])
     if output.json_schema:
         answer = f"answer: {json_rule(json.loads(output.json_schema))}"
         return "\n".join(["start: calls | answer", answer, *lines])
     if form == "llama3":
-        return None  # a call has no mark by which it could be told from other text
-    # Free text up to the mark, from there on valid calls.
+        return None  # without a mark, a call can't be told from other text
+    # Free text up to the first mark, and only valid calls after it.
     mark = MISTRAL_MARK if form.startswith("mistral") else CALL_OPEN
     rest = opening.removeprefix(spelling.of(mark))
     free = [f"start: lead {rest} body {more} {closing} | TEXT", spelling.lead("lead", "", mark), _TEXT]
@@ -96,7 +100,7 @@ def _with_calls(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> s
 
 
 def _around(form: ToolFormat, spelling: Spelling) -> tuple[str, str, str]:
-    """What stands before, between and after the bodies of calls."""
+    """Return the text before, between and after the bodies of calls."""
     if form == "hermes":
         return spelling.of(CALL_OPEN), f'"\\n" {spelling.of(CALL_OPEN)}', ""
     if form == "mistral":
@@ -105,7 +109,7 @@ def _around(form: ToolFormat, spelling: Spelling) -> tuple[str, str, str]:
 
 
 def _body_rule(index: int, tool: Tool, form: ToolFormat, spelling: Spelling) -> str:
-    """One call, without the marks."""
+    """Return the rule of one call, without the marks around it."""
     name, key = tool.function.name, "parameters" if form == "llama3" else "arguments"
     opening, closing = json.dumps(f'{{"name": {json.dumps(name)}, "{key}": '), '"}"'
     if form == "hermes":
@@ -118,10 +122,10 @@ def _body_rule(index: int, tool: Tool, form: ToolFormat, spelling: Spelling) -> 
 
 
 def json_rule(schema: dict[str, Any]) -> str:
-    """JSON that a schema accepts."""
+    """Return the rule of JSON that a schema accepts."""
     return "%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
 
 
 def parameters_of(tool: Tool) -> dict[str, Any]:
-    """The schema of a tool's arguments."""
+    """Return the schema of a tool's arguments."""
     return tool.function.parameters or {"type": "object"}

@@ -1,20 +1,21 @@
-"""What a regular expression or a grammar would cost to compile, known from looking at it.
+"""Estimate the cost of compiling a regular expression or a grammar, without compiling it.
 
-Compiling happens on the engine's thread. The library bounds what a token costs; what it does before the first one
-grows with how much text the repetitions, and terminals made of terminals, stand for.
+The library limits the cost of each token, but not its work before the first one. That work grows with the length
+of the text after all repetitions, and terminals inside terminals, are written out. This module computes that
+length.
 """
 
 import re
 from collections.abc import Callable
 
-# Measured: 0.14 s for the worst of this length, 0.05 s for a repetition of this size; 1,000,000 take 4 s.
+# Measured: 0.14 s for the worst text of this length, and 0.05 s for a repetition of this size. 1,000,000 take 4 s.
 _MAX_LENGTH = 10_000
 _MAX_SIZE = 10_000
 _MAX_DEPTH = 100
 _HUGE = 1_000_000_000
 
 _DEFINITION = re.compile(r"^[?!]?([A-Za-z_]\w*)(?:\[[^\]\n]*\])?(?:\.\d+)?[ \t]*:", re.MULTILINE)
-# What would get past the limits: other kinds of grammars inside this one.
+# Other kinds of grammars inside this one would bypass the limits.
 _INNER = re.compile(r"%(?:json|lark|llguidance|regex)\b")
 _REPEAT = r"\{\s*(?P<least>\d*)\s*(?:,\s*(?P<most>\d*)\s*)?\}"
 _TOKEN = re.compile(
@@ -29,29 +30,29 @@ _REGEX_TOKEN = re.compile(
 
 
 def regex_too_costly(regex: str) -> str:
-    """Why a regular expression is too much to compile; '' if it is not."""
-    return _too_long(regex) or _too_much(_measure(regex, _REGEX_TOKEN, lambda token: 1))
+    """Return why a regular expression is too costly to compile, '' if it is not."""
+    return _too_long(regex) or _too_large(_written_out(regex, _REGEX_TOKEN, lambda token: 1))
 
 
 def grammar_too_costly(grammar: str) -> str:
-    """Why a grammar is too much to compile; '' if it is not."""
+    """Return why a grammar is too costly to compile, '' if it is not."""
     if inner := _INNER.search(grammar):
-        return f"it has a {inner[0]} in it, which is not allowed here"
-    return _too_long(grammar) or _too_much(_Terminals(grammar).size)
+        return f"it contains {inner[0]}, which is not allowed"
+    return _too_long(grammar) or _too_large(_Terminals(grammar).size)
 
 
 def _too_long(text: str) -> str:
     return f"it is more than {_MAX_LENGTH} characters long" if len(text) > _MAX_LENGTH else ""
 
 
-def _too_much(size: int) -> str:
+def _too_large(size: int) -> str:
     if size <= _MAX_SIZE:
         return ""
     return f"with its repetitions written out it is longer than {_MAX_SIZE}, or nested more than {_MAX_DEPTH} deep"
 
 
 class _Terminals:
-    """A grammar's definitions. Terminals are written out where they are used, rules are not."""
+    """A grammar's definitions. The compiler writes out terminals where they are used, and rules not."""
 
     def __init__(self, grammar: str) -> None:
         starts = list(_DEFINITION.finditer(grammar))
@@ -62,15 +63,15 @@ class _Terminals:
 
     @property
     def size(self) -> int:
-        """Of all definitions together."""
+        """Length of all definitions together, written out."""
         return sum(map(self._size_of, self._bodies))
 
     def _size_of(self, name: str) -> int:
         if name not in self._sizes:
-            self._sizes[name] = 1  # where it goes in a circle, which the compiler refuses
+            self._sizes[name] = 1  # for circular definitions, which the compiler refuses
             self._depth += 1
             deep = self._depth > _MAX_DEPTH
-            self._sizes[name] = _HUGE if deep else _measure(self._bodies[name], _TOKEN, self._weight)
+            self._sizes[name] = _HUGE if deep else _written_out(self._bodies[name], _TOKEN, self._weight)
             self._depth -= 1
         return self._sizes[name]
 
@@ -78,13 +79,13 @@ class _Terminals:
         if token["string"]:
             return len(token["string"]) - 2
         if token["regex"]:
-            return _measure(token["regex"][1:-1], _REGEX_TOKEN, lambda inner: 1)
+            return _written_out(token["regex"][1:-1], _REGEX_TOKEN, lambda inner: 1)
         name = token["name"] or ""
         return self._size_of(name) if name.isupper() and name in self._bodies else 1
 
 
-def _measure(text: str, tokens: "re.Pattern[str]", weigh: Callable[["re.Match[str]"], int]) -> int:
-    """How long a text is with its repetitions written out; never more than _HUGE."""
+def _written_out(text: str, tokens: "re.Pattern[str]", weigh: Callable[["re.Match[str]"], int]) -> int:
+    """Return the length of a text with its repetitions written out, at most _HUGE."""
     groups, last = [0], 0
     for token in tokens.finditer(text):
         if token["open"]:
@@ -95,7 +96,7 @@ def _measure(text: str, tokens: "re.Pattern[str]", weigh: Callable[["re.Match[st
             last = groups.pop() if len(groups) > 1 else 0
             groups[-1] += last
         elif token["repeat"]:
-            times = _times(token)
+            times = _repetitions(token)
             groups[-1] += last * (times - 1)
             last *= times
         else:
@@ -104,7 +105,7 @@ def _measure(text: str, tokens: "re.Pattern[str]", weigh: Callable[["re.Match[st
     return min(sum(groups), _HUGE)
 
 
-def _times(token: "re.Match[str]") -> int:
-    # Not all digits: Python refuses to read more than some thousands.
+def _repetitions(token: "re.Match[str]") -> int:
+    # Nine digits are enough, and Python refuses to convert several thousand.
     counts = (token["least"], token["most"], token["from"], token["to"])
     return max([1, *(int(count[:9]) for count in counts if count)])

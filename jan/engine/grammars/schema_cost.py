@@ -1,31 +1,31 @@
-"""What a JSON schema would cost to compile, as far as that is known from looking at it.
+"""Estimate the cost of compiling a JSON schema, without compiling it.
 
-What is known to be too much is refused with words that say what; what is known to be little needs no trial. For
-all between them the trial decides.
+A schema that is certainly too costly is refused with the reason. A schema that is certainly cheap needs no trial.
+For all others, the trial decides.
 """
 
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-# Measured: about 6 ms for each 1,000 of a multipleOf's digits read as a number; 20 ms for 400 optional
-# properties in one object, growing with the square, and from about 500 on the parser gives up in mid-answer.
+# Measured: about 6 ms for each 1,000 of a multipleOf's digits read as a number. 20 ms for 400 optional properties
+# in one object, growing with the square, and from about 500 on, the parser gives up in the middle of an answer.
 _MAX_MULTIPLES = 50_000
 _MAX_OPTIONAL = 400
 _MAX_PROPERTIES = 5_000
-# Measured: 2.8 s for 40,000 short ones.
+# Measured: 2.8 s for 40,000 short values.
 _MAX_CHOICES = 2_000
-# Keywords that cost what their length says and no more, whatever stands beside them.
+# Keywords whose cost depends only on their length, also together.
 _SIMPLE = frozenset(
     {"$schema", "additionalProperties", "const", "default", "description", "enum"}
     | {"items", "properties", "required", "strict", "title", "type"}
 )
 
 
-def too_costly(schema: Any) -> str:
-    """Why a schema is too much to compile; '' if it is not."""
+def schema_too_costly(schema: Any) -> str:
+    """Return why a schema is too costly to compile, '' if it is not."""
     objects = list(_objects(schema))
-    if sum(_multiple(item.get("multipleOf")) for item in objects) > _MAX_MULTIPLES:
+    if sum(_digits_as_number(item.get("multipleOf")) for item in objects) > _MAX_MULTIPLES:
         return f"its multipleOf numbers, without their decimal points, add up to more than {_MAX_MULTIPLES}"
     if sum(len(item["enum"]) for item in objects if isinstance(item.get("enum"), list)) > _MAX_CHOICES:
         return f"its enums have more than {_MAX_CHOICES} values"
@@ -38,7 +38,7 @@ def too_costly(schema: Any) -> str:
 
 
 def is_simple(schema: Any) -> bool:
-    """Whether a schema is made of nothing but what compiles in no time, if it is short."""
+    """Return True if a schema has only keywords that compile quickly when the schema is short."""
     pending = [schema]
     while pending:
         item = pending.pop()
@@ -53,7 +53,7 @@ def is_simple(schema: Any) -> bool:
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the schema's JSON text."""
+    """Yield every object of the schema's JSON text."""
     pending = [schema]
     while pending:
         item = pending.pop()
@@ -64,7 +64,7 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
             pending.extend(item)
 
 
-def _multiple(value: Any) -> int:
+def _digits_as_number(value: Any) -> int:
     if not isinstance(value, int | float):
         return 0
     return int("".join(map(str, Decimal(str(value)).as_tuple().digits)))

@@ -1,11 +1,11 @@
-"""The process in which an output format is compiled for the first time: there it can be ended.
+"""The child process that compiles an output format for the first time, under limits of CPU time and memory.
 
-The compiler has no time limit, and a format of a few hundred bytes can take it hours. Here the kernel counts: what
-takes more CPU time or memory than is allowed ends the process, and the server goes on. Whatever else a format does
-to the compiler, it does it here first.
+The compiler has no time limit, and a format of a few hundred bytes can keep it busy for hours. Here the kernel
+ends the process at the limits, and the server continues. A format that crashes the compiler does so here first.
 
-It hears one model's origin, then formats, each in a frame on its standard input, and ends with that: it does not
-outlive the server. It tells what it is at, and how each came out, in frames on its standard output.
+Standard input brings one model's origin and then formats, each in a frame. When it ends, the process ends too, so
+it never outlives the server. On standard output the process reports, in frames, which parameter it compiles, and
+the result of each format.
 """
 
 import resource
@@ -21,14 +21,15 @@ from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 
 CPU_SECONDS = 1.0
-# Above what the process takes before its first format.
-_MEMORY = 512 * 2**20
+# Bytes, in addition to the process's size before its first format.
+_MEMORY_LIMIT = 512 * 2**20
 
+# Bytes of a frame's length.
 HEADER = 4
 
 
 class TrialReport(msgspec.Struct, frozen=True):
-    """How a format came out, ``message`` being why it is refused; with ``done`` False, which parameter is next."""
+    """The result of a format; ``message``: why it is refused. Or, if not ``done``, the parameter that is next."""
 
     param: str = ""
     message: str = ""
@@ -36,12 +37,12 @@ class TrialReport(msgspec.Struct, frozen=True):
 
 
 def framed(content: bytes) -> bytes:
-    """A frame: its length, and the content."""
+    """Return a frame: the content after its length."""
     return len(content).to_bytes(HEADER, "big") + content
 
 
 def main() -> None:
-    """Serve until the input ends. On a thread, as in the server: its stack may be smaller than the first one's."""
+    """Serve until the input ends, on a thread as in the server, because its stack may be smaller."""
     thread = threading.Thread(target=_serve, args=(sys.stdin.buffer, sys.stdout.buffer))
     thread.start()
     thread.join()
@@ -50,38 +51,38 @@ def main() -> None:
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     from jan.engine.grammars.constraint import GrammarCompiler
 
-    def tell(report: TrialReport) -> None:
+    def send(report: TrialReport) -> None:
         sink.write(framed(msgspec.msgpack.encode(report)))
         sink.flush()
 
-    origin = _next(source)
+    origin = _read_frame(source)
     if origin is None:
         return
     compiler = GrammarCompiler.of(origin)
-    _bound_memory()
-    tell(TrialReport())
-    while (frame := _next(source)) is not None:
+    _limit_memory()
+    send(TrialReport())
+    while (frame := _read_frame(source)) is not None:
         output = msgspec.msgpack.decode(frame, type=OutputFormat)
-        # The signal's default is to end the process, also while the compiler holds it and runs no Python.
+        # The signal's default action ends the process, also while the compiler runs no Python.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         report = TrialReport()
         try:
-            compiler.matchers(output, compiler.variants, lambda param: tell(TrialReport(param=param, done=False)))
+            compiler.matchers(output, compiler.variants, lambda param: send(TrialReport(param=param, done=False)))
         except InvalidRequest as error:
             report = TrialReport(param=error.param or "", message=error.message)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        tell(report)
+        send(report)
 
 
-def _next(source: BinaryIO) -> bytes | None:
+def _read_frame(source: BinaryIO) -> bytes | None:
     header = source.read(HEADER)
     length = int.from_bytes(header, "big")
     content = source.read(length) if len(header) == HEADER else b""
     return content if len(header) == HEADER and len(content) == length else None
 
 
-def _bound_memory() -> None:
+def _limit_memory() -> None:
     pages = Path("/proc/self/statm")
     if pages.exists():
-        most = int(pages.read_text().split()[0]) * resource.getpagesize() + _MEMORY
+        most = int(pages.read_text().split()[0]) * resource.getpagesize() + _MEMORY_LIMIT
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,4 +1,4 @@
-"""The server's end of a trial process: start it, have a format tried, find out what it died of."""
+"""The server's side of a trial process: start it, send it formats, and find out why it died."""
 
 import asyncio
 import os
@@ -16,23 +16,26 @@ from jan.engine.refusals import untried
 
 log = structlog.get_logger(__name__)
 
-# The limits are on its own CPU time; these are for a machine that gives it none.
+# The real limits are on CPU time. These are for a machine that gives the process no CPU time.
 _START_SECONDS = 60.0
 _TRIAL_SECONDS = 20.0
 _END_SECONDS = 5.0
-# It gives way to the engine, a little.
+# A lower priority than the engine's.
 _NICE = 5
 
 _ROOT = str(Path(__file__).resolve().parents[3])
 _CODE = f"import os; os.nice({_NICE}); from jan.engine.grammars.trial_child import main; main()"
-# Of the server's environment it gets no more than a Python needs: it compiles what strangers send.
+# It compiles what strangers send, so its environment has only what Python needs.
 _ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
-# What a process dies of that was refused memory, or whose compiler ran into the end of its stack.
+# Signals that end a process without memory, or whose compiler overflowed the stack.
 _CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
 
 
-class Died(Exception):
-    """A trial process has ended, at which parameter of the format; ``code``: None where it was made to."""
+class TrialProcessDied(Exception):
+    """A trial process has ended during a trial.
+
+    ``param``: the request's parameter that it compiled. ``code``: its exit code, None if the server ended it.
+    """
 
     def __init__(self, param: str, code: int | None) -> None:
         super().__init__(param, code)
@@ -40,23 +43,23 @@ class Died(Exception):
         self.code = code
 
     @property
-    def of_time(self) -> bool:
-        """Its time was up."""
+    def timed_out(self) -> bool:
+        """True if it exceeded its CPU time."""
         return self.code == -signal.SIGPROF
 
     @property
-    def on_purpose(self) -> bool:
-        """The server ended it."""
+    def was_killed(self) -> bool:
+        """True if the server ended it."""
         return self.code is None
 
     @property
-    def of_itself(self) -> bool:
-        """It could not go on."""
+    def crashed(self) -> bool:
+        """True if it ran out of memory or of stack."""
         return self.code is not None and (self.code >= 0 or -self.code in _CRASHES)
 
 
 class TrialProcess:
-    """One trial process, until it dies of what it tries."""
+    """One trial process. It takes one format at a time, until it dies."""
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None  # it is a pipe
@@ -68,11 +71,12 @@ class TrialProcess:
 
     @classmethod
     async def start(cls, origin: bytes) -> "TrialProcess":
-        """Raises Unavailable if it can't be started."""
+        """Start a process for the compiler with this origin. Raises Unavailable if that fails."""
         known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         path = os.pathsep.join([_ROOT, *filter(None, sys.path)])
         try:
-            # -P: nothing from the working directory. A session of its own: Ctrl-C is for the server.
+            # -P: import nothing from the working directory. A session of its own, because Ctrl-C is for the
+            # server.
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-c", _CODE),
                 stdin=PIPE,
@@ -90,16 +94,16 @@ class TrialProcess:
             raise untried()
         return made
 
-    async def attempt(self, output: bytes) -> TrialReport:
-        """How a format comes out, encoded as msgpack; raises Died."""
+    async def compile(self, output: bytes) -> TrialReport:
+        """Compile a format, given as msgpack; returns the result. Raises TrialProcessDied."""
         report = await self._ask(output, _TRIAL_SECONDS)
         if report is not None:
             return report
         code = await self.end()
-        raise Died(self._param, None if self._killed else code)
+        raise TrialProcessDied(self._param, None if self._killed else code)
 
     async def _ask(self, content: bytes, seconds: float) -> TrialReport | None:
-        """The answer, None if it died or had none in time."""
+        """Return the report, None if the process died or did not answer in time."""
         try:
             async with asyncio.timeout(seconds):
                 self._writer.write(framed(content))
@@ -118,7 +122,7 @@ class TrialProcess:
         return msgspec.msgpack.decode(await self._reader.readexactly(length), type=TrialReport)
 
     async def end(self) -> int:
-        """Wait for its end, which the end of its input is; what it ended with."""
+        """End the process by ending its input; returns its exit code."""
         self._writer.close()
         try:
             async with asyncio.timeout(_END_SECONDS):
@@ -128,7 +132,7 @@ class TrialProcess:
             return await self._process.wait()
 
     def kill(self) -> None:
-        """End it, whatever it is at."""
+        """Kill the process at once."""
         self._killed = True
         with suppress(ProcessLookupError):
             self._process.kill()

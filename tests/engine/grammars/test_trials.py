@@ -112,7 +112,7 @@ def test_what_compiles_for_ever_is_refused(name: str) -> None:
         assert gone(before)
         await trials.admit(pattern(1), "a")
         assert pids(trials) != [before]
-        await asyncio.gather(*trials._under_way.values())
+        await asyncio.gather(*trials._running.values())
 
     run(scenario)
 
@@ -234,9 +234,9 @@ def test_what_is_kept_is_bounded() -> None:
     """The compiled formats that are kept are the latest ones."""
     compiler = BytesCompiler()
     for number in range(200):
-        compiler.make(pattern(number))
-    assert compiler.has(pattern(199).key)
-    assert not compiler.has(pattern(0).key)
+        compiler.compile_ahead(pattern(number))
+    assert compiler.has_compiled(pattern(199).key)
+    assert not compiler.has_compiled(pattern(0).key)
 
 
 # --- who waits --------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_turns_are_one_of_each_owner() -> None:
         turns, order = TrialQueue(2), []
 
         async def take(owner: str) -> None:
-            async with turns.of(owner):
+            async with turns.turn_of(owner):
                 order.append(owner)
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
@@ -313,7 +313,7 @@ def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
         while not trials._busy:
             await asyncio.sleep(0.01)
         os.kill(pids(trials)[0], signal.SIGKILL)
-        with pytest.raises(Unavailable, match="try again"):
+        with pytest.raises(Unavailable, match="Try again"):
             await task
         await refusal(trials, WORST)
         assert trials.tried == 2
@@ -392,7 +392,7 @@ ORPHAN = """
     async def main():
         idle = await TrialProcess.start(BytesCompiler().origin)
         busy = await TrialProcess.start(BytesCompiler().origin)
-        task = asyncio.create_task(busy.attempt(msgspec.msgpack.encode(WORST)))
+        task = asyncio.create_task(busy.compile(msgspec.msgpack.encode(WORST)))
         await asyncio.sleep(0.1)
         print(idle._process.pid, busy._process.pid, flush=True)
         await asyncio.sleep(1000)

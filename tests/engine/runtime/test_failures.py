@@ -348,7 +348,7 @@ def test_restart_after_death_frees_first(fault: Fault) -> None:
         fault.raise_in |= {"step": SystemExit(), "load": ConfigurationError("not now")}
         failed = await failure_of(engine)
         assert failed.code == "engine_dead"
-        assert "loaded anew" in failed.message
+        assert "loaded again" in failed.message
         assert failed.headers["x-should-retry"] == "true"
         await until(lambda: len(fault.made) > 1)
         assert fault.made[0].closed.is_set()
