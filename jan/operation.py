@@ -1,4 +1,4 @@
-"""``@operation``: the one declaration on an HTTP method that validates, documents and audits it."""
+"""Declare an HTTP method once with ``@operation``: that validates, documents and audits it."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,13 +12,14 @@ from jan.errors import JanError
 from jan.schema.scopes import Access
 
 MediaType = Literal["application/json", "application/jsonl"]
-#: default: counts towards the caller's limit; inference: towards that of the models too; none: not at all.
+#: default: counts towards the caller's limit. inference: counts towards the limit of the models too. none: is not
+#: counted.
 LimitClass = Literal["default", "inference", "none"]
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that works as printed; every example of the document is replayed by a test. ``body`` is a
-    text where it is not JSON."""
+    """A request that works as printed: a test replays every example of the document. ``body`` is a text where it
+    is not JSON, ``path`` has the path's parameters."""
 
     summary: str
     body: dict[str, Any] | str | None = None
@@ -26,14 +27,15 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What one HTTP method of one URL takes, gives, and who may call it.
+    """The declaration of one HTTP method of one URL: what it takes and returns, and who may call it.
 
-    ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the
-    query parameters; None where the query means nothing. ``events``: the type of a streamed answer's events.
-    ``request_media_type``: application/jsonl for a body of lines, each of type ``request``.
-    ``media_type``: of the response, where it is not JSON. ``redirect``: where to, for a method that may answer
-    with a 302, always if it has no ``response``. ``limit``: the limit class. ``creates``: it makes an object, so
-    that with an Idempotency-Key it is carried out once. ``headers``: others that it reads, and what they mean.
+    ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the query
+    parameters, None where the query is ignored. ``events``: the type of a streamed answer's events.
+    ``request_media_type``: application/jsonl for a body of lines, each of type ``request``. ``media_type``: the
+    response's, where it is not JSON. ``redirect``: the target in words, for a method that may answer with a 302;
+    it always does so if it has no ``response``. ``limit``: the limit class. ``creates``: the method makes an
+    object, so a request with an Idempotency-Key is carried out once. ``headers``: other request headers that it
+    reads, and what they mean.
     """
 
     name: str
@@ -56,7 +58,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serves(Protocol):
-    """What ``@operation`` needs of a handler."""
+    """A handler, as ``@operation`` sees it. ``dispatched``: whether its request has reached an operation."""
+
+    dispatched: bool
 
     async def serve(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
@@ -74,15 +78,18 @@ _ATTRIBUTE = "__jan_operation__"
 
 def operation(
     *, summary: str, access: Access, **declared: Any
-) -> Callable[[Callable[Concatenate[H, P], Awaitable[R]]], Callable[..., Awaitable[None]]]:
-    """Declare an HTTP method of a handler; the other keywords are Operation's.
+) -> Callable[[Callable[Concatenate[H, P], Awaitable[R]]], Callable[..., Awaitable[Any]]]:
+    """Declare an HTTP method of a handler; the other keywords are those of Operation.
 
-    The method gets the path's parameters by name, the decoded body as ``body`` if it has a ``request``
-    type, and the query parameters as ``query`` if it has a type for them; it returns the response, or an
-    EventStream.
+    The method gets the path's parameters by name, the decoded body as ``body`` if it has a ``request`` type, and
+    the query parameters as ``query`` if it has a type for them. It returns the response, or an EventStream.
+
+    Python may call it as it is written: ``await super().post(body)`` in a subclass runs the method of the parent
+    and returns its response. Only the first call of a request, which is the web server's, checks access and
+    replies.
     """
 
-    def decorate(method: Callable[Concatenate[H, P], Awaitable[R]]) -> Callable[..., Awaitable[None]]:
+    def decorate(method: Callable[Concatenate[H, P], Awaitable[R]]) -> Callable[..., Awaitable[Any]]:
         declaration = Operation(
             name=method.__name__,
             summary=summary,
@@ -92,16 +99,19 @@ def operation(
         )
 
         @wraps(method)
-        async def serve(self: H, **path: Any) -> None:
-            await self.serve(declaration, method, path)
+        def call(self: H, *args: Any, **named: Any) -> Awaitable[Any]:
+            if self.dispatched:
+                return method(self, *args, **named)
+            self.dispatched = True
+            return self.serve(declaration, method, named)
 
-        setattr(serve, _ATTRIBUTE, declaration)
-        return serve
+        setattr(call, _ATTRIBUTE, declaration)
+        return call
 
     return decorate
 
 
 def operation_of(method: Any) -> Operation | None:
-    """The declaration of a method, None if it has none."""
+    """Return the declaration of a method, None if it has none."""
     found = getattr(method, _ATTRIBUTE, None)
     return found if isinstance(found, Operation) else None

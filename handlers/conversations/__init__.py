@@ -1,1 +1,8 @@
 """Conversations and their messages."""
+
+from typing import TYPE_CHECKING
+
+from jan.routing.moved import old_names_of
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names_of(__name__)

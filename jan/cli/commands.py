@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -67,9 +66,6 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="Jan Server")
 def main() -> None:
     """A self-hosted, OpenAI-compatible LLM server."""
-    # Handlers of the configuration are imported from where the command runs, as `python -m jan` would.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
 
 
 @contextmanager

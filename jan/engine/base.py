@@ -10,16 +10,20 @@ step and cancel jobs, and every step returns what each job produced.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import chain
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from jan.engine.formats import FormatCompiler, OutputFormat
 from jan.engine.stats import CacheUse, EngineStats
 from jan.errors import JanError
+from jan.routing.moved import old_names_of
 from jan.schema.chat import Tool
 from jan.schema.messages import Message
 from jan.schema.sampling import FinishReason, TokenLogprob
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names_of(__name__)
 
 JobId = int
 OnProgress = Callable[[float], None]

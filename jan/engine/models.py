@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -11,9 +12,13 @@ from jan.engine.base import Engine
 from jan.engine.registry import create_engine
 from jan.engine.rules import rules_of
 from jan.errors import ConfigurationError, NotFound, Unavailable
+from jan.routing.moved import old_names_of
 from jan.settings import ModelSettings
 
 log = structlog.get_logger(__name__)
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names_of(__name__)
 
 # Called with a model's id and the part of it that is loaded, 0..1.
 LoadReport = Callable[[str, float], None]

@@ -39,6 +39,8 @@ class Responder(RequestHandler):
     request_id = ""
     #: Whether the request is answered before its body was read, so that its connection can't go on.
     body_unread = True
+    #: Whether the request has reached its operation; calls of operations from then on are Python's.
+    dispatched = False
     #: What was generated for the request, if anything was.
     generation: GenerationRecord | None = None
     #: What makes the answer to its end, if that does not end with the request.

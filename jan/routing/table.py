@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, get_args
 
 import msgspec
@@ -14,6 +13,8 @@ from jan.handler import Handler
 from jan.operation import LimitClass, Operation
 from jan.schema.explain import explain
 from jan.settings import RouteSettings
+from jan.settings.names import DottedName
+from jan.settings.plugins import CannotImport, import_class
 
 _API = "{api}"
 _PARAMETER = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)(?P<rest>:path)?\}")
@@ -78,15 +79,11 @@ def _pattern(path: str) -> str:
     return pattern + re.escape(path[at:])
 
 
-def _load(dotted: str, where: str) -> type[Handler]:
-    module_name, _, class_name = dotted.rpartition(".")
+def _load(dotted: DottedName, where: str) -> type[Handler]:
     try:
-        found = getattr(dotted, "target", None) or getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"{where}: handler: '{dotted}' can't be imported ({error}); it must be module.Class, "
-            "importable from where the server runs"
-        ) from error
+        found = import_class(dotted)
+    except CannotImport as error:
+        raise ConfigurationError(f"{where}: handler: {error.message}") from error
     if not (isinstance(found, type) and issubclass(found, Handler)):
         raise ConfigurationError(f"{where}: handler: '{dotted}' is not a class that extends jan.handler.Handler")
     return found

@@ -13,6 +13,7 @@ from jan.errors import ConfigurationError
 from jan.schema.explain import explain
 from jan.settings import ANYONE, Settings
 from jan.settings.addresses import is_loopback
+from jan.settings.names import decode_name, mark_names
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _OVERRIDE = "JAN__"
@@ -45,7 +46,7 @@ def _settings_of(
         if value is not None:
             _assign(tree, key, key.split("__"), value)
     try:
-        settings = msgspec.convert(tree, Settings, strict=False)
+        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=decode_name)
     except msgspec.ValidationError as error:
         why = explain(error, Settings)
         raise ConfigurationError(f"{file}: {why.path or 'the document'}: {why.message}") from error
@@ -81,6 +82,7 @@ def _resolve(text: str, file: Path, environ: Mapping[str, str], seen: tuple[Path
         tree = {key: _fill(value, file, str(key), environ) for key, value in tree.items()}
     except RecursionError as error:
         raise ConfigurationError(f"{file}: an anchor in it contains its own alias, or it is too deep") from error
+    mark_names(tree, file.resolve())
     base = tree.pop("extends", None)
     if base is None:
         return tree

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from jan.settings.names import DottedName
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
 
@@ -17,7 +19,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     id: Name
-    engine: str
+    engine: DottedName
     aliases: tuple[Name, ...] = ()
     load: Literal["eager", "lazy"] = "eager"
     max_waiting: Annotated[int, msgspec.Meta(ge=1)] = 256
@@ -36,6 +38,6 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     path: str
-    handler: str
+    handler: DottedName
     name: str
     options: dict[str, Any] = {}

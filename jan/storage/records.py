@@ -9,12 +9,16 @@ import secrets
 import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jan.routing.moved import old_names_of
 from jan.schema.limits import TokenBudget
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names_of(__name__)
 
 T = TypeVar("T")
 

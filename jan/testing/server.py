@@ -130,7 +130,7 @@ class ThreadServer(_InProcess):
 
 def route(path: str, handler: type | str, name: str = "", **options: Any) -> RouteSettings:
     """Make a route as a configuration file would have it. ``handler``: a class, or its dotted name."""
-    dotted = handler if isinstance(handler, str) else DottedName.of(handler)
+    dotted = DottedName(handler) if isinstance(handler, str) else DottedName.of(handler)
     return RouteSettings(path=path, handler=dotted, name=name or dotted.rpartition(".")[2], options=options)
 
 

@@ -145,7 +145,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "route to no module": (EXTENDS + "routes: [{path: /a, handler: no.Such, name: a}]", ["(/a)", "module.Class"]),
     "route to no class": (
         EXTENDS + "routes: [{path: /a, handler: handlers.service.health.No, name: a}]",
-        ["(/a)", "can't be imported"],
+        ["(/a)", "Can't import"],
     ),
     "route to no handler": (
         EXTENDS + "routes: [{path: /a, handler: pathlib.Path, name: a}]",

@@ -27,7 +27,6 @@ STILL_TO_DO = (
     "jan/http",
     "jan/idempotency",
     "jan/limits/ledger.py",
-    "jan/operation.py",
     "jan/routing",
     "jan/services.py",
     "jan/settings/load.py",

@@ -1,21 +1,27 @@
 """An endpoint of somebody else's: one class, one YAML entry; a wrong one stops the server in one line."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from support.command import run_jan
-from support.server import DEFAULT_CONFIG, ServerProcess, http_client
+from support.server import DEFAULT_CONFIG, check_invariants
+
+from jan.application import Server
+from jan.cli.commands import main
+from jan.errors import ConfigurationError
+from jan.settings.load import load_settings
+from jan.testing import ThreadServer, served
 
 MODULE = '''
 """Greets."""
 
 import msgspec
 
-from jan.schema.scopes import PUBLIC
+from jan.schema.scopes import PUBLIC, READ
 from jan.errors import NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
@@ -65,6 +71,22 @@ class Greet(Handler):
         return Greeting(text=f"{name} to {body.to}: {' / '.join(body.lines)}")
 
 
+class Shout(Greet):
+    """Greetings in capitals."""
+
+    @operation(summary="Greet loudly", access=PUBLIC, tag="greetings", response=Greeting)
+    async def get(self, name: str) -> Greeting:
+        """Says hello as the parent does, but louder."""
+        said = await super().get(name)
+        return Greeting(text=said.text.upper())
+
+    @operation(summary="Write loudly", access=READ, tag="greetings", request=Letter, response=Greeting)
+    async def post(self, name: str, body: Letter) -> Greeting:
+        """Reads the letter out after a greeting of its own."""
+        said, greeted = await super().post(name, body), await self.get(body.to)
+        return Greeting(text=f"{greeted.text} {said.text}")
+
+
 class Undeclared(Handler):
     """A method that says nothing of who may call it."""
 
@@ -96,10 +118,12 @@ class NoHandler:
 '''
 
 GOOD_ROUTE = "{path: '{api}/greet/{name}', handler: greetings.Greet, name: greet, options: {greeting: Ahoy}}"
+LOUD_ROUTE = "{path: '/shout/{name}', handler: greetings.Shout, name: shout}"
 
 
 def _configure(folder: Path, *routes: str, more: str = "") -> Path:
     """A plugin's module and a configuration with these routes, in a folder of their own."""
+    folder.mkdir(exist_ok=True)
     (folder / "greetings.py").write_text(MODULE)
     config = folder / "my.yaml"
     config.write_text(
@@ -109,27 +133,26 @@ def _configure(folder: Path, *routes: str, more: str = "") -> Path:
     return config
 
 
-def _jan(config: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return run_jan(*arguments, cwd=config.parent)
+def _jan(*arguments: object) -> Result:
+    """What a command that runs no server prints."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _configure(tmp_path_factory.mktemp("plugin"), GOOD_ROUTE)
+    return _configure(tmp_path_factory.mktemp("plugin"), GOOD_ROUTE, LOUD_ROUTE)
 
 
 @pytest.fixture(scope="module")
-def server(config: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(config)
-    yield server
-    assert server.stop() == 0
-    assert server.errors() == []
+def server(config: Path) -> Iterator[ThreadServer]:
+    with served(config) as server:
+        yield server
+    assert server.errors == []
 
 
 @pytest.fixture(scope="module")
-def client(server: ServerProcess) -> Iterator[httpx.Client]:
-    with http_client(server) as client:
-        yield client
+def client(server: ThreadServer) -> httpx.Client:
+    return server.connect(event_hooks={"response": [check_invariants]})
 
 
 def test_it_is_served_with_its_options(client: httpx.Client) -> None:
@@ -150,6 +173,17 @@ def test_its_body_is_validated_by_its_type(client: httpx.Client) -> None:
     assert refused.json()["error"]["param"] == "lines[0]"
 
 
+def test_a_subclass_calls_the_method_of_its_parent(server: ThreadServer, client: httpx.Client) -> None:
+    """It returns the response. Who may call is what the subclass declares."""
+    assert client.get("/shout/Ada").json() == {"text": "HELLO, ADA!"}
+    assert client.head("/shout/Ada").status_code == 200
+    letter = {"to": "Grace", "lines": ["one", "two"]}
+    assert client.post("/shout/Ada", json=letter).status_code == 401
+    reader = server.connect(server.add_user("read"))
+    assert reader.post("/shout/Ada", json=letter).json() == {"text": "HELLO, GRACE! Ada to Grace: one / two"}
+    assert reader.get("/shout/nobody").json()["error"]["code"] == "nobody"
+
+
 def test_the_shipped_endpoints_are_still_there(client: httpx.Client) -> None:
     """Routes of an extending file are added to those that it extends."""
     assert client.get("/health").status_code == 200
@@ -166,7 +200,7 @@ def test_it_is_in_the_document(client: httpx.Client) -> None:
 
 def test_it_is_in_the_audit_table(config: Path) -> None:
     """`jan routes` names URL, method and who may call."""
-    ran = _jan(config, "routes", "--config", str(config))
+    ran = _jan("routes", "--config", config)
     rows = [line.split() for line in ran.stdout.splitlines()]
     assert ["/api/v1/greet/{name}", "GET", "public", "default", "greet"] in rows
     assert ["/api/v1/greet/{name}", "POST", "public", "default", "greet"] in rows
@@ -178,7 +212,7 @@ def test_it_is_in_the_metrics(client: httpx.Client) -> None:
     assert 'jan_http_requests_total{method="GET",route="greet",status="200"}' in client.get("/metrics").text
 
 
-def test_it_is_in_the_log(server: ServerProcess, client: httpx.Client) -> None:
+def test_it_is_in_the_log(server: ThreadServer, client: httpx.Client) -> None:
     """Its requests have a line in the log with the request's id."""
     sent = client.get("/v1/greet/log", headers={"X-Request-Id": "the-log-test"})
     assert sent.headers["x-request-id"] == "the-log-test"
@@ -216,9 +250,9 @@ WRONG = {
         "{path: '{api}/models/{name:path}', handler: greetings.Greet, name: x}",
         "two routes have the path /api/v1/models/{name:path}: models.one, x",
     ),
-    "missing class": ("{path: /x, handler: greetings.Greeet, name: x}", "'greetings.Greeet' can't be imported"),
-    "missing module": ("{path: /x, handler: salutations.Greet, name: x}", "'salutations.Greet' can't be imported"),
-    "no dotted name": ("{path: /x, handler: Greet, name: x}", "'Greet' can't be imported"),
+    "missing class": ("{path: /x, handler: greetings.Greeet, name: x}", "Can't import 'greetings.Greeet'"),
+    "missing module": ("{path: /x, handler: salutations.Greet, name: x}", "Can't import 'salutations.Greet'"),
+    "no dotted name": ("{path: /x, handler: Greet, name: x}", "Can't import 'Greet'"),
     "no handler": ("{path: /x, handler: greetings.NoHandler, name: x}", "is not a class that extends jan.handler"),
     "path parameter missing": (
         "{path: /x, handler: greetings.Greet, name: x}",
@@ -239,28 +273,41 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-@pytest.mark.parametrize("command", ["serve", "check"])
-def test_a_wrong_entry_stops_the_server(tmp_path: Path, command: str, case: str) -> None:
-    """`jan serve` and `jan check` end with exit code 1 and one line that names the file, the entry and the
-    remedy; there is no traceback and nothing is served."""
+def test_a_wrong_entry_stops_the_server(tmp_path: Path, case: str) -> None:
+    """No server is made, and `jan check` ends with exit code 1 and one line that names the file, the entry and the
+    remedy; there is no traceback."""
     route, words = WRONG[case]
     config = _configure(tmp_path, route)
-    ran = _jan(config, "serve", "--port", "0", "--config", str(config)) if command == "serve" else None
-    ran = ran or _jan(config, "check", str(config))
-    assert ran.returncode == 1
+    ran = _jan("check", config)
+    assert ran.exit_code == 1
     assert ran.stdout == ""
     line = ran.stderr.strip()
     assert "\n" not in line
     assert line.startswith(f"jan: {config}: routes")
     assert words in line
+    with pytest.raises(ConfigurationError) as refused:
+        Server(load_settings(config, data=str(tmp_path)), show_late_key=print)
+    assert words in refused.value.message
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0", "--config"), ("check",)])
+def test_a_wrong_entry_is_one_line_of_a_process(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """`jan serve` and `jan check` say the same, from whatever folder they run in, and nothing is served."""
+    config = _configure(tmp_path / "mine", WRONG["missing class"][0])
+    ran = run_jan(*command, str(config), cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    line = ran.stderr.strip()
+    assert "\n" not in line
+    assert line.startswith(f"jan: {config}: routes")
+    assert "'greetings' has no 'Greeet'" in line
 
 
 def test_a_plugin_that_fails_to_import_says_why(tmp_path: Path) -> None:
     """A module that needs something that is not installed is named together with what is missing."""
     config = _configure(tmp_path, "{path: /x, handler: broken.Greet, name: x}")
     (tmp_path / "broken.py").write_text("import not_installed_anywhere\n")
-    ran = _jan(config, "check", str(config))
-    assert ran.returncode == 1
+    ran = _jan("check", config)
+    assert ran.exit_code == 1
     assert "not_installed_anywhere" in ran.stderr
 
 
@@ -269,6 +316,6 @@ def test_an_extending_file_can_replace_an_endpoint(tmp_path: Path) -> None:
     config = _configure(tmp_path, "{path: '{api}/models/{model_id:path}', handler: mine.Mine, name: mine}")
     source = "from handlers.openai.models import OneModel\n\n\nclass Mine(OneModel): ...\n"
     (tmp_path / "mine.py").write_text(source)
-    ran = _jan(config, "openapi", "--config", str(config))
+    ran = _jan("openapi", "--config", config)
     operations = json.loads(ran.stdout)["paths"]["/api/v1/models/{model_id}"]
     assert operations["get"]["operationId"] == "mine_get"
