@@ -1,4 +1,4 @@
-"""The jobs of one engine that wait for a slot: counted, told where they stand, refused when it takes too long."""
+"""The jobs of an engine that wait for a slot: their order, positions, expected waits and timeouts."""
 
 from collections import OrderedDict
 
@@ -9,43 +9,48 @@ from jan.engine.runtime.job import Job
 from jan.engine.stats import EngineStats
 from jan.errors import Unavailable
 
-_TELL_SECONDS = 1.0
-# After so long an observation counts half.
+# Positions are sent at most this often.
+_UPDATE_SECONDS = 1.0
+# An observation of the drain rate counts half after this time.
 _HALF_LIFE_SECONDS = 30.0
-# How long an answer is likely to be: before there was any; then it is the mean of about so many.
-_FIRST_GUESS_TOKENS = 256
-_ANSWERS = 16
+# Expected answer length in tokens: a constant until the first answer ends, then a running mean over about the last
+# 16.
+_FIRST_EXPECTED_TOKENS = 256
+_MEAN_OVER_ANSWERS = 16
 
 
 class DrainRate:
-    """Tokens of waiting jobs that begin in a second, of late, while any wait."""
+    """How fast the queue drains: tokens of jobs that begin per second, while jobs wait, as a decaying mean.
+
+    Times are seconds on the monotonic clock.
+    """
 
     def __init__(self) -> None:
-        self._tokens = self._seconds = self._at = 0.0
+        self._tokens = self._seconds = self._updated_at = 0.0
 
     def resume(self, now: float) -> None:
-        """Somebody waits again; the time before does not count."""
-        self._at = now
+        """Continue to measure at ``now``, when jobs wait again. The time before does not count."""
+        self._updated_at = now
 
     def add(self, tokens: int, now: float) -> None:
-        """A job of so many tokens began."""
-        self._age(now)
+        """Count a job of this many tokens, which begins now."""
+        self._decay(now)
         self._tokens += tokens
 
     def seconds_for(self, tokens: int, now: float) -> float | None:
-        """How long it takes until so many have begun; None while nothing is known."""
-        self._age(now)
+        """Return the expected seconds until jobs of this many tokens have begun, None if nothing is known."""
+        self._decay(now)
         return tokens * self._seconds / self._tokens if self._tokens else None
 
-    def _age(self, now: float) -> None:
-        factor = 0.5 ** ((now - self._at) / _HALF_LIFE_SECONDS)
+    def _decay(self, now: float) -> None:
+        factor = 0.5 ** ((now - self._updated_at) / _HALF_LIFE_SECONDS)
         self._tokens *= factor
-        self._seconds = self._seconds * factor + now - self._at
-        self._at = now
+        self._seconds = self._seconds * factor + now - self._updated_at
+        self._updated_at = now
 
 
 class WaitingRoom:
-    """Jobs in the order of FairQueue. Times are on the monotonic clock."""
+    """The waiting jobs, in the order of ``FairQueue``. Times are seconds on the monotonic clock."""
 
     def __init__(self, rules: EngineRules, stats: EngineStats) -> None:
         self._rules = rules
@@ -54,18 +59,18 @@ class WaitingRoom:
         self._arrivals: OrderedDict[Job, float] = OrderedDict()
         self._rate = DrainRate()
         self._saturated = False
-        self._tend_at = 0.0
-        self._likely = float(_FIRST_GUESS_TOKENS)
-        self._answers = 0
+        self._next_update = 0.0
+        self._expected_tokens = float(_FIRST_EXPECTED_TOKENS)
+        self._answers_seen = 0
 
     def __len__(self) -> int:
         return len(self._arrivals)
 
     def push(self, job: Job, now: float) -> None:
-        """Let a prepared job wait; raises Unavailable where there is no room for it."""
-        assert job.prepared is not None  # it is a prepared one
-        # Not the longest possible answer: without max_tokens that is the whole context, which hardly any takes.
-        job.cost = job.prepared.prompt_tokens + min(job.prepared.limit, round(self._likely))
+        """Add a prepared job. Raises Unavailable if the queue has no place for it."""
+        assert job.prepared is not None  # only prepared jobs wait
+        # Not the longest possible answer: without max_tokens that is the whole context, which answers rarely need.
+        job.cost = job.prepared.prompt_tokens + min(job.prepared.limit, round(self._expected_tokens))
         try:
             self._queue.push(job.request.owner, job, job.cost, job.request.priority)
         except Unavailable:
@@ -75,37 +80,37 @@ class WaitingRoom:
         self._count()
 
     def blocked(self, now: float) -> None:
-        """There is no room for the job whose turn it is: from now on the rest has to wait."""
+        """Note that the next job finds no slot, so from now on all jobs really wait."""
         if not self._saturated:
             self._saturated = True
             self._rate.resume(now)
 
     def peek(self) -> Job | None:
-        """The job whose turn it is."""
+        """Return the job whose turn it is, None if no job waits."""
         return self._queue.peek()
 
     def pop(self, now: float) -> Job:
-        """Take the job whose turn it is, because it begins."""
+        """Remove and return the job whose turn it is, because it begins now."""
         job = self._queue.pop()
         job.queue_seconds = now - self._arrivals.pop(job)
         self._stats.waits.observe(job.queue_seconds)
-        # What finds a slot at once says nothing of how long others will wait.
+        # A job that found a slot at once says nothing about how long others will wait.
         if self._saturated:
             self._rate.add(job.cost, now)
         self._count()
         return job
 
     def ended(self, job: Job) -> None:
-        """A job that was taken has come to its end: its owner's share is charged with what it took."""
-        assert job.prepared is not None  # it was pushed
+        """Charge the owner of a job that has ended with the tokens that it really took."""
+        assert job.prepared is not None  # it has waited here
         took = job.prepared.prompt_tokens + job.generated
         self._queue.settle(job.request.owner, took - job.cost, job.request.priority)
-        if job.generated:  # probes and clients who left at once say nothing of answers
-            self._answers = min(self._answers + 1, _ANSWERS)
-            self._likely += (job.generated - self._likely) / self._answers
+        if job.generated:  # an answer without tokens says nothing about the length of answers
+            self._answers_seen = min(self._answers_seen + 1, _MEAN_OVER_ANSWERS)
+            self._expected_tokens += (job.generated - self._expected_tokens) / self._answers_seen
 
     def remove(self, job: Job) -> bool:
-        """Take a job out; False if it is not here."""
+        """Remove a job. Returns False if it does not wait here."""
         if not self._queue.remove(job.request.owner, job, job.request.priority):
             return False
         del self._arrivals[job]
@@ -113,14 +118,14 @@ class WaitingRoom:
         return True
 
     def drain(self) -> list[Job]:
-        """Take everything."""
+        """Remove and return all jobs, in order."""
         self._arrivals.clear()
         jobs = self._queue.drain()
         self._count()
         return jobs
 
     def expired(self, now: float) -> list[Job]:
-        """Take those that have waited for too long."""
+        """Remove and return the jobs that have waited longer than ``queue_timeout_seconds``."""
         late = []
         while self._arrivals:
             job, arrived = next(iter(self._arrivals.items()))
@@ -132,19 +137,19 @@ class WaitingRoom:
         return late
 
     def news(self, now: float) -> list[tuple[Job, Queued]]:
-        """Who stands where, for those for whom it changed; once a second at most, since it takes a while."""
-        if not self._arrivals or now < self._tend_at:
+        """Return the jobs whose position or expected wait has changed. Slow, so at most once a second."""
+        if not self._arrivals or now < self._next_update:
             return []
-        self._tend_at = now + _TELL_SECONDS
-        found, ahead = [], 0
+        self._next_update = now + _UPDATE_SECONDS
+        updates, tokens_ahead = [], 0
         for position, (job, cost) in enumerate(self._queue.order(), 1):
-            ahead += cost
-            seconds = self._rate.seconds_for(ahead, now)
+            tokens_ahead += cost
+            seconds = self._rate.seconds_for(tokens_ahead, now)
             queued = Queued(position=position, estimate_seconds=None if seconds is None else round(seconds))
             if queued != job.told:
                 job.told = queued
-                found.append((job, queued))
-        return found
+                updates.append((job, queued))
+        return updates
 
     def _count(self) -> None:
         self._saturated = self._saturated and bool(self._arrivals)
