@@ -1,4 +1,4 @@
-"""What ``tools/gpu-check`` runs: make a model if none is given, build, answer, measure, in tables of Markdown."""
+"""The program of ``tools/gpu-check``: make or load a model, answer once, and print tables of speeds."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ from jan.errors import ConfigurationError
 _ROOT = Path(__file__).resolve().parent.parent
 _WAYS = ("straight", "executor", "HTTP")
 _ROW = re.compile(r"^\| straight \(triton\) \| +(\d+) \| +(\d+)")
-# HTTP's share of the library alone that is aimed at, and with how many streams.
+# The goal: HTTP's share of the library's own speed, and the number of streams for it.
 _GOAL, _GOAL_STREAMS = 0.97, 32
 
 Rates = dict[int, float]
@@ -34,7 +34,7 @@ Serve = Callable[[], AbstractContextManager[str]]
 
 
 def model_folder(given: argparse.Namespace) -> Path:
-    """The folder to measure, made if it is not there."""
+    """Return the model folder to measure, after making it if necessary."""
     folder: Path | None = given.model
     if folder is None and given.bundled:
         folder = made_once(given.folder / "bundled-fp16", write_bundled)
@@ -54,28 +54,28 @@ def _write_random(shape: str, form: Form, folder: Path) -> None:
 
 
 def quantise(model: Path, bits: float, target: Path) -> None:
-    """By the library's own script, with little to calibrate by: what the model says then is not measured."""
+    """Quantise with the library's own script. Calibration is minimal, because only speed is measured."""
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         paths = ["-i", str(model), "-o", work, "-cf", str(target), "-b", str(bits)]
         little = ["-r", "8", "-mr", "4", "-l", "512", "-ml", "512"]
-        # Its attention over no pages is not causal with PyTorch's own kernels.
+        # With PyTorch's own kernels, the script's attention without pages would not be causal.
         command = ["env", "EXLLAMA_NO_SDPA=1", sys.executable, "-m", "exllamav2.conversion.convert_exl2"]
         if subprocess.run([*command, *paths, *little], check=False).returncode or not any(target.iterdir()):
-            raise SystemExit("gpu-check: ExLlamaV2 could not quantise the model; the lines above say why")
+            raise SystemExit("gpu-check: ExLlamaV2 could not quantise the model. The lines above say why.")
 
 
 # --- the tables --------------------------------------------------------------------------------------------------
 
 
 def heading(title: str) -> None:
-    """Of the table of rates."""
+    """Print the heading of a table of rates."""
     print(f"\n{title}\n")
     print("| Way | Streams | Tokens/s | Of straight | First token, ms | 95 in 100 by, ms |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
 
 
 def row(how: str, streams: int, figures: Figures, straight: float | None) -> float:
-    """Prints one measurement; gives its rate."""
+    """Print one measurement; returns its rate in tokens/s."""
     share = f"{figures.rate / straight:.2f}" if straight else "-"
     times = f"{figures.median * 1000:.0f} | {figures.late * 1000:.0f}"
     print(f"| {how} | {streams} | {figures.rate:.0f} | {share} | {times} |", flush=True)
@@ -83,13 +83,13 @@ def row(how: str, streams: int, figures: Figures, straight: float | None) -> flo
 
 
 def measure_straight(check: Check, streams: list[int], name: str = "straight") -> Rates:
-    """The library alone; the first round of each way warms up and is not printed."""
+    """Measure the library alone. The first round warms up and is not printed."""
     check.straight(1, 0)
     return {count: row(name, count, check.straight(count, at), None) for at, count in enumerate(streams, 1)}
 
 
 async def measure_executor(check: Check, streams: list[int], straight: Rates) -> None:
-    """The same through the engine's thread; then how soon a slot is free."""
+    """Measure the same through the engine's thread, and how soon a cancelled answer frees its slot."""
     engine = ThreadedEngine("checked", lambda: check.backend, EngineRules(max_waiting=max(streams)))
     await engine.start(lambda part: None)
     heading("Through the engine's thread")
@@ -105,7 +105,7 @@ async def measure_executor(check: Check, streams: list[int], straight: Rates) ->
 
 
 async def measure_http(check: Check, url: str, streams: list[int], straight: Rates) -> Rates:
-    """The same through a server in a process of its own."""
+    """Measure the same through a server in its own process; returns tokens/s by number of streams."""
     await check.through_http(url, 1, 0)
     rates = {}
     for at, count in enumerate(streams, 1):
@@ -114,7 +114,7 @@ async def measure_http(check: Check, url: str, streams: list[int], straight: Rat
 
 
 def measure(check: Check, streams: list[int], ways: list[str], serve: Serve) -> Rates:
-    """All tables of one model; the rates of the library alone."""
+    """Print all tables of one model; returns the rates of the library alone."""
     straight: Rates = {}
     if "straight" in ways:
         used = check.attention
@@ -133,7 +133,7 @@ def measure(check: Check, streams: list[int], ways: list[str], serve: Serve) -> 
 
 
 def judge(http: Rates, straight: Rates) -> None:
-    """Whether the goal is met, where it was measured."""
+    """Print whether the goal is met, if it was measured."""
     if _GOAL_STREAMS in http and _GOAL_STREAMS in straight:
         share = http[_GOAL_STREAMS] / straight[_GOAL_STREAMS]
         met = "met" if share >= _GOAL else "missed"
@@ -141,7 +141,7 @@ def judge(http: Rates, straight: Rates) -> None:
 
 
 def beside_triton(given: argparse.Namespace, model: Path, flash_rates: Rates) -> None:
-    """The library alone once more with our own kernels, in another process: it binds them when it is imported."""
+    """Measure the library with our own kernels in another process, because it binds them at import."""
     command = [sys.executable, __file__, str(model), "--attention", "triton", "--ways", "straight"]
     command += ["--streams", given.streams, "--tokens", str(given.tokens), "--prompt", str(given.prompt)]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -157,31 +157,35 @@ def beside_triton(given: argparse.Namespace, model: Path, flash_rates: Rates) ->
 
 
 def arguments(command_line: list[str] | None = None) -> argparse.Namespace:
-    """What was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="tools/gpu-check", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", help="a folder; or one of these:")
+    parser.add_argument("model", type=Path, nargs="?", help="a model folder, or one of these:")
     parser.add_argument("--random", choices=SHAPES, help="a model of random weights in the shape of Llama 3")
     parser.add_argument("--bundled", action="store_true", help="the bundled SmolLM2, in fp16")
-    parser.add_argument("--form", choices=("fp16", "gptq"), default="fp16", help="of random weights")
-    parser.add_argument("--quantise", type=float, metavar="BITS", help="measure it as EXL2 of so many bits")
-    parser.add_argument("--folder", type=Path, default=_ROOT / ".cache" / "gpu-check", help="for what is made")
+    parser.add_argument("--form", choices=("fp16", "gptq"), default="fp16", help="format of the random weights")
+    parser.add_argument(
+        "--quantise", type=float, metavar="BITS", help="quantise it to EXL2 of this many bits first"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=_ROOT / ".cache" / "gpu-check", help="where models are made"
+    )
     parser.add_argument("--attention", choices=("auto", "flash", "triton"), default="auto")
-    parser.add_argument("--ways", default=",".join(_WAYS), help="of " + ", ".join(_WAYS))
+    parser.add_argument("--ways", default=",".join(_WAYS), help="some of " + ", ".join(_WAYS))
     parser.add_argument("--streams", default="1,8,32,64,128")
-    parser.add_argument("--tokens", type=int, default=64, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of each answer")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of each prompt")
     given = parser.parse_args(command_line)
     if sum((given.model is not None, given.random is not None, given.bundled)) != 1:
-        parser.error("which model? A folder, or --bundled, or --random 8b")
+        parser.error("Which model? Give a folder, or --bundled, or --random 8b.")
     if given.form == "gptq" and (given.random is None or given.quantise is not None):
-        parser.error("--form gptq is for --random alone, and not quantised again")
+        parser.error("Only --random takes --form gptq, and without --quantise.")
     if unknown := set(given.ways.split(",")) - set(_WAYS):
-        parser.error(f"there is no way {', '.join(sorted(unknown))}")
+        parser.error(f"Unknown ways: {', '.join(sorted(unknown))}. Allowed: {', '.join(_WAYS)}.")
     return given
 
 
 def main() -> None:
-    """Make, build, answer, measure."""
+    """Make the model, load it, answer once, and measure."""
     given = arguments()
     streams = [int(count) for count in given.streams.split(",")]
     context = -(-(given.tokens + given.prompt) // 256) * 256
@@ -209,7 +213,7 @@ def main() -> None:
     if ways == list(_WAYS) and given.attention == "auto" and flash.problem() is None:
         beside_triton(given, model, rates)
     if not agree:
-        raise SystemExit("gpu-check: the attention kernels differ from float32 by too much")
+        raise SystemExit("gpu-check: The attention kernels differ too much from float32.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Attention kernels one by one: against float32, and beside flash-attn's where that is installed."""
+"""Compare each attention kernel with float32, and its speed with flash-attn if that is installed."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,15 @@ import torch
 from jan.engine.backends.exllama.v2 import attention, attention_triton, flash
 
 _ROUNDS = 20
-# As large as the difference from float32 may be: half precision's own.
+# Largest relative difference from float32: that of half precision itself.
 MOST = 2e-3
 
 
 class Case(NamedTuple):
-    """``lengths``: tokens of each sequence in the cache before; ``parts``: as ``attend`` has it."""
+    """The sizes of one attention call. ``lengths``: tokens of each sequence in the cache before.
+
+    The names are those of ``attention_triton.attend``.
+    """
 
     name: str
     tokens: int
@@ -38,7 +41,7 @@ CASES = (
 
 
 class Inputs:
-    """What one attention call takes, its pages in disorder."""
+    """The tensors of one attention call, with pages in random order. Shapes as in ``attention_triton.attend``."""
 
     def __init__(self, case: Case, device: str) -> None:
         self.case = case
@@ -55,7 +58,7 @@ class Inputs:
         self._rules = attention_triton.Rules(case.size**-0.5, True, -1, 0.0)
 
     def ours(self) -> Any:
-        """By our kernels."""
+        """Attend with our Triton kernels."""
         attention_triton.append(self.k, self.v, self.k_cache, self.v_cache, self.table, self.lengths)
         return attention_triton.attend(
             self.q, self.k_cache, self.v_cache, self.table, self.lengths, self.case.tokens, self._rules,
@@ -63,7 +66,7 @@ class Inputs:
         )  # fmt: skip
 
     def theirs(self) -> Any:
-        """By flash-attn's."""
+        """Attend with flash-attn's kernels."""
         from flash_attn import flash_attn_with_kvcache
 
         return flash_attn_with_kvcache(
@@ -72,7 +75,7 @@ class Inputs:
         )  # fmt: skip
 
     def exact(self) -> Any:
-        """In float32."""
+        """Attend in float32, sequence by sequence."""
         scale, causal, window, softcap = self._rules
         rules = (scale, causal, (window, window), softcap)
         caches = self.k_cache.clone(), self.v_cache.clone()
@@ -84,7 +87,7 @@ def _halves(shape: tuple[int, ...], device: str) -> Any:
 
 
 def difference(case: Case, device: str) -> float:
-    """Of our kernels from float32, relative."""
+    """Return the relative difference of our kernels from float32."""
     torch.manual_seed(0)
     inputs = Inputs(case, device)
     exact = inputs.exact().float()
@@ -92,7 +95,7 @@ def difference(case: Case, device: str) -> float:
 
 
 def microseconds(action: Callable[[], Any], rounds: int = _ROUNDS) -> float:
-    """Of one call, when the GPU has warmed up."""
+    """Return the microseconds of one call, after a warm-up."""
     for _ in range(3):
         action()
     _wait()
@@ -109,12 +112,12 @@ def _wait() -> None:
 
 
 def faster(ours: float, theirs: float) -> str:
-    """Which of two times is less, in words."""
+    """Return the faster of two kernels, and by what factor, in words."""
     return f"flash-attn, {ours / theirs:.2f}x" if theirs < ours else f"Triton, {theirs / ours:.2f}x"
 
 
 def table(cases: tuple[Case, ...] = CASES, device: str = "cuda") -> bool:
-    """Prints a row for each case; whether all agree with float32."""
+    """Print a row for each case; returns True if all agree with float32."""
     problem = flash.problem()
     print(f"\nAttention kernels (heads 32/8 of 128, pages of 256){f'; {problem}' if problem else ''}\n")
     print("| Case | Differs from float32 by | Triton, µs | flash-attn, µs | Faster |")

@@ -1,6 +1,6 @@
-"""Folders of random weights in the shape of real models, to measure by: as fast as those, and nothing to fetch.
+"""Write folders of random weights in the shape of real models: as fast as those, without a download.
 
-Written tensor by tensor from one small pool of random numbers, so that 16 GB take little memory.
+Weights are written tensor by tensor from one small pool of random numbers, so 16 GB take little memory.
 """
 
 import json
@@ -34,14 +34,14 @@ SHAPES = MappingProxyType(
 )  # fmt: skip
 SHARD_BYTES = 4 * 2**30
 _POOL = 2**20
-# The spread of a linear layer's weights; of four bits, all alike, it is 4.6 steps.
+# Standard deviation of a linear layer's weights. Uniform four-bit numbers have one of 4.6 steps.
 _SPREAD = 0.02
 _FOUR_BIT_SPREAD = 4.6
 _GROUP = 128
 
 
 class Tensor(NamedTuple):
-    """``kind``: what its numbers are; a safetensors type goes with it."""
+    """One tensor of the model. ``kind``: the kind of its numbers, which decides the dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -49,17 +49,17 @@ class Tensor(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """As safetensors calls it."""
+        """The dtype by its name in safetensors."""
         return "F16" if self.kind in ("weights", "ones", "scales") else "I32"
 
     @property
     def bytes(self) -> int:
-        """Length in the file."""
+        """Bytes of the tensor in the file."""
         return math.prod(self.shape) * (2 if self.dtype == "F16" else 4)
 
 
 class Numbers:
-    """The numbers of tensors, in pieces of a bounded size."""
+    """Makes the numbers of tensors, in pieces of limited size."""
 
     def __init__(self, seed: int, group: int) -> None:
         self._random = numpy.random.default_rng(seed)
@@ -69,7 +69,7 @@ class Numbers:
         self._bits = self._random.integers(-(2**31), 2**31, _POOL, dtype=numpy.int32)
 
     def pieces(self, tensor: Tensor) -> Iterator[Any]:
-        """All numbers of a tensor."""
+        """Yield all numbers of a tensor: flat arrays of at most _POOL numbers."""
         done, count = 0, math.prod(tensor.shape)
         while done < count:
             piece = self._piece(tensor.kind, done, min(_POOL, count - done))
@@ -79,11 +79,11 @@ class Numbers:
     def _piece(self, kind: str, done: int, size: int) -> Any:
         if kind in ("weights", "four bits"):
             pool = self._weights if kind == "weights" else self._bits
-            # Elsewhere in the pool each time, so that no two layers, and no two rows, are alike.
+            # From another place of the pool each time, so that no two layers and no two rows are equal.
             return numpy.roll(pool, -int(self._random.integers(_POOL)))[:size]
         if kind == "groups":
             return numpy.arange(done, done + size, dtype=numpy.int32) // self._group
-        if kind == "zero points":  # each of the eight is 7, which stands for 8
+        if kind == "zero points":  # eight times 7, which means 8
             return numpy.full(size, 0x77777777, numpy.int32)
         return numpy.full(size, 1.0 if kind == "ones" else _SPREAD / _FOUR_BIT_SPREAD, numpy.float16)
 
@@ -91,7 +91,15 @@ class Numbers:
 def write_random(
     folder: Path, shape: dict[str, Any], form: Form = "fp16", *, seed: int = 0, shard_bytes: int = SHARD_BYTES
 ) -> None:
-    """A folder with config and weights; its tokenizer is another's."""
+    """Write a folder with config and weights; the tokenizer must be added.
+
+    Args:
+        folder: an existing folder.
+        shape: entries of config.json, as in ``SHAPES``.
+        form: fp16, or four-bit GPTQ.
+        seed: makes the weights repeatable.
+        shard_bytes: largest size of a file.
+    """
     group = min(_GROUP, shape["hidden_size"])
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -119,7 +127,7 @@ def write_random(
 
 
 def _shards(tensors: Iterator[Tensor], most: int) -> Iterator[list[Tensor]]:
-    """In order, each file as large as it may be; one tensor at least."""
+    """Yield the tensors of each file: as many as fit, and at least one."""
     shard: list[Tensor] = []
     for tensor in tensors:
         if shard and sum(each.bytes for each in shard) + tensor.bytes > most:
@@ -145,7 +153,7 @@ def _write_shard(file: Path, tensors: list[Tensor], numbers: Numbers) -> None:
 
 
 def _tensors(shape: dict[str, Any], form: Form, group: int) -> Iterator[Tensor]:
-    """Every tensor of a Llama model, in the order of its layers."""
+    """Yield every tensor of a Llama model, in the order of its layers."""
     hidden, inner, size = shape["hidden_size"], shape["intermediate_size"], shape["head_dim"]
     queries, keys = shape["num_attention_heads"] * size, shape["num_key_value_heads"] * size
     linear = {
@@ -170,11 +178,11 @@ def _tensors(shape: dict[str, Any], form: Form, group: int) -> Iterator[Tensor]:
 
 
 def _linear(name: str, rows: int, columns: int, form: Form, group: int) -> Iterator[Tensor]:
-    """One layer from ``rows`` numbers to ``columns``."""
+    """Yield the tensors of a linear layer from ``rows`` inputs to ``columns`` outputs."""
     if form == "fp16":
         yield Tensor(f"{name}.weight", (columns, rows), "weights")
         return
-    # Eight numbers of four bits in one of 32.
+    # Eight four-bit numbers are packed into one int32.
     yield Tensor(f"{name}.qweight", (rows // 8, columns), "four bits")
     yield Tensor(f"{name}.qzeros", (rows // group, columns // 8), "zero points")
     yield Tensor(f"{name}.scales", (rows // group, columns), "scales")

@@ -1,4 +1,4 @@
-"""``tools/gpu-check`` as far as it goes without a GPU: its measuring runs on the stand-ins, and measures them."""
+"""``tools/gpu-check`` without a GPU: it measures the stand-ins."""
 
 import os
 import re
@@ -19,7 +19,7 @@ ROW = r"^\| ([a-zA-Z]+)(?: \(\w+\))? \| (\d) \| (\d+) \| (\S+) \| (\d+) \| (\d+)
 
 
 def run_shell(tmp_path: Path, *arguments: str) -> tuple[int, list[str]]:
-    """Exit code and complaints of the script, on a PATH that has nothing of NVIDIA's."""
+    """Run the script on a PATH without NVIDIA's tools; returns exit code and error output."""
     for name in ("bash", "dirname", "env"):
         found = next(Path(each) / name for each in os.defpath.split(":") if (Path(each) / name).exists())
         (tmp_path / name).symlink_to(found)
@@ -36,7 +36,7 @@ def run_shell(tmp_path: Path, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_a_machine_without_a_gpu_is_told_of_in_one_line(tmp_path: Path) -> None:
-    """The folder is looked for where the caller is, blanks in its name and all."""
+    """The folder is looked for in the caller's directory, also with blanks in its name."""
     (tmp_path / "my model").mkdir()
     code, [line] = run_shell(tmp_path, "my model")
     assert code == 1
@@ -44,7 +44,7 @@ def test_a_machine_without_a_gpu_is_told_of_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_told_of_before_anything_is_built(tmp_path: Path) -> None:
-    """By the name that was given."""
+    """The message names the model as it was given."""
     code, [line] = run_shell(tmp_path, "no model")
     assert code == 1
     assert "no folder 'no model'" in line
@@ -52,7 +52,7 @@ def test_a_model_that_is_not_there_is_told_of_before_anything_is_built(tmp_path:
 
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The tool's own module."""
+    """Import the tool's own module."""
     pytest.importorskip(
         "jan.engine.backends.exllama.v2", reason="ExLlamaV2 is not installed", exc_type=ImportError
     )
@@ -68,8 +68,8 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_all_three_ways_are_measured(
     gpu_check: Any, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every stream is answered to its last token: the library alone, through the executor, through a real server;
-    cancelled answers give their cache back within the step under way and the next."""
+    """Every stream is answered to its last token: by the library alone, through the executor, and through a real
+    server. Cancelled answers free their cache within two steps."""
     from support.exllamav2_cpu import any_device
 
     from jan.engine.backends.exllama.v2 import ExLlamaV2Options
@@ -98,7 +98,7 @@ def test_all_three_ways_are_measured(
 
 @pytest.mark.model
 def test_the_model_is_made_once(gpu_check: Any, tmp_path: Path) -> None:
-    """Of random weights, with a tokenizer, where nothing is given; the second time it is found."""
+    """Without a folder, a model of random weights is made with a tokenizer; the second time it is found."""
     given = gpu_check.arguments(["--random", "tiny", "--folder", str(tmp_path)])
     folder = gpu_check.model_folder(given)
     assert {file.name for file in folder.iterdir()} >= {"config.json", "tokenizer.json", "tokenizer_config.json"}
@@ -108,8 +108,8 @@ def test_the_model_is_made_once(gpu_check: Any, tmp_path: Path) -> None:
     assert gpu_check.model_folder(gpu_check.arguments([str(folder)])) == folder
 
 
-def test_a_model_that_can_not_be_quantised_is_told_of(gpu_check: Any, tmp_path: Path) -> None:
-    """And nothing of it is left that the next run would take for a model."""
+def test_a_model_that_can_not_be_quantised_is_reported(gpu_check: Any, tmp_path: Path) -> None:
+    """Nothing is left that the next run would take for a model."""
     (tmp_path / "empty").mkdir()
     given = gpu_check.arguments([str(tmp_path / "empty"), "--quantise", "4"])
     with pytest.raises(SystemExit, match="could not quantise"):
@@ -120,24 +120,24 @@ def test_a_model_that_can_not_be_quantised_is_told_of(gpu_check: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ([], "which model"),
-        (["folder", "--bundled"], "which model"),
+        ([], "Which model"),
+        (["folder", "--bundled"], "Which model"),
         (["--random", "9b"], "invalid choice"),
-        (["folder", "--form", "gptq"], "--form gptq is for --random alone"),
-        (["folder", "--ways", "straight,sideways"], "there is no way sideways"),
+        (["folder", "--form", "gptq"], "Only --random takes --form gptq"),
+        (["folder", "--ways", "straight,sideways"], "Unknown ways: sideways"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
     gpu_check: Any, capsys: pytest.CaptureFixture[str], line: list[str], complaint: str
 ) -> None:
-    """Before anything is loaded."""
+    """Wrong arguments are refused before anything is loaded."""
     with pytest.raises(SystemExit):
         gpu_check.arguments(line)
     assert complaint in capsys.readouterr().err
 
 
-def test_flash_attn_is_told_beside_triton(gpu_check: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """From the table of the other process."""
+def test_flash_attn_is_compared_with_triton(gpu_check: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The share is computed from the table that the other process prints."""
     table = "| straight (triton) | 1 | 200 | - | 5 | 6 |\n| straight (triton) | 8 | 100 | - | 5 | 6 |\n"
     ran: list[list[str]] = []
 
@@ -168,7 +168,7 @@ print(gpu_kernels.table((case,), "cpu"))
 @pytest.mark.torch
 @pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton for this machine")
 def test_the_kernels_table(gpu_check: Any) -> None:
-    """Each case with its difference from float32; what differs by too much is told of. In Triton's interpreter."""
+    """Each case has its difference from float32, and a mark if that is too large. Runs in Triton's interpreter."""
     ran = subprocess.run(
         [sys.executable, "-c", KERNELS],
         env={
