@@ -12,7 +12,7 @@ from jan.settings import ModelSettings
 
 
 class SlowEngine:
-    """An engine whose start ends when it is told how."""
+    """An engine whose start ends when a test says so."""
 
     info = ModelInfo(context_length=1)
     stats = EngineStats()
@@ -38,14 +38,14 @@ def lazy() -> tuple[ServedModel, SlowEngine]:
 
 
 async def ask(model: ServedModel) -> "asyncio.Task[None]":
-    """A request that waits for the model."""
+    """Return a request that waits for the model."""
     task = asyncio.create_task(model.load(lambda _model, _part: None))
     await asyncio.sleep(0.01)
     return task
 
 
 def test_a_load_outlives_the_client_that_began_it() -> None:
-    """A second request joins the load whose first client has left, and does not start the engine again."""
+    """A second request joins the load whose first client has left; the engine is not started twice."""
 
     async def main() -> None:
         model, engine = lazy()
@@ -62,7 +62,7 @@ def test_a_load_outlives_the_client_that_began_it() -> None:
 
 
 def test_a_failed_load_fails_those_who_wait_and_is_tried_again() -> None:
-    """All that wait are told; the next request loads anew."""
+    """All waiting requests fail, and the next request loads again."""
 
     async def main() -> None:
         model, engine = lazy()

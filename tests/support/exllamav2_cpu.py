@@ -1,7 +1,7 @@
-"""The real ExLlamaV2, on the GPU where there is one; without, its compiled extension's functions in torch.
+"""The real ExLlamaV2, on the GPU if there is one, else with its compiled extension's functions in torch.
 
-The library's scheduler, page table, sampling loop, cancel and cache are its own; only what runs on a GPU is
-replaced: CUDA streams and the kernels, for unquantised models. Slow by design.
+The library's scheduler, page table, sampling loop, cancelling and cache are its own. Only the parts that need a
+GPU are replaced: CUDA streams, and the kernels for unquantised models. Slow by design.
 """
 
 import importlib.machinery
@@ -133,7 +133,7 @@ def _leave(tensor: Any, device: Any, non_blocking: bool = False) -> Any:
 
 
 def open_on_cpu() -> None:
-    """Import the library with the stand-ins in their places; once a process."""
+    """Import the library with the stand-ins in place, once in a process."""
     if "exllamav2" in sys.modules:
         return
     displaced = attention.install(sys.modules)
@@ -176,7 +176,7 @@ class CpuDevice:
 
 
 class SmallCudaDevice(CudaDevice):
-    """The GPU, with less memory."""
+    """The real GPU with less memory."""
 
     def __init__(self, memory: int) -> None:
         super().__init__()
@@ -187,5 +187,5 @@ class SmallCudaDevice(CudaDevice):
 
 
 def any_device(memory: int = 4 * _GIB) -> Device:
-    """Where tests of the engine run: on the GPU if there is one."""
+    """Return the device that tests of the engine run on: a GPU if there is one."""
     return SmallCudaDevice(memory) if torch.cuda.is_available() else CpuDevice(memory)

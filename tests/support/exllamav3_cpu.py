@@ -1,7 +1,7 @@
-"""The real ExLlamaV3 on the CPU, its compiled extension's functions in torch.
+"""The real ExLlamaV3 on the CPU, with its compiled extension's functions in torch.
 
-The library's scheduler, page table, samplers, filters, cancel and cache are its own; only what runs on a GPU is
-replaced: the kernels, for unquantised Llama models, and pinned memory. Slow by design.
+The library's scheduler, page table, samplers, filters, cancelling and cache are its own. Only the parts that need
+a GPU are replaced: the kernels for unquantised Llama models, and pinned memory. Slow by design.
 """
 
 import importlib.machinery
@@ -20,7 +20,7 @@ _GIB = 2**30
 
 
 class ExtensionFunctions:
-    """Those that an unquantised Llama model needs; the arguments are the library's."""
+    """The functions that an unquantised Llama model needs, with the library's arguments."""
 
     @staticmethod
     def rms_norm(x: Any, weight: Any, out: Any, epsilon: float, bias: float, *others: Any) -> None:
@@ -121,7 +121,7 @@ class _Extension(types.ModuleType):
 
 
 class _NotHere:
-    """A function or class of the extension that is made, but never called, for such a model."""
+    """A function or class of the extension that such a model makes but never calls."""
 
     def __init__(self, *arguments: Any) -> None:
         pass
@@ -162,7 +162,7 @@ class _Torch:
 
     @staticmethod
     def matmul(x: Any, weight: Any, *, out: Any) -> None:
-        """Of half floats; a processor that has none takes twenty times as long for them."""
+        """Multiply half floats as float32, because a CPU without half floats is twenty times slower."""
         ExtensionFunctions.hgemm(x, weight, out)
 
     def __getattr__(self, name: str) -> Any:
@@ -181,7 +181,7 @@ def _attend(arguments: Any) -> Any:
 
 
 def open_on_cpu() -> None:
-    """Import the library with the stand-ins in their places; once a process."""
+    """Import the library with the stand-ins in place, once in a process."""
     if "exllamav3" in sys.modules:
         return
     sys.modules["exllamav3_ext"] = _extension()

@@ -71,7 +71,7 @@ THOUGHTS = [
 
 
 def run(pieces: list[bytes], dialect: Dialect, limit: int = 10_000, **options: Any) -> tuple[Delta, Finished]:
-    """All deltas of an answer as one, and its end."""
+    """Return all deltas of an answer merged into one, and its end."""
     request = GenerationRequest(prompt=TextPrompt(""), **options)
     answer, outputs = Answer(request, 1, limit, dialect), []
     for piece in pieces:
@@ -90,14 +90,14 @@ def run(pieces: list[bytes], dialect: Dialect, limit: int = 10_000, **options: A
 
 
 def splits(text: str) -> list[list[bytes]]:
-    """Every cut into two, of the bytes, and cuts into tokens of several lengths."""
+    """Yield every split into two parts of the bytes, and splits into tokens of several lengths."""
     data = text.encode()
     twos = [[data[:at], data[at:]] for at in range(len(data) + 1)]
     return twos + [[data[at : at + size] for at in range(0, len(data), size)] for size in (1, 2, 3, 5, 7)]
 
 
 def calls_of(delta: Delta) -> list[tuple[str, str]]:
-    """Name and arguments of each call, in the order of their indexes, each named in its first piece only."""
+    """Return name and arguments of each call by index; only the first fragment of a call has its name."""
     found: list[tuple[str, str]] = []
     for fragment in delta.tool_calls:
         if fragment.name:
@@ -121,14 +121,14 @@ def test_calls_are_found_wherever_the_answer_is_cut(
 
 @pytest.mark.parametrize(("form", "answer"), TEXTS)
 def test_what_only_looks_like_a_call_is_text(form: ToolFormat, answer: str) -> None:
-    """Every character comes out, for every cut, and the reason is an ordinary one."""
+    """For every split, all characters come out as text, and the reason is not tool_calls."""
     for pieces in splits(answer):
         delta, end = run(pieces, Dialect(tools=form), output=OutputFormat(callable_tools=TOOLS))
         assert (delta.text, delta.tool_calls, end.reason) == (answer, (), "stop"), pieces
 
 
 def test_text_is_not_held_back_longer_than_it_may_be_a_call() -> None:
-    """An answer of text streams, though tools may be called in it."""
+    """Text streams at once, even if the answer may call tools."""
     answer = Answer(
         GenerationRequest(prompt=TextPrompt(""), output=OutputFormat(callable_tools=TOOLS)),
         1,
@@ -150,7 +150,7 @@ def test_reasoning_is_told_apart_wherever_the_answer_is_cut(
 
 
 def test_reasoning_tokens_are_counted() -> None:
-    """Those up to the end of the block; all of them if the limit comes first; none without a block."""
+    """The tokens of the block count; all tokens if the limit ends the block; none without a block."""
     tokens = [b"<think>", b"a", b"b", b"</think>", b"c", b"d"]
     assert run(tokens, Dialect(reasoning=True))[1].reasoning_tokens == 4
     delta, end = run(tokens, Dialect(reasoning=True), limit=3)
@@ -160,14 +160,14 @@ def test_reasoning_tokens_are_counted() -> None:
 
 
 def test_stop_strings_count_in_the_content_only() -> None:
-    """In the reasoning they are text like any other."""
+    """A stop string in the reasoning is ordinary text."""
     for pieces in splits("<think>a STOP b</think>c STOP d"):
         delta, end = run(pieces, Dialect(reasoning=True), stop=("STOP",))
         assert (delta.reasoning, delta.text, end.reason) == ("a STOP b", "c ", "stop")
 
 
 def test_a_call_in_the_reasoning_is_none() -> None:
-    """Calls are looked for after the block."""
+    """Calls count only after the reasoning block."""
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for pieces in splits(f"<think>{call}</think>\n{call}"):
         delta, end = run(pieces, Dialect(reasoning=True), output=OutputFormat(callable_tools=TOOLS))

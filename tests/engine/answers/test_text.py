@@ -1,4 +1,4 @@
-"""Whole characters, no stop strings."""
+"""Text is released in whole characters, and never a stop string."""
 
 import itertools
 
@@ -20,14 +20,14 @@ def run(pieces: list[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str], boo
 
 
 def splits(data: bytes) -> list[list[bytes]]:
-    """All ways to cut data into three pieces."""
+    """Yield all splits of data into three parts."""
     ends = itertools.combinations_with_replacement(range(len(data) + 1), 2)
     return [[data[:a], data[a:b], data[b:]] for a, b in ends]
 
 
 @pytest.mark.parametrize("text", ["naïve", "日本語", "👩‍👩‍👧", "é", "plain"])
 def test_characters_arrive_whole(text: str) -> None:
-    """However the bytes are cut, each piece is valid text and the pieces add up."""
+    """For every split of the bytes, each part is valid text, and the parts add up."""
     for pieces in splits(text.encode()):
         texts, _ = run(pieces)
         assert "".join(texts) == text
@@ -41,7 +41,7 @@ def test_invalid_bytes_become_replacement_characters() -> None:
 
 @pytest.mark.parametrize("stop", ["STOP", "S", "TOP and", "日本"])
 def test_a_stop_string_never_leaks(stop: str) -> None:
-    """However the text is cut, what comes out is what stands before the stop string, and no part of it."""
+    """For every split, the text before the stop string comes out, and nothing of the stop string."""
     text = f"before it {stop} after"
     for pieces in splits(text.encode()):
         texts, stopped = run(pieces, (stop, "unused"))

@@ -1,4 +1,4 @@
-"""Tool calls in a stream of text."""
+"""Tool calls are found in a stream of text."""
 
 import json
 
@@ -23,7 +23,7 @@ def run(pieces: list[str], must_call: bool = False) -> Delta:
 
 
 def calls(delta: Delta) -> list[tuple[str, object]]:
-    """Name and parsed arguments of each call."""
+    """Return name and parsed arguments of each call."""
     names = {c.index: c.name for c in delta.tool_calls if c.name}
     texts = {i: "".join(c.arguments for c in delta.tool_calls if c.index == i) for i in names}
     return [(name, json.loads(texts[i])) for i, name in names.items()]
@@ -31,7 +31,7 @@ def calls(delta: Delta) -> list[tuple[str, object]]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_text_and_calls_are_told_apart(size: int) -> None:
-    """However the answer is cut: text before the calls is text, each call has its name and arguments."""
+    """For every split, text before the calls is text, and each call has its name and arguments."""
     answer = f"Let me see. {CALL}\n{CALL}"
     delta = run([answer[at : at + size] for at in range(0, len(answer), size)])
     assert delta.text == "Let me see. "
@@ -39,7 +39,7 @@ def test_text_and_calls_are_told_apart(size: int) -> None:
 
 
 def test_an_answer_without_calls_is_text() -> None:
-    """Text that begins like a tag and is none comes out unchanged."""
+    """Text that only begins like a tag comes out unchanged."""
     assert run(["a <tool", "box> b <tool_ca"]).text == "a <toolbox> b <tool_ca"
 
 
@@ -56,8 +56,8 @@ def test_arguments_stream_before_they_are_complete() -> None:
 
 @pytest.mark.parametrize("cut", range(1, len("<tool_call>")))
 def test_a_tag_that_is_cut_off_is_no_text(cut: int) -> None:
-    """Where only a call can stand, the beginning of its tag never comes out as text: neither of the first
-    call if there must be one, nor of a further one."""
+    """Where only a call is allowed, the beginning of its tag never comes out as text. This holds for the first
+    call if there must be one, and for later calls."""
     assert not run(["<tool_call>"[:cut]], must_call=True)
     assert run([CALL, "\n", "<tool_call>"[:cut]]).text == ""
 

@@ -1,4 +1,4 @@
-"""The stand-in for flash-attn: against plain float32 attention, on the CPU and, where there is one, on the GPU."""
+"""The stand-in for flash-attn agrees with plain float32 attention, on the CPU and on a GPU if there is one."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from jan.engine.backends.exllama.v2 import attention  # noqa: E402
 
 
 class Case(NamedTuple):
-    """``lengths``: tokens of each sequence in the cache before."""
+    """The sizes of one attention call. ``lengths``: tokens of each sequence in the cache before."""
 
     tokens: int
     heads: int
@@ -53,7 +53,7 @@ LARGE = [
 
 
 def tensors(case: Case, device: str) -> tuple[Any, ...]:
-    """q, k, v, both caches, lengths, pages in disorder."""
+    """Return q, k, v, both caches, lengths, and a page table in random order."""
     torch.manual_seed(0)
     batch = len(case.lengths)
     pages = max(-(-(length + case.tokens) // case.page) for length in case.lengths)
@@ -78,7 +78,7 @@ def tensors(case: Case, device: str) -> tuple[Any, ...]:
 
 
 def check_kernels(case: Case, device: str) -> float:
-    """The kernels' relative difference from float32; the caches must be alike to the bit."""
+    """Return the kernels' relative difference from float32; the caches must be equal to the bit."""
     from jan.engine.backends.exllama.v2 import attention_triton
 
     q, k, v, k_cache, v_cache, lengths, table = tensors(case, device)
@@ -95,7 +95,7 @@ def check_kernels(case: Case, device: str) -> float:
 
 @pytest.mark.parametrize("case", CASES)
 def test_pages_are_read_as_if_they_were_one_piece(case: Case) -> None:
-    """What the CPU computes over pages is torch's own attention over the same tokens in a row."""
+    """Attention over pages on the CPU is torch's own attention over the same tokens in one piece."""
     q, k, v, k_cache, v_cache, lengths, table = tensors(case._replace(softcap=0.0), "cpu")
     got = attention.flash_attn_with_kvcache(
         q,
@@ -160,5 +160,5 @@ def test_the_kernels_agree_with_float32_in_the_interpreter() -> None:
 )
 @pytest.mark.parametrize("case", [*CASES, *LARGE])
 def test_the_kernels_agree_with_float32_on_the_gpu(case: Case) -> None:
-    """The same on the GPU, and in the sizes of real models."""
+    """The kernels agree with float32 on the GPU, also in the sizes of real models."""
     assert check_kernels(case, "cuda") < 2e-3

@@ -59,13 +59,13 @@ def loaded(tiny_folder: Path) -> Iterator[ExLlamaV2Backend]:
 
 
 def answer(backend: ExLlamaV2Backend, request: GenerationRequest) -> tuple[str, Finished]:
-    """One request to its end, without an engine around."""
+    """Run one request to its end, without an engine."""
     [result] = answers(backend, request)
     return result
 
 
 def answers(backend: ExLlamaV2Backend, *requests: GenerationRequest) -> list[tuple[str, Finished]]:
-    """Requests side by side; text and end of each."""
+    """Run requests side by side; returns text and end of each."""
     for job_id, request in enumerate(requests):
         job = backend.prepare(request)
         assert backend.has_room(job)
@@ -86,9 +86,9 @@ def answers(backend: ExLlamaV2Backend, *requests: GenerationRequest) -> list[tup
 
 @pytest.mark.model
 def test_the_same_weights_give_the_same_text_as_llama_cpp(bundled_folder: Path) -> None:
-    """Greedy answers of the bundled model, from its folder here and from its GGUF file there, begin alike, a
-    chat through its template too; the first token is about as likely. (Not for long: llama.cpp rounds what goes
-    into each layer to eight bits, which tips near ties.)"""
+    """Greedy answers of the bundled model begin alike from its folder and from its GGUF file, also with its chat
+    template; the first token is about as likely. Later tokens may differ, because llama.cpp rounds each layer's
+    input to eight bits."""
     prompts = ["The capital of France is", "Once upon a time", "1, 2, 3, 4,"]
     chat = ChatPrompt(messages=(UserMessage(content="Name a colour."),))
     limits: dict[str, Any] = {"logprobs": 0, "sampling": GREEDY}
@@ -114,7 +114,7 @@ def first_logprob(events: list[Event]) -> float:
 
 
 def test_eight_requests_that_begin_alike_share_their_pages(loaded: ExLlamaV2Backend) -> None:
-    """Side by side or alone, an answer is the same, and the common beginning is computed once."""
+    """An answer is the same side by side or alone, and the shared prefix is computed once."""
     requests = [text_request(f"{LONG} {number}", max_tokens=6, sampling=GREEDY) for number in range(8)]
     alone = [answer(loaded, request)[0] for request in requests]
     loaded.reset()
@@ -129,7 +129,7 @@ def test_eight_requests_that_begin_alike_share_their_pages(loaded: ExLlamaV2Back
 def answers_through_engine(
     backend: ExLlamaV2Backend, requests: list[GenerationRequest]
 ) -> list[tuple[str, Finished]]:
-    """As the executor does it: what has no room waits."""
+    """Run requests as the executor does: a request without room waits."""
     waiting = list(enumerate(requests))
     texts, ends = [""] * len(requests), {}
     while len(ends) < len(requests):
@@ -145,7 +145,7 @@ def answers_through_engine(
 
 
 def test_no_more_prompts_are_read_at_once_than_configured(loaded: ExLlamaV2Backend) -> None:
-    """While four prompts are being read a fifth waits, though a slot and pages are free."""
+    """While four prompts are in prefill, a fifth one waits, even if a slot and pages are free."""
     loaded.reset()
     jobs = [loaded.prepare(text_request(f"{number} {LONG}", max_tokens=2)) for number in range(5)]
     for job_id, job in enumerate(jobs[:4]):
@@ -158,7 +158,7 @@ def test_no_more_prompts_are_read_at_once_than_configured(loaded: ExLlamaV2Backe
 
 
 def test_pages_are_reserved_for_the_longest_answer(tiny_folder: Path) -> None:
-    """A request that would not find its pages later is not begun; cancelling gives them back."""
+    """A request that might not find its pages later does not begin; cancelling frees its pages."""
     backend = make(tiny_folder, slots=4, context=512, cache_tokens=1024)
     backend.load(lambda part: None)
     jobs = [backend.prepare(text_request(f"{number}", max_tokens=400)) for number in range(3)]
@@ -190,7 +190,8 @@ def cached(backend: ExLlamaV2Backend, prompt: str | tuple[int, ...], owner: str,
 
 @pytest.mark.parametrize("prompt", [LONG, LONG[:400]], ids=["whole pages", "part of a page"])
 def test_what_others_wrote_is_not_reused(owned: ExLlamaV2Backend, prompt: str) -> None:
-    """With share_prefixes: owner only who sent a prompt finds it cached, in whole pages and in part of one."""
+    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached, in whole pages and in parts of
+    one."""
     owned.reset()
     assert cached(owned, prompt, "ann") == 0
     assert cached(owned, prompt, "bob") == 0
@@ -199,7 +200,7 @@ def test_what_others_wrote_is_not_reused(owned: ExLlamaV2Backend, prompt: str) -
 
 
 def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV2Backend) -> None:
-    """A request that took another's old pages and went before it wrote leaves them what they were."""
+    """A request that took another owner's old pages, and was cancelled before it wrote, leaves them unchanged."""
     owned.reset()
     prompt = LONG[:400]
     assert cached(owned, prompt, "ann") == 0
@@ -214,7 +215,7 @@ def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV
 
 
 def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV2Backend) -> None:
-    """The next turn of a conversation finds the last answer cached; the same from another does not."""
+    """The next turn of a conversation finds the last answer cached, but not if another owner sends it."""
     owned.reset()
     prompt = tuple(range(100, 300))
     ends = dict.fromkeys(owned._tokenizer.stop_tokens, -100.0)
@@ -234,7 +235,7 @@ def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV2Backend) ->
 
 
 def test_a_seed_decides(loaded: ExLlamaV2Backend) -> None:
-    """The same seed gives the same answer, another one another; alone or among others."""
+    """The same seed gives the same answer, alone or beside others; another seed gives another answer."""
     one = text_request("Hello", max_tokens=8, sampling=Sampling(seed=1))
     other = text_request("Hello", max_tokens=8, sampling=Sampling(seed=2))
     first = answer(loaded, one)[0]
@@ -244,13 +245,13 @@ def test_a_seed_decides(loaded: ExLlamaV2Backend) -> None:
 
 @pytest.mark.parametrize("sampling", [Sampling(top_p=0.0), Sampling(top_k=1), Sampling(min_p=1.0)])
 def test_the_narrowest_choice_is_the_likeliest_token(loaded: ExLlamaV2Backend, sampling: Sampling) -> None:
-    """top_p 0 does not mean 'off', as it does to the library."""
+    """top_p 0 means the likeliest token, although it means off to the library."""
     greedy = answer(loaded, text_request("Hello", max_tokens=6, sampling=GREEDY))[0]
     assert answer(loaded, text_request("Hello", max_tokens=6, sampling=sampling))[0] == greedy
 
 
 def test_bias_decides(loaded: ExLlamaV2Backend) -> None:
-    """A token that is raised comes, one that is forbidden does not."""
+    """A raised token is drawn, and a forbidden one is not."""
     raised = Sampling(temperature=0, logit_bias={1000: 100.0})
     text, _ = answer(loaded, text_request("Hello", max_tokens=3, sampling=raised))
     assert text == loaded._tokenizer.text_of([1000] * 3)
@@ -266,7 +267,7 @@ def test_bias_decides(loaded: ExLlamaV2Backend) -> None:
 def test_penalties_count_the_answer_and_not_the_prompt(
     loaded: ExLlamaV2Backend, penalty: dict[str, float]
 ) -> None:
-    """Of two tokens that are almost alike the likelier comes first though the prompt has it, then the other."""
+    """Of two nearly equal tokens, the likelier one comes first, although the prompt has it; then the other one."""
     bias = {2000: 100.5, 2001: 100.0}
     request = GenerationRequest(
         prompt=TokenPrompt((5, 2000, 2000, 2000)),
@@ -291,7 +292,7 @@ def test_penalties_count_the_answer_and_not_the_prompt(
 
 
 def test_logprobs_are_the_models_own(loaded: ExLlamaV2Backend) -> None:
-    """Whatever bias and penalties did to the choice; the likeliest come in order."""
+    """Log probabilities are the model's own, before bias and penalties; the likeliest tokens come in order."""
     plain, biased = (
         outputs_of(loaded, text_request("Hello", max_tokens=1, logprobs=5, sampling=sampling))
         for sampling in (GREEDY, Sampling(temperature=0, logit_bias={1000: 100.0}))
@@ -305,7 +306,7 @@ def test_logprobs_are_the_models_own(loaded: ExLlamaV2Backend) -> None:
 
 
 def outputs_of(backend: ExLlamaV2Backend, request: GenerationRequest) -> Any:
-    """The log probability of a one-token answer."""
+    """Return the log probability of a one-token answer."""
     backend.begin(1, backend.prepare(request))
     while True:
         for _, output in backend.step():
@@ -318,7 +319,7 @@ def outputs_of(backend: ExLlamaV2Backend, request: GenerationRequest) -> Any:
 
 
 def test_a_stop_string_over_the_edge_of_tokens_ends_the_answer(loaded: ExLlamaV2Backend) -> None:
-    """The text ends before it, and no part of it was sent before it was whole."""
+    """The text ends before the stop string, and no part of it is sent."""
     request = text_request("Hello", max_tokens=12, sampling=GREEDY)
     loaded.begin(1, loaded.prepare(request))
     pieces = []
@@ -332,7 +333,7 @@ def test_a_stop_string_over_the_edge_of_tokens_ends_the_answer(loaded: ExLlamaV2
 
 
 def test_a_stop_token_ends_the_answer(loaded: ExLlamaV2Backend) -> None:
-    """And is no part of it."""
+    """A stop token ends the answer and is not part of it."""
     [end_token, *_] = loaded._tokenizer.stop_tokens
     sampling = Sampling(temperature=0, logit_bias={end_token: 100.0})
     text, end = answer(loaded, text_request("Hello", max_tokens=12, sampling=sampling))
@@ -340,7 +341,7 @@ def test_a_stop_token_ends_the_answer(loaded: ExLlamaV2Backend) -> None:
 
 
 def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend) -> None:
-    """A prompt longer than the context, tokens that the model has not, and megabytes unread."""
+    """A prompt longer than the context, unknown token ids, and megabytes of text are refused."""
     with pytest.raises(InvalidRequest, match="1025 tokens long") as refused:
         loaded.prepare(GenerationRequest(prompt=TokenPrompt((5,) * 1025)))
     assert refused.value.code == "context_length_exceeded"
@@ -353,7 +354,7 @@ def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend
 
 
 def test_the_context_is_used_to_its_last_token(loaded: ExLlamaV2Backend) -> None:
-    """Prompt and answer fill it, and no token more."""
+    """Prompt and answer fill the context exactly."""
     prompt = TokenPrompt(tuple(range(100, 1100)))
     sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(loaded._tokenizer.stop_tokens, -100.0))
     _, end = answer(loaded, GenerationRequest(prompt=prompt, sampling=sampling))
@@ -371,7 +372,7 @@ COLOUR = {
 
 
 def test_json_schemas_hold(loaded: ExLlamaV2Backend) -> None:
-    """Even random weights answer by the schema, five at once among free answers."""
+    """Even random weights answer by the schema, five at once beside free answers."""
     output = OutputFormat(json_schema=json.dumps(COLOUR))
     bound = [
         text_request("Hello", max_tokens=60, output=output, sampling=Sampling(seed=seed)) for seed in range(5)
@@ -388,7 +389,7 @@ def test_json_schemas_hold(loaded: ExLlamaV2Backend) -> None:
 
 
 def test_tool_calls_are_enforced_and_parsed(loaded: ExLlamaV2Backend) -> None:
-    """A call that must come comes as name and arguments, not as text."""
+    """A required call comes out as name and arguments, not as text."""
     tool = Tool(type="function", function=FunctionDefinition(name="paint", parameters=COLOUR))
     output = OutputFormat(callable_tools=(tool,), must_call=True, parallel_calls=False)
     request = GenerationRequest(
@@ -419,7 +420,7 @@ THINKING = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfo
 
 
 def with_template(folder: Path, source: str, to: Path) -> Path:
-    """The folder with another chat template."""
+    """Return a copy of the folder with another chat template."""
     shutil.copytree(folder, to)
     (to / "chat_template.jinja").write_text(source)
     return to
@@ -428,7 +429,7 @@ def with_template(folder: Path, source: str, to: Path) -> Path:
 def test_tool_calls_are_written_as_the_template_shows_or_the_option_says(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """The grammar, the parser and the template go by the same form."""
+    """Grammar and parser use the form that the template shows or the option sets."""
     folder = with_template(tiny_folder, LLAMA, tmp_path / "llama")
     tool = Tool(type="function", function=FunctionDefinition(name="paint", parameters=COLOUR))
     output = OutputFormat(callable_tools=(tool,), must_call=True, parallel_calls=False)
@@ -457,7 +458,7 @@ def test_tool_calls_are_written_as_the_template_shows_or_the_option_says(
 def test_reasoning_that_the_template_begins_is_told_apart_unless_off(
     tiny_folder: Path, tmp_path: Path, reasoning: str, told_apart: bool
 ) -> None:
-    """The answer begins inside the block; text that is no chat has no reasoning."""
+    """The answer begins inside the reasoning block; a text prompt has no reasoning."""
     backend = make(with_template(tiny_folder, THINKING, tmp_path / "thinking"), slots=1, reasoning=reasoning)
     backend.load(lambda part: None)
     chat = ChatPrompt(messages=(UserMessage(content="Hi"),))
@@ -478,8 +479,8 @@ def test_reasoning_that_the_template_begins_is_told_apart_unless_off(
 
 @pytest.mark.parametrize("how", ["draft model", "n-grams"])
 def test_guessing_ahead_changes_no_answer(loaded: ExLlamaV2Backend, tiny_folder: Path, how: str) -> None:
-    """With a draft model or n-grams the greedy answer is the same token for token: to the limit, to a stop
-    string, under a schema; and the context is used to its last token."""
+    """With a draft model or n-grams, a greedy answer has the same tokens: to the limit, to a stop string, under a
+    schema. The context is used to its last token."""
     drafting = {"draft_model": str(tiny_folder)} if how == "draft model" else {"ngram_draft": True}
     backend = make(tiny_folder, **drafting)
     backend.load(lambda part: None)
@@ -508,7 +509,7 @@ def test_guessing_ahead_changes_no_answer(loaded: ExLlamaV2Backend, tiny_folder:
 
 
 def write_lora(folder: Path, scale: float) -> Path:
-    """A LoRA adapter of random weights on the first layer's query projection."""
+    """Write a LoRA adapter of random weights for the first layer's query projection."""
     random = numpy.random.default_rng(1)
     folder.mkdir()
     config = {"r": 4, "lora_alpha": 4, "target_modules": ["q_proj"]}
@@ -524,7 +525,7 @@ def write_lora(folder: Path, scale: float) -> Path:
 
 
 def test_an_adapter_changes_the_answer(loaded: ExLlamaV2Backend, tiny_folder: Path, tmp_path: Path) -> None:
-    """One of weight changes the likelihoods; one of zeros changes nothing."""
+    """An adapter changes the probabilities; an adapter of zeros changes nothing."""
     request = text_request("one two three four", max_tokens=1, logprobs=3, sampling=GREEDY)
     plain = outputs_of(loaded, request).top_logprobs
     for name, scale, changes in (("zeros", 0.0, False), ("weight", 2.0, True)):
@@ -542,7 +543,7 @@ def test_an_adapter_changes_the_answer(loaded: ExLlamaV2Backend, tiny_folder: Pa
 def test_an_exception_in_a_step_fails_the_jobs_and_the_engine_goes_on(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was under way is told; the next request is answered, and from nothing half computed."""
+    """All running jobs fail. The next request is answered, without reusing anything half computed."""
     backend = make(tiny_folder)
 
     async def scenario(engine: ThreadedEngine) -> None:
@@ -569,8 +570,8 @@ def test_an_exception_in_a_step_fails_the_jobs_and_the_engine_goes_on(
 
 
 def test_a_closed_model_gives_its_cache_back(tiny_folder: Path) -> None:
-    """Also when the garbage collector was told to leave alone what was there as the server began: a restart needs
-    the memory."""
+    """The cache is freed even if the garbage collector ignores objects from start-up, because a restart needs the
+    memory."""
     backend = make(tiny_folder, slots=2, context=256)
     backend.load(lambda part: None)
     keys = [weakref.ref(tensor) for tensor in backend._loaded.generator.cache.key_states]

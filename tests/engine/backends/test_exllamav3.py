@@ -1,5 +1,5 @@
-"""The ExLlamaV3 backend on the library's real generator, on the CPU. N-gram guesses are compiled, and run only on
-a GPU; so do quantised weights and caches."""
+"""The ExLlamaV3 backend on the library's real generator, on the CPU. N-gram guesses, quantised weights and
+quantised caches run only on a GPU."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def loaded(tiny_folder: Path) -> Iterator[ExLlamaV3Backend]:
 
 
 def answers(backend: Any, *requests: GenerationRequest) -> list[tuple[str, Output]]:
-    """Requests side by side; text and end of each."""
+    """Run requests side by side; returns text and end of each."""
     for job_id, request in enumerate(requests):
         job = backend.prepare(request)
         assert backend.has_room(job)
@@ -76,8 +76,8 @@ def answers(backend: Any, *requests: GenerationRequest) -> list[tuple[str, Outpu
 def test_the_same_weights_give_the_same_likelihoods_as_exllamav2(
     loaded: ExLlamaV3Backend, tiny_folder: Path
 ) -> None:
-    """The two libraries and their stand-ins compute the same model. (The library can't run the bundled one: it
-    has rows of 576 numbers, which it pads to 640 and does not cut off again.)"""
+    """Both libraries, with their stand-ins, compute the same model. (This library can not run the bundled model:
+    it pads its rows of 576 numbers to 640 and does not cut them off again.)"""
     other = ExLlamaV2Backend(ExLlamaV2Options(model=str(tiny_folder), slots=1, context=512), any_device())
     other.load(lambda part: None)
     request = GenerationRequest(
@@ -90,7 +90,7 @@ def test_the_same_weights_give_the_same_likelihoods_as_exllamav2(
 
 
 def first_logprobs(backend: Any, request: GenerationRequest) -> dict[tuple[int, ...], float]:
-    """The likeliest tokens, by their bytes."""
+    """Return the log probabilities of the likeliest tokens, by their bytes."""
     backend.begin(0, backend.prepare(request))
     while not (outputs := backend.step()):
         pass
@@ -100,7 +100,7 @@ def first_logprobs(backend: Any, request: GenerationRequest) -> dict[tuple[int, 
 
 
 def test_an_answer_goes_to_the_last_token_of_the_context(tiny_folder: Path) -> None:
-    """The library keeps a cell of each job free; the cache has one more page than the context for it."""
+    """The library keeps one cache token of each job free, so the cache has one page more than the context."""
     backend = make(tiny_folder, context=256, slots=1)
     backend.load(lambda part: None)
     sampling = Sampling(temperature=0, logit_bias=dict.fromkeys(backend._tokenizer.stop_tokens, -100.0))
@@ -113,7 +113,7 @@ def test_an_answer_goes_to_the_last_token_of_the_context(tiny_folder: Path) -> N
 
 
 def test_a_known_beginning_is_not_computed_again(loaded: ExLlamaV3Backend) -> None:
-    """Whole pages that an earlier prompt left are counted as cached."""
+    """Whole pages of an earlier prompt count as cached."""
     loaded.reset()
     prompt = TokenPrompt(tuple(range(100, 500)))
     ends = [answers(loaded, GenerationRequest(prompt=prompt, max_tokens=2))[0][1] for _ in range(2)]
@@ -141,7 +141,8 @@ def cached(backend: ExLlamaV3Backend, prompt: tuple[int, ...], owner: str) -> in
 
 @pytest.mark.parametrize("length", [600, 100], ids=["whole pages", "part of a page"])
 def test_what_others_wrote_is_not_reused(owned: ExLlamaV3Backend, length: int) -> None:
-    """With share_prefixes: owner only who sent a prompt finds it cached, in whole pages and in part of one."""
+    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached, in whole pages and in parts of
+    one."""
     owned.reset()
     prompt = tuple(range(100, 100 + length))
     assert cached(owned, prompt, "ann") == 0
@@ -151,7 +152,7 @@ def test_what_others_wrote_is_not_reused(owned: ExLlamaV3Backend, length: int) -
 
 
 def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV3Backend) -> None:
-    """A request that took another's old pages and went before it wrote leaves them what they were."""
+    """A request that took another owner's old pages, and was cancelled before it wrote, leaves them unchanged."""
     owned.reset()
     prompt = tuple(range(100, 200))
     assert cached(owned, prompt, "ann") == 0
@@ -166,7 +167,7 @@ def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV
 
 
 def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) -> None:
-    """The next turn of a conversation finds the last answer cached; the same from another does not."""
+    """The next turn of a conversation finds the last answer cached, but not if another owner sends it."""
     owned.reset()
     ends = dict.fromkeys(owned._tokenizer.stop_tokens, -100.0)
     request = GenerationRequest(
@@ -196,7 +197,8 @@ def test_a_page_that_the_answer_filled_is_its_owners(owned: ExLlamaV3Backend) ->
     ],
 )
 def test_a_seed_gives_the_same_answer_again(loaded: ExLlamaV3Backend, sampling: Sampling) -> None:
-    """With each of the library's steps, and with ours before them; another seed gives another."""
+    """A seed repeats the answer with each of the library's steps and with our rules; another seed gives another
+    answer."""
     again = [answers(loaded, text_request("Hello", max_tokens=8, sampling=sampling))[0][0] for _ in range(2)]
     assert again[0] == again[1]
     other = Sampling(temperature=sampling.temperature, seed=4)
@@ -204,7 +206,7 @@ def test_a_seed_gives_the_same_answer_again(loaded: ExLlamaV3Backend, sampling: 
 
 
 def test_penalties_forbid_what_was_said(loaded: ExLlamaV3Backend) -> None:
-    """A bias makes one token the likeliest; a penalty that is larger than it lets it come once."""
+    """A bias makes one token the likeliest, and a larger penalty lets it come only once."""
     sampling = Sampling(temperature=0, logit_bias={1000: 50.0}, presence_penalty=100.0)
     prompt = TokenPrompt((1000, 1000))
     said = loaded._tokenizer.text_of([1000])
@@ -214,7 +216,7 @@ def test_penalties_forbid_what_was_said(loaded: ExLlamaV3Backend) -> None:
 
 
 def test_a_draft_model_changes_no_answer(loaded: ExLlamaV3Backend, tiny_folder: Path) -> None:
-    """Greedy, penalised, and under a schema."""
+    """Answers are the same with a draft model: greedy, with penalties, and under a schema."""
     requests = [
         text_request("one two one two", max_tokens=12, sampling=GREEDY),
         text_request("one two", max_tokens=12, sampling=Sampling(temperature=0, repeat_penalty=1.5)),
@@ -231,7 +233,7 @@ def test_a_draft_model_changes_no_answer(loaded: ExLlamaV3Backend, tiny_folder: 
 def test_what_fails_in_one_prompt_fails_that_request_alone(
     loaded: ExLlamaV3Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library tells of it among its results, and goes on: the request beside it is answered to its end."""
+    """The library reports the failure among its results, and the request beside it is answered to its end."""
     model, prefill = loaded._generator.model, loaded._generator.model.prefill
 
     def fails(input_ids: Any, params: Any) -> Any:
@@ -250,7 +252,7 @@ def test_what_fails_in_one_prompt_fails_that_request_alone(
 
 
 def test_a_folder_of_another_format(tiny_folder: Path, tmp_path: Path) -> None:
-    """The error names the format, and what the engine takes."""
+    """The message names the format, and the formats that the engine takes."""
     for file in tiny_folder.iterdir():
         (tmp_path / file.name).symlink_to(file)
     config = json.loads((tiny_folder / "config.json").read_text())

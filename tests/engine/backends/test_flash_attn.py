@@ -1,4 +1,4 @@
-"""Whose attention is used, by what of flash-attn is installed: real packages on the path, made for the test."""
+"""The attention kernels are chosen by the flash-attn package that is installed. The tests write real packages."""
 
 import sys
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FUNCTIONS = "flash_attn_func = flash_attn_varlen_func = flash_attn_with_kvcache 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a flash_attn package, and its compiled part, on the path."""
+    """Return a function that puts a flash_attn package and its compiled part on the path."""
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("flash_attn", "flash_attn_2_cuda"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -40,7 +40,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 @pytest.mark.parametrize("version", ["2.5.7", "2.8.3.post1", "3.0.0", "2.8.3+cu12"])
 def test_flash_attn_is_preferred_where_it_can_be_used(install: Install, version: str) -> None:
-    """And only where it is not forbidden."""
+    """A usable flash-attn is used, unless the option forbids it."""
     install(f"__version__ = {version!r}\n{FUNCTIONS}")
     assert [attention_of(chosen) for chosen in ("auto", "flash", "triton")] == [
         "flash-attn",
@@ -59,10 +59,10 @@ def test_flash_attn_is_preferred_where_it_can_be_used(install: Install, version:
         ("__version__ = '2.8.3'", "", "has no flash_attn_func"),
     ],
 )
-def test_what_is_of_no_use_is_told_of_and_passed_over(
+def test_an_unusable_package_is_reported_and_not_used(
     install: Install, package: str, extension: str, why: str
 ) -> None:
-    """The model loads all the same, with our own kernels, unless flash-attn is demanded."""
+    """The model loads with our own kernels and a warning, unless the option demands flash-attn."""
     install(package, extension)
     with structlog.testing.capture_logs() as lines:
         assert attention_of("auto") == "triton"
@@ -73,7 +73,7 @@ def test_what_is_of_no_use_is_told_of_and_passed_over(
 
 
 def test_nothing_is_said_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not missed."""
+    """Without flash-attn, our own kernels are used without a warning."""
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     monkeypatch.setattr("jan.engine.backends.exllama.v2.flash.find_spec", lambda name: None)
     with structlog.testing.capture_logs() as lines:
@@ -84,7 +84,7 @@ def test_nothing_is_said_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_stand_in_gives_a_loaded_package_its_place_back() -> None:
-    """Whoever imported the real one before finds it again."""
+    """A module that was imported before the stand-in is found again after it."""
     real = ModuleType("flash_attn")
     modules = {"flash_attn": real, "other": ModuleType("other")}
     displaced = attention.install(modules)

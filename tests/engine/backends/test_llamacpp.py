@@ -1,4 +1,4 @@
-"""The llama.cpp backend from the inside: what is sampled, what is refused, what is kept."""
+"""The llama.cpp backend from the inside: sampling, refusals, and cached prefixes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def backend() -> Iterator[LlamaCppBackend]:
 
 
 class Only:
-    """A grammar that allows some tokens, always the same."""
+    """A grammar that always allows the same few tokens."""
 
     def __init__(self, *tokens: int) -> None:
         self._tokens = tokens
@@ -40,8 +40,8 @@ class Only:
 
 
 def close_pair(backend: LlamaCppBackend) -> tuple[Any, int, int, int]:
-    """A context with logits at 0 after a prompt; its likeliest token, and two that are nearly as likely as
-    each other, the likelier one first."""
+    """Return a context with logits at 0 after a prompt, its likeliest token, and two tokens that are nearly
+    equally likely, the likelier one first."""
     backend.reset()
     backend.begin(1, backend.prepare(text_request("Once upon a time", max_tokens=50)))
     [(_, index)] = backend._fill_batch()
@@ -52,7 +52,7 @@ def close_pair(backend: LlamaCppBackend) -> tuple[Any, int, int, int]:
 
 
 def draws(backend: LlamaCppBackend, count: int, **sampling: Any) -> tuple[list[int], int, int]:
-    """Tokens sampled one after another, every one at first refused, between two that are nearly as likely."""
+    """Sample several tokens between two nearly equally likely ones, where the grammar refuses every first draw."""
     context, likeliest, one, other = close_pair(backend)
     chosen = Sampling(logit_bias={likeliest: 100.0}, **sampling)
     sampler = TokenSampler(chosen, len(backend._model.pieces), cast(Constraint, Only(one, other)))
@@ -61,7 +61,7 @@ def draws(backend: LlamaCppBackend, count: int, **sampling: Any) -> tuple[list[i
 
 
 def test_every_draw_is_its_own(backend: LlamaCppBackend) -> None:
-    """Where the grammar refuses the same token again and again, what is drawn instead is drawn anew."""
+    """If the grammar refuses the same token again and again, each second draw is random again."""
     taken, one, other = draws(backend, 40, seed=1)
     assert {one, other} == set(taken)
     assert 5 <= taken.count(one) <= 35
@@ -70,8 +70,8 @@ def test_every_draw_is_its_own(backend: LlamaCppBackend) -> None:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_probabilities(backend: LlamaCppBackend, temperature: float) -> None:
-    """Of many draws each of the likeliest tokens comes as often as the model's probabilities at this temperature
-    say, and all others together as often as their sum: leaving out what is never drawn changes nothing."""
+    """Each of the likeliest tokens is drawn as often as the model's probabilities at this temperature say, and all
+    others together too. So dropping tokens of negligible probability changes nothing."""
     context, *_ = close_pair(backend)
     index, count = backend._batch.n_tokens - 1, 4000
     logits = numpy.asarray(context.get_logits_ith(index), dtype=float) / temperature
@@ -90,20 +90,20 @@ def test_draws_follow_the_probabilities(backend: LlamaCppBackend, temperature: f
     "penalty", [{"presence_penalty": 2.0}, {"frequency_penalty": 2.0}, {"repeat_penalty": 2.0}]
 )
 def test_penalties_hold_under_a_grammar(backend: LlamaCppBackend, penalty: dict[str, float]) -> None:
-    """A token that was said counts as said when the grammar has to choose, and one that was refused does not:
-    of two nearly as likely ones the greedy choice takes the other one next."""
+    """Penalties count tokens that were sampled, and not tokens that the grammar refused: of two nearly equal
+    tokens, greedy sampling takes the other one next."""
     taken, one, other = draws(backend, 2, temperature=0, **penalty)
     assert taken == [one, other]
 
 
 def test_a_frequent_token_never_lets_a_forbidden_one_in(backend: LlamaCppBackend) -> None:
-    """However often the only allowed tokens were said, a grammar's mask holds."""
+    """A grammar's mask holds, however large the penalties of the only allowed tokens are."""
     taken, one, other = draws(backend, 1500, temperature=0, frequency_penalty=2.0)
     assert set(taken) == {one, other}
 
 
 def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Megabytes that can't fit the context are refused at once, not tokenised while all others wait."""
+    """Megabytes that can't fit into the context are refused without tokenising them while all others wait."""
     read: list[str] = []
     monkeypatch.setattr(backend._model, "tokenize", read.append)
     with pytest.raises(InvalidRequest, match=r"at least [0-9]+ tokens long.*256 tokens") as refused:
@@ -114,7 +114,7 @@ def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypat
 
 @pytest.mark.parametrize(("share", "reused"), [("all", True), ("owner", False)])
 def test_whose_beginning_is_reused(share: Literal["all", "owner"], reused: bool) -> None:
-    """With share_prefixes: owner only who sent a prompt finds it cached; the answer is the same."""
+    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached; the answer is the same."""
     made = LlamaCppBackend(LlamaCppOptions(slots=3, context=128, share_prefixes=share))
     made.load(lambda part: None)
     known = [answer_of(made, owner) for owner in ("ann", "bob", "ann", "bob")]
@@ -124,7 +124,7 @@ def test_whose_beginning_is_reused(share: Literal["all", "owner"], reused: bool)
 
 
 def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int]:
-    """Text, and how much of the prompt was cached."""
+    """Return an answer's text and the number of cached prompt tokens."""
     request = text_request("one two three four", max_tokens=4, owner=owner, sampling=Sampling(temperature=0))
     made.begin(1, made.prepare(request))
     text, cached = "", 0
@@ -138,7 +138,7 @@ def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int]:
 def test_a_state_that_can_not_be_cut_is_not_shared(
     backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recurrent model computes every prompt from its beginning; others from what they know."""
+    """A recurrent model computes every prompt from its beginning; other models reuse a prefix."""
     assert backend._model.shares_prefixes
     backend.reset()
     for shares in (True, False):

@@ -1,4 +1,4 @@
-"""Models of random weights that ``tools/gpu-check`` makes for itself."""
+"""The models of random weights that ``tools/gpu-check`` makes."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def random_model(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def shapes_of(folder: Path) -> dict[str, tuple[list[int], str]]:
-    """What the safetensors library reads of every file."""
+    """Return the shapes that the safetensors library reads from every file."""
     found = {}
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "numpy") as opened:
@@ -48,7 +48,7 @@ def tokenizer_into(folder: Path) -> None:
 @pytest.mark.torch
 @pytest.mark.model
 def test_what_is_written_is_a_model_that_answers(random_model: Any, tmp_path: Path) -> None:
-    """The library loads it, from several files, and computes with it."""
+    """The library loads the model from several files and computes with it."""
     random_model.write_random(tmp_path, random_model.SHAPES["tiny"], shard_bytes=2**20)
     tokenizer_into(tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
@@ -70,7 +70,7 @@ def test_what_is_written_is_a_model_that_answers(random_model: Any, tmp_path: Pa
 
 
 def test_four_bit_weights_have_the_form_of_gptq(random_model: Any, tmp_path: Path) -> None:
-    """As the folder says, and as large as four bits are."""
+    """The folder says GPTQ, and has the size of four-bit weights."""
     random_model.write_random(tmp_path, random_model.SHAPES["tiny"], "gptq")
     (tmp_path / "tokenizer.json").touch()
     ModelFolder(str(tmp_path), ExLlamaV2Backend.formats)
@@ -86,14 +86,14 @@ def test_four_bit_weights_have_the_form_of_gptq(random_model: Any, tmp_path: Pat
 
 @pytest.mark.parametrize(("shape", "numbers"), [("8b", 8_030_261_248), ("1b", 1_235_814_400)])
 def test_the_shapes_are_llamas(random_model: Any, shape: str, numbers: int) -> None:
-    """As many numbers as the real ones have."""
+    """The shapes have as many parameters as the real models."""
     tensors = list(random_model._tensors(random_model.SHAPES[shape], "fp16", 128))
     assert sum(math.prod(tensor.shape) for tensor in tensors) == numbers
     assert len({tensor.name for tensor in tensors}) == len(tensors)
 
 
 def test_it_takes_little_memory_and_repeats_nothing(random_model: Any, tmp_path: Path) -> None:
-    """A tensor is never whole in memory; the same seed gives the same file."""
+    """No tensor is in memory as a whole, and the same seed gives the same file."""
     wide = {**random_model.SHAPES["tiny"], "hidden_size": 1024, "num_hidden_layers": 1}
     folders = [tmp_path / name for name in ("one", "other")]
     peaks = []

@@ -22,7 +22,7 @@ def test_the_same_prompt_goes_to_the_slot_that_knows_it() -> None:
 
 
 def test_a_busy_slots_beginning_is_shared() -> None:
-    """A prompt that begins like one under way takes another slot and shares the beginning."""
+    """A prompt with the same prefix as a running one takes another slot and shares the prefix."""
     slots = Slots(2, 100)
     first, _, _ = use(slots, [1, 2, 3, 4])
     second, source, shared = use(slots, [1, 2, 9])
@@ -31,7 +31,7 @@ def test_a_busy_slots_beginning_is_shared() -> None:
 
 
 def test_a_long_cache_is_not_given_up_for_a_short_common_beginning() -> None:
-    """A prompt that shares little goes to an unused slot, so the long cache stays."""
+    """A prompt that shares little takes an unused slot, so the long cache stays."""
     slots = Slots(2, 100)
     long, _, _ = slots.acquire(list(range(20)), 30)
     long.tokens = list(range(20))

@@ -1,4 +1,4 @@
-"""What a real model's grammar compiler makes of formats, form by form."""
+"""A real model's grammar compiler enforces each output format."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def backend() -> Iterator[LlamaCppBackend]:
 
 
 def accepts(backend: LlamaCppBackend, output: OutputFormat, dialect: Dialect, text: str) -> bool:
-    """Whether an answer may be this text, and end there."""
+    """Return True if an answer may be this text and end there."""
     constraint = backend._model.grammars.compile(output, dialect)
     assert isinstance(constraint, Constraint)
     tokens = backend._model._tokenize_plain(text)
@@ -49,7 +49,7 @@ def accepts(backend: LlamaCppBackend, output: OutputFormat, dialect: Dialect, te
     ],
 )
 def test_a_required_call_has_the_models_form(backend: LlamaCppBackend, form: ToolFormat, call: str) -> None:
-    """That form and no other; wrong arguments are refused; reasoning may come first."""
+    """Only the model's own form is accepted, wrong arguments are refused, and reasoning may come first."""
     dialect = Dialect(tools=form)
     assert accepts(backend, CALL, dialect, call)
     assert not accepts(backend, CALL, dialect, call.replace('"n"', '"m"'))
@@ -62,7 +62,7 @@ def test_a_required_call_has_the_models_form(backend: LlamaCppBackend, form: Too
 
 @pytest.mark.parametrize("form", ["hermes", "mistral", "mistral_args"])
 def test_an_optional_call_is_right_and_text_is_free(backend: LlamaCppBackend, form: ToolFormat) -> None:
-    """Text may be anything; after the mark the call has to fit."""
+    """Text may be anything; after the mark of a call, the call must be valid."""
     output, dialect = OutputFormat(callable_tools=TOOLS), Dialect(tools=form)
     assert accepts(backend, output, dialect, "Hello <b> [1]")
     mark = "<tool_call>" if form == "hermes" else "[TOOL_CALLS]"
@@ -70,7 +70,7 @@ def test_an_optional_call_is_right_and_text_is_free(backend: LlamaCppBackend, fo
 
 
 def test_an_optional_call_without_a_mark_is_free(backend: LlamaCppBackend) -> None:
-    """Nothing tells it from text before it is there."""
+    """A call without a mark can't be told from text, so nothing is enforced."""
     assert backend._model.grammars.compile(OutputFormat(callable_tools=TOOLS), Dialect(tools="llama3")) is None
 
 
@@ -85,7 +85,7 @@ def test_an_optional_call_without_a_mark_is_free(backend: LlamaCppBackend) -> No
 def test_formats_apply_after_the_reasoning(
     backend: LlamaCppBackend, output: OutputFormat, right: str, wrong: str
 ) -> None:
-    """The content is held to the format, the reasoning is not."""
+    """The format is enforced for the content and not for the reasoning."""
     thinking = Dialect(reasoning=True)
     assert accepts(backend, output, PLAIN, right)
     assert not accepts(backend, output, PLAIN, wrong)
@@ -118,14 +118,14 @@ def test_formats_apply_after_the_reasoning(
 def test_hostile_and_wrong_formats_are_refused(
     backend: LlamaCppBackend, output: OutputFormat, dialect: Dialect
 ) -> None:
-    """With words that name the field, before anything is generated."""
+    """The message names the field, and nothing is generated."""
     with pytest.raises(InvalidRequest, match="can't be enforced") as refused:
         backend._model.grammars.compile(output, dialect)
     assert refused.value.param == "structured_outputs"
 
 
 def test_the_model_keeps_to_an_expression() -> None:
-    """The real model, sampling."""
+    """The real model samples an answer that matches the expression."""
 
     async def scenario(engine: object) -> str:
         request = GenerationRequest(

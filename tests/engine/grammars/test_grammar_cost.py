@@ -1,4 +1,5 @@
-"""Regular expressions and grammars that would hold the engine's thread are known before they are compiled."""
+"""Regular expressions and grammars that would block the engine's thread are recognised before they are
+compiled."""
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_huge_expressions_are_refused(regex: str) -> None:
     "regex", [r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2})?", r"[a-z{}()]{1,5000}", r"\({3}a{}", "a" * 5000]
 )
 def test_ordinary_expressions_pass(regex: str) -> None:
-    """Escaped signs and those in classes are characters."""
+    """Escaped characters, and characters in classes, count as one character."""
     assert regex_too_costly(regex) == ""
 
 
@@ -44,7 +45,7 @@ def test_ordinary_expressions_pass(regex: str) -> None:
     ],
 )
 def test_huge_grammars_are_refused(grammar: str) -> None:
-    """Terminals count as often as they are used; grammars of other kinds inside have limits of their own."""
+    """Terminals count each time they are used; grammars of other kinds inside are refused."""
     assert grammar_too_costly(grammar)
 
 
@@ -57,5 +58,5 @@ def test_huge_grammars_are_refused(grammar: str) -> None:
     ],
 )
 def test_ordinary_grammars_pass(grammar: str) -> None:
-    """Rules may be recursive; what goes in a circle is for the compiler to refuse."""
+    """Rules may be recursive; the compiler refuses circular terminals."""
     assert grammar_too_costly(grammar) == ""

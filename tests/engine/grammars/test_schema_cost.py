@@ -1,4 +1,4 @@
-"""Schemas that would hold the engine's thread are known before they are compiled."""
+"""Schemas that would block the engine's thread are recognised before they are compiled."""
 
 import pytest
 
@@ -13,11 +13,11 @@ from jan.engine.grammars.schema_cost import schema_too_costly
     ],
 )
 def test_huge_enums_are_refused(schema: object) -> None:
-    """Values count over the whole schema: 40,000 of them took seconds."""
+    """Values count over the whole schema: 40,000 values took seconds."""
     assert "enums" in schema_too_costly(schema)
 
 
 @pytest.mark.parametrize("schema", [{"enum": list(range(2000))}, {"properties": {"enum": {"type": "string"}}}])
 def test_others_pass(schema: object) -> None:
-    """As many as allowed; a property that is called enum is none."""
+    """As many values as allowed pass, and so does a property whose name is enum."""
     assert schema_too_costly(schema) == ""

@@ -1,4 +1,4 @@
-"""Formats are tried where they can be ended: what a hostile one costs, and who pays for it."""
+"""Output formats are tried in a process that can be killed, so a hostile one costs nobody else anything."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ PATIENCE = 60
 
 
 class BytesCompiler(GrammarCompiler):
-    """For a model whose tokens are bytes. Counts what it compiles, and what it is asked to tokenise."""
+    """A compiler for a model whose tokens are bytes. Counts the formats and the texts that it gets."""
 
     def __init__(self, dialect: Dialect = PLAIN) -> None:
         self.asked: list[str] = []
@@ -59,7 +59,7 @@ def schema(content: Any) -> OutputFormat:
 
 
 def pattern(number: int) -> OutputFormat:
-    """One of many that are good, and not so simple that they need no trial."""
+    """Return one of many valid formats that are not simple enough to need no trial."""
     return schema({"type": "string", "pattern": f"^a{{{number + 1}}}$"})
 
 
@@ -89,7 +89,7 @@ def pids(trials: Trials) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
+    """Return True if a process has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -101,7 +101,7 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.parametrize("name", HOSTILE_SCHEMAS)
 def test_what_compiles_for_ever_is_refused(name: str) -> None:
-    """The parameter is named, the process is replaced, and the next good format is taken."""
+    """The message names the parameter, the process is replaced, and the next valid format is accepted."""
 
     async def scenario(trials: Trials) -> None:
         await trials.admit(pattern(0), "a")
@@ -118,7 +118,7 @@ def test_what_compiles_for_ever_is_refused(name: str) -> None:
 
 
 def test_the_tool_of_many_is_named() -> None:
-    """The limit is for all of a request; the parameter that it ended at is told."""
+    """The limit holds for all formats of a request; the message names the parameter that exceeded it."""
     schemas = [{"type": "string", "pattern": f"a{{{n}}}"} for n in range(1, 8)]
     schemas[5] = HOSTILE_SCHEMAS["4 multiples"]
     tools = tuple(
@@ -130,7 +130,7 @@ def test_the_tool_of_many_is_named() -> None:
 
 
 def test_many_costly_tools_are_bounded_together() -> None:
-    """Each by itself would be allowed."""
+    """Tools that are allowed alone are refused together."""
     tools = tuple(
         Tool(type="function", function=FunctionDefinition(name=f"f{n}", parameters={"const": "x" * 490_000}))
         for n in range(8)
@@ -140,7 +140,7 @@ def test_many_costly_tools_are_bounded_together() -> None:
 
 
 def test_wrong_formats_are_refused_in_the_compilers_words() -> None:
-    """As they were without a trial."""
+    """The message has the compiler's words, as without a trial."""
     error = run(lambda trials: refusal(trials, schema({"type": "string", "pattern": "("})))
     assert "regex" in error.message
 
@@ -149,7 +149,7 @@ def test_wrong_formats_are_refused_in_the_compilers_words() -> None:
 
 
 def test_a_format_is_tried_once() -> None:
-    """Good or bad, again and again, by whomever, and by all choices of a request at once."""
+    """A format is tried once, valid or not, for all owners and for all choices of a request."""
 
     async def scenario(trials: Trials) -> None:
         await asyncio.gather(*(trials.admit(pattern(0), "a") for _ in range(16)))
@@ -162,7 +162,8 @@ def test_a_format_is_tried_once() -> None:
 
 
 def test_choices_share_what_was_compiled() -> None:
-    """Sixteen choices are one compilation on a thread, and none on the engine's; their states are their own."""
+    """Sixteen choices need one compilation on a helper thread and none on the engine's thread; each has its own
+    state."""
     compiler = BytesCompiler()
 
     async def scenario(trials: Trials) -> None:
@@ -181,7 +182,7 @@ def test_choices_share_what_was_compiled() -> None:
 
 @pytest.mark.parametrize("dialect", [Dialect(), Dialect(reasoning=True), Dialect(tools="llama3")])
 def test_whatever_the_prompt_ends_with_was_compiled(dialect: Dialect) -> None:
-    """All forms that an answer may have are made before the engine's thread asks for one."""
+    """All dialects of an answer are compiled before the engine's thread needs one."""
     compiler = BytesCompiler(dialect)
     tool = Tool(type="function", function=FunctionDefinition(name="f", parameters={"pattern": "a"}))
     output = OutputFormat(callable_tools=(tool,))
@@ -194,7 +195,7 @@ def test_whatever_the_prompt_ends_with_was_compiled(dialect: Dialect) -> None:
 
 
 def test_common_schemas_need_no_process() -> None:
-    """What is short and plain can't be costly; a free answer is none of its business."""
+    """A short and simple schema needs no trial, and neither does a free answer."""
 
     async def scenario(trials: Trials) -> None:
         person = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
@@ -207,7 +208,7 @@ def test_common_schemas_need_no_process() -> None:
 
 
 def test_an_engine_without_formats_has_no_trials() -> None:
-    """Tools that may be called do not bring in the compiler where nothing enforces them."""
+    """An engine that enforces no formats needs no compiler, even if tools may be called."""
     tool = Tool(type="function", function=FunctionDefinition(name="f", parameters={"pattern": "a"}))
     request = GenerationRequest(prompt=TextPrompt("a"), output=OutputFormat(callable_tools=(tool,)))
 
@@ -219,8 +220,8 @@ def test_an_engine_without_formats_has_no_trials() -> None:
 
 
 def test_a_long_fixed_text_is_not_tokenised_whole() -> None:
-    """The library asks for the tokens of all that is fixed, before each token: for a long constant that took a
-    second each time, on the engine's thread."""
+    """The library asks for the tokens of all fixed text before each token. For a long constant, that took a second
+    each time on the engine's thread."""
     compiler = BytesCompiler()
     constraint = compiler.compile(schema({"const": "x" * 100_000}))
     assert constraint is not None
@@ -231,7 +232,7 @@ def test_a_long_fixed_text_is_not_tokenised_whole() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """The compiled formats that are kept are the latest ones."""
+    """The cache keeps only the latest formats."""
     compiler = BytesCompiler()
     for number in range(200):
         compiler.compile_ahead(pattern(number))
@@ -243,7 +244,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 def test_others_are_tried_meanwhile() -> None:
-    """However many hostile formats one caller has sent, another's good one is there before they are through."""
+    """Another owner's valid format is accepted before one caller's many hostile ones are all tried."""
 
     async def scenario(trials: Trials) -> None:
         hostile = [schema(another("4 multiples", number)) for number in range(6)]
@@ -257,7 +258,8 @@ def test_others_are_tried_meanwhile() -> None:
 
 
 def test_turns_are_one_of_each_owner() -> None:
-    """Two owners at once; of one owner's one after another; a third comes before a second one of the first."""
+    """Two owners run at once, each with one format at a time; a third owner comes before a second format of the
+    first."""
 
     async def scenario() -> list[str]:
         turns, order = TrialQueue(2), []
@@ -275,7 +277,7 @@ def test_turns_are_one_of_each_owner() -> None:
 
 
 def test_so_many_may_wait() -> None:
-    """More of one owner's are refused, which says nothing about the format."""
+    """Further formats of an owner are refused as overloaded, without a verdict about them."""
 
     async def scenario(trials: Trials) -> None:
         results = await asyncio.gather(
@@ -289,7 +291,7 @@ def test_so_many_may_wait() -> None:
 
 
 def test_the_loop_goes_on_meanwhile() -> None:
-    """While a format is tried the event loop turns many times."""
+    """The event loop keeps running while a format is tried."""
 
     async def scenario(trials: Trials) -> int:
         task = asyncio.create_task(refusal(trials, WORST))
@@ -306,7 +308,7 @@ def test_the_loop_goes_on_meanwhile() -> None:
 
 
 def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
-    """It may be the machine that is short of memory: 503, and the same format is tried again."""
+    """The machine may be short of memory: the answer is 503, and the same format is tried again."""
 
     async def scenario(trials: Trials) -> None:
         task = asyncio.create_task(trials.admit(WORST, "a"))
@@ -322,7 +324,7 @@ def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
 
 
 def test_what_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process dies of it, the server does not; the parameter is named."""
+    """The process dies and the server does not; the message names the parameter."""
     start = TrialProcess.start
 
     async def start_small(origin: bytes) -> TrialProcess:
@@ -339,7 +341,7 @@ def test_what_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_process_that_died_while_idle_is_replaced() -> None:
-    """The next format is tried in another one."""
+    """The next format is tried in a new process."""
 
     async def scenario(trials: Trials) -> None:
         await trials.admit(pattern(0), "a")
@@ -350,7 +352,7 @@ def test_a_process_that_died_while_idle_is_replaced() -> None:
 
 
 def test_a_process_that_can_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled untried then."""
+    """Without a process, formats are refused and not compiled untried."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     compiler = BytesCompiler()
 
@@ -363,7 +365,7 @@ def test_a_process_that_can_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_close_ends_the_processes() -> None:
-    """Idle or at work; who waits is told."""
+    """Idle and busy processes end, and waiting requests fail."""
 
     async def scenario() -> list[int]:
         trials = Trials(BytesCompiler())
@@ -402,7 +404,7 @@ ORPHAN = """
 
 
 def test_no_process_outlives_the_server() -> None:
-    """Not even one that is killed: neither an idle process nor one at work."""
+    """If the server is killed, its idle and its busy process end too."""
     code = textwrap.dedent(ORPHAN).format(paths=[str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None

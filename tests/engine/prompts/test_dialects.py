@@ -1,4 +1,4 @@
-"""What a chat template shows of a model's answers, and how it is rendered."""
+"""Chat templates: the dialect that they show, and how prompts are rendered."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def prompt(*messages: Message, **options: Any) -> ChatPrompt:
 def test_a_template_shows_the_dialect(
     template: str, option: ToolFormatOption, form: ToolFormat, thinks: bool
 ) -> None:
-    """The form of tool calls, unless the option says another, and whether there is reasoning."""
+    """The template shows the form of tool calls, unless the option sets another one, and if there is reasoning."""
     assert dialect_of(template, option) == Dialect(tools=form, reasoning=thinks)
     assert not dialect_of(template, option, "off").reasoning
 
@@ -87,7 +87,7 @@ def test_a_template_shows_the_dialect(
     ],
 )
 def test_calls_and_results_go_through_the_template(template: str, call: str) -> None:
-    """The template's own form of tools, calls and results; nothing is added to it."""
+    """Tools, calls and results are rendered in the template's own form, and nothing is added."""
     text = ChatTemplate(template, "<s>", "</s>").render(prompt(ASKED, CALLED, TOLD, tools=(TOOL,)))
     assert call in text
     assert '"name": "look"' in text.split(call)[0]
@@ -105,7 +105,7 @@ def test_calls_and_results_go_through_the_template(template: str, call: str) -> 
     ],
 )
 def test_a_template_without_tools_gets_them_as_text(option: ToolFormatOption, call: str) -> None:
-    """The instructions and the history have the form that is read in the answer."""
+    """Instructions and history have the form that is parsed in the answer."""
     text = ChatTemplate(CHATML, tool_format=option).render(prompt(ASKED, CALLED, TOLD, tools=(TOOL,)))
     assert f"<|im_start|>assistant\n{call}<|im_end|>" in text
     assert call.split('"look"')[0] in text.split("<|im_start|>user")[0]
@@ -115,7 +115,7 @@ def test_a_template_without_tools_gets_them_as_text(option: ToolFormatOption, ca
 @pytest.mark.parametrize("template", [CHATML, QWEN, LLAMA, MISTRAL])
 @pytest.mark.parametrize("begun", ["Once upon a", "It ends with spaces  ", "a</s>b<|im_end|>"])
 def test_a_message_is_continued_where_it_ends(template: str, begun: str) -> None:
-    """The prompt ends with the message to the letter, without what closes it, and begins once."""
+    """The prompt ends exactly with the message, without its closing tokens, and begins only once."""
     made = ChatTemplate(template, "<s>", "</s>")
     text = made.render(prompt(ASKED, AssistantMessage(content=begun), continue_final_message=True))
     assert text.endswith(begun)
@@ -125,7 +125,7 @@ def test_a_message_is_continued_where_it_ends(template: str, begun: str) -> None
 
 
 def test_a_message_that_the_template_hides_is_not_continued() -> None:
-    """That is refused and not answered as if it were not there."""
+    """A message that is not rendered is refused instead of ignored."""
     with pytest.raises(InvalidRequest, match="does not show the last message"):
         ChatTemplate("{{ messages[0].content }}").render(
             prompt(ASKED, AssistantMessage(content="a"), continue_final_message=True)
@@ -133,7 +133,7 @@ def test_a_message_that_the_template_hides_is_not_continued() -> None:
 
 
 def test_the_prompt_may_open_the_block() -> None:
-    """Then the answer begins inside it; what a user says does not count, nor a block that is closed."""
+    """Then the answer begins inside the block. A user's text, or a closed block, does not count."""
     made = ChatTemplate(OPENED)
     for said in ("Hello", "</think>", "<think>"):
         asked = prompt(UserMessage(content=said))
@@ -147,7 +147,7 @@ def test_the_prompt_may_open_the_block() -> None:
 
 @pytest.mark.parametrize(("begun", "inside"), [("<think>Let", True), ("Let", False), ("<think>a</think>b", False)])
 def test_a_continued_message_may_be_within_reasoning(begun: str, inside: bool) -> None:
-    """Only if its block is open; otherwise all that follows is content."""
+    """The answer begins in the reasoning only if its block is open; otherwise all text is content."""
     made = ChatTemplate(QWEN)
     asked = prompt(ASKED, AssistantMessage(content=begun), continue_final_message=True)
     dialect = made.answer_dialect(asked, made.render(asked))
@@ -160,7 +160,7 @@ def test_the_generation_prompt_may_be_left_out() -> None:
 
 
 def test_what_a_template_refuses_is_told() -> None:
-    """Several calls in a message that may have one."""
+    """The message has the template's own words about several calls in one message."""
     twice = AssistantMessage(tool_calls=[*(CALLED.tool_calls or []), *(CALLED.tool_calls or [])])
     with pytest.raises(InvalidRequest, match="one call at a time"):
         ChatTemplate(LLAMA).render(prompt(ASKED, twice))
