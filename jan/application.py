@@ -27,6 +27,7 @@ from jan.http.tls import load_context
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
 from jan.people.assembly import make_keyring, make_people
+from jan.people.key_grants import KeyGrants
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
@@ -87,6 +88,7 @@ class Server:
             streams=StreamLogs(settings.streams, self._live),
             users=people.users,
             keys=people.keys,
+            key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
             sessions=people.sessions,
             usage=UsageReports(people.users, self._accounting.ledger, self._accounting.limiter),
             credentials=people.credentials,

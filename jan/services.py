@@ -23,6 +23,7 @@ from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
 from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
+from jan.people.key_grants import KeyGrants
 from jan.people.keys import UserKeys
 from jan.people.usage import UsageReports
 from jan.people.users import Users
@@ -106,6 +107,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     streams: StreamLogs
     users: Users
     keys: UserKeys
+    key_grants: KeyGrants
     sessions: Sessions
     usage: UsageReports
     credentials: Credentials

@@ -1,15 +1,12 @@
 """The caller's own profile and API keys."""
 
-from datetime import UTC, datetime, timedelta
-from functools import partial
-
 import msgspec
 
-from jan.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
+from jan.errors import Conflict, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.paging import PageQuery
-from jan.schema.scopes import READ, WRITE, Scope
+from jan.schema.scopes import READ, WRITE
 from jan.schema.users import (
     ApiKeyChanges,
     ApiKeyInfo,
@@ -101,25 +98,7 @@ class ApiKeys(Handler):
         """Make a key. The answer's `key` is never shown again. A key can do no more than the credentials that make
         it: a key that is made by another key expires no later and may use no more tokens than that one. All keys
         of a user together may use what the user may."""
-        permissions: tuple[Scope, ...] = tuple(dict.fromkeys(body.permissions))
-        missing = [scope for scope in permissions if scope not in self.identity.scopes]
-        if missing:
-            raise PermissionDenied(
-                f"permissions: These credentials have no permission '{missing[0]}' to give to a key.",
-                param="permissions",
-            )
-        if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
-            raise InvalidRequest("expires_at: The time must be in the future.", param="expires_at")
-        ends = self.identity.expires_at
-        if ends is not None and (body.expires_at is None or body.expires_at > ends):
-            raise PermissionDenied(
-                f"expires_at: These credentials expire at {ends.isoformat()}, and so must a key that they make.",
-                param="expires_at",
-            )
-        self.services.limiter.check_key(self.identity, body.budget)
-        created = await self.services.keys.create(
-            self.user_id, body.name, permissions, body.expires_at, body.budget, ids=self.mint
-        )
+        created = await self.services.key_grants.create(self.user_id, self.identity, body, self.mint)
         return _with_secret(created.record, created.secret)
 
 
@@ -159,13 +138,5 @@ class ApiKeyRotation(Handler):
     async def post(self, key_id: str) -> CreatedApiKey:
         """Make a new key with the same name, permissions and budgets. The old one works for the configured grace
         period. The caller's credentials must themselves allow all that the key does."""
-        grace = timedelta(seconds=self.services.settings.auth.key_rotation_grace_seconds)
-        rotated = await self.services.keys.rotate(
-            self.user_id,
-            key_id,
-            grace,
-            allowed=self.identity.scopes,
-            check_budget=partial(self.services.limiter.check_key, self.identity),
-            ids=self.mint,
-        )
+        rotated = await self.services.key_grants.rotate(self.user_id, self.identity, key_id, self.mint)
         return _with_secret(rotated.record, rotated.secret)

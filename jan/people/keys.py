@@ -1,6 +1,6 @@
 """API keys: made, listed, renamed, rotated and revoked. The one way to their records."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import get_args
@@ -9,7 +9,7 @@ import msgspec
 
 from jan.auth import api_keys
 from jan.auth.credentials import Credentials
-from jan.errors import Conflict, NotFound, PermissionDenied
+from jan.errors import Conflict, NotFound
 from jan.idempotency.ids import IdSource
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Scope
@@ -40,6 +40,13 @@ class UserKeys:
     async def find(self, key_id: str) -> ApiKey | None:
         """Return the key of this id whoever owns it, for administration; None if there is none."""
         return await self._store.keys.find(key_id)
+
+    async def get(self, user_id: str, key_id: str) -> ApiKey:
+        """Return a user's key; raises NotFound."""
+        found = await self._store.keys.find(key_id)
+        if found is None or found.user_id != user_id:
+            raise NotFound("There is no such API key.")
+        return found
 
     async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """Return one page of a user's keys, revoked ones too, in order of creation.
@@ -74,31 +81,14 @@ class UserKeys:
         """Give a user's key another name and return it; raises NotFound."""
         return await self._store.keys.rename(user_id, key_id, name)
 
-    async def rotate(
-        self,
-        user_id: str,
-        key_id: str,
-        grace: timedelta,
-        *,
-        allowed: frozenset[Scope],
-        check_budget: Callable[[TokenBudget], None],
-        ids: IdSource | None = None,
-    ) -> CreatedKey:
-        """Make a successor with the same name, permissions and budget; the old key works on for ``grace``.
+    async def rotate(self, old: ApiKey, grace: timedelta, ids: IdSource) -> CreatedKey:
+        """Make a successor with the same name, permissions, end and budget; the old key works on for ``grace``.
 
-        The successor's secret opens all that the key does, so the caller must be allowed as much: ``allowed`` is
-        what the caller may do, and ``check_budget`` raises PermissionDenied for more tokens than the caller may
-        give. Raises NotFound, PermissionDenied, and Conflict if the key was revoked or rotated before.
+        Raises NotFound, and Conflict if the key was revoked or rotated before.
         """
-        old = await self._store.keys.find(key_id)
-        if old is None or old.user_id != user_id:
-            raise NotFound("There is no such API key.")
-        if missing := [name for name in old.permissions if name not in allowed]:
-            raise PermissionDenied(f"The key has the permission '{missing[0]}', which these credentials lack.")
-        check_budget(old.budget)
-        new = _new_key(user_id, old.name, old.permissions, old.expires_at, old.budget, ids or IdSource())
+        new = _new_key(old.user_id, old.name, old.permissions, old.expires_at, old.budget, ids)
         try:
-            record = await self._store.keys.rotate(user_id, key_id, new.record, now() + grace)
+            record = await self._store.keys.rotate(old.user_id, old.id, new.record, now() + grace)
         except Conflict as error:
             record = await self._made_before(new.record, ids, error)
         self._credentials.forget()
