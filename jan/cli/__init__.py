@@ -1,4 +1,4 @@
-"""The ``jan`` command: one file a family of commands; ``commands`` is where it begins."""
+"""The ``jan`` command: one file a family of commands. ``commands`` is the entry point."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""``jan user``, ``jan key``, ``jan store``: administration, while the server runs and when it doesn't."""
+"""``jan user``, ``jan key`` and ``jan store``: administration, with or without a running server."""
 
 import asyncio
 import os
@@ -25,25 +25,25 @@ T = TypeVar("T")
 
 
 class _Context:
-    """What every command works on, from the options of its group."""
+    """The options of a command group, which each of its commands uses."""
 
     def __init__(self, config: Path | None, data: str | None) -> None:
         self._config = config
         self._data = data
 
     def run(self, action: Callable[[People], Awaitable[T]]) -> T:
-        """Run an action on users, keys and sessions; an error is one line and exit code 1."""
+        """Run an action on users, keys and sessions. An error prints one line and exits with code 1."""
         return self._run(lambda _store, people: action(people))
 
     def run_on_store(self, action: Callable[[Store], Awaitable[T]]) -> T:
-        """Run an action on the whole store; an error is one line and exit code 1."""
+        """Run an action on the whole store. An error prints one line and exits with code 1."""
         return self._run(lambda store, _people: action(store))
 
     def _run(self, action: Callable[[Store, People], Awaitable[T]]) -> T:
         async def main(settings: Settings) -> T:
             keyring = make_keyring(settings)
             store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
-            keyring.load()  # first, since it makes the data folder, for its owner alone
+            keyring.load()  # first, because it creates the data folder, readable by its owner only
             await store.open()
             try:
                 return await action(store, make_people(settings.auth, store, keyring))
@@ -52,7 +52,7 @@ class _Context:
 
         try:
             return asyncio.run(main(load_settings(self._config or default_config_file(), data=self._data)))
-        except (JanError, OSError) as error:  # the latter from a file that can't be written or read
+        except (JanError, OSError) as error:  # OSError comes from a file that can't be read or written
             click.echo(f"jan: {error}", err=True)
             sys.exit(1)
 
@@ -81,7 +81,7 @@ store = _group("store", "Move everything from one store to another.")
 async def _find(people: People, email: str) -> User:
     found = await people.users.find_by_email(email)
     if found is None:
-        raise NotFound(f"there is no user {email}; `jan user list` shows who there is")
+        raise NotFound(f"There is no user {email}; `jan user list` shows all.")
     return found
 
 
@@ -94,9 +94,9 @@ async def _find(people: People, email: str) -> User:
 @click.option("--admin", is_flag=True, help="Make an administrator.")
 @click.pass_obj
 def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
-    """Add a user; prints the id."""
+    """Add a user and print the id."""
     if email.count("@") != 1 or email.startswith("@") or email.endswith("@") or any(map(str.isspace, email)):
-        raise click.BadParameter(f"'{email}' is not an e-mail address")
+        raise click.BadParameter(f"'{email}' is not an e-mail address.")
     new = User(email=email, name=name, role="admin" if admin else "user")
     context.run(lambda people: people.users.add(new, IdSource()))
     click.echo(new.id)
@@ -105,7 +105,7 @@ def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
 @user.command("list")
 @click.pass_obj
 def list_users(context: _Context) -> None:
-    """Show all users."""
+    """List all users with their state."""
     for found in context.run(lambda people: people.users.all()):
         state = "disabled" if found.disabled else "enabled"
         click.echo(f"{found.id}  {found.role:5}  {state:8}  {found.email}  {found.name}".rstrip())
@@ -123,7 +123,7 @@ def _set_disabled(context: _Context, email: str, disabled: bool) -> None:
 @click.argument("email")
 @click.pass_obj
 def disable_user(context: _Context, email: str) -> None:
-    """Refuse a user's keys and tokens from now on; within a second by a running server."""
+    """Refuse a user's keys and tokens. A running server does so within a second."""
     _set_disabled(context, email, True)
 
 
@@ -131,7 +131,7 @@ def disable_user(context: _Context, email: str) -> None:
 @click.argument("email")
 @click.pass_obj
 def enable_user(context: _Context, email: str) -> None:
-    """Let a disabled user in again."""
+    """Accept a disabled user's keys and tokens again."""
     _set_disabled(context, email, False)
 
 
@@ -139,7 +139,7 @@ def enable_user(context: _Context, email: str) -> None:
 @click.argument("email")
 @click.pass_obj
 def user_token(context: _Context, email: str) -> None:
-    """Begin a session for a user and print its token, and only that, on standard output."""
+    """Begin a session for a user. Prints only its token on standard output."""
 
     async def sign_in(people: People) -> str:
         return (await people.sessions.sign_in(await _find(people, email))).token
@@ -148,7 +148,7 @@ def user_token(context: _Context, email: str) -> None:
 
 
 def _tokens(context: click.Context, parameter: click.Parameter, value: str | None) -> int | UnsetType | None:
-    """An option's number of tokens; None for 'default', UNSET where the option is not there."""
+    """Parse a number of tokens: None for 'default', UNSET if the option is not given."""
     if value is None:
         return UNSET
     if value == "default":
@@ -156,13 +156,13 @@ def _tokens(context: click.Context, parameter: click.Parameter, value: str | Non
     try:
         return msgspec.convert(value, Tokens, strict=False)
     except msgspec.ValidationError:
-        raise click.BadParameter(f"'{value}'; allowed: a number from 1, or default") from None
+        raise click.BadParameter(f"'{value}' is not a budget; allowed: a number from 1, or default.") from None
 
 
 @user.command("budget")
 @click.argument("email")
-@click.option("--tokens-per-minute", callback=_tokens, help="A number, or 'default' for the configured one.")
-@click.option("--tokens-per-day", callback=_tokens, help="A number, or 'default'.")
+@click.option("--tokens-per-minute", callback=_tokens, help="A number, or 'default' for the configured budget.")
+@click.option("--tokens-per-day", callback=_tokens, help="A number, or 'default' for the configured budget.")
 @click.pass_obj
 def user_budget(
     context: _Context,
@@ -170,8 +170,7 @@ def user_budget(
     tokens_per_minute: int | UnsetType | None,
     tokens_per_day: int | UnsetType | None,
 ) -> None:
-    """Give a user a budget of tokens of their own; within a second for a running server. Without options: show
-    it."""
+    """Give a user a token budget; a running server follows within a second. Without options: show it."""
 
     async def change(people: People) -> User:
         changes = UserChanges(tokens_per_minute=tokens_per_minute, tokens_per_day=tokens_per_day)
@@ -187,11 +186,14 @@ def user_budget(
 
 @key.command("add")
 @click.argument("email")
-@click.option("--name", required=True, help="What the key is for.")
+@click.option("--name", required=True, help="What the key is used for.")
 @click.option(
-    "--permissions", default="read,write,inference", show_default=True, help="Comma-separated; also: admin."
+    "--permissions",
+    default="read,write,inference",
+    show_default=True,
+    help="Comma-separated; also: admin.",
 )
-@click.option("--tokens-per-minute", type=click.IntRange(1), help="What the key may use; default: as configured.")
+@click.option("--tokens-per-minute", type=click.IntRange(1), help="Budget of the key; default: as configured.")
 @click.option("--tokens-per-day", type=click.IntRange(1))
 @click.pass_obj
 def add_key(
@@ -202,7 +204,7 @@ def add_key(
     tokens_per_minute: int | None,
     tokens_per_day: int | None,
 ) -> None:
-    """Make a key for a user; prints the key, and only that, on standard output."""
+    """Create a key for a user. Prints only the key on standard output."""
     try:
         scopes = parse_scopes([part.strip() for part in permissions.split(",") if part.strip()])
     except ValueError as error:
@@ -220,7 +222,7 @@ def add_key(
 @click.argument("email")
 @click.pass_obj
 def list_keys(context: _Context, email: str) -> None:
-    """Show a user's keys."""
+    """List a user's keys with their state."""
 
     async def load(people: People) -> list[ApiKey]:
         return await people.keys.all((await _find(people, email)).id)
@@ -234,12 +236,12 @@ def list_keys(context: _Context, email: str) -> None:
 @click.argument("key_id")
 @click.pass_obj
 def revoke_key(context: _Context, key_id: str) -> None:
-    """End a key; within a second for a running server."""
+    """Revoke a key. A running server follows within a second."""
 
     async def revoke(people: People) -> None:
         found = await people.keys.find(key_id)
         if found is None:
-            raise NotFound(f"there is no key {key_id}; `jan key list EMAIL` shows a user's")
+            raise NotFound(f"There is no key {key_id}; `jan key list EMAIL` shows a user's keys.")
         await people.keys.revoke(found.user_id, key_id)
 
     context.run(revoke)
@@ -253,7 +255,7 @@ def revoke_key(context: _Context, key_id: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
 def export_file(context: _Context, file: Path) -> None:
-    """Write everything to FILE, as JSON lines, readable to you only: it holds what people wrote."""
+    """Write everything to FILE as JSON lines. Only you can read it, because it holds people's texts."""
     from jan.storage.transfer import export_store
 
     async def export(store: Store) -> int:
@@ -264,12 +266,12 @@ def export_file(context: _Context, file: Path) -> None:
                 out.flush()
                 os.fsync(out.fileno())
         except (JanError, OSError):
-            os.unlink(file)  # half a copy is none, and would be in the way of the next
+            os.unlink(file)  # an incomplete file is useless and would block the next attempt
             raise
         return count
 
     if file.exists():
-        raise click.BadParameter(f"{file} exists already; choose another name")
+        raise click.BadParameter(f"{file} already exists; choose another name.")
     click.echo(f"{context.run_on_store(export)} records written to {file}")
 
 
@@ -277,7 +279,7 @@ def export_file(context: _Context, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.pass_obj
 def import_file(context: _Context, file: Path) -> None:
-    """Add everything from FILE; an interrupted import is finished by running it again."""
+    """Add everything from FILE. After an interruption, run it again."""
     from jan.storage.transfer import import_store
 
     count = context.run_on_store(lambda store: import_store(store, file))

@@ -1,4 +1,4 @@
-"""``jan bench``: measures this server beside the limit and beside others."""
+"""``jan bench``: measures this server, the limit of the machine, and other servers."""
 
 import shlex
 import signal

@@ -1,6 +1,6 @@
-"""``jan chat``: a conversation in the terminal with a running server, streamed.
+"""``jan chat``: a streamed conversation with a running server in the terminal.
 
-Plain blocking code: a person and a model take turns, and Ctrl-C interrupts whoever's turn it is.
+Plain blocking code: a person and a model take turns, and Ctrl-C interrupts either.
 """
 
 import http.client
@@ -16,14 +16,14 @@ import click
 
 _HELP = "Enter sends, /new starts over, /exit or Ctrl-D leaves, Ctrl-C stops an answer."
 _CONNECT_SECONDS = 10.0
-# The server sends a comment every few seconds while it works, so silence for this long is no work.
+# The server sends a comment every few seconds while it works, so silence for this long means failure.
 _SILENCE_SECONDS = 300.0
-# A model's text must not steer the terminal: no control characters but tab and line feed.
+# A model's text must not control the terminal: no control characters except tab and line feed.
 _HARMLESS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class ChatError(Exception):
-    """What to tell the person; one line."""
+    """One line that tells the person what went wrong."""
 
 
 class ChatClient:
@@ -37,27 +37,28 @@ class ChatClient:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
     def models(self) -> list[str]:
-        """The ids that the server has; raises ChatError."""
+        """List the ids of the server's models. Raises ChatError."""
         with self._request("GET", "/models") as response:
             try:
                 return [str(model["id"]) for model in json.loads(response.read())["data"]]
             except (ValueError, KeyError, TypeError) as error:
-                raise ChatError(f"{self._url}/models gives no list of models; is that an API's URL?") from error
+                raise ChatError(f"{self._url}/models gives no list of models; the URL must end in /v1.") from error
 
     def stream(self, model: str, messages: list[dict[str, str]]) -> Generator[str, None, None]:
-        """The answer, piece by piece; closing the iterator stops it. Raises ChatError."""
+        """Yield the answer piece by piece. Closing the iterator stops it. Raises ChatError."""
         body = json.dumps({"model": model, "messages": messages, "stream": True, **self._sampling})
         with self._request("POST", "/chat/completions", body) as response:
             yield from _pieces(response)
 
     @contextmanager
     def _request(self, method: str, path: str, body: str | None = None) -> Iterator[http.client.HTTPResponse]:
-        """A response with status 200; its connection ends with the block, which the server takes as a stop."""
+        """Send a request and yield the response if it has status 200. Leaving the block disconnects, which stops
+        the answer."""
         with closing(self._connection()) as connection:
             try:
                 connection.connect()
             except OSError as error:
-                raise ChatError(f"no server at {self._url} ({error}); start one with: jan serve") from error
+                raise ChatError(f"No server at {self._url} ({error}); start one with `jan serve`.") from error
             try:
                 assert connection.sock is not None
                 connection.sock.settimeout(_SILENCE_SECONDS)
@@ -67,7 +68,7 @@ class ChatClient:
                     raise ChatError(_reason(response))
                 yield response
             except (OSError, http.client.HTTPException) as error:
-                raise ChatError(f"lost the connection to {self._url} ({error or type(error).__name__})") from error
+                raise ChatError(f"Lost connection to {self._url} ({error or type(error).__name__}).") from error
 
     def _connection(self) -> http.client.HTTPConnection:
         try:
@@ -76,20 +77,20 @@ class ChatClient:
         except ValueError as error:
             raise ChatError(f"{self._url}: {error}") from error
         if parts.scheme not in ("http", "https") or not host:
-            raise ChatError(f"{self._url} is no URL of a server; one looks like http://127.0.0.1:8080/api/v1")
+            raise ChatError(f"{self._url} is not the URL of a server; use one like http://127.0.0.1:8080/api/v1.")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(host, port, timeout=_CONNECT_SECONDS)
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:
-    """The texts of a stream of events."""
+    """Yield the texts of a stream of events."""
     for line in response:
         data = line.removeprefix(b"data: ").strip()
         if data == b"[DONE]":
             return
         if line.startswith(b"data: "):
             yield from _texts(json.loads(data))
-    raise ChatError("the answer was cut off; the server ended the connection")
+    raise ChatError("The answer was cut off; the server closed the connection.")
 
 
 def _texts(event: dict[str, Any]) -> Iterator[str]:
@@ -102,14 +103,14 @@ def _texts(event: dict[str, Any]) -> Iterator[str]:
 def _reason(response: http.client.HTTPResponse) -> str:
     try:
         error = json.loads(response.read())["error"]
-        hint = "; /new starts over" if error["code"] == "context_length_exceeded" else ""
+        hint = " Type /new to start over." if error["code"] == "context_length_exceeded" else ""
         return f"{error['message']}{hint}"
     except (ValueError, KeyError, TypeError):
-        return f"the server answered {response.status} {response.reason}"
+        return f"The server answered {response.status} {response.reason}."
 
 
 def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
-    """The conversation; returns the exit code."""
+    """Run the conversation; return the exit code."""
     try:
         model = _choose(client.models(), model)
     except ChatError as error:
@@ -126,14 +127,14 @@ def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
 
 def _choose(there: list[str], wanted: str | None) -> str:
     if not there:
-        raise ChatError("the server has no model")
+        raise ChatError("The server has no model.")
     if wanted is not None and wanted not in there:
-        raise ChatError(f"the server has no model '{wanted}'; it has: {', '.join(there)}")
+        raise ChatError(f"The server has no model '{wanted}'; available: {', '.join(there)}.")
     return wanted or there[0]
 
 
 def _edit_lines() -> None:
-    """Give the prompt arrow keys and history, where Python has them."""
+    """Give the prompt arrow keys and a history if Python supports them."""
     with suppress(ImportError):
         import readline  # noqa: F401  # input() uses it once it is imported
 
@@ -146,8 +147,10 @@ class _ChatSession:
         self._messages = list(self._beginning)
 
     def run(self, interactive: bool) -> int:
-        """Take turns until the person leaves. A program's exit code tells whether its last question was
-        answered; a person has seen it."""
+        """Take turns until the person leaves; return the exit code.
+
+        For a program it says whether the last question was answered. A person has seen that, so it is 0.
+        """
         answered = True
         while (line := _ask(interactive)) not in (None, "/exit"):
             if line == "/new":
@@ -158,7 +161,7 @@ class _ChatSession:
         return 0 if answered or interactive else 1
 
     def _answer(self, question: str) -> bool:
-        """Show the answer to a question and remember both; a question without an answer is forgotten."""
+        """Show the answer to a question and remember both. A question without an answer is forgotten."""
         asked = [*self._messages, {"role": "user", "content": question}]
         said: list[str] = []
         answered = True
@@ -179,7 +182,7 @@ class _ChatSession:
 
 
 def _ask(interactive: bool) -> str | None:
-    """A line from the person; None at the end of the input."""
+    """Read a line from the person; None at the end of the input."""
     while interactive:
         try:
             return input("\n> ").strip()

@@ -1,4 +1,4 @@
-"""The ``jan`` command: serve, check, routes, openapi, chat; the others are in the modules of ``_ELSEWHERE``."""
+"""The ``jan`` command: serve, check, routes, openapi and chat. ``_ELSEWHERE`` names the modules of the others."""
 
 import asyncio
 import gc
@@ -22,10 +22,10 @@ from jan.settings.load import default_config_file, load_settings
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
 _EXIT_MODEL_FAILED = 4
-# How long a thread keeps Python's lock when another wants it. With Python's 5 ms a model's thread may wait so long
-# for the event loop after each of its steps, which take no longer themselves.
+# How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
+# wait for the event loop longer than one of its steps takes.
 _SWITCH_SECONDS = 0.0001
-# New objects between two looks for garbage in cycles, which requests do not make.
+# New objects between two garbage collections. Requests make no reference cycles, so they can be rare.
 _GARBAGE_THRESHOLD = 20_000
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
@@ -49,7 +49,7 @@ _config_option = click.option(
 
 
 class _Commands(click.Group):
-    """Commands of other modules are imported when they are asked for: the server needs none of them."""
+    """Imports the modules of other commands only on demand, because the server needs none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_ELSEWHERE])
@@ -70,7 +70,7 @@ def main() -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """A mistake in the configuration is one line and an exit code, never a traceback."""
+    """Report a mistake in the configuration as one line and an exit code, never as a traceback."""
     from jan.application import CannotListen
 
     try:
@@ -85,7 +85,7 @@ def _explained() -> Iterator[None]:
 
 @contextmanager
 def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
-    """The settings; what turns out wrong with them later names their file too."""
+    """Yield the settings. Later configuration errors get the name of their file."""
     from jan.application import CannotListen
 
     file = config or default_config_file()
@@ -93,7 +93,7 @@ def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
     try:
         yield settings
     except CannotListen:
-        raise  # that is not the file's fault
+        raise  # not caused by the file
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error.message}") from error
 
@@ -104,7 +104,7 @@ def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--data", help="Folder for the server's own files.")
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
-    """Run the server."""
+    """Run the server until it is stopped."""
     from jan.application import Server, serve_until_signalled
     from jan.telemetry.logs import configure_logging
 
@@ -112,8 +112,8 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
         server = Server(settings, show_late_key=_show_key)
 
         def ready(urls: list[str]) -> None:
-            # What a server is made of stays: looking through it for garbage again and again is time that
-            # requests wait.
+            # The server's own objects live until the end. Freezing them keeps the collector from scanning them,
+            # which would delay requests.
             gc.collect()
             gc.freeze()
             _banner(settings, urls, server.admin_key)
@@ -133,7 +133,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
 
 
 def _show_progress() -> Callable[[str, float], None]:
-    """Loading, on one line of a terminal; elsewhere a line at the beginning."""
+    """Show the progress of loading on one line of a terminal; elsewhere print a line at the beginning."""
     terminal = sys.stderr.isatty()
 
     def report(model: str, part: float) -> None:
@@ -167,7 +167,8 @@ def _show_key(admin_key: str) -> None:
 
 
 def _chat_command(url: str) -> str:
-    """What to type to talk with this server: as it was started, since `jan` may not be on the PATH."""
+    """Return the command that talks with this server. It repeats how `jan` was started, which may not be on the
+    PATH."""
     program = Path(sys.argv[0])
     name = "python -m jan" if program.name == "__main__.py" else str(program)
     if shutil.which(program.name) == str(program.absolute()):
@@ -178,8 +179,7 @@ def _chat_command(url: str) -> str:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check(file: Path) -> None:
-    """Check a configuration FILE: exit code 1 and one line that says what is wrong, where, and what is
-    allowed."""
+    """Check a configuration FILE. On a mistake, print one line and exit with code 1."""
     from jan.engine.models import ServedModels
     from jan.routing.table import resolve_routes
 
@@ -192,7 +192,7 @@ def check(file: Path) -> None:
 @main.command()
 @_config_option
 def routes(config: Path | None) -> None:
-    """Print the audit table: URL, method, who may call, limit class, route name."""
+    """Print the audit table: URL, method, access, limit class and route name."""
     from jan.routing.table import audit_table, resolve_routes
 
     with _explained(), _settings(config) as settings:
@@ -206,7 +206,7 @@ def routes(config: Path | None) -> None:
 @main.command()
 @_config_option
 def openapi(config: Path | None) -> None:
-    """Print the OpenAPI document."""
+    """Print the OpenAPI document as JSON."""
     from jan.routing.openapi import build_document
     from jan.routing.table import resolve_routes
 
@@ -218,17 +218,17 @@ def openapi(config: Path | None) -> None:
 @main.command()
 @click.option("--url", default=_DEFAULT_URL, show_default=True, help="The API's base URL.")
 @click.option("--model", help="Model id; the default is the server's first.")
-@click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server wants one.")
+@click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server requires one.")
 @click.option("--system", help="Instructions to the model.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 2),
     default=0.6,
     show_default=True,
-    help="Randomness: small models wander when it is high, and repeat themselves when it is low.",
+    help="Randomness. Small models lose the thread when it is high and repeat themselves when it is low.",
 )
 def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
-    """Talk with a model of a running server, in the terminal."""
+    """Talk with a model of a running server in the terminal."""
     from jan.cli.chat import ChatClient, run_chat
 
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))

@@ -1,4 +1,4 @@
-"""``jan pull`` and ``jan models``: fetching models, and what is on the disk."""
+"""``jan pull`` and ``jan models``: fetch models, and list the models on disk."""
 
 import shutil
 import sys
@@ -22,13 +22,13 @@ _config_option = click.option(
 _folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the models are; the default is `models` in the server's data folder.",
+    help="Folder of the models; the default is `models` in the server's data folder.",
 )
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """An error is one line and exit code 1."""
+    """Report an error as one line and exit with code 1."""
     try:
         yield
     except JanError as error:
@@ -49,9 +49,12 @@ def _models_folder(config: Path | None, folder: Path | None) -> Path:
 def pull(
     repo: str, files: tuple[str, ...], revision: str | None, config: Path | None, folder: Path | None
 ) -> None:
-    """Fetch a model from the Hugging Face Hub: REPO is owner/name, FILES are names or patterns such as
-    '*Q4_K_M.gguf', by default what an engine needs. Run again, it goes on where it ended. HF_TOKEN opens
-    private and gated models, HF_ENDPOINT names another hub."""
+    """Fetch a model from the Hugging Face Hub.
+
+    REPO is owner/name. FILES are names or patterns such as '*Q4_K_M.gguf'; the default is what an engine needs.
+    Run the command again to resume. HF_TOKEN gives access to private and gated models; HF_ENDPOINT names another
+    hub.
+    """
     with _explained():
         target = _models_folder(config, folder) / repo.replace("/", "--")
         listing = list_repo(repo, revision).choose(files)
@@ -65,12 +68,12 @@ def pull(
 
 
 def _check_room(listing: Listing, target: Path) -> None:
-    """Raises Unavailable if the disk has no room for what is still to come."""
+    """Raise Unavailable if the disk has no room for the remaining files."""
     missing = sum(file.size for file in listing.files if not (target / file.name).exists())
     there = next(parent for parent in (target.resolve(), *target.resolve().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if missing > free:
-        raise Unavailable(f"{target} needs {in_gib(missing)}; the disk has {in_gib(free)} free")
+        raise Unavailable(f"{target} needs {in_gib(missing)}; the disk has {in_gib(free)} free.")
 
 
 def _how_to_serve(model: ModelFiles) -> str:
@@ -87,12 +90,12 @@ def _how_to_serve(model: ModelFiles) -> str:
 @_config_option
 @_folder_option
 def list_models(config: Path | None, folder: Path | None) -> None:
-    """List the models on the disk: kind, engine, size, and whether they fit into the memory that is free now."""
+    """List the models on disk with kind, engine and size, and say which fit into the free memory."""
     with _explained():
         place = _models_folder(config, folder)
     found = list(find_models(place))
     if not found:
-        click.echo(f"no models in {place}; `jan pull owner/name` fetches one")
+        click.echo(f"No models in {place}; `jan pull owner/name` fetches one.")
         return
     memory = free_memory()
     for model in found:
@@ -105,17 +108,17 @@ def _report(model: ModelFiles, memory: Memory) -> str:
 
 
 def _fit(model: ModelFiles, memory: Memory) -> str:
-    """Whether it fits, and how much context beside it."""
+    """Say if a model fits, and with how many tokens of context."""
     on_gpu = model.engine != "llamacpp"
     free = memory.gpu if on_gpu else memory.ram
     if not model.engine:
         return "not served"
     if free is None:
-        return "needs an NVIDIA GPU; there is none here"
+        return "needs an NVIDIA GPU; this machine has none"
     context = model.context_in(free)
     if free < model.least_memory or (model.token_bytes and not context):
         return f"does not fit: needs {in_gib(model.least_memory)} and more, {in_gib(free)} is free"
     if not context:
         return "fits"
     whole = context == model.context
-    return f"fits with {context:,} tokens of context" + (", all it was made for" if whole else "")
+    return f"fits with {context:,} tokens of context" + (", the model's maximum" if whole else "")

@@ -103,7 +103,7 @@ def test_budgets(config: Path) -> None:
     for wrong in ("0", "many", "1.5", str(10**30)):
         refused = jan(config, "user", "budget", "ada@example.org", "--tokens-per-day", wrong, code=2)
         assert "a number from 1, or default" in refused
-    assert "there is no user" in jan(config, "user", "budget", "nobody@example.org", code=1)
+    assert "There is no user" in jan(config, "user", "budget", "nobody@example.org", code=1)
     jan(config, "key", "add", "ada@example.org", "--name", "small", "--tokens-per-day", "7")
 
 

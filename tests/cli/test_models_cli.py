@@ -142,7 +142,7 @@ def test_models_lists_kind_engine_and_fit(jan: Run, tmp_path: Path) -> None:
         ["exl2", "exllamav2"],
         ["gguf", "llamacpp"],
     ]
-    assert "8,192 tokens of context, all it was made for" in lines[2]
+    assert "8,192 tokens of context, the model's maximum" in lines[2]
 
 
 def test_models_of_an_empty_folder(jan: Run) -> None:

@@ -228,9 +228,9 @@ def test_input_that_is_no_text_is_still_asked(api: str) -> None:
     ("url", "words"),
     [
         # Where nothing listens on any machine: the port of a protocol that has died out.
-        ("http://127.0.0.1:9/api/v1", "start one with: jan serve"),
-        ("ftp://127.0.0.1/api/v1", "is no URL of a server"),
-        ("localhost:8080", "is no URL of a server"),
+        ("http://127.0.0.1:9/api/v1", "start one with `jan serve`"),
+        ("ftp://127.0.0.1/api/v1", "is not the URL of a server"),
+        ("localhost:8080", "is not the URL of a server"),
         ("http://127.0.0.1:99999/api/v1", "Port out of range"),
     ],
 )
@@ -249,13 +249,13 @@ def test_an_unknown_model_is_refused_with_those_there_are(api: str) -> None:
     """Exit code 1 and one line naming the models, before anything is asked."""
     ran = _pipe(api, "--model", "gpt-9", typed="hello\n")
     assert ran.returncode == 1
-    assert ran.stderr == "jan: the server has no model 'gpt-9'; it has: echo, jan-v1-4b, slow\n"
+    assert ran.stderr == "jan: The server has no model 'gpt-9'; available: echo, jan-v1-4b, slow.\n"
 
 
 def test_a_conversation_that_is_too_long_says_what_to_do(api: str) -> None:
     """The server's reason is shown with the way out, the question is forgotten, and the chat goes on."""
     ran = _pipe(api, typed=f"{'word ' * 5000}\nshort\n")
-    assert "/new starts over" in ran.stderr
+    assert "Type /new to start over." in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stdout == "short\n"
 
@@ -293,9 +293,9 @@ PIECE = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
 @pytest.mark.parametrize(
     ("status", "body", "shown", "words"),
     [
-        (200, PIECE, "half", "the answer was cut off"),
+        (200, PIECE, "half", "The answer was cut off"),
         (200, PIECE + b'data: {"error": {"message": "out of luck"}}\n\n', "half", "out of luck"),
-        (500, b"<html>oops", "", "the server answered 500 Internal Server Error"),
+        (500, b"<html>oops", "", "The server answered 500 Internal Server Error."),
         (503, b'{"error": {"message": "too busy", "code": "overloaded"}}', "", "too busy"),
     ],
 )
