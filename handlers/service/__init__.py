@@ -1,1 +1,1 @@
-"""The server itself: health, status, metrics, documents."""
+"""Endpoints about the server itself: health, status, metrics and documents."""

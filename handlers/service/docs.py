@@ -1,4 +1,4 @@
-"""The OpenAPI document and Swagger UI, from files that are installed with the server; no CDN."""
+"""The OpenAPI document and Swagger UI, from files that are installed with the server, without a CDN."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ from jan.operation import Example, operation
 from jan.schema.scopes import PUBLIC
 
 _OWN = Path(__file__).parent / "static"
-# Served by name from a closed list, so that no path can lead elsewhere.
+# Only these names are served, so that no path can lead elsewhere.
 _FILES = {
     "index.html": "text/html; charset=utf-8",
     "initializer.js": "text/javascript; charset=utf-8",
@@ -20,7 +20,7 @@ _FILES = {
 
 
 class Document(Handler):
-    """The OpenAPI document."""
+    """The OpenAPI document as JSON."""
 
     @operation(
         summary="The OpenAPI document",
@@ -30,13 +30,13 @@ class Document(Handler):
         examples=(Example(summary="What can it do?"),),
     )
     async def get(self) -> None:
-        """OpenAPI 3.1, generated at start-up from the handlers' own declarations."""
+        """Returns the OpenAPI 3.1 document, which is generated from the handlers' declarations at start-up."""
         self.set_header("Content-Type", "application/json")
         self.finish(self.services.document)
 
 
 class Home(Handler):
-    """What a browser finds at the server's address."""
+    """The page that a browser finds at the server's root."""
 
     @operation(
         summary="Home",
@@ -48,12 +48,12 @@ class Home(Handler):
     )
     async def get(self) -> None:
         """Redirects to Swagger UI."""
-        # Relative, for a server that a proxy shows under another path.
+        # Relative, in case a proxy serves this under another path.
         self.redirect("api/swagger/index.html")
 
 
 class SwaggerUi(Handler):
-    """Swagger UI."""
+    """The files of Swagger UI."""
 
     @operation(
         summary="Swagger UI",
@@ -65,12 +65,12 @@ class SwaggerUi(Handler):
         examples=(Example(summary="The page", path={"file": "index.html"}),),
     )
     async def get(self, file: str) -> None:
-        """Browse the endpoints and try them out; begin at index.html."""
+        """Browse the endpoints and try them out. Start at index.html."""
         kind = _FILES.get(file)
         if kind is None:
-            raise NotFound(f"there is no such file; there is: {', '.join(_FILES)}")
+            raise NotFound(f"No such file; available: {', '.join(_FILES)}.")
         self.set_header("Content-Type", kind)
-        # Swagger UI sets inline styles and shows images of its own as data.
+        # Swagger UI sets inline styles and shows images from data: URLs.
         self.set_header(
             "Content-Security-Policy",
             "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
@@ -81,7 +81,7 @@ class SwaggerUi(Handler):
 
 
 def _path(file: str) -> Path:
-    """Our own page, or the file of the installed Swagger UI."""
+    """Return the path of our own page, or of a file of the installed Swagger UI."""
     own = _OWN / file
     if own.is_file():
         return own

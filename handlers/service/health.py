@@ -1,4 +1,4 @@
-"""GET /health, GET /version."""
+"""GET /health and GET /version."""
 
 import platform
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from jan.schema.scopes import PUBLIC
 
 
 class HealthCheck(Handler):
-    """Whether the process answers."""
+    """A check that the process answers."""
 
     @operation(
         summary="Basic health check",
@@ -22,12 +22,12 @@ class HealthCheck(Handler):
         examples=(Example(summary="Is it there?"),),
     )
     async def get(self) -> Health:
-        """Answers as long as the process lives, whatever its models do."""
+        """Answers as long as the process lives, whatever the state of its models."""
         return Health(timestamp=datetime.now(UTC).replace(microsecond=0))
 
 
 class VersionInfo(Handler):
-    """What is running."""
+    """The running version of the server."""
 
     @operation(
         summary="Version of the server",
@@ -37,5 +37,5 @@ class VersionInfo(Handler):
         examples=(Example(summary="What is running?"),),
     )
     async def get(self) -> Version:
-        """Name and version of the server and of its Python."""
+        """Returns name and version of the server and the version of its Python."""
         return Version(name="jan-server", version=__version__, python=platform.python_version())

@@ -1,4 +1,4 @@
-"""GET /metrics."""
+"""GET /metrics for Prometheus."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -8,7 +8,7 @@ from jan.schema.scopes import LOOPBACK_OR_ADMIN
 
 
 class MetricsPage(Handler):
-    """Counters and latencies."""
+    """The server's counters and latencies."""
 
     @operation(
         summary="Metrics for Prometheus",
@@ -19,7 +19,7 @@ class MetricsPage(Handler):
         examples=(Example(summary="Scrape"),),
     )
     async def get(self) -> None:
-        """Everything that is counted, in Prometheus' text format. Where people elsewhere may use the models
-        without credentials, this still takes an administrator's."""
+        """Returns all metrics in Prometheus' text format. Requires an administrator's credentials, unless the
+        server admits anonymous callers on loopback only."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(self.services.metrics.exposition())

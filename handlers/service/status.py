@@ -1,4 +1,4 @@
-"""GET /status, GET /ready."""
+"""GET /status and GET /ready."""
 
 from jan.errors import Unavailable, when_to_retry
 from jan.handler import Handler
@@ -8,7 +8,7 @@ from jan.schema.status import Ready, Status
 
 
 class SystemStatus(Handler):
-    """The state of the server's parts."""
+    """The condition of the server's parts."""
 
     @operation(
         summary="Detailed system status",
@@ -18,12 +18,12 @@ class SystemStatus(Handler):
         examples=(Example(summary="How is everything?"),),
     )
     async def get(self) -> Status:
-        """Every part is probed for this answer, within two seconds."""
+        """Probes every part for this answer, within two seconds."""
         return await self.services.probes.status()
 
 
 class Readiness(Handler):
-    """Whether the server can serve everything."""
+    """A check that the server can serve everything."""
 
     @operation(
         summary="Readiness",
@@ -35,8 +35,8 @@ class Readiness(Handler):
         examples=(Example(summary="May traffic come?"),),
     )
     async def get(self) -> Ready:
-        """200 when it can; 503 when the store is away, a model's thread is dead, or a model makes no tokens
-        while work waits."""
+        """Answers 200 if the server is ready. Answers 503 if the store can't be reached, a model's thread is dead,
+        or a model makes no tokens while work waits."""
         problems = await self.services.probes.problems()
         if problems:
             raise Unavailable("not ready: " + "; ".join(problems), code="not_ready", headers=when_to_retry(2000))
