@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: carried out once. ``ids`` makes the ids and secrets of what they create."""
+"""Carries requests with an Idempotency-Key out once. ``ids`` makes the ids and secrets of what they create."""
 
 from typing import TYPE_CHECKING
 

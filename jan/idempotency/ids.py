@@ -1,4 +1,4 @@
-"""Where the ids and secrets of new objects come from: chance, or a seed that makes the same ones again."""
+"""Sources of ids and secrets for new objects: random, or derived from a seed so that they can be repeated."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -18,21 +18,22 @@ _ID_BYTES = 10
 
 
 class IdSource:
-    """Ids and secrets by chance."""
+    """Makes random ids and secrets."""
 
-    #: Whether what is made may have been made before, so that it can be in the store already.
+    # #: True if the objects may have been made before and may already be in the store.
     again = False
 
     def new_id(self, prefix: str) -> str:
-        """A new identifier."""
+        """Make a new identifier."""
         return new_id(prefix)
 
     def token_bytes(self, count: int) -> bytes:
-        """Random bytes for a secret."""
+        """Make random bytes for a secret."""
         return secrets.token_bytes(count)
 
     async def make(self, record: R, create: Callable[[R], Awaitable[None]], find: Callable[[], Awaitable[R]]) -> R:
-        """Create a record with an id from here; if an earlier attempt did, ``find`` gives what it made."""
+        """Create a record with an id from this source. If an earlier attempt created it, return what ``find``
+        finds."""
         try:
             await create(record)
         except Conflict:
@@ -44,8 +45,10 @@ class IdSource:
 
 
 class SeededIdSource(IdSource):
-    """Ids and secrets that are the same, in the same order, for the same seed and time. ``seed`` is secret and
-    random; ``at`` is the time that the ids tell."""
+    """Makes the same ids and secrets, in the same order, for the same seed and time.
+
+    ``seed`` is random and secret. ``at`` is the time that is part of the ids.
+    """
 
     def __init__(self, seed: bytes, at: datetime, *, again: bool) -> None:
         self.again = again

@@ -1,7 +1,7 @@
-"""Requests with an Idempotency-Key: carried out once, however often they are sent, on one server or another.
+"""Requests with an Idempotency-Key are carried out once, however often they are sent and to whichever server.
 
-The store learns neither the key nor the answer: what it keeps is sealed with a key that is derived from the
-client's, of which it has only a hash.
+The store learns neither the key nor the answer. It holds only a hash of the client's key, and data that is
+encrypted with a key derived from it.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from jan.storage.records import now
 from jan.tasks import Tasks
 
 KEY_HEADER = "Idempotency-Key"
-# At least so long that nobody guesses what it seals; the whole alphabet is printable ASCII.
+# Long enough that nobody can guess it, since it encrypts the answer. All printable ASCII is allowed.
 KEY_PATTERN = r"^[!-~]{16,255}$"
 _KEY = re.compile(KEY_PATTERN)
 
-# A request that goes on for longer lost its server, and may be carried out again.
+# A request that takes longer has lost its server and may be carried out again.
 _ABANDONED = timedelta(minutes=1)
-# How long a second request waits for the first, and how often it looks.
+# How long a second request waits for the first, and how often it checks.
 _PATIENCE_SECONDS = 2.0
 _FIRST_LOOK_SECONDS = 0.02
 _LAST_LOOK_SECONDS = 0.4
@@ -44,8 +44,7 @@ Work = Callable[[IdSource], Awaitable[bytes]]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request: whose, which operation, with which Idempotency-Key. ``content`` is what makes it the same
-    request."""
+    """A request: caller, operation and Idempotency-Key. ``content`` identifies its parameters and body."""
 
     owner: str
     operation: str
@@ -57,17 +56,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """An answer's body; ``replayed`` if it was given before."""
+    """The body of an answer. ``replayed`` is True if it was stored by an earlier request."""
 
     body: bytes
     replayed: bool
 
     def __repr__(self) -> str:
-        return f"Given(replayed={self.replayed})"  # the body may hold an API key's secret
+        return f"Given(replayed={self.replayed})"  # the body may hold the secret of an API key
 
 
 class _Envelope:
-    """What a request is stored as: its id, its fingerprint, and sealing for what the store must not read."""
+    """The stored form of a request: its id, its fingerprint, and the encryption of what the store must not
+    read."""
 
     def __init__(self, asked: Asked) -> None:
         origin = msgspec.json.encode([asked.owner, asked.operation, asked.key])
@@ -84,7 +84,7 @@ class _Envelope:
         return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self.id.encode())
 
     def attempt(self, at: datetime) -> IdempotentAnswer:
-        """A first attempt at the request."""
+        """Make the record of a first attempt at the request."""
         return IdempotentAnswer(
             id=self.id,
             fingerprint=self.fingerprint,
@@ -100,27 +100,32 @@ def _derived(origin: bytes, purpose: bytes) -> bytes:
 
 
 class Idempotency:
-    """Answers given once. What was begun goes on when its client leaves, so that the client finds the answer
-    when it asks again."""
+    """Carries requests out once and keeps their answers.
+
+    Work that has begun continues after its client disconnects, so that the client finds the answer when it asks
+    again.
+    """
 
     def __init__(self, answers: IdempotentAnswers) -> None:
         self._answers = answers
         self._tasks = Tasks()
 
     async def close(self) -> None:
-        """Let what is under way end; the store is closed after this."""
+        """Let running work end. Call it before the store is closed."""
         await self._tasks.close(_CLOSE_SECONDS)
 
     async def once(self, asked: Asked, work: Work) -> Given:
-        """The answer: of ``work`` if the request is new, else the one given before. Only successes are kept.
+        """Return the answer of ``work`` if the request is new, otherwise the stored answer. Only successes are
+        stored.
 
-        Of two at once, the second waits for the first. Raises InvalidRequest for a malformed key; Conflict for a
-        key that was used for something else, and if the first takes too long; Unavailable; and what ``work``
-        raises. ``work`` makes ids with the mint that it gets, since it may have to be repeated after a crash.
+        Of two concurrent requests, the second waits for the first. ``work`` makes ids with the source that it
+        gets, because it may be repeated after a crash. Raises InvalidRequest for a malformed key; Conflict for a
+        key that was used for another request or whose first request takes too long; Unavailable; and the errors of
+        ``work``.
         """
         if not _KEY.fullmatch(asked.key):
             raise InvalidRequest(
-                f"{KEY_HEADER}: must be 16 to 255 printable ASCII characters without spaces, such as a UUID",
+                f"{KEY_HEADER}: Not a valid key; allowed: 16 to 255 printable ASCII characters, such as a UUID.",
                 code="invalid_idempotency_key",
                 param=KEY_HEADER,
             )
@@ -155,14 +160,14 @@ class Idempotency:
                 settle = self._answers.forget
             raise
         finally:
-            # Without it, the same is done again in a minute, and comes to the same.
+            # If this fails, the same work is repeated in a minute with the same result.
             with suppress(Unavailable):
                 await settle(outcome)
 
 
 def _reused() -> Conflict:
     return Conflict(
-        f"this {KEY_HEADER} was used for another request; use a new one for each",
+        f"This {KEY_HEADER} was used for another request; use a new one for each.",
         code="idempotency_key_reused",
         param=KEY_HEADER,
         headers={"x-should-retry": "false"},
@@ -170,11 +175,11 @@ def _reused() -> Conflict:
 
 
 def _in_progress(stored: IdempotentAnswer) -> Conflict:
-    # When it may be carried out again at the latest; not longer, even if the clock was set back.
+    # When the request can be carried out again at the latest. Bounded, in case the clock was set back.
     left = stored.begun_at + _ABANDONED - now()
     seconds = math.ceil(min(max(left, timedelta(seconds=1)), _ABANDONED).total_seconds())
     return Conflict(
-        "a request with this key is being carried out; send it again later for its answer",
+        "A request with this key is still running; send it again later for its answer.",
         code="idempotency_in_progress",
         param=KEY_HEADER,
         headers=when_to_retry(1000 * seconds),

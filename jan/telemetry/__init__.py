@@ -1,1 +1,1 @@
-"""What can be seen of the server from outside: logs, metrics, traces, and the request records behind them."""
+"""Makes the server observable: logs, metrics, traces, and the request records behind them."""

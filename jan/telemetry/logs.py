@@ -1,4 +1,4 @@
-"""structlog set-up: JSON for machines, readable on a terminal; secrets never get through."""
+"""Sets structlog up: JSON for machines, readable on a terminal, and without secrets."""
 
 import logging
 import sys
@@ -10,14 +10,14 @@ import structlog
 
 from jan.settings import LogSettings
 
-# Fields that must never be logged, whoever passes them.
+# Parts of names of fields that must never be logged, whoever passes them.
 _SECRET = ("authorization", "api_key", "token", "secret", "password", "cookie", "prompt", "messages", "body")
-# Numbers about them are no secrets.
+# Suffixes of fields that only measure such things.
 _MEASURES = ("_tokens", "_ms")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the values of fields that may carry secrets or what people write."""
+    """Replace the values of fields that may hold secrets or people's texts."""
     for key in event:
         if _is_secret(key):
             event[key] = "[redacted]"
@@ -38,7 +38,7 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
     ]
-    # Plain, because where rich happens to be installed structlog's own choice prints every local variable.
+    # The default traceback prints every local variable if rich is installed.
     plain = structlog.dev.plain_traceback
     last: list[Any] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     if as_json:

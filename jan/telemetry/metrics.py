@@ -1,10 +1,13 @@
-"""What is counted and measured, for Prometheus. Durations in seconds. Every label has a closed set of values:
-nothing that a client sends becomes one."""
+"""Metrics for Prometheus. Durations are in seconds.
+
+Every label has a closed set of values. Nothing that a client sends becomes a label.
+"""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from platform import python_version
+from typing import Generic, TypeVar
 
 import msgspec
 from prometheus_client import (
@@ -29,8 +32,19 @@ _INTERVAL_SECONDS = 1.0
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
+M = TypeVar("M", Counter, Histogram)
+
+
+class _Labelled(Generic[M]):
+    """The metrics of one name, found by their labels without the lock that prometheus_client takes."""
+
+    def __init__(self, family: M) -> None:
+        #: Return the metric with these values of the labels. They are from closed sets, so the cache is bounded.
+        self.labels: Callable[..., M] = cache(family.labels)
+
+
 class _TokenTimes:
-    """The times between tokens, by model."""
+    """Times between tokens, by model."""
 
     def __init__(self) -> None:
         self._by_model: dict[str, histogram.Histogram] = {}
@@ -40,7 +54,7 @@ class _TokenTimes:
 
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(
-            "jan_inter_token_seconds", "Between two tokens of an answer, as they come out", labels=["model"]
+            "jan_inter_token_seconds", "Time between two tokens of an answer", labels=["model"]
         )
         for model, times in self._by_model.items():
             family.add_metric([model], times.buckets(), times.total)
@@ -48,7 +62,7 @@ class _TokenTimes:
 
 
 class ModelMetrics(msgspec.Struct, frozen=True):
-    """One model's, found once a request so that no token has to look for them."""
+    """The metrics of one model, looked up once a request instead of once a token."""
 
     first_token: Histogram
     between_tokens: histogram.Histogram
@@ -56,13 +70,18 @@ class ModelMetrics(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """One server's metrics, in a registry of their own."""
+    """The metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        build = Gauge("jan_build_info", "1; what runs", ["version", "python_version"], registry=self.registry)
+        build = Gauge(
+            "jan_build_info",
+            "Always 1; the labels are the running versions",
+            ["version", "python_version"],
+            registry=self.registry,
+        )
         build.labels(__version__, python_version()).set(1)
         self._make_http()
         self._make_generation()
@@ -72,7 +91,7 @@ class Metrics:
         )
         self.loop_lag = Histogram(
             "jan_event_loop_lag_seconds",
-            "How late the event loop came to a timer, measured once a second",
+            "Delay of the event loop at a timer, measured once a second",
             buckets=_LAG,
             registry=self.registry,
         )
@@ -80,65 +99,67 @@ class Metrics:
     def _make_http(self) -> None:
         self.requests = self._counter("jan_http_requests", "Requests answered", "route", "method", "status")
         self.request_seconds = self._histogram(
-            "jan_http_request_seconds", "From the request's arrival to the end of its response", _LATENCY, "route"
+            "jan_http_request_seconds",
+            "From a request's arrival to the end of its response",
+            _LATENCY,
+            "route",
         )
         self.errors = self._counter(
-            "jan_http_errors", "Errors by code, those in the middle of a stream included", "route", "code"
+            "jan_http_errors", "Errors by code, including those inside a stream", "route", "code"
         )
         self.clients_left = self._counter(
-            "jan_http_clients_left", "Requests whose client left before their end", "route"
+            "jan_http_clients_left", "Requests whose client disconnected before the end", "route"
         )
         self.replays = self._counter(
-            "jan_http_idempotent_replays", "Requests answered with what was answered before", "route"
+            "jan_http_idempotent_replays", "Requests answered with a stored answer", "route"
         )
 
     def _make_generation(self) -> None:
         self.first_token_seconds = self._histogram(
-            "jan_first_token_seconds", "From the request's arrival to its first token", _LATENCY, "model"
+            "jan_first_token_seconds", "From a request's arrival to its first token", _LATENCY, "model"
         )
         self._between_tokens = _TokenTimes()
         self.registry.register(self._between_tokens)
         self._speed = self._histogram(
-            "jan_output_tokens_per_second", "Of each answer, from its first token on", _TOKENS_A_SECOND, "model"
+            "jan_output_tokens_per_second",
+            "Rate of each answer after its first token",
+            _TOKENS_A_SECOND,
+            "model",
         )
         self.tokens = self._counter("jan_tokens", "Tokens read and generated", "model", "kind")
 
     def _make_store(self) -> None:
         self.store_seconds = self._histogram(
-            "jan_store_operation_seconds", "Of one operation of the store", _STORE, "operation"
+            "jan_store_operation_seconds", "Duration of an operation of the store", _STORE, "operation"
         )
-        self.store_errors = self._counter("jan_store_errors", "Operations that the store failed at", "operation")
+        self.store_errors = self._counter("jan_store_errors", "Operations of the store that failed", "operation")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        made = Counter(name, text, labels, registry=self.registry)
-        made.labels = cache(made.labels)  # type: ignore[method-assign]  # labels have closed sets of values
-        return made
+    def _counter(self, name: str, text: str, *labels: str) -> _Labelled[Counter]:
+        return _Labelled(Counter(name, text, labels, registry=self.registry))
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        made = Histogram(name, text, labels, buckets=buckets, registry=self.registry)
-        made.labels = cache(made.labels)  # type: ignore[method-assign]
-        return made
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled[Histogram]:
+        return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
 
     def of_model(self, model: str) -> ModelMetrics:
-        """What is measured of each answer of a served model."""
+        """Return the metrics of each answer of a served model."""
         return ModelMetrics(
             self.first_token_seconds.labels(model), self._between_tokens.labels(model), self._speed.labels(model)
         )
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Format all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class LoopLag:
-    """Measures how late the event loop is: what blocks it makes everybody wait."""
+    """Measures the delay of the event loop, which delays every request."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._lag = metrics.loop_lag
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin, on the running loop."""
+        """Start measuring on the running loop."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_INTERVAL_SECONDS, self._tick, loop, loop.time() + _INTERVAL_SECONDS)
 
@@ -148,6 +169,6 @@ class LoopLag:
         self._timer = loop.call_later(_INTERVAL_SECONDS, self._tick, loop, now + _INTERVAL_SECONDS)
 
     def stop(self) -> None:
-        """End."""
+        """Stop measuring the loop."""
         if self._timer is not None:
             self._timer.cancel()

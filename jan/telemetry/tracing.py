@@ -1,8 +1,9 @@
-"""Traces for OpenTelemetry, sent by OTLP over HTTP. The only file that knows its packages: imported if configured.
+"""Traces for OpenTelemetry, sent by OTLP over HTTP. The only file that imports its packages, and only if
+configured.
 
-A request is told of when it has ended, with the times that were noted for the metrics anyway: nothing is done for
-a trace while tokens come out. A span says which model and how many tokens; never what was written, by whom, or
-with which credentials and query.
+A request is recorded when it has ended, from times that were measured for the metrics anyway. No tracing work is
+done while tokens are generated. A span has the model and numbers of tokens, never the text, the person,
+credentials or query.
 """
 
 import asyncio
@@ -31,16 +32,16 @@ _NANOSECONDS = 1_000_000_000
 
 
 class OtlpTracing:
-    """``observation.Tracing`` for a collector."""
+    """Implements ``request_record.Tracing`` for a collector."""
 
     def __init__(self, settings: TracingSettings) -> None:
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": settings.service_name, "service.version": __version__}),
-            # The caller's decision counts, so that a trace is whole or not there.
+            # The caller's sampling decision counts, so that a trace is complete or absent.
             sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
             shutdown_on_exit=False,
         )
-        # It sends from a thread of its own and drops what its queue has no room for.
+        # The processor sends from its own thread and drops spans that do not fit its queue.
         self._provider.add_span_processor(
             BatchSpanProcessor(OTLPSpanExporter(settings.endpoint, timeout=_EXPORT_SECONDS))
         )
@@ -48,8 +49,8 @@ class OtlpTracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def record(self, request: RequestRecord) -> str:
-        """See ``observation.Tracing``."""
-        # The one clock counts from anywhere; the other one may be set in the middle of a request.
+        """Record a request that has ended; return its trace's id."""
+        # perf_counter begins anywhere, and the system's clock may be set during a request.
         offset = time_ns() - _nanoseconds(perf_counter())
         parent = self._propagator.extract(_carrier(request), Context())
         span = self._tracer.start_span(
@@ -70,7 +71,7 @@ class OtlpTracing:
     def _record_generation(
         self, request: RequestRecord, generation: GenerationRecord, parent: Context, offset: int
     ) -> None:
-        """A span for the model's part, and one for each of its phases that was reached."""
+        """Record a span for the model's part, and one for each phase that was reached."""
         now = perf_counter()
         ended = generation.ended_at or now
         with self._span(
@@ -105,8 +106,8 @@ class OtlpTracing:
         span.end(offset + _nanoseconds(until))
 
     async def close(self) -> None:
-        """See ``observation.Tracing``."""
-        # A daemon, because the sender may hang in a collector that takes connections and does not answer.
+        """Send what is left, within a few seconds."""
+        # A daemon thread, because sending may hang if the collector accepts connections but does not answer.
         thread = threading.Thread(target=self._provider.shutdown, name="jan-tracing-close", daemon=True)
         thread.start()
         await asyncio.to_thread(thread.join, _CLOSE_SECONDS)
@@ -158,8 +159,10 @@ def _generation_attributes(generation: GenerationRecord) -> dict[str, AttributeV
 
 
 def _phases(generation: GenerationRecord, ended: float) -> Iterator[tuple[str, float, float]]:
-    """Name, beginning and end. Where the answer did not come to its end nobody knows when its slot came free: what
-    was waited for is then one phase."""
+    """Yield name, beginning and end of each phase.
+
+    If the answer did not complete, the moment when its slot came free is unknown. Waiting is then one phase.
+    """
     accepted, first = generation.accepted_at, generation.first_at
     if accepted is None:
         return
