@@ -1,1 +1,1 @@
-"""HTTP: connections in, requests read, callers identified, answers and streams written."""
+"""HTTP: accepts connections, reads requests, identifies callers, writes answers and streams."""

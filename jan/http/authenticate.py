@@ -1,4 +1,4 @@
-"""Who calls, and whether they may: from the Authorization header to an identity, or a refusal."""
+"""Identifies callers from the Authorization header, and checks what they may do."""
 
 from tornado.httputil import HTTPServerRequest
 
@@ -10,8 +10,11 @@ from jan.settings.addresses import host_of, is_loopback
 
 
 async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:
-    """Who calls an operation with this access; raises AuthenticationFailed where it takes a known caller and
-    this one is not known. What a known one may do is ``check_access``'s."""
+    """Return the caller of an operation. Raises AuthenticationFailed if the operation needs a known caller and
+    this one is not.
+
+    ``check_access`` decides what a known caller may do.
+    """
     admitted = _admits_anonymous(request, access, services) and not _has_credential(request, services)
     if access.scope is None or admitted:
         if access.scope is not None:
@@ -21,13 +24,13 @@ async def identify(request: HTTPServerRequest, access: Access, services: Service
 
 
 def address_of(request: HTTPServerRequest, services: Services) -> str:
-    """What a request's address is called where it counts: for limits, and for what bodies take."""
+    """Return the address under which a request is counted, for limits and for the memory of bodies."""
     forwarded_for = request.headers.get("X-Forwarded-For", "")
     return f"ip:{services.proxies.client(request.remote_ip or '', forwarded_for)}"
 
 
 def stranger(request: HTTPServerRequest, services: Services) -> Identity:
-    """Somebody of whom only the address is known."""
+    """Return the identity of a caller known only by address."""
     return Identity(owner=address_of(request, services))
 
 
@@ -40,22 +43,27 @@ def _admits_anonymous(request: HTTPServerRequest, access: Access, services: Serv
 
 
 def _is_from_here(request: HTTPServerRequest) -> bool:
-    """Whether a request to a server on loopback is this machine's own: what came through a proxy has the proxy's
-    address, but is for another name, or the proxy says for whom it is."""
+    """Return True if a request to a server on loopback comes from this machine.
+
+    A request through a proxy on this machine has the proxy's address. It is recognised by another host name or by
+    the proxy's forwarding headers.
+    """
     forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
     return not forwarded and is_loopback(host_of(f"//{request.host}").removesuffix("."))
 
 
 def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
-    """Whether the request carries something meant as a credential of this server. Asked only where nobody
-    needs one: SDKs can't leave it out, so their placeholder there is as good as nothing. What is formed like a
-    key or a token is judged everywhere, so that a revoked one never turns anonymous."""
+    """Return True if the request carries a credential meant for this server.
+
+    Matters only where no credential is required: SDKs always send one, so a placeholder counts as none. Anything
+    in the form of a key or a token is checked everywhere, so that a revoked one never becomes anonymous.
+    """
     credential = _credential(request)
     return credential is not None and services.credentials.recognises(credential)
 
 
 def required_credential(request: HTTPServerRequest) -> str:
-    """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+    """Return the token or API key of the Authorization header. Raises AuthenticationFailed without one."""
     credential = _credential(request)
     if credential is None:
         raise _unauthenticated()
@@ -63,35 +71,35 @@ def required_credential(request: HTTPServerRequest) -> str:
 
 
 def _credential(request: HTTPServerRequest) -> str | None:
-    """What stands behind Bearer; None where there is no such header."""
+    """Return the text after Bearer, or None without the header."""
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
 def user_of(identity: Identity) -> str:
-    """The caller's user id; raises AuthenticationFailed for an anonymous one."""
+    """Return the caller's user id. Raises AuthenticationFailed for an anonymous caller."""
     if identity.user_id is None:
         raise _unauthenticated()
     return identity.user_id
 
 
 def check_access(identity: Identity, access: Access) -> None:
-    """Raises PermissionDenied for a known caller who lacks the operation's scope."""
+    """Raise PermissionDenied for a known caller who lacks the operation's scope."""
     if access.scope is not None:
         check_scopes(identity, access.scope)
 
 
 def check_scopes(identity: Identity, *scopes: Scope) -> None:
-    """Raises PermissionDenied for a caller who lacks one of the scopes."""
+    """Raise PermissionDenied for a caller who lacks one of the scopes."""
     for scope in scopes:
         if scope not in identity.scopes:
             has = ", ".join(sorted(identity.scopes)) or "none"
-            raise PermissionDenied(f"this needs the permission '{scope}'; these credentials have: {has}")
+            raise PermissionDenied(f"This needs the permission '{scope}'; these credentials have: {has}.")
 
 
 def _unauthenticated() -> AuthenticationFailed:
     return AuthenticationFailed(
-        "this needs credentials; send 'Authorization: Bearer <token or API key>'",
+        "This needs credentials; send 'Authorization: Bearer <token or API key>'.",
         code="missing_credentials",
         headers={"WWW-Authenticate": "Bearer"},
     )

@@ -1,4 +1,4 @@
-"""A request's body: collected up to a limit, decoded into a typed object, or refused in words."""
+"""Collects a request's body up to a limit, and decodes it into a typed object."""
 
 import asyncio
 from collections import Counter
@@ -12,36 +12,39 @@ from tornado.httputil import HTTPHeaders
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, when_to_retry
 from jan.schema.explain import explain
 
-# A body this much too large is still read, so that its sender hears why; beyond it the connection ends.
+# A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
+# ends.
 DRAIN_FACTOR = 16
-# What a body may have without asking for room; nearly all have less, and connections are bounded too.
+# A body of this size needs no reserved memory. Nearly all bodies are smaller, and connections are limited too.
 _SMALL = 64 * 1024
 _RETRY_MS = 2000
-# As many as a 64-bit number may have; more is more than any limit.
+# The digits of a 64-bit number. A longer number is larger than any limit.
 _MAX_LENGTH_DIGITS = 19
 
-# curl's -d says urlencoded when nobody says otherwise; JSON in it is still JSON.
+# curl's -d sends the urlencoded type by default, with JSON inside.
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
 _READABLE_LINES = (*_READABLE, "application/jsonl", "application/x-ndjson")
 
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
-# Up by one level at "[", down by one at "]".
+# Maps "[" to +1 and "]" to -1.
 _STEP = (ord("[") + 1).__sub__
-# Between two of them another thread may run.
+# Between two slices another thread may run.
 _SLICE = 1 << 16
-# Decoding a larger one would hold up everybody on the event loop.
+# Decoding a larger body would block the event loop for too long.
 _LARGE = 1 << 18
 
 
 def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
-    """Whether JSON text has more than so many arrays and objects inside each other; no recursion, and no step
-    of Python's for each byte. What is no JSON may go either way."""
+    """Return True if JSON text nests more than ``levels`` arrays and objects.
+
+    Uses no recursion, and no Python step for each byte. For text that is not JSON either result is possible.
+    """
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
     unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
     left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _OTHERS)
-    # Without its innermost pairs it is one level lower, and as a rule much shorter.
+    # Removing the innermost pairs lowers the nesting by one level, and usually shortens the text a lot.
     for height in range(levels + 1):
         if not left:
             return False
@@ -52,7 +55,7 @@ def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
 
 
 def _highest(brackets: bytes, level: int, levels: int) -> bool:
-    """Whether a line of brackets that begins at a level goes above so many."""
+    """Return True if brackets that begin at ``level`` nest deeper than ``levels``."""
     for start in range(0, len(brackets), _SLICE):
         path = list(accumulate(map(_STEP, brackets[start : start + _SLICE]), initial=level))
         if max(path) > levels:
@@ -62,15 +65,18 @@ def _highest(brackets: bytes, level: int, levels: int) -> bool:
 
 
 class BodyRoom:
-    """Memory for the bodies that are being read, since that is before their senders are known. An address may hold
-    no more than what is still free, so that one alone gets half of it, and there is room for somebody new."""
+    """Limits the memory for bodies, which are read before their senders are identified.
+
+    An address may hold no more than what is still free. So one address gets at most half, and others always find
+    room.
+    """
 
     def __init__(self, limit: int) -> None:
         self._free = limit
         self._held: Counter[str] = Counter()
 
     def take(self, address: str, count: int) -> bool:
-        """Whether there is room for so many bytes more."""
+        """Reserve ``count`` bytes for an address; False if there is no room."""
         if self._held[address] + count > self._free:
             return False
         self._free -= count
@@ -78,7 +84,7 @@ class BodyRoom:
         return True
 
     def give_back(self, address: str, count: int) -> None:
-        """So many bytes are free again."""
+        """Release ``count`` bytes of an address."""
         self._free += count
         self._held[address] -= count
         if not self._held[address]:
@@ -86,7 +92,7 @@ class BodyRoom:
 
 
 class Body:
-    """The bytes of one request; ``address`` tells whose they are. To be released, however the request ends."""
+    """The bytes of one request's body. Call ``release`` however the request ends."""
 
     def __init__(
         self, headers: HTTPHeaders, limit: int, max_depth: int, room: BodyRoom, address: Callable[[], str]
@@ -101,9 +107,9 @@ class Body:
         self._too_large = self._no_room = False
 
     def check_announced(self) -> None:
-        """Raises PayloadTooLarge for a body that is not even worth reading to its end."""
+        """Raise PayloadTooLarge for a body that is not even worth reading to its end."""
         length = self._headers.get("Content-Length", "").lstrip("0")
-        # Python makes no int of thousands of digits, and isdigit() alone takes digits that int() does not.
+        # int() refuses thousands of digits, and isdigit() alone accepts digits that int() does not.
         if (
             length.isascii()
             and length.isdigit()
@@ -112,7 +118,7 @@ class Body:
             raise self._refusal()
 
     def add(self, chunk: bytes) -> None:
-        """Collect; what is over the limit, or has no room, is thrown away."""
+        """Collect a chunk. Once the limit is exceeded or memory is short, everything is discarded."""
         if self._too_large or self._no_room:
             return
         size = len(self._data) + len(chunk)
@@ -130,45 +136,45 @@ class Body:
         return True
 
     def release(self) -> None:
-        """Forget the bytes; harmless when repeated."""
+        """Free the bytes. May be called again."""
         self._data = bytearray()
         if self._taken:
             self._room.give_back(self._address(), self._taken)
             self._taken = 0
 
     def check(self) -> None:
-        """Raises PayloadTooLarge if more came than the limit, Unavailable if there was no room for it."""
+        """Raise PayloadTooLarge if the body exceeded the limit, or Unavailable if memory was short."""
         if self._too_large:
             raise self._refusal()
         if self._no_room:
             raise Unavailable(
-                "this server is reading as many large requests as it takes; try again shortly",
+                "The server is already reading as many large requests as it allows; try again shortly.",
                 code="overloaded",
                 headers=when_to_retry(_RETRY_MS),
             )
 
     def _refusal(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the body is larger than the {self._limit} bytes that this server takes")
+        return PayloadTooLarge(f"The body is too large; allowed: {self._limit} bytes.")
 
     @property
     def data(self) -> bytes:
-        """All of it."""
+        """All bytes of the body."""
         return bytes(self._data)
 
     async def read(self, expected: Any, *, lines: bool = False) -> Any:
-        """As ``decode``; on a thread where it takes a while."""
+        """Decode the body like ``decode``, on a thread if it is large."""
         if len(self._data) > _LARGE:
             return await asyncio.to_thread(self.decode, expected, lines=lines)
         return self.decode(expected, lines=lines)
 
     def decode(self, expected: Any, *, lines: bool = False) -> Any:
-        """The body as a typed object, or with ``lines`` as a list of one a line; the error names the field, or
-        the position in the JSON text."""
+        """Decode the body as a typed object or, with ``lines``, as a list with one object for each line.
+
+        Raises InvalidRequest that names the field, or the position in the JSON text.
+        """
         self._check_type(_READABLE_LINES if lines else _READABLE)
         if nested_deeper(self._data, self._max_depth):
-            message = (
-                f"the body is nested too deeply, more than the {self._max_depth} levels that this server takes"
-            )
+            message = f"The body is nested too deeply; allowed: {self._max_depth} levels."
             raise InvalidRequest(message, code="json_too_deep")
         decoder = msgspec.json.Decoder(expected)
         try:
@@ -178,18 +184,18 @@ class Body:
             message = f"{why.path}: {why.message}" if why.path else why.message
             raise InvalidRequest(message, code="invalid_value", param=why.path or None) from None
         except UnicodeDecodeError as error:
-            raise InvalidRequest(f"the body is not valid UTF-8: {error.reason}", code="invalid_json") from None
+            raise InvalidRequest(f"The body is not valid UTF-8: {error.reason}.", code="invalid_json") from None
         except msgspec.DecodeError as error:
             what = str(error) if self._data else "it is empty"
             if "truncated" in what:
                 what = f"it ends too early (byte {len(self._data)})"
-            raise InvalidRequest(f"the body is not valid JSON: {what}", code="invalid_json") from None
+            raise InvalidRequest(f"The body is not valid JSON: {what}.", code="invalid_json") from None
         except RecursionError:
-            raise InvalidRequest("the body is nested too deeply", code="invalid_json") from None
+            raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
 
     def _check_type(self, readable: tuple[str, ...]) -> None:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind not in readable:
-            raise UnsupportedMediaType(f"the body's Content-Type is '{kind}'; this server reads application/json")
+            raise UnsupportedMediaType(f"The Content-Type '{kind}' is not supported; allowed: application/json.")
         if self._headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("the body is compressed; this server reads plain bodies (identity) only")
+            raise UnsupportedMediaType("The body is compressed; allowed: Content-Encoding identity.")

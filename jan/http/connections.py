@@ -1,4 +1,4 @@
-"""The HTTP server's connections: how many there may be, and how long one may take nothing of what waits for it."""
+"""The HTTP server's connections: limits their number, and closes those of clients that stop reading."""
 
 import asyncio
 import socket
@@ -24,26 +24,26 @@ try:
     import fcntl
     import resource
     import termios
-except ImportError:  # Windows, which has none of them
+except ImportError:  # Windows has none of these
     fcntl = resource = termios = None  # type: ignore[assignment]
 
 log = structlog.get_logger(__name__)
 
-# Of the system's own buffer for what a client has not taken yet; without it, it grows to megabytes.
+# Limits the system's buffer for data that a client has not read. Without a limit it grows to megabytes.
 _SEND_BUFFER = 256 * 1024
-# How often a connection is looked at within its time.
+# Checks of a connection within its time limit.
 _LOOKS = 4
-# Beyond what is refused in words, the parser ends the connection.
+# Beyond the limits that get an error response, the parser closes the connection.
 _HEADER_SLACK = 65536
-# Of the store, the models and the log.
+# Open files of the store, the models and the log.
 _OTHER_FILES = 256
 
 
 class ConnectionServer(HTTPServer):
-    """Tornado's server with bounds on connections and on clients that do not read."""
+    """Tornado's server with limits on connections and on clients that do not read."""
 
     def initialize(self, application: Application, settings: ServerSettings, tls: SSLContext | None) -> None:  # type: ignore[override]  # made by us alone
-        """Called by Tornado on construction."""
+        """Configure the server. Tornado calls this on construction."""
         super().initialize(
             application,
             ssl_options=tls,
@@ -59,13 +59,13 @@ class ConnectionServer(HTTPServer):
         self._progress: dict[IOStream, tuple[int, float]] = {}
 
     def watch(self) -> None:
-        """Begin to end the connections of clients that read nothing."""
+        """Start to close the connections of clients that read nothing."""
         seconds = self._settings.write_timeout_seconds
         self._watch = asyncio.get_running_loop().call_later(seconds / _LOOKS, self.watch)
         self._end_stalled(asyncio.get_running_loop().time() - seconds)
 
     async def close_all_connections(self) -> None:
-        """End those there are."""
+        """Close all open connections."""
         if self._watch is not None:
             self._watch.cancel()
         await super().close_all_connections()
@@ -91,9 +91,9 @@ class ConnectionServer(HTTPServer):
         """Serve a new connection, unless there are too many."""
         owner = self._owner(address)
         if len(self._connections) >= self._settings.max_connections:
-            _refuse(stream, "this server has as many connections as it takes; try again later")
+            _refuse(stream, "The server has too many connections; try again later.")
         elif self._has_enough(_peer(address)):
-            _refuse(stream, "your address has as many connections to this server as one may have")
+            _refuse(stream, "Your address has too many connections to this server; close some and try again.")
         else:
             self._by_address[owner] += 1
             if stream.socket is not None and stream.socket.family != socket.AF_UNIX:
@@ -101,7 +101,7 @@ class ConnectionServer(HTTPServer):
             super().handle_stream(stream, address)
 
     def on_close(self, server_conn: object) -> None:
-        """Called by Tornado when a connection has ended."""
+        """Forget a connection. Tornado calls this at its end."""
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
         owner = self._owner(server_conn.context.address)  # type: ignore[attr-defined]  # Tornado's own context
@@ -113,13 +113,14 @@ class ConnectionServer(HTTPServer):
         return self._proxies.client(_peer(address), "")
 
     def _has_enough(self, peer: str) -> bool:
-        """Whether an address has all the connections that it may have; a trusted proxy's are many clients'."""
+        """Return True if an address has all the connections it may have. A trusted proxy has many clients and is
+        exempt."""
         taken = self._by_address[self._proxies.client(peer, "")]
         return taken >= self._settings.max_connections_per_address and not self._proxies.includes(peer)
 
 
 def allow_files(connections: int) -> None:
-    """Let this process open as many files as its connections need, as far as the system lets it."""
+    """Let this process open as many files as its connections need, as far as the system allows."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -131,8 +132,11 @@ def allow_files(connections: int) -> None:
 
 
 def _unsent(stream: IOStream) -> int:
-    """Bytes that the system holds for a client; 0 where it does not tell. It takes more only when a good part of
-    its buffer is free, which with a slow client is long after that one took something."""
+    """Return the bytes that the system still holds for a client; 0 if it does not say.
+
+    The system accepts more only when a good part of its buffer is free. With a slow client that is long after the
+    client read something.
+    """
     if fcntl is None or stream.socket is None:
         return 0
     with suppress(OSError):
@@ -146,7 +150,7 @@ def _peer(address: Any) -> str:
 
 
 def _refuse(stream: IOStream, why: str) -> None:
-    """503 without reading; a handshake that was not made yet costs too much for that."""
+    """Answer 503 without reading. A TLS handshake that has not happened yet would cost too much."""
     if isinstance(stream, SSLIOStream):
         stream.close()
         return

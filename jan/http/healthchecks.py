@@ -1,4 +1,4 @@
-"""Whether the server's parts work, found out by using them, each within a time limit."""
+"""Checks that the server's parts work by using them, each within a time limit."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -17,7 +17,7 @@ _LIMIT_SECONDS = 2.0
 
 
 class Probes:
-    """Probes of one server's parts."""
+    """Health checks of one server's parts."""
 
     def __init__(self, models: ServedModels, store: Store, external: ExternalSettings) -> None:
         self._models = models
@@ -25,7 +25,7 @@ class Probes:
         self._external = external
 
     async def status(self) -> Status:
-        """All parts at once."""
+        """Check all parts at the same time."""
         inference, database, serper = await asyncio.gather(
             _condition(self._check_models()), _condition(self._store.ping()), self._serper()
         )
@@ -37,14 +37,14 @@ class Probes:
         )
 
     async def problems(self) -> list[str]:
-        """What keeps the server from being ready; empty if nothing does."""
+        """List what keeps the server from being ready. Empty if it is ready."""
         problems = [reason for model in self._models if (reason := model.engine.trouble) is not None]
         if await _condition(self._store.ping()) != "healthy":
-            problems.append("the store is away")
+            problems.append("The store can't be reached.")
         return problems
 
     async def _check_models(self) -> None:
-        """Raises Unavailable unless every loaded model's thread takes a request and none is in trouble."""
+        """Raise Unavailable unless every loaded model's thread accepts a request and none has a problem."""
         for model in self._models:
             if (reason := model.engine.trouble) is not None:
                 raise Unavailable(reason)
@@ -58,7 +58,7 @@ class Probes:
         try:
             await AsyncHTTPClient().fetch(request)
         except HTTPClientError as error:
-            # An answer that refuses us, or sends us elsewhere, is one; 599 is Tornado's number for none at all.
+            # Any answer counts, even a refusal or a redirect. Tornado's 599 means that there was none.
             return "healthy" if error.code < 500 else "unhealthy"
         except (OSError, ValueError):
             return "unhealthy"
@@ -66,13 +66,13 @@ class Probes:
 
 
 async def _ask(model: ServedModel) -> None:
-    """One trip through the engine's thread: a request that generates nothing."""
+    """Send a request through the engine's thread that generates nothing."""
     request = GenerationRequest(prompt=TextPrompt("ping"), max_tokens=0, owner="probe")
     async with aclosing(model.engine.submit(request)) as events:
         try:
             await anext(events)
         except Unavailable as error:
-            if error.code != "overloaded":  # too busy for more is not broken
+            if error.code != "overloaded":  # a model that is too busy is not broken
                 raise
 
 

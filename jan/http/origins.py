@@ -1,4 +1,4 @@
-"""What browsers may do here: under which names they reach the server, and for which sites' pages they call it."""
+"""Rules for browsers: the host names of this server, and the sites whose pages may call it."""
 
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ _DEFAULT_PORTS = (("http:", ":80"), ("https:", ":443"))
 
 
 class OriginPolicy:
-    """The rules of one server. No answer ever lets browsers send cookies along."""
+    """The rules of one server. No response ever lets browsers send cookies across sites."""
 
     def __init__(self, settings: ServerSettings, public_url: str | None) -> None:
         self._cors = frozenset(settings.cors_origins)
@@ -37,22 +37,26 @@ class OriginPolicy:
         self._hosts = frozenset({*named, settings.host.lower(), host_of(public_url or "")} - {"", ANY_HOST})
 
     def check_host(self, request: HTTPServerRequest) -> None:
-        """Raises InvalidRequest for a name that this server is not known by: another site's name that was made
-        to lead here, so that its pages would count as ours."""
+        """Raise InvalidRequest for a host name that is not this server's.
+
+        Another site could point its name to this address (DNS rebinding), and its pages would count as ours.
+        """
         if self._any_host:
             return
         name = host_of(f"//{request.host}").removesuffix(".")
         if name not in self._hosts and not is_loopback(name):
             allowed = ", ".join(sorted({*self._hosts, "localhost", "127.0.0.1", "[::1]"}))
             raise InvalidRequest(
-                f"this server is not known as '{request.host[:100]}'; allowed: {allowed}, and what "
-                "server.trusted_hosts names",
+                f"The host '{request.host[:100]}' is not this server's; allowed: {allowed}, and the names in "
+                "server.trusted_hosts.",
                 code="host_not_allowed",
             )
 
     def check_anonymous(self, request: HTTPServerRequest) -> None:
-        """Raises PermissionDenied for a request without credentials that another site's page makes: any page
-        could otherwise use the models of whoever looks at it."""
+        """Raise PermissionDenied for a request without credentials from another site's page.
+
+        Otherwise any page could use the models of whoever looks at it.
+        """
         origin = request.headers.get("Origin")
         if origin is not None:
             foreign = not self._is_own(origin, request.host) and origin not in self._cors
@@ -62,17 +66,17 @@ class OriginPolicy:
         if foreign:
             who = f"'{origin[:100]}'" if origin is not None else "another site"
             raise PermissionDenied(
-                f"a page of {who} may not call this server without credentials; allowed: its own pages, those "
-                "of server.cors_origins, and programs that are no browser",
+                f"Pages of {who} may not call this server without credentials; allowed: its own pages, those "
+                "of server.cors_origins, and programs other than browsers.",
                 code="cross_site_request",
             )
 
     def _is_own(self, origin: str, host: str) -> bool:
-        # The scheme is not compared: behind a proxy that ends TLS it is not the browser's.
+        # The scheme is ignored: behind a proxy that ends TLS it differs from the browser's.
         return origin == self._public or _authority(origin) == _authority(f"{origin.partition(':')[0]}://{host}")
 
     def headers(self, request: HTTPServerRequest) -> tuple[tuple[str, str], ...]:
-        """What browsers want to see on every response before they show it to another site's page."""
+        """Make the headers that browsers require on a response before they show it to another site's page."""
         if not self._cors:
             return ()
         vary = ("Vary", "Origin")
@@ -86,7 +90,7 @@ class OriginPolicy:
         )
 
     def preflight_headers(self, request: HTTPServerRequest, methods: str) -> tuple[tuple[str, str], ...]:
-        """What browsers want to see on OPTIONS before they send another site's page's request."""
+        """Make the headers that browsers require on OPTIONS before they send another site's request."""
         if request.headers.get("Origin") not in self._cors:
             return ()
         return (
@@ -102,7 +106,8 @@ def _origin_of(url: str) -> str:
 
 
 def _authority(url: str) -> str:
-    """Host and port, without the scheme's own port; '' for what is no URL, like the origin null."""
+    """Return host and port without the scheme's default port; '' for anything but a URL, such as the origin
+    null."""
     scheme, found, rest = url.lower().partition("//")
     authority = rest.partition("/")[0]
     for own, port in _DEFAULT_PORTS:

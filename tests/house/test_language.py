@@ -14,26 +14,22 @@ FILES = sorted([*ROOT.glob("jan/**/*.py"), *ROOT.glob("handlers/**/*.py")])
 FEWEST_WORDS = 4
 # Rooms that still wait for their turn; the list only ever shrinks.
 STILL_TO_DO = (
-    "jan/__init__.py",
-    "jan/__main__.py",
     "jan/application.py",
-    "jan/cli",
     "jan/engine/backends/echo.py",
     "jan/engine/base.py",
     "jan/engine/registry.py",
     "jan/engine/runtime",
     "jan/generation",
     "jan/handler.py",
-    "jan/http",
-    "jan/idempotency",
+    "jan/http/responder.py",
+    "jan/http/resumable.py",
+    "jan/http/sse.py",
     "jan/limits/ledger.py",
     "jan/routing",
     "jan/services.py",
     "jan/settings/load.py",
-    "jan/telemetry",
-    "handlers/__init__.py",
+    "jan/telemetry/request_record.py",
     "handlers/openai",
-    "handlers/service",
 )
 # Classes whose first argument a client or an operator reads. A ValueError of a schema ends in such a message.
 ERRORS = {
@@ -147,7 +143,7 @@ def is_sentence(message: str) -> bool:
     sentence = message[PLACE.match(message).end() :]  # type: ignore[union-attr]
     if not sentence.strip(PLACEHOLDER):
         return True  # made elsewhere as a whole
-    return not BEGINS_LOWER.match(sentence) and sentence.removesuffix(f" {PLACEHOLDER}").endswith(".")
+    return not BEGINS_LOWER.match(sentence) and sentence.rstrip(f" {PLACEHOLDER}").endswith(".")
 
 
 @pytest.mark.parametrize(

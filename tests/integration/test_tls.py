@@ -165,7 +165,7 @@ def test_client_certificates(tmp_path: Path) -> None:
         ("server.key", None, "No such file"),
         ("server.pem", "broken", "PEM"),
         ("server.key", "broken", "PEM"),
-        ("server.key", "another's", "the key is not the certificate's"),
+        ("server.key", "another's", "the key does not belong to the certificate"),
     ],
 )
 def test_mistakes_name_the_file(tmp_path: Path, file: str, content: str | None, told: str) -> None:
