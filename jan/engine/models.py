@@ -163,23 +163,23 @@ class ServedModels:
 
 
 _GAUGES = (
-    ("running", "Answers under way"),
+    ("running", "Answers that run in a slot"),
     ("waiting", "Requests that wait for a slot"),
-    ("waiting_tokens", "Tokens of their prompts and likely answers"),
+    ("waiting_tokens", "Tokens of waiting requests: their prompts and expected answers"),
 )
 _CACHE_GAUGES = (
-    ("cache_tokens", "Tokens that the cache has room for"),
-    ("cache_used_tokens", "Tokens of the cache that answers under way hold, with what they may come to need"),
+    ("cache_tokens", "Capacity of the key-value cache in tokens"),
+    ("cache_used_tokens", "Tokens of the cache that running answers have reserved"),
 )
 _COUNTERS = (
     ("steps", "Forward passes"),
-    ("prompt_tokens", "Tokens of prompts"),
+    ("prompt_tokens", "Tokens of all prompts"),
     ("completion_tokens", "Tokens generated"),
-    ("finished", "Answers that came to their end"),
-    ("cancelled", "Answers whose client left"),
+    ("finished", "Answers that ran to their end"),
+    ("cancelled", "Answers that were cancelled, usually because the client left"),
     ("failed", "Requests refused or failed"),
     ("overloaded", "Requests refused because too many wait"),
-    ("timed_out", "Requests that waited for too long"),
+    ("timed_out", "Requests that waited too long for a slot"),
     ("stalls", "Times that the model made no progress"),
-    ("restarts", "Times that the model was loaded anew"),
+    ("restarts", "Times that the model was loaded again after a failure"),
 )
