@@ -1,18 +1,21 @@
 """The base of all endpoints: identify, limit, decode, call, reply or stream, map errors to the wire."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
-from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
-from jan.conversations import Turn
-from jan.engine.base import Event, GenerationRequest
-from jan.errors import AuthenticationFailed, JanError, NotFound, Unavailable, let_go
-from jan.generation.pipeline import generate
+from jan.conversations import KeptAnswer, Turn
+from jan.errors import AuthenticationFailed, NotFound, Unavailable
+from jan.generation.answering import Answering, Keep
+from jan.generation.collected import CollectedAnswer, CollectedAnswers
+from jan.generation.delivery import Keeper
+from jan.generation.pipeline import ModelRequest, Run
+from jan.generation.sinks import Translator
+from jan.generation.token_count import TokenCount
 from jan.http.authenticate import (
     address_of,
     check_access,
@@ -25,18 +28,8 @@ from jan.http.authenticate import (
 from jan.http.body import Body
 from jan.http.query import decode_query
 from jan.http.responder import Responder
-from jan.http.resumable import Replay, exhaust
-from jan.http.sse import (
-    HEADERS,
-    EventStream,
-    EventWriter,
-    TextForm,
-    TextRun,
-    at_once,
-    error_frame,
-    events_in,
-    pump,
-)
+from jan.http.sse import EventStream, Frames, TextForm, TextRun
+from jan.http.stream_responder import StreamResponder
 from jan.idempotency.ids import IdSource
 from jan.idempotency.once import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
@@ -44,11 +37,28 @@ from jan.operation import LimitClass, Operation
 from jan.schema.scopes import Identity, Scope
 from jan.services import Services
 
-__all__ = ["EventStream", "Handler", "Standing", "TextForm", "TextRun", "Turn", "UnknownUrl", "events_in"]
+__all__ = [
+    "CollectedAnswer",
+    "CollectedAnswers",
+    "EventStream",
+    "Frames",
+    "Handler",
+    "Keeper",
+    "KeptAnswer",
+    "ModelRequest",
+    "Services",
+    "Standing",
+    "TextForm",
+    "TextRun",
+    "TokenCount",
+    "Translator",
+    "Turn",
+    "UnknownUrl",
+]
 
 
 @stream_request_body
-class Handler(Responder):
+class Handler(StreamResponder):
     """Extend this, declare methods with ``@operation``, name the class in the YAML route table."""
 
     #: The type of the route's ``options``; None if it takes none.
@@ -58,9 +68,7 @@ class Handler(Responder):
     identity: Identity
     #: How the caller's limits stand, for the headers.
     _requests_left: tuple[Standing, ...] = ()
-    tokens_left: tuple[Standing, ...] = ()
-    #: Whether events are being sent.
-    streaming = False
+    _tokens_left: tuple[Standing, ...] = ()
     #: Where ids and secrets of what the request creates come from.
     mint = IdSource()
 
@@ -77,8 +85,8 @@ class Handler(Responder):
         self._body = Body(
             self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, address
         )
-        self._work: asyncio.Task[None] | None = None
-        self._shutting_down = False
+        self._work: asyncio.Task[Any] | None = None
+        self._ended_early = self._shutting_down = False
 
     def prepare(self) -> None:
         """Refuse before the body is read: when shutting down, or a huge one."""
@@ -96,20 +104,24 @@ class Handler(Responder):
     async def serve(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        """Run one declared operation, as a child task that the client's leaving or a shutdown cancels."""
+        """Run one declared operation; the client's leaving or a shutdown cancels it."""
         self.body_unread = False
         self.services.live.add(self)
-        self._work = asyncio.ensure_future(self._run(operation, method, path))
+        self._work = work = asyncio.current_task()
         try:
-            await asyncio.wait({self._work})
-            if not self._work.cancelled():
-                self._work.result()
-            elif self._shutting_down:
-                await self._fail(self._shutdown_error())
+            await self._run(operation, method, path)
+        except asyncio.CancelledError:
+            if work is None or not self._ended_early:
+                raise
+            self._work = None
+            while work.cancelling():
+                work.uncancel()
+            if self._shutting_down:
+                await self.fail(self._shutdown_error())
             else:
                 self.log_fields["client_left"] = True
         finally:
-            self._work = None  # it leads to its error, which leads to the frames that led to it
+            self._work = None
             self.services.live.remove(self)
 
     async def _run(
@@ -126,7 +138,7 @@ class Handler(Responder):
                 self._body.release()  # an answer may take minutes
         result = await self._call(operation, partial(method, self, **path))
         if isinstance(result, EventStream):
-            await self._stream(result)
+            await self.stream(result)
         elif result is not None:
             self.reply(result)
 
@@ -149,7 +161,7 @@ class Handler(Responder):
         if limit == "none":
             return
         verdict = await self.services.limiter.admit(identity, "default" if tried else limit)
-        self._requests_left, self.tokens_left = verdict.requests, verdict.tokens
+        self._requests_left, self._tokens_left = verdict.requests, verdict.tokens
         if verdict.refusal is not None:
             raise verdict.refusal
 
@@ -197,81 +209,50 @@ class Handler(Responder):
         """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
         return required_credential(self.request)
 
-    def generate(
-        self, model: str, requests: Sequence[GenerationRequest], *, choices: int = 1
-    ) -> AsyncGenerator[tuple[int, Event], None]:
-        """Generate on a model: the events of all requests, each with its request's index. ``choices``: how many
-        requests in a row are of one prompt, whose tokens count once.
+    # --- models -------------------------------------------------------------------------------------
+
+    async def generate(self, asked: ModelRequest) -> Run:
+        """Start a run on a model; the caller must close it.
 
         Raises NotFound for an unknown model, RateLimited where a token budget is used up, and what the engine
-        refuses, all before the first event.
+        refuses.
         """
-        return generate(self, model, requests, choices)
+        return await self._models().generate(asked)
 
-    async def finish_anyway(
+    async def answer(
         self,
-        stream_id: str,
-        events: AsyncGenerator[Any, None],
-        fold: Callable[[AsyncGenerator[Any, None]], Awaitable[Any]] | None = None,
+        asked: ModelRequest,
+        translator: Translator,
+        *,
+        stream: bool,
+        keep: Keep | None = None,
+        go_on_as: str = "",
     ) -> Any:
-        """Make all events whatever this client does: an EventStream of them, or what ``fold`` makes of them. Both
-        can be read by ``resume`` as well."""
-        streams = self.services.streams
-        kept, made = streams.start(stream_id, self.identity.owner, events, fold or exhaust)
-        self.going_on = made
-        return Replay(streams.read(kept, 0)) if fold is None else await asyncio.shield(made)
+        """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
+
+        ``keep`` stores what came with the request; its Keeper stores the answer. ``go_on_as``: the answer is made
+        to its end whatever the client does, and can be read by ``resume`` under this id.
+        """
+        ask = partial(self._models().answer, self.generate, asked, translator)
+        return await ask(stream=stream, keep=keep, go_on_as=go_on_as)
 
     def resume(self, stream_id: str, number: int) -> EventStream:
-        """The caller's own stream after the event of this number; NotFound, InvalidRequest."""
-        streams = self.services.streams
-        kept = streams.find(stream_id, self.identity.owner)
-        kept.check(number)
-        return Replay(at_once(streams.read(kept, number)))
+        """Return the caller's own stream after the event of this number; raises NotFound, InvalidRequest."""
+        return self._models().resume(stream_id, number)
 
-    # --- streams ------------------------------------------------------------------------------------
+    def _models(self) -> Answering:
+        if self.answering is None:
+            self.answering = Answering(self.services, self.identity, self.began)
+        return self.answering
 
-    async def _stream(self, stream: EventStream) -> None:
-        try:
-            await pump(
-                stream,
-                begin=self._begin_stream,
-                keepalive_seconds=self.services.settings.server.keepalive_seconds,
-            )
-        except StreamClosedError:
-            self.log_fields["client_left"] = True
-        except Exception as error:
-            if not self._headers_written:
-                raise
-            self.log_exception(type(error), error, error.__traceback__)
-            await self._fail(self.explain(error))
-            let_go(error)
-
-    async def _fail(self, error: JanError) -> None:
-        """Tell of an error: as a response, or as the last event of a stream that is under way."""
-        if not self._headers_written:
-            raise error
-        self.log_fields["error"] = error.code
-        await self._write_now(error_frame(error))
-
-    async def _begin_stream(self, first: bytes) -> EventWriter:
-        for name, value in HEADERS:
-            self.set_header(name, value)
-        self.set_timing()
-        self.streaming = True
-        await self._write_now(first)
-        return EventWriter(self.connection_stream, chunked=self.request.version == "HTTP/1.1")
-
-    async def _write_now(self, data: bytes) -> None:
-        self.write(data)
-        await self.flush()
-
-    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
-        """Send what was written, after the headers if they are not out yet."""
-        if not self._headers_written and (self._requests_left or self.tokens_left):
+    def complete_headers(self) -> None:
+        """Tell how the caller's limits stand."""
+        tokens_left = (self.answering and self.answering.standings) or self._tokens_left
+        if self._requests_left or tokens_left:
             now = self.services.limiter.clock()
-            for name, value in request_headers(self._requests_left, now) + token_headers(self.tokens_left, now):
+            for name, value in request_headers(self._requests_left, now) + token_headers(tokens_left, now):
                 self.keep_header(name, value)
-        return super().flush(include_footers)
+        super().complete_headers()
 
     # --- the end ------------------------------------------------------------------------------------
 
@@ -279,8 +260,7 @@ class Handler(Responder):
         """The client left: stop working for it."""
         super().on_connection_close()  # ends the wait for the rest of a body
         self._body.release()
-        if self._work is not None:
-            self._work.cancel()
+        self._end_early()
 
     def on_finish(self) -> None:
         """The answer is out."""
@@ -290,7 +270,11 @@ class Handler(Responder):
     def shut_down(self) -> None:
         """The grace period is over: end this request now."""
         self._shutting_down = True
+        self._end_early()
+
+    def _end_early(self) -> None:
         if self._work is not None:
+            self._ended_early = True
             self._work.cancel()
 
     @staticmethod

@@ -23,6 +23,7 @@ import torch
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
 from jan.engine.base import Delta, Finished, GenerationRequest, Sampling, TextPrompt, TokenPrompt
+from jan.engine.iterate import events_of
 from jan.engine.runtime.executor import ThreadedEngine
 
 _READY = re.compile(r"API\s+(http://\S+)/api/v1")
@@ -133,7 +134,7 @@ class Check:
 
         async def one(request: GenerationRequest) -> None:
             begun = False
-            async for event in engine.submit(request):
+            async for event in events_of(engine, request):
                 if isinstance(event, Delta):
                     measured.take(event.tokens, is_first=not begun)
                     begun = begun or event.tokens > 0
@@ -144,7 +145,7 @@ class Check:
     async def cancelling(self, engine: ThreadedEngine, streams: int) -> Freed:
         """Half of the answers under way are closed at once; the others go on to their end."""
         limit = self._context - _SHORT
-        running = [engine.submit(self._request(number, 0, _SHORT, limit)) for number in range(streams)]
+        running = [events_of(engine, self._request(number, 0, _SHORT, limit)) for number in range(streams)]
         for answer in running:
             while not (isinstance(event := await anext(answer), Delta) and event.tokens):
                 pass

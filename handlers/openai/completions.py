@@ -2,26 +2,26 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
+from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
-from handlers.openai.sampling import UsageCounter, priority_of, sampling_of, stop_of, told_tier, wants_usage
-from jan.engine.base import Delta, Finished, GenerationRequest, Queued, Started, TextPrompt, TokenPrompt
+from handlers.openai.sampling import priority_of, sampling_of, stop_of, told_tier, wants_usage
+from jan.engine.base import Delta, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
-from jan.handler import EventStream, Handler, TextForm, TextRun, events_in
+from jan.handler import CollectedAnswers, Frames, Handler, ModelRequest, TextForm, TextRun, TokenCount
 from jan.operation import Example, operation
 from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
-from jan.schema.sampling import TokenLogprob
+from jan.schema.sampling import ServiceTier, TokenLogprob
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE, Identity
 
 # OpenAI's default for this endpoint.
 _DEFAULT_MAX_TOKENS = 16
 _MAX_PROMPTS = 64
-
-_Item = Completion | list[Completion] | TextRun[Completion] | Queued
 
 
 class Completions(Handler):
@@ -43,115 +43,102 @@ class Completions(Handler):
             ),
         ),
     )
-    async def post(self, body: CompletionRequest) -> Completion | EventStream:
+    async def post(self, body: CompletionRequest) -> Any:
         """The text that follows a prompt; with `stream: true` as server-sent events."""
         _check(body)
-        requests = _generations(body, self.identity)
-        pieces = self._pieces(body, requests, with_usage=wants_usage(body) or not body.stream)
-        return EventStream(pieces) if body.stream else await _fold(pieces)
+        asked = _model_request(body, self.identity)
+        translator = CompletionTranslator(
+            body.model,
+            len(asked.sequences),
+            with_usage=wants_usage(body) or not body.stream,
+            tier=told_tier(body, self.identity),
+        )
+        return await self.answer(asked, translator, stream=bool(body.stream))
 
-    async def _pieces(
-        self, body: CompletionRequest, requests: list[GenerationRequest], with_usage: bool
-    ) -> AsyncGenerator[_Item, None]:
-        """The answer piece by piece; the whole answer is folded from the same pieces."""
-        piece = Completion(
+
+class CompletionTranslator:
+    """Puts the answer to one request in the form of OpenAI's text completions. ``with_usage``: a stream ends with
+    an event of token counts."""
+
+    def __init__(self, model: str, choices: int, *, with_usage: bool, tier: ServiceTier | UnsetType) -> None:
+        self._with_usage = with_usage
+        self._piece = Completion(
             id=f"cmpl-{secrets.token_hex(12)}",
             created=int(time.time()),
-            model=body.model,
+            model=model,
             choices=[],
-            service_tier=told_tier(body, self.identity),
+            service_tier=tier,
         )
         if with_usage:
-            piece.usage = None
-        counter = UsageCounter(body.n or 1)
-        maker = _PieceMaker(piece, len(requests))
-        async with aclosing(self.generate(body.model, requests, choices=body.n or 1)) as events:
-            async for index, event in events:
-                if isinstance(event, Queued):
-                    yield event
-                    continue
-                if isinstance(event, Finished):
-                    counter.add(index, event)
-                if (item := maker.make(index, event)) is not None:
-                    yield item
-        if with_usage:
-            yield msgspec.structs.replace(piece, usage=counter.usage)
-
-
-class _PieceMaker:
-    """Makes the pieces of an answer of so many ``choices``; ``piece`` is what they have in common."""
-
-    def __init__(self, piece: Completion, choices: int) -> None:
-        self._piece = piece
-        self._forms = [TextForm(partial(_with_text, piece, index)) for index in range(choices)]
+            self._piece.usage = None
+        self._forms: list[TextForm[Completion] | None] = [None] * choices
         # The characters of each choice so far.
         self._offsets = [0] * choices
 
-    def make(self, index: int, event: Started | Delta | Finished) -> _Item | None:
-        """An event of the choice of this index on the wire, if there is anything to tell: a piece, or as many as
-        the engine made steps."""
+    def frames(self) -> Frames:
+        """See ``Translator``."""
+        return Frames()
+
+    def texts(self, index: int, texts: Sequence[str]) -> TextRun[Completion]:
+        """See ``Translator``."""
+        form = self._forms[index]
+        if form is None:
+            form = self._forms[index] = TextForm(partial(_with_text, self._piece, index))
+        for text in texts:
+            self._offsets[index] += len(text)
+        return TextRun(form, texts)
+
+    def make(self, index: int, event: Started | Delta | Finished) -> Completion | list[Completion]:
+        """See ``Translator``; of a delta as many pieces as the engine made steps."""
         if isinstance(event, Finished):
             return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
         if isinstance(event, Started):
             self._offsets[index] += len(event.prompt_text)
             return _with_text(self._piece, index, event.prompt_text)
-        if not event:
-            return None
-        parts = event.parts or (event,)
-        if event.text_only:
-            self._offsets[index] += len(event.text)
-            return TextRun(self._forms[index], [part.text for part in parts if part.text])
-        return [self._with_logprobs(index, part) for part in parts if part]
+        return [self._with_logprobs(index, part) for part in event.parts or (event,) if part]
 
     def _with_logprobs(self, index: int, part: Delta) -> Completion:
-        logprobs = _logprobs(part.logprobs, self._offsets[index]) if part.logprobs else None
+        offset = self._offsets[index]
         self._offsets[index] += len(part.text)
+        logprobs = None
+        if part.logprobs:
+            # Where each token's text begins.
+            starts = accumulate((len(token.token) for token in part.logprobs[:-1]), initial=offset)
+            logprobs = _logprobs(part.logprobs, list(starts))
         return self._with(CompletionChoice(index=index, text=part.text, logprobs=logprobs))
 
     def _with(self, choice: CompletionChoice) -> Completion:
         return msgspec.structs.replace(self._piece, choices=[choice])
+
+    def last(self, count: TokenCount) -> Completion | None:
+        """See ``Translator``."""
+        return msgspec.structs.replace(self._piece, usage=count.usage) if self._with_usage else None
+
+    def whole(self, answers: CollectedAnswers, count: TokenCount) -> Completion:
+        """See ``Translator``."""
+        choices = [
+            CompletionChoice(
+                index=index,
+                text=answer.prompt_text + answer.text,
+                logprobs=_logprobs(answer.logprobs, answer.offsets) if answer.logprobs else None,
+                finish_reason=answer.reason,
+            )
+            for index, answer in enumerate(answers.answers)
+        ]
+        return msgspec.structs.replace(self._piece, choices=choices, usage=count.usage)
 
 
 def _with_text(piece: Completion, index: int, text: str) -> Completion:
     return msgspec.structs.replace(piece, choices=[CompletionChoice(index=index, text=text)])
 
 
-def _logprobs(tokens: tuple[TokenLogprob, ...], offset: int) -> CompletionLogprobs:
-    starts = []
-    for token in tokens:
-        starts.append(offset)
-        offset += len(token.token)
+def _logprobs(tokens: Sequence[TokenLogprob], offsets: list[int]) -> CompletionLogprobs:
     return CompletionLogprobs(
         tokens=[token.token for token in tokens],
         token_logprobs=[token.logprob for token in tokens],
         top_logprobs=[{top.token: top.logprob for top in token.top_logprobs} for token in tokens],
-        text_offset=starts,
+        text_offset=offsets,
     )
-
-
-async def _fold(pieces: AsyncGenerator[_Item, None]) -> Completion:
-    choices: dict[int, CompletionChoice] = {}
-    async with aclosing(pieces):
-        async for item in pieces:
-            if isinstance(item, Completion):
-                piece = item
-            for choice in (choice for said in events_in(item) for choice in said.choices):
-                whole = choices.setdefault(choice.index, CompletionChoice(index=choice.index, text=""))
-                _append(whole, choice)
-    piece.choices = [choices[index] for index in sorted(choices)]
-    return piece
-
-
-def _append(whole: CompletionChoice, piece: CompletionChoice) -> None:
-    whole.text += piece.text
-    whole.finish_reason = piece.finish_reason or whole.finish_reason
-    if piece.logprobs is None:
-        return
-    if whole.logprobs is None:
-        whole.logprobs = piece.logprobs
-        return
-    for field in CompletionLogprobs.__struct_fields__:
-        getattr(whole.logprobs, field).extend(getattr(piece.logprobs, field))
 
 
 def _check(body: CompletionRequest) -> None:
@@ -186,9 +173,10 @@ def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
     ]
 
 
-def _generations(body: CompletionRequest, identity: Identity) -> list[GenerationRequest]:
-    """The engine's request for each choice of each prompt."""
-    samplings = [sampling_of(body, choice) for choice in range(body.n or 1)]
+def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
+    """What the request asks of the model: a sequence for each choice of each prompt."""
+    choices = body.n or 1
+    samplings = [sampling_of(body, choice) for choice in range(choices)]
     whole = GenerationRequest(
         prompt=TextPrompt(""),
         max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
@@ -199,8 +187,9 @@ def _generations(body: CompletionRequest, identity: Identity) -> list[Generation
         priority=priority_of(body, identity),
         whole=not body.stream,
     )
-    return [
+    sequences = tuple(
         msgspec.structs.replace(whole, prompt=prompt, sampling=sampling)
         for prompt in _prompts(body)
         for sampling in samplings
-    ]
+    )
+    return ModelRequest(model=body.model, sequences=sequences, choices=choices)

@@ -1,12 +1,12 @@
-"""What the two completion endpoints share: from wire parameters to engine requests, and counting usage."""
+"""What the two completion endpoints share: from wire parameters to engine requests."""
 
 from types import MappingProxyType
 
 from msgspec import UNSET, UnsetType
 
-from jan.engine.base import Finished, Priority, Sampling
+from jan.engine.base import Priority, Sampling
 from jan.errors import InvalidRequest
-from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, SamplingFields, ServiceTier, Usage
+from jan.schema.sampling import SamplingFields, ServiceTier
 from jan.schema.scopes import Identity
 
 _PRIORITIES = MappingProxyType[ServiceTier, Priority]({"default": "normal", "flex": "low", "priority": "high"})
@@ -51,32 +51,3 @@ def wants_usage(body: SamplingFields) -> bool:
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options may only be given when stream is true", param="stream_options")
     return body.stream_options is not None and body.stream_options.include_usage
-
-
-class UsageCounter:
-    """Adds up the token counts of a request's choices. Choices of one prompt count its tokens once."""
-
-    def __init__(self, choices_per_prompt: int) -> None:
-        self._per_prompt = choices_per_prompt
-        self._prompt = self._completion = self._cached = self._reasoning = 0
-
-    def add(self, index: int, event: Finished) -> None:
-        """A choice came to its end."""
-        self._completion += event.completion_tokens
-        self._reasoning += event.reasoning_tokens
-        if index % self._per_prompt == 0:
-            self._prompt += event.prompt_tokens
-            self._cached += event.cached_tokens
-
-    @property
-    def usage(self) -> Usage:
-        """The sum."""
-        return Usage(
-            prompt_tokens=self._prompt,
-            completion_tokens=self._completion,
-            total_tokens=self._prompt + self._completion,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=self._cached),
-            completion_tokens_details=(
-                CompletionTokensDetails(reasoning_tokens=self._reasoning) if self._reasoning else UNSET
-            ),
-        )

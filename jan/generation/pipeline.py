@@ -1,131 +1,196 @@
-"""What every generation has around it: tokens reserved before, counted while, settled after, whatever happens."""
+"""The run of one request on a model: tokens reserved, counted and settled, events passed on by plain calls.
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
-from typing import Any, Protocol
+An engine's events go through ``Run`` to its sink: counted, then noted for metrics and traces, then to the sink.
+Nothing is awaited on this way. Who waits, waits for the run to be accepted, and for its end.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import msgspec
 
-from jan.engine.base import ChatPrompt, Delta, Event, Finished, GenerationRequest, Started
-from jan.engine.runtime.fanout import fan_out
+from jan.engine.base import ChatPrompt, Engine, Event, Failed, Finished, GenerationRequest, JobId, Queued
+from jan.engine.refusals import too_many_sequences
+from jan.generation.collected import CollectedAnswers
+from jan.generation.token_count import TokenCount
 from jan.limits import Payer
-from jan.limits.ledger import UsedTokens
+from jan.limits.ledger import Entry
 from jan.limits.windows import Standing
 from jan.schema.scopes import Identity
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
 
-class Caller(Protocol):
-    """What a generation needs of the handler that it is for."""
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks of a model, whatever API it came by. ``choices``: so many sequences in a row are of one
+    prompt, whose tokens count once."""
 
-    services: Services
-    identity: Identity
-    began: float
-    log_fields: dict[str, Any]
-    generation: GenerationRecord | None
-    tokens_left: tuple[Standing, ...]
+    model: str
+    sequences: tuple[GenerationRequest, ...]
+    choices: int = 1
 
 
-class Tally:
-    """Counts one request's tokens. ``choices``: how many sequences in a row are of one prompt, which counts
-    once; ``context``: the most tokens of a sequence."""
+class Sink(Protocol):
+    """Where a run's events go."""
 
-    def __init__(self, requests: Sequence[GenerationRequest], choices: int, context: int) -> None:
-        self._limits = [request.max_tokens for request in requests]
-        self._choices = choices
-        self._context = context
-        self._prompts: dict[int, int] = {}
-        self._begun: set[int] = set()
-        self._completions = [0] * len(requests)
-        self._cached = 0
-
-    @property
-    def known(self) -> int:
-        """What the request may take at least, before its prompts' lengths are known."""
-        return sum(min(limit or 1, self._context) for limit in self._limits)
-
-    @property
-    def all_started(self) -> bool:
-        """Whether the lengths of all prompts are known."""
-        return len(self._prompts) == len(self._limits)
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """What the request may take: at least (an answer without a limit may have one token), at most."""
-        prompt, least, most = self._prompt(self._prompts), 0, 0
-        for index, limit in enumerate(self._limits):
-            room = max(1, self._context - self._prompts[index])
-            least += 1 if limit is None else min(limit, room)
-            most += room if limit is None else min(limit, room)
-        return prompt + least, prompt + most
-
-    @property
-    def used(self) -> UsedTokens | None:
-        """What it took so far; None before it took anything: the prompt of what waits for a slot was not read."""
-        if not self._begun:
-            return None
-        prompt = self._prompt(self._begun)
-        return UsedTokens(prompt=prompt, completion=sum(self._completions), cached=self._cached)
-
-    def _prompt(self, indexes: Iterable[int]) -> int:
-        return sum({index // self._choices: self._prompts[index] for index in indexes}.values())
-
-    def add(self, index: int, event: Event) -> None:
-        """Something came of the sequence of this index."""
-        if isinstance(event, Started):
-            self._prompts[index] = event.prompt_tokens
-        elif isinstance(event, Delta):
-            self._begun.add(index)
-            self._completions[index] += event.tokens
-        elif isinstance(event, Finished):
-            self._begun.add(index)
-            self._prompts[index], self._completions[index] = event.prompt_tokens, event.completion_tokens
-            if index % self._choices == 0:
-                self._cached += event.cached_tokens
+    def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
+        """Take what came of the sequence of this index, at this time of ``perf_counter``; ``last``: nothing more
+        comes of any. What it raises ends the run."""
+        ...
 
 
-async def generate(
-    caller: Caller, model: str, requests: Sequence[GenerationRequest], choices: int
-) -> AsyncGenerator[tuple[int, Event], None]:
-    """The events of all requests, each with its request's index; ``choices`` in a row are of one prompt.
+class Run:
+    """One request on an engine. Whoever starts it must close it, however it ends."""
 
-    Raises NotFound for an unknown model, RateLimited where a budget is used up, and what the engine refuses;
-    all of these before the first event.
+    def __init__(
+        self, engine: Engine, asked: ModelRequest, count: TokenCount, record: GenerationRecord, entry: Entry
+    ) -> None:
+        self.count = count
+        self.record = record
+        #: How the caller's token budgets stand, as far as they were looked at.
+        self.standings: tuple[Standing, ...] = ()
+        #: Called once when the run has ended, however it did.
+        self.on_end: list[Callable[[Run], None]] = []
+        self._engine = engine
+        self._sequences = asked.sequences
+        self._entry = entry
+        self._jobs: list[JobId] = []
+        self._open = len(asked.sequences)
+        self._collected: CollectedAnswers | None = None
+        self._sink: Sink | None = None
+        # What comes before there is a sink: nothing is sent before all of the request may go on.
+        self._held: list[tuple[int, Sequence[Event], float]] = []
+        self._error: Exception | None = None
+        self._failed = self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Submit all sequences; returns when the engine has accepted them and the budgets have room for all.
+
+        Raises RateLimited, and what the engine refuses; the run is closed then.
+        """
+        try:
+            known = self.count.known
+            self.standings = await self._entry.reserve(known, known)
+            limit = self._engine.max_sequences
+            if limit is not None and self._open > limit:
+                raise too_many_sequences(self._open, limit)
+            for index, request in enumerate(self._sequences):
+                self._jobs.append(await self._engine.submit(request, partial(self._receive, index)))
+            await self._until(lambda: self.count.all_started)
+            self.standings = await self._entry.reserve(*self.count.bounds)
+            self.count.granted = True
+        except BaseException:
+            await self.close()
+            raise
+
+    def collect(self) -> CollectedAnswers:
+        """Return the answers as they come; to be called before ``attach``."""
+        if self._collected is None:
+            self._collected = CollectedAnswers(len(self._sequences))
+        return self._collected
+
+    def attach(self, sink: Sink) -> None:
+        """Pass the events on, from the first one."""
+        held, self._held = self._held, []
+        if len(self._sequences) == 1 and len(held) > 1:
+            held = [(0, [event for _, events, _ in held for event in events], held[-1][2])]
+        self._sink = sink
+        for number, (index, events, at) in enumerate(held, 1):
+            self._pass_on(sink, index, events, at, last=not self._open and number == len(held))
+
+    async def ended(self) -> None:
+        """Wait until all sequences have come to their end; raises the JanError that ended one before, and what the
+        sink raised."""
+        await self._until(lambda: not self._open and self._error is None)
+
+    async def close(self) -> None:
+        """Cancel what is under way and settle the budgets; harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        # The engine leads here while a job is under way, and this to the sink and to what went wrong.
+        self._sink, self._held, self._error = None, [], None
+        for job_id in self._jobs:
+            self._engine.cancel(job_id)
+        await self._entry.settle(self.count.used)
+        for tell in self.on_end:
+            tell(self)
+
+    # --- on the way of every token ------------------------------------------------------------------
+
+    def _receive(self, index: int, events: list[Event], at: float) -> None:
+        """Take what the engine delivered for the sequence of this index."""
+        end = events[-1]
+        finished = end if isinstance(end, Finished) else None
+        self.record.note(index, events[0], self.count.add(index, events), finished, at)
+        passed: Sequence[Event] = events
+        if finished is not None:
+            self._open -= 1
+        elif isinstance(end, Failed):
+            self._fail(end.error())
+            passed = events[:-1]
+        if index:
+            # Of the sequences' places in the queue the client is told the first one's.
+            passed = [event for event in passed if not isinstance(event, Queued)]
+        sink = self._sink
+        if sink is None:
+            self._held.append((index, passed, at))
+            self._wake()
+            return
+        try:
+            if passed:
+                self._pass_on(sink, index, passed, at, last=not self._open)
+        except Exception as error:  # noqa: BLE001 - raised by ``ended``, to whoever waits for the run
+            self._fail(error)
+        if not self._open or self._failed:
+            self._wake()
+
+    def _pass_on(self, sink: Sink, index: int, events: Sequence[Event], at: float, *, last: bool) -> None:
+        if self._collected is not None:
+            self._collected.add(index, events)
+        sink.take(index, events, at, last)
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed, self._error = True, error
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for something; raises what ended the run before it."""
+        while not reached():
+            if self._error is not None:
+                error, self._error = self._error, None
+                try:
+                    raise error
+                finally:
+                    del error  # it leads to this frame, which must not lead back
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+
+async def open_run(services: Services, identity: Identity, asked: ModelRequest, began: float) -> Run:
+    """A run that is not started yet, for a request that arrived at ``began`` of ``perf_counter``.
+
+    Raises NotFound for an unknown model, Unavailable for one that can't be loaded.
     """
-    services = caller.services
-    engine = await services.models.engine(model)
-    name = services.models.get(model).id
-    caller.generation = seen = GenerationRecord(
-        asked_for=model,
+    engine = await services.models.engine(asked.model)
+    name = services.models.get(asked.model).id
+    limits = [request.max_tokens for request in asked.sequences]
+    count = TokenCount(limits, asked.choices, engine.info.context_length)
+    record = GenerationRecord(
+        asked_for=asked.model,
         model=name,
-        is_chat=isinstance(requests[0].prompt, ChatPrompt),
+        is_chat=isinstance(asked.sequences[0].prompt, ChatPrompt),
         metrics=services.metrics.of_model(name),
-        began=caller.began,
+        began=began,
+        count=count,
     )
-    tally = Tally(requests, choices, engine.info.context_length)
-    entry = services.ledger.open(Payer(identity=caller.identity, model=name))
-    granted = False
-    try:
-        caller.tokens_left = await entry.reserve(tally.known, tally.known)
-        async with aclosing(fan_out(engine, requests)) as events:
-            held: list[tuple[int, Event]] = []
-            async for index, event in events:
-                tally.add(index, event)
-                seen.note(index, event)
-                if not granted:
-                    # They come all at once: nothing is sent before all of the request may go on.
-                    held.append((index, event))
-                    if tally.all_started:
-                        caller.tokens_left = await entry.reserve(*tally.bounds)
-                        granted = True
-                        for pair in held:
-                            yield pair
-                    continue
-                yield index, event
-    finally:
-        used = tally.used if granted else None
-        seen.prompt_tokens, seen.completion_tokens, seen.cached_tokens = msgspec.structs.astuple(
-            used or UsedTokens()
-        )
-        await entry.settle(used)
+    return Run(engine, asked, count, record, services.ledger.open(Payer(identity=identity, model=name)))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from jan.engine.base import GenerationRequest, TextPrompt
+from jan.engine.iterate import events_of
 from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
 from jan.schema.status import Condition, ExternalApis, Status
@@ -68,7 +69,7 @@ class Probes:
 async def _ask(model: ServedModel) -> None:
     """Send a request through the engine's thread that generates nothing."""
     request = GenerationRequest(prompt=TextPrompt("ping"), max_tokens=0, owner="probe")
-    async with aclosing(model.engine.submit(request)) as events:
+    async with aclosing(events_of(model.engine, request)) as events:
         try:
             await anext(events)
         except Unavailable as error:

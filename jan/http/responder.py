@@ -23,9 +23,10 @@ from jan.errors import (
     let_go,
     status_of,
 )
+from jan.generation.answering import Answering
 from jan.operation import Operation, operation_of
 from jan.services import Services
-from jan.telemetry.request_record import GenerationRecord, RequestRecord
+from jan.telemetry.request_record import RequestRecord
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +42,8 @@ class Responder(RequestHandler):
     body_unread = True
     #: Whether the request has reached its operation; calls of operations from then on are Python's.
     dispatched = False
-    #: What was generated for the request, if anything was.
-    generation: GenerationRecord | None = None
-    #: What makes the answer to its end, if that does not end with the request.
-    going_on: "asyncio.Task[Any] | None" = None
+    #: What the request did with models, if anything.
+    answering: Answering | None = None
 
     def initialize(self, services: Services, route_name: str = "unknown", route_path: str = "") -> None:
         """Called by Tornado before anything else."""
@@ -69,11 +68,15 @@ class Responder(RequestHandler):
         """Set a header that stays whatever becomes of the response; an error clears the others."""
         self._kept_headers[name] = value
 
+    def complete_headers(self) -> None:
+        """Set what is not known before the headers go out."""
+        for name, value in self._kept_headers.items():
+            self.set_header(name, value)
+
     def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
         """Send what was written, after the headers if they are not out yet."""
         if not self._headers_written:
-            for name, value in self._kept_headers.items():
-                self.set_header(name, value)
+            self.complete_headers()
         return super().flush(include_footers)
 
     def prepare(self) -> None:
@@ -197,8 +200,10 @@ class Responder(RequestHandler):
         end, since what it took is not known before."""
         seconds = time.perf_counter() - self.began
         self._count(self.get_status(), seconds)
-        # Let go of: if it fails it leads to the frames that led to this.
-        going_on, self.going_on = self.going_on, None
+        going_on = None
+        if self.answering is not None:
+            # Let go of: if it fails it leads to the frames that led to this.
+            going_on, self.answering.going_on = self.answering.going_on, None
         if going_on is None or going_on.done():
             self._tell(seconds)
         else:
@@ -208,8 +213,8 @@ class Responder(RequestHandler):
         status = self.get_status()
         if self.services.tracing is not None:
             self.log_fields["trace_id"] = self.services.tracing.record(self._observed(status))
-        if self.generation is not None:
-            self.log_fields.update(self.generation.log_fields())
+        if self.answering is not None and self.answering.record is not None:
+            self.log_fields.update(self.answering.record.log_fields())
         log.info(
             "request",
             request_id=self.request_id,
@@ -243,7 +248,7 @@ class Responder(RequestHandler):
             client_left="client_left" in self.log_fields,
             trace_parent=self.request.headers.get("traceparent"),
             trace_state=self.request.headers.get("tracestate"),
-            generation=self.generation,
+            generation=None if self.answering is None else self.answering.record,
         )
 
 

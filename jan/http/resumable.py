@@ -1,20 +1,19 @@
 """Streams that go on without their client: what they said is kept, bounded, so that a client can come back.
 
-One task makes the events and appends them to the stream's log; any number of readers follow the log.
+One task makes the frames and appends them to the stream's log; any number of readers follow the log.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
-from jan.http.sse import DONE, EventStream, Frames, queue_comment
+from jan.http.sse import DONE, EventStream
 from jan.settings import StreamSettings
 from jan.tasks import Tasks
 
@@ -33,8 +32,9 @@ class Replay(EventStream):
 
     last = b""
 
-    def encoder(self) -> Callable[[Any], bytes]:
-        return bytes  # which copies no bytes
+    def encoder(self) -> Callable[[bytes], Sequence[bytes]]:
+        """See ``EventStream``."""
+        return lambda frame: (frame,)
 
 
 class StreamLog:
@@ -127,6 +127,30 @@ class StreamLog:
         news.set()
 
 
+class LogOutlet:
+    """Where a stream's frames go on their way to its log; nothing ever waits for it."""
+
+    def __init__(self, stream_log: StreamLog, append: "Callable[[StreamLog, bytes], None]") -> None:
+        self._log = stream_log
+        self._append = append
+
+    def send(self, frames: Sequence[bytes], _at: float) -> None:
+        """Keep some events."""
+        for frame in frames:
+            self._append(self._log, frame)
+
+    def queued(self, comment: bytes, _at: float) -> None:
+        """Tell readers that wait of a place in the queue."""
+        self._log.queued(comment)
+
+    def resume(self) -> None:
+        """Nothing waits for a log."""
+
+    def end(self, frames: Sequence[bytes], _last: bytes) -> None:
+        """Keep the last events. Readers get the end when the stream's task has ended."""
+        self.send(frames, 0.0)
+
+
 class _DetachedStream:
     """What the shutdown waits for, and ends. The streams are those of its readers."""
 
@@ -160,25 +184,20 @@ class StreamLogs:
         self.size = 0
 
     def start(
-        self,
-        stream_id: str,
-        owner: str,
-        events: AsyncGenerator[Any, None],
-        consume: Callable[[AsyncGenerator[Any, None]], Awaitable[T]],
+        self, stream_id: str, owner: str, work: "Callable[[LogOutlet], Awaitable[T]]"
     ) -> "tuple[StreamLog, asyncio.Task[T]]":
-        """Make the events and keep them, whoever listens. ``consume`` gets them too, and has to take them all."""
+        """Let ``work`` make a stream and send its frames to a log, whoever listens."""
         stream_log = self._logs[stream_id] = StreamLog(stream_id, owner)
 
-        async def work() -> T:
-            async with aclosing(self._recorded(stream_log, events)) as recorded:
-                return await consume(recorded)
+        async def carry_out() -> T:
+            return await work(LogOutlet(stream_log, self._append))
 
-        task = self._tasks.start(work())
-        generation = _DetachedStream(task)
-        self._live.add(generation)
+        task = self._tasks.start(carry_out())
+        detached = _DetachedStream(task)
+        self._live.add(detached)
 
         def ended(task: "asyncio.Task[T]") -> None:
-            self._live.remove(generation)
+            self._live.remove(detached)
             self._end(stream_log, _reason(task))
 
         task.add_done_callback(ended)
@@ -206,19 +225,6 @@ class StreamLogs:
                 code="stream_not_kept",
             )
         return found
-
-    async def _recorded(
-        self, stream_log: StreamLog, events: AsyncGenerator[Any, None]
-    ) -> AsyncGenerator[Any, None]:
-        frames = Frames()
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Queued):
-                    stream_log.queued(queue_comment(event))
-                else:
-                    for frame in frames.each(event):
-                        self._append(stream_log, frame)
-                yield event
 
     def _append(self, stream_log: StreamLog, frame: bytes) -> None:
         self.size += stream_log.append(frame)
@@ -262,9 +268,3 @@ def _reason(task: "asyncio.Task[Any]") -> JanError | None:
         return error
     log.error("stream failed", exc_info=error)
     return InternalError("the server failed to go on with this stream; its log says why")
-
-
-async def exhaust(events: AsyncGenerator[Any, None]) -> None:
-    """Take all events; for a stream whose readers follow its log."""
-    async for _ in events:
-        pass

@@ -1,22 +1,19 @@
-"""Server-sent events: the frames, the keep-alive, the pump. Knows nothing of what the events mean."""
+"""Server-sent events: events as frames, and streams of them. Knows nothing of what the events mean."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from jan.engine.base import Queued
 from jan.errors import JanError, envelope_of
+from jan.http.outlet import Outlet, until_taken
 
 E = TypeVar("E")
 
 DONE = b"data: [DONE]\n\n"
-# A comment is a line and no more: after an event with an id, OpenAI's Python SDK takes the empty line behind a
-# comment for an event without data, and fails.
-KEEP_ALIVE = b": keep-alive\n"
 
 HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -57,23 +54,11 @@ def events_in(item: E | list[E] | TextRun[E] | Queued) -> list[E]:
     return [item.whole()] if isinstance(item, TextRun) else [item]
 
 
-class EventStream:
-    """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
-    out as a comment; the events of a list or a ``TextRun`` go out together."""
-
-    #: What a stream ends with that comes to its end.
-    last = DONE
-
-    def __init__(self, events: AsyncGenerator[Any, None]) -> None:
-        self.events = events
-
-    def encoder(self) -> Callable[[Any], bytes]:
-        """What makes frames of the events, from the first one on."""
-        return Frames().together
-
-
 class Frames:
     """Events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
+
+    #: What ends a stream that comes to its end.
+    last = DONE
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
@@ -119,99 +104,30 @@ def queue_comment(queued: Queued) -> bytes:
     return f": queued, position {queued.position}{about}\n".encode()
 
 
-class EventWriter:
-    """Sends pieces of a response whose headers are out. Tornado's own way makes two futures and several copies of
-    each; here a client that keeps up costs one system call a piece, and only one that does not is waited for.
+class EventStream:
+    """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
+    out as a comment; the events of a list or a ``TextRun`` go out together."""
 
-    ``stream`` is the connection's, ``chunked`` whether the response has HTTP/1.1's chunks.
-    """
+    #: What ends a stream that comes to its end.
+    last = DONE
 
-    def __init__(self, stream: IOStream, *, chunked: bool) -> None:
-        self._stream = stream
-        self._chunked = chunked
-        # What is encrypted has to go through Tornado.
-        self._socket = None if isinstance(stream, SSLIOStream) else stream.socket
-        # Otherwise a token waits until the client's system has acknowledged the one before.
-        stream.set_nodelay(True)
+    def __init__(self, events: AsyncGenerator[Any, None]) -> None:
+        self.events = events
 
-    def write(self, data: bytes) -> Awaitable[None] | None:
-        """Send a piece; what to wait for until the client took it, None if the system has it all already. Raises
-        StreamClosedError when the client has left."""
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        sent = 0
-        if self._socket is not None and not self.behind and not self._stream.closed():
-            # Any failure is met again, and told of, by the write below.
-            with suppress(OSError):
-                sent = self._socket.send(data)
-        if sent == len(data):
-            return None
-        # Shielded: Tornado logs a future of its own that is cancelled as an error.
-        return asyncio.shield(self._stream.write(memoryview(data)[sent:]))
+    def encoder(self) -> Callable[[Any], Sequence[bytes]]:
+        """Return what makes frames of the events, from the first one on."""
+        return Frames().each
 
-    @property
-    def behind(self) -> bool:
-        """Whether the client has not taken yet what was sent."""
-        return self._stream.writing()
-
-
-class KeepAlive:
-    """Sends a comment, or the last one again, when nothing was sent for ``seconds`` and nothing waits for the
-    client to take it; one timer."""
-
-    def __init__(self, seconds: float, writer: EventWriter) -> None:
-        self._seconds = seconds
-        self._writer = writer
-        self._text = KEEP_ALIVE
-        self._paused = False
-        self._loop = asyncio.get_running_loop()
-        self._touched = self._loop.time()
-        self._timer = self._loop.call_later(seconds, self._tick)
-
-    def pause(self) -> None:
-        """No comments until something was sent: it waits for the client, and there may be more behind it."""
-        self._paused = True
-
-    def sent(self, text: bytes = KEEP_ALIVE) -> None:
-        """Something was sent; ``text`` is what is repeated while nothing else is."""
-        self._touched, self._text, self._paused = self._loop.time(), text, False
-
-    def _tick(self) -> None:
-        now = self._loop.time()
-        if now >= self._touched + self._seconds:
-            # A client that does not take what is there needs no more of it, be it only a comment.
-            if not self._paused and not self._writer.behind:
-                with suppress(StreamClosedError):  # whoever waits for events is told
-                    self._writer.write(self._text)
-            self._touched = now
-        self._timer = self._loop.call_at(self._touched + self._seconds, self._tick)
-
-    def stop(self) -> None:
-        """No more comments."""
-        self._timer.cancel()
-
-
-async def pump(
-    stream: EventStream, *, begin: Callable[[bytes], Awaitable[EventWriter]], keepalive_seconds: float
-) -> None:
-    """Send a stream's events until it ends.
-
-    ``begin`` sends the headers and the first frame when that is there, so an error before it can still be a
-    response of its own; it gives what sends the others.
-    """
-    encode = stream.encoder()
-    async with aclosing(stream.events) as events:
-        writer = await begin(encode(await anext(events)))
-        keepalive = KeepAlive(keepalive_seconds, writer)
-        try:
+    async def send(self, outlet: Outlet) -> None:
+        """Send the events until they end; raises what they raise, and StreamClosedError when the client left."""
+        encode = self.encoder()
+        async with aclosing(self.events) as events:
             async for event in events:
-                waits = isinstance(event, Queued)
-                frame = queue_comment(event) if waits else encode(event)
-                if (taken := writer.write(frame)) is not None:
-                    keepalive.pause()
-                    await taken
-                keepalive.sent(frame if waits else KEEP_ALIVE)
-        finally:
-            keepalive.stop()
-        if stream.last and (taken := writer.write(stream.last)) is not None:
-            await taken
+                if isinstance(event, Queued):
+                    taken = outlet.queued(queue_comment(event), perf_counter())
+                else:
+                    taken = outlet.send(encode(event), perf_counter())
+                if taken is not None:
+                    await until_taken(taken)
+                    outlet.resume()
+        await until_taken(outlet.end((), self.last))

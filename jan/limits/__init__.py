@@ -4,7 +4,7 @@ Independent of the HTTP server. Times are in milliseconds since 1970 unless stat
 """
 
 from jan.limits.headers import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
-from jan.limits.ledger import Ledger, Payer, UsedTokens
+from jan.limits.ledger import Ledger, Payer
 from jan.limits.limiter import Limiter, Taker, Verdict
 from jan.limits.memory import FailoverCounters, MemoryCounters
 from jan.limits.usage_writer import UsageWriter
@@ -21,7 +21,6 @@ __all__ = [
     "Payer",
     "Standing",
     "UsageLimits",
-    "UsedTokens",
     "Verdict",
     "request_headers",
     "token_headers",

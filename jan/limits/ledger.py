@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from jan.errors import Unavailable
+from jan.generation.token_count import UsedTokens
 from jan.limits.headers import exceeds_whole_window
 from jan.limits.limiter import Taker
 from jan.limits.usage_writer import UsageWriter
@@ -18,14 +19,6 @@ from jan.tasks import Tasks
 from jan.telemetry.metrics import Metrics
 
 T = TypeVar("T")
-
-
-class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request used; ``cached`` of the prompt were not computed again."""
-
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
 
 
 class Payer(msgspec.Struct, frozen=True, kw_only=True):

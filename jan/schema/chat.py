@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message, ToolCall
-from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenCount, TokenLogprob, Usage
+from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenLimit, TokenLogprob, Usage
 
 # --- tools and formats ------------------------------------------------------------------------------
 
@@ -172,8 +172,8 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     messages: Annotated[
         list[Message], Meta(max_length=4096, description="Required, except in a stored conversation")
     ]
-    max_tokens: TokenCount | None = None
-    max_completion_tokens: TokenCount | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None

@@ -12,7 +12,7 @@ Stop = StopString | Annotated[list[StopString], Meta(max_length=16)]
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # Tokens are counted in the model's own vocabulary everywhere.
-TokenCount = Annotated[int, Meta(ge=1, le=10_000_000)]
+TokenLimit = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
 class StreamOptions(msgspec.Struct, kw_only=True):

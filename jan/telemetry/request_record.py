@@ -1,11 +1,11 @@
 """What there is to see of a request, for metrics, log and traces; and what sends traces."""
 
-from time import perf_counter
 from typing import Any, Protocol
 
 import msgspec
 
-from jan.engine.base import Delta, Event, Finished, Started
+from jan.engine.base import Event, Finished, Started
+from jan.generation.token_count import TokenCount, UsedTokens
 from jan.telemetry.metrics import ModelMetrics
 
 
@@ -20,9 +20,18 @@ class _SequenceTimes:
 class GenerationRecord:
     """What a request generates, as it comes out. Times are ``perf_counter``'s; of several answers ``accepted_at``
     and ``first_at`` are the first one's, ``queue_seconds`` is the longest wait for a slot. ``asked_for`` is what
-    the request called the ``model``."""
+    the request called the ``model``; ``count`` is where its tokens are counted."""
 
-    def __init__(self, *, asked_for: str, model: str, is_chat: bool, metrics: ModelMetrics, began: float) -> None:
+    def __init__(
+        self,
+        *,
+        asked_for: str,
+        model: str,
+        is_chat: bool,
+        metrics: ModelMetrics,
+        began: float,
+        count: TokenCount,
+    ) -> None:
         self.asked_for = asked_for
         self.is_chat = is_chat
         self.model = model
@@ -31,21 +40,24 @@ class GenerationRecord:
         self.first_at: float | None = None
         self.ended_at: float | None = None
         self.queue_seconds: float | None = None
-        #: As they are accounted for; known at the end, however it comes.
-        self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         self.finish_reasons: dict[int, str] = {}
         self._metrics = metrics
+        self._count = count
         self._sequences: dict[int, _SequenceTimes] = {}
 
-    def note(self, index: int, event: Event) -> None:
-        """Something came of the answer of this index."""
-        if isinstance(event, Delta):
-            if event.tokens:
-                self._note_tokens(index, event.tokens, perf_counter())
-        elif isinstance(event, Finished):
-            self._note_end(index, event, perf_counter())
-        elif isinstance(event, Started) and self.accepted_at is None:
-            self.accepted_at = perf_counter()
+    @property
+    def used(self) -> UsedTokens:
+        """The tokens as they are accounted for, so far."""
+        return self._count.used or UsedTokens()
+
+    def note(self, index: int, first: Event, tokens: int, finished: Finished | None, at: float) -> None:
+        """Note what came at once of the answer of this index: its ``first`` event, how many tokens, its end."""
+        if self.accepted_at is None and isinstance(first, Started):
+            self.accepted_at = at
+        if tokens:
+            self._note_tokens(index, tokens, at)
+        if finished is not None:
+            self._note_end(index, finished, at)
 
     def _note_tokens(self, index: int, tokens: int, now: float) -> None:
         sequence = self._sequences.get(index)
@@ -69,11 +81,12 @@ class GenerationRecord:
 
     def log_fields(self) -> dict[str, Any]:
         """For the request's line in the log: tokens, and how long it waited for its slot and the first of them."""
+        used = self.used
         fields: dict[str, Any] = {
             "model": self.model,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cached_tokens": self.cached_tokens,
+            "prompt_tokens": used.prompt,
+            "completion_tokens": used.completion,
+            "cached_tokens": used.cached,
         }
         if self.queue_seconds is not None:
             fields["queue_ms"] = round(self.queue_seconds * 1000)

@@ -149,9 +149,10 @@ def _generation_attributes(generation: GenerationRecord) -> dict[str, AttributeV
         "gen_ai.response.model": generation.model,
     }
     if generation.accepted_at is not None:
-        attributes["gen_ai.usage.input_tokens"] = generation.prompt_tokens
-        attributes["gen_ai.usage.output_tokens"] = generation.completion_tokens
-        attributes["gen_ai.usage.cache_read.input_tokens"] = generation.cached_tokens
+        used = generation.used
+        attributes["gen_ai.usage.input_tokens"] = used.prompt
+        attributes["gen_ai.usage.output_tokens"] = used.completion
+        attributes["gen_ai.usage.cache_read.input_tokens"] = used.cached
     if generation.finish_reasons:
         reasons = [reason for _, reason in sorted(generation.finish_reasons.items())]
         attributes["gen_ai.response.finish_reasons"] = reasons

@@ -4,11 +4,24 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from support.engine import collect, end_of, run_engine, text_of, text_request
 
-from jan.engine.base import Backend, Delta, Finished, GenerationRequest, Sampling, Started, TokenPrompt
+from jan.engine.base import (
+    Backend,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    PreparedRequest,
+    Sampling,
+    Started,
+    TokenPrompt,
+)
 from jan.engine.formats import OutputFormat
+from jan.engine.iterate import events_of
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
 
@@ -41,6 +54,84 @@ def test_more_requests_than_slots_are_all_served(make_backend: Make) -> None:
         assert all(isinstance(events[-1], Finished) for events in results)
         assert engine.stats.finished == 10
         assert (engine.stats.running, engine.stats.waiting) == (0, 0)
+
+    run_engine(make_backend, scenario)
+
+
+def test_a_request_can_be_prepared_beforehand(make_backend: Make) -> None:
+    """Its length is known before it is queued; submitted, it is served as any other; it is not there twice."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        request = text_request(PROMPT, max_tokens=5, **GREEDY)
+        prepared = await engine.prepare(request)
+        assert (engine.stats.waiting, engine.stats.running, engine.stats.prompt_tokens) == (0, 0, 0)
+        assert prepared.limit == 5
+        events = [event async for event in events_of(engine, prepared)]
+        assert isinstance(events[0], Started)
+        assert events[0].prompt_tokens == prepared.prompt_tokens
+        assert text_of(events) == text_of(await collect(engine, request))
+        with pytest.raises(Unavailable):
+            await anext(events_of(engine, prepared))
+
+    run_engine(make_backend, scenario)
+
+
+def test_what_can_not_be_served_is_not_prepared(make_backend: Make) -> None:
+    """The refusal is that of a request that was not prepared; nothing is left of it."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            await engine.prepare(text_request("word " * 100))
+        assert refused.value.code == "context_length_exceeded"
+        prepared = await engine.prepare(text_request(PROMPT))
+        engine.cancel(prepared.job_id)
+        engine.cancel(prepared.job_id)
+        with pytest.raises(Unavailable):
+            await anext(events_of(engine, prepared))
+        assert isinstance((await collect(engine, text_request(PROMPT, max_tokens=2)))[-1], Finished)
+
+    run_engine(make_backend, scenario)
+
+
+def test_after_a_cancel_nothing_comes(make_backend: Make) -> None:
+    """Cancelling is one call, may be repeated, and the receiver gets nothing from then on."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        received: list[Event] = []
+        job_id = await engine.submit(
+            text_request(PROMPT, max_tokens=40, **ENDLESS), lambda events, _at: received.extend(events)
+        )
+        while not any(isinstance(event, Delta) for event in received):
+            await asyncio.sleep(0)
+        engine.cancel(job_id)
+        engine.cancel(job_id)
+        count = len(received)
+        while engine.stats.cancelled < 1:
+            await asyncio.sleep(0)
+        assert engine.stats.cancelled == 1
+        assert len(received) == count
+        assert not isinstance(received[-1], Finished)
+
+    run_engine(make_backend, scenario)
+
+
+def test_what_crosses_can_be_encoded(make_backend: Make) -> None:
+    """Requests, what was prepared, and every event come out of msgpack as they went in."""
+
+    def again(value: Any, kind: Any) -> Any:
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=kind)
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        request = text_request(PROMPT, max_tokens=5)
+        assert again(request, GenerationRequest) == request
+        prepared = await engine.prepare(request)
+        assert again(prepared, PreparedRequest) == prepared
+        events = [event async for event in events_of(engine, prepared)]
+        assert again(events, list[Event]) == events
+        failed = Failed.of(Unavailable("Not now.", code="overloaded", headers={"Retry-After": "5"}))
+        error = again(failed, Event).error()
+        assert (type(error), error.message, error.code) == (Unavailable, "Not now.", "overloaded")
+        assert error.headers == {"Retry-After": "5"}
 
     run_engine(make_backend, scenario)
 
@@ -87,7 +178,7 @@ def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
     """Of running jobs half are closed: at most one more step runs before they are gone; the others end well."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(4)]
+        streams = [events_of(engine, text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(4)]
         for stream in streams:
             while not isinstance(await anext(stream), Delta):
                 pass
@@ -111,7 +202,7 @@ def test_the_cache_is_counted(make_backend: Make) -> None:
         assert cache is not None
         assert cache.total >= 4 * 64
         assert cache.used == 0
-        streams = [engine.submit(text_request(f"{n} {PROMPT}", max_tokens=40, **ENDLESS)) for n in range(3)]
+        streams = [events_of(engine, text_request(f"{n} {PROMPT}", max_tokens=40, **ENDLESS)) for n in range(3)]
         for stream in streams:
             while not isinstance(await anext(stream), Delta):
                 pass
@@ -132,7 +223,7 @@ def test_a_waiting_request_can_be_cancelled(make_backend: Make) -> None:
     """Closing a request that waits for a slot takes it out of the queue."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(5)]
+        streams = [events_of(engine, text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(5)]
         for stream in streams:
             assert isinstance(await anext(stream), Started)
         await streams[4].aclose()
@@ -149,7 +240,7 @@ def test_a_full_queue_refuses(make_backend: Make) -> None:
     """Past max_waiting a request is refused as overloaded, before any event."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        streams = [engine.submit(text_request(PROMPT, max_tokens=50, **ENDLESS)) for _ in range(5)]
+        streams = [events_of(engine, text_request(PROMPT, max_tokens=50, **ENDLESS)) for _ in range(5)]
         for stream in streams:
             await anext(stream)
         with pytest.raises(Unavailable) as refused:

@@ -9,8 +9,8 @@ import pytest
 
 from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, NotFound, Unavailable
-from jan.http.resumable import StreamLog, StreamLogs, exhaust
-from jan.http.sse import DONE
+from jan.http.resumable import LogOutlet, StreamLog, StreamLogs
+from jan.http.sse import DONE, Frames, queue_comment
 from jan.services import LiveRequests
 from jan.settings import StreamSettings
 
@@ -41,6 +41,16 @@ class Source:
         finally:
             self.closed = True
 
+    async def send(self, outlet: LogOutlet) -> None:
+        """Send them as frames, until they end."""
+        frames = Frames()
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                if isinstance(event, Queued):
+                    outlet.queued(queue_comment(event), 0.0)
+                else:
+                    outlet.send(frames.each(event), 0.0)
+
 
 class Case:
     """Logs and the means to fill them."""
@@ -51,7 +61,7 @@ class Case:
 
     def start(self, name: str = "s") -> tuple[Source, StreamLog, "asyncio.Task[None]"]:
         source = Source()
-        return source, *self.logs.start(name, ME, source.events(), exhaust)
+        return source, *self.logs.start(name, ME, source.send)
 
     async def say(self, source: Source, log: StreamLog, *words: str) -> None:
         """Give words, and wait until the log has them."""

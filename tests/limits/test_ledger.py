@@ -10,7 +10,8 @@ import pytest
 import structlog
 
 from jan.errors import RateLimited, Unavailable
-from jan.limits.ledger import Ledger, Payer, UsedTokens
+from jan.generation.token_count import UsedTokens
+from jan.limits.ledger import Ledger, Payer
 from jan.limits.limiter import Taker
 from jan.limits.memory import MemoryCounters
 from jan.limits.usage_writer import UsageWriter, merge

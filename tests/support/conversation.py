@@ -23,18 +23,28 @@ ALL = ("read", "write", "inference")
 
 # An endpoint like the real one, but its model fails after the third word.
 FAILING = """
+from functools import partial
+
 from handlers.openai.chat.endpoint import ChatCompletions
 from jan.engine.base import Delta
 from jan.errors import InternalError
 
+class Failing:
+    def __init__(self, sink):
+        self.sink, self.words = sink, 0
+
+    def take(self, index, events, at, last):
+        self.sink.take(index, events, at, last)
+        self.words += sum(event.tokens for event in events if isinstance(event, Delta))
+        if self.words >= 3:
+            raise InternalError("the model failed")
+
 class FailingChat(ChatCompletions):
-    async def generate(self, model, requests, **options):
-        words = 0
-        async for index, event in super().generate(model, requests, **options):
-            yield index, event
-            words += isinstance(event, Delta)
-            if words == 3:
-                raise InternalError("the model failed")
+    async def generate(self, asked):
+        run = await super().generate(asked)
+        attach = run.attach
+        run.attach = lambda sink: attach(Failing(sink))
+        return run
 """
 _ROUTES = f"""
 routes:

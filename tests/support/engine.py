@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jan.engine.base import Backend, Delta, Event, Finished, GenerationRequest, TextPrompt
+from jan.engine.iterate import events_of
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 
@@ -32,7 +33,7 @@ def text_request(text: str, **options: Any) -> GenerationRequest:
 
 
 async def collect(engine: ThreadedEngine, request: GenerationRequest) -> list[Event]:
-    return [event async for event in engine.submit(request)]
+    return [event async for event in events_of(engine, request)]
 
 
 def text_of(events: list[Event]) -> str:

@@ -1,81 +1,152 @@
-"""The chunks of a streamed chat completion: an engine's events in the wire's form."""
+"""A chat completion on the wire: an engine's events as chunks, collected answers as the whole response."""
 
-import secrets
-from collections.abc import AsyncGenerator
+import hashlib
+import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from jan.engine.base import Delta, Finished, Queued, Started, ToolCallFragment
-from jan.handler import TextForm, TextRun, events_in
+from jan.engine.base import Delta, Finished, Started, ToolCallFragment
+from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TextRun, TokenCount
 from jan.schema.chat import (
+    AnswerMessage,
+    ChatChoice,
     ChatChunkChoice,
+    ChatCompletion,
     ChatCompletionChunk,
     ChatDelta,
     ChoiceLogprobs,
+    ConversationPlace,
     FunctionCallDelta,
     ToolCallDelta,
 )
+from jan.schema.messages import FunctionCall, ToolCall
+from jan.schema.sampling import ServiceTier
 
-Item = ChatCompletionChunk | list[ChatCompletionChunk] | TextRun[ChatCompletionChunk] | Queued
-Chunks = AsyncGenerator[Item, None]
-
-
-def choices_of(item: Item) -> list[ChatChunkChoice]:
-    """What is new in the answers."""
-    return [choice for chunk in events_in(item) for choice in chunk.choices]
+Chunks = ChatCompletionChunk | list[ChatCompletionChunk]
 
 
-class ChunkMaker:
-    """Makes the chunks of an answer of so many ``choices``; ``chunk`` is what they have in common."""
+class ChatTranslator:
+    """Puts the answer to one request in the form of OpenAI's chat completions.
 
-    def __init__(self, chunk: ChatCompletionChunk, choices: int) -> None:
-        self._chunk = chunk
-        self._forms = [TextForm(partial(_with_text, chunk, index)) for index in range(choices)]
+    ``with_usage``: a stream ends with a chunk of token counts. ``place``: of the answer in its conversation, told
+    in the first chunk; to be set before any is made.
+    """
 
-    def make(self, index: int, event: Started | Delta | Finished) -> Item | None:
-        """An event of the choice of this index on the wire, if there is anything to tell: a chunk, or as many as
-        the engine made steps."""
+    def __init__(
+        self,
+        completion_id: str,
+        model: str,
+        choices: int,
+        *,
+        with_usage: bool,
+        tier: ServiceTier | UnsetType,
+    ) -> None:
+        self.place: ConversationPlace | UnsetType = UNSET
+        self._with_usage = with_usage
+        self._begun = False
+        self._chunk = ChatCompletionChunk(
+            id=completion_id, created=int(time.time()), model=model, choices=[], service_tier=tier
+        )
+        if with_usage:
+            self._chunk.usage = None
+        self._forms: list[TextForm[ChatCompletionChunk] | None] = [None] * choices
+
+    # --- streamed -----------------------------------------------------------------------------------
+
+    def frames(self) -> Frames:
+        """See ``Translator``."""
+        return Frames()
+
+    def texts(self, index: int, texts: Sequence[str]) -> TextRun[ChatCompletionChunk]:
+        """See ``Translator``."""
+        form = self._forms[index]
+        if form is None:
+            form = self._forms[index] = TextForm(partial(_with_text, self._chunk, index))
+        return TextRun(form, texts)
+
+    def make(self, index: int, event: Started | Delta | Finished) -> Chunks | None:
+        """See ``Translator``; of a delta as many chunks as the engine made steps."""
         if isinstance(event, Started):
-            return self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
+            chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
+            if not self._begun:
+                self._begun, chunk.conversation = True, self.place
+            return chunk
         if isinstance(event, Finished):
             return self._with(ChatChunkChoice(index=index, delta=ChatDelta(), finish_reason=event.reason))
-        if not event:
-            return None
-        parts = event.parts or (event,)
-        if event.text_only:
-            return TextRun(self._forms[index], [part.text for part in parts if part.text])
-        return [self._with(_piece(index, part)) for part in parts if part]
+        return [self._with(self._piece(index, part)) for part in event.parts or (event,) if part]
+
+    def last(self, count: TokenCount) -> ChatCompletionChunk | None:
+        """See ``Translator``."""
+        return msgspec.structs.replace(self._chunk, usage=count.usage) if self._with_usage else None
 
     def _with(self, choice: ChatChunkChoice) -> ChatCompletionChunk:
         return msgspec.structs.replace(self._chunk, choices=[choice])
 
+    def _piece(self, index: int, event: Delta) -> ChatChunkChoice:
+        delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
+        if event.tool_calls:
+            calls = groupby(event.tool_calls, key=attrgetter("index"))
+            delta.tool_calls = [self._call_piece(index, number, list(pieces)) for number, pieces in calls]
+        logprobs = ChoiceLogprobs(content=list(event.logprobs)) if event.logprobs else None
+        return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
+
+    def _call_piece(self, choice: int, index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
+        """What is new in one call, as one piece: clients lose the second piece of a call within a chunk."""
+        name = "".join(fragment.name for fragment in fragments)
+        arguments = "".join(fragment.arguments for fragment in fragments)
+        if not name:
+            return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
+        return ToolCallDelta(
+            index=index,
+            id=self._call_id(choice, index),
+            type="function",
+            function=FunctionCallDelta(name=name, arguments=arguments),
+        )
+
+    def _call_id(self, choice: int, index: int) -> str:
+        """The id of a call: the same wherever this answer is told of."""
+        name = f"{self._chunk.id} {choice} {index}".encode()
+        return f"call_{hashlib.blake2b(name, digest_size=12).hexdigest()}"
+
+    # --- whole --------------------------------------------------------------------------------------
+
+    def whole(self, answers: CollectedAnswers, count: TokenCount) -> ChatCompletion:
+        """See ``Translator``."""
+        return ChatCompletion(
+            id=self._chunk.id,
+            created=self._chunk.created,
+            model=self._chunk.model,
+            choices=[self.choice(index, answer) for index, answer in enumerate(answers.answers)],
+            usage=count.usage,
+            service_tier=self._chunk.service_tier,
+            conversation=self.place,
+        )
+
+    def choice(self, index: int, answer: CollectedAnswer) -> ChatChoice:
+        """Make the choice of this index, as far as its answer has come."""
+        content = answer.text
+        calls = [
+            ToolCall(
+                id=self._call_id(index, number), function=FunctionCall(name=call.name, arguments=call.arguments)
+            )
+            for number, call in enumerate(answer.calls)
+        ]
+        return ChatChoice(
+            index=index,
+            message=AnswerMessage(
+                content=None if calls and not content else content,
+                reasoning_content=answer.reasoning or UNSET,
+                tool_calls=calls or UNSET,
+            ),
+            logprobs=ChoiceLogprobs(content=answer.logprobs) if answer.logprobs else None,
+            finish_reason=answer.reason or "stop",
+        )
+
 
 def _with_text(chunk: ChatCompletionChunk, index: int, text: str) -> ChatCompletionChunk:
     return msgspec.structs.replace(chunk, choices=[ChatChunkChoice(index=index, delta=ChatDelta(content=text))])
-
-
-def _piece(index: int, event: Delta) -> ChatChunkChoice:
-    delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
-    if event.tool_calls:
-        calls = groupby(event.tool_calls, key=attrgetter("index"))
-        delta.tool_calls = [_call_piece(number, list(fragments)) for number, fragments in calls]
-    logprobs = ChoiceLogprobs(content=list(event.logprobs)) if event.logprobs else None
-    return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
-
-
-def _call_piece(index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
-    """What is new in one call, as one piece: clients lose the second piece of a call within a chunk."""
-    name = "".join(fragment.name for fragment in fragments)
-    arguments = "".join(fragment.arguments for fragment in fragments)
-    if not name:
-        return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
-    return ToolCallDelta(
-        index=index,
-        id=f"call_{secrets.token_hex(12)}",
-        type="function",
-        function=FunctionCallDelta(name=name, arguments=arguments),
-    )

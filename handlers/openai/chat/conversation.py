@@ -1,20 +1,27 @@
 """What a chat completion request asks of a stored conversation."""
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
 
 from handlers.conversations.translate import usage_record
+from handlers.openai.chat.chunks import ChatTranslator
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.errors import InvalidRequest, JanError
-from jan.handler import Handler, Turn
-from jan.schema.chat import ChatChoice, ChatCompletionRequest
+from jan.handler import (
+    CollectedAnswer,
+    CollectedAnswers,
+    KeptAnswer,
+    ModelRequest,
+    Services,
+    TokenCount,
+    Turn,
+)
+from jan.schema.chat import ChatCompletionRequest
 from jan.schema.sampling import Usage
 from jan.storage.records import AnswerProgress
-
-T = TypeVar("T")
 
 
 def check_alone(body: ChatCompletionRequest) -> None:
@@ -26,43 +33,81 @@ def check_alone(body: ChatCompletionRequest) -> None:
             raise _refusal(f"{name} needs a conversation_id", name)
 
 
-async def begin_turn(handler: Handler, body: ChatCompletionRequest, conversation_id: str) -> Turn:
-    """Check all that can be wrong with the request, then store its messages."""
-    user_id = handler.require("read", "write")
+async def begin_turn(
+    services: Services,
+    user_id: str,
+    body: ChatCompletionRequest,
+    translator: ChatTranslator,
+    set_header: Callable[[str, str], None],
+    asked: ModelRequest,
+) -> tuple[ModelRequest, "StoredAnswer"]:
+    """Check all that can be wrong with the request, then store its messages; returns the request with the
+    conversation so far, and who keeps the answer."""
     if body.n is not None and body.n != 1:
         raise _refusal("n: a conversation takes one answer at a time; allowed: 1", "n")
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id needs messages", "message_id")
-    await handler.services.models.engine(body.model)
-    return await handler.services.conversations.begin_turn(
+    await services.models.engine(body.model)
+    turn = await services.conversations.begin_turn(
         user_id,
-        conversation_id,
+        body.conversation_id or "",
         body.messages,
         parent_id=body.parent_message_id,
         message_id=body.message_id,
     )
+    sequences = tuple(_with_history(sequence, turn) for sequence in asked.sequences)
+    asked = msgspec.structs.replace(asked, sequences=sequences)
+    return asked, StoredAnswer(turn, body.model, translator, set_header)
 
 
-def with_history(request: GenerationRequest, turn: Turn) -> GenerationRequest:
-    """The request, with the conversation so far."""
+def _with_history(request: GenerationRequest, turn: Turn) -> GenerationRequest:
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)  # made of a chat completion request
     return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=turn.messages))
 
 
-async def to_retry(turn: Turn, step: Awaitable[T]) -> T:
-    """Await a step after which the request can still be refused. Its messages are stored by then: SDKs must
-    not repeat it by themselves, and the refusal says which message can be answered again."""
-    try:
-        return await step
-    except JanError as error:
-        told = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": turn.parent_id}
+class StoredAnswer:
+    """Keeps the answer to a turn in its conversation while it is made."""
+
+    def __init__(
+        self, turn: Turn, model: str, translator: ChatTranslator, set_header: Callable[[str, str], None]
+    ) -> None:
+        self._turn = turn
+        self._model = model
+        self._translator = translator
+        self._set_header = set_header
+        self._answer: CollectedAnswer | None = None
+        self._kept: KeptAnswer | None = None
+
+    def refused(self, error: JanError) -> None:
+        """See ``Keeper``. The messages are stored by then: SDKs must not repeat the request by themselves, and the
+        refusal says which message can be answered again."""
+        told = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": self._turn.parent_id}
         error.headers = {**error.headers, **told}
-        raise
+
+    async def begin(self, answers: CollectedAnswers) -> None:
+        """See ``Keeper``."""
+        self._answer = answers.answers[0]
+        kept = self._kept = self._turn.answer(self._model, partial(_progress, self._translator, self._answer))
+        await kept.begin()
+        self._translator.place = self._turn.place_of(kept)
+        self._set_header("X-Jan-Message-Id", kept.message.id)
+
+    async def finish(self, count: TokenCount) -> None:
+        """See ``Keeper``."""
+        assert self._kept is not None  # it has begun
+        assert self._answer is not None
+        await self._kept.finish(_progress(self._translator, self._answer, count.usage))
+
+    def leave(self) -> None:
+        """See ``Keeper``."""
+        if self._kept is not None:
+            self._kept.leave()
 
 
-def progress_of(choice: ChatChoice, usage: Usage | None = None) -> AnswerProgress:
+def _progress(translator: ChatTranslator, answer: CollectedAnswer, usage: Usage | None = None) -> AnswerProgress:
     """The answer as the store keeps it; the whole of it if ``usage`` is given."""
+    choice = translator.choice(0, answer)
     message = choice.message
     return AnswerProgress(
         content=message.content,

@@ -7,17 +7,18 @@ from handlers.openai.sampling import priority_of, sampling_of, stop_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
+from jan.handler import ModelRequest
 from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
 from jan.schema.messages import AssistantMessage
 from jan.schema.scopes import Identity
 
 
-def generations_of(body: ChatCompletionRequest, identity: Identity) -> list[GenerationRequest]:
-    """The engine's request for each choice; raises InvalidRequest for what does not fit together."""
+def model_request(body: ChatCompletionRequest, identity: Identity) -> ModelRequest:
+    """What the request asks of the model; raises InvalidRequest for what does not fit together."""
     # Prompt and format are made once, however many choices share them.
-    first = _generation(body, identity)
-    choices = range(body.n or 1)
-    return [msgspec.structs.replace(first, sampling=sampling_of(body, choice)) for choice in choices]
+    first, choices = _generation(body, identity), body.n or 1
+    sequences = [msgspec.structs.replace(first, sampling=sampling_of(body, choice)) for choice in range(choices)]
+    return ModelRequest(model=body.model, sequences=tuple(sequences), choices=choices)
 
 
 def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRequest:

@@ -1,13 +1,14 @@
 """ThreadedEngine: one dedicated thread runs a backend for all requests; the event loop never waits for it.
 
 This is the event loop's side: it hands requests to the thread's inbox, and watches the thread. One that makes no
-progress, or has died, fails its jobs from here, whatever it is doing; the rules say what happens next. A consumer
-that is slower than the model finds its deltas merged, not queued.
+progress, or has died, fails its jobs from here, whatever it is doing; the rules say what happens next.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -15,20 +16,25 @@ import structlog
 from jan.engine.base import (
     Backend,
     Event,
+    Failed,
     GenerationRequest,
+    JobId,
     ModelInfo,
     OnProgress,
+    PreparedRequest,
+    Receiver,
 )
 from jan.engine.grammars.trials import Trials
 from jan.engine.refusals import gone, stalled
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.arrivals import Arrivals
 from jan.engine.runtime.capacity import check_capabilities
 from jan.engine.runtime.fair_queue import largest_share
-from jan.engine.runtime.job import Job
-from jan.engine.runtime.mailbox import Cancel, Close, Reset, Submit
-from jan.engine.runtime.worker import Worker
+from jan.engine.runtime.job import Job, nobody
+from jan.engine.runtime.mailbox import Cancel, Close, Prepare, Reset, Submit
+from jan.engine.runtime.thread import EngineThread
 from jan.engine.stats import EngineStats
-from jan.errors import JanError, Unavailable
+from jan.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +55,11 @@ class ThreadedEngine:
         self._make_backend = make_backend
         self._rules = rules or EngineRules()
         self._on_exit = on_exit
-        self._open: set[Job] = set()
+        self._jobs = Arrivals()
         self._ids = itertools.count(1)
         self._stats = EngineStats()
         self._info: ModelInfo | None = None
-        self._worker: Worker | None = None
+        self._thread: EngineThread | None = None
         self._trials: Trials | None = None
         self._state: Literal["new", "ready", "stalled", "dead", "closed"] = "new"
         self._watching: asyncio.TimerHandle | None = None
@@ -90,35 +96,58 @@ class ThreadedEngine:
 
     # --- requests -----------------------------------------------------------------------------------
 
-    async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Generate; closing the iterator cancels at the next step."""
-        self._ready_worker()
+    async def prepare(self, request: GenerationRequest) -> PreparedRequest:
+        """Tokenise and check a request; see ``Engine.prepare``."""
+        told: asyncio.Future[PreparedRequest | Failed] = asyncio.get_running_loop().create_future()
+        job = await self._checked(request)
+        thread = self._ready_thread()
+        job.receiver = partial(_settle, told)
+        self._jobs.add(job)
+        thread.post(Prepare(job))
+        try:
+            answer = await told
+        except BaseException:
+            self.cancel(job.id)
+            raise
+        if isinstance(answer, Failed):
+            raise answer.error()
+        job.receiver = nobody
+        return answer
+
+    async def submit(self, request: GenerationRequest | PreparedRequest, receiver: Receiver) -> JobId:
+        """Queue a request; see ``Engine.submit``."""
+        job = self._prepared(request) if isinstance(request, PreparedRequest) else await self._checked(request)
+        thread = self._ready_thread()
+        job.receiver = receiver
+        self._jobs.add(job)
+        thread.post(Submit(job))
+        return job.id
+
+    def _prepared(self, request: PreparedRequest) -> Job:
+        job = self._jobs.get(request.job_id)
+        if job is None:  # it was dropped when the thread failed, or cancelled
+            raise gone(self._name, comes_back=True)
+        return job
+
+    async def _checked(self, request: GenerationRequest) -> Job:
+        """A job for a request, once its output format is known to be harmless."""
+        self._ready_thread()
         check_capabilities(self.info, request)
         if self._trials is not None:
             await self._trials.admit(request.output, request.owner)
-        worker = self._ready_worker()
-        job = Job(next(self._ids), request)
-        self._open.add(job)
-        worker.post(Submit(job))
-        try:
-            while job.pending:
-                for item in await job.take():
-                    if isinstance(item, JanError):
-                        try:
-                            raise item
-                        finally:
-                            del item  # it leads to this frame, which must not lead back
-                    yield item
-        finally:
-            self._open.discard(job)
-            if not job.closed:
-                worker.post(Cancel(job))
+        return Job(next(self._ids), request)
 
-    def _ready_worker(self) -> Worker:
+    def cancel(self, job_id: JobId) -> None:
+        """End a request; see ``Engine.cancel``."""
+        job = self._jobs.remove(job_id)
+        if job is not None and self._thread is not None:
+            self._thread.post(Cancel(job))
+
+    def _ready_thread(self) -> EngineThread:
         """The one that takes requests now; raises Unavailable if there is none."""
-        if self._state != "ready" or self._worker is None:
+        if self._state != "ready" or self._thread is None:
             raise self._refusal()
-        return self._worker
+        return self._thread
 
     def _refusal(self) -> Unavailable:
         """Why there is no service at present."""
@@ -129,11 +158,10 @@ class ThreadedEngine:
 
     def _drop_jobs(self) -> None:
         """Fail everything that is under way, although the thread may hang."""
-        jobs, self._open = self._open, set()
-        for job in jobs:
-            if not job.closed:
-                self._stats.failed += 1
-                job.put(self._refusal())
+        refusal = Failed.of(self._refusal())
+        for job in self._jobs:
+            self._stats.failed += 1
+            self._jobs.hand_over(job.id, [refusal], time.perf_counter())
 
     # --- start and end ------------------------------------------------------------------------------
 
@@ -149,15 +177,16 @@ class ThreadedEngine:
         self._watch(asyncio.get_running_loop().time())
 
     async def _launch(self, progress: OnProgress) -> None:
-        self._worker = Worker(
+        self._thread = EngineThread(
             self._name,
             self._make_backend,
             self._rules,
             self._stats,
+            on_arrival=self._jobs.arrive,
             on_reset=self._recovered,
             on_death=self._died,
         )
-        self._info = await self._worker.start(progress)
+        self._info = await self._thread.start(progress)
         before, self._trials = self._trials, None if self._info.formats is None else Trials(self._info.formats)
         self._state = "ready"
         if before is not None:
@@ -165,7 +194,7 @@ class ThreadedEngine:
 
     async def close(self) -> None:
         """Cancel what runs, free the model, end the thread, if it ends in time."""
-        if self._state == "closed" or self._worker is None:
+        if self._state == "closed" or self._thread is None:
             return
         self._state = "closed"
         if self._watching is not None:
@@ -177,9 +206,9 @@ class ThreadedEngine:
         self._drop_jobs()
         if self._trials is not None:
             await self._trials.close()
-        self._worker.post(Close())
-        if not await self._worker.join(self._rules.join_seconds):
-            self._worker.abandon()
+        self._thread.post(Close())
+        if not await self._thread.join(self._rules.join_seconds):
+            self._thread.abandon()
             log.warning("engine thread does not end; left behind", model=self._name)
 
     # --- failures -----------------------------------------------------------------------------------
@@ -190,47 +219,47 @@ class ThreadedEngine:
         now = loop.time()
         # Where this comes late, the whole process stood still, and the thread could do nothing either.
         awake_since = now if now > due + interval else awake_since
-        busy_since = self._worker.busy_since() if self._state == "ready" and self._worker else None
+        busy_since = self._thread.busy_since() if self._state == "ready" and self._thread else None
         if busy_since is not None and now - max(busy_since, awake_since) > self._rules.stall_seconds:
             self._stalled()
         self._watching = loop.call_at(now + interval, self._watch, now + interval, awake_since)
 
     def _stalled(self) -> None:
-        assert self._worker is not None  # it is what stalled
+        assert self._thread is not None  # it is what stalled
         self._state = "stalled"
         self._stats.stalls += 1
-        log.error("engine stalled", model=self._name, jobs=len(self._open), on_failure=self._rules.on_failure)
+        log.error("engine stalled", model=self._name, jobs=len(self._jobs), on_failure=self._rules.on_failure)
         self._drop_jobs()
         if self._rules.on_failure == "wait":
-            self._worker.post(Reset())
+            self._thread.post(Reset())
         else:
-            self._give_up(self._worker)
+            self._give_up(self._thread)
 
     def _recovered(self) -> None:
         if self._state == "stalled":
             self._state = "ready"
             log.info("engine is back", model=self._name)
 
-    def _died(self, worker: Worker) -> None:
-        if worker is not self._worker or self._state == "closed":
+    def _died(self, thread: EngineThread) -> None:
+        if thread is not self._thread or self._state == "closed":
             return
         self._state = "dead"
         self._drop_jobs()
         if self._rules.on_failure != "wait":
-            self._give_up(worker)
+            self._give_up(thread)
 
-    def _give_up(self, worker: Worker) -> None:
+    def _give_up(self, thread: EngineThread) -> None:
         """Restart or exit."""
         if self._rules.on_failure == "exit":
             log.error("the process ends, as on_failure says", model=self._name)
             self._on_exit()
             return
         was_dead = self._state == "dead"
-        worker.abandon()
+        thread.abandon()
         self._stats = self._stats.carried_over()
-        self._restarting = asyncio.create_task(self._restart(worker if was_dead else None))
+        self._restarting = asyncio.create_task(self._restart(thread if was_dead else None))
 
-    async def _restart(self, ended: Worker | None) -> None:
+    async def _restart(self, ended: EngineThread | None) -> None:
         """Load the model in a new thread, however often it takes. ``ended``: whose memory is waited for first; a
         thread that hangs keeps its own."""
         if self._stats.finished > self._finished_before:
@@ -250,3 +279,10 @@ class ThreadedEngine:
                 log.error("model can't be loaded anew", model=self._name, reason=str(failure))
         self._stats.restarts += 1
         log.info("model loaded anew", model=self._name)
+
+
+def _settle(told: "asyncio.Future[PreparedRequest | Failed]", events: "list[Event]", _at: float) -> None:
+    """Receive what became of a request that is prepared."""
+    last = events[-1]
+    if not told.done() and isinstance(last, PreparedRequest | Failed):
+        told.set_result(last)

@@ -4,9 +4,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from jan.engine.base import Event, ModelInfo
+from jan.engine.base import Event, JobId, ModelInfo, PreparedRequest
 from jan.engine.runtime.job import Job
-from jan.errors import JanError
+
+#: What a delivery has: of which job, and what came of it.
+Batch = list[tuple[JobId, Event | PreparedRequest]]
+
+
+class Prepare:
+    """Tokenise and check a job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
 
 
 class Submit:
@@ -28,24 +37,29 @@ class Reset:
 
 
 class Close:
-    """End."""
+    """End the thread."""
+
+
+#: What the thread can be told.
+Message = Prepare | Submit | Cancel | Reset | Close
 
 
 class Outbox:
     """The way to the event loop: a step's results for all jobs cross together. Made on the event loop, used on the
-    thread."""
+    thread; ``arrive`` gets the deliveries on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrive: Callable[[list[Batch]], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: list[tuple[Job, Event | JanError]] = []
-        self._sent: deque[list[tuple[Job, Event | JanError]]] = deque()
+        self._to = arrive
+        self._items: Batch = []
+        self._sent: deque[Batch] = deque()
         # Whether the event loop was woken for what was sent, and has not come to it yet.
         self._woken = False
         self.cut = False  # from then on nothing reaches anybody
 
-    def put(self, job: Job, item: Event | JanError) -> None:
+    def put(self, job: Job, item: Event | PreparedRequest) -> None:
         """Keep something for a job until the next delivery."""
-        self._items.append((job, item))
+        self._items.append((job.id, item))
 
     def clear(self) -> None:
         """Drop what was not delivered."""
@@ -64,9 +78,7 @@ class Outbox:
     def _arrive(self) -> None:
         # In this order, so that whatever is sent later wakes the loop again.
         self._woken = False
-        for _ in range(len(self._sent)):
-            for job, item in self._sent.popleft():
-                job.put(item)
+        self._to([self._sent.popleft() for _ in range(len(self._sent))])
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call something on the event loop."""

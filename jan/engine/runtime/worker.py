@@ -1,24 +1,31 @@
-"""An engine's thread: it hears messages, admits jobs, steps the backend, and delivers what comes of it.
+"""What an engine's thread does: it hears messages, admits jobs, steps the backend, and delivers what comes of it.
 
 Only messages come in, through an inbox; every step's results go out in one ``call_soon_threadsafe`` for all jobs
-together. A thread that hangs in its backend can't be ended from outside: it is abandoned, then nothing of it
-reaches anybody, and it ends by itself if it ever wakes up.
+together.
 """
 
-import asyncio
 import queue
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
 import structlog
 
-from jan.engine.base import Backend, Delta, Event, JobId, ModelInfo, OnProgress, Started
+from jan.engine.base import (
+    Backend,
+    Delta,
+    Failed,
+    JobId,
+    Output,
+    PreparedJob,
+    PreparedRequest,
+    Started,
+)
 from jan.engine.refusals import waited_too_long
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.job import Job
-from jan.engine.runtime.mailbox import Cancel, Close, Outbox, Reset, Submit
+from jan.engine.runtime.mailbox import Cancel, Close, Message, Outbox, Prepare, Reset, Submit
 from jan.engine.runtime.waiting_room import WaitingRoom
 from jan.engine.stats import EngineStats
 from jan.errors import InternalError, JanError
@@ -34,90 +41,32 @@ _HOLD_SECONDS = 0.05
 
 
 class Worker:
-    """One thread, the backend it drives, the jobs that wait and those that run.
+    """The jobs that wait and those that run, and what is done with them. Everything is called on the thread.
 
-    On the event loop, ``on_reset`` is called when a Reset was obeyed, ``on_death`` when the thread ends that was
-    not told to.
+    ``on_reset`` is called on the event loop when a Reset was obeyed.
     """
 
     def __init__(
         self,
         name: str,
-        make_backend: Callable[[], Backend],
         rules: EngineRules,
         stats: EngineStats,
-        *,
+        inbox: "queue.SimpleQueue[Message]",
+        outbox: Outbox,
         on_reset: Callable[[], None],
-        on_death: Callable[["Worker"], None],
     ) -> None:
         self._name = name
-        self._make_backend = make_backend
         self._rules = rules
         self._stats = stats
+        self._inbox = inbox
+        self._outbox = outbox
         self._on_reset = on_reset
-        self._on_death = on_death
-        self._inbox: queue.SimpleQueue[Submit | Cancel | Reset | Close] = queue.SimpleQueue()
         self._waiting = WaitingRoom(rules, stats)
         self._running: dict[JobId, Job] = {}
-        self._outbox = Outbox()
-        self._idle = True
+        #: Whether it waits for something to do.
+        self.idle = True
 
-    # --- for the event loop -------------------------------------------------------------------------
-
-    async def start(self, progress: OnProgress) -> ModelInfo:
-        """Start the thread and load the model in it; raises what the backend's load raises."""
-        loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
-        self._thread = threading.Thread(
-            target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
-        )
-        self._thread.start()
-        return await loaded
-
-    def post(self, message: Submit | Cancel | Reset | Close) -> None:
-        """Tell the thread something."""
-        self._inbox.put(message)
-
-    def busy_since(self) -> float | None:
-        """When it last ended a step or took a message, on the monotonic clock; None while it has nothing to do."""
-        return None if self._idle else self._stats.progress_at
-
-    def abandon(self) -> None:
-        """Give the thread up: nothing of it reaches anybody from now on; it ends when it can."""
-        self._outbox.cut = True
-        self.post(Close())
-
-    async def join(self, seconds: float) -> bool:
-        """Wait for the thread's end for so long; whether it has ended."""
-        await asyncio.to_thread(self._thread.join, seconds)
-        return not self._thread.is_alive()
-
-    # --- on the thread ------------------------------------------------------------------------------
-
-    def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: OnProgress) -> None:
-        try:
-            backend = self._make_backend()
-            info = backend.load(lambda part: self._outbox.call(progress, part))
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the start
-            self._outbox.settle(loaded, error)
-            return
-        except BaseException as error:  # noqa: BLE001 - what would end the event loop that waits for it
-            self._outbox.settle(loaded, InternalError(f"loading was ended by {type(error).__name__}"))
-            return
-        self._outbox.settle(loaded, info)
-        try:
-            self._serve(backend)
-        except BaseException:
-            # The jobs first: formatting a traceback can take its time.
-            self._outbox.deliver()
-            self._forget()
-            self._outbox.call(self._on_death, self)
-            log.exception("engine thread died", model=self._name, abandoned=self._outbox.cut)
-        finally:
-            backend.close()
-        if self._outbox.cut:
-            log.info("abandoned engine thread has ended", model=self._name)
-
-    def _serve(self, backend: Backend) -> None:
+    def serve(self, backend: Backend) -> None:
         """The whole story: hear, admit, step, deliver; wait only when there is nothing to do."""
         while self._hear(backend) and not self._outbox.cut:
             self._admit(backend)
@@ -142,28 +91,41 @@ class Worker:
                 break
         return True
 
-    def _take(self, wait: bool) -> Submit | Cancel | Reset | Close:
-        self._idle = wait
+    def _take(self, wait: bool) -> Message:
+        self.idle = wait
         message = self._inbox.get()
         # In this order: whoever sees that it is busy must not see a time from before it was idle.
         self._stats.progress_at = time.monotonic()
-        self._idle = False
+        self.idle = False
         return message
 
-    def _obey(self, backend: Backend, message: Submit | Cancel | Reset) -> None:
+    def _obey(self, backend: Backend, message: Prepare | Submit | Cancel | Reset) -> None:
         if isinstance(message, Reset):
             self._reset(backend)
         elif isinstance(message, Cancel):
             self._cancel(backend, message.job)
-        elif not message.job.closed:  # it may have been given up while this thread hung
+        elif message.job.closed:
+            return  # it was given up while this thread hung
+        elif isinstance(message, Submit):
             self._accept(backend, message.job)
+        elif (prepared := self._prepare(backend, message.job)) is not None:
+            told = PreparedRequest(
+                job_id=message.job.id,
+                prompt_tokens=prepared.prompt_tokens,
+                limit=prepared.limit,
+                prompt_text=prepared.prompt_text,
+            )
+            self._outbox.put(message.job, told)
+
+    def _prepare(self, backend: Backend, job: Job) -> PreparedJob | None:
+        """What the backend made of a job's request, made now if it was not before; None if the job failed."""
+        if job.prepared is None:
+            job.prepared = self._guard(job, lambda: backend.prepare(job.request))
+        return job.prepared
 
     def _accept(self, backend: Backend, job: Job) -> None:
-        prepared = self._guard(job, lambda: backend.prepare(job.request))
-        if prepared is None:
-            return
-        job.prepared = prepared
-        if self._guard(job, lambda: self._queue(job)):
+        prepared = self._prepare(backend, job)
+        if prepared is not None and self._guard(job, lambda: self._queue(job)):
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.put(job, started)
@@ -197,14 +159,15 @@ class Worker:
         self._stats.cancelled += 1
         self._count()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop every job, and what was not delivered."""
         self._waiting.drain()
         self._running.clear()
         self._outbox.clear()
         self._count()
 
     def _reset(self, backend: Backend) -> None:
-        self._forget()
+        self.forget()
         backend.reset()
         self._outbox.call(self._on_reset)
 
@@ -246,7 +209,7 @@ class Worker:
             self._put(self._running[job_id], output)
         self._count()
 
-    def _put(self, job: Job, output: Event | JanError) -> None:
+    def _put(self, job: Job, output: Output) -> None:
         if isinstance(output, Delta):
             self._stats.completion_tokens += output.tokens
             # The first token goes out at once, so that it is known when it came.
@@ -263,7 +226,7 @@ class Worker:
         else:
             self._stats.finished += 1
             self._release(job)
-            self._outbox.put(job, output)
+            self._outbox.put(job, msgspec.structs.replace(output, queue_seconds=job.queue_seconds))
 
     def _hold(self, job: Job, delta: Delta) -> None:
         """Deliver it together with what comes next: the event loop has better to do than to hear of each token."""
@@ -292,7 +255,7 @@ class Worker:
     def _fail(self, job: Job, error: JanError) -> None:
         self._stats.failed += 1
         self._release(job)
-        self._outbox.put(job, error)
+        self._outbox.put(job, Failed.of(error))
 
     def _count(self) -> None:
         self._stats.running = len(self._running)

@@ -11,6 +11,7 @@ from support.engine import collect, end_of, run_engine, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, GenerationRequest, JobId, OnProgress, Output
+from jan.engine.iterate import events_of
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError, InternalError, Unavailable
 
@@ -128,7 +129,7 @@ def test_a_slow_consumer_finds_its_deltas_merged() -> None:
     stay right."""
 
     async def scenario(engine: ThreadedEngine) -> None:
-        stream = engine.submit(text_request("w " * 300))
+        stream = events_of(engine, text_request("w " * 300))
         await anext(stream)
         while engine.stats.finished < 1:
             await asyncio.sleep(0.001)
@@ -151,7 +152,7 @@ def test_of_a_whole_answer_few_deltas_come(stop: int | None) -> None:
     async def scenario(engine: ThreadedEngine) -> None:
         deltas: list[Delta] = []
         try:
-            async for event in engine.submit(text_request("w " * 100, whole=True)):
+            async for event in events_of(engine, text_request("w " * 100, whole=True)):
                 if isinstance(event, Delta) and event.tokens:
                     deltas.append(event)
         except InternalError:
@@ -207,7 +208,7 @@ def test_a_burst_of_slow_prompts_does_not_stop_the_answers() -> None:
             return super().step()
 
     async def scenario(engine: ThreadedEngine) -> None:
-        stream = engine.submit(text_request("w", max_tokens=100_000))
+        stream = events_of(engine, text_request("w", max_tokens=100_000))
         await anext(stream)
         request = text_request("x", max_tokens=1, owner="burst")
         burst = [asyncio.create_task(collect(engine, request)) for _ in range(30)]

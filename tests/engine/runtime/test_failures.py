@@ -11,6 +11,7 @@ from support.engine import collect, text_of, text_request
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Backend, GenerationRequest, JobId, ModelInfo, OnProgress, Output, Queued, Started
+from jan.engine.iterate import events_of
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.engine.runtime.waiting_room import WaitingRoom
@@ -195,7 +196,7 @@ def test_an_abandoned_thread_that_fails_harms_nobody(fault: Fault) -> None:
         await failure_of(engine)
         await until(lambda: engine.healthy)
         fault.raise_in["step"] = SystemExit("woken")
-        stream = engine.submit(text_request("b "))
+        stream = events_of(engine, text_request("b "))
         fault.released.set()
         await asyncio.to_thread(fault.made[0].closed.wait, 10)
         await stream.aclose()

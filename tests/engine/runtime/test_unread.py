@@ -1,12 +1,11 @@
-"""A job's mailbox, for readers who are slower than the model."""
+"""Events that wait for readers who are slower than the model."""
 
 import asyncio
 
 import msgspec
-from support.engine import text_request
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
-from jan.engine.runtime.job import Job
+from jan.engine.runtime.unread import UnreadEvents
 from jan.schema.sampling import TokenLogprob
 
 _LOGPROB = TokenLogprob(token="x", logprob=-1.0, bytes=[120], top_logprobs=[])
@@ -19,19 +18,19 @@ def test_nothing_is_lost_or_changed_while_nobody_reads() -> None:
     end = Finished(reason="stop", prompt_tokens=1, completion_tokens=4)
 
     async def scenario() -> None:
-        job = Job(1, text_request("x"))
-        job.put(Started(prompt_tokens=1))
+        unread = UnreadEvents()
+        unread.put(Started(prompt_tokens=1))
         parts = (
             Delta(text="a\r", tokens=1),
             Delta(text="\n\u2028é😀", logprobs=(_LOGPROB,), tokens=1),
             Delta(tool_calls=(call, call), tokens=2),
         )
         for part in parts:
-            job.put(part)
-        job.put(end)
+            unread.put(part)
+        unread.put(end)
         whole = Delta(text="a\r\n\u2028é😀", tool_calls=(call, call), logprobs=(_LOGPROB,), tokens=4, parts=parts)
-        assert await job.take() == [Started(prompt_tokens=1), whole, end]
-        assert not job.pending
+        assert unread.take() == [Started(prompt_tokens=1), whole, end]
+        assert not unread
 
     asyncio.run(scenario())
 
@@ -41,12 +40,12 @@ def test_a_long_answer_that_nobody_reads_does_not_hold_up_the_event_loop() -> No
     tokens = 200_000
 
     async def scenario() -> None:
-        job = Job(1, text_request("x"))
+        unread = UnreadEvents()
         for number in range(tokens):
-            job.put(Delta(text="x", logprobs=(_LOGPROB,) * 5, tokens=1))
+            unread.put(Delta(text="x", logprobs=(_LOGPROB,) * 5, tokens=1))
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        [whole] = await job.take()
+        [whole] = unread.take()
         assert isinstance(whole, Delta)
         assert (len(whole.text), len(whole.logprobs), whole.tokens) == (tokens, 5 * tokens, tokens)
         # The latest as they came; of older ones so many are one that they take no room to speak of.

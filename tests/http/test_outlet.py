@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 from tornado.iostream import IOStream, StreamClosedError
 
-from jan.http.sse import EventStream, EventWriter, pump
+from jan.http.outlet import EventWriter, Outlet
+from jan.http.sse import EventStream
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
@@ -101,11 +102,8 @@ def test_a_client_that_catches_up_gets_what_waits_for_it_and_no_comments() -> No
             yield letter * 1_000_000
 
     async def scenario(writer: EventWriter, _: IOStream, client: socket.socket) -> None:
-        async def begin(first: bytes) -> EventWriter:
-            writer.write(first)
-            return writer
-
-        pumping = asyncio.create_task(pump(EventStream(events()), begin=begin, keepalive_seconds=0))
+        outlet = Outlet(lambda: writer, keepalive_seconds=0)
+        pumping = asyncio.create_task(EventStream(events()).send(outlet))
         received = bytearray()
         while not received.endswith(b"data: [DONE]\n\n"):
             received += await asyncio.to_thread(client.recv, 1 << 20)

@@ -1,0 +1,48 @@
+"""A request's events as an async iterator: for tests, tools and plugins, where a task may wait for each."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from jan.engine.base import Engine, Event, Failed, Finished, GenerationRequest, PreparedRequest
+from jan.engine.runtime.unread import UnreadEvents
+
+
+class EventReader:
+    """A receiver whose events one task reads. A reader that is slower than the model finds deltas merged."""
+
+    def __init__(self) -> None:
+        self._unread = UnreadEvents()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def receive(self, events: list[Event], _at: float) -> None:
+        """Keep events until they are read."""
+        for event in events:
+            self._unread.put(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def read(self) -> list[Event]:
+        """Wait for events and take all there are."""
+        if not self._unread:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._unread.take()
+
+
+async def events_of(engine: Engine, request: GenerationRequest | PreparedRequest) -> AsyncGenerator[Event, None]:
+    """Submit a request at the first step and give its events; closing the iterator cancels the request.
+
+    Raises what the engine refuses, and the JanError that the request failed with.
+    """
+    reader = EventReader()
+    job_id = await engine.submit(request, reader.receive)
+    try:
+        while True:
+            for event in await reader.read():
+                if isinstance(event, Failed):
+                    raise event.error()
+                yield event
+                if isinstance(event, Finished):
+                    return
+    finally:
+        engine.cancel(job_id)

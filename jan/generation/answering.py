@@ -1,0 +1,91 @@
+"""From what a request asks of a model to its answer, in the form of the API that it came by."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from jan.errors import JanError
+from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
+from jan.generation.pipeline import ModelRequest, Run, open_run
+from jan.generation.sinks import Translator
+from jan.http.resumable import Replay
+from jan.http.sse import EventStream, at_once
+from jan.limits.windows import Standing
+from jan.schema.scopes import Identity
+from jan.services import Services
+from jan.telemetry.request_record import GenerationRecord
+
+#: Stores what came with a request to a model; returns the request with what was stored before, and who keeps the
+#: answer.
+Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
+
+
+class Answering:
+    """What one HTTP request does with models. ``began``: when it arrived, by ``perf_counter``."""
+
+    def __init__(self, services: Services, identity: Identity, began: float) -> None:
+        self._services = services
+        self._identity = identity
+        self._began = began
+        #: What is told of the latest run.
+        self.record: GenerationRecord | None = None
+        #: How the caller's token budgets stand, as far as a run looked at them.
+        self.standings: tuple[Standing, ...] = ()
+        #: What makes the answer to its end, if that does not end with the request.
+        self.going_on: asyncio.Task[Any] | None = None
+
+    async def generate(self, asked: ModelRequest) -> Run:
+        """Start a run; the caller must close it.
+
+        Raises NotFound for an unknown model, RateLimited where a token budget is used up, and what the engine
+        refuses.
+        """
+        run = await open_run(self._services, self._identity, asked, self._began)
+        self.record = run.record
+        try:
+            await run.start()
+        finally:
+            self.standings = run.standings
+        return run
+
+    async def answer(
+        self,
+        generate: Callable[[ModelRequest], Awaitable[Run]],
+        asked: ModelRequest,
+        translator: Translator,
+        *,
+        stream: bool,
+        keep: Keep | None,
+        go_on_as: str,
+    ) -> Any:
+        """Answer with an EventStream or with a whole answer of the run that ``generate`` starts; see
+        ``Handler.answer``."""
+        keeper: Keeper | None = None
+        if keep is not None:
+            asked, keeper = await keep(asked)
+        start = partial(_start, generate, asked, keeper)
+        if go_on_as:
+            work = partial(detached_answer, start, translator, keeper, whole=not stream)
+            log, self.going_on = self._services.streams.start(go_on_as, self._identity.owner, work)
+            return Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.going_on)
+        run = await start()
+        return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
+
+    def resume(self, stream_id: str, number: int) -> EventStream:
+        """Return the caller's own stream after the event of this number; raises NotFound, InvalidRequest."""
+        streams = self._services.streams
+        kept = streams.find(stream_id, self._identity.owner)
+        kept.check(number)
+        return Replay(at_once(streams.read(kept, number)))
+
+
+async def _start(
+    generate: Callable[[ModelRequest], Awaitable[Run]], asked: ModelRequest, keeper: Keeper | None
+) -> Run:
+    try:
+        return await generate(asked)
+    except JanError as error:
+        if keeper is not None:
+            keeper.refused(error)
+        raise

@@ -1,0 +1,88 @@
+"""Answers put together from their events: for a whole answer, for the store, for whoever looks at the end."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from jan.engine.base import Delta, Event, Finished, Started, ToolCallFragment
+from jan.schema.sampling import FinishReason, TokenLogprob
+
+
+class CollectedCall(msgspec.Struct):
+    """One tool call: the function's name and its arguments, JSON as the model wrote it."""
+
+    name: str
+    arguments: str = ""
+
+
+class CollectedAnswer:
+    """One sequence's answer as far as it has come."""
+
+    def __init__(self) -> None:
+        #: The prompt's text, where the request has ``echo``.
+        self.prompt_text = ""
+        self.calls: list[CollectedCall] = []
+        self.logprobs: list[TokenLogprob] = []
+        #: Where the text of each token of ``logprobs`` begins, in characters, ``prompt_text`` included.
+        self.offsets: list[int] = []
+        #: Why the answer ended; None while it goes on.
+        self.reason: FinishReason | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._length = 0
+
+    @property
+    def text(self) -> str:
+        """The answer's content."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it answered."""
+        return "".join(self._reasoning)
+
+    def add(self, event: Event) -> None:
+        """Add what came of the sequence."""
+        if isinstance(event, Delta):
+            self._add_delta(event)
+        elif isinstance(event, Finished):
+            self.reason = event.reason
+        elif isinstance(event, Started):
+            self.prompt_text = event.prompt_text
+            self._length = len(event.prompt_text)
+
+    def _add_delta(self, delta: Delta) -> None:
+        if delta.logprobs:
+            self._add_logprobs(delta.logprobs)
+        if delta.text:
+            self._text.append(delta.text)
+            self._length += len(delta.text)
+        if delta.reasoning:
+            self._reasoning.append(delta.reasoning)
+        for fragment in delta.tool_calls:
+            self._add_call(fragment)
+
+    def _add_logprobs(self, tokens: Sequence[TokenLogprob]) -> None:
+        offset = self._length
+        for token in tokens:
+            self.offsets.append(offset)
+            offset += len(token.token)
+        self.logprobs += tokens
+
+    def _add_call(self, fragment: ToolCallFragment) -> None:
+        if fragment.name:
+            self.calls.append(CollectedCall(fragment.name))
+        self.calls[fragment.index].arguments += fragment.arguments
+
+
+class CollectedAnswers:
+    """The answers of all sequences of a request."""
+
+    def __init__(self, count: int) -> None:
+        self.answers = tuple(CollectedAnswer() for _ in range(count))
+
+    def add(self, index: int, events: Sequence[Event]) -> None:
+        """Add what came of the sequence of this index."""
+        answer = self.answers[index]
+        for event in events:
+            answer.add(event)

@@ -1,0 +1,115 @@
+"""A started run led to its end: streamed, whole, stored, or going on without its client. All are one path."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from jan.engine.base import Event
+from jan.errors import JanError
+from jan.generation.collected import CollectedAnswers
+from jan.generation.pipeline import Run, Sink
+from jan.generation.sinks import FrameOutlet, FrameSink, Translator
+from jan.generation.token_count import TokenCount
+from jan.http.outlet import Outlet, until_taken
+from jan.http.sse import EventStream
+
+
+class Keeper(Protocol):
+    """Who keeps an answer while it is made; see ``handlers.openai.chat.conversation``."""
+
+    def refused(self, error: JanError) -> None:
+        """Add to the error that the request ends with before anything is sent."""
+        ...
+
+    async def begin(self, answers: CollectedAnswers) -> None:
+        """Begin to keep; nothing is sent before this returns. ``answers`` are there as far as they have come."""
+        ...
+
+    async def finish(self, count: TokenCount) -> None:
+        """Keep the whole; the end is not sent before this returns."""
+        ...
+
+    def leave(self) -> None:
+        """Nothing more comes: keep what there is, unless the answer was finished."""
+        ...
+
+
+class Nowhere:
+    """A sink for a run whose answers are collected and nothing more."""
+
+    def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
+        """See ``Sink``."""
+
+
+async def lead(run: Run, sink: Sink, keeper: Keeper | None) -> None:
+    """Pass a started run's events to a sink and wait for its end; the run is closed however it ends.
+
+    Raises what ended it before; with a ``keeper``, also what the store refuses the answer for.
+    """
+    try:
+        if keeper is not None:
+            await _to_retry(keeper, keeper.begin(run.collect()))
+        run.attach(sink)
+        await run.ended()
+        if keeper is not None:
+            await keeper.finish(run.count)
+    finally:
+        if keeper is not None:
+            keeper.leave()
+        await run.close()
+
+
+async def _to_retry(keeper: Keeper, step: Awaitable[None]) -> None:
+    try:
+        await step
+    except JanError as error:
+        keeper.refused(error)
+        raise
+
+
+async def whole_answer(run: Run, translator: Translator, keeper: Keeper | None) -> msgspec.Struct:
+    """Wait for a run's end and return its answer."""
+    answers = run.collect()
+    await lead(run, Nowhere(), keeper)
+    return translator.whole(answers, run.count)
+
+
+class GeneratedStream(EventStream):
+    """The answer of a started run, as an API's frames."""
+
+    def __init__(self, run: Run, translator: Translator, keeper: Keeper | None) -> None:
+        self._run = run
+        self._translator = translator
+        self._keeper = keeper
+
+    async def send(self, outlet: Outlet) -> None:
+        """See ``EventStream``."""
+        sink = FrameSink(self._translator, outlet)
+        try:
+            await lead(self._run, sink, self._keeper)
+        except JanError:
+            sink.flush()
+            raise
+        await until_taken(sink.finish(self._run.count))
+
+
+async def detached_answer(
+    start: Callable[[], Awaitable[Run]],
+    translator: Translator,
+    keeper: Keeper | None,
+    outlet: FrameOutlet,
+    *,
+    whole: bool,
+) -> msgspec.Struct | None:
+    """Start a run and lead it to its end, whoever listens to ``outlet``; returns the whole answer if wanted."""
+    run = await start()
+    answers = run.collect() if whole else None
+    sink = FrameSink(translator, outlet)
+    try:
+        await lead(run, sink, keeper)
+    except JanError:
+        sink.flush()
+        raise
+    sink.finish(run.count)
+    return None if answers is None else translator.whole(answers, run.count)

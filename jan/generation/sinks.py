@@ -1,0 +1,167 @@
+"""From a run's events to an API's frames, on their way to a client or a log.
+
+A new API needs a ``Translator``; everything else is the same for all.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any, Protocol
+
+import msgspec
+
+from jan.engine.base import Delta, Event, Finished, Queued, Started
+from jan.engine.runtime.unread import UnreadEvents
+from jan.generation.collected import CollectedAnswers
+from jan.generation.token_count import TokenCount
+from jan.http.sse import Frames, queue_comment
+
+
+class Translator(Protocol):
+    """One answer in the form of an API. What it makes of events, ``frames`` encodes."""
+
+    def frames(self) -> Frames:
+        """Make what encodes the events of one stream."""
+        ...
+
+    def texts(self, index: int, texts: Sequence[str]) -> Any:
+        """Make events of pieces of text of the sequence of this index, each an event of its own."""
+        ...
+
+    def make(self, index: int, event: Started | Delta | Finished) -> Any | None:
+        """Make an event, or a list of several, of anything else that came of the sequence of this index; None if
+        there is nothing to tell."""
+        ...
+
+    def last(self, count: TokenCount) -> Any | None:
+        """Make the event that follows when all sequences have ended, if there is one."""
+        ...
+
+    def whole(self, answers: CollectedAnswers, count: TokenCount) -> msgspec.Struct:
+        """Make the answer to a request that is not streamed."""
+        ...
+
+
+class FrameOutlet(Protocol):
+    """Where frames go; an ``Outlet`` to a client, or a log. A method returns what is done when everything was
+    taken, None where there is nothing to wait for."""
+
+    def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
+        """Send some frames."""
+        ...
+
+    def queued(self, comment: bytes, at: float) -> "asyncio.Future[None] | None":
+        """Send a place in the queue."""
+        ...
+
+    def resume(self) -> None:
+        """Hear that everything was taken."""
+        ...
+
+    def end(self, frames: Sequence[bytes], last: bytes) -> "asyncio.Future[None] | None":
+        """Send the last frames and the end."""
+        ...
+
+
+class FrameSink:
+    """Sends events as frames, at once while the client keeps up. What comes for a client that is behind waits
+    here, bounded, and goes out when it has taken what was sent. The end waits until it is asked for."""
+
+    def __init__(self, translator: Translator, outlet: FrameOutlet) -> None:
+        self._translator = translator
+        self._frames = translator.frames()
+        self._outlet = outlet
+        self._behind = False
+        self._unread: dict[int, UnreadEvents] = {}
+        # What came together with the end, and the end itself: they go out with what follows.
+        self._rest: list[bytes] = []
+        self._end: tuple[int, Event] | None = None
+        self._error: Exception | None = None
+
+    def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
+        """See ``Sink``."""
+        if last:
+            self._end, events = (index, events[-1]), events[:-1]
+        if self._behind:
+            unread = self._unread.setdefault(index, UnreadEvents())
+            for event in events:
+                unread.put(event)
+        elif last:
+            self._rest = self._translated(index, events)
+        else:
+            self._write(index, events, at)
+        if self._error is not None:
+            raise self._error
+
+    def _write(self, index: int, events: Sequence[Event], at: float) -> None:
+        frames = self._translated(index, events)
+        if frames:
+            self._wait_for(self._outlet.send(frames, at))
+        end = events[-1]
+        if isinstance(end, Queued):
+            self._wait_for(self._outlet.queued(queue_comment(end), at))
+
+    def _translated(self, index: int, events: Sequence[Event]) -> list[bytes]:
+        """The frames of events; those of text in a row are made together."""
+        frames: list[bytes] = []
+        texts: list[str] = []
+        for event in events:
+            if isinstance(event, Delta) and not (event.reasoning or event.tool_calls or event.logprobs):
+                if event.parts:
+                    texts += [part.text for part in event.parts if part.text]
+                elif event.text:
+                    texts.append(event.text)
+                continue
+            if texts:
+                frames += self._frames.each(self._translator.texts(index, texts))
+                texts = []
+            if isinstance(event, Started | Delta | Finished):
+                made = self._translator.make(index, event)
+                if made is not None:
+                    frames += self._frames.each(made)
+        if texts:
+            frames += self._frames.each(self._translator.texts(index, texts))
+        return frames
+
+    # --- a client that is behind --------------------------------------------------------------------
+
+    def _wait_for(self, taken: "asyncio.Future[None] | None") -> None:
+        if taken is not None and not self._behind:
+            self._behind = True
+            taken.add_done_callback(self._catch_up)
+
+    def _catch_up(self, taken: "asyncio.Future[None]") -> None:
+        """Send what came while the client was behind."""
+        if not self._behind or taken.cancelled() or taken.exception() is not None:
+            return  # it was sent already, or the client has left, which its handler is told
+        self._behind = False
+        self._outlet.resume()
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001 - raised by the next ``take``, or by ``finish``
+            self._error = error
+
+    def flush(self) -> None:
+        """Send everything that waits, but not the end."""
+        frames = self._left()
+        if frames:
+            self._wait_for(self._outlet.send(frames, perf_counter()))
+
+    def _left(self) -> list[bytes]:
+        unread, self._unread = self._unread, {}
+        frames = [frame for index, events in unread.items() for frame in self._translated(index, events.take())]
+        rest, self._rest = self._rest, []
+        return frames + rest
+
+    def finish(self, count: TokenCount) -> "asyncio.Future[None] | None":
+        """Send everything that waits, and the end; returns what is done when it was taken, None if it has been."""
+        if self._error is not None:
+            raise self._error
+        self._behind = False
+        frames = self._left()
+        if self._end is not None:
+            frames += self._translated(self._end[0], [self._end[1]])
+        last = self._translator.last(count)
+        if last is not None:
+            frames += self._frames.each(last)
+        return self._outlet.end(frames, self._frames.last)

@@ -1,0 +1,73 @@
+"""How a stream goes out as a response: headers with its first event, errors after that as its last one.
+
+Tornado sends none of it: its way takes two system calls more for each stream, and makes futures for each piece.
+"""
+
+import asyncio
+
+from tornado.iostream import StreamClosedError
+
+from jan.errors import JanError, let_go
+from jan.http.outlet import EventWriter, Outlet, until_taken
+from jan.http.responder import Responder
+from jan.http.sse import HEADERS, EventStream, error_frame
+
+
+class StreamResponder(Responder):
+    """A responder that can stream."""
+
+    #: Whether events are being sent.
+    streaming = False
+    _outlet: Outlet | None = None
+
+    async def stream(self, stream: EventStream) -> None:
+        """Send a stream; an error before its first event is raised, one after it is its last event."""
+        outlet = self._outlet = Outlet(self._begin_stream, self.services.settings.server.keepalive_seconds)
+        try:
+            await stream.send(outlet)
+        except StreamClosedError:
+            self.log_fields["client_left"] = True
+        except Exception as error:
+            if not self._headers_written:
+                raise
+            self.log_exception(type(error), error, error.__traceback__)
+            await self.fail(self.explain(error))
+            let_go(error)
+        finally:
+            outlet.stop()
+
+    async def fail(self, error: JanError) -> None:
+        """Report an error: as a response, or as the last event of a stream that is under way."""
+        if not self._headers_written or self._outlet is None:
+            raise error
+        self.log_fields["error"] = error.code
+        await until_taken(self._outlet.end((error_frame(error),), b""))
+
+    def _begin_stream(self) -> EventWriter:
+        """Make the headers; returns what sends them with the first frame, and then the others."""
+        for name, value in HEADERS:
+            self.set_header(name, value)
+        self.set_timing()
+        self.complete_headers()
+        chunked = self.request.version == "HTTP/1.1"
+        asked = self.request.headers.get("Connection", "").lower()
+        if chunked:
+            self.set_header("Transfer-Encoding", "chunked")
+            if asked == "close":
+                self.set_header("Connection", "close")
+        elif asked == "keep-alive":
+            self.set_header("Connection", "Keep-Alive")
+        self.streaming = self._headers_written = True
+        return EventWriter(self.connection_stream, chunked=chunked, head=self._head())
+
+    def _head(self) -> bytes:
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
+        return f"HTTP/1.1 {self.get_status()} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
+
+    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
+        """Send what was written, but of a stream, which was sent already."""
+        if not self.streaming:
+            return super().flush(include_footers)
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        return nothing
