@@ -1,4 +1,4 @@
-"""A deterministic backend that says the last message again, word by word: development, tests, load."""
+"""A deterministic backend that repeats the last message, word by word: for development, tests and load."""
 
 import re
 import time
@@ -29,14 +29,17 @@ _WORD = re.compile(r"\S+\s*|\s+")
 class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the echo engine.
 
-    ``slots``: requests that run at once. ``repeat``: how often the text is said. ``piece``: characters of a token,
-    0 for words. ``tool_format``, ``reasoning``: what is looked for in the text, as in a model's answer.
+    ``context``: most tokens of one request, prompt and answer together.
+    ``slots``: most requests that run at once.
+    ``repeat``: how often the text is repeated.
+    ``piece``: characters of a token; 0: a token is a word.
+    ``tool_format``, ``reasoning``: the form of tool calls and reasoning in the text, as in a model's answer.
 
-    To behave as a model under load does: each step waits for ``step_seconds``, as for a forward pass outside of
-    Python, and then computes in Python for ``python_seconds`` of CPU time, as a generator written in Python does,
-    so that the other threads have to wait for the interpreter's lock.
+    To behave like a model under load, each step sleeps for ``step_seconds``, like a forward pass outside Python.
+    Then it computes in Python for ``python_seconds`` of CPU time, like a generator written in Python, so the other
+    threads wait for the interpreter's lock.
 
-    For fire drills: at ``hang_word`` the engine hangs for ``hang_seconds``, at ``die_word`` its thread ends.
+    To test failures: at ``hang_word`` the engine hangs for ``hang_seconds``, at ``die_word`` its thread ends.
     """
 
     context: Annotated[int, msgspec.Meta(ge=1)] = 4096
@@ -53,7 +56,10 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class _EchoJob(msgspec.Struct):
-    """One answer under way: ``words`` again and again, ``last`` words in all, ``total`` if nothing limits it."""
+    """One running answer: ``words`` repeated, up to ``last`` words.
+
+    ``total``: the words if nothing limited them. ``limit``: most tokens of the answer. ``said``: words so far.
+    """
 
     prompt_tokens: int
     prompt_text: str
@@ -66,43 +72,43 @@ class _EchoJob(msgspec.Struct):
 
     @property
     def reason(self) -> FinishReason:
-        """Why it ends where nothing in the text ends it."""
+        """Why the answer ends after its last word."""
         return "stop" if self.last == self.total else "length"
 
     @property
-    def cells(self) -> int:
-        """Words that it may come to hold."""
+    def reserved_tokens(self) -> int:
+        """Words of the prompt and of the longest possible answer."""
         return self.prompt_tokens + self.last
 
     @property
     def next_word(self) -> str | None:
-        """The word said next; None after the last one."""
+        """The word that comes next; None after the last one."""
         return self.words[self.said % len(self.words)] if self.said < self.last else None
 
 
 class EchoBackend:
-    """A word is a token; each step says one more word of every job."""
+    """A backend without a model. A word is a token, and each step adds one word to every answer."""
 
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
         self._jobs: dict[JobId, _EchoJob] = {}
-        # A word that it is to remember is a token of a model's cache.
+        # Words count as tokens of a key-value cache.
         self._cache = CacheUse(total=options.slots * options.context)
         self._dialect = dialect_of(THINK_CLOSE, options.tool_format, options.reasoning)
 
     def load(self, progress: OnProgress) -> ModelInfo:
-        """Nothing to load."""
+        """Return at once: nothing is loaded."""
         progress(1.0)
         return ModelInfo(context_length=self._options.context, slots=self._options.slots, cache=self._cache)
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:
-        """Split into words."""
+        """Split the prompt into words. Raises InvalidRequest if they fill the context."""
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
         words = self._split(said)
         total = len(words) * self._options.repeat
-        # The end is decided in ``_say``, so that an answer of exactly its limit is complete.
+        # limit + 1: ``_add_word`` decides the end, so that an answer of exactly its limit ends with "stop".
         dialect = self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
         return _EchoJob(
             prompt_tokens=count,
@@ -119,67 +125,67 @@ class EchoBackend:
         return [text[at : at + size] for at in range(0, len(text), size)] if size else _WORD.findall(text)
 
     def has_room(self, job: _EchoJob) -> bool:
-        """Whether a slot is free."""
+        """Return True if a slot is free."""
         return len(self._jobs) < self._options.slots
 
     def begin(self, job_id: JobId, job: _EchoJob) -> None:
-        """Begin to speak."""
+        """Start an answer at the next step."""
         self._jobs[job_id] = job
-        self._cache.used += job.cells
+        self._cache.used += job.reserved_tokens
 
     def step(self) -> list[tuple[JobId, Output]]:
-        """One more word of every job."""
+        """Add one word to every answer."""
         self._compute()
         if self._options.hang_word or self._options.die_word:
-            self._stumble({(job.next_word or "").strip() for job in self._jobs.values()} - {""})
-        outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _say(job)]
+            self._fail_at({(job.next_word or "").strip() for job in self._jobs.values()} - {""})
+        outputs = [(job_id, output) for job_id, job in self._jobs.items() for output in _add_word(job)]
         for job_id in [job_id for job_id, output in outputs if isinstance(output, Finished)]:
             self.cancel(job_id)
         return outputs
 
     def _compute(self) -> None:
-        """Take the time of a model's step."""
+        """Take as long as a model's step."""
         if self._options.step_seconds:
             time.sleep(self._options.step_seconds)
         if self._options.python_seconds:
-            # By this thread's own clock: waiting for the interpreter's lock is no work done.
+            # This thread's own CPU time, because waiting for the interpreter's lock is no work.
             until = time.thread_time() + self._options.python_seconds
             while time.thread_time() < until:
                 pass
 
-    def _stumble(self, words: set[str]) -> None:
+    def _fail_at(self, words: set[str]) -> None:
         if self._options.hang_word in words:
             time.sleep(self._options.hang_seconds)
         if self._options.die_word in words:
             raise SystemExit(f"said '{self._options.die_word}'")
 
     def cancel(self, job_id: JobId) -> None:
-        """Stop speaking."""
+        """Stop an answer and free its slot."""
         job = self._jobs.pop(job_id, None)
         if job is not None:
-            self._cache.used -= job.cells
+            self._cache.used -= job.reserved_tokens
 
     def reset(self) -> None:
-        """Forget all jobs."""
+        """Drop all running answers."""
         self._jobs.clear()
         self._cache.used = 0
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
 def _texts(request: GenerationRequest) -> tuple[str, str]:
-    """The whole prompt, and what of it is said again."""
+    """Return the whole prompt, and the part of it that is repeated."""
     if isinstance(request.prompt, ChatPrompt):
         texts = [message["content"] for message in plain_messages(request.prompt.messages)]
         return "\n".join(texts), texts[-1]
-    assert isinstance(request.prompt, TextPrompt)  # this model says that it takes no token ids
+    assert isinstance(request.prompt, TextPrompt)  # ``ModelInfo.token_prompts`` is False
     return request.prompt.text, request.prompt.text
 
 
-def _say(job: _EchoJob) -> list[Output]:
+def _add_word(job: _EchoJob) -> list[Output]:
     word = job.next_word
-    if word is None:  # there was nothing to say at all
+    if word is None:  # the text is empty
         return job.answer.end(job.reason)
     outputs = job.answer.add(word.encode())
     job.said += 1

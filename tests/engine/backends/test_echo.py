@@ -1,11 +1,11 @@
-"""The echo engine's backend: what it says, without the time that it may be told to take."""
+"""The echo backend repeats a text word by word, within its limits."""
 
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 
 
 def spoken(options: EchoOptions, text: str, **fields: int) -> tuple[str, Finished]:
-    """The whole answer of an otherwise idle backend, and its end."""
+    """Return the whole answer of an idle backend, and its end."""
     backend = EchoBackend(options)
     backend.load(lambda _part: None)
     backend.begin(1, backend.prepare(GenerationRequest(prompt=TextPrompt(text), **fields)))
@@ -37,7 +37,7 @@ def test_an_answer_without_a_word_ends_at_once() -> None:
 
 
 def test_no_answer_is_too_long_to_be_prepared() -> None:
-    """Words are made when they are said: an answer that would fill all memory can be begun."""
+    """Words are made step by step, so an answer that would fill all memory can begin."""
     options = EchoOptions(context=10**15, repeat=10**12)
     backend = EchoBackend(options)
     job = backend.prepare(GenerationRequest(prompt=TextPrompt("wood lake ")))
