@@ -77,7 +77,7 @@ def duration(milliseconds: int) -> str:
     return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"
 
 
-def refusal(standing: Standing, cost: int, left: int, now: int) -> RateLimited:
+def limit_exceeded(standing: Standing, cost: int, left: int, now: int) -> RateLimited:
     """Make the error for a request that needs ``cost`` where only ``left`` remain."""
     window, wait = standing.window, max(1, standing.counter.ends_at - now)
     ends = datetime.fromtimestamp(math.ceil(standing.counter.ends_at / 1000), UTC)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import msgspec
 
 from jan.errors import RateLimited
-from jan.limits.headers import refusal
+from jan.limits.headers import limit_exceeded
 from jan.limits.windows import Standing, Window, Windows
 from jan.operation import LimitClass
 from jan.schema.limits import TokenBudget
@@ -71,7 +71,7 @@ class Taker:
         worst, cost = max(full, key=lambda pair: pair[0].counter.ends_at)
         self.count_refusal(worst.window)
         own = held.get(worst.window.key, 0)
-        return refusal(worst, cost + own, worst.remaining + own, self.clock())
+        return limit_exceeded(worst, cost + own, worst.remaining + own, self.clock())
 
     def count_refusal(self, window: Window) -> None:
         """Count a refusal for the metrics."""

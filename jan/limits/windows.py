@@ -95,9 +95,11 @@ class Windows:
         return self._anonymous if identity.anonymous else self._authenticated
 
     def _of_tokens(self, identity: Identity) -> tuple[Window, ...]:
-        found = _budget("user", identity.owner, _whose(identity), identity, identity.budget.over(self._user))
+        found = _budget(
+            "user", identity.owner, _whose(identity), identity, identity.budget.with_defaults(self._user)
+        )
         if identity.key_id is not None:
-            budget = identity.key_budget.over(self._key)
+            budget = identity.key_budget.with_defaults(self._key)
             found += _budget("key", identity.key_id, "this API key", identity, budget)
         return found
 
@@ -111,8 +113,8 @@ class Windows:
             return
         if identity.key_budget != TokenBudget():
             raise PermissionDenied("A key with a token budget can't make other keys.")
-        own = identity.key_budget.over(self._key)
-        if name := budget.over(self._key).beyond(own):
+        own = identity.key_budget.with_defaults(self._key)
+        if name := budget.with_defaults(self._key).first_excess_over(own):
             raise PermissionDenied(
                 f"{name}: Too large; allowed: {getattr(own, name)}, which is the budget of the key that makes it.",
                 param=name,

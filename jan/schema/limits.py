@@ -14,14 +14,14 @@ class TokenBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokens_per_minute: Tokens | None = None
     tokens_per_day: Tokens | None = None
 
-    def over(self, default: "TokenBudget") -> "TokenBudget":
+    def with_defaults(self, default: "TokenBudget") -> "TokenBudget":
         """Return this budget, with the default's value wherever it has none."""
         return TokenBudget(
             tokens_per_minute=self.tokens_per_minute or default.tokens_per_minute,
             tokens_per_day=self.tokens_per_day or default.tokens_per_day,
         )
 
-    def beyond(self, other: "TokenBudget") -> str | None:
+    def first_excess_over(self, other: "TokenBudget") -> str | None:
         """Return the first field in which this budget allows more than the other, or None."""
         for name in self.__struct_fields__:
             own, most = getattr(self, name), getattr(other, name)

@@ -54,7 +54,7 @@ def rotated_key(key: ApiKey, replacement_id: str, grace_ends: datetime) -> ApiKe
     return msgspec.structs.replace(key, replaced_by=replacement_id, expires_at=ends)
 
 
-def refusal(session: RefreshSession | None, presented_jti: str, at: datetime) -> Rotation | None:
+def rotation_refusal(session: RefreshSession | None, presented_jti: str, at: datetime) -> Rotation | None:
     """Return the reason why a refresh token can't be rotated, or None. "reused" must also end the session."""
     if session is None:
         return Rotation("unknown")

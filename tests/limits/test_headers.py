@@ -2,7 +2,7 @@
 
 import pytest
 
-from jan.limits.headers import duration, exceeds_whole_window, refusal, request_headers, token_headers
+from jan.limits.headers import duration, exceeds_whole_window, limit_exceeded, request_headers, token_headers
 from jan.limits.windows import Standing, Window, Windows
 from jan.schema.limits import TokenBudget
 from jan.schema.scopes import Identity
@@ -86,17 +86,17 @@ def test_tokens_that_were_used_beyond_a_budget_leave_none() -> None:
 )
 def test_a_refusal_says_when_to_come_again(wait: int, headers: dict[str, str]) -> None:
     """Whole seconds are rounded up; SDKs try again by themselves where they would wait as long as that."""
-    error = refusal(standing(60, 60, wait), 1, 0, NOW)
+    error = limit_exceeded(standing(60, 60, wait), 1, 0, NOW)
     assert error.headers == headers
 
 
 def test_a_refusal_says_which_limit_for_whom_and_until_when() -> None:
     """In words."""
-    assert refusal(standing(60, 60, 30_000), 1, 0, NOW).message == (
+    assert limit_exceeded(standing(60, 60, 30_000), 1, 0, NOW).message == (
         "The limit 'inference' is 60 requests a minute for this user, and it is used up; it resets in 30s, "
         "at 2023-11-14T22:13:51Z."
     )
-    some = refusal(standing(100, 90, 30_000, unit="tokens"), 50, 10, NOW).message
+    some = limit_exceeded(standing(100, 90, 30_000, unit="tokens"), 50, 10, NOW).message
     assert "10 are left, fewer than the 50 that this request may take" in some
 
 

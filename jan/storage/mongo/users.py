@@ -9,7 +9,7 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import id_of, page_of
 from jan.storage.records import ApiKey, OidcSubject, Page, RefreshSession, Rotation, User, UserChanges
-from jan.storage.shared_rules import missing, refusal, rotated_key
+from jan.storage.shared_rules import missing, rotated_key, rotation_refusal
 
 _BY_ID = [("_id", 1)]
 
@@ -123,7 +123,7 @@ class MongoSessions:
         current = {"_id": session_id, "current_jti": presented_jti, "ended_at": None}
         while True:
             session = await self.find(session_id)
-            refused = refusal(session, presented_jti, at)
+            refused = rotation_refusal(session, presented_jti, at)
             if session is None or refused is not None:
                 break
             if await self.records.update_one(current, {"$set": fields}):

@@ -16,7 +16,7 @@ from jan.storage.records import (
     UserChanges,
     milliseconds,
 )
-from jan.storage.shared_rules import apply, missing, refusal, rotated_key
+from jan.storage.shared_rules import apply, missing, rotated_key, rotation_refusal
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import KEYS, SESSIONS, USERS
 
@@ -131,7 +131,7 @@ class SqliteSessions:
     ) -> Rotation:
         def work(db: sqlite3.Connection) -> Rotation:
             session = SESSIONS.find(db, "id = ?", session_id)
-            refused = refusal(session, presented_jti, at)
+            refused = rotation_refusal(session, presented_jti, at)
             if session is None or refused is not None:
                 if refused and refused.outcome == "reused" and refused.session:
                     SESSIONS.replace(db, refused.session)
