@@ -1,4 +1,5 @@
-"""Engines by kind, made lazily: importing this imports no model library."""
+"""Make an engine by its name: one of ours, or a class by its dotted name. Importing this imports no model
+library."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -12,45 +13,87 @@ from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
 from jan.schema.explain import explain
+from jan.settings.names import DottedName
+from jan.settings.plugins import CannotImport, import_class
 
-# kind -> module, backend class, options type, the extra that installs it
+# name -> module, backend class, the extra that installs its library
 _KINDS = MappingProxyType(
     {
-        "echo": ("jan.engine.backends.echo", "EchoBackend", "EchoOptions", ""),
-        "llamacpp": ("jan.engine.backends.llamacpp", "LlamaCppBackend", "LlamaCppOptions", "cpu"),
-        "exllamav2": ("jan.engine.backends.exllama.v2", "ExLlamaV2Backend", "ExLlamaV2Options", "gpu"),
-        "exllamav3": ("jan.engine.backends.exllama.v3", "ExLlamaV3Backend", "ExLlamaV3Options", "gpu3"),
+        "echo": ("jan.engine.backends.echo", "EchoBackend", ""),
+        "llamacpp": ("jan.engine.backends.llamacpp", "LlamaCppBackend", "cpu"),
+        "exllamav2": ("jan.engine.backends.exllama.v2", "ExLlamaV2Backend", "gpu"),
+        "exllamav3": ("jan.engine.backends.exllama.v3", "ExLlamaV3Backend", "gpu3"),
     }
 )
 
 
 def create_engine(
-    name: str, kind: str, options: dict[str, Any], rules: EngineRules, on_exit: Callable[[], None]
+    name: str, kind: DottedName, options: dict[str, Any], rules: EngineRules, on_exit: Callable[[], None]
 ) -> Engine:
-    """An engine that is not started yet; ``on_exit`` is called if it fails and its rules say so. Raises
-    ConfigurationError for an unknown kind, a library that is not installed, or wrong options; the message begins
-    with the option's path."""
-    make_backend = _load_backend(kind, options)
-    make_backend()  # it checks its options when it is made
-    return ThreadedEngine(name, make_backend, rules, on_exit)
+    """Make an engine that is not started yet. ``on_exit`` is called if it fails and its rules say so.
+
+    ``kind`` is a name of ours, or that of a class: a Backend, which runs on a thread of ours, or an Engine, which
+    runs on the event loop. Raises ConfigurationError for an unknown kind, a library that is not installed, or
+    wrong options. Its message begins with the path in the model's settings.
+    """
+    found = _class_of(kind)
+    arguments = _options(found, options)
+    if not _missing(found, Backend):
+        return ThreadedEngine(name, _FirstMade(lambda: found(*arguments)), rules, on_exit)
+    if not _missing(found, Engine):
+        engine: Engine = found(*arguments)
+        return engine
+    lacks = " or ".join(f"{', '.join(_missing(found, one))} of {one.__name__}" for one in (Backend, Engine))
+    raise ConfigurationError(f"engine: '{kind}' is no engine. It lacks {lacks} (jan.engine.base).")
 
 
-def _load_backend(kind: str, options: dict[str, Any]) -> Callable[[], Backend]:
+class _FirstMade:
+    """Makes backends. The first is made at once, because that is how a backend checks its options, and is the one
+    that runs; others are made after a failure."""
+
+    def __init__(self, make: Callable[[], Backend]) -> None:
+        self._make = make
+        self._first: Backend | None = make()
+
+    def __call__(self) -> Backend:
+        first, self._first = self._first, None
+        return first or self._make()
+
+
+def _class_of(kind: DottedName) -> Any:
     if kind not in _KINDS:
-        raise ConfigurationError(f"engine: unknown engine '{kind}'; allowed: {', '.join(_KINDS)}")
-    module_name, backend_name, options_name, extra = _KINDS[kind]
+        if "." not in kind:
+            raise ConfigurationError(
+                f"engine: Unknown engine '{kind}'; allowed: {', '.join(_KINDS)}, or module.Class."
+            )
+        try:
+            return import_class(kind)
+        except CannotImport as error:
+            raise ConfigurationError(f"engine: {error.message}") from error
+    module, name, extra = _KINDS[kind]
     try:
-        module = import_module(module_name)
+        return getattr(import_module(module), name)
     except ImportError as error:
         raise ConfigurationError(
             f"engine: '{kind}' needs a library that is not installed ({error.name}): "
-            f"pip install 'jan-server[{extra}]'"
+            f"pip install 'jan-server[{extra}]'."
         ) from error
-    options_type = getattr(module, options_name)
+
+
+def _options(found: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the class is made with: its options, decoded; nothing if it has no type for them."""
+    kind = getattr(found, "Options", None)
+    if kind is None:
+        if options:
+            raise ConfigurationError(f"options: {found.__name__} takes none.")
+        return ()
     try:
-        chosen = msgspec.convert(options, options_type, strict=False)
+        return (msgspec.convert(options, kind, strict=False),)
     except msgspec.ValidationError as error:
-        why = explain(error, options_type)
+        why = explain(error, kind)
         raise ConfigurationError(f"options.{why.path}: {why.message}") from error
-    make: Callable[[Any], Backend] = getattr(module, backend_name)
-    return lambda: make(chosen)
+
+
+def _missing(found: Any, contract: type) -> list[str]:
+    """Return what a class lacks of a contract."""
+    return [name for name in vars(contract) if not name.startswith("_") and not hasattr(found, name)]

@@ -28,6 +28,6 @@ of requests, and an empty SQLite store in a folder that is deleted at the end. A
 or without ``extends``, or the path of a file, or Settings. The port is always a free one.
 """
 
-from jan.testing.server import AsyncServer, Configuration, ThreadServer, route, serve, served
+from jan.testing.server import AsyncServer, Configuration, ThreadServer, model, route, serve, served
 
-__all__ = ["AsyncServer", "Configuration", "ThreadServer", "route", "serve", "served"]
+__all__ = ["AsyncServer", "Configuration", "ThreadServer", "model", "route", "serve", "served"]

@@ -18,7 +18,7 @@ import msgspec
 from jan.application import Server
 from jan.idempotency.ids import IdSource
 from jan.schema.scopes import USER_SCOPES, Scope
-from jan.settings import RouteSettings, Settings
+from jan.settings import ModelSettings, RouteSettings, Settings
 from jan.settings.load import default_config_file, load_settings, settings_from_text
 from jan.settings.names import DottedName
 from jan.storage.records import User
@@ -130,8 +130,18 @@ class ThreadServer(_InProcess):
 
 def route(path: str, handler: type | str, name: str = "", **options: Any) -> RouteSettings:
     """Make a route as a configuration file would have it. ``handler``: a class, or its dotted name."""
-    dotted = DottedName(handler) if isinstance(handler, str) else DottedName.of(handler)
+    dotted = _dotted(handler)
     return RouteSettings(path=path, handler=dotted, name=name or dotted.rpartition(".")[2], options=options)
+
+
+def model(name: str, engine: type | str = "echo", **options: Any) -> ModelSettings:
+    """Make a model as a configuration file would have it. ``engine``: a class, its dotted name, or a name of
+    ours."""
+    return ModelSettings(id=name, engine=_dotted(engine), options=options)
+
+
+def _dotted(target: type | str) -> DottedName:
+    return DottedName(target) if isinstance(target, str) else DottedName.of(target)
 
 
 @asynccontextmanager
@@ -139,20 +149,21 @@ async def serve(
     configuration: Configuration = "",
     *,
     routes: Iterable[RouteSettings] = (),
+    models: Iterable[ModelSettings] = (),
     folder: Path | None = None,
     data: Path | None = None,
     environ: Mapping[str, str] = _NO_VARIABLES,
 ) -> AsyncIterator[AsyncServer]:
     """Run a server in the running loop.
 
-    ``routes`` come beside those of the configuration, or in their place where the path is the same. ``folder``:
-    where a text's relative paths and dotted names are looked up (default: the working folder). ``data``: the
-    server's folder, for one that is to outlive it. ``environ``: for ``${NAME}`` in the configuration. Raises
-    ConfigurationError.
+    ``routes`` come beside those of the configuration, or in their place where the path is the same; ``models`` are
+    all that there are, if any are given. ``folder``: where a text's relative paths and dotted names are looked up
+    (default: the working folder). ``data``: the server's folder, for one that is to outlive it. ``environ``: for
+    ``${NAME}`` in the configuration. Raises ConfigurationError.
     """
     with TemporaryDirectory(prefix="jan-testing-") as temporary:
         settings = _settings(configuration, folder or Path.cwd(), str(data or temporary), environ)
-        settings = _with_routes(settings, list(routes))
+        settings = _with(settings, list(routes), tuple(models))
         records, stopping = LogRecords(), asyncio.Event()
         started: asyncio.Future[tuple[Server, str]] = asyncio.get_running_loop().create_future()
         life = asyncio.create_task(_live(settings, records, started, stopping))
@@ -240,10 +251,10 @@ def _settings(configuration: Configuration, folder: Path, data: str, environ: Ma
     return settings_from_text(configuration, folder / "jan.yaml", environ, server__port=0, data=data)
 
 
-def _with_routes(settings: Settings, routes: list[RouteSettings]) -> Settings:
+def _with(settings: Settings, routes: list[RouteSettings], models: tuple[ModelSettings, ...]) -> Settings:
     paths = {route.path for route in routes}
     kept = [route for route in settings.routes if route.path not in paths]
-    return msgspec.structs.replace(settings, routes=(*kept, *routes))
+    return msgspec.structs.replace(settings, routes=(*kept, *routes), models=models or settings.models)
 
 
 def _httpx() -> Any:

@@ -225,7 +225,7 @@ WRONG_OVERRIDES: dict[tuple[str, str], str] = {
     ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: 'x' can't be set there",
     ("JAN__NOPE", "1"): "nope: Unknown key",
     ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: there is nothing at '7'",
-    ("JAN__MODELS__0__ENGINE", "vroom"): "unknown engine 'vroom'",
+    ("JAN__MODELS__0__ENGINE", "vroom"): "Unknown engine 'vroom'",
     ("JAN__MODELS", "[{id"): "JAN__MODELS: not valid YAML",
     ("JAN__SERVER__HOST", "0.0.0.0"): "access.anonymous",
 }

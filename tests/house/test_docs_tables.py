@@ -50,9 +50,9 @@ def _settings(kind: type[msgspec.Struct], path: str = "") -> dict[str, str]:
 
 def _options(engine: str) -> type[msgspec.Struct]:
     kinds = import_module("jan.engine.registry")._KINDS
-    module, _, options, _ = kinds[engine]
+    module, backend, _ = kinds[engine]
     pytest.importorskip(module, reason=f"the {engine} engine's library is not installed", exc_type=ImportError)
-    found: type[msgspec.Struct] = getattr(import_module(module), options)
+    found: type[msgspec.Struct] = getattr(import_module(module), backend).Options
     return found
 
 

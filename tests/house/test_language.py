@@ -16,7 +16,6 @@ FEWEST_WORDS = 4
 STILL_TO_DO = (
     "jan/application.py",
     "jan/engine/base.py",
-    "jan/engine/registry.py",
     "jan/engine/runtime",
     "jan/generation",
     "jan/handler.py",

@@ -89,6 +89,8 @@ class _EchoJob(msgspec.Struct):
 class EchoBackend:
     """A backend without a model. A word is a token, and each step adds one word to every answer."""
 
+    Options = EchoOptions
+
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
         self._jobs: dict[JobId, _EchoJob] = {}

@@ -68,6 +68,8 @@ class _Sequence:
 class LlamaCppBackend:
     """One GGUF model, its key-value cache and the running answers."""
 
+    Options = LlamaCppOptions
+
     def __init__(self, options: LlamaCppOptions) -> None:
         self._options = options
         self._file = resolve_model_file(options.model)

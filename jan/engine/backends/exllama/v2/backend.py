@@ -16,6 +16,8 @@ from jan.errors import JanError
 class ExLlamaV2Backend(ExLlamaBackend):
     """One EXL2, GPTQ or unquantised folder, its key-value cache and the running answers."""
 
+    Options = ExLlamaV2Options
+
     name = "exllamav2"
     formats = FolderFormats(
         methods=("exl2", "gptq"),

@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 class ExLlamaV3Backend(ExLlamaBackend):
     """One EXL3 or unquantised folder, its key-value cache and the running answers."""
 
+    Options = ExLlamaV3Options
+
     name = "exllamav3"
     formats = FolderFormats(
         methods=("exl3",), described="EXL3, or unquantised fp16/bf16 safetensors", rope_parameters=True
