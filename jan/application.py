@@ -1,9 +1,11 @@
-"""The composition root: settings in, a running server out; start, serve, drain, stop."""
+"""Put the server together from its settings; start it, serve, drain, stop."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -33,22 +35,29 @@ from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
 from jan.routing.table import Route, resolve_routes
 from jan.services import LiveRequests, Services
-from jan.settings import Settings, TracingSettings
+from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import store_from_url
 from jan.storage.measured import MeasuredStore
 from jan.telemetry.metrics import LoopLag, Metrics
-from jan.telemetry.request_record import Tracing
+from jan.telemetry.trace_sender import make_tracing
 
 log = structlog.get_logger(__name__)
 
 
+# How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
+# wait for the event loop longer than one of its steps takes.
+_SWITCH_SECONDS = 0.0001
+# New objects between two garbage collections. Requests make no reference cycles, so they can be rare.
+_GARBAGE_THRESHOLD = 20_000
+
+
 class CannotListen(ConfigurationError):
-    """The address can't be listened on."""
+    """The server can't listen on its address."""
 
 
 class Server:
-    """One server: everything is checked when it is made, nothing runs before ``start``.
+    """One server. Everything is checked when it is made; nothing runs before ``start``.
 
     ``show_late_key`` gets the first administrator's key if the store was away when the server started.
     """
@@ -102,10 +111,11 @@ class Server:
         self._http = ConnectionServer(_application(self.routes, self.services), settings.server, context)
 
     async def start(self, report: LoadReport) -> list[str]:
-        """Take the port, load the eager models, begin to serve; returns the server's base URLs.
+        """Take the port, open the store, load the eager models, and begin to serve. Returns the server's base
+        URLs.
 
-        Raises CannotListen, or ConfigurationError for a model. The port is taken first because it is the
-        quickest to fail; clients that come while a model loads are served as soon as it is there.
+        Raises CannotListen, or ConfigurationError for a model. The port is taken first, because that fails
+        fastest. Clients that connect while a model loads are served as soon as it is loaded.
         """
         settings, sockets = self.settings.server, self._listen()
         try:
@@ -125,7 +135,7 @@ class Server:
         return [_url(scheme, bound) for bound in sockets]
 
     def reload_certificate(self) -> None:
-        """Read the TLS files again, for connections from now on; broken ones change nothing."""
+        """Read the TLS files again, for new connections. Broken files change nothing."""
         tls = self.settings.server.tls
         if tls is None:
             return
@@ -143,16 +153,16 @@ class Server:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise CannotListen(
-                f"can't listen on {host}:{port}: {reason}; choose another with --port or server.port"
+                f"Can't listen on {host}:{port}: {reason}. Choose another port with --port or server.port."
             ) from error
 
     @property
     def admin_key(self) -> str | None:
-        """The key made at this first start, to be shown once; None at any other."""
+        """The administrator's key if this first start made it, to be shown once; None at any other start."""
         return self._keeper.admin_key
 
     async def stop(self) -> None:
-        """Stop accepting, let answers finish within the grace period, end the rest, free the models."""
+        """Stop accepting, let answers finish within the grace period, end the rest, and free the models."""
         self._http.stop()
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
@@ -165,19 +175,6 @@ class Server:
         if self._tracing is not None:
             await self._tracing.close()
         log.info("stopped", ended_early=ended)
-
-
-def make_tracing(settings: TracingSettings) -> Tracing | None:
-    """What sends traces; None if no collector is configured. Raises ConfigurationError without its packages."""
-    if not settings.endpoint:
-        return None
-    try:
-        from jan.telemetry.tracing import OtlpTracing
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"tracing.endpoint: needs the package '{error.name}'; install jan-server[otel], or leave it empty"
-        ) from None
-    return OtlpTracing(settings)
 
 
 def _application(routes: Sequence[Route], services: Services) -> Application:
@@ -199,7 +196,7 @@ def _application(routes: Sequence[Route], services: Services) -> Application:
         specs,
         default_handler_class=UnknownUrl,
         default_handler_args={"services": services},
-        # Handlers write their own line.
+        # Handlers write their own line in the log.
         log_function=lambda _handler: None,
     )
 
@@ -210,30 +207,44 @@ def _url(scheme: str, bound: socket.socket) -> str:
 
 
 async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> bool:
-    """Run until SIGTERM or SIGINT; a second signal ends the process at once. False if the end came because a model
-    failed whose configuration says so."""
+    """Run in a process of its own until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    ``announce`` gets the base URLs once the server is ready. Returns False if a model failed whose configuration
+    says that the process is to end.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+    urls = await server.start(report)
     stopping = asyncio.Event()
+    # After the models, because loading a library may replace signal handlers.
+    _handle_signals(server, stopping)
+    # The server's own objects live until the end. Freezing them keeps the collector from scanning them, which
+    # would delay requests.
+    gc.collect()
+    gc.freeze()
+    announce(urls)
+    await _first_of(stopping, server.models.failed)
+    log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
+    await server.stop()
+    return not server.models.failed.is_set()
+
+
+def _handle_signals(server: Server, stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
         if stopping.is_set():
             os._exit(130)
         stopping.set()
 
-    urls = await server.start(report)
-    # After the models: loading a library may replace signal handlers.
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # not on Windows, where Ctrl-C raises instead
-            asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    with suppress(NotImplementedError, AttributeError):  # nor has Windows SIGHUP
+        with suppress(NotImplementedError):  # Windows has no signal handlers; there Ctrl-C raises.
+            loop.add_signal_handler(number, on_signal)
+    with suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP either.
         if server.settings.server.tls is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificate)
-        elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_signal)
-    announce(urls)
-    await _first_of(stopping, server.models.failed)
-    log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
-    await server.stop()
-    return not server.models.failed.is_set()
+            loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
+        elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+            loop.add_signal_handler(signal.SIGHUP, on_signal)
 
 
 async def _first_of(*events: asyncio.Event) -> None:

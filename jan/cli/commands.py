@@ -1,7 +1,6 @@
 """The ``jan`` command: serve, check, routes, openapi and chat. ``_ELSEWHERE`` names the modules of the others."""
 
 import asyncio
-import gc
 import json
 import shutil
 import sys
@@ -22,11 +21,6 @@ from jan.settings.load import default_config_file, load_settings
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
 _EXIT_MODEL_FAILED = 4
-# How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
-# wait for the event loop longer than one of its steps takes.
-_SWITCH_SECONDS = 0.0001
-# New objects between two garbage collections. Requests make no reference cycles, so they can be rare.
-_GARBAGE_THRESHOLD = 20_000
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
@@ -112,18 +106,12 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
         server = Server(settings, show_late_key=_show_key)
 
         def ready(urls: list[str]) -> None:
-            # The server's own objects live until the end. Freezing them keeps the collector from scanning them,
-            # which would delay requests.
-            gc.collect()
-            gc.freeze()
             _banner(settings, urls, server.admin_key)
 
         return await serve_until_signalled(server, _show_progress(), ready)
 
     with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
         configure_logging(settings.log)
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
         try:
             orderly = asyncio.run(run(settings))
         except KeyboardInterrupt:

@@ -41,6 +41,7 @@ LAYERS = {
     "jan.engine": 2,
     "jan.limits": 2,
     "jan.telemetry.tracing": 2,
+    "jan.telemetry.trace_sender": 3,
     "jan.http.healthchecks": 3,
     "jan.conversations": 3,
     "jan.http.resumable": 3,
@@ -152,6 +153,35 @@ def test_imports_lead_downward(name: str) -> None:
         assert LAYERS[other] <= LAYERS[own], f"{name} (layer {LAYERS[own]}) imports {imported}"
         if LAYERS[own] == LAYERS[other] == 2:
             assert own == other, f"{name} imports {imported}, another package of layer 2"
+
+
+def module_of(imported: str) -> str:
+    """The module that an imported name is or is in; '' for one of others."""
+    while imported and imported not in MODULES:
+        imported = imported.rpartition(".")[0]
+    return imported
+
+
+def circle_from(start: str, needs: dict[str, set[str]]) -> list[str]:
+    """Modules that lead from one back to it; none if there is no such way."""
+    ways, seen = [[start]], set[str]()
+    while ways:
+        way = ways.pop()
+        for name in needs[way[-1]]:
+            if name == start:
+                return [*way, start]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
+
+
+def test_no_imports_go_round() -> None:
+    """No module leads back to itself, not even by imports for types alone or within functions."""
+    needs = {
+        name: {module_of(imported) for imported in imports_of(path)} - {"", name} for name, path in MODULES.items()
+    }
+    assert [circle for name in MODULES if (circle := circle_from(name, needs))] == []
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("jan") and LAYERS[place(name)] == 0])

@@ -248,7 +248,7 @@ def test_a_missing_package_is_one_line() -> None:
     """Configured without its packages: a ConfigurationError that names the extra."""
     code = (
         "import sys; sys.modules['opentelemetry.sdk'] = None\n"
-        "from jan.application import make_tracing; from jan.errors import ConfigurationError\n"
+        "from jan.telemetry.trace_sender import make_tracing; from jan.errors import ConfigurationError\n"
         "from jan.settings import TracingSettings\n"
         "try: make_tracing(TracingSettings(endpoint='http://127.0.0.1:4318/v1/traces'))\n"
         "except ConfigurationError as error: print(error.message)"

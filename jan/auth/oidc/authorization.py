@@ -10,7 +10,7 @@ from typing import Any
 from oauthlib.oauth2 import MismatchingStateError, MissingCodeError, OAuth2Error, WebApplicationClient
 
 from jan.auth.oidc.flow import Flow, other_sign_in
-from jan.auth.oidc.provider import ProviderRefused
+from jan.auth.oidc.refusal import ProviderRefused
 from jan.errors import InvalidRequest
 
 _VERIFIER_LENGTH = 64

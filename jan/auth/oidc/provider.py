@@ -16,6 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPInputError
 
 from jan.auth.oidc.flow import Flow
+from jan.auth.oidc.refusal import ProviderRefused
 from jan.errors import AuthenticationFailed, Unavailable
 from jan.settings.addresses import is_safe_url
 from jan.settings.sign_in import SignInSettings
@@ -68,14 +69,6 @@ class UserInfo(msgspec.Struct, frozen=True):
     email: str | None = None
     email_verified: bool = False
     name: str | None = None
-
-
-class ProviderRefused(Exception):
-    """The provider answered with an error code. ``name`` is safe to repeat."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 class Fetched(Generic[T]):

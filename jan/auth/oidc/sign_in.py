@@ -13,7 +13,8 @@ from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.flow import Flow, Flows, other_sign_in
-from jan.auth.oidc.provider import Metadata, Provider, ProviderRefused, TokenAnswer
+from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer
+from jan.auth.oidc.refusal import ProviderRefused
 from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
