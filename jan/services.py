@@ -32,21 +32,22 @@ from jan.settings.addresses import TrustedProxies
 from jan.telemetry.metrics import Metrics
 from jan.telemetry.request_record import Tracing
 
+# How long a request that is ended may take to send its error.
 _LAST_WORDS_SECONDS = 2.0
 
 
 class LiveRequest(Protocol):
-    """A request under way; ``streaming`` once it sends events."""
+    """A request that is being served; ``streaming`` once it sends events."""
 
     streaming: bool
 
     def shut_down(self) -> None:
-        """End now."""
+        """End the request now, with an error for its client."""
         ...
 
 
 class LiveRequests:
-    """The requests under way, so that a shutdown can wait for them. Also a Prometheus collector."""
+    """The requests that are being served, so that a shutdown can drain them. Also a Prometheus collector."""
 
     def __init__(self) -> None:
         self._live: set[LiveRequest] = set()
@@ -55,18 +56,21 @@ class LiveRequests:
         self.draining = False
 
     def add(self, request: LiveRequest) -> None:
-        """A request began."""
+        """Count a request that begins."""
         self._live.add(request)
         self._empty.clear()
 
     def remove(self, request: LiveRequest) -> None:
-        """A request ended."""
+        """Count a request no longer, because it ended."""
         self._live.discard(request)
         if not self._live:
             self._empty.set()
 
     async def drain(self, grace_seconds: float) -> int:
-        """Refuse new requests, wait for those under way, end the rest; returns how many were ended."""
+        """Refuse new requests, wait for the others up to ``grace_seconds``, then end those that are left.
+
+        Returns how many it ended.
+        """
         self.draining = True
         try:
             await asyncio.wait_for(self._empty.wait(), grace_seconds)
@@ -74,14 +78,14 @@ class LiveRequests:
             ended = list(self._live)
             for request in ended:
                 request.shut_down()
-            # A client that takes no more bytes can't be told; its connection is closed all the same.
+            # A client that reads nothing can't be told; its connection is closed all the same.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), _LAST_WORDS_SECONDS)
             return len(ended)
         return 0
 
     def collect(self) -> Iterable[Metric]:
-        """How many there are."""
+        """Return the number of live requests and of those that stream."""
         streams = sum(request.streaming for request in self._live)
         return [
             GaugeMetricFamily("jan_http_live_requests", "Requests under way", value=len(self._live)),
@@ -90,7 +94,10 @@ class LiveRequests:
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """``document`` is the OpenAPI document, encoded; ``tracing`` is None where it is not configured."""
+    """All parts of a server that handlers use.
+
+    ``document`` is the OpenAPI document, encoded. ``tracing`` is None if it is not configured.
+    """
 
     settings: Settings
     models: ServedModels

@@ -23,7 +23,6 @@ STILL_TO_DO = (
     "jan/http/sse.py",
     "jan/limits/ledger.py",
     "jan/routing",
-    "jan/services.py",
     "jan/settings/load.py",
     "jan/telemetry/request_record.py",
     "handlers/openai",
