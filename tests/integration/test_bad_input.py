@@ -172,7 +172,7 @@ def test_a_huge_format_is_refused_before_it_is_looked_at(
 ) -> None:
     """By its length, whatever the model, and that of all tools together."""
     response = client.post(CHAT, json={"model": "echo", "messages": USER, "n": 16, **asked})
-    assert refused(response, 400, "invalid_schema", param).endswith(" long")
+    assert refused(response, 400, "invalid_schema", param).endswith(" long.")
 
 
 def readable(value: Any) -> str | None:

@@ -1,0 +1,102 @@
+"""Serves /user/api-keys and what is below it: the caller's own API keys."""
+
+import msgspec
+
+from jan.errors import Conflict, NotFound
+from jan.handler import Handler
+from jan.operation import Example, operation
+from jan.schema.paging import PageQuery
+from jan.schema.scopes import READ, WRITE
+from jan.schema.users import ApiKeyChanges, ApiKeyInfo, ApiKeyList, CreatedApiKey, NewApiKey
+from jan.storage.records import ApiKey
+
+
+def _info(key: ApiKey) -> ApiKeyInfo:
+    return msgspec.convert(key, ApiKeyInfo, from_attributes=True)
+
+
+def _with_secret(key: ApiKey, secret: str) -> CreatedApiKey:
+    return CreatedApiKey(key=secret, **msgspec.structs.asdict(_info(key)))
+
+
+class ApiKeys(Handler):
+    """The API keys of the caller."""
+
+    @operation(
+        summary="List API keys",
+        access=READ,
+        tag="user",
+        query=PageQuery,
+        response=ApiKeyList,
+        examples=(Example(summary="My keys"),),
+    )
+    async def get(self, query: PageQuery) -> ApiKeyList:
+        """List the caller's keys, revoked ones too, without their secrets, in order of creation, a page at a time:
+        `next_cursor` of one page is the `cursor` of the next."""
+        page = await self.services.keys.page(self.user_id, limit=query.limit, cursor=query.cursor)
+        return ApiKeyList(
+            data=[_info(key) for key in page.items],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    @operation(
+        summary="Generate an API key",
+        access=WRITE,
+        tag="user",
+        request=NewApiKey,
+        response=CreatedApiKey,
+        creates=True,
+        examples=(
+            Example(
+                summary="A key for development",
+                body={"name": "Development Key", "permissions": ["read", "write"]},
+            ),
+        ),
+    )
+    async def post(self, body: NewApiKey) -> CreatedApiKey:
+        """Make a key. The answer's `key` is never shown again. A key can do no more than the credentials that make
+        it: a key that is made by another key expires no later and may use no more tokens than that one. All keys
+        of a user together may use what the user may."""
+        created = await self.services.key_grants.create(self.user_id, self.identity, body, self.mint)
+        return _with_secret(created.record, created.secret)
+
+
+class OneApiKey(Handler):
+    """One API key of the caller."""
+
+    @operation(
+        summary="Rename an API key",
+        access=WRITE,
+        tag="user",
+        request=ApiKeyChanges,
+        response=ApiKeyInfo,
+        errors=(NotFound,),
+        examples=(Example(summary="Another name", body={"name": "Laptop"}),),
+    )
+    async def patch(self, key_id: str, body: ApiKeyChanges) -> ApiKeyInfo:
+        """Change the key's name, which is all that can be changed of it."""
+        return _info(await self.services.keys.rename(self.user_id, key_id, body.name))
+
+    @operation(summary="Revoke an API key", access=WRITE, tag="user", response=ApiKeyInfo, errors=(NotFound,))
+    async def delete(self, key_id: str) -> ApiKeyInfo:
+        """End the key. Every process of the server refuses it within a second."""
+        return _info(await self.services.keys.revoke(self.user_id, key_id))
+
+
+class ApiKeyRotation(Handler):
+    """The replacement of a key."""
+
+    @operation(
+        summary="Rotate an API key",
+        access=WRITE,
+        tag="user",
+        response=CreatedApiKey,
+        creates=True,
+        errors=(NotFound, Conflict),
+    )
+    async def post(self, key_id: str) -> CreatedApiKey:
+        """Make a new key with the same name, permissions and budgets. The old one works for the configured grace
+        period. The caller's credentials must themselves allow all that the key does."""
+        rotated = await self.services.key_grants.rotate(self.user_id, self.identity, key_id, self.mint)
+        return _with_secret(rotated.record, rotated.secret)
