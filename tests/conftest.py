@@ -25,6 +25,9 @@ OPENAI_NPM = "7.57.0"
 
 # As the engine has it, but before any test's module loads the library that reads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Several files are tested at once, so a model has one thread: a second one takes as much CPU time to wait for the
+# first as it saves.
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -320,10 +320,10 @@ def serve(tmp_path: Path) -> Any:
     numbers = count()
     with ExitStack() as servers:
 
-        def start(config: str, *arguments: str) -> ServerProcess:
+        def start(config: str, *arguments: str, **environ: str) -> ServerProcess:
             file = tmp_path / f"jan{next(numbers)}.yaml"
             file.write_text(config)
-            server = ServerProcess(file, *arguments)
+            server = ServerProcess(file, *arguments, environ=environ)
             servers.callback(server.kill_if_running)
             return server
 
@@ -478,8 +478,9 @@ def test_the_log_tells_of_requests_and_not_what_was_said(serve: Serve) -> None:
 
 @pytest.mark.model
 def test_the_log_of_a_failing_model_keeps_quiet_too(serve: Serve) -> None:
-    """What the real model's own parts say of a bad schema or template reaches the client, not the log."""
-    server = serve(f"{EXTENDS}log: {{format: json, level: debug}}\n")
+    """What the real model's own parts say of a bad schema or template reaches the client, not the log; with a
+    thread for each core."""
+    server = serve(f"{EXTENDS}log: {{format: json, level: debug}}\n", OMP_THREAD_LIMIT="1024")
     schema = {"type": "string", "pattern": f"({MARK}"}
     wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     with http_client(server) as client:

@@ -12,6 +12,7 @@ import pytest
 from support.conversation import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
 from support.mongodb import SecantusServer
 from support.ports import free_port
+from support.server import tls
 
 pytestmark = pytest.mark.load
 
@@ -39,13 +40,15 @@ class Writers:
         return sum(len(sent) for sent in self.acknowledged.values())
 
     async def write(self) -> None:
-        limits = httpx.Limits(max_connections=WRITERS, max_keepalive_connections=WRITERS)
-        async with httpx.AsyncClient(
-            base_url=self._url, headers=bearer(self._key), timeout=20, limits=limits, trust_env=False
-        ) as client:
-            await asyncio.gather(*(self._fill(client, conversation) for conversation in self.acknowledged))
+        await asyncio.gather(*map(self._fill, self.acknowledged))
 
-    async def _fill(self, client: httpx.AsyncClient, conversation_id: str) -> None:
+    async def _fill(self, conversation_id: str) -> None:
+        # A client each: one for all looks through all connections at each message.
+        options = {"base_url": self._url, "headers": bearer(self._key), "timeout": 20, "trust_env": False}
+        async with httpx.AsyncClient(**options, verify=tls()) as client:
+            await self._write_all(client, conversation_id)
+
+    async def _write_all(self, client: httpx.AsyncClient, conversation_id: str) -> None:
         for number in range(MESSAGES_EACH):
             message_id = f"{conversation_id[-16:]}-{number:04}"
             body = {"id": message_id, "role": "user", "content": f"message {number} of {conversation_id}"}

@@ -1,6 +1,7 @@
 """The ExLlamaV2 engine behind a real server: on the GPU, or on the CPU with stand-ins for its kernels."""
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +35,8 @@ def client(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n"
         f"models: [{{id: tiny, engine: exllamav2, options: {options}}}]\n"
     )
-    server = ServerProcess(config, program=(str(PROGRAM),))
+    path = os.pathsep.join([str(PROGRAM.parents[1]), os.environ.get("PYTHONPATH", "")])
+    server = ServerProcess(config, program=(str(PROGRAM),), environ={"PYTHONPATH": path})
     with http_client(server) as made:
         yield made
     assert server.stop() == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.server import ServerProcess, http_client
+from support.server import ServerProcess, http_client, tls
 
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"
@@ -85,7 +85,7 @@ def test_one_request_beside_a_hundred_waits_for_about_one(server: ServerProcess,
     async def scenario() -> int:
         limits = httpx.Limits(max_connections=None)
         options: dict[str, Any] = {"base_url": server.url, "timeout": 60, "trust_env": False, "limits": limits}
-        async with httpx.AsyncClient(**options) as caller:
+        async with httpx.AsyncClient(verify=tls(), **options) as caller:
             many = [asyncio.create_task(ask(caller, "many", {})) for _ in range(100)]
             await asyncio.to_thread(until, client, "waiting", "one", 60)
             before = len(done)

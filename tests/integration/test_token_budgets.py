@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support.conversation import CHAT, FAILING, FAILING_CHAT, bearer
 from support.metrics import value
-from support.server import ServerProcess, http_client
+from support.server import ServerProcess, http_client, tls
 
 KEYS = "/api/v1/user/api-keys"
 USAGE = "/api/v1/usage"
@@ -169,7 +169,7 @@ def test_who_never_got_a_slot_pays_nothing(start_limited: Start, stream: bool) -
 
     async def ask(client: httpx.Client) -> tuple[str, int]:
         options: dict[str, Any] = {"base_url": client.base_url, "headers": dict(client.headers), "timeout": 60}
-        async with httpx.AsyncClient(trust_env=False, **options) as caller:
+        async with httpx.AsyncClient(trust_env=False, verify=tls(), **options) as caller:
             longest = asyncio.create_task(caller.post(CHAT, json=body))
             async with asyncio.timeout(60):
                 while of_day(client)["used"] < 600:

@@ -8,7 +8,7 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.server import MODEL, ServerProcess, http_client
+from support.server import MODEL, ServerProcess, http_client, tls
 
 TEXT = "How are you, dear server?"
 WORDS = len(TEXT.split())
@@ -22,12 +22,13 @@ def options(server: ServerProcess) -> dict[str, Any]:
 
 
 def connect(server: ServerProcess, **more: Any) -> openai.OpenAI:
-    http = openai.DefaultHttpxClient(trust_env=False, **more)
+    http = openai.DefaultHttpxClient(trust_env=False, verify=tls(), **more)
     return openai.OpenAI(**options(server), http_client=http)
 
 
 def connect_async(server: ServerProcess) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(**options(server), http_client=openai.DefaultAsyncHttpxClient(trust_env=False))
+    http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=tls())
+    return openai.AsyncOpenAI(**options(server), http_client=http)
 
 
 def ask(text: str = TEXT, model: str = MODEL, **more: Any) -> dict[str, Any]:
