@@ -185,7 +185,7 @@ def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
         echo=bool(body.echo),
         owner=identity.owner,
         priority=priority_of(body, identity),
-        whole=not body.stream,
+        buffered=not body.stream,
     )
     sequences = tuple(
         msgspec.structs.replace(whole, prompt=prompt, sampling=sampling)

@@ -1,13 +1,11 @@
 """The contract between handlers, engines, and the backends that engines drive.
 
-An ``Engine`` lives on the event loop. ``submit`` names the receiver of a request's events: ``Started``, then any
-number of ``Queued`` while no slot is free, then ``Delta``s, then exactly one ``Finished``. ``Failed`` may come at
-any point and is the last then. ``prepare`` finds out beforehand whether a request can be served; ``cancel``
-ends it at once. Where a task may wait for each event, ``engine.iterate.events_of`` gives them as an async
-iterator.
+An ``Engine`` lives on the event loop. It gives each request's events to a receiver: ``Started``, then any number
+of ``Queued`` while no slot is free, then ``Delta``s, then exactly one ``Finished``. ``Failed`` may come at any
+point, and is the last event then. ``engine.iterate.events_of`` gives the same events as an async iterator.
 
-A ``Backend`` lives on an engine's own thread and knows nothing of asyncio: it is told to prepare, begin,
-step and cancel jobs, and every step returns what each job produced.
+A ``Backend`` lives on an engine's own thread and knows nothing of asyncio. It prepares, begins, steps and cancels
+jobs, and each step returns the new output of every job.
 """
 
 from collections.abc import Callable
@@ -70,14 +68,20 @@ __all__ = [
 ]
 
 OnProgress = Callable[[float], None]
-# What a step gives; an error ends its own job and no other.
+# One output of a step. An error ends only its own job.
 Output = Delta | Finished | JanError
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a loaded model can do. ``context_length``: prompt and answer together, in tokens. ``slots``: requests
-    at once; None where that has no number. ``cache``: kept up to date by the backend, None where there is none.
-    ``formats``: what compiles output formats, None where nothing does."""
+    """The abilities of a loaded model.
+
+    ``context_length``: most tokens of prompt and answer together.
+    ``slots``: most requests that run at once; None: no fixed number.
+    ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
+    ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
+    ``formats``: compiles output formats; None if they are not enforced.
+    ``details``: text for the log and the list of models.
+    """
 
     context_length: int
     slots: int | None = None
@@ -90,7 +94,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparedJob(Protocol):
-    """A request that the backend accepted: tokenised, checked, ready to begin."""
+    """A request that the backend has tokenised and checked, ready to begin."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -99,101 +103,134 @@ class PreparedJob(Protocol):
 
     @property
     def limit(self) -> int:
-        """How many tokens may be generated."""
+        """Most tokens that may be generated."""
         ...
 
     @property
     def prompt_text(self) -> str:
-        """The prompt's text where the request has ``echo``, else ''."""
+        """The prompt's text if the request has ``echo``, else ''."""
         ...
 
 
 class Backend(Protocol):
-    """A model on the engine's thread. Every call comes from that one thread."""
+    """A model on the engine's thread. All calls come from that thread.
+
+    Usage, by the engine::
+
+        info = backend.load(print)
+        job = backend.prepare(request)
+        if backend.has_room(job):
+            backend.begin(job_id, job)
+        while running:
+            for job_id, output in backend.step():
+                ...  # Delta; Finished or an error ends the job
+        backend.close()
+    """
 
     def load(self, progress: OnProgress) -> ModelInfo:
-        """Load the model; ``progress`` takes 0..1. Raises ConfigurationError if it can't."""
+        """Load the model; ``progress`` gets the loaded part, 0..1. Raises ConfigurationError on failure."""
         ...
 
     def prepare(self, request: GenerationRequest) -> PreparedJob:
-        """Tokenise and check; raises InvalidRequest for what the model can't serve."""
+        """Tokenise and check a request. Raises InvalidRequest if the model can't serve it."""
         ...
 
     def has_room(self, job: PreparedJob) -> bool:
-        """Whether ``begin`` may be called with this job now."""
+        """Return True if ``begin`` may be called with this job now."""
         ...
 
     def begin(self, job_id: JobId, job: PreparedJob) -> None:
-        """Start generating."""
+        """Start a job: its prefill begins with the next step."""
         ...
 
     def step(self) -> list[tuple[JobId, Output]]:
-        """Advance every begun job as far as one forward pass takes it."""
+        """Run one forward pass; returns the new outputs, in order.
+
+        An exception fails all running jobs. ``reset`` is called after it.
+        """
         ...
 
     def cancel(self, job_id: JobId) -> None:
-        """Forget a begun job and free what it held; unknown ids are ignored."""
+        """Drop a running job and free its slot and cache. Unknown ids are ignored."""
         ...
 
     def reset(self) -> None:
-        """After ``step`` raised: forget all jobs and caches, be ready again."""
+        """Drop all jobs and caches after ``step`` raised, and be ready again."""
         ...
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model's memory."""
         ...
 
 
 class Engine(Protocol):
-    """A served model, on the event loop."""
+    """A served model. All calls come from the event loop.
+
+    Usage::
+
+        await engine.start(on_progress)
+        job_id = await engine.submit(request, receiver)  # receiver(events, at) is called from now on
+        engine.cancel(job_id)
+        await engine.close()
+    """
 
     @property
     def info(self) -> ModelInfo:
-        """What the model can do; known once started."""
+        """The model's abilities. Raises Unavailable before it is loaded."""
         ...
 
     @property
     def stats(self) -> EngineStats:
-        """Live counters."""
+        """Live counters of the engine."""
         ...
 
     @property
     def trouble(self) -> str | None:
-        """Why the engine can't serve, in words; None while it can, and before it was started."""
+        """Why the engine can't serve, as a sentence; None while it can, and before it is started."""
         ...
 
     @property
     def healthy(self) -> bool:
-        """Whether there is no trouble."""
+        """True if there is no trouble."""
         ...
 
     @property
     def max_sequences(self) -> int | None:
-        """How many requests of one owner fit in when there are no others; None for no limit."""
+        """Most requests of one owner while there are no others; None: no limit."""
         ...
 
     async def start(self, progress: OnProgress) -> None:
-        """Load the model; raises ConfigurationError if it can't be."""
+        """Load the model; ``progress`` gets the loaded part, 0..1. Raises ConfigurationError on failure."""
         ...
 
     async def prepare(self, request: GenerationRequest) -> PreparedRequest:
-        """Tokenise and check a request without queueing it. What was prepared must be submitted or cancelled.
+        """Tokenise and check a request without queueing it. The result must be submitted or cancelled.
 
-        Raises InvalidRequest for what the model can't serve, Unavailable.
+        Raises:
+            InvalidRequest: if the model can't serve the request.
+            Unavailable: if the engine can't serve at present.
         """
         ...
 
     async def submit(self, request: GenerationRequest | PreparedRequest, receiver: Receiver) -> JobId:
-        """Queue a request; everything that becomes of it goes to ``receiver``. It need not be prepared before.
+        """Queue a request; its events go to ``receiver``.
 
-        Raises InvalidRequest or Unavailable where that is known at once; later the receiver gets ``Failed``.
+        Args:
+            request: prepared before, or not.
+            receiver: called on the event loop with the new events and the time of their delivery.
+
+        Returns:
+            The id of the job, for ``cancel``.
+
+        Raises:
+            InvalidRequest, Unavailable: if that is known at once. Later errors come to the receiver as ``Failed``.
         """
         ...
 
     def cancel(self, job_id: JobId) -> None:
-        """End a request, from now on its receiver gets nothing; harmless when repeated or after its end."""
+        """End a request at once; its receiver gets no more events. Ended and unknown ids are ignored."""
         ...
 
     async def close(self) -> None:
-        """Cancel what runs and free the model; harmless when repeated."""
+        """Fail all requests and free the model. May be called again."""
         ...

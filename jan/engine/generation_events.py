@@ -1,6 +1,6 @@
-"""What an engine tells of a request: accepted, its place in the queue, pieces of the answer, the end.
+"""The events of a request: accepted, its place in the queue, parts of the answer, the end.
 
-Every event is a tagged struct, so that it can cross to another process as it is.
+Every event is a tagged struct, so it can be sent to another process.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from jan.schema.sampling import FinishReason, TokenLogprob
 
 JobId = int
 
-# The errors that cross; a plugin's own class crosses as the nearest of these that it extends.
+# The errors that can be sent. A plugin's own class is sent as the nearest of these that it extends.
 _ERRORS = MappingProxyType[str, type[JanError]](
     {
         error.__name__: error
@@ -45,7 +45,7 @@ _ERRORS = MappingProxyType[str, type[JanError]](
 
 
 class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of the tool call at ``index``: ``name`` in its first piece only, then ``arguments``."""
+    """A piece of the tool call at ``index``: only the first piece has ``name``, the others have ``arguments``."""
 
     index: int
     name: str = ""
@@ -53,8 +53,10 @@ class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A request that the model can serve: tokenised and checked, not queued yet. ``limit``: most tokens of the
-    answer; ``prompt_text`` is there if the request has ``echo``."""
+    """A request that the model can serve: tokenised and checked, not queued yet.
+
+    ``limit``: most tokens of the answer. ``prompt_text``: set if the request has ``echo``.
+    """
 
     job_id: JobId
     prompt_tokens: int
@@ -63,25 +65,29 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The request was accepted; ``prompt_text`` is there if the request has ``echo``."""
+    """The request was accepted. ``prompt_text``: set if the request has ``echo``."""
 
     prompt_tokens: int
     prompt_text: str = ""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The request waits for a slot; ``position`` 1 is next. It comes only between ``Started`` and the first
-    ``Delta``, and the newest one replaces those that were not taken yet. ``estimate_seconds`` until it begins, by
-    how fast others began recently; None while that is not known."""
+    """The request waits for a slot. Comes only between ``Started`` and the first ``Delta``.
+
+    ``position``: 1 is next. ``estimate_seconds``: expected wait, from how fast other requests began recently; None
+    if unknown. A new event replaces an older one that was not read yet.
+    """
 
     position: int
     estimate_seconds: int | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """New text, reasoning, tool-call pieces and log probabilities; ``tokens`` generated since the last delta. The
-    first one may be empty: the request got its slot. ``parts``: the deltas that it is the sum of, where several
-    were waiting."""
+    """New text, reasoning, pieces of tool calls, and log probabilities, since the last delta.
+
+    ``tokens``: number of tokens since the last delta. ``parts``: the deltas that this one is merged from, if any.
+    The first delta may be empty: the request has got its slot.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -92,7 +98,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     @staticmethod
     def sum(parts: "Sequence[Delta]") -> "Delta":
-        """Add deltas up to one."""
+        """Merge several deltas into one, without ``parts``."""
         return Delta(
             text="".join([part.text for part in parts]),
             reasoning="".join([part.reasoning for part in parts]),
@@ -102,12 +108,12 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         )
 
     def merge(self, later: "Delta") -> "Delta":
-        """Add a later delta to this one."""
+        """Merge a later delta into this one."""
         return Delta.sum((self, later))
 
     @property
     def text_only(self) -> bool:
-        """Whether nothing but text is new."""
+        """True if only text is new."""
         return not (self.reasoning or self.tool_calls or self.logprobs)
 
     def __bool__(self) -> bool:
@@ -115,9 +121,12 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The end: why, and the token counts. ``cached_tokens`` of the prompt were not computed again;
-    ``reasoning_tokens`` of the completion were reasoning; ``queue_seconds`` is how long the request
-    waited for a slot."""
+    """The end of an answer: its reason and token counts.
+
+    ``cached_tokens``: prompt tokens found in the cache. ``reasoning_tokens``: completion tokens that were
+    reasoning.
+    ``queue_seconds``: how long the request waited for a slot.
+    """
 
     reason: FinishReason
     prompt_tokens: int
@@ -128,7 +137,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The request failed: a JanError in a form that can cross to another thread or process."""
+    """The request failed: a JanError in a form that can be sent to another thread or process."""
 
     kind: str
     message: str
@@ -138,7 +147,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     @staticmethod
     def of(error: JanError) -> "Failed":
-        """Describe an error for another thread or process."""
+        """Return the event for an error."""
         kinds = [base.__name__ for base in type(error).__mro__ if base.__name__ in _ERRORS]
         return Failed(
             kind=kinds[0] if kinds else InternalError.__name__,
@@ -149,11 +158,11 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         )
 
     def error(self) -> JanError:
-        """Make the error anew, without the frames that it went through."""
+        """Return the error again, without its traceback, which would hold frames."""
         return _ERRORS[self.kind](self.message, code=self.code, param=self.param, headers=self.headers)
 
 
 Event = Started | Queued | Delta | Finished | Failed
-#: Takes what came of one request since the last call, in order, and ``perf_counter``'s time of the delivery. It is
-#: called on the event loop and must not raise.
+# : Takes the new events of one request, in order, and the time of their delivery by ``time.perf_counter``. It is
+# called : on the event loop and must not raise.
 Receiver = Callable[[list[Event], float], None]

@@ -1,4 +1,4 @@
-"""What an engine is asked for: a prompt, how to choose tokens, where to end. It can cross to another process."""
+"""A request to an engine: a prompt, sampling, and where to end. It can be sent to another process."""
 
 from typing import Literal
 
@@ -12,7 +12,14 @@ Priority = Literal["high", "normal", "low"]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """How the next token is chosen. The defaults are OpenAI's: the model's own distribution."""
+    """How the next token is sampled. The defaults are OpenAI's: the model's own distribution.
+
+    ``temperature``: 0 takes the likeliest token. ``top_k``: 0 is off. ``top_p``: nucleus sampling (Holtzman et al.
+    2020); 1 is off. ``min_p``: drops tokens less likely than this part of the likeliest (Nguyen et al. 2024); 0 is
+    off. ``presence_penalty``, ``frequency_penalty``: as in OpenAI's API. ``repeat_penalty``: as in CTRL (Keskar et
+    al. 2019); 1 is off. ``logit_bias``: added to logits, by token id. ``seed``: makes sampling repeatable. Results
+    can still differ slightly, because batching changes floating-point rounding.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -26,13 +33,16 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def penalises(self) -> bool:
-        """Whether earlier tokens influence the choice other than through the model."""
+        """True if there are penalties for earlier tokens."""
         return (self.presence_penalty, self.frequency_penalty, self.repeat_penalty) != (0.0, 0.0, 1.0)
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Messages that the model's chat template turns into a prompt. ``add_generation_prompt``: with what begins an
-    answer; ``continue_final_message``: instead, the last message is left open and the answer goes on with it."""
+    """Messages that the model's chat template turns into a prompt.
+
+    ``add_generation_prompt``: end the prompt with the tokens that begin an answer. ``continue_final_message``:
+    instead, leave the last message open, for the answer to continue it.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
@@ -41,23 +51,28 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag=True):
-    """Text that is the prompt as it stands."""
+    """A prompt of text, used without a template."""
 
     text: str
 
 
 class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
-    """Token ids that are the prompt as they stand."""
+    """A prompt of token ids, used without a tokenizer."""
 
     tokens: tuple[int, ...]
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One sequence to generate. ``max_tokens`` None: as many as the context takes.
+    """One sequence to generate.
 
-    ``logprobs``: None for none, else how many candidates beside each token. ``echo``: give the prompt's
-    text back. ``owner`` is whose share of the engine this uses, ``priority`` the class in which it waits.
-    ``whole``: nobody sees anything of it before its end, so deltas may come a little later, several as one.
+    ``max_tokens``: most tokens of the answer; None: as many as the context allows.
+    ``stop``: strings that end the answer, and are not part of it.
+    ``logprobs``: number of alternatives to return with each token; None: no log probabilities.
+    ``output``: the form that the answer must have.
+    ``echo``: return the prompt's text too.
+    ``owner``: the caller whose share of the queue and of cached prefixes this uses.
+    ``priority``: the class in which it waits.
+    ``buffered``: nothing is shown before the end, so deltas may be delayed a little and merged.
     """
 
     prompt: ChatPrompt | TextPrompt | TokenPrompt
@@ -69,4 +84,4 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     echo: bool = False
     owner: str = ""
     priority: Priority = "normal"
-    whole: bool = False
+    buffered: bool = False

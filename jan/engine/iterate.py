@@ -1,4 +1,4 @@
-"""A request's events as an async iterator: for tests, tools and plugins, where a task may wait for each."""
+"""A request's events as an async iterator, for tests, tools and plugins."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,21 +8,21 @@ from jan.engine.runtime.unread import UnreadEvents
 
 
 class EventReader:
-    """A receiver whose events one task reads. A reader that is slower than the model finds deltas merged."""
+    """A receiver whose events one task reads. A task that is slower than the model gets merged deltas."""
 
     def __init__(self) -> None:
         self._unread = UnreadEvents()
         self._waiter: asyncio.Future[None] | None = None
 
     def receive(self, events: list[Event], _at: float) -> None:
-        """Keep events until they are read."""
+        """Keep the new events until they are read."""
         for event in events:
             self._unread.put(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def read(self) -> list[Event]:
-        """Wait for events and take all there are."""
+        """Wait for events; returns all that have come."""
         if not self._unread:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -30,9 +30,16 @@ class EventReader:
 
 
 async def events_of(engine: Engine, request: GenerationRequest | PreparedRequest) -> AsyncGenerator[Event, None]:
-    """Submit a request at the first step and give its events; closing the iterator cancels the request.
+    """Submit a request and yield its events. Closing the iterator cancels the request.
 
-    Raises what the engine refuses, and the JanError that the request failed with.
+    Usage::
+
+        async for event in events_of(engine, request):
+            if isinstance(event, Delta):
+                print(event.text)
+
+    Raises:
+        JanError: if the engine refuses the request, or the request fails.
     """
     reader = EventReader()
     job_id = await engine.submit(request, reader.receive)

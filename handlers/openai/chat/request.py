@@ -34,7 +34,7 @@ def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRe
         owner=identity.owner,
         priority=priority_of(body, identity),
         # One that goes on without its client can be read as events.
-        whole=not body.stream and body.on_disconnect != "finish",
+        buffered=not body.stream and body.on_disconnect != "finish",
     )
 
 

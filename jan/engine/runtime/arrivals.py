@@ -1,4 +1,4 @@
-"""From an engine's deliveries to the receivers of its jobs, on the event loop, by plain calls."""
+"""Hand the events of an engine's thread to the receivers of its jobs, by plain calls on the event loop."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,19 +12,22 @@ from jan.engine.runtime.mailbox import Batch
 
 log = structlog.get_logger(__name__)
 
-# Receivers called in one turn of the loop: a thousand streams at once would hold up everybody for 10 ms.
+# Most receivers called in one turn of the loop. A thousand streams in one turn would block it for 10 ms.
 _RECEIVERS_A_TURN = 128
 _LAST = (Finished, Failed)
 
 
 class Arrivals:
-    """The jobs under way and who gets their events. What has come for a job, of one step or of several while the
-    loop was busy, is handed over in one call. Nothing is waited for: no future, task or generator."""
+    """The open jobs and their receivers.
+
+    All events of a job that have arrived, of one step or of several while the loop was busy, are handed over in
+    one call. No future, task or generator is involved.
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[JobId, Job] = {}
         self._batches: list[Batch] = []
-        # What is handed over in later turns, the first one at the end.
+        # Events that are handed over in later turns, in reverse order.
         self._groups: list[tuple[JobId, list[Event | PreparedRequest]]] = []
         self._scheduled = False
 
@@ -35,22 +38,22 @@ class Arrivals:
         return iter(list(self._jobs.values()))
 
     def add(self, job: Job) -> None:
-        """Expect events of a job."""
+        """Add a job whose events may arrive."""
         self._jobs[job.id] = job
 
     def get(self, job_id: JobId) -> Job | None:
-        """Return a job under way."""
+        """Return an open job, None if it has ended."""
         return self._jobs.get(job_id)
 
     def remove(self, job_id: JobId) -> Job | None:
-        """Hand over nothing more of a job; returns the job if it was under way."""
+        """Close a job: its receiver gets no more events. Returns the job if it was open."""
         job = self._jobs.pop(job_id, None)
         if job is not None:
             job.closed = True
         return job
 
     def arrive(self, batches: list[Batch]) -> None:
-        """Hand over what the thread delivered."""
+        """Hand over the events that the thread delivered, in this turn of the loop and the next ones."""
         self._batches += batches
         if not self._scheduled:
             self._turn()
@@ -66,7 +69,7 @@ class Arrivals:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _grouped(self) -> list[tuple[JobId, list[Event | PreparedRequest]]]:
-        """Everything that has arrived, by job; the job that was first comes last."""
+        """Return all events that have arrived by job, in reverse order of the jobs."""
         groups: dict[JobId, list[Event | PreparedRequest]] = {}
         for batch in self._batches:
             for job_id, event in batch:
@@ -78,14 +81,14 @@ class Arrivals:
         return list(groups.items())[::-1]
 
     def hand_over(self, job_id: JobId, events: "list[Event | PreparedRequest]", at: float) -> None:
-        """Give a job's receiver its events; the job is no longer under way after the last one."""
+        """Call a job's receiver. The last event closes the job."""
         job = self._jobs.get(job_id)
         if job is None:
             return
         if isinstance(events[-1], _LAST):
             self.remove(job_id)
         try:
-            job.receiver(events, at)  # type: ignore[arg-type]  # only prepare's own receiver gets what was prepared
+            job.receiver(events, at)  # type: ignore[arg-type]  # only the receiver of ``prepare`` gets PreparedRequest
         except Exception:
-            # The other receivers' events must not be lost with it.
+            # Other receivers must still get their events.
             log.exception("receiver failed", job_id=job_id)

@@ -1,7 +1,7 @@
-"""ThreadedEngine: one dedicated thread runs a backend for all requests; the event loop never waits for it.
+"""ThreadedEngine: an engine whose dedicated thread runs a backend. The event loop never waits for the thread.
 
-This is the event loop's side: it hands requests to the thread's inbox, and watches the thread. One that makes no
-progress, or has died, fails its jobs from here, whatever it is doing; the rules say what happens next.
+This is the event loop's side. It posts messages to the thread and watches it. If the thread makes no progress or
+dies, its jobs fail from here, and the rules say what happens next.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from jan.engine.rules import EngineRules
 from jan.engine.runtime.arrivals import Arrivals
 from jan.engine.runtime.capacity import check_capabilities
 from jan.engine.runtime.fair_queue import largest_share
-from jan.engine.runtime.job import Job, nobody
+from jan.engine.runtime.job import Job, ignore_events
 from jan.engine.runtime.mailbox import Cancel, Close, Prepare, Reset, Submit
 from jan.engine.runtime.thread import EngineThread
 from jan.engine.stats import EngineStats
@@ -38,11 +38,18 @@ from jan.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_BACKOFF_SECONDS = 60.0
+_MAX_BACKOFF_SECONDS = 60.0
 
 
 class ThreadedEngine:
-    """An Engine over a Backend on a thread. ``on_exit`` is called if it fails and its rules say ``exit``."""
+    """An Engine that runs a Backend on a thread of its own.
+
+    Args:
+        name: the model's id, for messages and the log.
+        make_backend: called on the thread, also for each restart.
+        rules: limits of the queue, and what happens after a failure.
+        on_exit: called if the thread fails and the rules say ``exit``.
+    """
 
     def __init__(
         self,
@@ -69,9 +76,9 @@ class ThreadedEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model can do; known once started."""
+        """The model's abilities. Raises Unavailable before it is loaded."""
         if self._info is None:
-            raise Unavailable(f"model '{self._name}' is not loaded")
+            raise Unavailable(f"Model '{self._name}' is not loaded.")
         return self._info
 
     @property
@@ -81,38 +88,38 @@ class ThreadedEngine:
 
     @property
     def trouble(self) -> str | None:
-        """Why it can't serve; None while it can, and before it was started."""
+        """Why it can't serve, as a sentence; None while it can, and before it is started."""
         return None if self._state in ("new", "ready") else self._refusal().message
 
     @property
     def healthy(self) -> bool:
-        """False while there is trouble."""
+        """True if there is no trouble."""
         return self.trouble is None
 
     @property
     def max_sequences(self) -> int | None:
-        """The slots, and the share of an empty queue that one owner gets."""
+        """The slots and one owner's share of an empty queue; None: no limit."""
         return None if self.info.slots is None else self.info.slots + largest_share(self._rules.max_waiting)
 
     # --- requests -----------------------------------------------------------------------------------
 
     async def prepare(self, request: GenerationRequest) -> PreparedRequest:
         """Tokenise and check a request; see ``Engine.prepare``."""
-        told: asyncio.Future[PreparedRequest | Failed] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[PreparedRequest | Failed] = asyncio.get_running_loop().create_future()
         job = await self._checked(request)
         thread = self._ready_thread()
-        job.receiver = partial(_settle, told)
+        job.receiver = partial(_settle_reply, reply)
         self._jobs.add(job)
         thread.post(Prepare(job))
         try:
-            answer = await told
+            outcome = await reply
         except BaseException:
             self.cancel(job.id)
             raise
-        if isinstance(answer, Failed):
-            raise answer.error()
-        job.receiver = nobody
-        return answer
+        if isinstance(outcome, Failed):
+            raise outcome.error()
+        job.receiver = ignore_events
+        return outcome
 
     async def submit(self, request: GenerationRequest | PreparedRequest, receiver: Receiver) -> JobId:
         """Queue a request; see ``Engine.submit``."""
@@ -125,12 +132,12 @@ class ThreadedEngine:
 
     def _prepared(self, request: PreparedRequest) -> Job:
         job = self._jobs.get(request.job_id)
-        if job is None:  # it was dropped when the thread failed, or cancelled
+        if job is None:  # dropped when the thread failed, or cancelled
             raise gone(self._name, comes_back=True)
         return job
 
     async def _checked(self, request: GenerationRequest) -> Job:
-        """A job for a request, once its output format is known to be harmless."""
+        """Return a job for a request, after its output format has been tried."""
         self._ready_thread()
         check_capabilities(self.info, request)
         if self._trials is not None:
@@ -144,20 +151,20 @@ class ThreadedEngine:
             self._thread.post(Cancel(job))
 
     def _ready_thread(self) -> EngineThread:
-        """The one that takes requests now; raises Unavailable if there is none."""
+        """Return the thread that takes requests. Raises Unavailable if there is none."""
         if self._state != "ready" or self._thread is None:
             raise self._refusal()
         return self._thread
 
     def _refusal(self) -> Unavailable:
-        """Why there is no service at present."""
+        """Return the error for requests while the engine can't serve."""
         if self._state == "stalled":
             return stalled(self._name, self._rules.stall_seconds)
         failed = self._state == "dead" and self._info is not None
         return gone(self._name, comes_back=failed and self._rules.on_failure == "restart")
 
-    def _drop_jobs(self) -> None:
-        """Fail everything that is under way, although the thread may hang."""
+    def _fail_jobs(self) -> None:
+        """Fail all open jobs, even while the thread hangs."""
         refusal = Failed.of(self._refusal())
         for job in self._jobs:
             self._stats.failed += 1
@@ -166,8 +173,10 @@ class ThreadedEngine:
     # --- start and end ------------------------------------------------------------------------------
 
     async def start(self, progress: OnProgress) -> None:
-        """Start the thread and load the model in it; raises ConfigurationError if it can't be loaded, and may
-        then be called again."""
+        """Start the thread and load the model in it.
+
+        Raises ConfigurationError if the model can't be loaded. May be called again after that.
+        """
         self._state = "new"
         try:
             await self._launch(progress)
@@ -183,8 +192,8 @@ class ThreadedEngine:
             self._rules,
             self._stats,
             on_arrival=self._jobs.arrive,
-            on_reset=self._recovered,
-            on_death=self._died,
+            on_reset=self._on_reset,
+            on_death=self._on_death,
         )
         self._info = await self._thread.start(progress)
         before, self._trials = self._trials, None if self._info.formats is None else Trials(self._info.formats)
@@ -193,7 +202,7 @@ class ThreadedEngine:
             await before.close()
 
     async def close(self) -> None:
-        """Cancel what runs, free the model, end the thread, if it ends in time."""
+        """Fail all jobs, free the model, and end the thread. A thread that does not end in time is abandoned."""
         if self._state == "closed" or self._thread is None:
             return
         self._state = "closed"
@@ -203,7 +212,7 @@ class ThreadedEngine:
             self._restarting.cancel()
             await asyncio.wait({self._restarting})
             self._state = "closed"  # a load may have ended meanwhile
-        self._drop_jobs()
+        self._fail_jobs()
         if self._trials is not None:
             await self._trials.close()
         self._thread.post(Close())
@@ -214,42 +223,42 @@ class ThreadedEngine:
     # --- failures -----------------------------------------------------------------------------------
 
     def _watch(self, due: float, awake_since: float = 0.0) -> None:
-        """Look after the thread now and then; all times are on the monotonic clock."""
+        """Check at intervals that the thread makes progress. Times are seconds on the monotonic clock."""
         loop, interval = asyncio.get_running_loop(), min(1.0, self._rules.stall_seconds / 4)
         now = loop.time()
-        # Where this comes late, the whole process stood still, and the thread could do nothing either.
+        # If this call is late, the whole process stood still, and the thread could not make progress either.
         awake_since = now if now > due + interval else awake_since
         busy_since = self._thread.busy_since() if self._state == "ready" and self._thread else None
         if busy_since is not None and now - max(busy_since, awake_since) > self._rules.stall_seconds:
-            self._stalled()
+            self._on_stall()
         self._watching = loop.call_at(now + interval, self._watch, now + interval, awake_since)
 
-    def _stalled(self) -> None:
-        assert self._thread is not None  # it is what stalled
+    def _on_stall(self) -> None:
+        assert self._thread is not None  # the thread that stalled
         self._state = "stalled"
         self._stats.stalls += 1
         log.error("engine stalled", model=self._name, jobs=len(self._jobs), on_failure=self._rules.on_failure)
-        self._drop_jobs()
+        self._fail_jobs()
         if self._rules.on_failure == "wait":
             self._thread.post(Reset())
         else:
-            self._give_up(self._thread)
+            self._replace(self._thread)
 
-    def _recovered(self) -> None:
+    def _on_reset(self) -> None:
         if self._state == "stalled":
             self._state = "ready"
             log.info("engine is back", model=self._name)
 
-    def _died(self, thread: EngineThread) -> None:
+    def _on_death(self, thread: EngineThread) -> None:
         if thread is not self._thread or self._state == "closed":
             return
         self._state = "dead"
-        self._drop_jobs()
+        self._fail_jobs()
         if self._rules.on_failure != "wait":
-            self._give_up(thread)
+            self._replace(thread)
 
-    def _give_up(self, thread: EngineThread) -> None:
-        """Restart or exit."""
+    def _replace(self, thread: EngineThread) -> None:
+        """Load the model in a new thread, or ask for the process to exit, as the rules say."""
         if self._rules.on_failure == "exit":
             log.error("the process ends, as on_failure says", model=self._name)
             self._on_exit()
@@ -260,8 +269,10 @@ class ThreadedEngine:
         self._restarting = asyncio.create_task(self._restart(thread if was_dead else None))
 
     async def _restart(self, ended: EngineThread | None) -> None:
-        """Load the model in a new thread, however often it takes. ``ended``: whose memory is waited for first; a
-        thread that hangs keeps its own."""
+        """Load the model in a new thread; try until it succeeds.
+
+        ``ended``: a thread that has died, to wait until its memory is free. A thread that hangs keeps its memory.
+        """
         if self._stats.finished > self._finished_before:
             self._backoff = self._rules.backoff_seconds
         self._finished_before = self._stats.finished
@@ -269,20 +280,20 @@ class ThreadedEngine:
             await ended.join(self._rules.join_seconds)
         while self._state != "ready":
             await asyncio.sleep(self._backoff)
-            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
+            self._backoff = min(2 * self._backoff, _MAX_BACKOFF_SECONDS)
             launch = asyncio.ensure_future(self._launch(lambda _part: None))
             try:
                 await asyncio.wait({launch})
             finally:
                 launch.cancel()
             if (failure := launch.exception()) is not None:
-                log.error("model can't be loaded anew", model=self._name, reason=str(failure))
+                log.error("model can't be loaded again", model=self._name, reason=str(failure))
         self._stats.restarts += 1
-        log.info("model loaded anew", model=self._name)
+        log.info("model loaded again", model=self._name)
 
 
-def _settle(told: "asyncio.Future[PreparedRequest | Failed]", events: "list[Event]", _at: float) -> None:
-    """Receive what became of a request that is prepared."""
+def _settle_reply(reply: "asyncio.Future[PreparedRequest | Failed]", events: "list[Event]", _at: float) -> None:
+    """Receive the outcome of ``prepare``."""
     last = events[-1]
-    if not told.done() and isinstance(last, PreparedRequest | Failed):
-        told.set_result(last)
+    if not reply.done() and isinstance(last, PreparedRequest | Failed):
+        reply.set_result(last)

@@ -1,30 +1,34 @@
-"""One request under way in an engine: what its thread knows of it, and who gets its events on the event loop."""
+"""One job of an engine: the state that its thread keeps, and the receiver of its events on the event loop."""
 
 from jan.engine.base import Delta, Event, GenerationRequest, JobId, PreparedJob, Queued, Receiver
 
 
-def nobody(_events: list[Event], _at: float) -> None:
-    """Receive the events of a job that nobody waits for yet."""
+def ignore_events(_events: list[Event], _at: float) -> None:
+    """Receive events of a job that has no receiver yet."""
 
 
 class Job:
-    """One request under way. ``receiver`` and ``closed`` are the event loop's, the rest is the thread's."""
+    """One sequence that an engine generates. ``receiver`` and ``closed`` belong to the event loop, the rest to the
+    thread.
 
-    def __init__(self, job_id: JobId, request: GenerationRequest, receiver: Receiver = nobody) -> None:
+    ``closed``: no more events reach the receiver.
+    ``prepared``: the backend's own object, once the request is prepared.
+    ``last_queued``: the last position in the queue that was sent.
+    ``queue_seconds``: how long it waited for its slot.
+    ``cost``: tokens that its owner is charged for: its prompt and the expected answer.
+    ``generated``: tokens generated so far.
+    ``held``, ``held_since``: deltas of a buffered answer that were not sent yet, and the time of the first one.
+    """
+
+    def __init__(self, job_id: JobId, request: GenerationRequest, receiver: Receiver = ignore_events) -> None:
         self.id = job_id
         self.request = request
         self.receiver = receiver
-        #: Whether nothing reaches the receiver any more.
         self.closed = False
         self.prepared: PreparedJob | None = None
-        #: The place in the queue that its client was last told.
-        self.told: Queued | None = None
-        #: Seconds that it waited for its slot.
+        self.last_queued: Queued | None = None
         self.queue_seconds = 0.0
-        #: Tokens that its owner's share is charged with: its prompt, and an answer of the recent mean length.
         self.cost = 0
-        #: Tokens generated so far.
         self.generated = 0
-        #: What the engine's thread holds back of a buffered answer, and since when.
         self.held: list[Delta] = []
-        self.held_at = 0.0
+        self.held_since = 0.0

@@ -1,4 +1,4 @@
-"""What crosses between the event loop and an engine's thread: small messages in, results out."""
+"""The messages between the event loop and an engine's thread: commands in, events out."""
 
 import asyncio
 from collections import deque
@@ -7,67 +7,73 @@ from collections.abc import Callable
 from jan.engine.base import Event, JobId, ModelInfo, PreparedRequest
 from jan.engine.runtime.job import Job
 
-#: What a delivery has: of which job, and what came of it.
+#: One delivery: events, each with the id of its job.
 Batch = list[tuple[JobId, Event | PreparedRequest]]
 
 
 class Prepare:
-    """Tokenise and check a job."""
+    """Tell the thread to tokenise and check a job."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
 
 class Submit:
-    """Serve a job."""
+    """Tell the thread to queue a job, and to prepare it if necessary."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
 
 class Cancel:
-    """Forget a job."""
+    """Tell the thread to drop a job."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
 
 class Reset:
-    """Forget everything, and say so when it is done."""
+    """Tell the thread to drop all jobs and reset the backend, and to report when that is done."""
 
 
 class Close:
-    """End the thread."""
+    """Tell the thread to end."""
 
 
-#: What the thread can be told.
+#: A message to the thread.
 Message = Prepare | Submit | Cancel | Reset | Close
 
 
 class Outbox:
-    """The way to the event loop: a step's results for all jobs cross together. Made on the event loop, used on the
-    thread; ``arrive`` gets the deliveries on the event loop."""
+    """Sends events to the event loop: those of one step for all jobs together.
+
+    Made on the event loop and used on the thread. ``arrive`` is called on the event loop with the deliveries.
+    ``abandoned``: from then on, nothing is sent.
+    """
 
     def __init__(self, arrive: Callable[[list[Batch]], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._to = arrive
+        self._on_arrival = arrive
         self._items: Batch = []
         self._sent: deque[Batch] = deque()
-        # Whether the event loop was woken for what was sent, and has not come to it yet.
+        # True while the event loop has been woken and has not fetched the deliveries yet.
         self._woken = False
-        self.cut = False  # from then on nothing reaches anybody
+        self.abandoned = False
 
     def put(self, job: Job, item: Event | PreparedRequest) -> None:
-        """Keep something for a job until the next delivery."""
+        """Keep an event of a job until the next delivery."""
         self._items.append((job.id, item))
 
     def clear(self) -> None:
-        """Drop what was not delivered."""
+        """Drop the events that were not delivered yet."""
         self._items.clear()
 
     def deliver(self) -> None:
-        """Send everything that was put here. A loop that is busy is woken once for several deliveries: each time
-        the thread has to give Python's lock away and to wait for it."""
+        """Send all events that were put here.
+
+        A busy loop is woken once for several deliveries, because each wake-up makes the thread release Python's
+        lock and wait for it again.
+        """
         if self._items:
             self._sent.append(self._items)
             self._items = []
@@ -76,18 +82,18 @@ class Outbox:
                 self.call(self._arrive)
 
     def _arrive(self) -> None:
-        # In this order, so that whatever is sent later wakes the loop again.
+        # In this order, so that a later delivery wakes the loop again.
         self._woken = False
-        self._to([self._sent.popleft() for _ in range(len(self._sent))])
+        self._on_arrival([self._sent.popleft() for _ in range(len(self._sent))])
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call something on the event loop."""
-        # The loop may be closed already when the process is ending; then nobody is left to hear it.
-        if not self.cut and not self._loop.is_closed():
+        """Call a function on the event loop, unless the thread was abandoned."""
+        # While the process ends, the loop may be closed already.
+        if not self.abandoned and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def settle(self, future: "asyncio.Future[ModelInfo]", result: ModelInfo | Exception) -> None:
-        """Give a future its result, unless nobody waits for it any more."""
+        """Set the result of a future on the event loop, unless it is done."""
         self.call(_settle, future, result)
 
 

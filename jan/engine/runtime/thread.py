@@ -1,7 +1,7 @@
-"""An engine's thread, seen from the event loop: started, told, watched, given up.
+"""An engine's thread as the event loop sees it: start, send messages, watch, abandon.
 
-A thread that hangs in its backend can't be ended from outside: it is abandoned. Then nothing of it reaches
-anybody, and it ends by itself if it ever wakes up.
+A thread that hangs in its backend can't be ended from outside, so it is abandoned. Then its events are dropped,
+and it ends by itself if it ever wakes up.
 """
 
 import asyncio
@@ -22,8 +22,11 @@ log = structlog.get_logger(__name__)
 
 
 class EngineThread:
-    """One thread with the backend it drives. Called on the event loop: ``on_arrival`` with what comes of the jobs,
-    ``on_reset`` when a Reset was obeyed, ``on_death`` when the thread ends that was not told to."""
+    """One thread with the backend that it drives.
+
+    Called on the event loop: ``on_arrival`` with the events of jobs, ``on_reset`` after a Reset, ``on_death`` if
+    the thread ends without a Close.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class EngineThread:
         self._worker = Worker(name, rules, stats, self._inbox, self._outbox, on_reset)
 
     async def start(self, progress: OnProgress) -> ModelInfo:
-        """Start the thread and load the model in it; raises what the backend's load raises."""
+        """Start the thread and load the model in it. Raises the exceptions of the backend's ``load``."""
         loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(
             target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
@@ -54,44 +57,44 @@ class EngineThread:
         return await loaded
 
     def post(self, message: Message) -> None:
-        """Tell the thread something."""
+        """Send a message to the thread."""
         self._inbox.put(message)
 
     def busy_since(self) -> float | None:
-        """When it last ended a step or took a message, on the monotonic clock; None while it has nothing to do."""
+        """Return when it last finished a step or took a message, on the monotonic clock; None while it is idle."""
         return None if self._worker.idle else self._stats.progress_at
 
     def abandon(self) -> None:
-        """Give the thread up: nothing of it reaches anybody from now on; it ends when it can."""
-        self._outbox.cut = True
+        """Drop all further events of the thread; it ends when it can."""
+        self._outbox.abandoned = True
         self.post(Close())
 
     async def join(self, seconds: float) -> bool:
-        """Wait for the thread's end for so long; returns whether it has ended."""
+        """Wait at most ``seconds`` for the thread's end; returns True if it has ended."""
         await asyncio.to_thread(self._thread.join, seconds)
         return not self._thread.is_alive()
 
     def _main(self, loaded: "asyncio.Future[ModelInfo]", progress: OnProgress) -> None:
-        """Run on the thread."""
+        """Load and serve; runs on the thread."""
         try:
             backend = self._make_backend()
             info = backend.load(lambda part: self._outbox.call(progress, part))
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the start
+        except Exception as error:  # noqa: BLE001 - passed to the caller of start
             self._outbox.settle(loaded, error)
             return
-        except BaseException as error:  # noqa: BLE001 - what would end the event loop that waits for it
-            self._outbox.settle(loaded, InternalError(f"loading was ended by {type(error).__name__}"))
+        except BaseException as error:  # noqa: BLE001 - would end the event loop
+            self._outbox.settle(loaded, InternalError(f"Loading was ended by {type(error).__name__}."))
             return
         self._outbox.settle(loaded, info)
         try:
             self._worker.serve(backend)
         except BaseException:
-            # The jobs first: formatting a traceback can take its time.
+            # Jobs first, because formatting a traceback can take long.
             self._outbox.deliver()
-            self._worker.forget()
+            self._worker.drop_jobs()
             self._outbox.call(self._on_death, self)
-            log.exception("engine thread died", model=self._name, abandoned=self._outbox.cut)
+            log.exception("engine thread died", model=self._name, abandoned=self._outbox.abandoned)
         finally:
             backend.close()
-        if self._outbox.cut:
+        if self._outbox.abandoned:
             log.info("abandoned engine thread has ended", model=self._name)

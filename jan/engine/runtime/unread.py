@@ -1,4 +1,4 @@
-"""Events that wait for a slow reader, in order and bounded."""
+"""Events that a slow reader has not read yet, in order and bounded."""
 
 import msgspec
 
@@ -9,40 +9,45 @@ _SEPARATE = 1024
 
 
 class Backlog:
-    """Deltas in a row that were not read yet. They stay separate, so that a reader gets every token as the piece
-    that it was; of very many, older ones are merged."""
+    """Consecutive deltas that were not read yet.
+
+    They are kept separate, so that a reader gets each token as its own part. If there are very many, older ones
+    are merged.
+    """
 
     def __init__(self, first: Delta) -> None:
         self._merged: list[Delta] = []
         self._separate = [first]
 
     def add(self, delta: Delta) -> None:
-        """Add a later one."""
+        """Add a later delta to the backlog."""
         self._separate.append(delta)
         if len(self._separate) == _SEPARATE:
             self._merged.append(Delta.sum(self._separate))
             self._separate.clear()
 
-    def whole(self) -> Delta:
-        """Return all of them as one, with its parts."""
+    def merged(self) -> Delta:
+        """Return all deltas merged into one, with ``parts``."""
         parts = (*self._merged, *self._separate)
         return msgspec.structs.replace(Delta.sum(parts), parts=parts)
 
 
 class UnreadEvents:
-    """What came of a request since its reader last looked: several deltas in a row are one with parts, and of
-    several places in the queue only the newest is kept."""
+    """The events of a request since its reader last took them.
+
+    Consecutive deltas become one with ``parts``. Of consecutive positions in the queue, only the newest is kept.
+    """
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        # What comes after the events, once two deltas in a row were not read.
+        # Deltas that come after ``_events``, once there are two in a row.
         self._backlog: Backlog | None = None
 
     def __bool__(self) -> bool:
         return bool(self._events) or self._backlog is not None
 
     def put(self, event: Event) -> None:
-        """Add an event."""
+        """Add a new event at the end."""
         if isinstance(event, Delta):
             self._put_delta(event)
             return
@@ -64,11 +69,11 @@ class UnreadEvents:
 
     def _end_backlog(self) -> None:
         if self._backlog is not None:
-            self._events.append(self._backlog.whole())
+            self._events.append(self._backlog.merged())
             self._backlog = None
 
     def take(self) -> list[Event]:
-        """Take everything."""
+        """Remove and return all events."""
         self._end_backlog()
         events, self._events = self._events, []
         return events

@@ -79,7 +79,7 @@ class WaitingRoom:
         self._arrivals[job] = now
         self._count()
 
-    def blocked(self, now: float) -> None:
+    def mark_saturated(self, now: float) -> None:
         """Note that the next job finds no slot, so from now on all jobs really wait."""
         if not self._saturated:
             self._saturated = True
@@ -100,7 +100,7 @@ class WaitingRoom:
         self._count()
         return job
 
-    def ended(self, job: Job) -> None:
+    def settle(self, job: Job) -> None:
         """Charge the owner of a job that has ended with the tokens that it really took."""
         assert job.prepared is not None  # it has waited here
         took = job.prepared.prompt_tokens + job.generated
@@ -124,7 +124,7 @@ class WaitingRoom:
         self._count()
         return jobs
 
-    def expired(self, now: float) -> list[Job]:
+    def pop_expired(self, now: float) -> list[Job]:
         """Remove and return the jobs that have waited longer than ``queue_timeout_seconds``."""
         late = []
         while self._arrivals:
@@ -136,7 +136,7 @@ class WaitingRoom:
         self._stats.timed_out += len(late)
         return late
 
-    def news(self, now: float) -> list[tuple[Job, Queued]]:
+    def position_updates(self, now: float) -> list[tuple[Job, Queued]]:
         """Return the jobs whose position or expected wait has changed. Slow, so at most once a second."""
         if not self._arrivals or now < self._next_update:
             return []
@@ -146,8 +146,8 @@ class WaitingRoom:
             tokens_ahead += cost
             seconds = self._rate.seconds_for(tokens_ahead, now)
             queued = Queued(position=position, estimate_seconds=None if seconds is None else round(seconds))
-            if queued != job.told:
-                job.told = queued
+            if queued != job.last_queued:
+                job.last_queued = queued
                 updates.append((job, queued))
         return updates
 

@@ -1,7 +1,7 @@
-"""What an engine's thread does: it hears messages, admits jobs, steps the backend, and delivers what comes of it.
+"""The loop of an engine's thread: take messages, admit jobs, step the backend, deliver events.
 
-Only messages come in, through an inbox; every step's results go out in one ``call_soon_threadsafe`` for all jobs
-together.
+Only messages come in, through an inbox. The events of a step go out together, in one ``call_soon_threadsafe`` for
+all jobs.
 """
 
 import queue
@@ -34,16 +34,16 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Seconds for which messages are taken before the next step, if answers are under way.
-_LONGEST_HEARING = 0.1
-# Of an answer that nobody sees before its end; what a client that leaves used meanwhile is not counted.
+# Longest time for messages before the next step, while answers run.
+_MAX_DRAIN_SECONDS = 0.1
+# Longest delay of a buffered answer's deltas. Tokens of that time are not counted if the client leaves.
 _HOLD_SECONDS = 0.05
 
 
 class Worker:
-    """The jobs that wait and those that run, and what is done with them. Everything is called on the thread.
+    """The waiting and the running jobs of an engine. All methods are called on its thread.
 
-    ``on_reset`` is called on the event loop when a Reset was obeyed.
+    ``on_reset`` is called on the event loop after a Reset. ``idle``: the thread waits for a message.
     """
 
     def __init__(
@@ -63,81 +63,80 @@ class Worker:
         self._on_reset = on_reset
         self._waiting = WaitingRoom(rules, stats)
         self._running: dict[JobId, Job] = {}
-        #: Whether it waits for something to do.
         self.idle = True
 
     def serve(self, backend: Backend) -> None:
-        """The whole story: hear, admit, step, deliver; wait only when there is nothing to do."""
-        while self._hear(backend) and not self._outbox.cut:
+        """Run until Close: take messages, admit, step, deliver. Wait only if there is nothing to do."""
+        while self._drain_inbox(backend) and not self._outbox.abandoned:
             self._admit(backend)
             if self._running:
                 self._step(backend)
-            self._tend()
+            self._update_waiting()
             self._outbox.deliver()
 
-    def _hear(self, backend: Backend) -> bool:
-        """Take every message; blocks only when idle. False once told to close."""
+    def _drain_inbox(self, backend: Backend) -> bool:
+        """Handle all messages; block only while idle. Returns False after a Close."""
         wait = not self._running and not self._waiting
-        until = 0.0
+        deadline = 0.0
         while wait or not self._inbox.empty():
-            message = self._take(wait)
+            message = self._next_message(wait)
             if isinstance(message, Close):
                 return False
-            self._obey(backend, message)
+            self._handle(backend, message)
             wait = False
-            # Preparing takes time too: a burst of long prompts must not stop the answers under way.
-            until = until or self._stats.progress_at + _LONGEST_HEARING
-            if self._running and time.monotonic() >= until:
+            # Preparing takes time, and a burst of long prompts must not stop the running answers.
+            deadline = deadline or self._stats.progress_at + _MAX_DRAIN_SECONDS
+            if self._running and time.monotonic() >= deadline:
                 break
         return True
 
-    def _take(self, wait: bool) -> Message:
+    def _next_message(self, wait: bool) -> Message:
         self.idle = wait
         message = self._inbox.get()
-        # In this order: whoever sees that it is busy must not see a time from before it was idle.
+        # In this order, so that nobody sees it busy since before it was idle.
         self._stats.progress_at = time.monotonic()
         self.idle = False
         return message
 
-    def _obey(self, backend: Backend, message: Prepare | Submit | Cancel | Reset) -> None:
+    def _handle(self, backend: Backend, message: Prepare | Submit | Cancel | Reset) -> None:
         if isinstance(message, Reset):
             self._reset(backend)
         elif isinstance(message, Cancel):
             self._cancel(backend, message.job)
         elif message.job.closed:
-            return  # it was given up while this thread hung
+            return  # the loop closed it while this thread hung
         elif isinstance(message, Submit):
-            self._accept(backend, message.job)
+            self._enqueue(backend, message.job)
         elif (prepared := self._prepare(backend, message.job)) is not None:
-            told = PreparedRequest(
+            reply = PreparedRequest(
                 job_id=message.job.id,
                 prompt_tokens=prepared.prompt_tokens,
                 limit=prepared.limit,
                 prompt_text=prepared.prompt_text,
             )
-            self._outbox.put(message.job, told)
+            self._outbox.put(message.job, reply)
 
     def _prepare(self, backend: Backend, job: Job) -> PreparedJob | None:
-        """What the backend made of a job's request, made now if it was not before; None if the job failed."""
+        """Return the prepared request of a job, prepared now if necessary; None if that failed the job."""
         if job.prepared is None:
             job.prepared = self._guard(job, lambda: backend.prepare(job.request))
         return job.prepared
 
-    def _accept(self, backend: Backend, job: Job) -> None:
+    def _enqueue(self, backend: Backend, job: Job) -> None:
         prepared = self._prepare(backend, job)
-        if prepared is not None and self._guard(job, lambda: self._queue(job)):
+        if prepared is not None and self._guard(job, lambda: self._push(job)):
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.put(job, started)
-            # At once: a burst that fits the slots must not fill the queue on its way to them.
+            # At once, so that a burst that fits into the slots does not fill the queue first.
             self._admit(backend)
 
-    def _queue(self, job: Job) -> bool:
+    def _push(self, job: Job) -> bool:
         self._waiting.push(job, time.monotonic())
         return True
 
     def _guard(self, job: Job, action: Callable[[], T]) -> T | None:
-        """Do something for one job; what goes wrong fails that job alone, and gives None."""
+        """Do something for one job. An exception fails only that job; then None is returned."""
         try:
             return action()
         except JanError as error:
@@ -148,46 +147,46 @@ class Worker:
         return None
 
     def _failure(self, error: Exception) -> InternalError:
-        return InternalError(f"model '{self._name}' failed: {type(error).__name__}")
+        return InternalError(f"Model '{self._name}' failed: {type(error).__name__}.")
 
     def _cancel(self, backend: Backend, job: Job) -> None:
         if self._running.pop(job.id, None) is not None:
             backend.cancel(job.id)
-            self._waiting.ended(job)
+            self._waiting.settle(job)
         elif not self._waiting.remove(job):
             return
         self._stats.cancelled += 1
-        self._count()
+        self._count_running()
 
-    def forget(self) -> None:
-        """Drop every job, and what was not delivered."""
+    def drop_jobs(self) -> None:
+        """Drop all jobs, and the events that were not delivered yet."""
         self._waiting.drain()
         self._running.clear()
         self._outbox.clear()
-        self._count()
+        self._count_running()
 
     def _reset(self, backend: Backend) -> None:
-        self.forget()
+        self.drop_jobs()
         backend.reset()
         self._outbox.call(self._on_reset)
 
     def _admit(self, backend: Backend) -> None:
-        """Begin what there is room for. What does not fit yet lets nobody whose turn comes later pass."""
+        """Begin waiting jobs while there is room. A job that does not fit yet is not overtaken."""
         while (job := self._waiting.peek()) is not None and job.prepared is not None:
             if not backend.has_room(job.prepared) and self._running:
-                self._waiting.blocked(time.monotonic())
+                self._waiting.mark_saturated(time.monotonic())
                 return
             self._waiting.pop(time.monotonic())
             if self._guard(job, lambda job=job: self._begin(backend, job)):  # type: ignore[misc]
                 self._running[job.id] = job
                 self._outbox.put(job, Delta())
-                self._count()
+                self._count_running()
 
     def _begin(self, backend: Backend, job: Job) -> bool:
-        assert job.prepared is not None  # it was queued after it was prepared
+        assert job.prepared is not None  # only prepared jobs wait
         if not backend.has_room(job.prepared):
-            # With nothing running there will never be more; it must not stand in everybody's way.
-            raise InternalError(f"model '{self._name}' has no room for this request, even alone")
+            # Nothing runs, so there will never be more room, and the job would block all others.
+            raise InternalError(f"Model '{self._name}' has no room for this request, even alone.")
         backend.begin(job.id, job.prepared)
         return True
 
@@ -197,65 +196,65 @@ class Worker:
         except Exception as error:
             log.exception("model step failed", model=self._name, running=len(self._running))
             for job in self._running.values():
-                self._waiting.ended(job)
+                self._waiting.settle(job)
                 self._fail(job, self._failure(error))
             self._running.clear()
-            self._count()
+            self._count_running()
             backend.reset()
             return
         self._stats.steps += 1
         self._stats.progress_at = time.monotonic()
         for job_id, output in outputs:
-            self._put(self._running[job_id], output)
-        self._count()
+            self._emit(self._running[job_id], output)
+        self._count_running()
 
-    def _put(self, job: Job, output: Output) -> None:
+    def _emit(self, job: Job, output: Output) -> None:
         if isinstance(output, Delta):
             self._stats.completion_tokens += output.tokens
-            # The first token goes out at once, so that it is known when it came.
-            if job.request.whole and job.generated:
-                self._hold(job, output)
+            # The first token is sent at once, so that the time to the first token is known.
+            if job.request.buffered and job.generated:
+                self._hold_back(job, output)
             else:
                 self._outbox.put(job, output)
             job.generated += output.tokens
             return
         del self._running[job.id]
-        self._waiting.ended(job)
+        self._waiting.settle(job)
         if isinstance(output, JanError):
             self._fail(job, output)
         else:
             self._stats.finished += 1
-            self._release(job)
+            self._send_held(job)
             self._outbox.put(job, msgspec.structs.replace(output, queue_seconds=job.queue_seconds))
 
-    def _hold(self, job: Job, delta: Delta) -> None:
-        """Deliver it together with what comes next: the event loop has better to do than to hear of each token."""
+    def _hold_back(self, job: Job, delta: Delta) -> None:
+        """Keep a buffered answer's delta, to send it with later ones and spare the event loop."""
         now = self._stats.progress_at
         if not job.held:
-            job.held_at = now
+            job.held_since = now
         job.held.append(delta)
-        if now - job.held_at >= _HOLD_SECONDS:
-            self._release(job)
+        if now - job.held_since >= _HOLD_SECONDS:
+            self._send_held(job)
 
-    def _release(self, job: Job) -> None:
+    def _send_held(self, job: Job) -> None:
         if job.held:
             self._outbox.put(job, Delta.sum(job.held))
             job.held.clear()
 
-    def _tend(self) -> None:
-        """Those who wait: who has waited for too long, and who is to be told where they stand."""
+    def _update_waiting(self) -> None:
+        """Fail jobs that have waited too long, and send new positions to the others."""
         if not self._waiting:
             return
         now = time.monotonic()
-        for job in self._waiting.expired(now):
+        for job in self._waiting.pop_expired(now):
             self._fail(job, waited_too_long(self._rules.queue_timeout_seconds))
-        for job, queued in self._waiting.news(now):
+        for job, queued in self._waiting.position_updates(now):
             self._outbox.put(job, queued)
 
     def _fail(self, job: Job, error: JanError) -> None:
         self._stats.failed += 1
-        self._release(job)
+        self._send_held(job)
         self._outbox.put(job, Failed.of(error))
 
-    def _count(self) -> None:
+    def _count_running(self) -> None:
         self._stats.running = len(self._running)

@@ -152,7 +152,7 @@ def test_of_a_whole_answer_few_deltas_come(stop: int | None) -> None:
     async def scenario(engine: ThreadedEngine) -> None:
         deltas: list[Delta] = []
         try:
-            async for event in events_of(engine, text_request("w " * 100, whole=True)):
+            async for event in events_of(engine, text_request("w " * 100, buffered=True)):
                 if isinstance(event, Delta) and event.tokens:
                     deltas.append(event)
         except InternalError:

@@ -211,7 +211,7 @@ def test_a_failed_step_settles_what_its_jobs_were_charged(fault: Fault, monkeypa
     """Their owners were charged with likely answers that never came; without settling it they would wait longer
     for the failure."""
     settled: list[str] = []
-    monkeypatch.setattr(WaitingRoom, "ended", lambda _room, job: settled.append(job.request.owner))
+    monkeypatch.setattr(WaitingRoom, "settle", lambda _room, job: settled.append(job.request.owner))
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.raise_in["step"] = RuntimeError("pretended")

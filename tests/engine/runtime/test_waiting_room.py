@@ -36,12 +36,12 @@ def test_places_are_told_when_they_change(room: WaitingRoom) -> None:
     first, second, other = job(), job(), job("b")
     room.push(first, 100.0)
     room.push(second, 100.0)
-    assert {told.position for _, told in room.news(100.0)} == {1, 2}
+    assert {told.position for _, told in room.position_updates(100.0)} == {1, 2}
     room.push(other, 100.1)
-    assert room.news(100.5) == []
-    told = dict(room.news(101.1))
+    assert room.position_updates(100.5) == []
+    told = dict(room.position_updates(101.1))
     assert {waiting: queued.position for waiting, queued in told.items()} == {second: 3, other: 2}
-    assert room.news(103.0) == []
+    assert room.position_updates(103.0) == []
 
 
 def test_the_estimate_follows_the_throughput(room: WaitingRoom) -> None:
@@ -49,13 +49,13 @@ def test_the_estimate_follows_the_throughput(room: WaitingRoom) -> None:
     began in a second, and it grows while nothing begins."""
     for _ in range(13):
         room.push(job(), 0.0)
-    room.blocked(0.0)
-    assert {told.estimate_seconds for _, told in room.news(0.0)} == {None}
+    room.mark_saturated(0.0)
+    assert {told.estimate_seconds for _, told in room.position_updates(0.0)} == {None}
     for second in range(1, 11):
         room.pop(float(second))
-    told = sorted((queued.position, queued.estimate_seconds) for _, queued in room.news(10.0))
+    told = sorted((queued.position, queued.estimate_seconds) for _, queued in room.position_updates(10.0))
     assert told == [(1, 1), (2, 2), (3, 3)]
-    later = sorted((queued.position, queued.estimate_seconds) for _, queued in room.news(30.0))
+    later = sorted((queued.position, queued.estimate_seconds) for _, queued in room.position_updates(30.0))
     assert all(seconds is not None and seconds > position for position, seconds in later)
 
 
@@ -66,10 +66,10 @@ def test_what_began_at_once_says_nothing_of_the_queue(room: WaitingRoom) -> None
         room.pop(0.0)
     room.push(job(), 1000.0)
     room.push(job(), 1000.0)
-    room.blocked(1000.0)
-    assert {told.estimate_seconds for _, told in room.news(1000.0)} == {None}
+    room.mark_saturated(1000.0)
+    assert {told.estimate_seconds for _, told in room.position_updates(1000.0)} == {None}
     room.pop(1002.0)
-    assert [told.estimate_seconds for _, told in room.news(1002.0)] == [2]
+    assert [told.estimate_seconds for _, told in room.position_updates(1002.0)] == [2]
 
 
 def test_who_waits_too_long_is_taken_out(room: WaitingRoom, stats: EngineStats) -> None:
@@ -77,8 +77,8 @@ def test_who_waits_too_long_is_taken_out(room: WaitingRoom, stats: EngineStats) 
     early, late = job(priority="low"), job("b", priority="high")
     room.push(early, 0.0)
     room.push(late, 30.0)
-    assert room.expired(59.9) == []
-    assert room.expired(60.0) == [early]
+    assert room.pop_expired(59.9) == []
+    assert room.pop_expired(60.0) == [early]
     assert room.peek() is late
     assert (stats.waiting, stats.timed_out) == (1, 1)
 
@@ -134,6 +134,6 @@ def test_who_sets_no_limit_waits_for_about_one_job_too() -> None:
     for _ in range(3):
         ended = room.pop(1.0)
         ended.generated = 20
-        room.ended(ended)
+        room.settle(ended)
     single = push("single")
     assert single in [room.pop(2.0) for _ in range(3)]
