@@ -61,26 +61,26 @@ __all__ = [
 class Handler(StreamResponder):
     """Extend this, declare methods with ``@operation``, name the class in the YAML route table."""
 
-    #: The type of the route's ``options``; None if it takes none.
+    # #: The type of the route's ``options``; None if it has none.
     Options: ClassVar[type[msgspec.Struct] | None] = None
 
     route_options: Any
     identity: Identity
-    #: How the caller's limits stand, for the headers.
+    # #: The state of the caller's limits, for the headers.
     _requests_left: tuple[Standing, ...] = ()
     _tokens_left: tuple[Standing, ...] = ()
-    #: Where ids and secrets of what the request creates come from.
+    # #: The source of ids and secrets for the objects that the request creates.
     mint = IdSource()
 
     def initialize(
         self, services: Services, route_name: str = "unknown", route_path: str = "", route_options: Any = None
     ) -> None:
-        """Called by Tornado with what the route table says."""
+        """Set the handler up from the route table. Tornado calls this."""
         super().initialize(services, route_name, route_path)
         self.route_options = route_options
         limits = services.settings.server
-        # Nothing that belongs to a handler may lead back to it: such a cycle is garbage that only the collector
-        # finds, and that stops everything for tens of milliseconds.
+        # Nothing that belongs to a handler may refer back to it. Only the garbage collector would find such a
+        # cycle, and it stops everything for tens of milliseconds. See docs/architecture.md.
         address = partial(address_of, self.request, services)
         self._body = Body(
             self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, address
@@ -89,14 +89,14 @@ class Handler(StreamResponder):
         self._ended_early = self._shutting_down = False
 
     def prepare(self) -> None:
-        """Refuse before the body is read: when shutting down, or a huge one."""
-        super().prepare()  # first, so that browsers show other sites' pages the refusal too
+        """Refuse before the body is read: during a shutdown, or if the body is far too large."""
+        super().prepare()  # first, so that browsers may show this refusal to other sites' pages
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
 
     def data_received(self, chunk: bytes) -> None:
-        """A piece of the body."""
+        """Collect a piece of the body."""
         self._body.add(chunk)
 
     # --- the operation ------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Handler(StreamResponder):
     async def serve(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        """Run one declared operation; the client's leaving or a shutdown cancels it."""
+        """Run one declared operation. It is cancelled when the client disconnects or the server shuts down."""
         self.body_unread = False
         self.services.live.add(self)
         self._work = work = asyncio.current_task()
@@ -135,7 +135,7 @@ class Handler(StreamResponder):
             lines = operation.request_media_type == "application/jsonl"
             path["body"] = await self._body.read(operation.request, lines=lines)
             if not operation.creates:
-                self._body.release()  # an answer may take minutes
+                self._body.release()  # the answer may take minutes
         result = await self._call(operation, partial(method, self, **path))
         if isinstance(result, EventStream):
             await self.stream(result)
@@ -143,11 +143,12 @@ class Handler(StreamResponder):
             self.reply(result)
 
     async def _admit(self, operation: Operation) -> None:
-        """Who calls, whether that may be, and whether it is within the caller's limits."""
+        """Identify the caller and check access and limits."""
         try:
             self.identity = await identify(self.request, operation.access, self.services)
         except AuthenticationFailed:
-            # Whoever tries credentials is known by address alone; who has good ones there is not held back.
+            # Callers with wrong credentials are counted by address. Callers with right ones at the same address
+            # are not held back.
             await self._limit(stranger(self.request, self.services), operation.limit, tried=True)
             raise
         if not self.identity.anonymous:
@@ -157,7 +158,7 @@ class Handler(StreamResponder):
             check_access(self.identity, operation.access)
 
     async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:
-        """Count the request, and tell in its headers how things stand; raises RateLimited."""
+        """Count the request and report the state of limits in its headers. Raises RateLimited."""
         if limit == "none":
             return
         verdict = await self.services.limiter.admit(identity, "default" if tried else limit)
@@ -166,7 +167,7 @@ class Handler(StreamResponder):
             raise verdict.refusal
 
     async def _call(self, operation: Operation, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The method's result; what it creates is created once, however often the client asks with one key."""
+        """Return the method's result. With an Idempotency-Key, what it creates is created only once."""
         key = self.request.headers.get(KEY_HEADER)
         if key is None or not operation.creates:
             return await call()
@@ -188,34 +189,35 @@ class Handler(StreamResponder):
         return msgspec.Raw(given.body)
 
     def _credentials(self) -> tuple[Any, ...]:
-        """What the caller's credentials may do and give to keys: an answer may hold the secret of one, and must
-        not go to weaker ones."""
+        """Return the rights of the caller's credentials. A stored answer may hold a key's secret, so weaker
+        credentials must not get it."""
         identity = self.identity
         return sorted(identity.scopes), identity.expires_at, identity.key_id is not None, identity.key_budget
 
     @property
     def user_id(self) -> str:
-        """The caller's; raises AuthenticationFailed for an anonymous one."""
+        """The caller's user id. Raises AuthenticationFailed for an anonymous caller."""
         return user_of(self.identity)
 
     def require(self, *scopes: Scope) -> str:
-        """For what a request asks for beyond its operation's access: the caller's ``user_id``, or raises
-        AuthenticationFailed or PermissionDenied."""
+        """Check scopes that a request needs beyond its operation's access, and return the caller's ``user_id``.
+
+        Raises AuthenticationFailed or PermissionDenied.
+        """
         user_id = self.user_id
         check_scopes(self.identity, *scopes)
         return user_id
 
     def required_credential(self) -> str:
-        """The token or API key of the Authorization header; raises AuthenticationFailed without one."""
+        """Return the token or API key of the Authorization header. Raises AuthenticationFailed without one."""
         return required_credential(self.request)
 
     # --- models -------------------------------------------------------------------------------------
 
     async def generate(self, asked: ModelRequest) -> Run:
-        """Start a run on a model; the caller must close it.
+        """Start a run on a model, which the caller must close.
 
-        Raises NotFound for an unknown model, RateLimited where a token budget is used up, and what the engine
-        refuses.
+        Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
         """
         return await self._models().generate(asked)
 
@@ -230,14 +232,14 @@ class Handler(StreamResponder):
     ) -> Any:
         """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
 
-        ``keep`` stores what came with the request; its Keeper stores the answer. ``go_on_as``: the answer is made
-        to its end whatever the client does, and can be read by ``resume`` under this id.
+        ``keep`` stores the messages of the request, and its Keeper the answer. With ``go_on_as``, the answer is
+        completed even if the client disconnects, and ``resume`` reads it under this id.
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
         return await ask(stream=stream, keep=keep, go_on_as=go_on_as)
 
     def resume(self, stream_id: str, number: int) -> EventStream:
-        """Return the caller's own stream after the event of this number; raises NotFound, InvalidRequest."""
+        """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
         return self._models().resume(stream_id, number)
 
     def _models(self) -> Answering:
@@ -246,7 +248,7 @@ class Handler(StreamResponder):
         return self.answering
 
     def complete_headers(self) -> None:
-        """Tell how the caller's limits stand."""
+        """Report the state of the caller's limits in the headers."""
         tokens_left = (self.answering and self.answering.standings) or self._tokens_left
         if self._requests_left or tokens_left:
             now = self.services.limiter.clock()
@@ -257,18 +259,18 @@ class Handler(StreamResponder):
     # --- the end ------------------------------------------------------------------------------------
 
     def on_connection_close(self) -> None:
-        """The client left: stop working for it."""
+        """Stop the work for a client that has disconnected."""
         super().on_connection_close()  # ends the wait for the rest of a body
         self._body.release()
         self._end_early()
 
     def on_finish(self) -> None:
-        """The answer is out."""
+        """Release the request's resources after its answer was sent."""
         self._body.release()
         super().on_finish()
 
     def shut_down(self) -> None:
-        """The grace period is over: end this request now."""
+        """End this request now, because the grace period is over."""
         self._shutting_down = True
         self._end_early()
 
@@ -279,13 +281,15 @@ class Handler(StreamResponder):
 
     @staticmethod
     def _shutdown_error() -> Unavailable:
-        return Unavailable("the server is shutting down", code="shutting_down", headers={"Connection": "close"})
+        return Unavailable(
+            "The server is shutting down; try again later.", code="shutting_down", headers={"Connection": "close"}
+        )
 
 
 class UnknownUrl(Handler):
     """Answers for every URL that the route table does not have."""
 
     def prepare(self) -> None:
-        """404."""
+        """Refuse the request. Raises NotFound."""
         Responder.prepare(self)
-        raise NotFound("there is no such URL here; /api/swagger/index.html lists what there is")
+        raise NotFound("There is no such URL; /api/swagger/index.html lists all URLs.")

@@ -1,4 +1,4 @@
-"""The run of one request on a model: tokens reserved, counted and settled, events passed on."""
+"""The run of one request on a model: reserves, counts and settles tokens, and passes events on."""
 
 from typing import TYPE_CHECKING
 

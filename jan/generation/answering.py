@@ -1,4 +1,4 @@
-"""From what a request asks of a model to its answer, in the form of the API that it came by."""
+"""Turns a request to a model into its answer, in the form of the API that it used."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,30 +16,28 @@ from jan.schema.scopes import Identity
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
-#: Stores what came with a request to a model; returns the request with what was stored before, and who keeps the
-#: answer.
+# #: Stores the messages of a request. Returns the request with the stored history, and the keeper of its answer.
 Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
 
 
 class Answering:
-    """What one HTTP request does with models. ``began``: when it arrived, by ``perf_counter``."""
+    """The use of models by one HTTP request. ``began`` is its arrival by ``perf_counter``."""
 
     def __init__(self, services: Services, identity: Identity, began: float) -> None:
         self._services = services
         self._identity = identity
         self._began = began
-        #: What is told of the latest run.
+        # #: The record of the latest run, for log, metrics and trace.
         self.record: GenerationRecord | None = None
-        #: How the caller's token budgets stand, as far as a run looked at them.
+        # #: The state of the caller's token budgets, as far as a run has looked at them.
         self.standings: tuple[Standing, ...] = ()
-        #: What makes the answer to its end, if that does not end with the request.
+        # #: The task that completes the answer, if the answer outlives the request.
         self.going_on: asyncio.Task[Any] | None = None
 
     async def generate(self, asked: ModelRequest) -> Run:
-        """Start a run; the caller must close it.
+        """Start a run, which the caller must close.
 
-        Raises NotFound for an unknown model, RateLimited where a token budget is used up, and what the engine
-        refuses.
+        Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
         """
         run = await open_run(self._services, self._identity, asked, self._began)
         self.record = run.record
@@ -59,7 +57,7 @@ class Answering:
         keep: Keep | None,
         go_on_as: str,
     ) -> Any:
-        """Answer with an EventStream or with a whole answer of the run that ``generate`` starts; see
+        """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
         keeper: Keeper | None = None
         if keep is not None:
@@ -73,7 +71,7 @@ class Answering:
         return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
 
     def resume(self, stream_id: str, number: int) -> EventStream:
-        """Return the caller's own stream after the event of this number; raises NotFound, InvalidRequest."""
+        """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
         streams = self._services.streams
         kept = streams.find(stream_id, self._identity.owner)
         kept.check(number)

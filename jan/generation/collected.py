@@ -1,4 +1,4 @@
-"""Answers put together from their events: for a whole answer, for the store, for whoever looks at the end."""
+"""Answers assembled from their events: for whole answers, for the store, and for observers of the end."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ from jan.schema.sampling import FinishReason, TokenLogprob
 
 
 class CollectedCall(msgspec.Struct):
-    """One tool call: the function's name and its arguments, JSON as the model wrote it."""
+    """One tool call: the function's name, and its arguments as the JSON that the model wrote."""
 
     name: str
     arguments: str = ""
 
 
 class CollectedAnswer:
-    """One sequence's answer as far as it has come."""
+    """The answer of one sequence so far."""
 
     def __init__(self) -> None:
-        #: The prompt's text, where the request has ``echo``.
+        # #: The text of the prompt, if the request has ``echo``.
         self.prompt_text = ""
         self.calls: list[CollectedCall] = []
         self.logprobs: list[TokenLogprob] = []
-        #: Where the text of each token of ``logprobs`` begins, in characters, ``prompt_text`` included.
+        # #: Where the text of each token in ``logprobs`` begins, in characters from the start of ``prompt_text``.
         self.offsets: list[int] = []
-        #: Why the answer ended; None while it goes on.
+        # #: The reason why the answer ended; None before its end.
         self.reason: FinishReason | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -33,16 +33,16 @@ class CollectedAnswer:
 
     @property
     def text(self) -> str:
-        """The answer's content."""
+        """The content of the answer so far."""
         return "".join(self._text)
 
     @property
     def reasoning(self) -> str:
-        """What the model thought before it answered."""
+        """The model's reasoning before the answer."""
         return "".join(self._reasoning)
 
     def add(self, event: Event) -> None:
-        """Add what came of the sequence."""
+        """Add an event of this sequence."""
         if isinstance(event, Delta):
             self._add_delta(event)
         elif isinstance(event, Finished):
@@ -82,7 +82,7 @@ class CollectedAnswers:
         self.answers = tuple(CollectedAnswer() for _ in range(count))
 
     def add(self, index: int, events: Sequence[Event]) -> None:
-        """Add what came of the sequence of this index."""
+        """Add events of the sequence at ``index``."""
         answer = self.answers[index]
         for event in events:
             answer.add(event)

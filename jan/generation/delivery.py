@@ -1,4 +1,4 @@
-"""A started run led to its end: streamed, whole, stored, or going on without its client. All are one path."""
+"""Leads a started run to its end: streamed, whole, stored, or without its client. All use one path."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -16,36 +16,36 @@ from jan.http.sse import EventStream
 
 
 class Keeper(Protocol):
-    """Who keeps an answer while it is made; see ``handlers.openai.chat.conversation``."""
+    """Keeps an answer while it is generated. See ``handlers.openai.chat.conversation``."""
 
     def refused(self, error: JanError) -> None:
-        """Add to the error that the request ends with before anything is sent."""
+        """Add information to an error that ends the request before anything was sent."""
         ...
 
     async def begin(self, answers: CollectedAnswers) -> None:
-        """Begin to keep; nothing is sent before this returns. ``answers`` are there as far as they have come."""
+        """Begin to keep ``answers``, which grow from now on. Nothing is sent before this returns."""
         ...
 
     async def finish(self, count: TokenCount) -> None:
-        """Keep the whole; the end is not sent before this returns."""
+        """Keep the complete answer. Its end is not sent before this returns."""
         ...
 
     def leave(self) -> None:
-        """Nothing more comes: keep what there is, unless the answer was finished."""
+        """Keep the partial answer, unless it was finished. No more events will come."""
         ...
 
 
 class Nowhere:
-    """A sink for a run whose answers are collected and nothing more."""
+    """A sink that drops events, for a run whose answers are only collected."""
 
     def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
-        """See ``Sink``."""
+        """Drop the events of a sequence."""
 
 
 async def lead(run: Run, sink: Sink, keeper: Keeper | None) -> None:
-    """Pass a started run's events to a sink and wait for its end; the run is closed however it ends.
+    """Pass a started run's events to a sink and wait for its end. The run is closed in any case.
 
-    Raises what ended it before; with a ``keeper``, also what the store refuses the answer for.
+    Raises the error that ended the run early and, with a ``keeper``, the store's refusal of the answer.
     """
     try:
         if keeper is not None:
@@ -76,7 +76,7 @@ async def whole_answer(run: Run, translator: Translator, keeper: Keeper | None) 
 
 
 class GeneratedStream(EventStream):
-    """The answer of a started run, as an API's frames."""
+    """The answer of a started run, as frames of an API."""
 
     def __init__(self, run: Run, translator: Translator, keeper: Keeper | None) -> None:
         self._run = run
@@ -84,7 +84,7 @@ class GeneratedStream(EventStream):
         self._keeper = keeper
 
     async def send(self, outlet: Outlet) -> None:
-        """See ``EventStream``."""
+        """Send the frames until the run ends; see ``EventStream.send``."""
         sink = FrameSink(self._translator, outlet)
         try:
             await lead(self._run, sink, self._keeper)
@@ -102,7 +102,7 @@ async def detached_answer(
     *,
     whole: bool,
 ) -> msgspec.Struct | None:
-    """Start a run and lead it to its end, whoever listens to ``outlet``; returns the whole answer if wanted."""
+    """Start a run and lead it to its end, whoever reads ``outlet``. With ``whole``, return the whole answer."""
     run = await start()
     answers = run.collect() if whole else None
     sink = FrameSink(translator, outlet)

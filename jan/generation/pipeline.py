@@ -1,7 +1,7 @@
-"""The run of one request on a model: tokens reserved, counted and settled, events passed on by plain calls.
+"""The run of one request on a model: reserves, counts and settles tokens, and passes events on by plain calls.
 
-An engine's events go through ``Run`` to its sink: counted, then noted for metrics and traces, then to the sink.
-Nothing is awaited on this way. Who waits, waits for the run to be accepted, and for its end.
+An engine's events go through ``Run`` to its sink: they are counted, noted for metrics and traces, and passed on.
+Nothing on this way is awaited. Only the start of a run and its end are waited for.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from jan.telemetry.request_record import GenerationRecord
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks of a model, whatever API it came by. ``choices``: so many sequences in a row are of one
-    prompt, whose tokens count once."""
+    """A request to a model, in any API's form. Every ``choices`` consecutive sequences share one prompt, whose
+    tokens count once."""
 
     model: str
     sequences: tuple[GenerationRequest, ...]
@@ -33,25 +33,27 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sink(Protocol):
-    """Where a run's events go."""
+    """The destination of a run's events."""
 
     def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
-        """Take what came of the sequence of this index, at this time of ``perf_counter``; ``last``: nothing more
-        comes of any. What it raises ends the run."""
+        """Take events of the sequence at ``index``, delivered at ``at`` by ``perf_counter``.
+
+        ``last`` means that no sequence has more events. An error raised here ends the run.
+        """
         ...
 
 
 class Run:
-    """One request on an engine. Whoever starts it must close it, however it ends."""
+    """One request on an engine. Whoever starts it must close it in any case."""
 
     def __init__(
         self, engine: Engine, asked: ModelRequest, count: TokenCount, record: GenerationRecord, entry: Entry
     ) -> None:
         self.count = count
         self.record = record
-        #: How the caller's token budgets stand, as far as they were looked at.
+        # #: The state of the caller's token budgets, as far as they have been looked at.
         self.standings: tuple[Standing, ...] = ()
-        #: Called once when the run has ended, however it did.
+        # #: Called once when the run has ended, in any way.
         self.on_end: list[Callable[[Run], None]] = []
         self._engine = engine
         self._sequences = asked.sequences
@@ -60,16 +62,16 @@ class Run:
         self._open = len(asked.sequences)
         self._collected: CollectedAnswers | None = None
         self._sink: Sink | None = None
-        # What comes before there is a sink: nothing is sent before all of the request may go on.
+        # Events that arrive before there is a sink. Nothing is sent before every sequence is accepted.
         self._held: list[tuple[int, Sequence[Event], float]] = []
         self._error: Exception | None = None
         self._failed = self._closed = False
         self._waiter: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Submit all sequences; returns when the engine has accepted them and the budgets have room for all.
+        """Submit all sequences. Returns when the engine has accepted them and the budgets have room for all.
 
-        Raises RateLimited, and what the engine refuses; the run is closed then.
+        Raises RateLimited, and the engine's refusals. The run is then closed.
         """
         try:
             known = self.count.known
@@ -87,13 +89,13 @@ class Run:
             raise
 
     def collect(self) -> CollectedAnswers:
-        """Return the answers as they come; to be called before ``attach``."""
+        """Return answers that grow as events arrive. Call it before ``attach``."""
         if self._collected is None:
             self._collected = CollectedAnswers(len(self._sequences))
         return self._collected
 
     def attach(self, sink: Sink) -> None:
-        """Pass the events on, from the first one."""
+        """Pass the events on to a sink, from the first one."""
         held, self._held = self._held, []
         if len(self._sequences) == 1 and len(held) > 1:
             held = [(0, [event for _, events, _ in held for event in events], held[-1][2])]
@@ -102,16 +104,16 @@ class Run:
             self._pass_on(sink, index, events, at, last=not self._open and number == len(held))
 
     async def ended(self) -> None:
-        """Wait until all sequences have come to their end; raises the JanError that ended one before, and what the
-        sink raised."""
+        """Wait until all sequences have ended. Raises the JanError that ended one early, or the sink's error."""
         await self._until(lambda: not self._open and self._error is None)
 
     async def close(self) -> None:
-        """Cancel what is under way and settle the budgets; harmless when repeated."""
+        """Cancel the remaining work and settle the budgets. May be called again."""
         if self._closed:
             return
         self._closed = True
-        # The engine leads here while a job is under way, and this to the sink and to what went wrong.
+        # Break the reference cycle: the engine refers to this run while a job is running, and the run to the sink
+        # and to the error.
         self._sink, self._held, self._error = None, [], None
         for job_id in self._jobs:
             self._engine.cancel(job_id)
@@ -122,7 +124,7 @@ class Run:
     # --- on the way of every token ------------------------------------------------------------------
 
     def _receive(self, index: int, events: list[Event], at: float) -> None:
-        """Take what the engine delivered for the sequence of this index."""
+        """Take a batch of events that the engine delivered for the sequence at ``index``."""
         end = events[-1]
         finished = end if isinstance(end, Finished) else None
         self.record.note(index, events[0], self.count.add(index, events), finished, at)
@@ -133,7 +135,7 @@ class Run:
             self._fail(end.error())
             passed = events[:-1]
         if index:
-            # Of the sequences' places in the queue the client is told the first one's.
+            # The client sees only the first sequence's place in the queue.
             passed = [event for event in passed if not isinstance(event, Queued)]
         sink = self._sink
         if sink is None:
@@ -164,22 +166,22 @@ class Run:
             self._waiter.set_result(None)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait for something; raises what ended the run before it."""
+        """Wait for a condition. Raises the error that ended the run before it."""
         while not reached():
             if self._error is not None:
                 error, self._error = self._error, None
                 try:
                     raise error
                 finally:
-                    del error  # it leads to this frame, which must not lead back
+                    del error  # break the reference cycle: the exception holds this frame
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
 
 async def open_run(services: Services, identity: Identity, asked: ModelRequest, began: float) -> Run:
-    """A run that is not started yet, for a request that arrived at ``began`` of ``perf_counter``.
+    """Make a run for a request that arrived at ``began`` by ``perf_counter``. It is not started yet.
 
-    Raises NotFound for an unknown model, Unavailable for one that can't be loaded.
+    Raises NotFound for an unknown model, and Unavailable for one that can't be loaded.
     """
     engine = await services.models.engine(asked.model)
     name = services.models.get(asked.model).id

@@ -1,6 +1,6 @@
-"""From a run's events to an API's frames, on their way to a client or a log.
+"""Turns a run's events into an API's frames, and sends them to a client or a log.
 
-A new API needs a ``Translator``; everything else is the same for all.
+A new API needs only its own ``Translator``.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from jan.http.sse import Frames, queue_comment
 
 
 class Translator(Protocol):
-    """One answer in the form of an API. What it makes of events, ``frames`` encodes."""
+    """One answer in the form of an API. ``frames`` encodes the events that it makes."""
 
     def frames(self) -> Frames:
-        """Make what encodes the events of one stream."""
+        """Make the encoder for the events of one stream."""
         ...
 
     def texts(self, index: int, texts: Sequence[str]) -> Any:
-        """Make events of pieces of text of the sequence of this index, each an event of its own."""
+        """Make events of consecutive pieces of text of the sequence at ``index``, one event for each."""
         ...
 
     def make(self, index: int, event: Started | Delta | Finished) -> Any | None:
-        """Make an event, or a list of several, of anything else that came of the sequence of this index; None if
-        there is nothing to tell."""
+        """Make an event, or a list of several, of any other event of the sequence at ``index``; None if there is
+        nothing to send."""
         ...
 
     def last(self, count: TokenCount) -> Any | None:
-        """Make the event that follows when all sequences have ended, if there is one."""
+        """Make the event that follows after all sequences have ended; None if the API has none."""
         ...
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> msgspec.Struct:
@@ -43,29 +43,34 @@ class Translator(Protocol):
 
 
 class FrameOutlet(Protocol):
-    """Where frames go; an ``Outlet`` to a client, or a log. A method returns what is done when everything was
-    taken, None where there is nothing to wait for."""
+    """The destination of frames: an ``Outlet`` to a client, or a log.
+
+    A method returns a future that is done when everything was taken, or None if nothing has to be waited for.
+    """
 
     def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
-        """Send some frames."""
+        """Send some frames, delivered at ``at`` by ``perf_counter``."""
         ...
 
     def queued(self, comment: bytes, at: float) -> "asyncio.Future[None] | None":
-        """Send a place in the queue."""
+        """Send a place in the queue as a comment."""
         ...
 
     def resume(self) -> None:
-        """Hear that everything was taken."""
+        """Note that everything was taken."""
         ...
 
     def end(self, frames: Sequence[bytes], last: bytes) -> "asyncio.Future[None] | None":
-        """Send the last frames and the end."""
+        """Send the last frames and the end of the stream."""
         ...
 
 
 class FrameSink:
-    """Sends events as frames, at once while the client keeps up. What comes for a client that is behind waits
-    here, bounded, and goes out when it has taken what was sent. The end waits until it is asked for."""
+    """Sends events as frames, immediately while the client keeps up.
+
+    Events for a client that is behind wait here, in bounded memory, until it has taken what was sent. The end is
+    sent only on request.
+    """
 
     def __init__(self, translator: Translator, outlet: FrameOutlet) -> None:
         self._translator = translator
@@ -73,13 +78,13 @@ class FrameSink:
         self._outlet = outlet
         self._behind = False
         self._unread: dict[int, UnreadEvents] = {}
-        # What came together with the end, and the end itself: they go out with what follows.
+        # The frames that came together with the end, and the end itself. They are sent with the following frames.
         self._rest: list[bytes] = []
         self._end: tuple[int, Event] | None = None
         self._error: Exception | None = None
 
     def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
-        """See ``Sink``."""
+        """Send the events, or let them wait if the client is behind."""
         if last:
             self._end, events = (index, events[-1]), events[:-1]
         if self._behind:
@@ -102,7 +107,7 @@ class FrameSink:
             self._wait_for(self._outlet.queued(queue_comment(end), at))
 
     def _translated(self, index: int, events: Sequence[Event]) -> list[bytes]:
-        """The frames of events; those of text in a row are made together."""
+        """Translate events into frames. Consecutive pieces of text are translated together."""
         frames: list[bytes] = []
         texts: list[str] = []
         for event in events:
@@ -131,9 +136,9 @@ class FrameSink:
             taken.add_done_callback(self._catch_up)
 
     def _catch_up(self, taken: "asyncio.Future[None]") -> None:
-        """Send what came while the client was behind."""
+        """Send the events that came while the client was behind."""
         if not self._behind or taken.cancelled() or taken.exception() is not None:
-            return  # it was sent already, or the client has left, which its handler is told
+            return  # sent already, or the client has disconnected, which its handler notices
         self._behind = False
         self._outlet.resume()
         try:
@@ -142,7 +147,7 @@ class FrameSink:
             self._error = error
 
     def flush(self) -> None:
-        """Send everything that waits, but not the end."""
+        """Send everything that waits, except the end."""
         frames = self._left()
         if frames:
             self._wait_for(self._outlet.send(frames, perf_counter()))
@@ -154,7 +159,8 @@ class FrameSink:
         return frames + rest
 
     def finish(self, count: TokenCount) -> "asyncio.Future[None] | None":
-        """Send everything that waits, and the end; returns what is done when it was taken, None if it has been."""
+        """Send everything that waits, and the end. Returns a future for when it was taken, or None if it has
+        been."""
         if self._error is not None:
             raise self._error
         self._behind = False

@@ -1,4 +1,4 @@
-"""The tokens of one request, counted once: for its budget, the usage report, the log, traces and its answer."""
+"""Counts the tokens of one request once: for its budget, the usage report, the log, traces and its answer."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Us
 
 
 class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request used; ``cached`` tokens of the prompt were not computed again."""
+    """The tokens that a request used. ``cached`` tokens of the prompt were not computed again."""
 
     prompt: int = 0
     completion: int = 0
@@ -18,12 +18,12 @@ class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenCount:
-    """Counts the tokens of a request's sequences as their events come.
+    """Counts the tokens of a request's sequences as their events arrive.
 
     Args:
-        limits: of each sequence, the most tokens of its answer; None for as many as the context takes.
-        choices: so many sequences in a row are of one prompt, which counts once.
-        context: the most tokens of a sequence, prompt and answer together.
+        limits: maximum tokens of each sequence's answer; None for as many as the context allows.
+        choices: number of consecutive sequences that share one prompt, which counts once.
+        context: maximum tokens of a sequence, prompt and answer together.
     """
 
     def __init__(self, limits: Sequence[int | None], choices: int, context: int) -> None:
@@ -34,22 +34,22 @@ class TokenCount:
         self._begun: set[int] = set()
         self._completions = [0] * len(limits)
         self._cached = self._reasoning = 0
-        #: Whether the request may use what it asks for; nothing is counted of one that was refused.
+        # #: True once the request may use the tokens it asks for. A refused request counts nothing.
         self.granted = False
 
     @property
     def known(self) -> int:
-        """The least that the request may take, before its prompts' lengths are known."""
+        """The least that the request can take, before the lengths of its prompts are known."""
         return sum(min(limit or 1, self._context) for limit in self._limits)
 
     @property
     def all_started(self) -> bool:
-        """Whether the lengths of all prompts are known."""
+        """True once the lengths of all prompts are known."""
         return len(self._prompts) == len(self._limits)
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """The least that the request may take (one token for an answer without a limit), and the most."""
+        """The least (one token for an answer without a limit) and the most that the request can take."""
         prompt, least, most = self._prompt(self._prompts), 0, 0
         for index, limit in enumerate(self._limits):
             room = max(1, self._context - self._prompts[index])
@@ -59,7 +59,8 @@ class TokenCount:
 
     @property
     def used(self) -> UsedTokens | None:
-        """What was taken so far; None before anything was: the prompt of what waits for a slot was not read."""
+        """The tokens used so far. None before any: the prompt of a request that waits for a slot has not been
+        read."""
         if not self._begun or not self.granted:
             return None
         prompt = self._prompt(self._begun)
@@ -67,7 +68,7 @@ class TokenCount:
 
     @property
     def usage(self) -> Usage:
-        """The same as clients are told it."""
+        """The tokens used so far, in the form for clients."""
         used = self.used or UsedTokens()
         return Usage(
             prompt_tokens=used.prompt,
@@ -83,7 +84,7 @@ class TokenCount:
         return sum({index // self._choices: self._prompts[index] for index in indexes}.values())
 
     def add(self, index: int, events: Sequence[Event]) -> int:
-        """Count what came of the sequence of this index; returns how many tokens were generated for it."""
+        """Count events of the sequence at ``index``. Returns the number of tokens generated for it."""
         tokens = 0
         for event in events:
             if isinstance(event, Delta):
@@ -98,7 +99,7 @@ class TokenCount:
         return tokens
 
     def _end(self, index: int, end: Finished) -> None:
-        """Take the engine's own counts, which are right to the token."""
+        """Take over the engine's own counts at the end, which are exact."""
         self._begun.add(index)
         self._prompts[index], self._completions[index] = end.prompt_tokens, end.completion_tokens
         self._reasoning += end.reasoning_tokens

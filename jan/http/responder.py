@@ -1,4 +1,4 @@
-"""What every response has in common: request id, envelope for errors, allowed methods, one line in the log."""
+"""Parts of every response: request id, error envelope, allowed methods, and one line in the log."""
 
 import asyncio
 import re
@@ -34,29 +34,29 @@ _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
 
 class Responder(RequestHandler):
-    """How requests are answered, whatever they ask for."""
+    """Answers requests of any kind."""
 
     services: Services
     request_id = ""
-    #: Whether the request is answered before its body was read, so that its connection can't go on.
+    # #: True while the body is unread. An early answer then has to close the connection.
     body_unread = True
-    #: Whether the request has reached its operation; calls of operations from then on are Python's.
+    # #: True once the request has reached its operation. Later calls of operations are plain calls in Python.
     dispatched = False
-    #: What the request did with models, if anything.
+    # #: The request's use of models, if any.
     answering: Answering | None = None
 
     def initialize(self, services: Services, route_name: str = "unknown", route_path: str = "") -> None:
-        """Called by Tornado before anything else."""
+        """Prepare for a request. Tornado calls this before anything else."""
         self.services = services
         self.route_name = route_name
         self.route_path = route_path or route_name
         self.began = time.perf_counter()
-        #: What the request's line in the log says beside route, status and time.
+        # #: Fields of the request's line in the log beside route, status and time.
         self.log_fields: dict[str, Any] = {}
         self._kept_headers: dict[str, str] = {}
 
     def set_default_headers(self) -> None:
-        """The request id goes out on everything; a sane one of the client's is kept."""
+        """Set the request id on every response. The client's own is used if it is well-formed."""
         if not self.request_id:
             given = self.request.headers.get("X-Request-Id", "")
             self.request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
@@ -65,22 +65,22 @@ class Responder(RequestHandler):
         self.clear_header("Server")
 
     def keep_header(self, name: str, value: str) -> None:
-        """Set a header that stays whatever becomes of the response; an error clears the others."""
+        """Set a header that stays even if the response becomes an error, which clears the others."""
         self._kept_headers[name] = value
 
     def complete_headers(self) -> None:
-        """Set what is not known before the headers go out."""
+        """Set headers that are known only just before they are sent."""
         for name, value in self._kept_headers.items():
             self.set_header(name, value)
 
     def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
-        """Send what was written, after the headers if they are not out yet."""
+        """Send what was written, with the headers first if they are not sent yet."""
         if not self._headers_written:
             self.complete_headers()
         return super().flush(include_footers)
 
     def prepare(self) -> None:
-        """Refuse, before anything else, what no URL takes: raises InvalidRequest."""
+        """Refuse what no URL accepts. Raises InvalidRequest."""
         settings = self.services.settings.server
         for name, value in self.services.origins.headers(self.request):
             self.keep_header(name, value)
@@ -88,59 +88,59 @@ class Responder(RequestHandler):
             self.keep_header("Strict-Transport-Security", "max-age=31536000")
         self.services.origins.check_host(self.request)
         if len(self.request.uri or "") > settings.max_url_bytes:
-            message = f"the URL is longer than the {settings.max_url_bytes} bytes that this server takes"
+            message = f"The URL is too long; allowed: {settings.max_url_bytes} bytes."
             raise InvalidRequest(message, code="url_too_long")
         headers = list(self.request.headers.get_all())
         size = sum(len(name) + len(value) + 4 for name, value in headers)
         if len(headers) > settings.max_headers or size > settings.max_header_bytes:
             allowed = f"{settings.max_headers} headers of {settings.max_header_bytes} bytes in all"
-            message = f"the headers are too many or too long; this server takes {allowed}"
+            message = f"The headers are too many or too long; allowed: {allowed}."
             raise InvalidRequest(message, code="headers_too_large")
 
     @property
     def connection_stream(self) -> IOStream:
-        """What the connection's bytes go through."""
-        assert isinstance(self.request.connection, HTTP1Connection)  # what this server's connections are
+        """The stream of the connection's bytes."""
+        assert isinstance(self.request.connection, HTTP1Connection)  # this server's connections always are
         return self.request.connection.stream
 
     # --- answers ------------------------------------------------------------------------------------
 
     def reply(self, result: msgspec.Struct | msgspec.Raw) -> None:
-        """Send a response object, or one that is encoded already."""
+        """Send a response object, or one that is already encoded."""
         self.set_header("Content-Type", "application/json")
         self.set_timing()
         self.finish(msgspec.json.encode(result))
 
     def set_timing(self) -> None:
-        """How long the server took so far, as OpenAI tells it."""
+        """Report the server's time so far in OpenAI's header."""
         self.set_header("openai-processing-ms", str(round((time.perf_counter() - self.began) * 1000)))
 
     def compute_etag(self) -> None:
-        """No ETag: nobody revalidates an answer, and hashing it costs time."""
+        """Skip the ETag: nobody revalidates an answer, and hashing costs time."""
 
     # --- methods that every URL has -----------------------------------------------------------------
 
     @classmethod
     def operations(cls) -> dict[str, Operation]:
-        """The declared operations by HTTP method, in capitals."""
+        """Return the declared operations by HTTP method in capitals."""
         found = {name: operation_of(getattr(cls, name.lower())) for name in cls.SUPPORTED_METHODS}
         return {name: declared for name, declared in found.items() if declared is not None}
 
     @classmethod
     def allowed_methods(cls) -> str:
-        """For the Allow header."""
+        """Return the value of the Allow header."""
         declared = list(cls.operations())
         return ", ".join([*declared, *(["HEAD"] if "GET" in declared else []), "OPTIONS"])
 
     async def head(self, **path: Any) -> None:
-        """Like GET, without the body."""
+        """Answer like GET, but without the body."""
         if "GET" not in self.operations():
             raise HTTPError(405)
         get: Callable[..., Awaitable[None]] = self.get  # type: ignore[assignment]  # an operation, so a coroutine
         await get(**path)
 
     def options(self, **_path: Any) -> None:
-        """Which methods there are."""
+        """Answer with the allowed methods."""
         self.set_status(204)
         self.set_header("Allow", self.allowed_methods())
         for name, value in self.services.origins.preflight_headers(self.request, self.allowed_methods()):
@@ -149,29 +149,31 @@ class Responder(RequestHandler):
     # --- errors and the end -------------------------------------------------------------------------
 
     def explain(self, error: BaseException | None) -> JanError:
-        """Any exception as one of ours."""
+        """Turn any exception into one of Jan's errors."""
         if isinstance(error, JanError):
             return error
         if not isinstance(error, HTTPError):
-            return InternalError("the server failed to handle this request; its log says why")
+            return InternalError("The server failed to handle this request; its log says why.")
         if error.status_code == 405:
             allowed = self.allowed_methods()
-            message = f"this URL does not take {self.request.method[:32]}; allowed: {allowed}"
+            message = f"This URL does not support {self.request.method[:32]}; allowed: {allowed}."
             return MethodNotAllowed(message, headers={"Allow": allowed})
         return error_for_status(error.status_code)(
-            f"the request can't be served: {error.log_message or error.reason}"
+            f"The request can't be served: {error.log_message or error.reason}."
         )
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Only what we did not raise on purpose is news; the rest is in the request's own line."""
+        """Log only unexpected errors. The request's own line reports the others."""
         if not isinstance(value, JanError | HTTPError | StreamClosedError):
             log.error(
                 "request failed", request_id=self.request_id, route=self.route_name, exc_info=(typ, value, tb)
             )
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """An error response. Where a part of another one is out already, the connection is cut instead: ended in
-        order, the part would look like the whole."""
+        """Send an error response. If part of another response is already sent, close the connection instead.
+
+        A regular end would make the part look complete.
+        """
         if not self._headers_written:
             super().send_error(status_code, **kwargs)
             return
@@ -181,7 +183,7 @@ class Responder(RequestHandler):
             self.finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every error response: the envelope, with the error's own status and headers."""
+        """Write the error envelope, with the error's own status and headers."""
         told = kwargs.get("exc_info", (None, None))[1]
         error = self.explain(told)
         self.log_fields["error"] = error.code
@@ -189,27 +191,30 @@ class Responder(RequestHandler):
         for name, value in error.headers.items():
             self.set_header(name, value)
         if self.body_unread:
-            # Refused with its body unread; Tornado ends such a connection, and its client has to know.
+            # Tornado closes a connection whose body is unread. The client must be informed.
             self.set_header("Connection", "close")
         self.reply(envelope_of(error))
         if told is not None:
             let_go(told)
 
     def on_finish(self) -> None:
-        """One line and one count a request, and its trace; where an answer goes on, line and trace wait for its
-        end, since what it took is not known before."""
+        """Log, count and trace the request.
+
+        If its answer outlives it, log and trace wait for the answer's end, because its tokens are not known
+        before.
+        """
         seconds = time.perf_counter() - self.began
         self._count(self.get_status(), seconds)
         going_on = None
         if self.answering is not None:
-            # Let go of: if it fails it leads to the frames that led to this.
+            # Break the reference cycle: if the task fails, its exception holds the frames that led here.
             going_on, self.answering.going_on = self.answering.going_on, None
         if going_on is None or going_on.done():
-            self._tell(seconds)
+            self._report(seconds)
         else:
-            going_on.add_done_callback(lambda _: self._tell(seconds))
+            going_on.add_done_callback(lambda _: self._report(seconds))
 
-    def _tell(self, seconds: float) -> None:
+    def _report(self, seconds: float) -> None:
         status = self.get_status()
         if self.services.tracing is not None:
             self.log_fields["trace_id"] = self.services.tracing.record(self._observed(status))
@@ -253,6 +258,6 @@ class Responder(RequestHandler):
 
 
 def _method_label(handler: Responder) -> str:
-    """The method, from a closed set, so that a client can't make up metrics' labels."""
+    """Return the method from a closed set, so that clients can't invent label values of metrics."""
     method = handler.request.method or ""
     return method if method in handler.SUPPORTED_METHODS else "other"

@@ -1,6 +1,6 @@
-"""Streams that go on without their client: what they said is kept, bounded, so that a client can come back.
+"""Streams that outlive their client: their frames are kept, in bounded memory, so that a client can return.
 
-One task makes the frames and appends them to the stream's log; any number of readers follow the log.
+One task makes the frames and appends them to the stream's log. Any number of readers follow the log.
 """
 
 import asyncio
@@ -21,32 +21,32 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# What a kept event takes beside its bytes, about.
+# Approximate memory of a kept event beside its bytes.
 _OVERHEAD_BYTES = 48
-# A reader that is behind gets so many events in one piece.
+# A reader that is behind gets this many events in one piece.
 _BATCH = 64
 
 
 class Replay(EventStream):
-    """A stream that is read from a log: its events are frames already."""
+    """A stream that is read from a log, whose events are already frames."""
 
     last = b""
 
     def encoder(self) -> Callable[[bytes], Sequence[bytes]]:
-        """See ``EventStream``."""
+        """Return an encoder that passes frames on unchanged."""
         return lambda frame: (frame,)
 
 
 class StreamLog:
-    """The events of one stream, numbered from 1, as far as they are kept."""
+    """The numbered events of one stream, as far as they are kept. The first is number 1."""
 
     def __init__(self, stream_id: str, owner: str) -> None:
         self.id = stream_id
         self.owner = owner
-        #: Bytes that the log takes.
+        # #: Bytes of memory that the log takes.
         self.size = 0
         self.readers = 0
-        #: Whether it can't be found any more; it is freed when its last reader is through.
+        # #: True once the log can't be found any more. Its last reader frees it.
         self.expired = False
         self.ended = False
         self._error: JanError | None = None
@@ -57,11 +57,11 @@ class StreamLog:
 
     @property
     def count(self) -> int:
-        """How many events there were so far: the number of the last one."""
+        """The number of events so far, which is the number of the last one."""
         return self._dropped + len(self._frames)
 
     def append(self, frame: bytes) -> int:
-        """One more event; returns by how much the log grew."""
+        """Append an event; return the growth of the log in bytes."""
         self._frames.append(frame)
         self._queued = b""
         self._tell()
@@ -70,39 +70,42 @@ class StreamLog:
         return grown
 
     def queued(self, comment: bytes) -> None:
-        """Readers that wait are told this; it is not kept."""
+        """Show a comment to waiting readers. It is not kept."""
         self._queued = comment
         self._tell()
 
     def end(self, error: JanError | None) -> None:
-        """Nothing more comes, for this reason."""
+        """Note that the stream has ended, and why."""
         self.ended, self._error = True, error
         self._tell()
 
     def drop_oldest(self) -> int:
-        """Forget the oldest event; returns by how much the log shrank."""
+        """Drop the oldest event; return the shrinkage of the log in bytes."""
         freed = len(self._frames.popleft()) + _OVERHEAD_BYTES
         self._dropped += 1
         self.size -= freed
         return freed
 
     def check(self, number: int) -> None:
-        """Raises InvalidRequest for a number that no event had, NotFound if what came after it is not kept."""
+        """Check a position to resume from. Raises InvalidRequest for a number that no event had, and NotFound if
+        later events were dropped."""
         if number > self.count:
             raise InvalidRequest(
-                f"the last event of this stream so far is {self.count}; there is no {number}",
+                f"The stream has no event {number} yet; its last one is {self.count}.",
                 code="invalid_last_event_id",
                 param="Last-Event-ID",
             )
         if number < self._dropped:
             raise NotFound(
-                f"the events up to {self._dropped} of this stream are no longer kept; resume after them",
+                f"The stream's events up to {self._dropped} are no longer kept; resume after them.",
                 code="events_not_kept",
             )
 
     async def after(self, number: int) -> AsyncGenerator[bytes, None]:
-        """The frames that come after an event, and the end; raises what ended the stream, and NotFound when the
-        reader is so slow that what it is to get was dropped."""
+        """Yield the frames after an event until the end. Raises the error that ended the stream.
+
+        Raises NotFound if the reader is so slow that its next events were dropped.
+        """
         told = b""
         while True:
             self.check(number)
@@ -128,31 +131,31 @@ class StreamLog:
 
 
 class LogOutlet:
-    """Where a stream's frames go on their way to its log; nothing ever waits for it."""
+    """The destination of a stream's frames on their way to its log. It never has to be waited for."""
 
     def __init__(self, stream_log: StreamLog, append: "Callable[[StreamLog, bytes], None]") -> None:
         self._log = stream_log
         self._append = append
 
     def send(self, frames: Sequence[bytes], _at: float) -> None:
-        """Keep some events."""
+        """Keep some events in the log."""
         for frame in frames:
             self._append(self._log, frame)
 
     def queued(self, comment: bytes, _at: float) -> None:
-        """Tell readers that wait of a place in the queue."""
+        """Show a place in the queue to waiting readers."""
         self._log.queued(comment)
 
     def resume(self) -> None:
-        """Nothing waits for a log."""
+        """Do nothing: a log is never behind."""
 
     def end(self, frames: Sequence[bytes], _last: bytes) -> None:
-        """Keep the last events. Readers get the end when the stream's task has ended."""
+        """Keep the last events. Readers get the end once the stream's task has ended."""
         self.send(frames, 0.0)
 
 
 class _DetachedStream:
-    """What the shutdown waits for, and ends. The streams are those of its readers."""
+    """A stream without its client, which a shutdown waits for and then ends. Readers have streams of their own."""
 
     streaming: bool = False
 
@@ -164,29 +167,29 @@ class _DetachedStream:
 
 
 class Live(Protocol):
-    """What is under way; ``services.LiveRequests``."""
+    """The running requests, as far as this module needs them; see ``services.LiveRequests``."""
 
     def add(self, request: _DetachedStream) -> None: ...
     def remove(self, request: _DetachedStream) -> None: ...
 
 
 class StreamLogs:
-    """The logs of the streams that go on without their clients, and of those that ended not long ago."""
+    """The logs of streams that outlive their clients, and of those that ended recently."""
 
     def __init__(self, settings: StreamSettings, live: Live) -> None:
         self._settings = settings
         self._live = live
         self._tasks = Tasks()
         self._logs: dict[str, StreamLog] = {}
-        # Those that ended, oldest first: the first to go when there is no room.
+        # The logs of ended streams, oldest first. They are the first to go when memory is short.
         self._ended: dict[str, StreamLog] = {}
-        #: Bytes that all logs take together.
+        # #: Bytes that all logs take together.
         self.size = 0
 
     def start(
         self, stream_id: str, owner: str, work: "Callable[[LogOutlet], Awaitable[T]]"
     ) -> "tuple[StreamLog, asyncio.Task[T]]":
-        """Let ``work`` make a stream and send its frames to a log, whoever listens."""
+        """Let ``work`` make a stream and send its frames to a log, whether or not anybody reads it."""
         stream_log = self._logs[stream_id] = StreamLog(stream_id, owner)
 
         async def carry_out() -> T:
@@ -204,7 +207,7 @@ class StreamLogs:
         return stream_log, task
 
     async def read(self, stream_log: StreamLog, number: int) -> AsyncGenerator[bytes, None]:
-        """Follow a log; see ``StreamLog.after``. A log that is being read is not forgotten for its age."""
+        """Follow a log; see ``StreamLog.after``. A log does not expire while it is read."""
         stream_log.readers += 1
         try:
             async with aclosing(stream_log.after(number)) as frames:
@@ -216,12 +219,12 @@ class StreamLogs:
                 self._free(stream_log)
 
     def find(self, stream_id: str, owner: str) -> StreamLog:
-        """The caller's log of this stream, or NotFound."""
+        """Return the caller's log of this stream. Raises NotFound."""
         found = self._logs.get(stream_id)
         if found is None or found.owner != owner:
             raise NotFound(
-                "there is no such stream of yours to resume: kept are those begun with on_disconnect 'finish', "
-                f"and until {self._settings.keep_seconds:g} seconds after they ended",
+                "There is no such stream of yours to resume; kept are those begun with on_disconnect 'finish', "
+                f"until {self._settings.keep_seconds:g} seconds after their end.",
                 code="stream_not_kept",
             )
         return found
@@ -234,14 +237,14 @@ class StreamLogs:
             if self._ended:
                 self._free(next(iter(self._ended.values())))
             else:
-                # Not this one's: its reader may be about to get what just came, and others take the room.
+                # Drop from the largest log, not from this one, whose reader may be about to get the newest events.
                 self.size -= max(self._logs.values(), key=attrgetter("size")).drop_oldest()
 
     def _end(self, stream_log: StreamLog, error: JanError | None) -> None:
         stream_log.end(error)
         self._ended[stream_log.id] = stream_log
         if error is not None and not stream_log.count:
-            self._expire(stream_log)  # refused before it began: its client has the refusal, and no id
+            self._expire(stream_log)  # refused before it began: its client has the error, and no id to resume by
             return
         asyncio.get_running_loop().call_later(self._settings.keep_seconds, self._expire, stream_log)
 
@@ -252,7 +255,7 @@ class StreamLogs:
             self._free(stream_log)
 
     def _free(self, stream_log: StreamLog) -> None:
-        """Forget a log that ended; whoever still reads it hears that its events are gone."""
+        """Free a log that has ended. Remaining readers learn that its events are gone."""
         self._logs.pop(stream_log.id, None)
         self._ended.pop(stream_log.id, None)
         while stream_log.size:
@@ -260,11 +263,11 @@ class StreamLogs:
 
 
 def _reason(task: "asyncio.Task[Any]") -> JanError | None:
-    """What ended a stream before its end; None if nothing did."""
+    """Return the error that ended a stream early, or None."""
     if task.cancelled():
-        return Unavailable("the server is shutting down", code="shutting_down")
+        return Unavailable("The server is shutting down; try again later.", code="shutting_down")
     error = task.exception()
     if error is None or isinstance(error, JanError):
         return error
     log.error("stream failed", exc_info=error)
-    return InternalError("the server failed to go on with this stream; its log says why")
+    return InternalError("The server failed to continue this stream; its log says why.")

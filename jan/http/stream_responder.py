@@ -1,6 +1,7 @@
-"""How a stream goes out as a response: headers with its first event, errors after that as its last one.
+"""Sends a stream as a response: headers with its first event, later errors as its last event.
 
-Tornado sends none of it: its way takes two system calls more for each stream, and makes futures for each piece.
+Tornado sends none of it, because its own way needs two more system calls for each stream and makes futures for
+each piece.
 """
 
 import asyncio
@@ -14,14 +15,14 @@ from jan.http.sse import HEADERS, EventStream, error_frame
 
 
 class StreamResponder(Responder):
-    """A responder that can stream."""
+    """A responder that can also stream."""
 
-    #: Whether events are being sent.
+    # #: True while events are being sent.
     streaming = False
     _outlet: Outlet | None = None
 
     async def stream(self, stream: EventStream) -> None:
-        """Send a stream; an error before its first event is raised, one after it is its last event."""
+        """Send a stream. An error before its first event is raised; a later one becomes its last event."""
         outlet = self._outlet = Outlet(self._begin_stream, self.services.settings.server.keepalive_seconds)
         try:
             await stream.send(outlet)
@@ -37,14 +38,14 @@ class StreamResponder(Responder):
             outlet.stop()
 
     async def fail(self, error: JanError) -> None:
-        """Report an error: as a response, or as the last event of a stream that is under way."""
+        """Report an error as a response, or as the last event of a stream that has begun."""
         if not self._headers_written or self._outlet is None:
             raise error
         self.log_fields["error"] = error.code
         await until_taken(self._outlet.end((error_frame(error),), b""))
 
     def _begin_stream(self) -> EventWriter:
-        """Make the headers; returns what sends them with the first frame, and then the others."""
+        """Make the headers. Returns the writer that sends them with the first frame and then the others."""
         for name, value in HEADERS:
             self.set_header(name, value)
         self.set_timing()
@@ -65,7 +66,7 @@ class StreamResponder(Responder):
         return f"HTTP/1.1 {self.get_status()} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
 
     def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
-        """Send what was written, but of a stream, which was sent already."""
+        """Send what was written, except for a stream, which is sent already."""
         if not self.streaming:
             return super().flush(include_footers)
         nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,5 @@
-"""What tokens are reserved, used and given back: one ledger for budgets, headers, metrics and the usage report."""
+"""The ledger of tokens that are reserved, used and given back: for budgets, headers, metrics and the usage
+report."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -22,13 +23,13 @@ T = TypeVar("T")
 
 
 class Payer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pays for what is generated on which model."""
+    """The payer of what is generated on a model."""
 
     identity: Identity
     model: str
 
     def usage(self, used: UsedTokens, now: int) -> UsageRecord:
-        """One request as the store keeps it."""
+        """Make the store's record of one request."""
         return UsageRecord(
             user_id=self.identity.user_id or "",
             key_id=self.identity.key_id or "",
@@ -42,7 +43,7 @@ class Payer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry:
-    """One request: what it may take is reserved before, what it took is settled after."""
+    """One request in the ledger. Tokens are reserved before it and settled after it."""
 
     def __init__(self, ledger: "Ledger", account: Payer, windows: Sequence[Window]) -> None:
         self._ledger = ledger
@@ -50,15 +51,15 @@ class Entry:
         self._windows = windows
         self._held: dict[str, int] = {}
         self._reserved: list[tuple[Counter, int]] = []
-        # What is taken after its caller was cancelled is given back after it was taken.
+        # Tokens reserved for a cancelled caller are given back only after the reservation is complete.
         self._busy = asyncio.Lock()
 
     async def reserve(self, least: int, most: int) -> tuple[Standing, ...]:
-        """Reserve ``most`` tokens in all, with those reserved before; how the budgets stand then.
+        """Reserve ``most`` tokens in total, including earlier reservations. Returns the state of the budgets.
 
-        A request without a limit of its own may take more than a budget has: then the whole of it is reserved,
-        if ``least`` is no more. Raises RateLimited, with nothing more reserved. Goes on when the caller is
-        cancelled, so that it is known what there is to settle.
+        A request without its own limit may need more than a budget has. It then reserves the whole budget,
+        provided that ``least`` fits. Raises RateLimited without reserving more. Continues if the caller is
+        cancelled, so that it is known what to settle.
         """
         for window in self._windows:
             if least > window.limit:
@@ -82,9 +83,9 @@ class Entry:
             return standings
 
     async def settle(self, used: UsedTokens | None) -> None:
-        """Give back what was reserved and not used, or count what was used beyond; record the usage.
+        """Give back the unused part of a reservation, or count the excess, and record the usage.
 
-        None: nothing came of the request, and nothing is recorded. Goes on when the caller is cancelled.
+        None means that the request used nothing and leaves no record. Continues if the caller is cancelled.
         """
         if used is not None:
             self._ledger.record(self._account, used)
@@ -97,7 +98,8 @@ class Entry:
                 await self._ledger.adjust(counter, change)
 
     def _changes(self, used: UsedTokens) -> list[tuple[Counter, int]]:
-        """By window of time: a reservation may have been begun in one and extended in the next, which pays."""
+        """Return the change of each window. If a reservation began in one window and was extended in the next, the
+        next pays."""
         total = used.prompt + used.completion
         paying = {counter.key: index for index, (counter, _) in enumerate(self._reserved)}
         changes = [
@@ -108,7 +110,7 @@ class Entry:
 
 
 class Ledger:
-    """Every request's tokens."""
+    """Accounts for the tokens of every request."""
 
     def __init__(self, windows: Windows, taker: Taker, writer: UsageWriter, metrics: Metrics) -> None:
         self.taker = taker
@@ -118,33 +120,33 @@ class Ledger:
         self._tasks = Tasks()
 
     def open(self, account: Payer) -> Entry:
-        """An entry for one request."""
+        """Open an entry for one request."""
         return Entry(self, account, self._windows.of_tokens(account.identity))
 
     def record(self, account: Payer, used: UsedTokens) -> None:
-        """Note what a request used."""
+        """Record the tokens that a request used."""
         for kind in used.__struct_fields__:
             self._metrics.tokens.labels(account.model, f"{kind}_tokens").inc(getattr(used, kind))
         self._writer.add(account.usage(used, self.taker.clock()))
 
     async def usage(self, user_id: str, first: date, last: date) -> list[UsageRecord]:
-        """A user's usage of these days, both included; by day, model and key."""
+        """Return a user's usage of these days, both included, ordered by day, model and key."""
         return await self._writer.of(user_id, first, last)
 
     async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something that a client who leaves must not cut short."""
+        """Run work that must complete even if the client disconnects."""
         if not self.taker.counters.waits:
-            return await work  # which comes to its end at once
+            return await work  # which completes immediately
         return await asyncio.shield(self._tasks.start(work))
 
     async def adjust(self, counter: Counter, change: int) -> None:
-        """Change a window, when the store is back if it is away."""
+        """Change a window. If the store can't be reached, this happens once it can."""
         try:
             await self.taker.counters.adjust(counter, change)
         except Unavailable:
             self._writer.adjust_later(counter, change)
 
     async def close(self, seconds: float) -> None:
-        """End what is under way, and write all usage."""
+        """Complete the running work and write all usage."""
         await self._tasks.close(seconds)
         await self._writer.close(seconds)

@@ -1,4 +1,4 @@
-"""What there is to see of a request, for metrics, log and traces; and what sends traces."""
+"""The record of a request for metrics, log and traces, and the contract of tracing."""
 
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from jan.telemetry.metrics import ModelMetrics
 
 
 class _SequenceTimes:
-    """One of the request's answers: when its tokens came out."""
+    """The times when one answer's tokens were delivered."""
 
     def __init__(self, at: float, tokens: int) -> None:
         self.first_at = self.last_at = at
@@ -18,9 +18,12 @@ class _SequenceTimes:
 
 
 class GenerationRecord:
-    """What a request generates, as it comes out. Times are ``perf_counter``'s; of several answers ``accepted_at``
-    and ``first_at`` are the first one's, ``queue_seconds`` is the longest wait for a slot. ``asked_for`` is what
-    the request called the ``model``; ``count`` is where its tokens are counted."""
+    """The progress of a generation.
+
+    Times are by ``perf_counter``. Of several answers, ``accepted_at`` and ``first_at`` are the first one's, and
+    ``queue_seconds`` is the longest wait for a slot. ``asked_for`` is the request's name for ``model``. ``count``
+    counts its tokens.
+    """
 
     def __init__(
         self,
@@ -47,11 +50,11 @@ class GenerationRecord:
 
     @property
     def used(self) -> UsedTokens:
-        """The tokens as they are accounted for, so far."""
+        """The tokens counted so far, as they are accounted for."""
         return self._count.used or UsedTokens()
 
     def note(self, index: int, first: Event, tokens: int, finished: Finished | None, at: float) -> None:
-        """Note what came at once of the answer of this index: its ``first`` event, how many tokens, its end."""
+        """Note a delivery to the answer at ``index``: its ``first`` event, the number of tokens, and its end."""
         if self.accepted_at is None and isinstance(first, Started):
             self.accepted_at = at
         if tokens:
@@ -62,7 +65,7 @@ class GenerationRecord:
     def _note_tokens(self, index: int, tokens: int, now: float) -> None:
         sequence = self._sequences.get(index)
         if sequence is not None:
-            # Where the client is slower than the model, several come as one.
+            # If the client is slower than the model, several tokens come as one.
             self._metrics.between_tokens.observe((now - sequence.last_at) / tokens)
             sequence.last_at = now
             return
@@ -80,7 +83,8 @@ class GenerationRecord:
             self._metrics.speed.observe(later / max(now - sequence.first_at, 1e-6))
 
     def log_fields(self) -> dict[str, Any]:
-        """For the request's line in the log: tokens, and how long it waited for its slot and the first of them."""
+        """Return fields for the request's line in the log: tokens, and the waits for its slot and its first
+        token."""
         used = self.used
         fields: dict[str, Any] = {
             "model": self.model,
@@ -96,9 +100,13 @@ class GenerationRecord:
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that has ended. ``route`` is the URL's template. ``error``: the code of the error that it met,
-    in the middle of a stream too. ``trace_parent`` and ``trace_state`` are the client's headers of W3C's Trace
-    Context. ``began`` is ``perf_counter``'s."""
+    """A request that has ended.
+
+    - ``route``: the template of its URL.
+    - ``error``: the code of its error, including one inside a stream.
+    - ``trace_parent``, ``trace_state``: the client's headers of W3C Trace Context.
+    - ``began``: its arrival by ``perf_counter``.
+    """
 
     request_id: str
     method: str
@@ -114,12 +122,13 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tracing(Protocol):
-    """Where traces go; there is none unless it is configured."""
+    """The destination of traces, if tracing is configured."""
 
     def record(self, request: RequestRecord) -> str:
-        """Tell of a request that has ended; its trace's id. Never raises for a collector that is away."""
+        """Record a request that has ended; return its trace's id. Never raises if the collector can't be
+        reached."""
         ...
 
     async def close(self) -> None:
-        """Send what has not been sent yet, as far as that is possible within seconds."""
+        """Send what is left, as far as possible within seconds."""
         ...
