@@ -1,6 +1,6 @@
-"""Measuring one model: the library alone, through the engine's thread, through HTTP; and how soon a slot is free.
+"""Measure one model: the library alone, through the engine's thread, through HTTP, and how soon a slot is freed.
 
-The library alone is its own generator on the same weights and cache; all answer the same prompts.
+"The library alone" is its own generator on the same weights and cache. All ways answer the same prompts.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from jan.engine.runtime.executor import ThreadedEngine
 
 _READY = re.compile(r"API\s+(http://\S+)/api/v1")
 _GIB = 2**30
-# From one prompt to the next of a round, so that no two share their pages.
+# Step from one prompt to the next of a round, so that no two prompts share pages.
 _STRIDE = 7
-# Tokens of a prompt where only the answer matters.
+# Tokens of a short prompt, where only the answer matters.
 _SHORT = 16
 
 
 def memory(*, most: bool = False) -> str:
-    """What PyTorch has of the GPUs' memory, or had at ``most``, and what is taken of it by whomever."""
+    """Return as text the GPU memory that PyTorch uses, or its maximum with ``most``, and the use by all."""
     if not torch.cuda.is_available():
         return "no GPU"
     count = torch.cuda.max_memory_allocated if most else torch.cuda.memory_allocated
@@ -46,7 +46,10 @@ def memory(*, most: bool = False) -> str:
 
 
 class Figures(NamedTuple):
-    """``rate``: tokens/s of all; ``median`` and ``late`` (of 95 in 100): seconds to the first token."""
+    """Results of a round. ``rate``: tokens/s of all streams.
+
+    ``median`` and ``late`` (95th percentile): seconds to the first token.
+    """
 
     rate: float
     median: float
@@ -54,7 +57,7 @@ class Figures(NamedTuple):
 
 
 class Freed(NamedTuple):
-    """From closing half of the answers until they were gone; ``tokens`` of the cache that they gave back."""
+    """From closing some answers until they were gone: steps, seconds, and freed ``tokens`` of the cache."""
 
     answers: int
     steps: int
@@ -63,7 +66,7 @@ class Freed(NamedTuple):
 
 
 class Measured:
-    """``tokens``: of all answers; ``first``: seconds to the first token, of each answer."""
+    """Collects a round. ``tokens``: of all answers. ``first``: seconds to the first token of each answer."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -76,13 +79,13 @@ class Measured:
         self.tokens += tokens
 
     def report(self) -> Figures:
-        """When all have ended."""
+        """Return the results when all answers have ended."""
         rate, first = self.tokens / (time.perf_counter() - self.began), sorted(self.first)
         return Figures(rate, first[len(first) // 2], first[min(len(first) - 1, len(first) * 95 // 100)])
 
 
 class Check:
-    """One model, one load."""
+    """Measures one model, which is loaded once."""
 
     def __init__(self, options: ExLlamaV2Options, prompt: int, tokens: int, device: Device | None = None) -> None:
         self.backend = ExLlamaV2Backend(options, device)
@@ -90,7 +93,7 @@ class Check:
         self.attention = ""
 
     def load(self) -> None:
-        """Builds the extension where that is due."""
+        """Load the model; the library builds its extension if necessary."""
         began = time.perf_counter()
         info = self.backend.load(lambda part: None)
         self.attention = info.details["attention"]
@@ -98,7 +101,7 @@ class Check:
         print(f"GPU memory: {memory()}")
 
     def request(self, number: int, round_: int) -> GenerationRequest:
-        """A prompt that nobody has sent before; an answer that only its length ends."""
+        """Return a request with a new prompt, whose answer ends only at its length."""
         return self._request(number, round_, self._prompt, self._tokens)
 
     def _request(self, number: int, round_: int, length: int, limit: int) -> GenerationRequest:
@@ -110,7 +113,7 @@ class Check:
         )
 
     def straight(self, streams: int, round_: int) -> Figures:
-        """The library alone, its text held back by nobody."""
+        """Measure the library alone, without our engine."""
         from exllamav2.generator import ExLlamaV2DynamicJob, ExLlamaV2Sampler
 
         generator = self.backend._generator
@@ -129,7 +132,7 @@ class Check:
         return measured.report()
 
     async def through_executor(self, engine: ThreadedEngine, streams: int, round_: int) -> Figures:
-        """The same through the engine's thread."""
+        """Measure the same requests through the engine's thread."""
         measured = Measured()
 
         async def one(request: GenerationRequest) -> None:
@@ -143,7 +146,7 @@ class Check:
         return measured.report()
 
     async def cancelling(self, engine: ThreadedEngine, streams: int) -> Freed:
-        """Half of the answers under way are closed at once; the others go on to their end."""
+        """Close half of the running answers at once; returns how soon they were gone."""
         limit = self._context - _SHORT
         running = [events_of(engine, self._request(number, 0, _SHORT, limit)) for number in range(streams)]
         for answer in running:
@@ -154,7 +157,7 @@ class Check:
         leaving, before = running[: max(1, streams // 2)], stats.cancelled
         steps, held, began = stats.steps, cache.used, time.perf_counter()
         await asyncio.gather(*(answer.aclose() for answer in leaving))
-        while stats.cancelled - before < len(leaving):  # noqa: ASYNC110 - nobody tells when, and the time counts
+        while stats.cancelled - before < len(leaving):  # noqa: ASYNC110 - no event says when, and the time is measured
             await asyncio.sleep(0)
         freed = Freed(len(leaving), stats.steps - steps, time.perf_counter() - began, held - cache.used)
         for answer in running[len(leaving) :]:
@@ -162,7 +165,7 @@ class Check:
         return freed
 
     async def through_http(self, url: str, streams: int, round_: int) -> Figures:
-        """The same through a server in a process of its own, streamed."""
+        """Measure the same requests as streams through a server in its own process."""
         measured = Measured()
 
         async def one(client: httpx.AsyncClient, request: GenerationRequest) -> None:
@@ -196,7 +199,7 @@ class Check:
 
 @contextmanager
 def served(options: ExLlamaV2Options, program: tuple[str, ...] = ("-m", "jan")) -> Iterator[str]:
-    """A server with this model on a free port of 127.0.0.1; gives its URL."""
+    """Run a server with this model on a free port of 127.0.0.1; yields its URL."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "jan.yaml"
         chosen = msgspec.json.encode(options).decode()
@@ -212,7 +215,7 @@ def served(options: ExLlamaV2Options, program: tuple[str, ...] = ("-m", "jan")) 
         try:
             found = next(filter(None, map(_READY.search, server.stdout)), None)
             if found is None:
-                raise SystemExit("gpu-check: the server did not start; the lines above say why")
+                raise SystemExit("gpu-check: The server did not start. The lines above say why.")
             yield found[1]
         finally:
             server.terminate()
@@ -221,7 +224,7 @@ def served(options: ExLlamaV2Options, program: tuple[str, ...] = ("-m", "jan")) 
 
 
 def first_answer(check: Check) -> str:
-    """A few greedy tokens, to be judged by the eye."""
+    """Return a few greedy tokens, for a person to judge."""
     request = GenerationRequest(
         prompt=TextPrompt("The capital of France is"), max_tokens=16, sampling=Sampling(temperature=0)
     )

@@ -115,6 +115,9 @@ class PreparedJob(Protocol):
 class Backend(Protocol):
     """A model on the engine's thread. All calls come from that thread.
 
+    A class is made with its options if it has an attribute ``Options``, the msgspec struct that they are decoded
+    to. Making it checks them, and loads nothing.
+
     Usage, by the engine::
 
         info = backend.load(print)

@@ -16,7 +16,7 @@ from jan.engine.base import Backend
     ]
 )
 def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
-    """Every backend that runs here; the contract is the same for all."""
+    """Return a function that makes each backend that runs here; the contract is the same for all."""
     if request.param == "echo":
         from jan.engine.backends.echo import EchoBackend, EchoOptions
 

@@ -1,4 +1,4 @@
-"""What every engine promises, checked for every backend that runs here."""
+"""The contract of every engine, checked for every backend that runs here."""
 
 import asyncio
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_more_requests_than_slots_are_all_served(make_backend: Make) -> None:
 
 
 def test_a_request_can_be_prepared_beforehand(make_backend: Make) -> None:
-    """Its length is known before it is queued; submitted, it is served as any other; it is not there twice."""
+    """Its length is known before it is queued. Once submitted, it is served like any other, and only once."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         request = text_request(PROMPT, max_tokens=5, **GREEDY)
@@ -77,7 +77,7 @@ def test_a_request_can_be_prepared_beforehand(make_backend: Make) -> None:
 
 
 def test_what_can_not_be_served_is_not_prepared(make_backend: Make) -> None:
-    """The refusal is that of a request that was not prepared; nothing is left of it."""
+    """``prepare`` raises the error that ``submit`` would, and nothing remains."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         with pytest.raises(InvalidRequest) as refused:
@@ -116,7 +116,7 @@ def test_after_a_cancel_nothing_comes(make_backend: Make) -> None:
 
 
 def test_what_crosses_can_be_encoded(make_backend: Make) -> None:
-    """Requests, what was prepared, and every event come out of msgpack as they went in."""
+    """Requests, prepared requests and all events survive encoding to msgpack and decoding."""
 
     def again(value: Any, kind: Any) -> Any:
         return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=kind)
@@ -175,7 +175,8 @@ def test_no_tokens_at_all(make_backend: Make) -> None:
 
 
 def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
-    """Of running jobs half are closed: at most one more step runs before they are gone; the others end well."""
+    """Half of the running jobs are closed: at most one more step runs before they are gone, and the others end
+    well."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         streams = [events_of(engine, text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(4)]
@@ -195,7 +196,7 @@ def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
 
 
 def test_the_cache_is_counted(make_backend: Make) -> None:
-    """What answers under way hold of it, and nothing once they have ended or were cancelled."""
+    """Running answers reserve cache; ended and cancelled ones none."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         cache = engine.info.cache
@@ -278,7 +279,7 @@ def test_a_closed_engine_refuses(make_backend: Make) -> None:
 
 
 def test_closing_the_engine_ends_every_request(make_backend: Make) -> None:
-    """Requests under way and waiting are told, none hangs."""
+    """Running and waiting requests fail, and none hangs."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         tasks = [

@@ -17,7 +17,7 @@ from jan.errors import ConfigurationError, InternalError, Unavailable
 
 
 class FaultyBackend(EchoBackend):
-    """An echo that fails where it is told to."""
+    """An echo backend that fails where a test says."""
 
     def __init__(self, **faults: BaseException) -> None:
         super().__init__(EchoOptions(repeat=3))
@@ -51,7 +51,7 @@ class FaultyBackend(EchoBackend):
 
 
 class FailingAfter(EchoBackend):
-    """An echo whose step fails after so many."""
+    """An echo backend whose step fails after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(EchoOptions(step_seconds=0.002))
@@ -65,7 +65,7 @@ class FailingAfter(EchoBackend):
 
 
 def test_a_failed_load_is_raised_at_start() -> None:
-    """Start raises what the backend's load raised; the engine is not healthy."""
+    """``start`` raises the exception of the backend's load, and the engine is not healthy."""
 
     async def main() -> None:
         engine = ThreadedEngine("test", lambda: FaultyBackend(load=ConfigurationError("no such file")))
@@ -80,7 +80,7 @@ def test_a_failed_load_is_raised_at_start() -> None:
 
 
 def test_a_load_can_be_tried_again() -> None:
-    """After a failed load another start may succeed; the engine is then as good as any."""
+    """After a failed load, another start may succeed, and the engine serves."""
 
     async def main() -> None:
         backend = FaultyBackend(load=ConfigurationError("no such file"))
@@ -97,7 +97,7 @@ def test_a_load_can_be_tried_again() -> None:
 
 @pytest.mark.parametrize("where", ["prepare", "step", "begin"])
 def test_a_failure_hits_its_requests_only(where: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The request at hand gets an internal error without details; the next one is served."""
+    """The failed request gets an internal error without details, and the next one is served."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         with pytest.raises(InternalError) as failed:
@@ -111,7 +111,7 @@ def test_a_failure_hits_its_requests_only(where: str, caplog: pytest.LogCaptureF
 
 
 def test_a_failure_that_can_not_be_mended_ends_the_engine_loudly() -> None:
-    """If the reset after a failed step fails too, every request is told and health says so."""
+    """If the reset after a failed step fails too, every request fails and the engine is not healthy."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         with pytest.raises(InternalError):
@@ -125,8 +125,7 @@ def test_a_failure_that_can_not_be_mended_ends_the_engine_loudly() -> None:
 
 
 def test_a_slow_consumer_finds_its_deltas_merged() -> None:
-    """Who fetches late gets one delta with everything, not a queue of tokens, and can tell them apart; the counts
-    stay right."""
+    """A slow reader gets one merged delta with its parts instead of many events; the counts are right."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         stream = events_of(engine, text_request("w " * 300))
@@ -145,8 +144,8 @@ def test_a_slow_consumer_finds_its_deltas_merged() -> None:
 
 @pytest.mark.parametrize("stop", [None, 7])
 def test_of_a_whole_answer_few_deltas_come(stop: int | None) -> None:
-    """What nobody sees before its end comes in a few pieces; nothing of it is lost, whether it ends by itself or
-    by an error. Its first token comes alone, so that it is known when it came."""
+    """A buffered answer comes in a few deltas, complete, also if it ends with an error. Its first token comes
+    alone, for the time to the first token."""
     backend = EchoBackend(EchoOptions(step_seconds=0.002)) if stop is None else FailingAfter(stop)
 
     async def scenario(engine: ThreadedEngine) -> None:
@@ -167,7 +166,7 @@ def test_of_a_whole_answer_few_deltas_come(stop: int | None) -> None:
 
 
 def test_one_delivery_a_step_serves_all_jobs() -> None:
-    """However many jobs run, a step crosses to the event loop once."""
+    """A step calls the event loop once, however many jobs run."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         loop = asyncio.get_running_loop()
@@ -190,7 +189,7 @@ def test_one_delivery_a_step_serves_all_jobs() -> None:
 
 
 def test_a_burst_of_slow_prompts_does_not_stop_the_answers() -> None:
-    """While many requests are being prepared, those under way go on."""
+    """While many requests are prepared, running answers continue."""
 
     steps: list[int] = []
 

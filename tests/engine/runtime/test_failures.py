@@ -1,4 +1,4 @@
-"""Engines whose thread hangs or dies: what becomes of their jobs, and of them, by what the rules say."""
+"""Engines whose thread hangs or dies: jobs fail, and the rules say what happens to the engine."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ PATIENT = 30.0
 
 
 class Fault:
-    """What the backends of one engine do, told from outside; they are made anew with each restart."""
+    """Controls the backends of one engine from a test; each restart makes a new backend."""
 
     def __init__(self) -> None:
         self.hang_in = ""
@@ -47,7 +47,7 @@ class Fault:
 
 
 class FaultyBackend(EchoBackend):
-    """An echo that hangs or raises where it is told to."""
+    """An echo backend that hangs or raises where a test says."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(EchoOptions(slots=2, repeat=3))
@@ -90,7 +90,7 @@ Scenario = Callable[[ThreadedEngine], Awaitable[None]]
 
 
 def run(fault: Fault, scenario: Scenario, on_exit: Callable[[], None] = lambda: None, **rules: Any) -> None:
-    """Run a scenario on a started engine that is quick to be called stalled."""
+    """Run a scenario on a started engine that counts as stalled after a short time."""
     options = {"stall_seconds": STALL, "backoff_seconds": 0.01, "join_seconds": 0.2} | rules
 
     async def main() -> None:
@@ -124,8 +124,8 @@ async def serves(engine: ThreadedEngine) -> bool:
 
 @pytest.mark.parametrize("where", ["prepare", "begin", "step"])
 def test_a_hanging_thread_fails_its_jobs(fault: Fault, where: str) -> None:
-    """Those that run, those that wait and those it has not heard of are told, although the thread hangs; a new one
-    is refused at once; the engine is in trouble."""
+    """Running, waiting and not yet received jobs fail while the thread hangs. New requests are refused at once,
+    and the engine reports its trouble."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = where
@@ -143,8 +143,8 @@ def test_a_hanging_thread_fails_its_jobs(fault: Fault, where: str) -> None:
 
 
 def test_wait_takes_the_thread_back(fault: Fault) -> None:
-    """When the step ends after all, the backend is reset, nothing of the old jobs goes on, and requests are served
-    by the same backend."""
+    """When the step ends after all, the backend is reset, old jobs do not continue, and the same backend serves
+    requests."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"
@@ -162,8 +162,8 @@ def test_wait_takes_the_thread_back(fault: Fault) -> None:
 
 
 def test_restart_leaves_the_thread_behind(fault: Fault) -> None:
-    """The model is loaded anew and serves, while the old thread still hangs. When that wakes up it frees its model
-    and ends; nobody hears of it, and the counts are not touched."""
+    """The model is loaded again and serves while the old thread still hangs. When that wakes up, it frees its
+    model and ends without any effect."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"
@@ -189,7 +189,7 @@ def test_restart_leaves_the_thread_behind(fault: Fault) -> None:
 
 
 def test_an_abandoned_thread_that_fails_harms_nobody(fault: Fault) -> None:
-    """It wakes up with an exception that ends it: the engine that took its place goes on."""
+    """It wakes up and dies of an exception; the engine that replaced it continues."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"
@@ -208,8 +208,8 @@ def test_an_abandoned_thread_that_fails_harms_nobody(fault: Fault) -> None:
 
 
 def test_a_failed_step_settles_what_its_jobs_were_charged(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their owners were charged with likely answers that never came; without settling it they would wait longer
-    for the failure."""
+    """Owners were charged for expected answers that never came. Without settling, they would wait longer because
+    of the failure."""
     settled: list[str] = []
     monkeypatch.setattr(WaitingRoom, "settle", lambda _room, job: settled.append(job.request.owner))
 
@@ -225,7 +225,7 @@ def test_a_failed_step_settles_what_its_jobs_were_charged(fault: Fault, monkeypa
 
 @pytest.mark.parametrize("problem", ["hang", "die"])
 def test_exit_asks_for_the_end_once(fault: Fault, problem: str) -> None:
-    """The process is asked to end, jobs are told, nothing is restarted."""
+    """The process is asked once to exit, jobs fail, and nothing is restarted."""
     asked: list[None] = []
 
     async def scenario(engine: ThreadedEngine) -> None:
@@ -243,7 +243,7 @@ def test_exit_asks_for_the_end_once(fault: Fault, problem: str) -> None:
 
 
 def test_closing_does_not_wait_for_a_thread_that_hangs(fault: Fault) -> None:
-    """Close comes back while the thread still hangs, and its jobs are told."""
+    """``close`` returns while the thread still hangs, and its jobs fail."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"
@@ -257,7 +257,7 @@ def test_closing_does_not_wait_for_a_thread_that_hangs(fault: Fault) -> None:
 
 
 def test_closing_while_the_model_is_loaded_anew(fault: Fault) -> None:
-    """A load that hangs does not hold up the end either."""
+    """``close`` does not wait for a load that hangs either."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.raise_in["step"] = SystemExit()
@@ -271,7 +271,7 @@ def test_closing_while_the_model_is_loaded_anew(fault: Fault) -> None:
 
 
 def test_idleness_is_no_stall(fault: Fault) -> None:
-    """However long nothing is asked of it, the engine is well."""
+    """An engine without requests stays healthy for any time."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         assert await serves(engine)
@@ -283,7 +283,7 @@ def test_idleness_is_no_stall(fault: Fault) -> None:
 
 
 def test_a_process_that_stood_still_is_no_stall(fault: Fault) -> None:
-    """Where the event loop was held up as well, the thread gets its time from then on."""
+    """If the event loop stood still too, the thread gets its full time from then on."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"
@@ -299,8 +299,8 @@ def test_a_process_that_stood_still_is_no_stall(fault: Fault) -> None:
 
 
 def test_the_clock_on_the_wall_does_not_matter(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It jumps by hours, there and back, while an answer is made and others wait: nothing stalls, nobody waits too
-    long, and the waits that are counted stay small."""
+    """The wall clock jumps by hours while an answer runs and others wait: nothing stalls or times out, and
+    measured waits stay short."""
     real, offset = time.time, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
 
@@ -326,8 +326,8 @@ def test_the_clock_on_the_wall_does_not_matter(fault: Fault, monkeypatch: pytest
 @pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit()], ids=repr)
 @pytest.mark.parametrize("where", ["prepare", "begin", "step"])
 def test_a_killed_thread_fails_its_jobs(fault: Fault, where: str, error: BaseException) -> None:
-    """All are told that it is dead, as are new ones; its model is freed; the event loop goes on. With `wait` it
-    stays so."""
+    """All jobs and new requests fail, the model is freed, and the event loop continues. With `wait`, the engine
+    stays dead."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.raise_in[where] = error
@@ -343,7 +343,7 @@ def test_a_killed_thread_fails_its_jobs(fault: Fault, where: str, error: BaseExc
 
 
 def test_restart_after_death_frees_first(fault: Fault) -> None:
-    """The model is loaded anew when the old one is freed; loads that fail are tried again."""
+    """The model is loaded again after the old one is freed; failed loads are tried again."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.raise_in |= {"step": SystemExit(), "load": ConfigurationError("not now")}
@@ -362,7 +362,7 @@ def test_restart_after_death_frees_first(fault: Fault) -> None:
 
 
 def test_it_can_fail_again_and_again(fault: Fault) -> None:
-    """Each time it comes back, and each time what it was doing is told."""
+    """After each failure its jobs fail and the engine comes back."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         for count in range(1, 5):
@@ -378,7 +378,7 @@ def test_it_can_fail_again_and_again(fault: Fault) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(), RuntimeError("broken")], ids=repr)
 def test_a_load_that_kills_its_thread_is_a_failed_load(fault: Fault, error: BaseException) -> None:
-    """It is tried again, and the event loop is not ended by it."""
+    """It is tried again, and the event loop continues."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.raise_in |= {"step": SystemExit(), "load": error}
@@ -393,7 +393,7 @@ def test_a_load_that_kills_its_thread_is_a_failed_load(fault: Fault, error: Base
 
 
 def test_who_waits_is_told_where_it_stands(fault: Fault) -> None:
-    """Started, then its place, which only gets better, then the answer."""
+    """Started comes first, then positions that only get better, then the answer."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         fault.hang_in = "step"

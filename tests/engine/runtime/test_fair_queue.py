@@ -1,4 +1,4 @@
-"""Whose turn it is, and how much may wait."""
+"""The fair queue: the order of jobs, and how many may wait."""
 
 import random
 from collections import Counter
@@ -20,7 +20,7 @@ def take(queue: FairQueue[str], count: int) -> list[str]:
 
 @pytest.mark.parametrize("served_before", [0, 1, 50])
 def test_a_newcomer_waits_for_about_one_job(served_before: int) -> None:
-    """One request behind another user's hundred is served after at most one of them, whenever it comes."""
+    """One request behind another owner's hundred begins after at most one of them, whenever it comes."""
     queue: FairQueue[str] = FairQueue(1000)
     fill(queue, "a", 100)
     take(queue, served_before)
@@ -29,7 +29,7 @@ def test_a_newcomer_waits_for_about_one_job(served_before: int) -> None:
 
 
 def test_owners_share_tokens_not_requests() -> None:
-    """While one has long jobs and another short ones, each gets about half of the tokens."""
+    """An owner of long jobs and an owner of short jobs each get about half of the tokens."""
     queue: FairQueue[str] = FairQueue(10_000)
     fill(queue, "long", 50, cost=1000)
     fill(queue, "short", 2000, cost=30)
@@ -42,7 +42,8 @@ def test_owners_share_tokens_not_requests() -> None:
 
 @pytest.mark.parametrize("charged", [1, 1000])
 def test_owners_share_what_their_jobs_really_take(charged: int) -> None:
-    """Charged too little or too much before, settled after: each of two gets half of the tokens all the same."""
+    """Two owners each get half of the tokens, even if jobs were charged too little or too much and settled
+    later."""
     queue: FairQueue[str] = FairQueue(10_000)
     fill(queue, "a", 400, cost=charged)
     fill(queue, "b", 400, cost=100)
@@ -55,8 +56,8 @@ def test_owners_share_what_their_jobs_really_take(charged: int) -> None:
 
 
 def test_what_is_given_back_is_no_more_than_was_spent() -> None:
-    """However much it is, an owner is then as far as when it came, and all go on in turn; for one of whom nothing
-    waits it counts nothing."""
+    """A large refund puts an owner back to where it joined, and no further. Without waiting jobs it has no
+    effect."""
     queue: FairQueue[str] = FairQueue(1000)
     fill(queue, "a", 100)
     fill(queue, "b", 100)
@@ -71,7 +72,8 @@ def test_what_is_given_back_is_no_more_than_was_spent() -> None:
 
 
 def test_classes_share_by_weight() -> None:
-    """Of any 13 equal jobs the high class begins 8, the normal one 4, the low one 1: nothing starves."""
+    """Of any 13 equal jobs, 8 of the high class begin, 4 of the normal one, and 1 of the low one: nothing
+    starves."""
     queue: FairQueue[str] = FairQueue(1000)
     for priority in ("low", "normal", "high"):
         fill(queue, priority, 100, cost=7, priority=priority)
@@ -80,7 +82,7 @@ def test_classes_share_by_weight() -> None:
 
 
 def test_a_class_that_had_nothing_saves_nothing_up() -> None:
-    """A class that comes late gets its share from then on, not what it did not use before."""
+    """A class that comes late gets its share from then on, and no credit for the time before."""
     queue: FairQueue[str] = FairQueue(1000)
     fill(queue, "normal", 100)
     take(queue, 60)
@@ -90,7 +92,7 @@ def test_a_class_that_had_nothing_saves_nothing_up() -> None:
 
 
 def test_a_large_job_is_not_overtaken_for_ever() -> None:
-    """Small jobs of ever new owners pass a large one until they had as many tokens, and no longer."""
+    """Small jobs of new owners overtake a large one only until they have had as many tokens."""
     queue: FairQueue[str] = FairQueue(1000)
     queue.push("large", "large", 1000)
     passed = 0
@@ -103,8 +105,8 @@ def test_a_large_job_is_not_overtaken_for_ever() -> None:
 
 
 def test_the_order_is_the_one_in_which_they_are_served() -> None:
-    """What is told about positions is what happens, for owners, costs and classes at random, while jobs begin,
-    come and are cancelled."""
+    """The reported order is the real one, for random owners, costs and classes, while jobs begin, come and are
+    cancelled."""
     draw = random.Random(7)
     queue: FairQueue[int] = FairQueue(10_000)
     where = {}
@@ -126,7 +128,7 @@ def test_the_order_is_the_one_in_which_they_are_served() -> None:
 
 
 def test_a_full_queue_refuses_with_a_hint() -> None:
-    """Past its limit the queue refuses as overloaded and says when to come again."""
+    """A full queue refuses as overloaded, and says when to try again."""
     queue: FairQueue[str] = FairQueue(1)
     fill(queue, "a", 1)
     with pytest.raises(Unavailable) as refused:
@@ -138,7 +140,7 @@ def test_a_full_queue_refuses_with_a_hint() -> None:
 
 
 def accepted(queue: FairQueue[str], owner: str) -> int:
-    """How many an owner gets in who tries to fill the queue."""
+    """Fill the queue for one owner; returns the number of accepted jobs."""
     before = len(queue)
     with pytest.raises(Unavailable, match="waiting"):
         fill(queue, f"{owner}-", 10_000)
@@ -147,13 +149,12 @@ def accepted(queue: FairQueue[str], owner: str) -> int:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 256])
 def test_one_owner_gets_half_of_an_empty_queue(limit: int) -> None:
-    """Nobody alone can fill the queue; how much one gets is what is said of it."""
+    """A single owner can not fill the queue, and ``largest_share`` says how much it gets."""
     assert accepted(FairQueue(limit), "a") == largest_share(limit) == (limit + 1) // 2
 
 
 def test_there_is_room_for_somebody_new() -> None:
-    """However many try to fill the queue one after another, the next one still gets a request in, as long as
-    there is a place at all."""
+    """However many owners try to fill the queue, a new owner still gets a place while there is one."""
     queue: FairQueue[str] = FairQueue(256)
     counts = []
     while len(queue) < 256:
@@ -163,7 +164,7 @@ def test_there_is_room_for_somebody_new() -> None:
 
 
 def test_a_share_grows_back() -> None:
-    """Who was refused gets in again as their jobs begin."""
+    """An owner that was refused is accepted again as its jobs begin."""
     queue: FairQueue[str] = FairQueue(8)
     assert accepted(queue, "a") == 4
     queue.pop()
@@ -171,7 +172,7 @@ def test_a_share_grows_back() -> None:
 
 
 def test_items_can_be_taken_out_of_the_middle() -> None:
-    """A cancelled request leaves the queue wherever it stands, in its own class only."""
+    """A cancelled request leaves the queue at any position, only in its own class."""
     queue: FairQueue[str] = FairQueue(10)
     fill(queue, "a", 3)
     assert not queue.remove("a", "a2", "low")

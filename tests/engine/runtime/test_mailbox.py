@@ -1,4 +1,4 @@
-"""The way from an engine's thread to the event loop."""
+"""Events on their way from an engine's thread to receivers on the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from jan.engine.runtime.mailbox import Outbox
 
 
 def test_a_busy_loop_is_woken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many deliveries come before the loop gets to them: it is woken for the first, finds them all in
-    order, and is woken again for the next."""
+    """Deliveries that come while the loop is busy wake it once and arrive in order; the next delivery wakes it
+    again."""
 
     async def main() -> None:
         loop, wakes = asyncio.get_running_loop(), 0
@@ -50,8 +50,8 @@ def test_a_busy_loop_is_woken_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_turn_of_the_loop_is_short() -> None:
-    """What comes for many jobs at once is handed over in several turns, each job's in order, and what comes
-    meanwhile comes after it; a receiver that fails takes nothing from the others."""
+    """Events for many jobs are handed over in several turns, each job's in order, and later events after them. A
+    receiver that raises does not affect the others."""
     received: dict[int, str] = {}
     turns: list[int] = []
 

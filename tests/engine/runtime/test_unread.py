@@ -1,4 +1,4 @@
-"""Events that wait for readers who are slower than the model."""
+"""Events that readers slower than the model have not read yet."""
 
 import asyncio
 
@@ -12,8 +12,7 @@ _LOGPROB = TokenLogprob(token="x", logprob=-1.0, bytes=[120], top_logprobs=[])
 
 
 def test_nothing_is_lost_or_changed_while_nobody_reads() -> None:
-    """What was not fetched comes as one delta: every character, call, probability and count, in order, and the
-    deltas that it is made of."""
+    """Unread deltas become one with its parts: every character, call, probability and count, in order."""
     call = ToolCallFragment(index=0, arguments="{")
     end = Finished(reason="stop", prompt_tokens=1, completion_tokens=4)
 
@@ -36,7 +35,7 @@ def test_nothing_is_lost_or_changed_while_nobody_reads() -> None:
 
 
 def test_a_long_answer_that_nobody_reads_does_not_hold_up_the_event_loop() -> None:
-    """A token costs the same however much of its answer was not fetched yet."""
+    """The cost of a token does not depend on how much of its answer is unread."""
     tokens = 200_000
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""What those who wait are told, and for how long they may."""
+"""The waiting room: positions, expected waits, timeouts and counts."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def room(stats: EngineStats) -> WaitingRoom:
 
 
 def job(owner: str = "a", words: int = 10, **options: Any) -> Job:
-    """A prepared job of twice so many tokens."""
+    """Return a prepared job of twice ``words`` tokens."""
     request = text_request("w " * words, owner=owner, max_tokens=words, **options)
     made = Job(0, request)
     made.prepared = EchoBackend(EchoOptions()).prepare(request)
@@ -32,48 +32,48 @@ def job(owner: str = "a", words: int = 10, **options: Any) -> Job:
 
 
 def test_places_are_told_when_they_change(room: WaitingRoom) -> None:
-    """Each one is told its place at once, then again when it is another, at most once a second."""
+    """Each job gets its position at once, and again when it changes, at most once a second."""
     first, second, other = job(), job(), job("b")
     room.push(first, 100.0)
     room.push(second, 100.0)
-    assert {told.position for _, told in room.position_updates(100.0)} == {1, 2}
+    assert {queued.position for _, queued in room.position_updates(100.0)} == {1, 2}
     room.push(other, 100.1)
     assert room.position_updates(100.5) == []
-    told = dict(room.position_updates(101.1))
-    assert {waiting: queued.position for waiting, queued in told.items()} == {second: 3, other: 2}
+    updates = dict(room.position_updates(101.1))
+    assert {waiting: queued.position for waiting, queued in updates.items()} == {second: 3, other: 2}
     assert room.position_updates(103.0) == []
 
 
 def test_the_estimate_follows_the_throughput(room: WaitingRoom) -> None:
-    """With no experience there is none; then it is the tokens up to one's own end of the queue over those that
-    began in a second, and it grows while nothing begins."""
+    """Without experience there is no estimate. Then it is the tokens up to the end of the job over the tokens that
+    begin per second, and it grows while nothing begins."""
     for _ in range(13):
         room.push(job(), 0.0)
     room.mark_saturated(0.0)
-    assert {told.estimate_seconds for _, told in room.position_updates(0.0)} == {None}
+    assert {queued.estimate_seconds for _, queued in room.position_updates(0.0)} == {None}
     for second in range(1, 11):
         room.pop(float(second))
-    told = sorted((queued.position, queued.estimate_seconds) for _, queued in room.position_updates(10.0))
-    assert told == [(1, 1), (2, 2), (3, 3)]
+    now = sorted((queued.position, queued.estimate_seconds) for _, queued in room.position_updates(10.0))
+    assert now == [(1, 1), (2, 2), (3, 3)]
     later = sorted((queued.position, queued.estimate_seconds) for _, queued in room.position_updates(30.0))
     assert all(seconds is not None and seconds > position for position, seconds in later)
 
 
 def test_what_began_at_once_says_nothing_of_the_queue(room: WaitingRoom) -> None:
-    """A burst that found slots is no throughput; the time without a queue is none either."""
+    """Jobs that found a slot at once do not count for the drain rate, and neither does time without a queue."""
     for _ in range(50):
         room.push(job(), 0.0)
         room.pop(0.0)
     room.push(job(), 1000.0)
     room.push(job(), 1000.0)
     room.mark_saturated(1000.0)
-    assert {told.estimate_seconds for _, told in room.position_updates(1000.0)} == {None}
+    assert {queued.estimate_seconds for _, queued in room.position_updates(1000.0)} == {None}
     room.pop(1002.0)
-    assert [told.estimate_seconds for _, told in room.position_updates(1002.0)] == [2]
+    assert [queued.estimate_seconds for _, queued in room.position_updates(1002.0)] == [2]
 
 
 def test_who_waits_too_long_is_taken_out(room: WaitingRoom, stats: EngineStats) -> None:
-    """By arrival, whatever the place in the queue."""
+    """Jobs expire by their arrival, at any position in the queue."""
     early, late = job(priority="low"), job("b", priority="high")
     room.push(early, 0.0)
     room.push(late, 30.0)
@@ -84,7 +84,7 @@ def test_who_waits_too_long_is_taken_out(room: WaitingRoom, stats: EngineStats) 
 
 
 def test_waits_and_tokens_are_counted(room: WaitingRoom, stats: EngineStats) -> None:
-    """Waiting tokens are of this moment; waits are in the buckets that Prometheus wants."""
+    """Waiting tokens are of this moment; waits are counted in the buckets that Prometheus wants."""
     room.push(job(words=10), 0.0)
     room.push(job(words=5), 0.0)
     assert stats.waiting_tokens == 30
@@ -97,7 +97,7 @@ def test_waits_and_tokens_are_counted(room: WaitingRoom, stats: EngineStats) -> 
 
 
 def test_refusals_are_counted(stats: EngineStats) -> None:
-    """As overloaded."""
+    """A refused job counts as overloaded."""
     room = WaitingRoom(EngineRules(max_waiting=1), stats)
     room.push(job(), 0.0)
     with pytest.raises(Unavailable):
@@ -106,7 +106,7 @@ def test_refusals_are_counted(stats: EngineStats) -> None:
 
 
 def test_thousands_cancel(stats: EngineStats) -> None:
-    """Ten thousand waiting requests of one owner leave in any order, and nothing is left of them."""
+    """Ten thousand waiting requests of one owner leave in any order, and nothing remains."""
     room = WaitingRoom(EngineRules(max_waiting=20_000), stats)
     jobs = [job() for _ in range(10_000)]
     for waiting in jobs:
@@ -117,8 +117,8 @@ def test_thousands_cancel(stats: EngineStats) -> None:
 
 
 def test_who_sets_no_limit_waits_for_about_one_job_too() -> None:
-    """A request that may take the whole context, behind another caller's hundred short ones, is not charged with
-    more than answers take."""
+    """A request without max_tokens, behind another owner's hundred short ones, is charged for an expected answer
+    and not for the whole context."""
     backend = EchoBackend(EchoOptions(context=100_000))
     room = WaitingRoom(EngineRules(max_waiting=1000), EngineStats())
 
