@@ -1,1 +1,1 @@
-"""From the YAML route table to handlers, and from their operations to the OpenAPI document."""
+"""Make handlers of the YAML route table, and the OpenAPI document of their operations."""

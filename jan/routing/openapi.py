@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, from routes and operations; nothing in it is written twice."""
+"""Make the OpenAPI 3.1 document from routes and operations; nothing in it is written twice."""
 
 import re
 from collections.abc import Iterable
@@ -35,15 +35,15 @@ OpenAI's SDKs work with this server's `/api/v1` as their base URL. Every error h
 `ErrorEnvelope`; every response has an `X-Request-Id`, which the server's log repeats."""
 
 _IDEMPOTENCY = (
-    "A value of your own for this request, such as a UUID. Sent again with it within 24 hours, the request is not "
-    "carried out again: the first answer comes back, with `Idempotent-Replayed: true`"
+    "A value of your own for this request, such as a UUID. If you send the request again with it within 24 hours, "
+    "it is not carried out again: you get the first answer, with `Idempotent-Replayed: true`"
 )
 _REF = "#/components/schemas/{name}"
 _BEARER = "bearer"
 _REQUEST_ID = "X-Request-Id"
 _LOCATION = "Location"
 
-# Headers that are there wherever the document says so.
+# Headers that every response has where the document names them.
 _ALWAYS = MappingProxyType(
     {
         _REQUEST_ID: "Names the request in the server's log; the client's own, if it sent a usable one",
@@ -53,7 +53,7 @@ _ALWAYS = MappingProxyType(
 
 
 def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[str, Any]:
-    """The document as builtins."""
+    """Return the document as plain dicts and lists."""
     spec = APISpec(
         title=title,
         version=__version__,
@@ -80,7 +80,7 @@ def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[s
 
 
 def _register_schemas(spec: APISpec, routes: list[Route]) -> dict[Any, dict[str, Any]]:
-    """Put every type of every operation into the components; returns how each is referred to."""
+    """Put every type of every operation into the components. Returns the reference to each."""
     operations = [operation for route in routes for operation in route.operations.values()]
     types = [ErrorEnvelope]
     for operation in operations:
@@ -162,7 +162,7 @@ def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[s
 
 
 def _slug(example: Example) -> str:
-    """A name for the example, from its summary."""
+    """Return a name for an example, made of its summary."""
     return re.sub(r"[^a-z0-9]+", "-", example.summary.lower()).strip("-")
 
 
@@ -209,8 +209,8 @@ def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]
 
 
 def _errors(operation: Operation) -> list[type[JanError]]:
-    """Declared errors, and those that follow from the declaration."""
-    # Everything is unavailable while the server shuts down, and most things while the store is away.
+    """Return the declared errors, and those that follow from the declaration."""
+    # Everything is unavailable while the server shuts down, and most operations while the store is away.
     implied: list[type[JanError]] = [InternalError, Unavailable]
     if operation.query is not None:
         implied.append(InvalidRequest)

@@ -1,4 +1,4 @@
-"""The YAML route table, resolved: every mistake in it stops the server from starting."""
+"""Resolve the YAML route table. Every mistake in it keeps the server from starting."""
 
 import inspect
 import re
@@ -22,9 +22,9 @@ _OWN_METHODS = ("HEAD", "OPTIONS")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One URL. ``pattern`` is Tornado's regular expression, ``template`` OpenAPI's form of the path.
+    """One URL. ``pattern`` is its regular expression for Tornado, ``template`` is its form for OpenAPI.
 
-    ``is_alias``: the same endpoint under a second API prefix, which the document does not repeat.
+    ``is_alias``: the endpoint is the same as under the first API prefix, so the document does not repeat it.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]) -> list[Route]:
-    """Import the handlers and check the table; raises ConfigurationError naming entry and remedy."""
+    """Import the handlers and check the table. Raises ConfigurationError, which names entry and remedy."""
     routes: list[Route] = []
     for index, entry in enumerate(table):
         where = f"routes[{index}] ({entry.path})"
@@ -51,7 +51,7 @@ def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]
 
 def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Route:
     if not path.startswith("/"):
-        raise ConfigurationError(f"{where}: path: must begin with '/' or '{_API}'")
+        raise ConfigurationError(f"{where}: path: It must begin with '/' or '{_API}'.")
     handler = _load(entry.handler, where)
     operations = _operations(handler, where)
     names = [match["name"] for match in _PARAMETER.finditer(path)]
@@ -85,22 +85,22 @@ def _load(dotted: DottedName, where: str) -> type[Handler]:
     except CannotImport as error:
         raise ConfigurationError(f"{where}: handler: {error.message}") from error
     if not (isinstance(found, type) and issubclass(found, Handler)):
-        raise ConfigurationError(f"{where}: handler: '{dotted}' is not a class that extends jan.handler.Handler")
+        raise ConfigurationError(f"{where}: handler: The class '{dotted}' must extend jan.handler.Handler.")
     return found
 
 
 def _operations(handler: type[Handler], where: str) -> dict[str, Operation]:
-    """The declared operations; a method without a declaration has no access rule, so it is refused."""
+    """Return the declared operations. A method without a declaration has no access rule, so it is refused."""
     declared = handler.operations()
     for method in handler.SUPPORTED_METHODS:
         own = getattr(handler, method.lower())
         inherited = own in (getattr(RequestHandler, method.lower()), getattr(Handler, method.lower()))
         if method not in declared and not inherited:
             raise ConfigurationError(
-                f"{where}: {handler.__name__}.{method.lower()} has no @operation: who may call it? declare one"
+                f"{where}: {handler.__name__}.{method.lower()} has no @operation, which would say who may call it."
             )
     if not declared:
-        raise ConfigurationError(f"{where}: {handler.__name__} declares no method with @operation")
+        raise ConfigurationError(f"{where}: {handler.__name__} declares no method with @operation.")
     return declared
 
 
@@ -109,22 +109,22 @@ def _check_parameters(handler: type[Handler], method: str, names: list[str], whe
     wanted = [name for name in takes if name not in ("self", "body", "query")]
     if sorted(wanted) != sorted(names):
         raise ConfigurationError(
-            f"{where}: {handler.__name__}.{method.lower()} takes the path parameters {wanted}, "
-            f"the path gives {names}"
+            f"{where}: {handler.__name__}.{method.lower()} takes the path parameters {wanted}, but "
+            f"the path has {names}."
         )
 
 
 def _check_inputs(handler: type[Handler], method: str, operation: Operation, where: str) -> None:
-    """A method takes ``body`` and ``query`` exactly if its declaration says of what type they are; its limit class
-    is one that there is; one that creates has an answer to keep."""
+    """Check that a method takes ``body`` and ``query`` exactly if its declaration has types for them, that its
+    limit class exists, and that it has a response to keep if it creates something."""
     if operation.limit not in get_args(LimitClass):
         raise ConfigurationError(
-            f"{where}: {handler.__name__}.{method.lower()}: unknown limit class '{operation.limit}'; allowed: "
-            f"{', '.join(get_args(LimitClass))}"
+            f"{where}: {handler.__name__}.{method.lower()}: Unknown limit class '{operation.limit}'; allowed: "
+            f"{', '.join(get_args(LimitClass))}."
         )
     if operation.creates and operation.response is None:
         raise ConfigurationError(
-            f"{where}: {handler.__name__}.{method.lower()} 'creates', so its @operation must have 'response'"
+            f"{where}: {handler.__name__}.{method.lower()} 'creates', so its @operation must have 'response'."
         )
     takes = inspect.signature(getattr(handler, method.lower())).parameters
     for name, declared in (("body", operation.request), ("query", operation.query)):
@@ -132,14 +132,14 @@ def _check_inputs(handler: type[Handler], method: str, operation: Operation, whe
             keyword = {"body": "request"}.get(name, name)
             raise ConfigurationError(
                 f"{where}: {handler.__name__}.{method.lower()} must take '{name}' if its @operation has "
-                f"'{keyword}', and only then"
+                f"'{keyword}', and only then."
             )
 
 
 def _options(handler: type[Handler], options: dict[str, Any], where: str) -> Any:
     if handler.Options is None:
         if options:
-            raise ConfigurationError(f"{where}: options: {handler.__name__} takes none")
+            raise ConfigurationError(f"{where}: options: {handler.__name__} takes none.")
         return None
     try:
         return msgspec.convert(options, handler.Options, strict=False)
@@ -154,13 +154,13 @@ def _check_unique(routes: list[Route]) -> None:
         shape = _PARAMETER.sub("{}", route.template)
         if shape in seen:
             raise ConfigurationError(
-                f"routes: two routes have the path {route.path}: {seen[shape].name}, {route.name}"
+                f"routes: Two routes have the path {route.path}: {seen[shape].name}, {route.name}."
             )
         seen[shape] = route
 
 
 def audit_table(routes: Iterable[Route]) -> list[tuple[str, str, str, str, str]]:
-    """Rows of URL, method, who may call, limit class, route name."""
+    """Return rows of URL, method, who may call, limit class, and route name."""
     return [
         (route.path, method, str(operation.access), operation.limit, route.name)
         for route in routes

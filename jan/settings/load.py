@@ -1,4 +1,4 @@
-"""Settings: typed, from YAML and the environment; a mistake is one line with file, path, what is allowed."""
+"""Read settings from YAML and the environment. A mistake is one line with file, path and what is allowed."""
 
 import os
 import re
@@ -20,12 +20,12 @@ _OVERRIDE = "JAN__"
 
 
 def default_config_file() -> Path:
-    """The configuration that comes with the package."""
+    """Return the configuration file that comes with the package."""
     return Path(__file__).resolve().parents[2] / "conf" / "jan.yaml"
 
 
 def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """Read a configuration file. ``overrides``: ``server__port=0`` and the like, None for none.
+    """Read a configuration file. ``overrides`` are like ``server__port=0``; None overrides nothing.
 
     Raises ConfigurationError, its message one line with file, path and what is allowed.
     """
@@ -33,7 +33,8 @@ def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrid
 
 
 def settings_from_text(text: str, file: Path, environ: Mapping[str, str], **overrides: Any) -> Settings:
-    """Read a configuration that is in no file. ``file``: where it would be, for relative paths and messages."""
+    """Read a configuration that is in no file. ``file`` is its place for relative paths, dotted names and
+    messages."""
     return _settings_of(_resolve(text, file, environ), file, environ, overrides)
 
 
@@ -56,16 +57,16 @@ def _settings_of(
 
 
 def _parse(text: str) -> Any:
-    """Plain data from YAML; by libyaml where PyYAML has it, several times as fast at start-up."""
+    """Read plain data from YAML, by libyaml where PyYAML has it: that is several times as fast."""
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _read(file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a file's mapping, its variables filled in, on top of the file that it ``extends``."""
+    """Read a file's mapping, fill in its variables, and put it on top of the file that it ``extends``."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: can't be read: {getattr(error, 'strerror', error)}") from error
+        raise ConfigurationError(f"{file}: It can't be read: {getattr(error, 'strerror', error)}.") from error
     return _resolve(text, file, environ, seen)
 
 
@@ -75,27 +76,29 @@ def _resolve(text: str, file: Path, environ: Mapping[str, str], seen: tuple[Path
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise ConfigurationError(f"{file}:{line} not valid YAML: {getattr(error, 'problem', error)}") from error
+        raise ConfigurationError(
+            f"{file}:{line} It is not valid YAML: {getattr(error, 'problem', error)}."
+        ) from error
     if not isinstance(tree, dict):
-        raise ConfigurationError(f"{file}: must be a mapping, not a {type(tree).__name__}")
+        raise ConfigurationError(f"{file}: It must be a mapping, not a {type(tree).__name__}.")
     try:
         tree = {key: _fill(value, file, str(key), environ) for key, value in tree.items()}
     except RecursionError as error:
-        raise ConfigurationError(f"{file}: an anchor in it contains its own alias, or it is too deep") from error
+        raise ConfigurationError(f"{file}: An anchor in it contains its own alias, or it is too deep.") from error
     mark_names(tree, file.resolve())
     base = tree.pop("extends", None)
     if base is None:
         return tree
     parent = (file.parent / str(base)).resolve()
     if not parent.is_file():
-        raise ConfigurationError(f"{file}: extends: there is no file {base}")
+        raise ConfigurationError(f"{file}: extends: There is no file {base}.")
     if parent in seen:
-        raise ConfigurationError(f"{file}: extends: {base} leads back to this file")
+        raise ConfigurationError(f"{file}: extends: The file {base} leads back to this one.")
     return _merge(_read(parent, environ, (*seen, file.resolve())), tree)
 
 
 def _fill(value: Any, file: Path, path: str, environ: Mapping[str, str]) -> Any:
-    """Replace ``${NAME}`` and ``${NAME:-default}`` in every text of the tree."""
+    """Replace ``${NAME}`` and ``${NAME:-default}`` in every text of a tree."""
     if isinstance(value, dict):
         return {key: _fill(item, file, f"{path}.{key}", environ) for key, item in value.items()}
     if isinstance(value, list):
@@ -107,8 +110,8 @@ def _fill(value: Any, file: Path, path: str, environ: Mapping[str, str]) -> Any:
         found = environ.get(match["name"], match["default"])
         if found is None:
             raise ConfigurationError(
-                f"{file}: {path}: the environment has no {match['name']}; "
-                f"set it, or write ${{{match['name']}:-default}}"
+                f"{file}: {path}: The environment has no {match['name']}. "
+                f"Set it, or write ${{{match['name']}:-default}}."
             )
         return found
 
@@ -116,7 +119,7 @@ def _fill(value: Any, file: Path, path: str, environ: Mapping[str, str]) -> Any:
 
 
 def _merge(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` over ``base``: mappings key by key, routes path by path, anything else as a whole."""
+    """Put ``above`` over ``base``: mappings key by key, routes path by path, anything else as a whole."""
     merged = dict(base)
     for key, value in above.items():
         below = merged.get(key)
@@ -135,12 +138,14 @@ def _merge_routes(base: list[Any], above: list[Any]) -> list[Any]:
 
 
 def _assign(tree: dict[str, Any], source: str, keys: list[str], value: Any) -> None:
-    """Set one value deep in the tree; a text that is a YAML list or mapping is read as one."""
+    """Set one value deep in a tree. A text that is a YAML list or mapping is read as one."""
     if isinstance(value, str) and value.startswith(("[", "{")):
         try:
             value = _parse(value)
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"{source}: not valid YAML: {getattr(error, 'problem', error)}") from error
+            raise ConfigurationError(
+                f"{source}: It is not valid YAML: {getattr(error, 'problem', error)}."
+            ) from error
     node: Any = tree
     for key in keys[:-1]:
         if isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -148,37 +153,38 @@ def _assign(tree: dict[str, Any], source: str, keys: list[str], value: Any) -> N
         elif isinstance(node, dict):
             node = node.setdefault(key, {})
         else:
-            raise ConfigurationError(f"{source}: there is nothing at '{key}' to set")
+            raise ConfigurationError(f"{source}: There is nothing at '{key}' to set.")
     if not isinstance(node, dict):
-        raise ConfigurationError(f"{source}: '{keys[-1]}' can't be set there")
+        raise ConfigurationError(f"{source}: The key '{keys[-1]}' can't be set there.")
     node[keys[-1]] = value
 
 
 def _check_exposure(file: Path, settings: Settings) -> None:
     if settings.access.anonymous == "on-loopback" and not is_loopback(settings.server.host):
         raise ConfigurationError(
-            f"{file}: access.anonymous: server.host {settings.server.host} can be reached from other machines, "
-            f"and requests without credentials are allowed on loopback only; allowed here: 'refuse', or "
-            f"'{ANYONE}' to let anyone use the models"
+            f"{file}: access.anonymous: Other machines can reach server.host {settings.server.host}, and "
+            "'on-loopback' allows requests without credentials on loopback only; allowed here: 'refuse', or "
+            f"'{ANYONE}' to let anyone use the models."
         )
     if settings.access.anonymous == "on-loopback" and settings.server.trusted_proxies:
         raise ConfigurationError(
-            f"{file}: access.anonymous: whoever reaches a proxy of server.trusted_proxies reaches this server, "
-            "and requests without credentials are allowed on loopback only; allowed here: 'refuse', or "
-            f"'{ANYONE}' to let anyone use the models"
+            f"{file}: access.anonymous: Whoever reaches a proxy of server.trusted_proxies reaches this server, "
+            "and 'on-loopback' allows requests without credentials on loopback only; allowed here: 'refuse', or "
+            f"'{ANYONE}' to let anyone use the models."
         )
     mistake = settings.sign_in.mistake(settings.server.host)
     if mistake is not None:
-        raise ConfigurationError(f"{file}: sign_in.{mistake}")
+        key, _, why = mistake.partition(": ")
+        raise ConfigurationError(f"{file}: sign_in.{key}: {why}")
 
 
 def _check_names(file: Path, settings: Settings) -> None:
-    """Model ids and aliases name one model each."""
+    """Check that ids and aliases name one model each."""
     seen: dict[str, int] = {}
     for index, model in enumerate(settings.models):
         for name in (model.id, *model.aliases):
             if name in seen:
                 raise ConfigurationError(
-                    f"{file}: models[{index}]: '{name}' is the name of models[{seen[name]}] already"
+                    f"{file}: models[{index}]: The name '{name}' is that of models[{seen[name]}] already."
                 )
             seen[name] = index

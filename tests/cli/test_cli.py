@@ -136,7 +136,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "name used twice": (
         EXTENDS + "models: [{id: a, engine: echo}, {id: b, engine: echo, aliases: [a]}]",
-        ["models[1]: 'a' is the name of models[0] already"],
+        ["models[1]: The name 'a' is that of models[0] already"],
     ),
     "route without a name": (
         EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}}}]",
@@ -149,12 +149,12 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "route to no handler": (
         EXTENDS + "routes: [{path: /a, handler: pathlib.Path, name: a}]",
-        ["(/a)", "extends jan.handler.Handler"],
+        ["(/a)", "must extend jan.handler.Handler"],
     ),
     "route without a slash": (EXTENDS + f"routes: [{{path: a, handler: {HEALTH}, name: a}}]", ["begin with '/'"]),
     "path parameter that nobody takes": (
         EXTENDS + f"routes: [{{path: '/a/{{x}}', handler: {HEALTH}, name: a}}]",
-        ["(/a/{x})", "path parameters [], the path gives ['x']"],
+        ["(/a/{x})", "path parameters [], but the path has ['x']"],
     ),
     "options for a handler without": (
         EXTENDS + f"routes: [{{path: /a, handler: {HEALTH}, name: a, options: {{x: 1}}}}]",
@@ -162,21 +162,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "two routes with one path": (
         f"routes: [{{path: /a, handler: {HEALTH}, name: a}}, {{path: /a, handler: {HEALTH}, name: b}}]",
-        ["two routes have the path /a: a, b"],
+        ["Two routes have the path /a: a, b"],
     ),
     "beyond loopback": (
         EXTENDS + "server: {host: 0.0.0.0}",
         ["access.anonymous", "'refuse', or 'anyone-who-can-reach-this-server'"],
     ),
-    "unset variable": (EXTENDS + "data: ${NO_SUCH_VARIABLE}", ["data", "NO_SUCH_VARIABLE", "set it, or write"]),
-    "broken YAML": ("a: [1\n", ["line 2: not valid YAML"]),
-    "tab in YAML": ("a:\n\t- b\n", ["line 2: not valid YAML"]),
-    "YAML that would run code": ("a: !!python/object/apply:os.getcwd []", ["line 1: not valid YAML"]),
+    "unset variable": (EXTENDS + "data: ${NO_SUCH_VARIABLE}", ["data", "NO_SUCH_VARIABLE", "Set it, or write"]),
+    "broken YAML": ("a: [1\n", ["line 2: It is not valid YAML"]),
+    "tab in YAML": ("a:\n\t- b\n", ["line 2: It is not valid YAML"]),
+    "YAML that would run code": ("a: !!python/object/apply:os.getcwd []", ["line 1: It is not valid YAML"]),
     "alias in its own anchor": (EXTENDS + "data: &a [*a]", ["anchor"]),
-    "no mapping": ("- a\n", ["must be a mapping, not a list"]),
-    "extends nothing": ("extends: nope.yaml", ["extends: there is no file nope.yaml"]),
-    "extends a list": ("extends: [a]", ["extends: there is no file ['a']"]),
-    "extends itself": ("extends: jan.yaml", ["extends: jan.yaml leads back to this file"]),
+    "no mapping": ("- a\n", ["It must be a mapping, not a list"]),
+    "extends nothing": ("extends: nope.yaml", ["extends: There is no file nope.yaml"]),
+    "extends a list": ("extends: [a]", ["extends: There is no file ['a']"]),
+    "extends itself": ("extends: jan.yaml", ["extends: The file jan.yaml leads back to this one"]),
 }
 
 
@@ -187,7 +187,7 @@ def test_check_explains_a_mistake_in_one_line(check: Callable[..., str], tmp_pat
     config, words = MISTAKES[name]
     (tmp_path / "jan.yaml").write_text(config)
     line = check("jan.yaml")
-    assert line.startswith("jan: jan.yaml: ") or "jan.yaml: extends: jan.yaml leads back" in line
+    assert line.startswith("jan: jan.yaml: ") or "jan.yaml: extends: The file jan.yaml leads back" in line
     for word in words:
         assert word in line
 
@@ -203,8 +203,8 @@ def test_serve_explains_a_mistake_in_one_line(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """A configuration that is missing or no UTF-8 is one line with the reason; a folder is a usage error."""
     (tmp_path / "latin.yaml").write_bytes(b"data: \xff\xfe")
-    assert "nope.yaml: can't be read: No such file" in complaint(jan("check", "nope.yaml", cwd=tmp_path))
-    assert "latin.yaml: can't be read: 'utf-8'" in complaint(jan("check", "latin.yaml", cwd=tmp_path))
+    assert "nope.yaml: It can't be read: No such file" in complaint(jan("check", "nope.yaml", cwd=tmp_path))
+    assert "latin.yaml: It can't be read: 'utf-8'" in complaint(jan("check", "latin.yaml", cwd=tmp_path))
     assert jan("check", ".", cwd=tmp_path).returncode == 2
 
 
@@ -222,11 +222,11 @@ WRONG_OVERRIDES: dict[tuple[str, str], str] = {
     ("JAN__SERVER__PORT", ""): "server.port: Expected `int`",
     ("JAN__SERVER__PROT", "1"): "server.prot: Unknown key",
     ("JAN__SERVER", "5"): "server: Expected `object`",
-    ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: 'x' can't be set there",
+    ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: The key 'x' can't be set there",
     ("JAN__NOPE", "1"): "nope: Unknown key",
-    ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: there is nothing at '7'",
+    ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: There is nothing at '7'",
     ("JAN__MODELS__0__ENGINE", "vroom"): "Unknown engine 'vroom'",
-    ("JAN__MODELS", "[{id"): "JAN__MODELS: not valid YAML",
+    ("JAN__MODELS", "[{id"): "JAN__MODELS: It is not valid YAML",
     ("JAN__SERVER__HOST", "0.0.0.0"): "access.anonymous",
 }
 

@@ -15,8 +15,6 @@ FEWEST_WORDS = 4
 # Rooms that still wait for their turn; the list only ever shrinks.
 STILL_TO_DO = (
     "jan/http/sse.py",
-    "jan/routing",
-    "jan/settings/load.py",
     "handlers/openai",
 )
 # Classes whose first argument a client or an operator reads. A ValueError of a schema ends in such a message.

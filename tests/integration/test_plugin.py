@@ -224,7 +224,7 @@ def test_it_is_in_the_log(server: ThreadServer, client: httpx.Client) -> None:
 WRONG = {
     "unknown limit class": (
         "{path: /x, handler: greetings.Mislimited, name: x}",
-        "Mislimited.get: unknown limit class 'unlimited'; allowed: default, inference, none",
+        "Mislimited.get: Unknown limit class 'unlimited'; allowed: default, inference, none",
     ),
     "no @operation": (
         "{path: /x, handler: greetings.Undeclared, name: x}",
@@ -248,19 +248,19 @@ WRONG = {
     ),
     "path taken": (
         "{path: '{api}/models/{name:path}', handler: greetings.Greet, name: x}",
-        "two routes have the path /api/v1/models/{name:path}: models.one, x",
+        "Two routes have the path /api/v1/models/{name:path}: models.one, x",
     ),
     "missing class": ("{path: /x, handler: greetings.Greeet, name: x}", "Can't import 'greetings.Greeet'"),
     "missing module": ("{path: /x, handler: salutations.Greet, name: x}", "Can't import 'salutations.Greet'"),
     "no dotted name": ("{path: /x, handler: Greet, name: x}", "Can't import 'Greet'"),
-    "no handler": ("{path: /x, handler: greetings.NoHandler, name: x}", "is not a class that extends jan.handler"),
+    "no handler": ("{path: /x, handler: greetings.NoHandler, name: x}", "must extend jan.handler.Handler"),
     "path parameter missing": (
         "{path: /x, handler: greetings.Greet, name: x}",
-        "Greet.get takes the path parameters ['name'], the path gives []",
+        "Greet.get takes the path parameters ['name'], but the path has []",
     ),
     "path parameter of another name": (
         "{path: '/x/{who}', handler: greetings.Greet, name: x}",
-        "Greet.get takes the path parameters ['name'], the path gives ['who']",
+        "Greet.get takes the path parameters ['name'], but the path has ['who']",
     ),
     "path without a slash": ("{path: x, handler: greetings.Greet, name: x}", "must begin with '/' or '{api}'"),
     "unknown key": (
