@@ -22,6 +22,8 @@ _UNUSED = (
     "onnx/*",
     "*.gguf.part*",
 )
+# How many files of a repository a message names.
+_NAMED = 40
 _WEIGHTS = ("*.safetensors", "*.gguf")
 
 
@@ -68,7 +70,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return [file for file in self.files if _matches(file.name, patterns)]
 
     def _names(self) -> str:
-        return ", ".join(file.name for file in self.files[:40]) or "nothing"
+        names = [file.name for file in self.files]
+        more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        return ", ".join(names[:_NAMED] + more) or "none"
 
     @property
     def size(self) -> int:
