@@ -14,6 +14,8 @@ import pytest
 from support.documents import blocks, blocks_of
 from support.server import ROOT, ServerProcess, http_client
 
+from jan.testing import served
+
 BASE = "http://localhost:8080"
 
 
@@ -100,6 +102,29 @@ def test_the_plugin_works_as_printed(plugin_server: ServerProcess) -> None:
     with http_client(plugin_server) as client:
         assert client.get("/api/v1/greet/Ada").json() == {"text": "Ahoy, Ada!"}
         assert "/api/v1/greet/{name}" in client.get("/api/openapi.json").json()["paths"]
+
+
+def test_the_engine_works_as_printed(tmp_path: Path) -> None:
+    """The printed backend serves whole and streamed answers, with its options, and passes for an engine."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "shouting.py").write_text(blocks("python", "class Shout:")[0])
+    (tmp_path / "my.yaml").write_text(blocks("yaml", "engine: shouting.Shout")[0])
+    body = {"model": "shout", "messages": [{"role": "user", "content": "hello you there"}]}
+    with served(tmp_path / "my.yaml") as server:
+        answer = server.client.post("/api/v1/chat/completions", json=body).json()
+        assert answer["choices"][0]["message"]["content"].split() == ["HELLO", "YOU", "THERE"]
+        assert answer["choices"][0]["finish_reason"] == "stop"
+        assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6} | {
+            "prompt_tokens_details": {"cached_tokens": 0}
+        }
+        cut = server.client.post("/api/v1/chat/completions", json=body | {"max_tokens": 1, "stream": True})
+        assert "HELLO" in cut.text
+        assert "YOU" not in cut.text
+        assert '"finish_reason":"length"' in cut.text
+        long = body | {"messages": [{"role": "user", "content": "word " * 512}]}
+        refused = server.client.post("/api/v1/chat/completions", json=long)
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
+        assert server.errors == []
 
 
 def test_the_test_of_the_plugin_works_as_printed(tmp_path: Path) -> None:
