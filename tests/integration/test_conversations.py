@@ -40,7 +40,7 @@ def test_the_samples_of_the_reference(stored_server: StoredServer) -> None:
 
 
 def test_an_empty_body_makes_a_conversation(me: httpx.Client) -> None:
-    """Title, model and metadata are all optional, and null is as good as nothing."""
+    """Title, model and metadata are all optional; null means that a field is left out."""
     made = me.post(CONVERSATIONS, json={"title": None, "model": None, "metadata": None}).json()
     assert (made["title"], made["model"], made["metadata"]) == ("", None, {})
 

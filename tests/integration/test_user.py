@@ -51,7 +51,7 @@ def test_a_key_does_what_its_permissions_say(admin: httpx.Client, echo: httpx.Cl
     assert entry["last_used_at"] is not None
 
 
-def test_a_key_can_not_make_a_mightier_one(admin: httpx.Client, echo: httpx.Client) -> None:
+def test_a_key_can_not_make_one_with_more_permissions(admin: httpx.Client, echo: httpx.Client) -> None:
     """Permissions that the maker lacks are refused."""
     key = make_key(admin, permissions=["write"])
     refused = echo.post(KEYS, headers=bearer(key["key"]), json={"name": "x", "permissions": ["admin"]})
@@ -59,8 +59,8 @@ def test_a_key_can_not_make_a_mightier_one(admin: httpx.Client, echo: httpx.Clie
     assert refused.json()["error"]["param"] == "permissions"
 
 
-def test_a_key_can_not_rotate_a_mightier_one(admin: httpx.Client, echo: httpx.Client) -> None:
-    """The successor's secret would give what the caller lacks; one that is no mightier can be rotated."""
+def test_a_key_can_not_rotate_one_with_more_permissions(admin: httpx.Client, echo: httpx.Client) -> None:
+    """The successor's secret would give what the caller lacks. A key that may do no more can be rotated."""
     weak = make_key(admin, permissions=["write"])
     strong = make_key(admin, permissions=["write", "admin"])
     refused = echo.post(f"{KEYS}/{strong['id']}/rotate", headers=bearer(weak["key"]))
@@ -158,7 +158,7 @@ def test_the_profile_can_be_changed(admin: httpx.Client) -> None:
 
 
 def test_an_administrator_manages_users(admin: httpx.Client) -> None:
-    """Users are added once, found, promoted and disabled; nobody can lock themself out."""
+    """Users are added once, found, promoted and disabled; administrators can't lock themselves out."""
     made = admin.post("/api/v1/users", json={"email": "New@Example.org", "name": "N"}).json()
     assert made["email"] == "new@example.org"
     assert admin.post("/api/v1/users", json={"email": "new@example.org"}).status_code == 409

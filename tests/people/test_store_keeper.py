@@ -198,7 +198,7 @@ def test_a_key_made_late_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_outage_loses_no_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage while administrator and key are made leaves no administrator whose key nobody has seen."""
+    """After an outage while administrator and key are made there is one administrator, and the key is shown."""
 
     async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
         failing(monkeypatch, store.keys, "create", Unavailable("away"))

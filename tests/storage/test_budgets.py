@@ -16,7 +16,7 @@ COUNT = 7
 
 @pytest.fixture
 def large(store: Store, runner: asyncio.Runner) -> ConversationRecord:
-    """A conversation whose path is more than the budgets hold."""
+    """A conversation with a path that is larger than the budgets."""
     made = ConversationRecord(user_id=ME, title="Large")
 
     async def fill() -> None:

@@ -114,7 +114,7 @@ def test_sqlite_keeps_what_it_acknowledged(
     tmp_path: Path,
     child: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
-    """Writers that are killed six times lose and double nothing that they were told of."""
+    """Writers that are killed six times lose and repeat nothing that was acknowledged."""
     output = tmp_path / "acknowledged"
     output.touch()
     conversation_ids = runner.run(prepared(sqlite_url))

@@ -30,7 +30,7 @@ async def begin(store: Store, attempt: IdempotentAnswer) -> IdempotentAnswer:
 
 
 async def test_one_attempt_at_a_time(store: Store, second_store: Store) -> None:
-    """The first attempt has the request; another, of another process too, is told of it."""
+    """The first attempt holds the request; another one, also from another process, learns that."""
     first = asked("1")
     assert await begin(store, first) == first
     assert await begin(second_store, asked("2", AT + MINUTE)) == first

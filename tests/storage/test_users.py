@@ -212,7 +212,7 @@ async def test_a_reused_refresh_token_ends_the_session(store: Store) -> None:
 
 
 async def test_a_refresh_token_is_used_once_even_at_once(store: Store) -> None:
-    """Of eight requests with one token, one rotates it and the others are told of the reuse or the end."""
+    """Of eight requests with one token, one rotates it and the others learn of the reuse or the end."""
     session, at = session_of(), now()
     await store.sessions.start(session)
     rotations = [
