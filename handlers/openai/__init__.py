@@ -1,1 +1,1 @@
-"""What OpenAI's API serves: chat and text completions, models."""
+"""The endpoints of OpenAI's API: chat and text completions, and models."""

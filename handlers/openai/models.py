@@ -1,4 +1,4 @@
-"""GET /models, GET /models/{model_id}."""
+"""GET /models and GET /models/{model_id}."""
 
 from jan.errors import NotFound
 from jan.handler import Handler
@@ -8,7 +8,7 @@ from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 
 class Models(Handler):
-    """The models that requests may name."""
+    """The models that requests can name."""
 
     @operation(
         summary="List available models",
@@ -18,13 +18,13 @@ class Models(Handler):
         examples=(Example(summary="All models"),),
     )
     async def get(self) -> ModelList:
-        """Every id and alias that a request may give as its model."""
+        """Lists every id and alias that a request can give as its model."""
         models = self.services.models
         return ModelList(data=[Model(id=name, created=models.get(name).created) for name in models.names])
 
 
 class OneModel(Handler):
-    """One model."""
+    """One of the models."""
 
     @operation(
         summary="Get a model",
@@ -35,5 +35,5 @@ class OneModel(Handler):
         examples=(Example(summary="The default model", path={"model_id": "jan-v1-4b"}),),
     )
     async def get(self, model_id: str) -> Model:
-        """The model of an id or alias."""
+        """Returns the model with this id or alias."""
         return Model(id=model_id, created=self.services.models.get(model_id).created)

@@ -1,4 +1,4 @@
-"""What the two completion endpoints share: from wire parameters to engine requests."""
+"""Turns the parameters that both completion endpoints share into requests to the engine."""
 
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ _PRIORITIES = MappingProxyType[ServiceTier, Priority]({"default": "normal", "fle
 
 
 def sampling_of(body: SamplingFields, choice: int) -> Sampling:
-    """The sampling parameters of one choice; with a seed each choice has its own, still reproducible."""
+    """Return the sampling parameters of one choice. With a seed, each choice has its own reproducible seed."""
     chosen = {
         name: value for name in Sampling.__struct_fields__ if (value := getattr(body, name, None)) is not None
     }
@@ -23,31 +23,31 @@ def sampling_of(body: SamplingFields, choice: int) -> Sampling:
 
 
 def tier_of(body: SamplingFields, identity: Identity) -> ServiceTier:
-    """The tier that a request is served in: what it asks for, if this caller may have it."""
+    """Return the tier that a request is served in: the requested one, if this caller may have it."""
     if body.service_tier == "flex":
         return "flex"
     return "priority" if body.service_tier == "priority" and "admin" in identity.scopes else "default"
 
 
 def told_tier(body: SamplingFields, identity: Identity) -> ServiceTier | UnsetType:
-    """The same, for the answer to a request that asked."""
+    """Return the tier for the answer, if the request asked for one."""
     return UNSET if body.service_tier is None else tier_of(body, identity)
 
 
 def priority_of(body: SamplingFields, identity: Identity) -> Priority:
-    """The class in which a request waits."""
+    """Return the priority class in which a request waits."""
     return _PRIORITIES[tier_of(body, identity)]
 
 
 def stop_of(body: SamplingFields) -> tuple[str, ...]:
-    """The stop strings as a tuple."""
+    """Return the stop strings as a tuple."""
     if body.stop is None:
         return ()
     return (body.stop,) if isinstance(body.stop, str) else tuple(body.stop)
 
 
 def wants_usage(body: SamplingFields) -> bool:
-    """Whether a stream ends with a usage chunk; raises InvalidRequest for options without a stream."""
+    """Return True if a stream ends with a usage chunk. Raises InvalidRequest for options without a stream."""
     if body.stream_options is not None and not body.stream:
-        raise InvalidRequest("stream_options may only be given when stream is true", param="stream_options")
+        raise InvalidRequest("stream_options: Not allowed unless stream is true.", param="stream_options")
     return body.stream_options is not None and body.stream_options.include_usage

@@ -225,14 +225,14 @@ def test_a_wrong_completion_parameter_is_named(client: httpx.Client, name: str, 
 @pytest.mark.parametrize(
     ("url", "body", "param", "words"),
     [
-        (CHAT, {"top_logprobs": 1}, "top_logprobs", "needs logprobs"),
-        (CHAT, {"stream_options": {"include_usage": True}}, "stream_options", "only be given when stream"),
-        (CHAT, {"tool_choice": "required"}, "tool_choice", "needs tools"),
+        (CHAT, {"top_logprobs": 1}, "top_logprobs", "Not allowed unless logprobs is true"),
+        (CHAT, {"stream_options": {"include_usage": True}}, "stream_options", "Not allowed unless stream is true"),
+        (CHAT, {"tool_choice": "required"}, "tool_choice", "Not allowed without tools"),
         (
             CHAT,
             {"tools": named({"name": "a"}), "tool_choice": {"type": "function", "function": {"name": "b"}}},
             "tool_choice",
-            "there is no tool 'b'; there is: a",
+            "There is no tool 'b'; allowed: a.",
         ),
         (COMPLETIONS, {"suffix": "end"}, "suffix", "not supported"),
         (COMPLETIONS, {"best_of": 3}, "best_of", "not supported"),

@@ -1,1 +1,1 @@
-"""POST /chat/completions and what is below it: request in, chunks out."""
+"""POST /chat/completions and the URLs below it: requests in, chunks out."""

@@ -1,4 +1,4 @@
-"""What a chat completion request asks of a stored conversation."""
+"""Chat completions within a stored conversation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,12 +25,12 @@ from jan.storage.records import AnswerProgress
 
 
 def check_alone(body: ChatCompletionRequest) -> None:
-    """Raises InvalidRequest for a request without a conversation that makes sense only with one."""
+    """Refuse parameters that need a conversation if there is none. Raises InvalidRequest."""
     if not body.messages:
-        raise _refusal("messages: expected `array` of length >= 1", "messages")
+        raise _refusal("messages: Expected `array` of length >= 1.", "messages")
     for name in ("parent_message_id", "message_id"):
         if getattr(body, name) not in (UNSET, None):
-            raise _refusal(f"{name} needs a conversation_id", name)
+            raise _refusal(f"{name}: Not allowed without conversation_id.", name)
 
 
 async def begin_turn(
@@ -41,12 +41,14 @@ async def begin_turn(
     set_header: Callable[[str, str], None],
     asked: ModelRequest,
 ) -> tuple[ModelRequest, "StoredAnswer"]:
-    """Check all that can be wrong with the request, then store its messages; returns the request with the
-    conversation so far, and who keeps the answer."""
+    """Check everything that can be wrong with the request, then store its messages.
+
+    Returns the request with the conversation so far, and the keeper of its answer.
+    """
     if body.n is not None and body.n != 1:
-        raise _refusal("n: a conversation takes one answer at a time; allowed: 1", "n")
+        raise _refusal("n: A conversation has one answer at a time; allowed: 1.", "n")
     if body.message_id is not None and not body.messages:
-        raise _refusal("message_id needs messages", "message_id")
+        raise _refusal("message_id: Not allowed without messages.", "message_id")
     await services.models.engine(body.model)
     turn = await services.conversations.begin_turn(
         user_id,
@@ -62,12 +64,12 @@ async def begin_turn(
 
 def _with_history(request: GenerationRequest, turn: Turn) -> GenerationRequest:
     prompt = request.prompt
-    assert isinstance(prompt, ChatPrompt)  # made of a chat completion request
+    assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
     return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=turn.messages))
 
 
 class StoredAnswer:
-    """Keeps the answer to a turn in its conversation while it is made."""
+    """Stores the answer to a turn in its conversation while it is generated."""
 
     def __init__(
         self, turn: Turn, model: str, translator: ChatTranslator, set_header: Callable[[str, str], None]
@@ -80,13 +82,15 @@ class StoredAnswer:
         self._kept: KeptAnswer | None = None
 
     def refused(self, error: JanError) -> None:
-        """See ``Keeper``. The messages are stored by then: SDKs must not repeat the request by themselves, and the
-        refusal says which message can be answered again."""
+        """Say in the refusal which message can be answered again, and that SDKs must not retry by themselves.
+
+        The request's messages are already stored at this point.
+        """
         told = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": self._turn.parent_id}
         error.headers = {**error.headers, **told}
 
     async def begin(self, answers: CollectedAnswers) -> None:
-        """See ``Keeper``."""
+        """Store the beginning of the answer."""
         self._answer = answers.answers[0]
         kept = self._kept = self._turn.answer(self._model, partial(_progress, self._translator, self._answer))
         await kept.begin()
@@ -94,19 +98,19 @@ class StoredAnswer:
         self._set_header("X-Jan-Message-Id", kept.message.id)
 
     async def finish(self, count: TokenCount) -> None:
-        """See ``Keeper``."""
+        """Store the complete answer."""
         assert self._kept is not None  # it has begun
         assert self._answer is not None
         await self._kept.finish(_progress(self._translator, self._answer, count.usage))
 
     def leave(self) -> None:
-        """See ``Keeper``."""
+        """Store the partial answer, unless it was finished."""
         if self._kept is not None:
             self._kept.leave()
 
 
 def _progress(translator: ChatTranslator, answer: CollectedAnswer, usage: Usage | None = None) -> AnswerProgress:
-    """The answer as the store keeps it; the whole of it if ``usage`` is given."""
+    """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""
     choice = translator.choice(0, answer)
     message = choice.message
     return AnswerProgress(

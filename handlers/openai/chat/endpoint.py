@@ -1,4 +1,4 @@
-"""POST /chat/completions."""
+"""POST /chat/completions, as in https://platform.openai.com/docs/api-reference/chat/create."""
 
 import secrets
 from functools import partial
@@ -17,7 +17,7 @@ from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 
 class ChatCompletions(Handler):
-    """OpenAI's chat completions."""
+    """Chat completions, compatible with OpenAI's."""
 
     @operation(
         summary="Create a chat completion",
@@ -31,22 +31,22 @@ class ChatCompletions(Handler):
         examples=EXAMPLES,
     )
     async def post(self, body: ChatCompletionRequest) -> Any:
-        """The model's answer to a conversation; with `stream: true` as server-sent events, one chunk a
-        piece, the last one `data: [DONE]`.
+        """Returns the model's answer to a conversation. With `stream: true` it is sent as server-sent events, one
+        chunk each, ending with `data: [DONE]`.
 
-        With `conversation_id` the server remembers: the model gets the conversation's stored messages, then
-        those of the request, which are stored before the model begins; the answer is stored while it is made,
-        and marked `partial` if it is cut short. This takes the permissions read and write. Nothing is left out
-        of a conversation that has grown too long for the model: that is `context_length_exceeded`. A request
-        that is refused has stored its messages, unless it was wrong in itself: send it again with the same
-        `message_id`, or with no `messages` and, as `parent_message_id`, what the refusal's header
-        `X-Jan-Parent-Message-Id` says.
+        With `conversation_id` the server remembers. The model gets the conversation's stored messages, followed by
+        those of the request, which are stored before the model begins. The answer is stored while it is generated,
+        and marked `partial` if it is cut short. This requires the permissions read and write. A conversation that
+        has become too long for the model is refused with `context_length_exceeded`; nothing is left out silently.
+        A refused request has already stored its messages, unless the request itself was wrong. Send it again with
+        the same `message_id`. Or send it without `messages`, and with the header `X-Jan-Parent-Message-Id` of the
+        refusal as `parent_message_id`.
 
-        What a model thinks before it answers is its `reasoning_content`; a conversation keeps the answer without
-        it. With `continue_final_message` the answer goes on with the last message, an assistant's.
+        A model's reasoning before its answer is `reasoning_content`. A conversation stores the answer without it.
+        With `continue_final_message` the answer continues the last message, which must be an assistant's.
 
-        With `on_disconnect: finish` the answer is made to its end even if its client leaves, and the rest of it
-        can be had from `.../{id}/events`.
+        With `on_disconnect: finish` the answer is completed even if its client disconnects. The rest of it is at
+        `.../{id}/events`.
         """
         completion_id = f"chatcmpl-{secrets.token_hex(12)}"
         asked = model_request(body, self.identity)

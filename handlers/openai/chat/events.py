@@ -1,4 +1,4 @@
-"""GET /chat/completions/{completion_id}/events."""
+"""GET /chat/completions/{completion_id}/events, which resumes a stream."""
 
 from typing import Annotated
 
@@ -12,15 +12,15 @@ from jan.schema.chat import ChatCompletionChunk
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 _HEADER = "Last-Event-ID"
-# As many as a 64-bit number may have.
+# The digits of a 64-bit number.
 _MAX_DIGITS = 18
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Query parameters."""
+    """Query parameters that say where to resume."""
 
     last_event_id: Annotated[
-        str | None, Meta(description=f"As the header `{_HEADER}`, which counts if both are given")
+        str | None, Meta(description=f"Same as the header `{_HEADER}`, which takes precedence")
     ] = None
 
 
@@ -34,13 +34,13 @@ class ChatCompletionEvents(Handler):
         query=EventsQuery,
         media_type="text/event-stream",
         events=ChatCompletionChunk,
-        headers={_HEADER: "The number (`id:`) of the last event that arrived; without it, all events are sent"},
+        headers={_HEADER: "Number (`id:`) of the last event that arrived; default: send all events"},
         errors=(InvalidRequest, NotFound),
     )
     async def get(self, completion_id: str, query: EventsQuery) -> EventStream | None:
-        """The events of a completion that was begun with `on_disconnect: finish`: those that came after
-        `Last-Event-ID`, then those that are still to come. For its caller only, until a minute after the answer
-        is complete. Leaving again does not end it."""
+        """Streams the events of a completion that was begun with `on_disconnect: finish`: first those after
+        `Last-Event-ID`, then the new ones. Only the completion's caller may read it, until a minute after its end.
+        Disconnecting again does not end it."""
         number = _number(self.request.headers.get(_HEADER) or query.last_event_id or "0")
         resumed = self.resume(completion_id, number)
         return None if self.request.method == "HEAD" else resumed
@@ -49,7 +49,7 @@ class ChatCompletionEvents(Handler):
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise InvalidRequest(
-            f"{_HEADER}: must be the number of an event, as its `id:` line says",
+            f"{_HEADER}: Not the number of an event; allowed: the number in an event's `id:` line.",
             code="invalid_last_event_id",
             param=_HEADER,
         )

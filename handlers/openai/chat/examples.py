@@ -1,4 +1,4 @@
-"""Examples of chat requests for the OpenAPI document; a test replays each of them."""
+"""Examples of chat requests for the OpenAPI document. A test sends each of them."""
 
 from typing import Any
 

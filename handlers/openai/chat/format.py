@@ -1,4 +1,4 @@
-"""From the output formats of a chat completion request to the one that the engine enforces."""
+"""Turns the output formats of a chat completion request into the one that the engine enforces."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
 
 _KINDS = ("json", "regex", "choice", "grammar")
-# Field to kind and parameter.
+# Maps a field to its kind and its parameter.
 _GUIDED = MappingProxyType({f"guided_{kind}": (kind, f"guided_{kind}") for kind in _KINDS})
 _STRUCTURED = MappingProxyType({kind: (kind, f"structured_outputs.{kind}") for kind in _KINDS})
 
 
 def format_of(body: ChatCompletionRequest) -> OutputFormat:
-    """The format without tools; raises InvalidRequest if there is more than one."""
+    """Return the requested format, without tools. Raises InvalidRequest if there is more than one."""
     given = _formats(body, _GUIDED)
     if body.structured_outputs is not None:
         given = _formats(body.structured_outputs, _STRUCTURED) | given
@@ -26,7 +26,9 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
         given = {"response_format": made} | given
     if len(given) > 1:
         raise InvalidRequest(
-            f"one output format at a time; this has {', '.join(given)}", code="invalid_value", param=list(given)[1]
+            f"The request has several output formats ({', '.join(given)}); allowed: one.",
+            code="invalid_value",
+            param=list(given)[1],
         )
     return next(iter(given.values()), OutputFormat())
 
@@ -34,7 +36,7 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
 def _formats(
     holder: ChatCompletionRequest | StructuredOutputs, fields: Mapping[str, tuple[str, str]]
 ) -> dict[str, OutputFormat]:
-    """By the names of the parameters that ask for them."""
+    """Return the requested formats by the names of their parameters."""
     return {
         param: _format(kind, value, param)
         for name, (kind, param) in fields.items()
@@ -43,13 +45,13 @@ def _formats(
 
 
 def check_length(tools: Sequence[Tool]) -> None:
-    """Raises InvalidRequest for tools whose parameters are, all together, too long for any engine."""
+    """Check the total length of the tools' parameters. Raises InvalidRequest if no engine accepts it."""
     left = LONGEST_FORMAT
     for index, tool in enumerate(tools):
         left -= len(msgspec.json.encode(tool.function.parameters))
         if left < 0:
             raise format_refused(
-                f"with those before it, it is more than {LONGEST_FORMAT} bytes long",
+                f"together with the tools before it, it is more than {LONGEST_FORMAT} bytes long",
                 f"tools[{index}].function.parameters",
             )
 

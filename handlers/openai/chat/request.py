@@ -1,4 +1,4 @@
-"""From a chat completion request to what the engine is asked for."""
+"""Turns a chat completion request into a request to the engine."""
 
 import msgspec
 
@@ -14,8 +14,8 @@ from jan.schema.scopes import Identity
 
 
 def model_request(body: ChatCompletionRequest, identity: Identity) -> ModelRequest:
-    """What the request asks of the model; raises InvalidRequest for what does not fit together."""
-    # Prompt and format are made once, however many choices share them.
+    """Make the request to the model. Raises InvalidRequest for parameters that contradict each other."""
+    # Prompt and format are made once for all choices.
     first, choices = _generation(body, identity), body.n or 1
     sequences = [msgspec.structs.replace(first, sampling=sampling_of(body, choice)) for choice in range(choices)]
     return ModelRequest(model=body.model, sequences=tuple(sequences), choices=choices)
@@ -23,7 +23,7 @@ def model_request(body: ChatCompletionRequest, identity: Identity) -> ModelReque
 
 def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRequest:
     if body.top_logprobs is not None and not body.logprobs:
-        raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
+        raise InvalidRequest("top_logprobs: Not allowed unless logprobs is true.", param="top_logprobs")
     output = _output(body)
     return GenerationRequest(
         prompt=_prompt(body, output),
@@ -33,7 +33,7 @@ def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRe
         output=output,
         owner=identity.owner,
         priority=priority_of(body, identity),
-        # One that goes on without its client can be read as events.
+        # An answer that outlives its client may be read as events.
         buffered=not body.stream and body.on_disconnect != "finish",
     )
 
@@ -45,19 +45,19 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
     output = format_of(body)
     if tools and (output.regex or output.grammar):
         raise InvalidRequest(
-            "an answer that may call tools can be held to a JSON schema, but to no other format", param="tools"
+            "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )
     check_length(tools)
     return msgspec.structs.replace(output, callable_tools=tools, must_call=forced, parallel_calls=parallel)
 
 
 def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
-    """Raises InvalidRequest for a message that can't be continued."""
+    """Make the prompt. Raises InvalidRequest if the last message can't be continued."""
     shown = () if body.tool_choice == "none" else tuple(body.tools or ())
     goes_on = bool(body.continue_final_message)
     if goes_on and (reason := _closed(body, output)):
         raise InvalidRequest(
-            f"continue_final_message {reason}", code="invalid_value", param="continue_final_message"
+            f"continue_final_message: {reason}", code="invalid_value", param="continue_final_message"
         )
     return ChatPrompt(
         messages=tuple(body.messages),
@@ -68,31 +68,33 @@ def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
 
 
 def _closed(body: ChatCompletionRequest, output: OutputFormat) -> str:
-    """Why the last message can't be continued; '' if it can."""
+    """Return the reason why the last message can't be continued; '' if it can."""
     if body.add_generation_prompt:
-        return "does not go with add_generation_prompt"
+        return "Not allowed with add_generation_prompt."
     if body.conversation_id is not None:
-        return "does not go with conversation_id: a stored message stays as it is"
+        return "Not allowed with conversation_id, because a stored message never changes."
     if output.enforced:
-        return "does not go with an output format, or a tool that must be called: its beginning is written already"
+        return "Not allowed with an output format or a required tool, which the message may already violate."
     last = body.messages[-1] if body.messages else None
     if not isinstance(last, AssistantMessage) or not last.content or last.tool_calls:
-        return "needs a last message of the assistant's, with content and without tool calls"
+        return "The last message must be the assistant's, with content and without tool calls."
     return ""
 
 
 def _callable_tools(body: ChatCompletionRequest) -> tuple[Tool, ...]:
-    """The tools that the answer may call, by tool_choice."""
+    """Return the tools that the answer may call according to tool_choice."""
     tools = tuple(body.tools or ())
     if body.tool_choice == "none" or (not tools and body.tool_choice in (None, "auto")):
         return ()
     if not tools:
-        raise InvalidRequest("tool_choice needs tools to choose from", param="tool_choice")
+        raise InvalidRequest("tool_choice: Not allowed without tools.", param="tool_choice")
     if isinstance(body.tool_choice, NamedToolChoice):
         wanted = body.tool_choice.function.name
         chosen = tuple(tool for tool in tools if tool.function.name == wanted)
         if not chosen:
             names = ", ".join(tool.function.name for tool in tools)
-            raise InvalidRequest(f"there is no tool '{wanted}'; there is: {names}", param="tool_choice")
+            raise InvalidRequest(
+                f"tool_choice: There is no tool '{wanted}'; allowed: {names}.", param="tool_choice"
+            )
         return chosen
     return tools
