@@ -2,13 +2,15 @@
 
 from msgspec import UNSET
 
-from handlers.openai.chat.chunks import _piece
+from handlers.openai.chat.chunks import ChatTranslator
 from jan.engine.base import Delta, ToolCallFragment
 from jan.schema.chat import ToolCallDelta
 
 
 def pieces(*fragments: ToolCallFragment) -> list[ToolCallDelta]:
-    delta = _piece(0, Delta(tool_calls=fragments)).delta
+    translator = ChatTranslator("chatcmpl-1", "m", 1, with_usage=False, tier=UNSET)
+    [chunk] = translator.make(0, Delta(tool_calls=fragments)) or []
+    delta = chunk.choices[0].delta
     assert isinstance(delta.tool_calls, list)
     return delta.tool_calls
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from handlers.openai.chat import request as chat_request
-from handlers.openai.chat.request import generations_of
-from handlers.openai.completions import _generations
+from handlers.openai.chat.request import model_request
+from handlers.openai.completions import _model_request
 from jan.engine.base import ChatPrompt
 from jan.engine.formats import OutputFormat
 from jan.schema.chat import ChatCompletionRequest
@@ -23,7 +23,7 @@ def chat(**options: object) -> ChatCompletionRequest:
 
 def test_choices_share_prompt_and_format() -> None:
     """They are made once, however many choices there are; only seeds differ."""
-    requests = generations_of(chat(n=16, seed=7, response_format=FORMAT), Identity(owner="o"))
+    requests = model_request(chat(n=16, seed=7, response_format=FORMAT), Identity(owner="o")).sequences
     assert [request.sampling.seed for request in requests] == list(range(7, 23))
     assert len({id(request.prompt) for request in requests}) == 1
     assert len({id(request.output) for request in requests}) == 1
@@ -40,14 +40,14 @@ def test_the_format_is_written_out_once(monkeypatch: pytest.MonkeyPatch) -> None
         return made[-1]
 
     monkeypatch.setattr(chat_request, "format_of", counted)
-    generations_of(chat(n=16, response_format=FORMAT), Identity(owner="o"))
+    model_request(chat(n=16, response_format=FORMAT), Identity(owner="o"))
     assert len(made) == 1
 
 
 def test_completions_are_by_prompt_then_choice() -> None:
     """Choices of one prompt stand together and share it."""
     body = msgspec.convert({"model": "m", "prompt": ["a", "b"], "n": 2, "seed": 1}, CompletionRequest)
-    requests = _generations(body, Identity(owner="o"))
+    requests = _model_request(body, Identity(owner="o")).sequences
     assert [request.sampling.seed for request in requests] == [1, 2, 1, 2]
     assert requests[0].prompt is requests[1].prompt
     assert requests[0].prompt != requests[2].prompt
@@ -55,6 +55,6 @@ def test_completions_are_by_prompt_then_choice() -> None:
 
 def test_a_plain_chat_has_no_format() -> None:
     """Nothing is asked of the engine that the request does not ask for."""
-    (request,) = generations_of(chat(), Identity(owner="o"))
+    (request,) = model_request(chat(), Identity(owner="o")).sequences
     assert request.output == OutputFormat()
     assert isinstance(request.prompt, ChatPrompt)
