@@ -13,9 +13,8 @@ class Answer:
 
     Usage::
 
-        outputs = answer.add(pieces[token])
-        if answer.exhausted or no_token_can_follow:
-            outputs = answer.end("length")
+        outputs = answer.add(pieces[token])  # for each token, until the last output is Finished
+        outputs = answer.end("stop")  # instead, after a stop token
 
     Args:
         request: the request that is answered.

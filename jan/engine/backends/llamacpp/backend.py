@@ -19,6 +19,7 @@ from jan.engine.backends.llamacpp.slots import Slot, Slots
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
+from jan.engine.refusals import reason_of
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError
 
@@ -97,7 +98,9 @@ class LlamaCppBackend:
         try:
             self._context = llama.LlamaContext(self._model.weights, self._context_parameters())
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise ConfigurationError(f"A cache of {self._cache_tokens} tokens can't be made: {error}.") from error
+            raise ConfigurationError(
+                f"A cache of {self._cache_tokens} tokens can't be made: {reason_of(error)}."
+            ) from error
         self._batch = llama.LlamaBatch(n_tokens=self._batch_size, embd=0, n_seq_max=self._options.slots)
         progress(1.0)
         details = {"name": self._model.name, "file": self._file.name}

@@ -10,6 +10,7 @@ from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
 from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
 
 BUNDLED = "bundled"
@@ -62,7 +63,7 @@ class GgufModel:
         try:
             self.weights = _LogitsModel(os.fspath(file), parameters)
         except (ValueError, OSError, RuntimeError) as error:
-            raise ConfigurationError(f"Model file {file} can't be loaded: {error}.") from error
+            raise ConfigurationError(f"Model file {file} can't be loaded: {reason_of(error)}.") from error
         self.vocab = self.weights.get_vocab()
         self._metadata: dict[str, str] = self.weights.metadata()
         self.trained_context = int(self.weights.n_ctx_train)

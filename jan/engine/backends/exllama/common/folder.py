@@ -55,7 +55,7 @@ class _Config(_Shape, frozen=True):
     tie_word_embeddings: bool | None = None
 
 
-class _Tensor(msgspec.Struct, frozen=True):
+class _TensorEntry(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int] = (0, 0)
 
 
@@ -135,15 +135,15 @@ class ModelFolder:
                 return end - begin
         return 0
 
-    def _tensors(self) -> Iterator[tuple[str, _Tensor]]:
+    def _tensors(self) -> Iterator[tuple[str, _TensorEntry]]:
         for file in self._weights:
             with file.open("rb") as data:
                 length = int.from_bytes(data.read(8), "little")
                 if not 2 <= length <= _LONGEST_HEADER:
                     raise self._refusal(f"has a {file.name} that is no safetensors file")
                 try:
-                    # The entry __metadata__ decodes too, because a _Tensor needs no field.
-                    header = msgspec.json.decode(data.read(length), type=dict[str, _Tensor])
+                    # The entry __metadata__ decodes too, because a _TensorEntry needs no field.
+                    header = msgspec.json.decode(data.read(length), type=dict[str, _TensorEntry])
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise self._refusal(f"has a {file.name} that is no safetensors file") from error
             yield from header.items()
