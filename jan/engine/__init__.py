@@ -1,1 +1,1 @@
-"""Engines: what runs a model. ``base`` is the contract; each library appears only in its own file."""
+"""Engines run models. ``base`` is the contract; each model library is imported only in its own backend."""

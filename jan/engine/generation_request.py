@@ -12,7 +12,7 @@ Priority = Literal["high", "normal", "low"]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """How the next token is sampled. The defaults are OpenAI's: the model's own distribution.
+    """Settings of sampling. The defaults are OpenAI's: the model's own distribution.
 
     ``temperature``: 0 takes the likeliest token. ``top_k``: 0 is off. ``top_p``: nucleus sampling (Holtzman et al.
     2020); 1 is off. ``min_p``: drops tokens less likely than this part of the likeliest (Nguyen et al. 2024); 0 is

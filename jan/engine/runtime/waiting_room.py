@@ -20,7 +20,7 @@ _MEAN_OVER_ANSWERS = 16
 
 
 class DrainRate:
-    """How fast the queue drains: tokens of jobs that begin per second, while jobs wait, as a decaying mean.
+    """The drain rate of the queue: tokens of jobs that begin per second while jobs wait, as a decaying mean.
 
     Times are seconds on the monotonic clock.
     """

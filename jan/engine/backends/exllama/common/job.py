@@ -1,4 +1,4 @@
-"""What a library's job is made from, the same for both libraries."""
+"""The plan of a library's job, the same for both libraries."""
 
 import msgspec
 

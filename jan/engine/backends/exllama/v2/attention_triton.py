@@ -21,7 +21,7 @@ _MIN_TILES, _MAX_PARTS = 4, 64
 
 
 class Rules(NamedTuple):
-    """How scores are computed and masked.
+    """The settings of one attention call: scale and mask of its scores.
 
     ``scale``: factor of the scores. ``causal``: a token sees no later tokens. ``window``: how many tokens back a
     token sees; -1: all. ``softcap``: limits scores to ``softcap * tanh(score / softcap)``; 0: no limit.
