@@ -19,6 +19,7 @@ from jan.auth.oidc.sign_in import SignIn
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError
+from jan.generation.hooks import Hooks
 from jan.handler import UnknownUrl
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
@@ -78,6 +79,7 @@ class Server:
         )
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.idempotent_answers)
+        self._hooks = Hooks(settings.hooks, metrics)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
@@ -95,6 +97,7 @@ class Server:
             conversations=self._conversations,
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live),
+            hooks=self._hooks,
             users=people.users,
             keys=people.keys,
             key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
@@ -167,6 +170,7 @@ class Server:
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         await self.models.close()
+        await self._hooks.close()
         await self._idempotency.close()
         await self._conversations.close()
         await self._accounting.close()

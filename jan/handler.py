@@ -13,7 +13,9 @@ from jan.errors import AuthenticationFailed, NotFound, Unavailable
 from jan.generation.answering import Answering, Keep
 from jan.generation.collected import CollectedAnswer, CollectedAnswers
 from jan.generation.delivery import Keeper
-from jan.generation.pipeline import ModelRequest, Run
+from jan.generation.hooks import HookContext
+from jan.generation.model_request import ModelRequest
+from jan.generation.pipeline import Run
 from jan.generation.sinks import Translator
 from jan.generation.token_count import TokenCount
 from jan.http.authenticate import (
@@ -63,6 +65,9 @@ class Handler(StreamResponder):
 
     # #: The type of the route's ``options``; None if it has none.
     Options: ClassVar[type[msgspec.Struct] | None] = None
+
+    #: The API that the endpoint speaks, as hooks are told it.
+    api: ClassVar[str] = ""
 
     route_options: Any
     identity: Identity
@@ -244,7 +249,10 @@ class Handler(StreamResponder):
 
     def _models(self) -> Answering:
         if self.answering is None:
-            self.answering = Answering(self.services, self.identity, self.began)
+            context = HookContext(
+                request_id=self.request_id, identity=self.identity, route=self.route_name, api=self.api
+            )
+            self.answering = Answering(self.services, context, self.began)
         return self.answering
 
     def complete_headers(self) -> None:

@@ -27,6 +27,8 @@ _MAX_PROMPTS = 64
 class Completions(Handler):
     """OpenAI's text completions."""
 
+    api = "openai.completions"
+
     @operation(
         summary="Create a text completion",
         access=ANONYMOUS_OR_INFERENCE,

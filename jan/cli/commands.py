@@ -169,11 +169,14 @@ def _chat_command(url: str) -> str:
 def check(file: Path) -> None:
     """Check a configuration FILE. On a mistake, print one line and exit with code 1."""
     from jan.engine.models import ServedModels
+    from jan.generation.hooks import Hooks
     from jan.routing.table import resolve_routes
+    from jan.telemetry.metrics import Metrics
 
     with _explained(), _settings(file) as settings:
         routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         ServedModels(settings.models)
+        Hooks(settings.hooks, Metrics())
         click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
 
 

@@ -5,14 +5,17 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from jan.errors import JanError
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
-from jan.generation.pipeline import ModelRequest, Run, open_run
+from jan.generation.hooks import HookContext
+from jan.generation.model_request import ModelRequest
+from jan.generation.pipeline import Run, open_run
 from jan.generation.sinks import Translator
 from jan.http.resumable import Replay
 from jan.http.sse import EventStream, at_once
 from jan.limits.windows import Standing
-from jan.schema.scopes import Identity
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
@@ -21,12 +24,15 @@ Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
 
 
 class Answering:
-    """The use of models by one HTTP request. ``began`` is its arrival by ``perf_counter``."""
+    """The use of models by one HTTP request. ``context`` tells hooks where it comes from, ``began`` is its arrival
+    by ``perf_counter``."""
 
-    def __init__(self, services: Services, identity: Identity, began: float) -> None:
+    def __init__(self, services: Services, context: HookContext, began: float) -> None:
         self._services = services
-        self._identity = identity
+        self._context = context
         self._began = began
+        # True while the request that ``generate`` gets next has been shown to the hooks.
+        self._shown = False
         # #: The record of the latest run, for log, metrics and trace.
         self.record: GenerationRecord | None = None
         # #: The state of the caller's token budgets, as far as a run has looked at them.
@@ -39,13 +45,24 @@ class Answering:
 
         Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
         """
-        run = await open_run(self._services, self._identity, asked, self._began)
+        hooks = self._services.hooks
+        if not self._shown:
+            asked = await self._show(asked)
+        self._shown = False
+        run = await open_run(self._services, self._context.identity, asked, self._began)
         self.record = run.record
         try:
             await run.start()
         finally:
             self.standings = run.standings
+        if hooks.want_answers:
+            run.on_end.append(partial(hooks.after, self._context, run.collect()))
         return run
+
+    async def _show(self, asked: ModelRequest) -> ModelRequest:
+        """Show the request to the hooks; returns it as they leave it."""
+        self._context = msgspec.structs.replace(self._context, model=asked.model)
+        return await self._services.hooks.before(self._context, asked)
 
     async def answer(
         self,
@@ -59,13 +76,15 @@ class Answering:
     ) -> Any:
         """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
+        asked = await self._show(asked)
+        self._shown = True
         keeper: Keeper | None = None
         if keep is not None:
             asked, keeper = await keep(asked)
         start = partial(_start, generate, asked, keeper)
         if go_on_as:
             work = partial(detached_answer, start, translator, keeper, whole=not stream)
-            log, self.going_on = self._services.streams.start(go_on_as, self._identity.owner, work)
+            log, self.going_on = self._services.streams.start(go_on_as, self._context.identity.owner, work)
             return Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.going_on)
         run = await start()
         return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
@@ -73,7 +92,7 @@ class Answering:
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
         streams = self._services.streams
-        kept = streams.find(stream_id, self._identity.owner)
+        kept = streams.find(stream_id, self._context.identity.owner)
         kept.check(number)
         return Replay(at_once(streams.read(kept, number)))
 

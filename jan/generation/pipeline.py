@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
-from jan.engine.base import ChatPrompt, Engine, Event, Failed, Finished, GenerationRequest, JobId, Queued
+from jan.engine.base import ChatPrompt, Engine, Event, Failed, Finished, JobId, Queued
 from jan.engine.refusals import too_many_sequences
 from jan.generation.collected import CollectedAnswers
+from jan.generation.model_request import ModelRequest
 from jan.generation.token_count import TokenCount
 from jan.limits import Payer
 from jan.limits.ledger import Entry
@@ -21,15 +20,6 @@ from jan.limits.windows import Standing
 from jan.schema.scopes import Identity
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
-
-
-class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to a model, in any API's form. Every ``choices`` consecutive sequences share one prompt, whose
-    tokens count once."""
-
-    model: str
-    sequences: tuple[GenerationRequest, ...]
-    choices: int = 1
 
 
 class Sink(Protocol):

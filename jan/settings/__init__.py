@@ -9,6 +9,7 @@ from jan.settings.addresses import is_safe_url
 from jan.settings.auth import AuthSettings
 from jan.settings.limits import LimitSettings
 from jan.settings.models import ModelSettings, RouteSettings
+from jan.settings.names import DottedName
 from jan.settings.server import ANYONE, AccessSettings, ServerSettings, StreamSettings
 from jan.settings.sign_in import SignInSettings
 from jan.settings.tracing import TracingSettings
@@ -65,7 +66,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration. ``data`` is the folder where the server keeps its files."""
+    """The whole configuration. ``data`` is the folder where the server keeps its files. ``hooks`` are classes, by
+    their dotted names, that see requests to models and their answers."""
 
     data: str = "data"
     server: ServerSettings = ServerSettings()
@@ -80,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tracing: TracingSettings = TracingSettings()
     models: tuple[ModelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    hooks: tuple[DottedName, ...] = ()
 
     @property
     def storage_url(self) -> str:

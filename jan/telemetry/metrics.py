@@ -126,6 +126,7 @@ class Metrics:
             _TOKENS_A_SECOND,
             "model",
         )
+        self.hook_errors = self._counter("jan_hook_errors", "Hooks that failed", "hook", "method")
         self.tokens = self._counter("jan_tokens", "Tokens read and generated", "model", "kind")
 
     def _make_store(self) -> None:

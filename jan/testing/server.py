@@ -107,7 +107,8 @@ class ThreadServer(_InProcess):
     def connect(self, key: str = "", **options: Any) -> "httpx.Client":
         """Make a client of its own, with an API key or without; ``options`` are those of httpx.Client."""
         client: httpx.Client = _httpx().Client(**self._options(key, options))
-        return self._clients.enter_context(client)
+        self._clients.callback(client.close)
+        return client
 
     @cached_property
     def client(self) -> "httpx.Client":
@@ -150,20 +151,24 @@ async def serve(
     *,
     routes: Iterable[RouteSettings] = (),
     models: Iterable[ModelSettings] = (),
+    hooks: Iterable[type | str] = (),
     folder: Path | None = None,
     data: Path | None = None,
     environ: Mapping[str, str] = _NO_VARIABLES,
 ) -> AsyncIterator[AsyncServer]:
-    """Run a server in the running loop.
+    """Run a server in the running loop. Raises ConfigurationError.
 
-    ``routes`` come beside those of the configuration, or in their place where the path is the same; ``models`` are
-    all that there are, if any are given. ``folder``: where a text's relative paths and dotted names are looked up
-    (default: the working folder). ``data``: the server's folder, for one that is to outlive it. ``environ``: for
-    ``${NAME}`` in the configuration. Raises ConfigurationError.
+    Args:
+        routes: added to those of the configuration; one with the same path is replaced.
+        models: served instead of those of the configuration.
+        hooks: added to those of the configuration; classes or dotted names.
+        folder: where a text's relative paths and dotted names are looked up; by default the working folder.
+        data: the server's folder, if it is to outlive the server.
+        environ: the variables for ``${NAME}`` in the configuration.
     """
     with TemporaryDirectory(prefix="jan-testing-") as temporary:
         settings = _settings(configuration, folder or Path.cwd(), str(data or temporary), environ)
-        settings = _with(settings, list(routes), tuple(models))
+        settings = _with(settings, list(routes), tuple(models), [_dotted(hook) for hook in hooks])
         records, stopping = LogRecords(), asyncio.Event()
         started: asyncio.Future[tuple[Server, str]] = asyncio.get_running_loop().create_future()
         life = asyncio.create_task(_live(settings, records, started, stopping))
@@ -251,10 +256,20 @@ def _settings(configuration: Configuration, folder: Path, data: str, environ: Ma
     return settings_from_text(configuration, folder / "jan.yaml", environ, server__port=0, data=data)
 
 
-def _with(settings: Settings, routes: list[RouteSettings], models: tuple[ModelSettings, ...]) -> Settings:
+def _with(
+    settings: Settings,
+    routes: list[RouteSettings],
+    models: tuple[ModelSettings, ...],
+    hooks: list[DottedName],
+) -> Settings:
     paths = {route.path for route in routes}
     kept = [route for route in settings.routes if route.path not in paths]
-    return msgspec.structs.replace(settings, routes=(*kept, *routes), models=models or settings.models)
+    return msgspec.structs.replace(
+        settings,
+        routes=(*kept, *routes),
+        models=models or settings.models,
+        hooks=(*settings.hooks, *hooks),
+    )
 
 
 def _httpx() -> Any:

@@ -5,7 +5,8 @@ from time import perf_counter
 
 from jan.engine.base import Event, GenerationRequest
 from jan.engine.runtime.executor import ThreadedEngine
-from jan.generation.pipeline import ModelRequest, Run
+from jan.generation.model_request import ModelRequest
+from jan.generation.pipeline import Run
 from jan.generation.token_count import TokenCount
 from jan.limits.ledger import Ledger, Payer
 from jan.limits.limiter import Taker

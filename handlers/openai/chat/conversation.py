@@ -49,7 +49,7 @@ async def begin_turn(
         raise _refusal("n: A conversation has one answer at a time; allowed: 1.", "n")
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id: Not allowed without messages.", "message_id")
-    await services.models.engine(body.model)
+    await services.models.engine(asked.model)
     turn = await services.conversations.begin_turn(
         user_id,
         body.conversation_id or "",
@@ -57,15 +57,18 @@ async def begin_turn(
         parent_id=body.parent_message_id,
         message_id=body.message_id,
     )
-    sequences = tuple(_with_history(sequence, turn) for sequence in asked.sequences)
+    sequences = tuple(_with_history(sequence, turn, body) for sequence in asked.sequences)
     asked = msgspec.structs.replace(asked, sequences=sequences)
-    return asked, StoredAnswer(turn, body.model, translator, set_header)
+    return asked, StoredAnswer(turn, asked.model, translator, set_header)
 
 
-def _with_history(request: GenerationRequest, turn: Turn) -> GenerationRequest:
+def _with_history(request: GenerationRequest, turn: Turn, body: ChatCompletionRequest) -> GenerationRequest:
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
-    return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=turn.messages))
+    messages = turn.messages
+    if prompt.messages != tuple(body.messages):  # a hook changed what the model gets of the request
+        messages = (*messages[: len(messages) - len(body.messages)], *prompt.messages)
+    return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=messages))
 
 
 class StoredAnswer:

@@ -19,6 +19,8 @@ from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 class ChatCompletions(Handler):
     """Chat completions, compatible with OpenAI's."""
 
+    api = "openai.chat"
+
     @operation(
         summary="Create a chat completion",
         access=ANONYMOUS_OR_INFERENCE,
