@@ -30,7 +30,7 @@ from jan.http.authenticate import (
 from jan.http.body import Body
 from jan.http.query import decode_query
 from jan.http.responder import Responder
-from jan.http.sse import EventStream, Frames, TextForm, TextRun
+from jan.http.sse import EventStream, Frames, TextForm
 from jan.http.stream_responder import StreamResponder
 from jan.idempotency.ids import IdSource
 from jan.idempotency.once import KEY_HEADER, Asked
@@ -51,7 +51,6 @@ __all__ = [
     "Services",
     "Standing",
     "TextForm",
-    "TextRun",
     "TokenCount",
     "Translator",
     "Turn",
@@ -99,6 +98,7 @@ class Handler(StreamResponder):
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
+        self._body.limit_time(self.services.settings.server.body_timeout_seconds, self.connection_stream.close)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect a piece of the body."""
@@ -133,7 +133,7 @@ class Handler(StreamResponder):
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
         await self._admit(operation)
-        self._body.check()
+        self._body.complete()
         if operation.query is not None:
             path["query"] = decode_query(self.request.query_arguments, operation.query)
         if operation.request is not None:

@@ -13,7 +13,7 @@ from msgspec import UnsetType
 from handlers.openai.sampling import priority_of, sampling_of, stop_of, told_tier, wants_usage
 from jan.engine.base import Delta, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
-from jan.handler import CollectedAnswers, Frames, Handler, ModelRequest, TextForm, TextRun, TokenCount
+from jan.handler import CollectedAnswers, Frames, Handler, ModelRequest, TextForm, TokenCount
 from jan.operation import Example, operation
 from jan.schema.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
 from jan.schema.sampling import ServiceTier, TokenLogprob
@@ -52,6 +52,7 @@ class Completions(Handler):
         translator = CompletionTranslator(
             body.model,
             len(asked.sequences),
+            with_logprobs=body.logprobs is not None,
             with_usage=wants_usage(body) or not body.stream,
             tier=told_tier(body, self.identity),
         )
@@ -62,7 +63,16 @@ class CompletionTranslator:
     """Puts the answer to one request in the form of OpenAI's text completions. ``with_usage``: a stream ends with
     an event of token counts."""
 
-    def __init__(self, model: str, choices: int, *, with_usage: bool, tier: ServiceTier | UnsetType) -> None:
+    def __init__(
+        self,
+        model: str,
+        choices: int,
+        *,
+        with_logprobs: bool,
+        with_usage: bool,
+        tier: ServiceTier | UnsetType,
+    ) -> None:
+        self._with_logprobs = with_logprobs
         self._with_usage = with_usage
         self._piece = Completion(
             id=f"cmpl-{secrets.token_hex(12)}",
@@ -73,7 +83,6 @@ class CompletionTranslator:
         )
         if with_usage:
             self._piece.usage = None
-        self._forms: list[TextForm[Completion] | None] = [None] * choices
         # The characters of each choice so far.
         self._offsets = [0] * choices
 
@@ -81,14 +90,9 @@ class CompletionTranslator:
         """See ``Translator``."""
         return Frames()
 
-    def texts(self, index: int, texts: Sequence[str]) -> TextRun[Completion]:
-        """See ``Translator``."""
-        form = self._forms[index]
-        if form is None:
-            form = self._forms[index] = TextForm(partial(_with_text, self._piece, index))
-        for text in texts:
-            self._offsets[index] += len(text)
-        return TextRun(form, texts)
+    def text_form(self, index: int) -> TextForm[Completion] | None:
+        """See ``Translator``; with log probabilities the text must be counted."""
+        return None if self._with_logprobs else TextForm(partial(_with_text, self._piece, index))
 
     def make(self, index: int, event: Started | Delta | Finished) -> Completion | list[Completion]:
         """See ``Translator``; of a delta as many pieces as the engine made steps."""
@@ -97,9 +101,9 @@ class CompletionTranslator:
         if isinstance(event, Started):
             self._offsets[index] += len(event.prompt_text)
             return _with_text(self._piece, index, event.prompt_text)
-        return [self._with_logprobs(index, part) for part in event.parts or (event,) if part]
+        return [self._piece_of(index, part) for part in event.parts or (event,) if part]
 
-    def _with_logprobs(self, index: int, part: Delta) -> Completion:
+    def _piece_of(self, index: int, part: Delta) -> Completion:
         offset = self._offsets[index]
         self._offsets[index] += len(part.text)
         logprobs = None

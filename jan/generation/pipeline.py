@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from jan.engine.base import ChatPrompt, Engine, Event, Failed, Finished, JobId, Queued
+from jan.engine.base import ChatPrompt, Delta, Engine, Event, Failed, Finished, JobId, Queued
 from jan.engine.refusals import too_many_sequences
 from jan.generation.collected import CollectedAnswers
 from jan.generation.model_request import ModelRequest
@@ -115,7 +115,16 @@ class Run:
 
     def _receive(self, index: int, events: list[Event], at: float) -> None:
         """Take a batch of events that the engine delivered for the sequence at ``index``."""
-        end = events[-1]
+        end, sink = events[-1], self._sink
+        if isinstance(end, Delta) and len(events) == 1 and sink is not None and self._collected is None:
+            # One token, and nobody collects the answer.
+            self.record.note_tokens(index, self.count.add_delta(index, end), at)
+            try:
+                sink.take(index, events, at, False)
+            except Exception as error:  # noqa: BLE001 - as below
+                self._fail(error)
+                self._wake()
+            return
         finished = end if isinstance(end, Finished) else None
         self.record.note(index, events[0], self.count.add(index, events), finished, at)
         passed: Sequence[Event] = events
@@ -127,7 +136,6 @@ class Run:
         if index:
             # The client sees only the first sequence's place in the queue.
             passed = [event for event in passed if not isinstance(event, Queued)]
-        sink = self._sink
         if sink is None:
             self._held.append((index, passed, at))
             self._wake()

@@ -14,7 +14,7 @@ from jan.engine.base import Delta, Event, Finished, Queued, Started
 from jan.engine.runtime.unread import UnreadEvents
 from jan.generation.collected import CollectedAnswers
 from jan.generation.token_count import TokenCount
-from jan.http.sse import Frames, queue_comment
+from jan.http.sse import Frames, TextForm, queue_comment
 
 
 class Translator(Protocol):
@@ -24,8 +24,9 @@ class Translator(Protocol):
         """Make the encoder for the events of one stream."""
         ...
 
-    def texts(self, index: int, texts: Sequence[str]) -> Any:
-        """Make events of consecutive pieces of text of the sequence at ``index``, one event for each."""
+    def text_form(self, index: int) -> TextForm[Any] | None:
+        """Return the form of events that have only new text of the sequence at ``index``; None if ``make`` makes
+        them too."""
         ...
 
     def make(self, index: int, event: Started | Delta | Finished) -> Any | None:
@@ -75,6 +76,7 @@ class FrameSink:
     def __init__(self, translator: Translator, outlet: FrameOutlet) -> None:
         self._translator = translator
         self._frames = translator.frames()
+        self._forms: dict[int, TextForm[Any] | None] = {}
         self._outlet = outlet
         self._behind = False
         self._unread: dict[int, UnreadEvents] = {}
@@ -85,6 +87,15 @@ class FrameSink:
 
     def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
         """Send the events, or let them wait if the client is behind."""
+        if not last and not self._behind and len(events) == 1 and self._error is None:
+            # One token, and the client keeps up.
+            event = events[0]
+            form = self._forms.get(index)
+            if form is not None and isinstance(event, Delta) and event.is_one_text:
+                taken = self._outlet.send((self._frames.text(form, event.text),), at)
+                if taken is not None:
+                    self._wait_for(taken)
+                return
         if last:
             self._end, events = (index, events[-1]), events[:-1]
         if self._behind:
@@ -110,23 +121,29 @@ class FrameSink:
         """Translate events into frames. Consecutive pieces of text are translated together."""
         frames: list[bytes] = []
         texts: list[str] = []
+        form = self._form(index)
         for event in events:
-            if isinstance(event, Delta) and not (event.reasoning or event.tool_calls or event.logprobs):
+            if isinstance(event, Delta) and event.text_only and form is not None:
                 if event.parts:
                     texts += [part.text for part in event.parts if part.text]
                 elif event.text:
                     texts.append(event.text)
                 continue
-            if texts:
-                frames += self._frames.each(self._translator.texts(index, texts))
+            if texts and form is not None:
+                frames += self._frames.texts(form, texts)
                 texts = []
             if isinstance(event, Started | Delta | Finished):
                 made = self._translator.make(index, event)
                 if made is not None:
                     frames += self._frames.each(made)
-        if texts:
-            frames += self._frames.each(self._translator.texts(index, texts))
+        if texts and form is not None:
+            frames += self._frames.texts(form, texts)
         return frames
+
+    def _form(self, index: int) -> TextForm[Any] | None:
+        if index not in self._forms:
+            self._forms[index] = self._translator.text_form(index)
+        return self._forms[index]
 
     # --- a client that is behind --------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -91,6 +92,11 @@ class BodyRoom:
             del self._held[address]
 
 
+@lru_cache(256)
+def _decoder_of(expected: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(expected)
+
+
 class Body:
     """The bytes of one request's body. Call ``release`` however the request ends."""
 
@@ -105,6 +111,23 @@ class Body:
         self._taken = 0
         self._data = bytearray()
         self._too_large = self._no_room = False
+        self._timeout: asyncio.TimerHandle | None = None
+
+    def limit_time(self, seconds: float, give_up: Callable[[], None]) -> None:
+        """Call ``give_up`` unless the body is complete, or was released, in time."""
+        # Tornado's own limit makes a task and a few futures for each body.
+        self._timeout = asyncio.get_running_loop().call_later(seconds, give_up)
+
+    def complete(self) -> None:
+        """Note that all of it has come; raises PayloadTooLarge if it exceeded the limit, Unavailable if memory was
+        short."""
+        self._stop_timeout()
+        self._check()
+
+    def _stop_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
     def check_announced(self) -> None:
         """Raise PayloadTooLarge for a body that is not even worth reading to its end."""
@@ -137,13 +160,13 @@ class Body:
 
     def release(self) -> None:
         """Free the bytes. May be called again."""
+        self._stop_timeout()
         self._data = bytearray()
         if self._taken:
             self._room.give_back(self._address(), self._taken)
             self._taken = 0
 
-    def check(self) -> None:
-        """Raise PayloadTooLarge if the body exceeded the limit, or Unavailable if memory was short."""
+    def _check(self) -> None:
         if self._too_large:
             raise self._refusal()
         if self._no_room:
@@ -176,7 +199,7 @@ class Body:
         if nested_deeper(self._data, self._max_depth):
             message = f"The body is nested too deeply; allowed: {self._max_depth} levels."
             raise InvalidRequest(message, code="json_too_deep")
-        decoder = msgspec.json.Decoder(expected)
+        decoder = _decoder_of(expected)
         try:
             return decoder.decode_lines(self._data) if lines else decoder.decode(self._data)
         except msgspec.ValidationError as error:

@@ -50,7 +50,6 @@ class ConnectionServer(HTTPServer):
             max_body_size=settings.max_body_bytes * DRAIN_FACTOR + 1,
             max_header_size=settings.max_header_bytes + settings.max_url_bytes + _HEADER_SLACK,
             idle_connection_timeout=settings.header_timeout_seconds,
-            body_timeout=settings.body_timeout_seconds,
         )
         self._settings = settings
         self._proxies = TrustedProxies(settings.trusted_proxies)

@@ -24,6 +24,8 @@ class EventWriter:
         self._stream = stream
         self._chunked = chunked
         self._head = head
+        # Whether Tornado may still hold something of what was sent.
+        self._held = False
         # What is encrypted has to go through Tornado.
         self._socket = None if isinstance(stream, SSLIOStream) else stream.socket
         # Otherwise a token waits until the client's system has acknowledged the one before.
@@ -46,17 +48,21 @@ class EventWriter:
         if self._head:
             data, self._head = self._head + data, b""
         sent = 0
-        if self._socket is not None and not self._stream.writing() and not self._stream.closed():
-            # Any failure is met again and raised by the write below.
-            with suppress(OSError):
+        if self._held:
+            self._held = self._stream.writing()
+        if not self._held and self._socket is not None:
+            try:
                 sent = self._socket.send(data)
-        if sent == len(data):
-            return None
+            except OSError:
+                sent = 0  # the write below meets the failure again, and raises it
+            if sent == len(data):
+                return None
+        self._held = True
         return self._stream.write(memoryview(data)[sent:])
 
     @property
     def behind(self) -> bool:
-        """True if the client has not taken everything that was sent."""
+        """Whether the client has not taken yet what was sent."""
         return self._stream.writing()
 
 

@@ -33,27 +33,6 @@ class TextForm(Generic[E]):
         self.before, self.after = msgspec.json.encode(make(hole)).split(b"\0")
 
 
-class TextRun(Generic[E]):
-    """Several events in a row that are of one form: encoded once, but for their texts."""
-
-    def __init__(self, form: TextForm[E], texts: Sequence[str]) -> None:
-        self.form = form
-        self.texts = texts
-
-    def whole(self) -> E:
-        """All of them as one event."""
-        return self.form.make("".join(self.texts))
-
-
-def events_in(item: E | list[E] | TextRun[E] | Queued) -> list[E]:
-    """What an item of a stream says: a run of texts as one event, a place in the queue as none."""
-    if isinstance(item, Queued):
-        return []
-    if isinstance(item, list):
-        return item
-    return [item.whole()] if isinstance(item, TextRun) else [item]
-
-
 class Frames:
     """Events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
 
@@ -65,23 +44,25 @@ class Frames:
         self._number = 0
 
     def each(self, event: Any) -> list[bytes]:
-        """A ``data:`` event, or those of a list or run."""
+        """Make the frame of an event, or those of a list."""
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
-        first = self._number + 1
-        if isinstance(event, TextRun):
-            self._number += len(event.texts)
-            before, encode, after = event.form.before, self._encode, event.form.after
-            return [
-                b"id: %d\ndata: %b%b%b\n\n" % (number, before, encode(text), after)
-                for number, text in enumerate(event.texts, first)
-            ]
-        self._number = first
-        return [b"id: %d\ndata: %b\n\n" % (first, self._encode(event))]
+        self._number += 1
+        return [b"id: %d\ndata: %b\n\n" % (self._number, self._encode(event))]
 
-    def together(self, event: Any) -> bytes:
-        """The same, in one piece."""
-        return b"".join(self.each(event))
+    def text(self, form: TextForm[Any], text: str) -> bytes:
+        """Make the frame of an event of which nothing but a text is new."""
+        self._number = number = self._number + 1
+        return b"id: %d\ndata: %b%b%b\n\n" % (number, form.before, self._encode(text), form.after)
+
+    def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
+        """Make the frames of several such events."""
+        first, before, encode, after = self._number + 1, form.before, self._encode, form.after
+        self._number += len(texts)
+        return [
+            b"id: %d\ndata: %b%b%b\n\n" % (number, before, encode(text), after)
+            for number, text in enumerate(texts, first)
+        ]
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -106,7 +87,7 @@ def queue_comment(queued: Queued) -> bytes:
 
 class EventStream:
     """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
-    out as a comment; the events of a list or a ``TextRun`` go out together."""
+    out as a comment; the events of a list go out together."""
 
     #: What ends a stream that comes to its end.
     last = DONE

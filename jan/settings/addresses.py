@@ -19,6 +19,8 @@ _WITH_PORT = re.compile(r"\[(?P<six>[^\]]*)\](:[0-9]+)?|(?P<four>[0-9.]+):[0-9]+
 _MOST_HOPS = 32
 # Names by which servers are addressed, almost always the same one.
 _HOSTS = 64
+# Clients whose address is known without parsing it again.
+_CLIENTS = 4096
 # One household or host gets a whole /64 and can choose any address in it.
 _IPV6_SUBSCRIBER = 64
 
@@ -67,9 +69,11 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(network_of(text) for text in networks)
+        #: Returns the client's address for a peer and its X-Forwarded-For; an IPv6 address as its /64.
+        self.client = lru_cache(_CLIENTS)(self._client)
 
-    def client(self, peer: str, forwarded_for: str) -> str:
-        """Return the client's address; an IPv6 address as its /64.
+    def _client(self, peer: str, forwarded_for: str) -> str:
+        """Find the client's address.
 
         This is the peer, unless the peer is a trusted proxy. Then it is the right-most address in X-Forwarded-For
         that is not a trusted proxy. Everything to the left of it may be forged.

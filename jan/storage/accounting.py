@@ -118,7 +118,7 @@ class UsageRecord(Record, frozen=True, kw_only=True):
     cached_tokens: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        # It has no times, so there is nothing to round.
         id_ = _usage_id(self.user_id, self.key_id, self.model, self.day)
         msgspec.structs.force_setattr(self, "id", id_)
 

@@ -1,11 +1,13 @@
 """Sets structlog up: JSON for machines, readable on a terminal, and without secrets."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import structlog
 
 from jan.settings import LogSettings
@@ -29,6 +31,14 @@ def _is_secret(key: str) -> bool:
     return not key.endswith(_MEASURES) and any(word in key.lower() for word in _SECRET)
 
 
+def _as_json(event: Any, **_options: Any) -> str:
+    """Encode a line several times as fast as ``json`` does; a request's line is part of its cost."""
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except UnicodeEncodeError:  # a name of a file may be no Unicode
+        return json.dumps(event, default=repr)
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Send structlog and the standard library's log to standard error, in one format."""
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
@@ -42,12 +52,12 @@ def configure_logging(settings: LogSettings) -> None:
     plain = structlog.dev.plain_traceback
     last: list[Any] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     if as_json:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
     level = getattr(logging, settings.level.upper())
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

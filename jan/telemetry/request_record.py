@@ -57,12 +57,14 @@ class GenerationRecord:
         """Note a delivery to the answer at ``index``: its ``first`` event, the number of tokens, and its end."""
         if self.accepted_at is None and isinstance(first, Started):
             self.accepted_at = at
-        if tokens:
-            self._note_tokens(index, tokens, at)
+        self.note_tokens(index, tokens, at)
         if finished is not None:
             self._note_end(index, finished, at)
 
-    def _note_tokens(self, index: int, tokens: int, now: float) -> None:
+    def note_tokens(self, index: int, tokens: int, now: float) -> None:
+        """Note that ``tokens`` tokens of the answer at ``index`` came."""
+        if not tokens:
+            return
         sequence = self._sequences.get(index)
         if sequence is not None:
             # If the client is slower than the model, several tokens come as one.

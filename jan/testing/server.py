@@ -41,7 +41,7 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class _InProcess:
-    """The common part of both kinds of server."""
+    """What both kinds of server have in common."""
 
     def __init__(self, application: Server, url: str, log: list[Record]) -> None:
         self.application = application

@@ -60,7 +60,7 @@ class Client:
 
 
 def translator() -> ChatTranslator:
-    return ChatTranslator("chatcmpl-1", "test", 1, with_usage=True, tier=UNSET)
+    return ChatTranslator("chatcmpl-1", "test", with_usage=True, tier=UNSET)
 
 
 class Census:

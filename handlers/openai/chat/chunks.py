@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -11,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
-from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TextRun, TokenCount
+from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
 from jan.schema.chat import (
     AnswerMessage,
     ChatChoice,
@@ -41,7 +40,6 @@ class ChatTranslator:
         self,
         completion_id: str,
         model: str,
-        choices: int,
         *,
         with_usage: bool,
         tier: ServiceTier | UnsetType,
@@ -54,7 +52,6 @@ class ChatTranslator:
         )
         if with_usage:
             self._chunk.usage = None
-        self._forms: list[TextForm[ChatCompletionChunk] | None] = [None] * choices
 
     # --- streamed -----------------------------------------------------------------------------------
 
@@ -62,12 +59,9 @@ class ChatTranslator:
         """See ``Translator``."""
         return Frames()
 
-    def texts(self, index: int, texts: Sequence[str]) -> TextRun[ChatCompletionChunk]:
+    def text_form(self, index: int) -> TextForm[ChatCompletionChunk]:
         """See ``Translator``."""
-        form = self._forms[index]
-        if form is None:
-            form = self._forms[index] = TextForm(partial(_with_text, self._chunk, index))
-        return TextRun(form, texts)
+        return TextForm(partial(_with_text, self._chunk, index))
 
     def make(self, index: int, event: Started | Delta | Finished) -> Chunks | None:
         """See ``Translator``; of a delta as many chunks as the engine made steps."""

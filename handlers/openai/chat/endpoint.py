@@ -55,7 +55,6 @@ class ChatCompletions(Handler):
         translator = ChatTranslator(
             completion_id,
             body.model,
-            asked.choices,
             with_usage=wants_usage(body) or not body.stream,
             tier=told_tier(body, self.identity),
         )

@@ -8,7 +8,7 @@ from jan.schema.chat import ToolCallDelta
 
 
 def pieces(*fragments: ToolCallFragment) -> list[ToolCallDelta]:
-    translator = ChatTranslator("chatcmpl-1", "m", 1, with_usage=False, tier=UNSET)
+    translator = ChatTranslator("chatcmpl-1", "m", with_usage=False, tier=UNSET)
     [chunk] = translator.make(0, Delta(tool_calls=fragments)) or []
     delta = chunk.choices[0].delta
     assert isinstance(delta.tool_calls, list)
