@@ -16,11 +16,11 @@ class BareAnswer(RequestHandler):
     """Answers every request with the recorded bytes."""
 
     def initialize(self, body: bytes) -> None:
-        """Called by Tornado before anything else."""
+        """Take the recorded answer. Tornado calls this before anything else."""
         self._body = body
 
     def get(self) -> None:
-        """Tell that the server is ready."""
+        """Answer any GET, which shows that the server is ready."""
         self.finish(b"{}")
 
     def post(self) -> None:

@@ -20,8 +20,8 @@ from jan.bench.results import OURS
 
 _FULL_SPEED, _PACED = "echo", "paced"
 _STEP_SECONDS = 0.01
-# A prompt short enough to read, said as often as the longest answer needs and no oftener: an echo engine that
-# makes all words of an answer at once has little to make.
+# The prompt is short and repeated only as often as the longest answer needs. An echo engine that makes all words
+# of an answer at once then has little to make.
 _WORDS = 50
 _LITELLM_TOKENS = 30
 _LITELLM_STREAMS = 64
@@ -45,9 +45,11 @@ class Streams(msgspec.Struct, frozen=True):
 class Contestant(msgspec.Struct, frozen=True):
     """A server that streams.
 
-    ``around``: frames of its streams that are no tokens. ``key``: that it asks for. ``ours``: it tells how many
-    tokens it has made, and may send several in one frame to a client that is behind; each frame of others is a
-    token. ``lengths``: its own, if it is too slow for those of the others; ``most_streams``: at once, likewise.
+    - ``around``: frames of its streams that are not tokens.
+    - ``key``: the API key for its requests.
+    - ``ours``: it reports its number of tokens, and may send several in one frame to a
+      client that is behind. Each frame of other servers is a token.
+    - ``lengths``, ``most_streams``: its own limits, if it is too slow for those of the others.
     """
 
     server: ServerUnderTest
@@ -59,7 +61,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
 
 def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> dict[str, Contestant]:
-    """Start all of them, for at most ``slots`` streams at once of at most ``longest`` tokens."""
+    """Start all contestants, for at most ``slots`` streams at once of at most ``longest`` tokens."""
     plan.say("starting our server and the limit")
     options = {"slots": slots, "repeat": -(-longest // _WORDS)}
     models = [echo_model(_FULL_SPEED, **options), echo_model(_PACED, **options, step_seconds=_STEP_SECONDS)]
@@ -77,7 +79,7 @@ def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> 
 def _start_peers(
     stage: Stage, plan: Plan, recording: Recording, upstream: ServerUnderTest
 ) -> dict[str, Contestant]:
-    """The frameworks and the proxy, as far as they are wanted and can be installed."""
+    """Start the frameworks and the proxy that are wanted and can be installed."""
     peers: dict[str, Contestant] = {}
     template = plan.folder / "chunk.json"
     template.write_bytes(recording.template())
@@ -99,7 +101,7 @@ def _start_peers(
 
 
 def stream_job(contestant: Contestant, streams: Streams, tokens: int, repeats: int) -> LoadJob:
-    """The load of streams of one length."""
+    """Make the load of streams of one length."""
     model = _PACED if streams.step_seconds else _FULL_SPEED
     body = {**chat_body(model, _WORDS), "max_tokens": tokens}
     # Ours has a model for it; the others are told.

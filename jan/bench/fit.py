@@ -1,4 +1,4 @@
-"""What a request costs before its first token, and what each token costs: told apart by two lengths of answer."""
+"""Separates the cost of a request from the cost of its tokens, by answers of two lengths."""
 
 from collections.abc import Mapping
 from statistics import linear_regression

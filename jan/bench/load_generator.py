@@ -23,11 +23,12 @@ _TAIL = 1500
 
 
 class LoadJob(msgspec.Struct, frozen=True):
-    """What the load has to do: ``connections`` send the ``requests`` in turn.
+    """A job of the load: ``connections`` send the ``requests`` in turn.
 
-    Each connection sends ``repeats`` requests or, where that is 0, goes on for ``seconds``. ``timeout``: seconds
-    after which the job is given up. ``watch``: keep the times between frames. ``frames``: how many frames an
-    answer has whose tokens all come in frames of their own.
+    - ``repeats``: requests of each connection. 0: go on for ``seconds``.
+    - ``timeout``: seconds after which the job is given up.
+    - ``watch``: keep the times between frames.
+    - ``frames``: frames of an answer whose tokens all come in frames of their own.
     """
 
     port: int
@@ -41,12 +42,16 @@ class LoadJob(msgspec.Struct, frozen=True):
 
 
 class LoadOutcome(msgspec.Struct):
-    """What came of a job. All times are in seconds.
+    """The outcome of a job. All times are in seconds.
 
-    ``frames``: `data:` lines. ``reads``: pieces of data received. ``merged``: answers with fewer frames than the
-    job's. ``tokens``: generated, as the server counts them. ``first``: times from a request to the first text of
-    its answer. ``latencies``: times to its end. ``gaps``: times between two pieces of an answer. ``failure``: the
-    first request that was not answered with success.
+    - ``frames``: number of `data:` lines.
+    - ``reads``: pieces of data received.
+    - ``merged``: answers with fewer frames than the job's.
+    - ``tokens``: generated tokens, as the server counts them.
+    - ``first``: times from a request to the first text of its answer.
+    - ``latencies``: times from a request to the end of its answer.
+    - ``gaps``: times between two pieces of an answer.
+    - ``failure``: the first request that was not answered with success.
     """
 
     seconds: float = 0.0
@@ -92,7 +97,7 @@ class LoadConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Count frames, and notice the end of an answer."""
         body, ended = self._reader.feed(data)
-        # What is carried over is shorter than a mark, so that none is counted twice.
+        # The carried-over part is shorter than a mark, so that no mark is counted twice.
         seen = self._tail[1 - len(_FRAME) :] + body
         frames = seen.count(_FRAME)
         self._tail = (self._tail + body)[-_TAIL:]
@@ -165,7 +170,7 @@ async def run(job: LoadJob) -> LoadOutcome:
 
 
 def main() -> None:
-    """Jobs in, outcomes out, until there are no more."""
+    """Read jobs and print outcomes until the input ends."""
     for line in sys.stdin.buffer:
         outcome = asyncio.run(run(msgspec.json.decode(line, type=LoadJob)))
         sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")

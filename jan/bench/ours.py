@@ -44,10 +44,10 @@ def jan_server(
     limits: dict[str, Any] | None = None,
     checkout: Path | None = None,
 ) -> Iterator[ServerUnderTest]:
-    """Our server with these models and its default settings, but for limits, which are off unless given.
+    """Run our server with these models and its default settings. Limits are off unless given.
 
-    Each has a data folder of its own, and so a new store and a first administrator. It runs this code, or that of
-    another ``checkout``, with that one's default settings.
+    Each server has its own data folder, and so a new store and a first administrator. It runs this code, or the
+    code of another ``checkout`` with that one's default settings.
     """
     port = free_port()
     home = folder / f"{name.replace(' ', '-')}-{port}"

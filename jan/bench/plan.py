@@ -1,4 +1,4 @@
-"""How much is measured, and with what."""
+"""The plan of a measurement: its extent and its contestants."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -15,13 +15,15 @@ T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured, and beside whom.
+    """The extent of a measurement, and its contestants.
 
-    ``seconds``: about how long our server is measured at a time. ``quick``: just enough to see that all works;
-    its numbers mean nothing. ``cases``: only these, if any are named. ``peers``: whether other servers are
-    measured; ``chosen_peers``: beginnings of their names, if only some are; ``against``: another checkout that is
-    measured too. ``folder``: for files that nobody needs afterwards; ``cache``: for the peers' environments.
-    ``say`` gets a line about what is done.
+    - ``seconds``: about how long our server is measured at a time.
+    - ``quick``: just enough to see that everything works. Its numbers mean nothing.
+    - ``cases``: only these, if any are named.
+    - ``peers``: measure other servers. ``chosen_peers``: beginnings of their names; default: all.
+    - ``against``: another checkout to measure too.
+    - ``folder``: temporary files. ``cache``: environments of the peers.
+    - ``say``: gets a line about each step.
     """
 
     folder: Path
@@ -37,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warm_up(self) -> bool:
-        """Whether a first round is measured and not counted."""
+        """True if a first round is measured but not counted."""
         return not self.quick
 
     def sized(self, per_second: int, quick: int) -> int:
@@ -45,7 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return quick if self.quick else max(quick, int(per_second * self.seconds))
 
     def wants_peer(self, name: str) -> bool:
-        """Whether a peer of this name is to be measured."""
+        """Return True if a peer of this name is to be measured."""
         beginnings = tuple(peer.lower() for peer in self.chosen_peers) or ("",)
         return self.peers and name.lower().startswith(beginnings)
 

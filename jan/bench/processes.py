@@ -127,7 +127,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether a GET of ``path`` is answered with 200."""
+    """Return True if a GET of ``path`` is answered with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)

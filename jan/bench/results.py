@@ -145,7 +145,7 @@ class BenchReport(msgspec.Struct, frozen=True):
 
     @property
     def all_met(self) -> bool:
-        """Whether no target was missed and no scenario failed."""
+        """True if no target was missed and no scenario failed."""
         return not self.failures and all(
             target.met is not False for result in self.results for target in result.targets
         )

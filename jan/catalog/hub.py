@@ -53,7 +53,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         used = tuple(file for file in self.files if not _matches(file.name, _UNUSED))
         if not any(_matches(file.name, _WEIGHTS) for file in used):
             raise NotFound(
-                f"Repository {self.repo} has no .safetensors and no .gguf file. Allowed: a model in one of them."
+                f"Repository {self.repo} has no .safetensors and no .gguf file; allowed: a model in one of them."
             )
         ggufs = [file for file in used if file.name.endswith(".gguf")]
         if len(ggufs) > 1:
@@ -153,7 +153,7 @@ def _explained(repo: str) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise NotFound(f"Repository {repo} has no such revision (a branch, a tag or a commit).") from error
     except errors.HFValidationError as error:
-        raise InvalidRequest(f"'{repo}' is no name of a model on the Hub. Allowed: owner/name.") from error
+        raise InvalidRequest(f"'{repo}' is not the name of a model on the Hub; allowed: owner/name.") from error
     except (HTTPError, OSError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise Unavailable(

@@ -106,7 +106,7 @@ def bench(
 
 
 def _known(names: Sequence[str]) -> list[str]:
-    """The scenarios asked for, or all."""
+    """Return the requested scenarios, or all."""
     from jan.bench.scenarios import SCENARIOS
 
     for name in names:
@@ -116,7 +116,7 @@ def _known(names: Sequence[str]) -> list[str]:
 
 
 def _command(scenarios: Sequence[str], plan: "Plan", *, rounds: int, peers: bool) -> str:
-    """What measures the same again, wherever its results go, and wherever the other checkout lies."""
+    """Return a command that repeats this measurement, regardless of where results and the other checkout are."""
     options = [*scenarios, "--rounds", str(rounds), "--seconds", f"{plan.seconds:g}"]
     for case in plan.cases:
         options += ["--case", case]
@@ -129,7 +129,7 @@ def _command(scenarios: Sequence[str], plan: "Plan", *, rounds: int, peers: bool
 
 
 def _measure(names: Sequence[str], plan: "Plan", command: str) -> "BenchReport":
-    """Measure, and show each result when it is there; whatever happens, what was started is stopped."""
+    """Measure, and show each result as it arrives. All started processes are stopped in any case."""
     try:
         from jan.bench.report import as_text
         from jan.bench.run import measure
@@ -140,7 +140,7 @@ def _measure(names: Sequence[str], plan: "Plan", command: str) -> "BenchReport":
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Let the blocks that hold servers end, as Ctrl-C does."""
+    """End the blocks that hold servers, like Ctrl-C does."""
     sys.exit(128 + number)
 
 

@@ -75,7 +75,7 @@ class GeneratedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hook:
-    """What a hook may do; a class that has one of the methods is one too."""
+    """The two methods of a hook. Any class with one of them is a hook, even if it does not extend this."""
 
     async def before(self, context: HookContext, request: ModelRequest) -> ModelRequest | None:
         """See a request that access and limits let pass, before anything of it is stored or submitted.
@@ -113,7 +113,7 @@ class Hooks:
 
     @property
     def want_answers(self) -> bool:
-        """Whether there is a hook that sees answers."""
+        """True if any hook sees answers."""
         return bool(self._after)
 
     async def before(self, context: HookContext, request: ModelRequest) -> ModelRequest:

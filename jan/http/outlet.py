@@ -62,7 +62,7 @@ class EventWriter:
 
     @property
     def behind(self) -> bool:
-        """Whether the client has not taken yet what was sent."""
+        """True if the client has not taken everything that was sent."""
         return self._stream.writing()
 
 

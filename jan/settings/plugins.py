@@ -37,22 +37,20 @@ def import_class(name: DottedName) -> Any:
     if name.target is not None:
         return name.target
     if not name.rpartition(".")[0]:
-        raise CannotImport(f"Can't import '{name}': It has no dot. {_allowed(name)}")
+        raise CannotImport(f"Can't import '{name}': It has no dot; {_allowed(name)}.")
     module_name, _, attribute = _importable(name).rpartition(".")
     with _LOCK, _shipped_handlers():
         try:
             module = import_module(module_name)
         except Exception as error:  # whatever the module of somebody else raises
-            raise CannotImport(f"Can't import '{name}': {_reason(error)}. {_allowed(name)}") from error
+            raise CannotImport(f"Can't import '{name}': {_reason(error)}; {_allowed(name)}.") from error
     try:
         return getattr(module, attribute)
     except AttributeError as error:
         classes = [key for key, value in vars(module).items() if _is_own_class(value, module)]
         there = ", ".join(classes) or "none"
         place = name.rpartition(".")[0]
-        raise CannotImport(
-            f"Can't import '{name}': '{place}' has no '{attribute}'. Its classes: {there}."
-        ) from error
+        raise CannotImport(f"Can't import '{name}': '{place}' has no '{attribute}'; allowed: {there}.") from error
 
 
 def _importable(name: DottedName) -> str:
@@ -83,7 +81,7 @@ def _reason(error: Exception) -> str:
 
 def _allowed(name: DottedName) -> str:
     beside = f"a module beside {name.file}" if name.file is not None else "a module"
-    return f"Allowed: module.Class, of {beside} or of an installed package."
+    return f"allowed: module.Class, of {beside} or of an installed package"
 
 
 def _is_own_class(value: Any, module: ModuleType) -> bool:

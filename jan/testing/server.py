@@ -41,7 +41,7 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class _InProcess:
-    """What both kinds of server have in common."""
+    """The common part of both kinds of server."""
 
     def __init__(self, application: Server, url: str, log: list[Record]) -> None:
         self.application = application

@@ -103,7 +103,7 @@ def test_of_several_gguf_files_one_is_to_be_named(jan: Run, tmp_path: Path) -> N
         (["ada/nothing"], "The Hub has no model 'ada/nothing'"),
         (["ada/secret"], "set HF_TOKEN"),
         (["ada/gated"], "is gated. Accept its terms"),
-        (["no name at all"], "Allowed: owner/name"),
+        (["no name at all"], "allowed: owner/name"),
         (["ada/words"], "no .safetensors and no .gguf"),
         (["ada/tiny-exl2", "*.nothing"], "has no file '*.nothing'. Files: config.json"),
         (["ada/tiny-exl2", "--revision", "nope"], "no such revision"),

@@ -47,6 +47,8 @@ PRIVATE_PHRASES = re.compile(
     r"\b(what there is|of whom|so many|of late|hangs? by|hung by|can't but|who comes anew|tell of|told of)\b",
     re.IGNORECASE,
 )
+# A docstring begins with the verb or the thing.
+BEGINS_IN_MID_AIR = re.compile(r"(?:whether|what|whose|of whom|so many|as many)\b", re.IGNORECASE)
 PLACEHOLDER = "\0"
 
 
@@ -126,7 +128,12 @@ def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def is_sentence(message: str) -> bool:
-    """Return True for a sentence with a capital letter and a full stop, after any names of places."""
+    """Return True for a sentence with a capital letter and a full stop, after any names of places.
+
+    The allowed values are a part of it: "Unknown key 'prot'; allowed: host, port."
+    """
+    if "Allowed: " in message:
+        return False
     sentence = message[PLACE.match(message).end() :]  # type: ignore[union-attr]
     if not sentence.strip(PLACEHOLDER):
         return True  # made elsewhere as a whole
@@ -145,6 +152,7 @@ def is_sentence(message: str) -> bool:
         ("server.port: expected an integer.", False),
         ("No user with this id", False),
         (f"Unknown key; allowed: {PLACEHOLDER}", False),
+        (f"Unknown key. Allowed: {PLACEHOLDER}.", False),
     ],
 )
 def test_a_message_is_recognised_as_a_sentence(message: str, right: bool) -> None:
@@ -161,6 +169,17 @@ def test_every_docstring_says_something() -> None:
         if len(text.split()) < FEWEST_WORDS
     ]
     assert not short, "\n".join(short)
+
+
+def test_every_docstring_begins_with_the_verb_or_the_thing() -> None:
+    """A reader knows from the first word on what a sentence is about."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in done()
+        for line, text in docstrings(ast.parse(path.read_text()))
+        if BEGINS_IN_MID_AIR.match(text)
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_error_messages_are_sentences() -> None:

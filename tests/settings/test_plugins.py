@@ -134,15 +134,15 @@ def test_another_handlers_in_sys_modules_stays(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "Greet": "Can't import 'Greet': It has no dot. Allowed: module.Class, of a module beside {config} or of an "
+    "Greet": "Can't import 'Greet': It has no dot; allowed: module.Class, of a module beside {config} or of an "
     "installed package.",
-    "nowhere.Greet": "Can't import 'nowhere.Greet': No module named 'nowhere'. Allowed: module.Class, of a module "
+    "nowhere.Greet": "Can't import 'nowhere.Greet': No module named 'nowhere'; allowed: module.Class, of a module "
     "beside {config} or of an installed package.",
-    "mine.Greeet": "Can't import 'mine.Greeet': 'mine' has no 'Greeet'. Its classes: Told, Greet.",
-    "lacks.Greet": "Can't import 'lacks.Greet': No module named 'not_installed_anywhere'. Allowed: ",
-    "broken.Greet": "Can't import 'broken.Greet': NameError: name 'x' is not defined (broken.py, line 2). ",
-    "unread.Greet": "Can't import 'unread.Greet': SyntaxError: invalid syntax (unread.py, line 1). Allowed: ",
-    "handlers.page.Two": "Can't import 'handlers.page.Two': No module named 'handlers.page'. Allowed: ",
+    "mine.Greeet": "Can't import 'mine.Greeet': 'mine' has no 'Greeet'; allowed: Told, Greet.",
+    "lacks.Greet": "Can't import 'lacks.Greet': No module named 'not_installed_anywhere'; allowed: ",
+    "broken.Greet": "Can't import 'broken.Greet': NameError: name 'x' is not defined (broken.py, line 2); ",
+    "unread.Greet": "Can't import 'unread.Greet': SyntaxError: invalid syntax (unread.py, line 1); allowed: ",
+    "handlers.page.Two": "Can't import 'handlers.page.Two': No module named 'handlers.page'; allowed: ",
 }
 
 

@@ -36,7 +36,7 @@ _PERSON_REFUSED = (
 
 
 class Departure(msgspec.Struct, frozen=True):
-    """Where to send the browser, and the sealed flow that it must keep."""
+    """The provider's URL for the browser, and the sealed flow that it must keep."""
 
     url: str
     sealed: str
@@ -69,7 +69,7 @@ class SignIn:
 
     @property
     def seconds(self) -> int:
-        """How many seconds a browser must keep a flow."""
+        """Seconds for which a browser must keep a flow."""
         return self._settings.state_seconds
 
     async def begin(self, *, origin: str, path: str, return_to: str | None) -> Departure:

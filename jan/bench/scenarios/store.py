@@ -1,4 +1,4 @@
-"""``store``: whether conversations and lists of them get slower as they grow."""
+"""``store``: the speed of conversations and of lists as they grow."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack

@@ -103,8 +103,8 @@ def run(plan: Plan) -> Result:
 
 
 def _sized(streams: Streams, plan: Plan) -> Streams:
-    """Have every connection stream again and again where the plan has time for it, and short streams run several
-    times, since they take little CPU time and decide what set-up costs."""
+    """Repeat the streams of each connection if the plan has time for it. Short streams run several times: they
+    take little CPU time and decide the cost of set-up."""
     if plan.quick:
         at_once = min(streams.at_once, _QUICK_STREAMS)
         return msgspec.structs.replace(streams, at_once=at_once, lengths=_QUICK_LENGTHS)
@@ -115,7 +115,8 @@ def _sized(streams: Streams, plan: Plan) -> Streams:
 
 
 def _measure(client: LoadClient, contestant: Contestant, streams: Streams) -> Measure:
-    """Streams of each length: the values of the longest ones, and what is told apart by all of them."""
+    """Measure streams of each length. Returns the values of the longest ones, and the costs separated by all of
+    them."""
     lengths = sorted(contestant.lengths or streams.lengths)
     repeats = 1 if contestant.lengths else streams.repeats
 

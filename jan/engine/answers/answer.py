@@ -33,7 +33,7 @@ class Answer:
         self._prompt_tokens = prompt_tokens
         self._limit = limit
         self._count = self._reasoning_tokens = 0
-        # Of tokens that are not known yet to be reasoning or content.
+        # Log probabilities of tokens that may still turn out to be reasoning or content.
         self._logprobs: list[TokenLogprob] = []
         self.cached_tokens = 0
 

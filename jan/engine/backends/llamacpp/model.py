@@ -33,7 +33,7 @@ def resolve_model_file(path: str) -> Path:
         return Path(spec.submodule_search_locations[0]) / _BUNDLE_FILE
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ConfigurationError(f"Model file {path} does not exist. Allowed: a .gguf file, or '{BUNDLED}'.")
+        raise ConfigurationError(f"Model file {path} does not exist; allowed: a .gguf file, or '{BUNDLED}'.")
     return file
 
 
