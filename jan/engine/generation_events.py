@@ -118,7 +118,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     @property
     def is_one_text(self) -> bool:
-        """Whether it is one piece of text and nothing else."""
+        """True if it is one piece of text and nothing else."""
         return bool(self.text) and not (self.parts or self.reasoning or self.tool_calls or self.logprobs)
 
     def __bool__(self) -> bool:
