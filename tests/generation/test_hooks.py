@@ -268,7 +268,7 @@ class Idle(Hook):
 
 
 WRONG = {
-    "nowhere.Hook": r"^hooks\[0\]: Can't import 'nowhere\.Hook': No module named 'nowhere'\. Allowed: ",
+    "nowhere.Hook": r"^hooks\[0\]: Can't import 'nowhere\.Hook': No module named 'nowhere'; allowed: ",
     Needy: r"^hooks\[0\]: Can't make '.*Needy': OSError: no such file\.$",
     Idle: r"^hooks\[0\]: The class '.*Idle' needs a method 'before' or 'after'\.$",
 }
