@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,17 +122,24 @@ def modules() -> Iterator[tuple[str, Path]]:
 MODULES = dict(modules())
 
 
-def imports_of(path: Path) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parse a file once for all tests."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Dotted names that a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             assert node.module is not None
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def place(name: str) -> str:
@@ -210,7 +218,7 @@ def test_libraries_stay_in_their_rooms(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_functions_are_short(name: str) -> None:
     """No function is longer than 60 lines."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(parsed(MODULES[name])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, f"{name}.{node.name}"
@@ -243,16 +251,27 @@ def importable() -> list[str]:
 def test_every_module_imports_in_a_clean_process() -> None:
     """Each module can be the first one of ours imported: no hidden order, no cycle, no warning."""
     names = importable()
-    children = "".join(
+    # Others' libraries once for all, before the forks, but engines'.
+    libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
+    libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
+    libraries |= set(filter(find_spec, ("motor", "pymongo")))
+    # The one that takes seconds comes late: a process that has it takes long to fork.
+    late = [name for name in names if name.startswith("jan.engine.backends.exllama.")]
+    early = [name for name in names if name not in late]
+    with_torch = "\nimport torch" if "jan.engine.backends.exllama.common.device" in names else ""
+    python(
+        f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}"
+        f"{_children(early)}{with_torch}{_children(late)}"
+    )
+
+
+def _children(names: list[str]) -> str:
+    """A program that imports each module in a process of its own."""
+    return "".join(
         f"\nif os.fork() == 0:\n    importlib.import_module({name!r}); os._exit(0)"
         f"\nassert os.wait()[1] == 0, {name!r}"
         for name in names
     )
-    # Others' libraries once for all, before the forks; of engines only the one that takes seconds.
-    libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
-    libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
-    libraries |= {"torch"} if "jan.engine.backends.exllama.common.device" in names else set()
-    python(f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}{children}")
 
 
 def test_importing_jan_loads_no_engine_library() -> None:
@@ -270,10 +289,9 @@ def test_the_package_has_no_module_level_mutable_state() -> None:
     for name, path in MODULES.items():
         if name not in allowed:
             continue
-        module = importlib.import_module(name)
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             targets = node.targets if isinstance(node, ast.Assign) else []
             for target in targets:
                 if isinstance(target, ast.Name) and not target.id.startswith("__") and target.id.islower():
-                    value = getattr(module, target.id)
+                    value = getattr(importlib.import_module(name), target.id)
                     assert not isinstance(value, list | dict | set), f"{name}.{target.id}"

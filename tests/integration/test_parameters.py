@@ -131,22 +131,30 @@ def test_logit_bias_forces_and_forbids(model: httpx.Client) -> None:
         assert word not in said(other)
 
 
+def different_words(client: httpx.Client, **parameters: Any) -> int:
+    """Count the different words of greedy answers that invite repetition. Of several together: what a single one
+    says depends on the last digits of the model's arithmetic."""
+    prompts = [f"{word} " * 7 + word for word in ("no", "ha", "one two", "red blue", "yes sir")]
+    body = {"temperature": 0, "max_tokens": 24, "logit_bias": {str(END): -100}, **parameters}
+    answer = complete(client, prompt=prompts, **body)
+    return sum(len(set(said(answer, index).split())) for index in range(len(prompts)))
+
+
+@pytest.fixture(scope="module")
+def words_without_penalties(model: httpx.Client) -> int:
+    return different_words(model)
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{"presence_penalty": 2}, {"frequency_penalty": 2}, {"repeat_penalty": 1.5}],
     ids=str,
 )
-def test_penalties_stop_repetition(model: httpx.Client, parameters: dict[str, Any]) -> None:
-    """Greedy answers that repeat themselves do so less with any of the penalties. Of several together: what a
-    single one says depends on the last digits of the model's arithmetic."""
-
-    def words(**more: Any) -> int:
-        prompts = [f"{word} " * 7 + word for word in ("no", "ha", "one two", "red blue", "yes sir")]
-        body = {"temperature": 0, "max_tokens": 24, "logit_bias": {str(END): -100}, **more}
-        answer = complete(model, prompt=prompts, **body)
-        return sum(len(set(said(answer, index).split())) for index in range(len(prompts)))
-
-    assert words(**parameters) > words()
+def test_penalties_stop_repetition(
+    model: httpx.Client, words_without_penalties: int, parameters: dict[str, Any]
+) -> None:
+    """Greedy answers that repeat themselves do so less with any of the penalties."""
+    assert different_words(model, **parameters) > words_without_penalties
 
 
 def test_negative_penalties_invite_repetition(text: Callable[..., str]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat after the program's name: the parent's id; utime, stime, cutime and cstime.
-_PARENT, _TIMES = 1, slice(11, 15)
+# Fields of /proc/PID/stat after the program's name: utime, stime, cutime and cstime.
+_TIMES = slice(11, 15)
 
 
 class CpuReport:
@@ -28,9 +28,11 @@ class CpuReport:
         self._collecting = self._before = family_seconds()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self) -> Iterator[None]:
-        """Hand over what each phase took with its report, which travels to the controlling process."""
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Hand over what a test took with its last report, which travels to the controlling process."""
         report = yield
+        if call.when != "teardown":
+            return report
         now = family_seconds()
         report.cpu_seconds, report.cpu_collecting = now - self._before, self._collecting
         self._before, self._collecting = now, 0.0
@@ -52,18 +54,23 @@ class CpuReport:
 
 def family_seconds() -> float:
     """CPU seconds of this process, of its descendants, and of the children that any of them waited for."""
-    found: dict[int, tuple[int, int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    return sum(map(_ticks, _family(os.getpid()))) / _TICKS_PER_SECOND
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            found = children.read_text().split()
         except OSError:
-            continue  # it ended meanwhile
-        found[int(folder.name)] = int(fields[_PARENT]), sum(map(int, fields[_TIMES]))
-    me = os.getpid()
-    return sum(ticks for pid, (_, ticks) in found.items() if _descends(pid, me, found)) / _TICKS_PER_SECOND
+            continue  # the thread ended meanwhile
+        for child in found:
+            yield from _family(int(child))
 
 
-def _descends(pid: int, ancestor: int, found: dict[int, tuple[int, int]]) -> bool:
-    while pid in found and pid != ancestor:
-        pid = found[pid][0]
-    return pid == ancestor
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0  # it ended meanwhile, and counts for its parent
+    return sum(map(int, fields[_TIMES]))

@@ -22,6 +22,7 @@ pytest.importorskip("llguidance")
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
+from jan.engine.grammars import trial_process
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.grammars.trial_process import TrialProcess
 from jan.engine.grammars.trials import TrialQueue, Trials
@@ -96,10 +97,18 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a trial a fifth of its CPU time; whoever compiles for ever exceeds that too."""
+    shorter = "import jan.engine.grammars.trial_child as child; child.CPU_SECONDS /= 5; "
+    monkeypatch.setattr(trial_process, "_CODE", shorter + trial_process._CODE)
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", HOSTILE_SCHEMAS)
+@pytest.mark.usefixtures("small_limit")
 def test_what_compiles_for_ever_is_refused(name: str) -> None:
     """The message names the parameter, the process is replaced, and the next valid format is accepted."""
 
@@ -117,6 +126,7 @@ def test_what_compiles_for_ever_is_refused(name: str) -> None:
     run(scenario)
 
 
+@pytest.mark.usefixtures("small_limit")
 def test_the_tool_of_many_is_named() -> None:
     """The limit holds for all formats of a request; the message names the parameter that exceeded it."""
     schemas = [{"type": "string", "pattern": f"a{{{n}}}"} for n in range(1, 8)]
@@ -243,6 +253,7 @@ def test_what_is_kept_is_bounded() -> None:
 # --- who waits --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_limit")
 def test_others_are_tried_meanwhile() -> None:
     """Another owner's valid format is accepted before one caller's many hostile ones are all tried."""
 
