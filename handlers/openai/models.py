@@ -18,7 +18,7 @@ class Models(Handler):
         examples=(Example(summary="All models"),),
     )
     async def get(self) -> ModelList:
-        """Lists every id and alias that a request can give as its model."""
+        """List every id and alias that a request can give as its model."""
         models = self.services.models
         return ModelList(data=[Model(id=name, created=models.get(name).created) for name in models.names])
 
@@ -35,5 +35,5 @@ class OneModel(Handler):
         examples=(Example(summary="The default model", path={"model_id": "jan-v1-4b"}),),
     )
     async def get(self, model_id: str) -> Model:
-        """Returns the model with this id or alias."""
+        """Return the model with this id or alias."""
         return Model(id=model_id, created=self.services.models.get(model_id).created)

@@ -30,7 +30,7 @@ class Document(Handler):
         examples=(Example(summary="What can it do?"),),
     )
     async def get(self) -> None:
-        """Returns the OpenAPI 3.1 document, which is generated from the handlers' declarations at start-up."""
+        """Return the OpenAPI 3.1 document, which is generated from the handlers' declarations at start-up."""
         self.set_header("Content-Type", "application/json")
         self.finish(self.services.document)
 
@@ -47,7 +47,7 @@ class Home(Handler):
         examples=(Example(summary="What is here?"),),
     )
     async def get(self) -> None:
-        """Redirects to Swagger UI."""
+        """Redirect the browser to Swagger UI."""
         # Relative, in case a proxy serves this under another path.
         self.redirect("api/swagger/index.html")
 

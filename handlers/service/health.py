@@ -22,7 +22,7 @@ class HealthCheck(Handler):
         examples=(Example(summary="Is it there?"),),
     )
     async def get(self) -> Health:
-        """Answers as long as the process lives, whatever the state of its models."""
+        """Answer as long as the process lives, whatever the state of its models."""
         return Health(timestamp=datetime.now(UTC).replace(microsecond=0))
 
 
@@ -37,5 +37,5 @@ class VersionInfo(Handler):
         examples=(Example(summary="What is running?"),),
     )
     async def get(self) -> Version:
-        """Returns name and version of the server and the version of its Python."""
+        """Return name and version of the server and the version of its Python."""
         return Version(name="jan-server", version=__version__, python=platform.python_version())

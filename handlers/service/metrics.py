@@ -19,7 +19,7 @@ class MetricsPage(Handler):
         examples=(Example(summary="Scrape"),),
     )
     async def get(self) -> None:
-        """Returns all metrics in Prometheus' text format. Requires an administrator's credentials, unless the
+        """Return all metrics in Prometheus' text format. Requires an administrator's credentials, unless the
         server admits anonymous callers on loopback only."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(self.services.metrics.exposition())

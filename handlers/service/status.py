@@ -18,7 +18,7 @@ class SystemStatus(Handler):
         examples=(Example(summary="How is everything?"),),
     )
     async def get(self) -> Status:
-        """Probes every part for this answer, within two seconds."""
+        """Probe every part for this answer, within two seconds."""
         return await self.services.probes.status()
 
 
@@ -35,7 +35,7 @@ class Readiness(Handler):
         examples=(Example(summary="May traffic come?"),),
     )
     async def get(self) -> Ready:
-        """Answers 200 if the server is ready. Answers 503 if the store can't be reached, a model's thread is dead,
+        """Answer 200 if the server is ready. Answer 503 if the store can't be reached, a model's thread is dead,
         or a model makes no tokens while work waits."""
         problems = await self.services.probes.problems()
         if problems:

@@ -46,8 +46,8 @@ _LOCATION = "Location"
 # Headers that every response has where the document names them.
 _ALWAYS = MappingProxyType(
     {
-        _REQUEST_ID: "Names the request in the server's log; the client's own, if it sent a usable one",
-        _LOCATION: "Where to",
+        _REQUEST_ID: "Id of the request in the server's log. A well-formed id of the client's is kept",
+        _LOCATION: "URL to continue at",
     }
 )
 

@@ -16,7 +16,9 @@ class CompletionRequest(SamplingFields, kw_only=True):
 
     model: str
     prompt: Prompt
-    max_tokens: Annotated[int, Meta(ge=0, le=10_000_000, description="default 16")] | None = None
+    max_tokens: (
+        Annotated[int, Meta(ge=0, le=10_000_000, description="Maximum tokens of the answer; default 16")] | None
+    ) = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     echo: bool | None = None
     suffix: str | None = None

@@ -11,8 +11,9 @@ class TextPart(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
     text: str
 
 
+# Separate from TextPart, because msgspec allows a tag only in a union.
 class OnlyTextPart(msgspec.Struct, kw_only=True):
-    """Text where no other part is allowed. Separate from TextPart, because msgspec needs a tag only in a union."""
+    """Text where no other part is allowed."""
 
     type: Literal["text"]
     text: str

@@ -33,7 +33,7 @@ class ChatCompletions(Handler):
         examples=EXAMPLES,
     )
     async def post(self, body: ChatCompletionRequest) -> Any:
-        """Returns the model's answer to a conversation. With `stream: true` it is sent as server-sent events, one
+        """Return the model's answer to a conversation. With `stream: true` it is sent as server-sent events, one
         chunk each, ending with `data: [DONE]`.
 
         With `conversation_id` the server remembers. The model gets the conversation's stored messages, followed by

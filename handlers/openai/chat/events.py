@@ -38,7 +38,7 @@ class ChatCompletionEvents(Handler):
         errors=(InvalidRequest, NotFound),
     )
     async def get(self, completion_id: str, query: EventsQuery) -> EventStream | None:
-        """Streams the events of a completion that was begun with `on_disconnect: finish`: first those after
+        """Stream the events of a completion that was begun with `on_disconnect: finish`: first those after
         `Last-Event-ID`, then the new ones. Only the completion's caller may read it, until a minute after its end.
         Disconnecting again does not end it."""
         number = _number(self.request.headers.get(_HEADER) or query.last_event_id or "0")
