@@ -62,7 +62,7 @@ __all__ = [
 class Handler(StreamResponder):
     """Extend this, declare methods with ``@operation``, name the class in the YAML route table."""
 
-    # #: The type of the route's ``options``; None if it has none.
+    #: The type of the route's ``options``; None if it has none.
     Options: ClassVar[type[msgspec.Struct] | None] = None
 
     #: The API that the endpoint speaks, as hooks are told it.
@@ -70,10 +70,10 @@ class Handler(StreamResponder):
 
     route_options: Any
     identity: Identity
-    # #: The state of the caller's limits, for the headers.
+    #: The state of the caller's limits, for the headers.
     _requests_left: tuple[Standing, ...] = ()
     _tokens_left: tuple[Standing, ...] = ()
-    # #: The source of ids and secrets for the objects that the request creates.
+    #: The source of ids and secrets for the objects that the request creates.
     mint = IdSource()
 
     def initialize(

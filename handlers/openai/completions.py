@@ -1,4 +1,4 @@
-"""POST /completions."""
+"""POST /completions, as in https://platform.openai.com/docs/api-reference/completions/create."""
 
 import secrets
 import time
@@ -25,7 +25,7 @@ _MAX_PROMPTS = 64
 
 
 class Completions(Handler):
-    """OpenAI's text completions."""
+    """Text completions, compatible with OpenAI's."""
 
     api = "openai.completions"
 
@@ -40,13 +40,13 @@ class Completions(Handler):
         errors=(NotFound, Unavailable),
         examples=(
             Example(
-                summary="A text to go on with",
+                summary="Continue a text",
                 body={"model": "jan-v1-4b", "prompt": "The meaning of life is", "max_tokens": 50},
             ),
         ),
     )
     async def post(self, body: CompletionRequest) -> Any:
-        """The text that follows a prompt; with `stream: true` as server-sent events."""
+        """Return the text that follows a prompt. With `stream: true` it is sent as server-sent events."""
         _check(body)
         asked = _model_request(body, self.identity)
         translator = CompletionTranslator(
@@ -60,7 +60,7 @@ class Completions(Handler):
 
 
 class CompletionTranslator:
-    """Puts the answer to one request in the form of OpenAI's text completions. ``with_usage``: a stream ends with
+    """Translates the answer to one request into OpenAI's text completions. With ``with_usage``, a stream ends with
     an event of token counts."""
 
     def __init__(
@@ -83,19 +83,20 @@ class CompletionTranslator:
         )
         if with_usage:
             self._piece.usage = None
-        # The characters of each choice so far.
+        # The length of each choice's text so far, in characters.
         self._offsets = [0] * choices
 
     def frames(self) -> Frames:
-        """See ``Translator``."""
+        """Make the encoder of events."""
         return Frames()
 
     def text_form(self, index: int) -> TextForm[Completion] | None:
-        """See ``Translator``; with log probabilities the text must be counted."""
+        """Make the form of events that differ only in their text; None with log probabilities, which need the
+        text's length."""
         return None if self._with_logprobs else TextForm(partial(_with_text, self._piece, index))
 
     def make(self, index: int, event: Started | Delta | Finished) -> Completion | list[Completion]:
-        """See ``Translator``; of a delta as many pieces as the engine made steps."""
+        """Make events of an event of the engine: of a delta, one for each step."""
         if isinstance(event, Finished):
             return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
         if isinstance(event, Started):
@@ -108,7 +109,7 @@ class CompletionTranslator:
         self._offsets[index] += len(part.text)
         logprobs = None
         if part.logprobs:
-            # Where each token's text begins.
+            # The offset at which each token's text begins.
             starts = accumulate((len(token.token) for token in part.logprobs[:-1]), initial=offset)
             logprobs = _logprobs(part.logprobs, list(starts))
         return self._with(CompletionChoice(index=index, text=part.text, logprobs=logprobs))
@@ -117,11 +118,11 @@ class CompletionTranslator:
         return msgspec.structs.replace(self._piece, choices=[choice])
 
     def last(self, count: TokenCount) -> Completion | None:
-        """See ``Translator``."""
+        """Make the event of token counts if the request asked for it."""
         return msgspec.structs.replace(self._piece, usage=count.usage) if self._with_usage else None
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> Completion:
-        """See ``Translator``."""
+        """Make the whole response from the collected answers."""
         choices = [
             CompletionChoice(
                 index=index,
@@ -148,29 +149,29 @@ def _logprobs(tokens: Sequence[TokenLogprob], offsets: list[int]) -> CompletionL
 
 
 def _check(body: CompletionRequest) -> None:
-    """Raises InvalidRequest for what this endpoint does not do."""
+    """Refuse parameters that this endpoint does not support. Raises InvalidRequest."""
     if body.suffix:
-        raise InvalidRequest("suffix (filling in the middle) is not supported; leave it out", param="suffix")
+        raise InvalidRequest("suffix: Filling in the middle is not supported; leave it out.", param="suffix")
     if body.echo and body.logprobs is not None:
-        raise InvalidRequest("echo with logprobs is not supported: ask for one of them", param="echo")
+        raise InvalidRequest("echo: Not supported together with logprobs; ask for one of them.", param="echo")
     if body.best_of is not None and body.best_of != (body.n or 1):
-        raise InvalidRequest("best_of other than n is not supported; leave it out", param="best_of")
+        raise InvalidRequest("best_of: Not supported; allowed: the value of n.", param="best_of")
 
 
 def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
-    """One prompt: a text or a list of tokens; or a list of such."""
+    """Return the prompts. A prompt is a text or a list of tokens; the request has one prompt or a list of them."""
     if isinstance(body.prompt, str):
         return [TextPrompt(body.prompt)]
     if not 0 < len(body.prompt) <= _MAX_PROMPTS and not all(isinstance(item, int) for item in body.prompt):
-        raise InvalidRequest(f"prompt: a list must have 1 to {_MAX_PROMPTS} prompts", param="prompt")
+        raise InvalidRequest(f"prompt: A list must have 1 to {_MAX_PROMPTS} prompts.", param="prompt")
     if not body.prompt:
-        raise InvalidRequest("prompt: the list is empty", param="prompt")
+        raise InvalidRequest("prompt: The list is empty; allowed: at least one prompt.", param="prompt")
     tokens = [item for item in body.prompt if isinstance(item, int)]
     if len(tokens) == len(body.prompt):
         return [TokenPrompt(tuple(tokens))]
     if tokens:
         raise InvalidRequest(
-            "prompt: a list must be all texts, all tokens, or all lists of tokens", param="prompt"
+            "prompt: A list must be all texts, all tokens, or all lists of tokens.", param="prompt"
         )
     return [
         TextPrompt(item) if isinstance(item, str) else TokenPrompt(tuple(item))
@@ -180,7 +181,7 @@ def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
 
 
 def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
-    """What the request asks of the model: a sequence for each choice of each prompt."""
+    """Make the request to the model: one sequence for each choice of each prompt."""
     choices = body.n or 1
     samplings = [sampling_of(body, choice) for choice in range(choices)]
     whole = GenerationRequest(

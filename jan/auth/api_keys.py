@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 
 PREFIX = "jan_"
 _SHOWN = 12
-# #: Random bytes in a key.
+#: Random bytes in a key.
 SECRET_BYTES = 32
 
 

@@ -19,7 +19,7 @@ from jan.limits.windows import Standing
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
-# #: Stores the messages of a request. Returns the request with the stored history, and the keeper of its answer.
+#: Stores the messages of a request. Returns the request with the stored history, and the keeper of its answer.
 Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
 
 
@@ -33,11 +33,11 @@ class Answering:
         self._began = began
         # True while the request that ``generate`` gets next has been shown to the hooks.
         self._shown = False
-        # #: The record of the latest run, for log, metrics and trace.
+        #: The record of the latest run, for log, metrics and trace.
         self.record: GenerationRecord | None = None
-        # #: The state of the caller's token budgets, as far as a run has looked at them.
+        #: The state of the caller's token budgets, as far as a run has looked at them.
         self.standings: tuple[Standing, ...] = ()
-        # #: The task that completes the answer, if the answer outlives the request.
+        #: The task that completes the answer, if the answer outlives the request.
         self.going_on: asyncio.Task[Any] | None = None
 
     async def generate(self, asked: ModelRequest) -> Run:

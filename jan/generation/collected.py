@@ -19,13 +19,13 @@ class CollectedAnswer:
     """The answer of one sequence so far."""
 
     def __init__(self) -> None:
-        # #: The text of the prompt, if the request has ``echo``.
+        #: The text of the prompt, if the request has ``echo``.
         self.prompt_text = ""
         self.calls: list[CollectedCall] = []
         self.logprobs: list[TokenLogprob] = []
-        # #: Where the text of each token in ``logprobs`` begins, in characters from the start of ``prompt_text``.
+        #: Where the text of each token in ``logprobs`` begins, in characters from the start of ``prompt_text``.
         self.offsets: list[int] = []
-        # #: The reason why the answer ended; None before its end.
+        #: The reason why the answer ended; None before its end.
         self.reason: FinishReason | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []

@@ -41,9 +41,9 @@ class Run:
     ) -> None:
         self.count = count
         self.record = record
-        # #: The state of the caller's token budgets, as far as they have been looked at.
+        #: The state of the caller's token budgets, as far as they have been looked at.
         self.standings: tuple[Standing, ...] = ()
-        # #: Called once when the run has ended, in any way.
+        #: Called once when the run has ended, in any way.
         self.on_end: list[Callable[[Run], None]] = []
         self._engine = engine
         self._sequences = asked.sequences

@@ -34,7 +34,7 @@ class TokenCount:
         self._begun: set[int] = set()
         self._completions = [0] * len(limits)
         self._cached = self._reasoning = 0
-        # #: True once the request may use the tokens it asks for. A refused request counts nothing.
+        #: True once the request may use the tokens it asks for. A refused request counts nothing.
         self.granted = False
 
     @property

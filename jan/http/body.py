@@ -114,13 +114,13 @@ class Body:
         self._timeout: asyncio.TimerHandle | None = None
 
     def limit_time(self, seconds: float, give_up: Callable[[], None]) -> None:
-        """Call ``give_up`` unless the body is complete, or was released, in time."""
-        # Tornado's own limit makes a task and a few futures for each body.
+        """Call ``give_up`` unless the body is complete, or was released, within ``seconds``."""
+        # Tornado's own limit makes a task and several futures for each body.
         self._timeout = asyncio.get_running_loop().call_later(seconds, give_up)
 
     def complete(self) -> None:
-        """Note that all of it has come; raises PayloadTooLarge if it exceeded the limit, Unavailable if memory was
-        short."""
+        """Note that the whole body has arrived. Raises PayloadTooLarge if it exceeded the limit, Unavailable if
+        memory was short."""
         self._stop_timeout()
         self._check()
 

@@ -1,4 +1,4 @@
-"""The way of a stream's bytes to its client: the shortest while it keeps up, comments while nothing comes."""
+"""Sends a stream to its client: directly while it keeps up, with comments while nothing else is sent."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,41 +7,46 @@ from time import perf_counter
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-# A comment is a line and no more: after an event with an id, OpenAI's Python SDK takes the empty line behind a
-# comment for an event without data, and fails.
+# A comment is one line without an empty line after it. After an event with an id, OpenAI's Python SDK takes an
+# empty line for an event without data, and fails.
 KEEP_ALIVE = b": keep-alive\n"
 
 
 class EventWriter:
-    """Sends a response in pieces. Tornado's own way makes two futures and several copies of each; here a client
-    that keeps up costs one system call a piece, and only one that does not is waited for.
+    """Sends a response in pieces.
 
-    ``stream`` is the connection's, ``chunked`` whether the response has HTTP/1.1's chunks, ``head`` goes out with
-    the first piece.
+    Tornado's own way makes two futures and several copies of each piece. Here a piece costs one system call if the
+    client keeps up, and only a client that does not is waited for.
+
+    - ``stream``: the connection's stream.
+    - ``chunked``: True for HTTP/1.1's chunks.
+    - ``head``: sent with the first piece.
     """
 
     def __init__(self, stream: IOStream, *, chunked: bool, head: bytes = b"") -> None:
         self._stream = stream
         self._chunked = chunked
         self._head = head
-        # Whether Tornado may still hold something of what was sent.
+        # True while Tornado may still hold data that was sent.
         self._held = False
-        # What is encrypted has to go through Tornado.
+        # Encrypted data has to go through Tornado.
         self._socket = None if isinstance(stream, SSLIOStream) else stream.socket
-        # Otherwise a token waits until the client's system has acknowledged the one before.
+        # Otherwise a token waits until the client's system has acknowledged the previous one.
         stream.set_nodelay(True)
 
     def write(self, data: bytes) -> "asyncio.Future[None] | None":
-        """Send a piece; returns None if the system has all of it, else what is done when it has. Raises
-        StreamClosedError when the client has left."""
+        """Send a piece. Returns None if the system has all of it, otherwise a future for when it has.
+
+        Raises StreamClosedError if the client has disconnected.
+        """
         return self._send(self._chunk(data))
 
     def end(self, data: bytes) -> "asyncio.Future[None] | None":
-        """Send the last piece and the end of the response at once; otherwise like ``write``."""
+        """Send the last piece together with the end of the response; see ``write``."""
         return self._send(self._chunk(data) + b"0\r\n\r\n" if self._chunked else data)
 
     def _chunk(self, data: bytes) -> bytes:
-        # A chunk without bytes would be the end.
+        # An empty chunk would be the end of the response.
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
 
     def _send(self, data: bytes) -> "asyncio.Future[None] | None":
@@ -54,7 +59,7 @@ class EventWriter:
             try:
                 sent = self._socket.send(data)
             except OSError:
-                sent = 0  # the write below meets the failure again, and raises it
+                sent = 0  # the write below meets the failure again and raises it
             if sent == len(data):
                 return None
         self._held = True
@@ -67,41 +72,44 @@ class EventWriter:
 
 
 class KeepAlive:
-    """Sends a comment, or the last one again, when nothing was sent for ``seconds`` and nothing waits for the
-    client to take it; one timer. Times are ``perf_counter``'s."""
+    """Sends a comment, or repeats the last one, after ``seconds`` of silence, unless something waits for the
+    client.
+
+    Uses a single timer. Times are by ``perf_counter``.
+    """
 
     def __init__(self, seconds: float, writer: EventWriter) -> None:
         self._seconds = seconds
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        #: When something was sent.
+        #: The time when something was last sent.
         self.touched = perf_counter()
-        #: What is repeated while nothing else is sent.
+        #: The comment that is repeated while nothing else is sent.
         self.text = KEEP_ALIVE
-        #: Whether something waits for the client: then it needs no comments, and there may be more behind it.
+        #: True while something waits for the client, which then needs no comments.
         self.paused = False
         self._timer = self._loop.call_later(seconds, self._tick)
 
     def _tick(self) -> None:
         now = perf_counter()
         if now >= self.touched + self._seconds:
-            # A client that does not take what is there needs no more of it, be it only a comment.
+            # A client that takes nothing needs no more data, not even a comment.
             if not self.paused and not self._writer.behind:
-                with suppress(StreamClosedError):  # whoever waits for events is told
+                with suppress(StreamClosedError):  # whoever waits for events is informed
                     self._writer.write(self.text)
             self.touched = now
         self._timer = self._loop.call_later(self.touched + self._seconds - now, self._tick)
 
     def stop(self) -> None:
-        """Send no more comments."""
+        """Send no more comments to this client."""
         self._timer.cancel()
 
 
 class Outlet:
-    """The way of a stream's frames to its client: headers with the first ones, comments while there are none.
+    """Sends a stream's frames to its client: headers with the first frames, comments during silence.
 
-    ``begin`` makes the headers and what sends them with the first frames; until then an error can still be a
-    response of its own.
+    ``begin`` makes the headers and returns the writer for them and the first frames. Before that, an error can
+    still be a response of its own.
     """
 
     def __init__(self, begin: Callable[[], EventWriter], keepalive_seconds: float) -> None:
@@ -111,8 +119,11 @@ class Outlet:
         self._keepalive: KeepAlive | None = None
 
     def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
-        """Send frames in one piece, at this time of ``perf_counter``; returns None if the client keeps up, else
-        what is done when it has taken everything. Raises StreamClosedError when it has left."""
+        """Send frames in one piece, delivered at ``at`` by ``perf_counter``.
+
+        Returns None if the client keeps up, otherwise a future for when it has taken everything. Raises
+        StreamClosedError if it has disconnected.
+        """
         return self._send(frames[0] if len(frames) == 1 else b"".join(frames), at, KEEP_ALIVE)
 
     def queued(self, comment: bytes, at: float) -> "asyncio.Future[None] | None":
@@ -130,23 +141,23 @@ class Outlet:
 
     def _begun(self) -> EventWriter:
         begin, self._begin = self._begin, None
-        assert begin is not None  # there is a writer from then on
+        assert begin is not None  # from then on there is a writer
         self._writer = begin()
         return self._writer
 
     def resume(self) -> None:
-        """Send comments again; to be called by whoever waited for the client and has nothing more for it now."""
+        """Send comments again. Called by whoever waited for the client and has nothing more to send now."""
         if self._keepalive is not None:
             self._keepalive.paused, self._keepalive.touched = False, perf_counter()
 
     def end(self, frames: Sequence[bytes], last: bytes) -> "asyncio.Future[None] | None":
-        """Send the last frames, what ends the stream, and the end of the response, in one piece."""
+        """Send the last frames, the stream's end and the response's end in one piece."""
         writer = self._writer or self._begun()
         self.stop()
         return writer.end(b"".join([*frames, last]))
 
     def stop(self) -> None:
-        """Send no more comments, and no headers either."""
+        """Stop sending comments, and prevent sending headers."""
         self._begin = None
         if self._keepalive is not None:
             self._keepalive.stop()
@@ -156,5 +167,5 @@ class Outlet:
 async def until_taken(taken: "asyncio.Future[None] | None") -> None:
     """Wait until a client that is behind has taken what was sent."""
     if taken is not None:
-        # Shielded: Tornado logs a future of its own that is cancelled as an error.
+        # Shielded, because Tornado logs its own futures as errors if they are cancelled.
         await asyncio.shield(taken)

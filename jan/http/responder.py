@@ -38,11 +38,11 @@ class Responder(RequestHandler):
 
     services: Services
     request_id = ""
-    # #: True while the body is unread. An early answer then has to close the connection.
+    #: True while the body is unread. An early answer then has to close the connection.
     body_unread = True
-    # #: True once the request has reached its operation. Later calls of operations are plain calls in Python.
+    #: True once the request has reached its operation. Later calls of operations are plain calls in Python.
     dispatched = False
-    # #: The request's use of models, if any.
+    #: The request's use of models, if any.
     answering: Answering | None = None
 
     def initialize(self, services: Services, route_name: str = "unknown", route_path: str = "") -> None:
@@ -51,7 +51,7 @@ class Responder(RequestHandler):
         self.route_name = route_name
         self.route_path = route_path or route_name
         self.began = time.perf_counter()
-        # #: Fields of the request's line in the log beside route, status and time.
+        #: Fields of the request's line in the log beside route, status and time.
         self.log_fields: dict[str, Any] = {}
         self._kept_headers: dict[str, str] = {}
 

@@ -43,10 +43,10 @@ class StreamLog:
     def __init__(self, stream_id: str, owner: str) -> None:
         self.id = stream_id
         self.owner = owner
-        # #: Bytes of memory that the log takes.
+        #: Bytes of memory that the log takes.
         self.size = 0
         self.readers = 0
-        # #: True once the log can't be found any more. Its last reader frees it.
+        #: True once the log can't be found any more. Its last reader frees it.
         self.expired = False
         self.ended = False
         self._error: JanError | None = None
@@ -183,7 +183,7 @@ class StreamLogs:
         self._logs: dict[str, StreamLog] = {}
         # The logs of ended streams, oldest first. They are the first to go when memory is short.
         self._ended: dict[str, StreamLog] = {}
-        # #: Bytes that all logs take together.
+        #: Bytes that all logs take together.
         self.size = 0
 
     def start(

@@ -1,4 +1,5 @@
-"""Server-sent events: events as frames, and streams of them. Knows nothing of what the events mean."""
+"""Server-sent events (WHATWG HTML, section 9.2): events as frames, and streams of them. Ignores what events
+mean."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -18,25 +19,25 @@ DONE = b"data: [DONE]\n\n"
 HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
     ("Cache-Control", "no-cache"),
-    # Proxies such as nginx would collect the events otherwise.
+    # Otherwise proxies such as nginx would buffer the events.
     ("X-Accel-Buffering", "no"),
 )
 
 
 class TextForm(Generic[E]):
-    """The form of events of which nothing but a text is new; ``make`` gives the event with a text."""
+    """The form of events that differ only in one text. ``make`` makes the event for a text."""
 
     def __init__(self, make: Callable[[str], E]) -> None:
         self.make = make
-        hole: Any = msgspec.Raw(b"\0")  # a byte that no JSON has
-        #: The event's JSON around the text.
+        hole: Any = msgspec.Raw(b"\0")  # a byte that never appears in JSON
+        #: The event's JSON before and after the text.
         self.before, self.after = msgspec.json.encode(make(hole)).split(b"\0")
 
 
 class Frames:
-    """Events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
+    """Encodes events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
 
-    #: What ends a stream that comes to its end.
+    #: The frame that ends a complete stream.
     last = DONE
 
     def __init__(self) -> None:
@@ -44,19 +45,19 @@ class Frames:
         self._number = 0
 
     def each(self, event: Any) -> list[bytes]:
-        """Make the frame of an event, or those of a list."""
+        """Encode an event, or a list of them, as frames."""
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
         self._number += 1
         return [b"id: %d\ndata: %b\n\n" % (self._number, self._encode(event))]
 
     def text(self, form: TextForm[Any], text: str) -> bytes:
-        """Make the frame of an event of which nothing but a text is new."""
+        """Encode an event of this form with a text as a frame."""
         self._number = number = self._number + 1
         return b"id: %d\ndata: %b%b%b\n\n" % (number, form.before, self._encode(text), form.after)
 
     def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
-        """Make the frames of several such events."""
+        """Encode several events of this form as frames."""
         first, before, encode, after = self._number + 1, form.before, self._encode, form.after
         self._number += len(texts)
         return [
@@ -66,7 +67,7 @@ class Frames:
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same frames, after one without bytes: so that the headers need not wait for the first."""
+    """Yield an empty piece before the frames, so that the headers need not wait for the first frame."""
     async with aclosing(frames):
         yield b""
         async for frame in frames:
@@ -74,33 +75,35 @@ async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
 
 
 def error_frame(error: JanError) -> bytes:
-    """An error inside a stream whose headers said 200."""
+    """Encode an error inside a stream whose status line said 200."""
     return b"data: " + msgspec.json.encode(envelope_of(error)) + b"\n\n"
 
 
 def queue_comment(queued: Queued) -> bytes:
-    """Where a request stands, as a comment, which clients pass over."""
+    """Encode a place in the queue as a comment, which clients ignore."""
     seconds = queued.estimate_seconds
     about = "" if seconds is None else f", about {seconds} s"
     return f": queued, position {queued.position}{about}\n".encode()
 
 
 class EventStream:
-    """A streamed answer: what a handler returns instead of a response object. A ``Queued`` among the events goes
-    out as a comment; the events of a list go out together."""
+    """A streamed answer, which a handler returns instead of a response object.
 
-    #: What ends a stream that comes to its end.
+    A ``Queued`` among the events becomes a comment. The events of a list are sent together.
+    """
+
+    #: The frame that ends a complete stream.
     last = DONE
 
     def __init__(self, events: AsyncGenerator[Any, None]) -> None:
         self.events = events
 
     def encoder(self) -> Callable[[Any], Sequence[bytes]]:
-        """Return what makes frames of the events, from the first one on."""
+        """Return the encoder for the events, from the first one on."""
         return Frames().each
 
     async def send(self, outlet: Outlet) -> None:
-        """Send the events until they end; raises what they raise, and StreamClosedError when the client left."""
+        """Send the events until they end. Raises their error, or StreamClosedError if the client disconnects."""
         encode = self.encoder()
         async with aclosing(self.events) as events:
             async for event in events:

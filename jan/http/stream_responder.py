@@ -17,7 +17,7 @@ from jan.http.sse import HEADERS, EventStream, error_frame
 class StreamResponder(Responder):
     """A responder that can also stream."""
 
-    # #: True while events are being sent.
+    #: True while events are being sent.
     streaming = False
     _outlet: Outlet | None = None
 

@@ -20,7 +20,7 @@ _ID_BYTES = 10
 class IdSource:
     """Makes random ids and secrets."""
 
-    # #: True if the objects may have been made before and may already be in the store.
+    #: True if the objects may have been made before and may already be in the store.
     again = False
 
     def new_id(self, prefix: str) -> str:

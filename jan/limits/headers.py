@@ -14,7 +14,7 @@ _PERIODS = ((86_400, "a day"), (3600, "an hour"), (60, "a minute"), (1, "a secon
 
 Header = tuple[str, str]
 
-# #: Headers for the OpenAPI document: of responses to limited requests, and of refusals.
+#: Headers for the OpenAPI document: of responses to limited requests, and of refusals.
 LIMIT_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "X-RateLimit-Limit": "Limit of requests in the window of time that has the fewest left",

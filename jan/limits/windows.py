@@ -68,9 +68,9 @@ class Windows:
         self._inference = parse_rate(settings.inference)
         self._user = settings.user
         self._key = settings.key
-        # #: The windows that count a caller's requests of a limit class.
+        #: The windows that count a caller's requests of a limit class.
         self.of_requests = lru_cache(_CALLERS)(self._of_requests)
-        # #: The windows that count a caller's tokens: the user's budget and the key's.
+        #: The windows that count a caller's tokens: the user's budget and the key's.
         self.of_tokens = lru_cache(_CALLERS)(self._of_tokens)
 
     def _of_requests(self, identity: Identity, limit: LimitClass) -> tuple[Window, ...]:

@@ -89,7 +89,7 @@ class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json
 
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
-# # --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
+# --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
 
 GuidedText = Annotated[str, Meta(min_length=1, max_length=10_000)]
 GuidedChoice = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1000)]

@@ -1,4 +1,4 @@
-"""A chat completion on the wire: an engine's events as chunks, collected answers as the whole response."""
+"""Chat completions on the wire: an engine's events as chunks, and collected answers as whole responses."""
 
 import hashlib
 import time
@@ -30,10 +30,10 @@ Chunks = ChatCompletionChunk | list[ChatCompletionChunk]
 
 
 class ChatTranslator:
-    """Puts the answer to one request in the form of OpenAI's chat completions.
+    """Translates the answer to one request into OpenAI's chat completions.
 
-    ``with_usage``: a stream ends with a chunk of token counts. ``place``: of the answer in its conversation, told
-    in the first chunk; to be set before any is made.
+    - ``with_usage``: a stream ends with a chunk of token counts.
+    - ``place``: where the answer is stored, sent in the first chunk. Set it before any chunk is made.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class ChatTranslator:
     # --- streamed -----------------------------------------------------------------------------------
 
     def frames(self) -> Frames:
-        """See ``Translator``."""
+        """Make the encoder of chunks."""
         return Frames()
 
     def text_form(self, index: int) -> TextForm[ChatCompletionChunk]:
-        """See ``Translator``."""
+        """Make the form of chunks that differ only in their text."""
         return TextForm(partial(_with_text, self._chunk, index))
 
     def make(self, index: int, event: Started | Delta | Finished) -> Chunks | None:
-        """See ``Translator``; of a delta as many chunks as the engine made steps."""
+        """Make chunks of an event: of a delta, one for each step of the engine."""
         if isinstance(event, Started):
             chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
             if not self._begun:
@@ -75,7 +75,7 @@ class ChatTranslator:
         return [self._with(self._piece(index, part)) for part in event.parts or (event,) if part]
 
     def last(self, count: TokenCount) -> ChatCompletionChunk | None:
-        """See ``Translator``."""
+        """Make the chunk of token counts if the request asked for it."""
         return msgspec.structs.replace(self._chunk, usage=count.usage) if self._with_usage else None
 
     def _with(self, choice: ChatChunkChoice) -> ChatCompletionChunk:
@@ -90,7 +90,7 @@ class ChatTranslator:
         return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
 
     def _call_piece(self, choice: int, index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
-        """What is new in one call, as one piece: clients lose the second piece of a call within a chunk."""
+        """Join the new fragments of one call. Clients lose the second piece of a call within a chunk."""
         name = "".join(fragment.name for fragment in fragments)
         arguments = "".join(fragment.arguments for fragment in fragments)
         if not name:
@@ -103,14 +103,14 @@ class ChatTranslator:
         )
 
     def _call_id(self, choice: int, index: int) -> str:
-        """The id of a call: the same wherever this answer is told of."""
+        """Return the id of a call, which is the same in every form of this answer."""
         name = f"{self._chunk.id} {choice} {index}".encode()
         return f"call_{hashlib.blake2b(name, digest_size=12).hexdigest()}"
 
     # --- whole --------------------------------------------------------------------------------------
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> ChatCompletion:
-        """See ``Translator``."""
+        """Make the whole response from the collected answers."""
         return ChatCompletion(
             id=self._chunk.id,
             created=self._chunk.created,
@@ -122,7 +122,7 @@ class ChatTranslator:
         )
 
     def choice(self, index: int, answer: CollectedAnswer) -> ChatChoice:
-        """Make the choice of this index, as far as its answer has come."""
+        """Make the choice at ``index`` from its answer so far."""
         content = answer.text
         calls = [
             ToolCall(
