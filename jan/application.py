@@ -20,9 +20,9 @@ from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError
 from jan.generation.hooks import Hooks
-from jan.handler import UnknownUrl
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
+from jan.http.dispatch import UnknownUrl
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs

@@ -1,203 +1,154 @@
-"""The base of all endpoints: identify, limit, decode, call, reply or stream, map errors to the wire."""
+"""The base of all endpoints, and everything else that a plugin may use: the names in ``__all__``.
 
-import asyncio
-from collections.abc import Awaitable, Callable
+An endpoint is a class that extends ``Handler``. ``@operation`` declares each of its HTTP methods, and the YAML
+route table names the class::
+
+    import msgspec
+    from jan.handler import ANONYMOUS_OR_INFERENCE, PUBLIC
+    from jan.handler import GenerationRequest, Handler, InvalidRequest, ModelRequest, TextPrompt, operation
+
+    class Text(msgspec.Struct):
+        text: str
+
+    class Summary(Handler):
+        class Options(msgspec.Struct, forbid_unknown_fields=True):
+            model: str
+            max_tokens: int = 100
+
+        @operation(summary="Say what this is for", access=PUBLIC, response=Text)
+        async def get(self) -> Text:
+            return Text(f"The model {self.route_options.model} sums up texts.")
+
+        @operation(
+            summary="Sum up a text", access=ANONYMOUS_OR_INFERENCE, limit="inference", request=Text, response=Text
+        )
+        async def post(self, body: Text) -> Text:
+            if not body.text:
+                raise InvalidRequest("text: It is empty.", param="text")
+            options, owner = self.route_options, self.identity.owner
+            sequence = GenerationRequest(prompt=TextPrompt(body.text), max_tokens=options.max_tokens, owner=owner)
+            answers = await self.complete(ModelRequest(model=options.model, sequences=(sequence,)))
+            return Text(answers.answers[0].text)
+
+The route ``{path: /summary, handler: summaries.Summary, name: summary, options: {model: echo}}`` serves it. A
+method may return an ``EventStream`` of a generator's events. ``jan.testing`` has what its tests need.
+"""
+
 from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
-from tornado.web import stream_request_body
 
 from jan.conversations import KeptAnswer, Turn
-from jan.errors import AuthenticationFailed, NotFound, Unavailable
+from jan.engine.base import ChatPrompt, GenerationRequest, Sampling, TextPrompt, TokenPrompt
+from jan.errors import (
+    AuthenticationFailed,
+    Conflict,
+    InternalError,
+    InvalidRequest,
+    JanError,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    RateLimited,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from jan.generation.answering import Answering, Keep
 from jan.generation.collected import CollectedAnswer, CollectedAnswers
-from jan.generation.delivery import Keeper
-from jan.generation.hooks import HookContext
+from jan.generation.delivery import Keeper, Nowhere, lead
+from jan.generation.hooks import GeneratedAnswer, GeneratedCall, GeneratedChoice, Hook, HookContext
 from jan.generation.model_request import ModelRequest
-from jan.generation.pipeline import Run
+from jan.generation.pipeline import Run, Sink
 from jan.generation.sinks import Translator
 from jan.generation.token_count import TokenCount
-from jan.http.authenticate import (
-    address_of,
-    check_access,
-    check_scopes,
-    identify,
-    required_credential,
-    stranger,
-    user_of,
-)
-from jan.http.body import Body
-from jan.http.query import decode_query
-from jan.http.responder import Responder
+from jan.http.authenticate import check_scopes, required_credential, user_of
+from jan.http.dispatch import Dispatcher
 from jan.http.sse import EventStream, Frames, TextForm
-from jan.http.stream_responder import StreamResponder
-from jan.idempotency.ids import IdSource
-from jan.idempotency.once import KEY_HEADER, Asked
-from jan.limits import Standing, request_headers, token_headers
-from jan.operation import LimitClass, Operation
-from jan.schema.scopes import Identity, Scope
+from jan.limits import Standing
+from jan.operation import Example, LimitClass, Operation, operation
+from jan.schema.scopes import (
+    ADMIN,
+    ANONYMOUS_OR_INFERENCE,
+    LOOPBACK_OR_ADMIN,
+    PUBLIC,
+    READ,
+    WRITE,
+    Access,
+    Identity,
+    Scope,
+)
 from jan.services import Services
 
 __all__ = [
+    "ADMIN",
+    "ANONYMOUS_OR_INFERENCE",
+    "LOOPBACK_OR_ADMIN",
+    "PUBLIC",
+    "READ",
+    "WRITE",
+    "Access",
+    "AuthenticationFailed",
+    "ChatPrompt",
     "CollectedAnswer",
     "CollectedAnswers",
+    "Conflict",
     "EventStream",
+    "Example",
     "Frames",
+    "GeneratedAnswer",
+    "GeneratedCall",
+    "GeneratedChoice",
+    "GenerationRequest",
     "Handler",
+    "Hook",
+    "HookContext",
+    "Identity",
+    "InternalError",
+    "InvalidRequest",
+    "JanError",
     "Keeper",
     "KeptAnswer",
+    "LimitClass",
     "ModelRequest",
+    "NotFound",
+    "Operation",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "RateLimited",
+    "Run",
+    "Sampling",
+    "Scope",
     "Services",
+    "Sink",
     "Standing",
     "TextForm",
+    "TextPrompt",
     "TokenCount",
+    "TokenPrompt",
     "Translator",
     "Turn",
-    "UnknownUrl",
+    "Unavailable",
+    "UnsupportedMediaType",
+    "operation",
 ]
 
 
-@stream_request_body
-class Handler(StreamResponder):
-    """Extend this, declare methods with ``@operation``, name the class in the YAML route table."""
+class Handler(Dispatcher):
+    """The base of an endpoint. A method that ``@operation`` declares may use what is here, ``route_options``,
+    ``identity``, ``services`` and ``mint``; a subclass may call it with its arguments.
+
+    Attributes:
+        route_options: the route's ``options`` in the YAML, of the type ``Options``.
+        identity: who calls, once access was checked.
+        services: the parts of the server.
+        mint: the source of ids and secrets for the objects that the request creates.
+    """
 
     #: The type of the route's ``options``; None if it has none.
     Options: ClassVar[type[msgspec.Struct] | None] = None
-
-    #: The API that the endpoint speaks, as hooks are told it.
+    #: The API that the endpoint speaks, such as ``openai.chat``, for hooks.
     api: ClassVar[str] = ""
-
-    route_options: Any
-    identity: Identity
-    #: The state of the caller's limits, for the headers.
-    _requests_left: tuple[Standing, ...] = ()
-    _tokens_left: tuple[Standing, ...] = ()
-    #: The source of ids and secrets for the objects that the request creates.
-    mint = IdSource()
-
-    def initialize(
-        self, services: Services, route_name: str = "unknown", route_path: str = "", route_options: Any = None
-    ) -> None:
-        """Set the handler up from the route table. Tornado calls this."""
-        super().initialize(services, route_name, route_path)
-        self.route_options = route_options
-        limits = services.settings.server
-        # Nothing that belongs to a handler may refer back to it. Only the garbage collector would find such a
-        # cycle, and it stops everything for tens of milliseconds. See docs/architecture.md.
-        address = partial(address_of, self.request, services)
-        self._body = Body(
-            self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, address
-        )
-        self._work: asyncio.Task[Any] | None = None
-        self._ended_early = self._shutting_down = False
-
-    def prepare(self) -> None:
-        """Refuse before the body is read: during a shutdown, or if the body is far too large."""
-        super().prepare()  # first, so that browsers may show this refusal to other sites' pages
-        if self.services.live.draining:
-            raise self._shutdown_error()
-        self._body.check_announced()
-        self._body.limit_time(self.services.settings.server.body_timeout_seconds, self.connection_stream.close)
-
-    def data_received(self, chunk: bytes) -> None:
-        """Collect a piece of the body."""
-        self._body.add(chunk)
-
-    # --- the operation ------------------------------------------------------------------------------
-
-    async def serve(
-        self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
-    ) -> None:
-        """Run one declared operation. It is cancelled when the client disconnects or the server shuts down."""
-        self.body_unread = False
-        self.services.live.add(self)
-        self._work = work = asyncio.current_task()
-        try:
-            await self._run(operation, method, path)
-        except asyncio.CancelledError:
-            if work is None or not self._ended_early:
-                raise
-            self._work = None
-            while work.cancelling():
-                work.uncancel()
-            if self._shutting_down:
-                await self.fail(self._shutdown_error())
-            else:
-                self.log_fields["client_left"] = True
-        finally:
-            self._work = None
-            self.services.live.remove(self)
-
-    async def _run(
-        self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
-    ) -> None:
-        await self._admit(operation)
-        self._body.complete()
-        if operation.query is not None:
-            path["query"] = decode_query(self.request.query_arguments, operation.query)
-        if operation.request is not None:
-            lines = operation.request_media_type == "application/jsonl"
-            path["body"] = await self._body.read(operation.request, lines=lines)
-            if not operation.creates:
-                self._body.release()  # the answer may take minutes
-        result = await self._call(operation, partial(method, self, **path))
-        if isinstance(result, EventStream):
-            await self.stream(result)
-        elif result is not None:
-            self.reply(result)
-
-    async def _admit(self, operation: Operation) -> None:
-        """Identify the caller and check access and limits."""
-        try:
-            self.identity = await identify(self.request, operation.access, self.services)
-        except AuthenticationFailed:
-            # Callers with wrong credentials are counted by address. Callers with right ones at the same address
-            # are not held back.
-            await self._limit(stranger(self.request, self.services), operation.limit, tried=True)
-            raise
-        if not self.identity.anonymous:
-            self.log_fields["user"] = self.identity.user_id
-        await self._limit(self.identity, operation.limit)
-        if not self.identity.anonymous:
-            check_access(self.identity, operation.access)
-
-    async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:
-        """Count the request and report the state of limits in its headers. Raises RateLimited."""
-        if limit == "none":
-            return
-        verdict = await self.services.limiter.admit(identity, "default" if tried else limit)
-        self._requests_left, self._tokens_left = verdict.requests, verdict.tokens
-        if verdict.refusal is not None:
-            raise verdict.refusal
-
-    async def _call(self, operation: Operation, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the method's result. With an Idempotency-Key, what it creates is created only once."""
-        key = self.request.headers.get(KEY_HEADER)
-        if key is None or not operation.creates:
-            return await call()
-
-        async def carry_out(mint: IdSource) -> bytes:
-            self.mint = mint
-            return msgspec.json.encode(await call())
-
-        asked = Asked(
-            owner=self.identity.owner,
-            operation=f"{operation.name} {self.route_name}",
-            key=key,
-            content=(self._credentials(), self.path_kwargs, self._body.data),
-        )
-        given = await self.services.idempotency.once(asked, carry_out)
-        if given.replayed:
-            self.log_fields["replayed"] = True
-            self.set_header("Idempotent-Replayed", "true")
-        return msgspec.Raw(given.body)
-
-    def _credentials(self) -> tuple[Any, ...]:
-        """Return the rights of the caller's credentials. A stored answer may hold a key's secret, so weaker
-        credentials must not get it."""
-        identity = self.identity
-        return sorted(identity.scopes), identity.expires_at, identity.key_id is not None, identity.key_budget
 
     @property
     def user_id(self) -> str:
@@ -225,6 +176,13 @@ class Handler(StreamResponder):
         Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
         """
         return await self._models().generate(asked)
+
+    async def complete(self, asked: ModelRequest) -> CollectedAnswers:
+        """Return the whole answers of a model. Raises what ``generate`` does, and what ends an answer early."""
+        run = await self.generate(asked)
+        answers = run.collect()
+        await lead(run, Nowhere(), None)
+        return answers
 
     async def answer(
         self,
@@ -254,50 +212,3 @@ class Handler(StreamResponder):
             )
             self.answering = Answering(self.services, context, self.began)
         return self.answering
-
-    def complete_headers(self) -> None:
-        """Report the state of the caller's limits in the headers."""
-        tokens_left = (self.answering and self.answering.standings) or self._tokens_left
-        if self._requests_left or tokens_left:
-            now = self.services.limiter.clock()
-            for name, value in request_headers(self._requests_left, now) + token_headers(tokens_left, now):
-                self.keep_header(name, value)
-        super().complete_headers()
-
-    # --- the end ------------------------------------------------------------------------------------
-
-    def on_connection_close(self) -> None:
-        """Stop the work for a client that has disconnected."""
-        super().on_connection_close()  # ends the wait for the rest of a body
-        self._body.release()
-        self._end_early()
-
-    def on_finish(self) -> None:
-        """Release the request's resources after its answer was sent."""
-        self._body.release()
-        super().on_finish()
-
-    def shut_down(self) -> None:
-        """End this request now, because the grace period is over."""
-        self._shutting_down = True
-        self._end_early()
-
-    def _end_early(self) -> None:
-        if self._work is not None:
-            self._ended_early = True
-            self._work.cancel()
-
-    @staticmethod
-    def _shutdown_error() -> Unavailable:
-        return Unavailable(
-            "The server is shutting down; try again later.", code="shutting_down", headers={"Connection": "close"}
-        )
-
-
-class UnknownUrl(Handler):
-    """Answers for every URL that the route table does not have."""
-
-    def prepare(self) -> None:
-        """Refuse the request. Raises NotFound."""
-        Responder.prepare(self)
-        raise NotFound("There is no such URL; /api/swagger/index.html lists all URLs.")

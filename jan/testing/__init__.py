@@ -5,9 +5,7 @@ give a server with an HTTP client (httpx must be installed), the administrator's
 leave nothing behind::
 
     import msgspec
-    from jan.handler import Handler
-    from jan.operation import operation
-    from jan.schema.scopes import PUBLIC
+    from jan.handler import PUBLIC, Handler, operation
     from jan.testing import route, served
 
     class Greeting(msgspec.Struct):

@@ -46,6 +46,7 @@ LAYERS = {
     "jan.http.healthchecks": 3,
     "jan.conversations": 3,
     "jan.http.resumable": 3,
+    "jan.http.dispatch": 3,
     "jan.services": 3,
     "jan.http.authenticate": 3,
     "jan.http.responder": 3,
