@@ -12,9 +12,9 @@ from jan.testing import route, served
 EXPORTED = (
     "ADMIN ANONYMOUS_OR_INFERENCE Access AuthenticationFailed ChatPrompt CollectedAnswer CollectedAnswers "
     "Conflict EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice GenerationRequest Handler "
-    "Hook HookContext Identity InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN LimitClass "
-    "ModelRequest NotFound Operation PUBLIC PayloadTooLarge PermissionDenied READ RateLimited Run Sampling Scope "
-    "Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Translator Turn Unavailable "
+    "Hook HookContext Identity InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN "
+    "LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge PermissionDenied READ RateLimited Run "
+    "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Translator Turn Unavailable "
     "UnsupportedMediaType WRITE operation"
 )
 OF_HANDLERS = (
