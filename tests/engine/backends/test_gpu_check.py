@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,8 +73,16 @@ def test_all_three_ways_are_measured(
     server. Cancelled answers free their cache within two steps."""
     from support.exllamav2_cpu import any_device
 
-    from jan.engine.backends.exllama.v2 import ExLlamaV2Options
+    from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options
 
+    step = ExLlamaV2Backend.step
+
+    def slow_step(backend: ExLlamaV2Backend, *arguments: Any) -> Any:
+        # As long as a large model's: on a busy machine the tiny one makes several before the loop has its turn.
+        time.sleep(0.03)
+        return step(backend, *arguments)
+
+    monkeypatch.setattr(ExLlamaV2Backend, "step", slow_step)
     monkeypatch.setattr(gpu_check, "_GOAL_STREAMS", 2)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS.parent), str(TESTS)]))
     options = ExLlamaV2Options(model=str(tiny_folder), context=256, chunk=256, slots=2)
