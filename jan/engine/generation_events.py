@@ -168,6 +168,6 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 Event = Started | Queued | Delta | Finished | Failed
-# : Takes the new events of one request, in order, and the time of their delivery by ``time.perf_counter``. It is
-# called : on the event loop and must not raise.
+#: Takes the new events of one request, in order, and the time of their delivery by ``time.perf_counter``.
+#: It is called on the event loop and must not raise.
 Receiver = Callable[[list[Event], float], None]
