@@ -127,6 +127,21 @@ def test_the_engine_works_as_printed(tmp_path: Path) -> None:
         assert server.errors == []
 
 
+def test_the_hooks_work_as_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The printed hooks shorten an anonymous caller's answer, not a user's, and print what both used."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "gates.py").write_text(blocks("python", "class ShortForStrangers")[0])
+    (tmp_path / "my.yaml").write_text(blocks("yaml", "hooks:")[0])
+    body = {"model": "echo", "messages": [{"role": "user", "content": "word " * 30}]}
+    with served(tmp_path / "my.yaml", environ={"JAN__MODELS": "[{id: echo, engine: echo}]"}) as server:
+        for client, tokens in ((server.client, 20), (server.admin, 30)):
+            answer = client.post("/api/v1/chat/completions", json=body)
+            assert answer.json()["usage"]["completion_tokens"] == tokens
+            printed = capsys.readouterr().out.split()
+            assert printed == [answer.headers["X-Request-Id"], "chat.completions", "echo", str(tokens)]
+        assert server.errors == []
+
+
 def test_the_test_of_the_plugin_works_as_printed(tmp_path: Path) -> None:
     """The printed test passes beside the printed plugin."""
     (tmp_path / "greetings.py").write_text(blocks("python", "from jan.handler import")[0])
