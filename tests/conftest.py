@@ -21,6 +21,8 @@ from support.mongodb import SecantusServer, install_secantus, mongo_client
 from support.patience import until
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
+pytest.register_assert_rewrite("jan.testing.engine_contract", "jan.testing.backend_contract")
+
 OPENAI_NPM = "7.57.0"
 
 # As the engine has it, but before any test's module loads the library that reads it.

@@ -26,6 +26,35 @@ of requests, and an empty SQLite store in a folder that is deleted at the end. A
 or without ``extends``, or the path of a file, or Settings. The port is always a free one.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from jan.testing.server import AsyncServer, Configuration, ThreadServer, model, route, serve, served
 
-__all__ = ["AsyncServer", "Configuration", "ThreadServer", "model", "route", "serve", "served"]
+if TYPE_CHECKING:
+    from jan.testing.backend_contract import BackendContract
+    from jan.testing.engine_contract import EngineContract
+
+__all__ = [
+    "AsyncServer",
+    "BackendContract",
+    "Configuration",
+    "EngineContract",
+    "ThreadServer",
+    "model",
+    "route",
+    "serve",
+    "served",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # They need pytest, a server does not.
+    if name == "EngineContract":
+        from jan.testing.engine_contract import EngineContract
+
+        return EngineContract
+    if name == "BackendContract":
+        from jan.testing.backend_contract import BackendContract
+
+        return BackendContract
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
