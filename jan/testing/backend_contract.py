@@ -12,7 +12,7 @@ from jan.testing.engines import collect, text_request
 
 
 class BackendContract(EngineContract):
-    """What every backend promises. It has four slots, a context of 64 tokens, and cache for four whole
+    """The promises of every backend. It has four slots, a context of 64 tokens, and cache for four whole
     contexts."""
 
     #: False for a backend that keeps no account of a cache.

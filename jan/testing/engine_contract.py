@@ -39,7 +39,7 @@ GREEDY: dict[str, Any] = {"sampling": Sampling(temperature=0)}
 
 
 class EngineContract:
-    """What every engine promises. A subclass, whose name begins with Test, says how to make it.
+    """The promises of every engine. A subclass, whose name begins with Test, says how to make it.
 
     The engine has a context of 64 tokens, and answers every prompt with some text of more than 12 tokens.
     """
