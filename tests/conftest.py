@@ -1,5 +1,6 @@
 """Real servers over real HTTP, both kinds of engine; and the database that both kinds of store are tested on."""
 
+import gc
 import os
 import secrets
 import signal
@@ -19,6 +20,7 @@ from support.install import fill_once, node_problem
 from support.metrics import scrape
 from support.mongodb import SecantusServer, install_secantus, mongo_client
 from support.patience import until
+from support.selection import NOT_QUICK, Quick, longest_first
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
 pytest.register_assert_rewrite("jan.testing.engine_contract", "jan.testing.backend_contract")
@@ -35,6 +37,7 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own."""
     parser.addoption("--cpu", action="store_true", help="print the CPU seconds of each test file")
+    parser.addoption("--quick", action="store_true", help=f"no tests marked {', '.join(NOT_QUICK)}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,6 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("--cpu"):
         config.pluginmanager.register(CpuReport())
+    if config.getoption("--quick"):
+        config.pluginmanager.register(Quick())
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looking through it for garbage again and again takes seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
@@ -53,9 +64,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first, so that in the end no worker waits for another."""
-    long = {item.path for item in items if item.get_closest_marker("load")}
-    items.sort(key=lambda item: item.path not in long)
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import code_of, otherwise
 from support.server import ServerProcess
 
 SCENARIOS = Path(__file__).with_name("sdk_node.mjs")
@@ -33,10 +34,28 @@ def node(openai_npm: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def play(node: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a scenario of sdk_node.mjs on a server."""
+def play(openai_npm: Path) -> Iterator[Callable[..., Any]]:
+    """Runs a scenario of sdk_node.mjs on a server, all in one process: each would load the SDK anew."""
+    process = subprocess.Popen(
+        ["node", "--input-type=module", "--eval", SCENARIOS.read_text()],
+        cwd=openai_npm,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked, answered = process.stdin, process.stdout
 
     def play(scenario: str, server: ServerProcess, argument: str = "") -> Any:
-        return node(server.fill_in(SCENARIOS.read_text()), scenario, server.url, argument)
+        asked.write(json.dumps({"scenario": scenario, "url": server.url, "argument": argument}) + "\n")
+        asked.flush()
+        with otherwise(process.kill):
+            line = answered.readline()
+        assert line, f"{scenario}: node printed nothing, and why on standard error"
+        return json.loads(line)
 
-    return play
+    yield play
+    asked.close()
+    assert code_of(process, 20) == 0
+    answered.close()

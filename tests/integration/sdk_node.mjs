@@ -1,9 +1,9 @@
-// What test_sdk_node.py has the `openai` npm package do: `node --input-type=module - SCENARIO URL [ARGUMENT]`.
-// A scenario prints what it saw as JSON; the test judges it.
+// What test_sdk_node.py has the `openai` npm package do. Each line that it reads is `{scenario, url, argument}`.
+// A scenario prints what it saw as a line of JSON; the test judges it.
+import { createInterface } from 'node:readline';
 import OpenAI from 'openai';
 
-const [scenario, url, argument] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: `${url}/api/v1`, apiKey: 'your-jwt-token', maxRetries: 0 });
+let client, url, argument;
 const model = 'jan-v1-4b';
 const ask = (content, more = {}) => ({ model, messages: [{ role: 'user', content }], ...more });
 
@@ -138,4 +138,9 @@ const scenarios = {
   },
 };
 
-console.log(JSON.stringify(await scenarios[scenario]()));
+for await (const line of createInterface({ input: process.stdin })) {
+  const asked = JSON.parse(line);
+  ({ url, argument } = asked);
+  client = new OpenAI({ baseURL: `${url}/api/v1`, apiKey: 'your-jwt-token', maxRetries: 0 });
+  console.log(JSON.stringify(await scenarios[asked.scenario]()));
+}
