@@ -116,11 +116,6 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """True if only text is new."""
         return not (self.reasoning or self.tool_calls or self.logprobs)
 
-    @property
-    def is_one_text(self) -> bool:
-        """True if it is one piece of text and nothing else."""
-        return bool(self.text) and not (self.parts or self.reasoning or self.tool_calls or self.logprobs)
-
     def __bool__(self) -> bool:
         return bool(self.text) or not self.text_only
 

@@ -91,7 +91,12 @@ class FrameSink:
             # One token, and the client keeps up.
             event = events[0]
             form = self._forms.get(index)
-            if form is not None and isinstance(event, Delta) and event.is_one_text:
+            if (
+                form is not None
+                and isinstance(event, Delta)
+                and event.text
+                and not (event.parts or event.reasoning or event.tool_calls or event.logprobs)
+            ):
                 taken = self._outlet.send((self._frames.text(form, event.text),), at)
                 if taken is not None:
                     self._wait_for(taken)

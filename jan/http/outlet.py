@@ -27,42 +27,41 @@ class EventWriter:
         self._stream = stream
         self._chunked = chunked
         self._head = head
-        # True while Tornado may still hold data that was sent.
-        self._held = False
-        # Encrypted data has to go through Tornado.
+        # What is encrypted has to go through Tornado.
         self._socket = None if isinstance(stream, SSLIOStream) else stream.socket
-        # Otherwise a token waits until the client's system has acknowledged the previous one.
+        # True while the next piece can go straight to the socket: the head is out, and Tornado holds nothing.
+        self._straight = False
+        # Otherwise a token waits until the client's system has acknowledged the one before.
         stream.set_nodelay(True)
 
     def write(self, data: bytes) -> "asyncio.Future[None] | None":
-        """Send a piece. Returns None if the system has all of it, otherwise a future for when it has.
-
-        Raises StreamClosedError if the client has disconnected.
-        """
-        return self._send(self._chunk(data))
+        """Send a piece; returns None if the system has all of it, else what is done when it has. Raises
+        StreamClosedError when the client has left."""
+        # A chunk without bytes would be the end.
+        if self._chunked and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        return self._send(data)
 
     def end(self, data: bytes) -> "asyncio.Future[None] | None":
-        """Send the last piece together with the end of the response; see ``write``."""
-        return self._send(self._chunk(data) + b"0\r\n\r\n" if self._chunked else data)
-
-    def _chunk(self, data: bytes) -> bytes:
-        # An empty chunk would be the end of the response.
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+        """Send the last piece and the end of the response at once; otherwise like ``write``."""
+        if self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            data = chunk + b"0\r\n\r\n"
+        return self._send(data)
 
     def _send(self, data: bytes) -> "asyncio.Future[None] | None":
-        if self._head:
+        if not self._straight:
             data, self._head = self._head + data, b""
+            self._straight = self._socket is not None and not self._stream.writing()
         sent = 0
-        if self._held:
-            self._held = self._stream.writing()
-        if not self._held and self._socket is not None:
+        if self._straight:
             try:
-                sent = self._socket.send(data)
+                sent = self._socket.send(data)  # type: ignore[union-attr]  # there is one: it is straight
             except OSError:
-                sent = 0  # the write below meets the failure again and raises it
+                sent = 0  # the write below meets the failure again, and raises it
             if sent == len(data):
                 return None
-        self._held = True
+        self._straight = False
         return self._stream.write(memoryview(data)[sent:])
 
     @property
@@ -119,11 +118,8 @@ class Outlet:
         self._keepalive: KeepAlive | None = None
 
     def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
-        """Send frames in one piece, delivered at ``at`` by ``perf_counter``.
-
-        Returns None if the client keeps up, otherwise a future for when it has taken everything. Raises
-        StreamClosedError if it has disconnected.
-        """
+        """Send frames in one piece, at this time of ``perf_counter``; returns None if the client keeps up, else
+        what is done when it has taken everything. Raises StreamClosedError when it has left."""
         return self._send(frames[0] if len(frames) == 1 else b"".join(frames), at, KEEP_ALIVE)
 
     def queued(self, comment: bytes, at: float) -> "asyncio.Future[None] | None":
@@ -131,17 +127,19 @@ class Outlet:
         return self._send(comment, at, comment)
 
     def _send(self, data: bytes, at: float, text: bytes) -> "asyncio.Future[None] | None":
-        writer = self._writer or self._begun()
-        keepalive = self._keepalive
-        if keepalive is None:
+        keepalive, writer = self._keepalive, self._writer
+        if keepalive is None or writer is None:
+            writer = writer or self._begun()
             keepalive = self._keepalive = KeepAlive(self._seconds, writer)
         taken = writer.write(data)
-        keepalive.touched, keepalive.text, keepalive.paused = at, text, taken is not None
+        keepalive.touched = at
+        if taken is not None or keepalive.paused or keepalive.text is not text:
+            keepalive.text, keepalive.paused = text, taken is not None
         return taken
 
     def _begun(self) -> EventWriter:
         begin, self._begin = self._begin, None
-        assert begin is not None  # from then on there is a writer
+        assert begin is not None  # there is a writer from then on
         self._writer = begin()
         return self._writer
 

@@ -30,6 +30,8 @@ class Answer:
         self._reasoning = TextAssembler()
         self._text = TextAssembler(request.stop)
         self._calls = _parser_of(request, dialect)
+        # True if a token of content is text and nothing else.
+        self._plain = self._calls is None and not request.stop
         self._prompt_tokens = prompt_tokens
         self._limit = limit
         self._count = self._reasoning_tokens = 0
@@ -45,6 +47,8 @@ class Answer:
     def add(self, data: bytes, logprob: TokenLogprob | None = None) -> list[Output]:
         """Add a token's bytes. The last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
+        if self._plain and logprob is None and self._splitter.content_only and self._count < self._limit:
+            return [Delta(text=self._text.decode(data), tokens=1)]
         if self._splitter.content_only:
             text, logprobs = self._text.push(data, logprob)
             delta = self._delta(text, logprobs, 1)

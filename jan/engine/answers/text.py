@@ -27,7 +27,7 @@ class TextAssembler:
         """Add a token's bytes; returns the text and the log probabilities that may be sent now."""
         if logprob is not None:
             self._logprobs.append(logprob)
-        text = self._decode(data)
+        text = self.decode(data)
         if self._stop:
             return self._emit(self._held + text)
         return text, self._release(not self._unfinished) if self._logprobs else ()
@@ -49,7 +49,7 @@ class TextAssembler:
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], self._release(keep == 0 and not self._unfinished)
 
-    def _decode(self, data: bytes) -> str:
+    def decode(self, data: bytes) -> str:
         """Return the characters that these bytes complete."""
         if not self._unfinished:
             try:
