@@ -95,5 +95,6 @@ def _options(found: Any, options: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _missing(found: Any, contract: type) -> list[str]:
-    """Return what a class lacks of a contract."""
-    return [name for name in vars(contract) if not name.startswith("_") and not hasattr(found, name)]
+    """Return the methods of a contract that a class lacks."""
+    methods = [name for name, value in vars(contract).items() if not name.startswith("_") and callable(value)]
+    return [name for name in methods if not hasattr(found, name)]

@@ -80,8 +80,8 @@ def _reason(error: Exception) -> str:
 
 
 def _allowed(name: DottedName) -> str:
-    beside = f"a module beside {name.file}" if name.file is not None else "a module"
-    return f"allowed: module.Class, of {beside} or of an installed package"
+    beside = "" if name.file is None else f"a module beside {name.file} or of "
+    return f"allowed: module.Class, of {beside}an installed package"
 
 
 def _is_own_class(value: Any, module: ModuleType) -> bool:

@@ -75,12 +75,12 @@ def test_a_backend_may_have_no_options() -> None:
 
 WRONG = {
     "no name of ours": ("vroom", {}, r"^engine: Unknown engine 'vroom'; allowed: echo, .*, or module\.Class\.$"),
-    "no module": ("nowhere.Mine", {}, r"^engine: Can't import 'nowhere\.Mine': No module named 'nowhere'\. "),
+    "no module": ("nowhere.Mine", {}, r"^engine: Can't import 'nowhere\.Mine': No module named 'nowhere'; "),
     "no class of it": ("jan.engine.rules.Mine", {}, "^engine: Can't import 'jan.engine.rules.Mine': "),
     "neither backend nor engine": (
         NoEngine,
         {},
-        "is no engine. It lacks prepare, .* of Backend or info, ",
+        "is no engine. It lacks prepare, .* of Backend or start, ",
     ),
     "unknown option": (Loud, {"volum": 1}, r"^options\.volum: Unknown key 'volum'; allowed: .*volume"),
     "wrong option": (Loud, {"volume": "loud"}, r"^options\.volume: Expected `int`"),

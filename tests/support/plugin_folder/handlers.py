@@ -1,0 +1,26 @@
+"""An endpoint of somebody's own, in a file with the name of our package."""
+
+import greetings
+import msgspec
+
+from jan.handler import PUBLIC, Handler, operation
+
+
+class Greeting(msgspec.Struct):
+    """Some words."""
+
+    text: str
+
+
+class Greet(Handler):
+    """Greets."""
+
+    class Options(msgspec.Struct, forbid_unknown_fields=True):
+        """How to greet."""
+
+        greeting: str = "Hello"
+
+    @operation(summary="Greet somebody", access=PUBLIC, response=Greeting)
+    async def get(self, name: str) -> Greeting:
+        """Greets somebody."""
+        return Greeting(greetings.join(self.route_options.greeting, name))
