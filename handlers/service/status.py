@@ -39,5 +39,6 @@ class Readiness(Handler):
         or a model makes no tokens while work waits."""
         problems = await self.services.probes.problems()
         if problems:
-            raise Unavailable("not ready: " + "; ".join(problems), code="not_ready", headers=when_to_retry(2000))
+            message = f"The server is not ready. {' '.join(problems)}"
+            raise Unavailable(message, code="not_ready", headers=when_to_retry(2000))
         return Ready()

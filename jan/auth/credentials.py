@@ -154,6 +154,6 @@ def scopes_of(user: User) -> frozenset[Scope]:
     return ADMIN_SCOPES if user.role == "admin" else USER_SCOPES
 
 
-def wrong(reason: str, code: str = "invalid_api_key") -> AuthenticationFailed:
+def wrong(message: str, code: str = "invalid_api_key") -> AuthenticationFailed:
     """Make the error that refuses a credential (RFC 6750, section 3)."""
-    return AuthenticationFailed(reason, code=code, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    return AuthenticationFailed(message, code=code, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

@@ -83,9 +83,21 @@ def literals(node: ast.expr) -> Iterator[str]:
             yield from literals(body)
             yield from literals(orelse)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            for before in literals(left) or (PLACEHOLDER,):
-                for after in literals(right) or (PLACEHOLDER,):
+            befores, afters = list(literals(left)), list(literals(right))
+            for before in befores or [PLACEHOLDER]:
+                for after in afters or [PLACEHOLDER]:
                     yield before + after
+
+
+def makers(tree: ast.Module) -> set[str]:
+    """Return the names of functions that make an error of their ``message``."""
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and getattr(node.returns, "id", None) in ERRORS
+        and [argument.arg for argument in node.args.args if argument.arg != "self"][:1] == ["message"]
+    }
 
 
 def assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
@@ -99,6 +111,7 @@ def assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
 
 def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield line and text of every message given to an error, also through a variable of the function."""
+    names = ERRORS | makers(tree)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     for function in functions:
         variables = assigned(function)
@@ -107,7 +120,7 @@ def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 continue
             name = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
             given = [*node.args[:1], *(key.value for key in node.keywords if key.arg == "message")]
-            if name not in ERRORS or not given:
+            if name not in names or not given:
                 continue
             first = given[0]
             values = variables.get(first.id, []) if isinstance(first, ast.Name) else [first]
