@@ -136,19 +136,19 @@ _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
 )
 
 
-def let_go(error: BaseException) -> None:
+def drop_traceback(error: BaseException) -> None:
     """Break the reference cycle of an error that has been reported.
 
     Its traceback holds the frames that it passed through, and with them the request and its body. Only the garbage
     collector would find this cycle. See "Reference cycles" in docs/architecture.md.
     """
-    told: BaseException | None = error
-    while told is not None:
-        told.__traceback__ = None
-        told = told.__context__
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__context__
 
 
-def when_to_retry(milliseconds: int, *, by_itself: bool = True) -> dict[str, str]:
+def retry_headers(milliseconds: int, *, by_itself: bool = True) -> dict[str, str]:
     """Make the headers that say when to retry: HTTP's (RFC 9110 10.2.3), and those of OpenAI's SDKs.
 
     ``by_itself``: let an SDK retry without being told to.

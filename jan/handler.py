@@ -191,15 +191,15 @@ class Handler(Dispatcher):
         *,
         stream: bool,
         keep: Keep | None = None,
-        go_on_as: str = "",
+        detach_as: str = "",
     ) -> Any:
         """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
 
-        ``keep`` stores the messages of the request, and its Keeper the answer. With ``go_on_as``, the answer is
+        ``keep`` stores the messages of the request, and its Keeper the answer. With ``detach_as``, the answer is
         completed even if the client disconnects, and ``resume`` reads it under this id.
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
-        return await ask(stream=stream, keep=keep, go_on_as=go_on_as)
+        return await ask(stream=stream, keep=keep, detach_as=detach_as)
 
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""

@@ -79,7 +79,7 @@ class LiveRequests:
             ended = list(self._live)
             for request in ended:
                 request.shut_down()
-            # A client that reads nothing can't be told; its connection is closed all the same.
+            # A client that reads nothing gets no error; its connection is closed all the same.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), _LAST_WORDS_SECONDS)
             return len(ended)

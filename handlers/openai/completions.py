@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
-from handlers.openai.sampling import priority_of, sampling_of, stop_of, told_tier, wants_usage
+from handlers.openai.sampling import answered_tier, priority_of, sampling_of, stop_of, wants_usage
 from jan.engine.base import Delta, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import CollectedAnswers, Frames, Handler, ModelRequest, TextForm, TokenCount
@@ -54,7 +54,7 @@ class Completions(Handler):
             len(asked.sequences),
             with_logprobs=body.logprobs is not None,
             with_usage=wants_usage(body) or not body.stream,
-            tier=told_tier(body, self.identity),
+            tier=answered_tier(body, self.identity),
         )
         return await self.answer(asked, translator, stream=bool(body.stream))
 

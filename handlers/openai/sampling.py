@@ -29,7 +29,7 @@ def tier_of(body: SamplingFields, identity: Identity) -> ServiceTier:
     return "priority" if body.service_tier == "priority" and "admin" in identity.scopes else "default"
 
 
-def told_tier(body: SamplingFields, identity: Identity) -> ServiceTier | UnsetType:
+def answered_tier(body: SamplingFields, identity: Identity) -> ServiceTier | UnsetType:
     """Return the tier for the answer, if the request asked for one."""
     return UNSET if body.service_tier is None else tier_of(body, identity)
 

@@ -1,6 +1,6 @@
 """GET /status and GET /ready."""
 
-from jan.errors import Unavailable, when_to_retry
+from jan.errors import Unavailable, retry_headers
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.scopes import PUBLIC, READ
@@ -40,5 +40,5 @@ class Readiness(Handler):
         problems = await self.services.probes.problems()
         if problems:
             message = f"The server is not ready. {' '.join(problems)}"
-            raise Unavailable(message, code="not_ready", headers=when_to_retry(2000))
+            raise Unavailable(message, code="not_ready", headers=retry_headers(2000))
         return Ready()

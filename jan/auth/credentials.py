@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from jan.auth import api_keys
 from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
-from jan.errors import AuthenticationFailed, NotFound, Unavailable, when_to_retry
+from jan.errors import AuthenticationFailed, NotFound, Unavailable, retry_headers
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
 from jan.storage.records import User, now
 from jan.storage.repositories import Store
@@ -97,7 +97,7 @@ class Credentials:
             raise Unavailable(
                 "The store can't be reached; try again later.",
                 code="storage_unavailable",
-                headers=when_to_retry(1000),
+                headers=retry_headers(1000),
             )
 
     async def _by_key(self, key_hash: str) -> Identity:

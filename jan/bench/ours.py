@@ -81,8 +81,8 @@ def call(server: ServerUnderTest, path: str, body: bytes, key: str, content_type
     finally:
         connection.close()
     if response.status // 100 != 2:
-        told = text.decode(errors="replace")
-        raise BenchError(f"POST {path} was refused with {response.status}: {told}.")
+        answer = text.decode(errors="replace")
+        raise BenchError(f"POST {path} was refused with {response.status}: {answer}.")
     return msgspec.json.decode(text)
 
 

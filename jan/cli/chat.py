@@ -163,21 +163,21 @@ class _ChatSession:
     def _answer(self, question: str) -> bool:
         """Show the answer to a question and remember both. A question without an answer is forgotten."""
         asked = [*self._messages, {"role": "user", "content": question}]
-        said: list[str] = []
+        shown: list[str] = []
         answered = True
         try:
             with closing(self._client.stream(self._model, asked)) as pieces:
                 for piece in pieces:
-                    said.append(piece)
+                    shown.append(piece)
                     click.echo(piece.translate(_HARMLESS), nl=False)
             click.echo()
         except KeyboardInterrupt:
             click.echo("\n(stopped)")
         except ChatError as error:
             answered = False
-            click.echo(f"{chr(10) * any(said)}jan: {error}", err=True)
-        if any(said):
-            self._messages = [*asked, {"role": "assistant", "content": "".join(said)}]
+            click.echo(f"{chr(10) * any(shown)}jan: {error}", err=True)
+        if any(shown):
+            self._messages = [*asked, {"role": "assistant", "content": "".join(shown)}]
         return answered
 
 

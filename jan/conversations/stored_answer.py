@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from jan.errors import JanError, NotFound, Unavailable, when_to_retry
+from jan.errors import JanError, NotFound, Unavailable, retry_headers
 from jan.storage.records import AnswerProgress, MessageRecord
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
@@ -64,7 +64,7 @@ class KeptAnswer:
             raise Unavailable(
                 "The answer is complete, but the store can't keep it at the moment.",
                 code="storage_unavailable",
-                headers=when_to_retry(5000, by_itself=False),
+                headers=retry_headers(5000, by_itself=False),
             )
         self._task.result()
         if self._failure is not None:

@@ -1,8 +1,8 @@
 """The errors of engines that can't serve a request: why, and when to try again."""
 
-from jan.errors import InvalidRequest, Unavailable, when_to_retry
+from jan.errors import InvalidRequest, Unavailable, retry_headers
 
-_RETRY = when_to_retry(5000)
+_RETRY = retry_headers(5000)
 
 
 def reason_of(error: BaseException) -> str:

@@ -38,7 +38,7 @@ class Answering:
         #: The state of the caller's token budgets, as far as a run has looked at them.
         self.standings: tuple[Standing, ...] = ()
         #: The task that completes the answer, if the answer outlives the request.
-        self.going_on: asyncio.Task[Any] | None = None
+        self.detached_task: asyncio.Task[Any] | None = None
 
     async def generate(self, asked: ModelRequest) -> Run:
         """Start a run, which the caller must close.
@@ -72,7 +72,7 @@ class Answering:
         *,
         stream: bool,
         keep: Keep | None,
-        go_on_as: str,
+        detach_as: str,
     ) -> Any:
         """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
@@ -82,10 +82,12 @@ class Answering:
         if keep is not None:
             asked, keeper = await keep(asked)
         start = partial(_start, generate, asked, keeper)
-        if go_on_as:
+        if detach_as:
             work = partial(detached_answer, start, translator, keeper, whole=not stream)
-            log, self.going_on = self._services.streams.start(go_on_as, self._context.identity.owner, work)
-            return Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.going_on)
+            log, self.detached_task = self._services.streams.start(detach_as, self._context.identity.owner, work)
+            return (
+                Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.detached_task)
+            )
         run = await start()
         return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
 

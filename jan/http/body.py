@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders
 
-from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, when_to_retry
+from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.schema.explain import explain
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
@@ -173,7 +173,7 @@ class Body:
             raise Unavailable(
                 "The server is already reading as many large requests as it allows; try again shortly.",
                 code="overloaded",
-                headers=when_to_retry(_RETRY_MS),
+                headers=retry_headers(_RETRY_MS),
             )
 
     def _refusal(self) -> PayloadTooLarge:

@@ -18,9 +18,9 @@ from jan.errors import (
     InvalidRequest,
     JanError,
     MethodNotAllowed,
+    drop_traceback,
     envelope_of,
     error_for_status,
-    let_go,
     status_of,
 )
 from jan.generation.answering import Answering
@@ -184,8 +184,8 @@ class Responder(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the error envelope, with the error's own status and headers."""
-        told = kwargs.get("exc_info", (None, None))[1]
-        error = self.explain(told)
+        raised = kwargs.get("exc_info", (None, None))[1]
+        error = self.explain(raised)
         self.log_fields["error"] = error.code
         self.set_status(status_of(type(error)))
         for name, value in error.headers.items():
@@ -194,8 +194,8 @@ class Responder(RequestHandler):
             # Tornado closes a connection whose body is unread. The client must be informed.
             self.set_header("Connection", "close")
         self.reply(envelope_of(error))
-        if told is not None:
-            let_go(told)
+        if raised is not None:
+            drop_traceback(raised)
 
     def on_finish(self) -> None:
         """Log, count and trace the request.
@@ -205,14 +205,14 @@ class Responder(RequestHandler):
         """
         seconds = time.perf_counter() - self.began
         self._count(self.get_status(), seconds)
-        going_on = None
+        detached_task = None
         if self.answering is not None:
             # Break the reference cycle: if the task fails, its exception holds the frames that led here.
-            going_on, self.answering.going_on = self.answering.going_on, None
-        if going_on is None or going_on.done():
+            detached_task, self.answering.detached_task = self.answering.detached_task, None
+        if detached_task is None or detached_task.done():
             self._report(seconds)
         else:
-            going_on.add_done_callback(lambda _: self._report(seconds))
+            detached_task.add_done_callback(lambda _: self._report(seconds))
 
     def _report(self, seconds: float) -> None:
         status = self.get_status()

@@ -53,7 +53,7 @@ class StreamLog:
         self._frames: deque[bytes] = deque()
         self._dropped = 0
         self._queued = b""
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -64,7 +64,7 @@ class StreamLog:
         """Append an event; return the growth of the log in bytes."""
         self._frames.append(frame)
         self._queued = b""
-        self._tell()
+        self._wake_readers()
         grown = len(frame) + _OVERHEAD_BYTES
         self.size += grown
         return grown
@@ -72,12 +72,12 @@ class StreamLog:
     def queued(self, comment: bytes) -> None:
         """Show a comment to waiting readers. It is not kept."""
         self._queued = comment
-        self._tell()
+        self._wake_readers()
 
     def end(self, error: JanError | None) -> None:
         """Note that the stream has ended, and why."""
         self.ended, self._error = True, error
-        self._tell()
+        self._wake_readers()
 
     def drop_oldest(self) -> int:
         """Drop the oldest event; return the shrinkage of the log in bytes."""
@@ -106,7 +106,7 @@ class StreamLog:
 
         Raises NotFound if the reader is so slow that its next events were dropped.
         """
-        told = b""
+        shown = b""
         while True:
             self.check(number)
             position = number - self._dropped
@@ -119,15 +119,15 @@ class StreamLog:
             elif self.ended:
                 yield DONE
                 return
-            elif self._queued and self._queued is not told:
-                told = self._queued
-                yield told
+            elif self._queued and self._queued is not shown:
+                shown = self._queued
+                yield shown
             else:
-                await self._news.wait()
+                await self._changed.wait()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _wake_readers(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class LogOutlet:

@@ -8,7 +8,7 @@ import asyncio
 
 from tornado.iostream import StreamClosedError
 
-from jan.errors import JanError, let_go
+from jan.errors import JanError, drop_traceback
 from jan.http.outlet import EventWriter, Outlet, until_taken
 from jan.http.responder import Responder
 from jan.http.sse import HEADERS, EventStream, error_frame
@@ -33,7 +33,7 @@ class StreamResponder(Responder):
                 raise
             self.log_exception(type(error), error, error.__traceback__)
             await self.fail(self.explain(error))
-            let_go(error)
+            drop_traceback(error)
         finally:
             outlet.stop()
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, status_of, when_to_retry
+from jan.errors import Conflict, InvalidRequest, JanError, Unavailable, retry_headers, status_of
 from jan.idempotency.ids import IdSource, SeededIdSource
 from jan.storage.idempotent_answers import IdempotentAnswer, IdempotentAnswers
 from jan.storage.records import now
@@ -182,5 +182,5 @@ def _in_progress(stored: IdempotentAnswer) -> Conflict:
         "A request with this key is still running; send it again later for its answer.",
         code="idempotency_in_progress",
         param=KEY_HEADER,
-        headers=when_to_retry(1000 * seconds),
+        headers=retry_headers(1000 * seconds),
     )

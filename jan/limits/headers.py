@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from jan.errors import RateLimited, when_to_retry
+from jan.errors import RateLimited, retry_headers
 from jan.limits.windows import Standing, Window, tightest
 
 # SDKs wait for as long as they are told, up to a minute. Some shorten a longer wait to seconds.
@@ -87,7 +87,7 @@ def limit_exceeded(standing: Standing, cost: int, left: int, now: int) -> RateLi
     return RateLimited(
         f"The limit '{window.name}' is {_words(window)}, and {state}; it resets in {duration(wait)}, at "
         f"{ends:%Y-%m-%dT%H:%M:%SZ}.",
-        headers=when_to_retry(wait, by_itself=wait < _LONGEST_RETRY_MS),
+        headers=retry_headers(wait, by_itself=wait < _LONGEST_RETRY_MS),
     )
 
 

@@ -89,8 +89,8 @@ class StoredAnswer:
 
         The request's messages are already stored at this point.
         """
-        told = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": self._turn.parent_id}
-        error.headers = {**error.headers, **told}
+        headers = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": self._turn.parent_id}
+        error.headers = {**error.headers, **headers}
 
     async def begin(self, answers: CollectedAnswers) -> None:
         """Store the beginning of the answer."""

@@ -8,7 +8,7 @@ from handlers.openai.chat.chunks import ChatTranslator
 from handlers.openai.chat.conversation import begin_turn, check_alone
 from handlers.openai.chat.examples import EXAMPLES
 from handlers.openai.chat.request import model_request
-from handlers.openai.sampling import told_tier, wants_usage
+from handlers.openai.sampling import answered_tier, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import Handler
 from jan.operation import operation
@@ -56,7 +56,7 @@ class ChatCompletions(Handler):
             completion_id,
             body.model,
             with_usage=wants_usage(body) or not body.stream,
-            tier=told_tier(body, self.identity),
+            tier=answered_tier(body, self.identity),
         )
         keep = None
         if body.conversation_id is None:
@@ -69,5 +69,5 @@ class ChatCompletions(Handler):
             translator,
             stream=bool(body.stream),
             keep=keep,
-            go_on_as=completion_id if body.on_disconnect == "finish" else "",
+            detach_as=completion_id if body.on_disconnect == "finish" else "",
         )

@@ -54,16 +54,16 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
 def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
     """Make the prompt. Raises InvalidRequest if the last message can't be continued."""
     shown = () if body.tool_choice == "none" else tuple(body.tools or ())
-    goes_on = bool(body.continue_final_message)
-    if goes_on and (reason := _closed(body, output)):
+    continues = bool(body.continue_final_message)
+    if continues and (reason := _closed(body, output)):
         raise InvalidRequest(
             f"continue_final_message: {reason}", code="invalid_value", param="continue_final_message"
         )
     return ChatPrompt(
         messages=tuple(body.messages),
         tools=shown,
-        add_generation_prompt=body.add_generation_prompt is not False and not goes_on,
-        continue_final_message=goes_on,
+        add_generation_prompt=body.add_generation_prompt is not False and not continues,
+        continue_final_message=continues,
     )
 
 

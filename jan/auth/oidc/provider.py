@@ -80,9 +80,9 @@ class Fetched(Generic[T]):
         self._value: T | None = None
         self._fetched = 0.0
 
-    async def get(self, *, anew: bool = False) -> T:
+    async def get(self, *, refresh: bool = False) -> T:
         """Return the document. Raises the error of fetching it."""
-        if self._value is not None and not anew and time.monotonic() - self._fetched < _KEPT_SECONDS:
+        if self._value is not None and not refresh and time.monotonic() - self._fetched < _KEPT_SECONDS:
             return self._value
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._refresh())
@@ -112,9 +112,9 @@ class Provider:
         """Return the discovery document, at most an hour old."""
         return await self._metadata.get()
 
-    async def keys(self, *, anew: bool = False) -> KeySet:
-        """Return the provider's keys, at most an hour old; ``anew`` fetches them now."""
-        return await self._keys.get(anew=anew)
+    async def keys(self, *, refresh: bool = False) -> KeySet:
+        """Return the provider's keys, at most an hour old; ``refresh`` fetches them now."""
+        return await self._keys.get(refresh=refresh)
 
     async def _discover(self) -> Metadata:
         url = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"

@@ -151,7 +151,7 @@ class SignIn:
         header = id_token.header_of(token)
         key = id_token.find_key((await self._provider.keys()).keys, header)
         if key is None:  # the provider may have new keys
-            key = id_token.find_key((await self._provider.keys(anew=True)).keys, header)
+            key = id_token.find_key((await self._provider.keys(refresh=True)).keys, header)
         if key is None:
             raise AuthenticationFailed(
                 "The provider's ID token was not accepted. It is signed with a key that is not published.",

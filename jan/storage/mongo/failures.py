@@ -17,7 +17,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from jan.errors import Conflict, InternalError, JanError, PayloadTooLarge, Unavailable, when_to_retry
+from jan.errors import Conflict, InternalError, JanError, PayloadTooLarge, Unavailable, retry_headers
 
 _DUPLICATE = 11000
 _AWAY = (ConnectionFailure, ExecutionTimeout, InvalidOperation, WaitQueueTimeoutError, OperationFailure)
@@ -50,7 +50,7 @@ def translate(error: Exception) -> JanError:
 def unavailable() -> Unavailable:
     """Make the error for a store that is unreachable, electing a primary or too slow."""
     message = "The store can't serve this at the moment; try again later."
-    return Unavailable(message, code="storage_unavailable", headers=when_to_retry(5000))
+    return Unavailable(message, code="storage_unavailable", headers=retry_headers(5000))
 
 
 def _conflict(details: Mapping[str, Any]) -> Conflict:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from jan.errors import JanError, Unavailable, when_to_retry
+from jan.errors import JanError, Unavailable, retry_headers
 from jan.storage.sqlite.failures import translate, translate_opening
 from jan.storage.sqlite.files import PrivateFile
 from jan.storage.sqlite.migrations import migrate
@@ -184,4 +184,4 @@ def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
 
 
 def _closed() -> Unavailable:
-    return Unavailable("The store is not open.", code="storage_unavailable", headers=when_to_retry(2000))
+    return Unavailable("The store is not open.", code="storage_unavailable", headers=retry_headers(2000))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import structlog
 
-from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable, when_to_retry
+from jan.errors import ConfigurationError, Conflict, InternalError, JanError, Unavailable, retry_headers
 
-_RETRY = when_to_retry(2000)
+_RETRY = retry_headers(2000)
 # An administrator has to act first, so retrying soon is pointless.
-_RETRY_WHEN_FULL = when_to_retry(60_000)
+_RETRY_WHEN_FULL = retry_headers(60_000)
 
 
 def translate(error: sqlite3.Error) -> JanError:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jan.errors import ConfigurationError, Unavailable, when_to_retry
+from jan.errors import ConfigurationError, Unavailable, retry_headers
 
 
 class PrivateFile:
@@ -42,5 +42,5 @@ class PrivateFile:
             raise Unavailable(
                 "The database file was moved or deleted while the server runs.",
                 code="storage_unavailable",
-                headers=when_to_retry(5000),
+                headers=retry_headers(5000),
             )
