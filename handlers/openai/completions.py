@@ -151,9 +151,9 @@ def _logprobs(tokens: Sequence[TokenLogprob], offsets: list[int]) -> CompletionL
 def _check(body: CompletionRequest) -> None:
     """Refuse parameters that this endpoint does not support. Raises InvalidRequest."""
     if body.suffix:
-        raise InvalidRequest("suffix: Filling in the middle is not supported; leave it out.", param="suffix")
+        raise InvalidRequest("suffix: Filling in the middle is not supported. Leave it out.", param="suffix")
     if body.echo and body.logprobs is not None:
-        raise InvalidRequest("echo: Not supported together with logprobs; ask for one of them.", param="echo")
+        raise InvalidRequest("echo: Not supported together with logprobs. Ask for one of them.", param="echo")
     if body.best_of is not None and body.best_of != (body.n or 1):
         raise InvalidRequest("best_of: Not supported; allowed: the value of n.", param="best_of")
 

@@ -38,7 +38,7 @@ class Logout(Handler):
     async def post(self) -> SignedOut:
         """End the session of the token. The token and those exchanged for it are refused from now on."""
         if self.identity.session_id is None:
-            raise InvalidRequest("An API key has no session; revoke it with DELETE /user/api-keys/{id}.")
+            raise InvalidRequest("An API key has no session. Revoke it with DELETE /user/api-keys/{id}.")
         await self.services.sessions.sign_out(self.identity)
         return SignedOut()
 

@@ -73,7 +73,7 @@ class OneUser(Handler):
         disabled user within a second; keys and tokens work again when the user is enabled. The budgets count all
         that the user generates, with whichever key."""
         if user_id == self.user_id and (body.disabled is True or body.role == "user"):
-            raise InvalidRequest("Administrators can't lock themselves out; let another one do it.")
+            raise InvalidRequest("Administrators can't lock themselves out. Let another one do it.")
         changes = UserChanges(
             name=body.name,
             role=body.role,

@@ -95,7 +95,7 @@ class Credentials:
         """
         if time.monotonic() < self._ask_again_at:
             raise Unavailable(
-                "The store can't be reached; try again later.",
+                "The store can't be reached. Try again later.",
                 code="storage_unavailable",
                 headers=retry_headers(1000),
             )
@@ -130,9 +130,9 @@ class Credentials:
         user = await self.enabled_user(claims.user_id)
         session = await self._store.sessions.find(claims.session_id)
         if session is None or session.ended_at is not None or session.user_id != user.id:
-            raise wrong("The session has ended; sign in again.", "session_ended")
+            raise wrong("The session has ended. Sign in again.", "session_ended")
         if user.valid_after is not None and claims.issued_at < user.valid_after:
-            raise wrong("All sessions were ended; sign in again.", "session_ended")
+            raise wrong("All sessions were ended. Sign in again.", "session_ended")
         return Identity(
             owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id, budget=user.budget
         )

@@ -99,7 +99,7 @@ class TokenSigner:
             self._check_beginning(token, key.public, key.algorithm)
         except jwt.ExpiredSignatureError:
             raise AuthenticationFailed(
-                "The token has expired; get a new one with POST /api/v1/auth/refresh.",
+                "The token has expired. Get a new one with POST /api/v1/auth/refresh.",
                 code="token_expired",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             ) from None

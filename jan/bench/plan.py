@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the cases to measure. Raises BenchError if one was asked for that does not exist."""
         unknown = [case for case in self.cases if case not in cases]
         if unknown:
-            raise BenchError(f"There is no case '{unknown[0]}'; there are: {', '.join(cases)}.")
+            raise BenchError(f"There is no case '{unknown[0]}'; available: {', '.join(cases)}.")
         return self.cases or cases
 
 

@@ -66,7 +66,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     def _matching(self, patterns: Sequence[str]) -> list[RepoFile]:
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(file.name, pattern) for file in self.files):
-                raise NotFound(f"Repository {self.repo} has no file '{pattern}'. Files: {self._names()}.")
+                raise NotFound(f"Repository {self.repo} has no file '{pattern}'; available: {self._names()}.")
         return [file for file in self.files if _matches(file.name, patterns)]
 
     def _names(self) -> str:

@@ -81,7 +81,7 @@ store = _group("store", "Move everything from one store to another.")
 async def _find(people: People, email: str) -> User:
     found = await people.users.find_by_email(email)
     if found is None:
-        raise NotFound(f"There is no user {email}; `jan user list` shows all.")
+        raise NotFound(f"There is no user {email}. `jan user list` shows all.")
     return found
 
 
@@ -241,7 +241,7 @@ def revoke_key(context: _Context, key_id: str) -> None:
     async def revoke(people: People) -> None:
         found = await people.keys.find(key_id)
         if found is None:
-            raise NotFound(f"There is no key {key_id}; `jan key list EMAIL` shows a user's keys.")
+            raise NotFound(f"There is no key {key_id}. `jan key list EMAIL` shows a user's keys.")
         await people.keys.revoke(found.user_id, key_id)
 
     context.run(revoke)
@@ -271,7 +271,7 @@ def export_file(context: _Context, file: Path) -> None:
         return count
 
     if file.exists():
-        raise click.BadParameter(f"{file} already exists; choose another name.")
+        raise click.BadParameter(f"{file} already exists. Choose another name.")
     click.echo(f"{context.run_on_store(export)} records written to {file}")
 
 

@@ -111,7 +111,7 @@ def _known(names: Sequence[str]) -> list[str]:
 
     for name in names:
         if name not in SCENARIOS:
-            raise click.UsageError(f"There is no scenario '{name}'; there are: {', '.join(SCENARIOS)}.")
+            raise click.UsageError(f"There is no scenario '{name}'; available: {', '.join(SCENARIOS)}.")
     return list(dict.fromkeys(names)) or list(SCENARIOS)
 
 

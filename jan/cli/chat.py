@@ -42,7 +42,7 @@ class ChatClient:
             try:
                 return [str(model["id"]) for model in json.loads(response.read())["data"]]
             except (ValueError, KeyError, TypeError) as error:
-                raise ChatError(f"{self._url}/models gives no list of models; the URL must end in /v1.") from error
+                raise ChatError(f"{self._url}/models gives no list of models. The URL must end in /v1.") from error
 
     def stream(self, model: str, messages: list[dict[str, str]]) -> Generator[str, None, None]:
         """Yield the answer piece by piece. Closing the iterator stops it. Raises ChatError."""
@@ -58,7 +58,7 @@ class ChatClient:
             try:
                 connection.connect()
             except OSError as error:
-                raise ChatError(f"No server at {self._url} ({error}); start one with `jan serve`.") from error
+                raise ChatError(f"No server at {self._url} ({error}). Start one with `jan serve`.") from error
             try:
                 assert connection.sock is not None
                 connection.sock.settimeout(_SILENCE_SECONDS)
@@ -77,7 +77,7 @@ class ChatClient:
         except ValueError as error:
             raise ChatError(f"{self._url}: {error}") from error
         if parts.scheme not in ("http", "https") or not host:
-            raise ChatError(f"{self._url} is not the URL of a server; use one like http://127.0.0.1:8080/api/v1.")
+            raise ChatError(f"{self._url} is not the URL of a server. Use one like http://127.0.0.1:8080/api/v1.")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(host, port, timeout=_CONNECT_SECONDS)
 
@@ -90,7 +90,7 @@ def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:
             return
         if line.startswith(b"data: "):
             yield from _texts(json.loads(data))
-    raise ChatError("The answer was cut off; the server closed the connection.")
+    raise ChatError("The answer was cut off. The server closed the connection.")
 
 
 def _texts(event: dict[str, Any]) -> Iterator[str]:

@@ -73,7 +73,7 @@ def _check_room(listing: Listing, target: Path) -> None:
     there = next(parent for parent in (target.resolve(), *target.resolve().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if missing > free:
-        raise Unavailable(f"{target} needs {in_gib(missing)}; the disk has {in_gib(free)} free.")
+        raise Unavailable(f"{target} needs {in_gib(missing)}. The disk has {in_gib(free)} free.")
 
 
 def _how_to_serve(model: ModelFiles) -> str:

@@ -47,7 +47,7 @@ def check_message(message: MessageRecord) -> MessageRecord:
 def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     """Return a request's message as the store keeps it; raises InvalidRequest for a role that it does not keep."""
     if isinstance(message, chat.FunctionMessage):
-        raise _refusal("messages: A conversation keeps no messages of role 'function'; use 'tool'.", "messages")
+        raise _refusal("messages: A conversation keeps no messages of role 'function'. Use 'tool'.", "messages")
     content = message.content
     calls = None
     if isinstance(message, chat.AssistantMessage):

@@ -166,7 +166,7 @@ class Conversations:
             raise _nothing_to_answer()
         if path[0].parent_id is not None:
             raise InvalidRequest(
-                f"The conversation is longer than {_LONGEST_PATH} messages from its root to this one; begin "
+                f"The conversation is longer than {_LONGEST_PATH} messages from its root to this one. Begin "
                 "another, or a branch nearer to the root.",
                 code="context_length_exceeded",
                 param="conversation_id",

@@ -97,7 +97,7 @@ class ServedModels:
             return self._by_name[name]
         except KeyError:
             raise NotFound(
-                f"There is no model '{name[:128]}' here. Models: {', '.join(self._by_name) or 'none'}.",
+                f"There is no model '{name[:128]}'; available: {', '.join(self._by_name) or 'none'}.",
                 code="model_not_found",
                 param="model",
             ) from None

@@ -128,7 +128,7 @@ class Hooks:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever somebody's hook raises
                 self._failed(name, "before", context, error)
-                raise InternalError("The server failed to handle this request; its log says why.") from None
+                raise InternalError("The server failed to handle this request. Its log says why.") from None
         return request
 
     def after(self, context: HookContext, answers: CollectedAnswers, run: Ended) -> None:

@@ -94,12 +94,12 @@ def check_scopes(identity: Identity, *scopes: Scope) -> None:
     for scope in scopes:
         if scope not in identity.scopes:
             has = ", ".join(sorted(identity.scopes)) or "none"
-            raise PermissionDenied(f"This needs the permission '{scope}'; these credentials have: {has}.")
+            raise PermissionDenied(f"This needs the permission '{scope}'. These credentials have: {has}.")
 
 
 def _unauthenticated() -> AuthenticationFailed:
     return AuthenticationFailed(
-        "This needs credentials; send 'Authorization: Bearer <token or API key>'.",
+        "This needs credentials. Send 'Authorization: Bearer <token or API key>'.",
         code="missing_credentials",
         headers={"WWW-Authenticate": "Bearer"},
     )

@@ -171,7 +171,7 @@ class Body:
             raise self._refusal()
         if self._no_room:
             raise Unavailable(
-                "The server is already reading as many large requests as it allows; try again shortly.",
+                "The server is already reading as many large requests as it allows. Try again shortly.",
                 code="overloaded",
                 headers=retry_headers(_RETRY_MS),
             )

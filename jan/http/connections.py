@@ -90,9 +90,9 @@ class ConnectionServer(HTTPServer):
         """Serve a new connection, unless there are too many."""
         owner = self._owner(address)
         if len(self._connections) >= self._settings.max_connections:
-            _refuse(stream, "The server has too many connections; try again later.")
+            _refuse(stream, "The server has too many connections. Try again later.")
         elif self._has_enough(_peer(address)):
-            _refuse(stream, "Your address has too many connections to this server; close some and try again.")
+            _refuse(stream, "Your address has too many connections to this server. Close some and try again.")
         else:
             self._by_address[owner] += 1
             if stream.socket is not None and stream.socket.family != socket.AF_UNIX:

@@ -193,7 +193,7 @@ class Dispatcher(StreamResponder):
     @staticmethod
     def _shutdown_error() -> Unavailable:
         return Unavailable(
-            "The server is shutting down; try again later.", code="shutting_down", headers={"Connection": "close"}
+            "The server is shutting down. Try again later.", code="shutting_down", headers={"Connection": "close"}
         )
 
 
@@ -203,4 +203,4 @@ class UnknownUrl(Dispatcher):
     def prepare(self) -> None:
         """Refuse the request. Raises NotFound."""
         Responder.prepare(self)
-        raise NotFound("There is no such URL; /api/swagger/index.html lists all URLs.")
+        raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")

@@ -153,7 +153,7 @@ class Responder(RequestHandler):
         if isinstance(error, JanError):
             return error
         if not isinstance(error, HTTPError):
-            return InternalError("The server failed to handle this request; its log says why.")
+            return InternalError("The server failed to handle this request. Its log says why.")
         if error.status_code == 405:
             allowed = self.allowed_methods()
             message = f"This URL does not support {self.request.method[:32]}; allowed: {allowed}."

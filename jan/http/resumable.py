@@ -91,13 +91,13 @@ class StreamLog:
         later events were dropped."""
         if number > self.count:
             raise InvalidRequest(
-                f"The stream has no event {number} yet; its last one is {self.count}.",
+                f"The stream has no event {number} yet. Its last one is {self.count}.",
                 code="invalid_last_event_id",
                 param="Last-Event-ID",
             )
         if number < self._dropped:
             raise NotFound(
-                f"The stream's events up to {self._dropped} are no longer kept; resume after them.",
+                f"The stream's events up to {self._dropped} are no longer kept. Resume after them.",
                 code="events_not_kept",
             )
 
@@ -223,7 +223,7 @@ class StreamLogs:
         found = self._logs.get(stream_id)
         if found is None or found.owner != owner:
             raise NotFound(
-                "There is no such stream of yours to resume; kept are those begun with on_disconnect 'finish', "
+                "There is no such stream of yours to resume. Streams begun with on_disconnect 'finish' are kept "
                 f"until {self._settings.keep_seconds:g} seconds after their end.",
                 code="stream_not_kept",
             )
@@ -265,9 +265,9 @@ class StreamLogs:
 def _reason(task: "asyncio.Task[Any]") -> JanError | None:
     """Return the error that ended a stream early, or None."""
     if task.cancelled():
-        return Unavailable("The server is shutting down; try again later.", code="shutting_down")
+        return Unavailable("The server is shutting down. Try again later.", code="shutting_down")
     error = task.exception()
     if error is None or isinstance(error, JanError):
         return error
     log.error("stream failed", exc_info=error)
-    return InternalError("The server failed to continue this stream; its log says why.")
+    return InternalError("The server failed to continue this stream. Its log says why.")

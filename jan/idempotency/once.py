@@ -167,7 +167,7 @@ class Idempotency:
 
 def _reused() -> Conflict:
     return Conflict(
-        f"This {KEY_HEADER} was used for another request; use a new one for each.",
+        f"This {KEY_HEADER} was used for another request. Use a new one for each.",
         code="idempotency_key_reused",
         param=KEY_HEADER,
         headers={"x-should-retry": "false"},
@@ -179,7 +179,7 @@ def _in_progress(stored: IdempotentAnswer) -> Conflict:
     left = stored.begun_at + _ABANDONED - now()
     seconds = math.ceil(min(max(left, timedelta(seconds=1)), _ABANDONED).total_seconds())
     return Conflict(
-        "A request with this key is still running; send it again later for its answer.",
+        "A request with this key is still running. Send it again later for its answer.",
         code="idempotency_in_progress",
         param=KEY_HEADER,
         headers=retry_headers(1000 * seconds),

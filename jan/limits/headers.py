@@ -85,7 +85,7 @@ def limit_exceeded(standing: Standing, cost: int, left: int, now: int) -> RateLi
     if left:
         state = f"{left} are left, fewer than the {cost} that this request may take"
     return RateLimited(
-        f"The limit '{window.name}' is {_words(window)}, and {state}; it resets in {duration(wait)}, at "
+        f"The limit '{window.name}' is {_words(window)}, and {state}. It resets in {duration(wait)}, at "
         f"{ends:%Y-%m-%dT%H:%M:%SZ}.",
         headers=retry_headers(wait, by_itself=wait < _LONGEST_RETRY_MS),
     )
@@ -94,8 +94,8 @@ def limit_exceeded(standing: Standing, cost: int, left: int, now: int) -> RateLi
 def exceeds_whole_window(window: Window, tokens: int) -> RateLimited:
     """Make the error for a request that needs more than a whole window has, so that retrying is pointless."""
     return RateLimited(
-        f"This request may take {tokens} tokens, prompt and answer together; the limit '{window.name}' is "
-        f"{_words(window)}, so it can never be served: shorten the prompt or lower max_tokens.",
+        f"This request may take {tokens} tokens, prompt and answer together. The limit '{window.name}' is "
+        f"{_words(window)}, so it can never be served. Shorten the prompt or lower max_tokens.",
         headers={"x-should-retry": "false"},
     )
 

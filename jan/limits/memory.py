@@ -143,7 +143,7 @@ class FailoverCounters:
             await self._own.adjust(counter, change)
             return
         if self._clock() < self._ask_again_at:
-            raise Unavailable("The store can't be reached; try again later.", code="storage_unavailable")
+            raise Unavailable("The store can't be reached. Try again later.", code="storage_unavailable")
         try:
             await self._shared.adjust(counter, change)
         except Unavailable as error:

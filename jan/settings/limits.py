@@ -28,7 +28,7 @@ def parse_rate(text: RateText) -> Rate | None:
     found = _RATE.fullmatch(str(text))
     if found is None:
         raise ValueError(
-            f"{text!r} is not a rate; allowed: a number from 1, / and second, minute, hour or day; or off."
+            f"{text!r} is not a rate; allowed: a number from 1, / and second, minute, hour or day, or off."
         )
     return Rate(limit=int(found[1]), seconds=_SECONDS[found[2]])
 

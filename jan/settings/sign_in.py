@@ -8,7 +8,7 @@ from jan.settings.addresses import host_of, is_loopback, is_own_path, is_safe_ur
 
 GOOGLE = "https://accounts.google.com"
 ANYBODY = "*"
-_SAFE = "allowed: an https:// URL, or http:// on loopback"
+_SAFE = "an https:// URL, or http:// on loopback"
 
 
 class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,9 +41,9 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         if not _is_base(self.issuer):
-            raise ValueError(f"issuer: {self.issuer!r} is not a safe URL; {_SAFE}.")
+            raise ValueError(f"issuer: {self.issuer!r} is not a safe URL; allowed: {_SAFE}.")
         if self.public_url is not None and not _is_base(self.public_url):
-            raise ValueError(f"public_url: {self.public_url!r} is not a safe URL; {_SAFE}.")
+            raise ValueError(f"public_url: {self.public_url!r} is not a safe URL; allowed: {_SAFE}.")
         for page in self.return_to:
             if "#" in page or not (is_safe_url(page) or is_own_path(page)):
                 raise ValueError(
@@ -51,7 +51,7 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                     "without #."
                 )
         if "openid" not in self.scopes:
-            raise ValueError("scopes: 'openid' is missing; providers name the person only with it.")
+            raise ValueError("scopes: 'openid' is missing. Providers name the person only with it.")
 
     def __repr__(self) -> str:
         return f"SignInSettings(issuer={self.issuer!r})"  # without the secret

@@ -22,5 +22,5 @@ class TracingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if self.endpoint and not is_safe_url(self.endpoint):
             raise ValueError(
                 "endpoint: Not a safe URL; allowed: https:// without a password, or http:// on loopback, like "
-                "http://localhost:4318/v1/traces; headers come from OTEL_EXPORTER_OTLP_HEADERS."
+                "http://localhost:4318/v1/traces. Headers come from OTEL_EXPORTER_OTLP_HEADERS."
             )

@@ -40,6 +40,6 @@ def _mongo(url: str, timeout: float) -> Store:
         from jan.storage.mongo.store import MongoStore
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"storage.url: MongoDB needs the package '{error.name}'; install jan-server[mongo]."
+            f"storage.url: MongoDB needs the package '{error.name}'. Install jan-server[mongo]."
         ) from None
     return MongoStore(url, timeout=timeout)

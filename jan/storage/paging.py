@@ -77,7 +77,7 @@ def page_within(found: list[T], budget: Budget, key: Callable[[T], str]) -> Page
 def too_long() -> InvalidRequest:
     """Make the error for a path that is too large to hold in memory."""
     return InvalidRequest(
-        f"The conversation has more than {PATH_BYTES} bytes from its root to this message; begin another, or a "
+        f"The conversation has more than {PATH_BYTES} bytes from its root to this message. Begin another, or a "
         "branch nearer to the root.",
         code="conversation_too_long",
         param="conversation_id",

@@ -33,7 +33,7 @@ def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime
     if message.status != "complete":
         return saved
     if msgspec.structs.replace(saved, updated_at=message.updated_at) != message:
-        raise Conflict("A complete message is never changed; append another one.", code="message_complete")
+        raise Conflict("A complete message is never changed. Append another one.", code="message_complete")
     return message
 
 
@@ -41,7 +41,7 @@ def same_message(stored: MessageRecord, message: MessageRecord) -> MessageRecord
     """Return the stored message if it equals the one appended again. Raises Conflict otherwise."""
     for field in ("conversation_id", "role", "content", "tool_calls", "tool_call_id"):
         if getattr(stored, field) != getattr(message, field):
-            raise Conflict("Another message has this id; choose a new one or send the same message.", param="id")
+            raise Conflict("Another message has this id. Choose a new one or send the same message.", param="id")
     return stored
 
 
@@ -49,7 +49,7 @@ def rotated_key(key: ApiKey, replacement_id: str, grace_ends: datetime) -> ApiKe
     """Return the key with its successor and end of grace. Raises Conflict if it is revoked or already replaced."""
     if key.revoked_at or key.replaced_by:
         state = "revoked" if key.revoked_at else "rotated already"
-        raise Conflict(f"This key is {state}; only a key in use can be rotated.", code="key_not_in_use")
+        raise Conflict(f"This key is {state}. Only a key in use can be rotated.", code="key_not_in_use")
     ends = min(grace_ends, key.expires_at or grace_ends)
     return msgspec.structs.replace(key, replaced_by=replacement_id, expires_at=ends)
 
@@ -73,7 +73,7 @@ def missing(kind: type[Record], *, param: str | None = None) -> NotFound:
 
 def taken(kind: type[Record], field: str) -> Conflict:
     """Make the error for a value that another object already has."""
-    return Conflict(f"There is a {_name(kind)} with this {field} already.", param=field, code="already_exists")
+    return Conflict(f"Another {_name(kind)} has this {field}.", param=field, code="already_exists")
 
 
 def _name(kind: type[Record]) -> str:

@@ -88,7 +88,7 @@ async def import_store(store: Store, path: Path) -> int:
         found[kind] += len(await _present(store, kind, batch))
     for kind in _KINDS.values():
         if await store.archive.count(kind) > found[kind]:
-            raise Conflict("The store holds records that are not in the file; import into an empty one.")
+            raise Conflict("The store holds records that are not in the file. Import into an empty one.")
     added = 0
     for kind, batch in _batches(path):
         present = await _present(store, kind, batch)

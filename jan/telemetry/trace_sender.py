@@ -14,6 +14,6 @@ def make_tracing(settings: TracingSettings) -> Tracing | None:
         from jan.telemetry.tracing import OtlpTracing
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"tracing.endpoint: It needs the package '{error.name}'; install jan-server[otel], or leave it empty."
+            f"tracing.endpoint: It needs the package '{error.name}'. Install jan-server[otel], or leave it empty."
         ) from None
     return OtlpTracing(settings)

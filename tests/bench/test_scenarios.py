@@ -126,8 +126,8 @@ def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenari
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("streams",), 2, "There is no scenario 'streams'; there are: stream, overhead"),
-        (("cancel", "--quick", "--case", "two slots"), 1, "There is no case 'two slots'; there are: one slot."),
+        (("streams",), 2, "There is no scenario 'streams'; available: stream, overhead"),
+        (("cancel", "--quick", "--case", "two slots"), 1, "There is no case 'two slots'; available: one slot."),
         (("--rounds", "0"), 2, "0 is not in the range"),
         (("cancel", "--against", "nowhere"), 2, "Directory 'nowhere' does not exist"),
         (("stream", "--quick", "--against", "."), 1, ". is no checkout of Jan Server"),

@@ -105,7 +105,7 @@ def test_of_several_gguf_files_one_is_to_be_named(jan: Run, tmp_path: Path) -> N
         (["ada/gated"], "is gated. Accept its terms"),
         (["no name at all"], "allowed: owner/name"),
         (["ada/words"], "no .safetensors and no .gguf"),
-        (["ada/tiny-exl2", "*.nothing"], "has no file '*.nothing'. Files: config.json"),
+        (["ada/tiny-exl2", "*.nothing"], "has no file '*.nothing'; available: config.json"),
         (["ada/tiny-exl2", "--revision", "nope"], "no such revision"),
     ],
 )

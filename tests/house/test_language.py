@@ -36,6 +36,7 @@ ERRORS = {
 }
 # "server.port: ", "{path}: ", "models[{index}] ({id}): ": places before the sentence.
 PLACE = re.compile(r"(?:(?:line )?[\w.\[\]{}$<>/\-\0]+(?: \(\0\))?: )*")
+JOINED = re.compile(r"; (?!allowed\b|available\b)")
 BEGINS_LOWER = re.compile(r"[a-z]")
 PRIVATE_PHRASES = re.compile(
     r"\b(what there is|of whom|so many|of late|hangs? by|hung by|can't but|who comes anew|tell of|told of)\b",
@@ -129,11 +130,11 @@ def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def is_sentence(message: str) -> bool:
-    """Return True for a sentence with a capital letter and a full stop, after any names of places.
+    """Return True for sentences with a capital letter and a full stop, after any names of places.
 
-    The allowed values are a part of it: "Unknown key 'prot'; allowed: host, port."
+    Only the values that would be right are joined by a semicolon: "Unknown key 'prot'; allowed: host, port."
     """
-    if "Allowed: " in message:
+    if "Allowed: " in message or JOINED.search(message):
         return False
     sentence = message[PLACE.match(message).end() :]  # type: ignore[union-attr]
     if not sentence.strip(PLACEHOLDER):
@@ -154,6 +155,8 @@ def is_sentence(message: str) -> bool:
         ("No user with this id", False),
         (f"Unknown key; allowed: {PLACEHOLDER}", False),
         (f"Unknown key. Allowed: {PLACEHOLDER}.", False),
+        ("The store can't be reached. Try again later.", True),
+        ("The store can't be reached; try again later.", False),
     ],
 )
 def test_a_message_is_recognised_as_a_sentence(message: str, right: bool) -> None:

@@ -228,7 +228,7 @@ def test_input_that_is_no_text_is_still_asked(api: str) -> None:
     ("url", "words"),
     [
         # Where nothing listens on any machine: the port of a protocol that has died out.
-        ("http://127.0.0.1:9/api/v1", "start one with `jan serve`"),
+        ("http://127.0.0.1:9/api/v1", "Start one with `jan serve`"),
         ("ftp://127.0.0.1/api/v1", "is not the URL of a server"),
         ("localhost:8080", "is not the URL of a server"),
         ("http://127.0.0.1:99999/api/v1", "Port out of range"),

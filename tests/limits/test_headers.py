@@ -93,7 +93,7 @@ def test_a_refusal_says_when_to_come_again(wait: int, headers: dict[str, str]) -
 def test_a_refusal_says_which_limit_for_whom_and_until_when() -> None:
     """In words."""
     assert limit_exceeded(standing(60, 60, 30_000), 1, 0, NOW).message == (
-        "The limit 'inference' is 60 requests a minute for this user, and it is used up; it resets in 30s, "
+        "The limit 'inference' is 60 requests a minute for this user, and it is used up. It resets in 30s, "
         "at 2023-11-14T22:13:51Z."
     )
     some = limit_exceeded(standing(100, 90, 30_000, unit="tokens"), 50, 10, NOW).message

@@ -56,8 +56,8 @@ class Admission:
         named = person.email in self._emails or person.email in self._admins
         if not (everybody or named or person.domain in self._domains):
             raise PermissionDenied(
-                "This server does not admit this e-mail address or its domain; "
-                "sign in with another account or ask its administrator.",
+                "This server does not admit this e-mail address or its domain. "
+                "Sign in with another account or ask its administrator.",
                 code="domain_not_allowed",
             )
 
@@ -75,7 +75,7 @@ class Admission:
             return user
         if user.oidc is not None:
             raise PermissionDenied(
-                "The account of this e-mail address belongs to another sign-in; ask the administrator.",
+                "The account of this e-mail address belongs to another sign-in. Ask the administrator.",
                 code="account_linked_elsewhere",
             )
         # This is safe for two reasons. Only an administrator can have created an account without a subject, and

@@ -53,13 +53,13 @@ class Flows:
         """Decrypt the flow that the browser kept. Raises InvalidRequest."""
         if not sealed:
             raise InvalidRequest(
-                "No sign-in was begun in this browser, or too long ago; begin again, and allow cookies.",
+                "No sign-in was begun in this browser, or too long ago. Begin again, and allow cookies.",
                 code="sign_in_expired",
             )
         try:
             plain = self._fernet().decrypt(sealed.encode(), ttl=self._seconds)
         except (InvalidToken, UnicodeEncodeError):
-            raise InvalidRequest("The sign-in took too long; begin again.", code="sign_in_expired") from None
+            raise InvalidRequest("The sign-in took too long. Begin again.", code="sign_in_expired") from None
         return msgspec.json.decode(plain, type=Flow)
 
     def spend(self, flow: Flow) -> None:
@@ -71,7 +71,7 @@ class Flows:
         while self._spent and (len(self._spent) >= _SPENT_SIZE or next(iter(self._spent.values())) < oldest):
             self._spent.popitem(last=False)
         if flow.state in self._spent:
-            raise InvalidRequest("This sign-in is over; begin again.", code="sign_in_expired")
+            raise InvalidRequest("This sign-in is over. Begin again.", code="sign_in_expired")
         self._spent[flow.state] = time.monotonic()
 
     def _fernet(self) -> MultiFernet:
@@ -82,7 +82,7 @@ class Flows:
 def other_sign_in() -> InvalidRequest:
     """Make the error for an answer that belongs to another flow."""
     return InvalidRequest(
-        "This is not the answer to the sign-in that was begun last in this browser; begin again.",
+        "This is not the answer to the sign-in that was begun last in this browser. Begin again.",
         code="invalid_state",
         param="state",
     )

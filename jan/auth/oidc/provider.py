@@ -149,7 +149,7 @@ class Provider:
     def _refusal(self, error: ProviderRefused) -> AuthenticationFailed | Unavailable:
         if error.name == "invalid_grant":
             return AuthenticationFailed(
-                "The provider does not accept this sign-in any more; begin again.", code="invalid_grant"
+                "The provider does not accept this sign-in any more. Begin again.", code="invalid_grant"
             )
         # Probably the client id or secret is configured wrongly, which the person signing in can't change.
         return self._failed(f"It refused this server: {error.name}.")

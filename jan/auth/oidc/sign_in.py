@@ -117,7 +117,7 @@ class SignIn:
     def _check_configured(self) -> None:
         if not self._settings.configured:
             raise Unavailable(
-                "Sign-in is not configured on this server; its administrator must set sign_in.client_id and "
+                "Sign-in is not configured on this server. Its administrator must set sign_in.client_id and "
                 "sign_in.client_secret.",
                 code="sign_in_not_configured",
             )
@@ -181,7 +181,7 @@ class SignIn:
         email = (claims.email or "").strip().lower()
         if email and not claims.email_verified:
             raise PermissionDenied(
-                "The provider has not verified this account's e-mail address; verify it there and sign in again.",
+                "The provider has not verified this account's e-mail address. Verify it there and sign in again.",
                 code="email_not_verified",
             )
         return Person(
@@ -225,5 +225,5 @@ def _code(authorization: "Authorization", query: str, flow: Flow, metadata: Meta
 def _told(error: ProviderRefused) -> JanError:
     """Make the error for a provider that sent an error instead of a code."""
     if error.name in _PERSON_REFUSED:
-        return PermissionDenied("The sign-in was not completed at the provider; try again.", code=error.name)
+        return PermissionDenied("The sign-in was not completed at the provider. Try again.", code=error.name)
     return Unavailable(f"The sign-in provider answered {error.name}.", code="sign_in_provider_failed")

@@ -44,12 +44,12 @@ def translate(error: Exception) -> JanError:
     )
     if isinstance(error, _AWAY) or (isinstance(error, PyMongoError) and error.timeout):
         return unavailable()
-    return InternalError("The store failed; the server's log says why.")
+    return InternalError("The store failed. The server's log says why.")
 
 
 def unavailable() -> Unavailable:
     """Make the error for a store that is unreachable, electing a primary or too slow."""
-    message = "The store can't serve this at the moment; try again later."
+    message = "The store can't serve this at the moment. Try again later."
     return Unavailable(message, code="storage_unavailable", headers=retry_headers(5000))
 
 

@@ -62,8 +62,8 @@ async def migrate(connection: Connection) -> None:
     done = found.version if found else 0
     if done > len(MIGRATIONS):
         raise ConfigurationError(
-            f"storage.url: The database has schema version {done}, written by a newer Jan Server;"
-            f" this one knows versions up to {len(MIGRATIONS)}."
+            f"storage.url: The database has schema version {done}, written by a newer Jan Server."
+            f" This one knows versions up to {len(MIGRATIONS)}."
         )
     for version, step in enumerate(MIGRATIONS[done:], start=done + 1):
         await step(connection)

@@ -19,12 +19,12 @@ def translate(error: sqlite3.Error) -> JanError:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     structlog.get_logger(__name__).error("store failed", backend="sqlite", reason=name, detail=str(error))
     if name == "SQLITE_FULL":
-        message = "The store's disk is full; nothing can be stored until its administrator makes room."
+        message = "The store's disk is full. Nothing can be stored until its administrator makes room."
         return Unavailable(message, code="storage_full", headers=_RETRY_WHEN_FULL)
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-        message = "The store can't serve this at the moment; try again later."
+        message = "The store can't serve this at the moment. Try again later."
         return Unavailable(message, code="storage_unavailable", headers=_RETRY)
-    return InternalError("The store failed; the server's log says why.")
+    return InternalError("The store failed. The server's log says why.")
 
 
 def translate_opening(error: sqlite3.Error, path: Path) -> JanError:

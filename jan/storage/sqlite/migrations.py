@@ -49,7 +49,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     Raises ConfigurationError if the file is another program's or was written by a newer version.
     """
     if sqlite3.sqlite_version_info < (3, 38):
-        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is required.")
+        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; allowed: 3.38 or newer.")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -72,8 +72,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise ConfigurationError(
-            f"storage.url: {path} has schema version {version}, written by a newer Jan Server;"
-            f" this one knows versions up to {len(MIGRATIONS)}."
+            f"storage.url: {path} has schema version {version}, written by a newer Jan Server."
+            f" This one knows versions up to {len(MIGRATIONS)}."
         )
     for step in MIGRATIONS[version:]:
         for statement in step:

@@ -40,8 +40,8 @@ class ModelSize:
         gpus = " + ".join(f"{size / _GIB:.1f}" for size in free)
         return ConfigurationError(
             f"The model does not fit. It needs {weights / _GIB:.1f} GiB for weights and {cache / _GIB:.1f} GiB "
-            f"for a cache of {self.cache_tokens} tokens ({self._options.cache_type}), and some for computing; "
-            f"free on the GPUs: {gpus} GiB. Make one of these smaller: cache_tokens, cache_type, slots, context."
+            f"for a cache of {self.cache_tokens} tokens ({self._options.cache_type}), and some for computing. "
+            f"Free on the GPUs: {gpus} GiB. Make one of these smaller: cache_tokens, cache_type, slots, context."
         )
 
     def _needed_bytes(self) -> tuple[int, int]:
