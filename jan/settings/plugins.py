@@ -55,7 +55,7 @@ def import_class(name: DottedName) -> Any:
 
 def _importable(name: DottedName) -> str:
     """Return the name by which Python knows what a dotted name stands for."""
-    folder = None if name.file is None or name.file.parent == _ROOT / "conf" else name.file.parent
+    folder = None if name.file is None or name.file == _ROOT / "conf" / "jan.yaml" else name.file.parent
     if folder is not None and is_beside(folder, name.rpartition(".")[0]):
         return f"{private_package(folder)}.{name}"
     new = new_name(name)

@@ -169,6 +169,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["access.anonymous", "'refuse', or 'anyone-who-can-reach-this-server'"],
     ),
     "unset variable": (EXTENDS + "data: ${NO_SUCH_VARIABLE}", ["data", "NO_SUCH_VARIABLE", "Set it, or write"]),
+    "hook of no module": ("hooks: [nowhere.Hook]", ["hooks[0]: Can't import 'nowhere.Hook'", "module.Class"]),
+    "hook that is none": (
+        "hooks: [handlers.service.health.HealthCheck]",
+        ["hooks[0]: Can't make 'handlers.service.health.HealthCheck': TypeError"],
+    ),
+    "hook that is no text": ("hooks: [1]", ["hooks[0]: Expected `str`, got `int`"]),
+    "hooks that are no list": ("hooks: {a: b}", ["hooks: Expected `array`, got `object`"]),
     "broken YAML": ("a: [1\n", ["line 2: It is not valid YAML"]),
     "tab in YAML": ("a:\n\t- b\n", ["line 2: It is not valid YAML"]),
     "YAML that would run code": ("a: !!python/object/apply:os.getcwd []", ["line 1: It is not valid YAML"]),
