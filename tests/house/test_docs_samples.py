@@ -142,14 +142,19 @@ def test_the_hooks_work_as_printed(tmp_path: Path, capsys: pytest.CaptureFixture
         assert server.errors == []
 
 
-def test_the_test_of_the_plugin_works_as_printed(tmp_path: Path) -> None:
-    """The printed test passes beside the printed plugin."""
-    (tmp_path / "greetings.py").write_text(blocks("python", "from jan.handler import")[0])
-    (tmp_path / "test_greetings.py").write_text(blocks("python", "from greetings import")[0])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_greetings.py"]
+@pytest.mark.parametrize(
+    ("plugin", "test", "passed"),
+    [("class Greet(", "from greetings import", 1), ("class Shout:", "from shouting import", 16)],
+)
+def test_the_tests_of_plugins_work_as_printed(tmp_path: Path, plugin: str, test: str, passed: int) -> None:
+    """The printed tests pass beside the printed plugins."""
+    module = test.split()[1]
+    (tmp_path / f"{module}.py").write_text(blocks("python", plugin)[0])
+    (tmp_path / f"test_{module}.py").write_text(blocks("python", test)[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_{module}.py"]
     ran = _run(command, tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 passed" in ran.stdout
+    assert int(ran.stdout.rpartition(" passed")[0].split()[-1]) >= passed
 
 
 @pytest.mark.parametrize("sample", blocks("yaml", "/path/to/model.gguf"))
