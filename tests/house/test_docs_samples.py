@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.command import run_jan
 from support.documents import blocks, blocks_of
 from support.server import ROOT, ServerProcess, http_client
 
@@ -162,12 +163,12 @@ def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sampl
     """`jan check` accepts the sample once the file is there, and names the file while it is not."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "my.yaml").write_text(sample)
-    ran = _run([sys.executable, "-m", "jan", "check", "my.yaml"], tmp_path)
+    ran = run_jan("check", "my.yaml", cwd=tmp_path)
     assert ran.returncode == 1
     assert "/path/to/model.gguf" in ran.stderr
     (tmp_path / "model.gguf").touch()
     (tmp_path / "my.yaml").write_text(sample.replace("/path/to/", f"{tmp_path}/"))
-    ran = _run([sys.executable, "-m", "jan", "check", "my.yaml"], tmp_path)
+    ran = run_jan("check", "my.yaml", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
 
 
