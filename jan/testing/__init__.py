@@ -28,7 +28,7 @@ or without ``extends``, or the path of a file, or Settings. The port is always a
 
 from typing import TYPE_CHECKING, Any
 
-from jan.testing.server import AsyncServer, Configuration, ThreadServer, model, route, serve, served
+from jan.testing.in_process import AsyncServer, Configuration, ThreadServer, model, route, serve, served
 
 if TYPE_CHECKING:
     from jan.testing.backend_contract import BackendContract

@@ -11,13 +11,13 @@ SCENARIOS = MappingProxyType(
         "stream": ("jan.bench.scenarios.stream", "server-sent events: what a token delivered costs"),
         "overhead": ("jan.bench.scenarios.overhead", "what keys, limits and the store add to a request"),
         "model": (
-            "jan.bench.scenarios.model",
+            "jan.bench.scenarios.model_speed",
             "the real model through HTTP, beside the same model driven straight",
         ),
         "contention": ("jan.bench.scenarios.contention", "what busy clients take from the model's thread"),
         "cancel": ("jan.bench.scenarios.cancel", "from a client's leaving to a free slot"),
         "start": ("jan.bench.scenarios.start", "imports, readiness, memory"),
-        "store": ("jan.bench.scenarios.store", "conversations that grow"),
+        "store": ("jan.bench.scenarios.store_growth", "conversations that grow"),
     }
 )
 

@@ -18,7 +18,7 @@ from jan.engine.answers.logprobs import token_logprob
 from jan.engine.backends.common import TokenizedRequest, tokenize_request
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.common.folder import FolderFormats, ModelFolder
-from jan.engine.backends.exllama.common.job import JobPlan, plan_of
+from jan.engine.backends.exllama.common.job_plan import JobPlan, plan_of
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.common.logits import SampledToken
 from jan.engine.backends.exllama.common.options import ExLlamaOptions

@@ -5,7 +5,7 @@ from typing import Any
 from jan.engine.backends.exllama.common.backend import ExLlamaBackend
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.common.folder import FolderFormats
-from jan.engine.backends.exllama.common.job import JobPlan
+from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.v2.device import CudaDevice
 from jan.engine.backends.exllama.v2.loras import check_lora

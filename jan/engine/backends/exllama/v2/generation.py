@@ -6,7 +6,7 @@ import torch
 from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 from exllamav2.generator.filters import ExLlamaV2Filter
 
-from jan.engine.backends.exllama.common.job import JobPlan
+from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.logits import LogitRules, SampledToken
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint

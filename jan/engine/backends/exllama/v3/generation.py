@@ -6,7 +6,7 @@ import numpy
 import torch
 from exllamav3 import CustomSampler, Filter, Job, SS_Argmax, SS_MinP, SS_Sample, SS_Temperature, SS_TopK, SS_TopP
 
-from jan.engine.backends.exllama.common.job import JobPlan
+from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.logits import LogitRules, SampledToken
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint

@@ -22,7 +22,7 @@ from jan.settings import ModelSettings, RouteSettings, Settings
 from jan.settings.load import default_config_file, load_settings, settings_from_text
 from jan.settings.names import DottedName
 from jan.storage.records import User
-from jan.testing.records import LogRecords, Record
+from jan.testing.log_records import LogRecords, Record
 
 if TYPE_CHECKING:
     import httpx
