@@ -54,6 +54,9 @@ class Run:
         self._sink: Sink | None = None
         # Events that arrive before there is a sink. Nothing is sent before every sequence is accepted.
         self._held: list[tuple[int, Sequence[Event], float]] = []
+        # Notes for the record that wait until the request is granted. Of a refused one, only that it was accepted
+        # by the engine is noted.
+        self._unnoted: list[tuple[int, Event, int, Finished | None, float]] = []
         self._error: Exception | None = None
         self._failed = self._closed = False
         self._waiter: asyncio.Future[None] | None = None
@@ -73,10 +76,16 @@ class Run:
                 self._jobs.append(await self._engine.submit(request, partial(self._receive, index)))
             await self._until(lambda: self.count.all_started)
             self.standings = await self._entry.reserve(*self.count.bounds)
-            self.count.granted = True
+            self._grant()
         except BaseException:
             await self.close()
             raise
+
+    def _grant(self) -> None:
+        self.count.granted = True
+        for note in self._unnoted:
+            self.record.note(*note)
+        self._unnoted.clear()
 
     def collect(self) -> CollectedAnswers:
         """Return answers that grow as events arrive. Call it before ``attach``."""
@@ -107,9 +116,11 @@ class Run:
         self._sink, self._held, self._error = None, [], None
         for job_id in self._jobs:
             self._engine.cancel(job_id)
-        await self._entry.settle(self.count.used)
-        for tell in self.on_end:
-            tell(self)
+        try:
+            await self._entry.settle(self.count.used)
+        finally:  # also if a second cancellation cuts the wait short
+            for tell in self.on_end:
+                tell(self)
 
     # --- on the way of every token ------------------------------------------------------------------
 
@@ -126,7 +137,12 @@ class Run:
                 self._wake()
             return
         finished = end if isinstance(end, Finished) else None
-        self.record.note(index, events[0], self.count.add(index, events), finished, at)
+        note = (index, events[0], self.count.add(index, events), finished, at)
+        if self.count.granted:
+            self.record.note(*note)
+        else:
+            self.record.note(index, events[0], 0, None, at)
+            self._unnoted.append(note)
         passed: Sequence[Event] = events
         if finished is not None:
             self._open -= 1
@@ -137,7 +153,8 @@ class Run:
             # The client sees only the first sequence's place in the queue.
             passed = [event for event in passed if not isinstance(event, Queued)]
         if sink is None:
-            self._held.append((index, passed, at))
+            if passed:
+                self._held.append((index, passed, at))
             self._wake()
             return
         try:

@@ -1,6 +1,7 @@
 """Runs of one request, of one sequence or several, on an engine."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,10 @@ from support.runs import Books, Taken, run_of
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.base import Event, Finished, Started
 from jan.engine.runtime.executor import ThreadedEngine
-from jan.errors import InternalError, InvalidRequest, RateLimited
+from jan.errors import InternalError, InvalidRequest, RateLimited, Unavailable
+from jan.generation.pipeline import Run
+from jan.limits.memory import MemoryCounters
+from jan.storage.accounting import Counter
 
 SLOW = EchoOptions(context=50, repeat=100, step_seconds=0.001)
 
@@ -73,6 +77,78 @@ def test_an_answer_that_ends_before_there_is_a_sink() -> None:
         assert [text_of(taken.of(index)) for index in (0, 1)] == ["one two", "three"]
 
     run_engine(lambda: EchoBackend(EchoOptions()), scenario)
+
+
+def test_an_engine_that_fails_before_there_is_a_sink() -> None:
+    """The error is raised as it is, and the sink never gets a delivery without events."""
+
+    class Strict(Taken):
+        def take(self, index: int, events: Sequence[Event], at: float, last: bool) -> None:
+            assert events
+            super().take(index, events, at, last)
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        run = run_of(engine, text_request("one"), text_request("two"))
+        await run.start()
+        await engine.close()  # fails all jobs
+        run.attach(Strict())
+        with pytest.raises(Unavailable):
+            await run.ended()
+        await run.close()
+
+    run_engine(lambda: EchoBackend(SLOW), scenario)
+
+
+def test_only_a_granted_request_has_a_first_token() -> None:
+    """An engine may have said much before the budget is asked. Of a refused request, nobody gets any of it."""
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        books = Books(tokens_per_day=30)
+        granted = run_of(engine, text_request("word " * 5, max_tokens=2), books=books)
+        refused = run_of(engine, text_request("word " * 25, max_tokens=20), books=books)
+        await granted.start()
+        starting = asyncio.create_task(refused.start())
+        await asyncio.sleep(0)  # it is submitted now
+        while engine.stats.finished < 2:
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop stands still, so all its events come at once
+        with pytest.raises(RateLimited):
+            await starting
+        assert "first_token_ms" not in refused.record.log_fields()
+        assert "queue_ms" not in refused.record.log_fields()
+        assert refused.record.accepted_at is not None
+        granted.attach(Taken())
+        await granted.ended()
+        await granted.close()
+        assert "first_token_ms" in granted.record.log_fields()
+        assert books.metrics.registry.get_sample_value("jan_first_token_seconds_count", {"model": "test"}) == 1
+
+    run_engine(lambda: EchoBackend(EchoOptions()), scenario)
+
+
+def test_the_end_is_told_even_if_the_wait_for_the_books_is_cut_short() -> None:
+    """A client leaves, and then the server stops: the request is cancelled twice."""
+    told: list[Run] = []
+
+    class StuckCounters(MemoryCounters):
+        waits = True
+
+        async def adjust(self, counter: Counter, change: int) -> None:
+            await asyncio.Event().wait()
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        books = Books(tokens_per_day=1000)
+        books.taker.counters = StuckCounters()
+        run = run_of(engine, text_request("a"), books=books)
+        run.on_end.append(told.append)
+        await run.start()
+        closing = asyncio.create_task(run.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert told == [run]
+
+    run_engine(lambda: EchoBackend(SLOW), scenario)
 
 
 def test_a_budget_without_room_refuses_and_cancels() -> None:
