@@ -68,6 +68,14 @@ class Arrivals:
         if self._scheduled:
             asyncio.get_running_loop().call_soon(self._turn)
 
+    def hand_over_all(self) -> None:
+        """Hand over everything that has arrived, without waiting for later turns."""
+        at = perf_counter()
+        while groups := self._groups or self._grouped():
+            self._groups = groups
+            while groups:
+                self.hand_over(*groups.pop(), at)
+
     def _grouped(self) -> list[tuple[JobId, list[Event | PreparedRequest]]]:
         """Return all events that have arrived by job, in reverse order of the jobs."""
         groups: dict[JobId, list[Event | PreparedRequest]] = {}

@@ -165,6 +165,7 @@ class ThreadedEngine:
 
     def _fail_jobs(self) -> None:
         """Fail all open jobs, even while the thread hangs."""
+        self._jobs.hand_over_all()  # what was generated before, and above all the ends of complete answers
         refusal = Failed.of(self._refusal())
         for job in self._jobs:
             self._stats.failed += 1

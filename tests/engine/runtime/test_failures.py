@@ -413,3 +413,40 @@ def test_who_waits_is_told_where_it_stands(fault: Fault) -> None:
         await asyncio.gather(*first)
 
     run(fault, scenario, stall_seconds=30.0)
+
+
+class DyingBackend(EchoBackend):
+    """A backend whose second step is its death. The first waits until all of its jobs have begun."""
+
+    JOBS = 200
+
+    def __init__(self) -> None:
+        super().__init__(EchoOptions(slots=self.JOBS))
+        self._stepped = False
+
+    def step(self) -> list[tuple[JobId, Output]]:
+        if self._stepped:
+            raise SystemExit("pretended")
+        if len(self._jobs) < self.JOBS:
+            time.sleep(0.001)
+            return []
+        self._stepped = True
+        return super().step()
+
+
+def test_complete_answers_outlive_the_thread() -> None:
+    """However many answers end just before the thread dies, and however late the loop learns of both."""
+
+    async def scenario() -> None:
+        engine = ThreadedEngine("test", DyingBackend, EngineRules(stall_seconds=PATIENT))
+        await engine.start(lambda _part: None)
+        complete = [asyncio.create_task(collect(engine, text_request("a"))) for _ in range(DyingBackend.JOBS - 1)]
+        cut = asyncio.create_task(collect(engine, text_request("a b")))
+        await asyncio.sleep(0)  # all are submitted now
+        next(thread for thread in threading.enumerate() if thread.name == "engine-test").join()
+        assert {text_of(events) for events in await asyncio.gather(*complete)} == {"a"}
+        with pytest.raises(Unavailable):
+            await cut
+        await engine.close()
+
+    asyncio.run(scenario())
