@@ -24,7 +24,8 @@ class MeasuredStore:
         self.sessions = _measured(store.sessions, "sessions.", metrics)
         self.conversations = _measured(store.conversations, "conversations.", metrics)
         self.messages = _measured(store.messages, "messages.", metrics)
-        self.idempotent_answers = _measured(store.idempotent_answers, "idempotent_answers.", metrics)
+        # Dashboards and alarms know them by this label.
+        self.idempotent_answers = _measured(store.idempotent_answers, "answers.", metrics)
         self.counters = _measured(store.counters, "counters.", metrics)
         self.usage = _measured(store.usage, "usage.", metrics)
         self.archive = _measured(store.archive, "archive.", metrics)
