@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: looking through it for garbage again and again takes seconds."""
+    """Freeze imported modules: scanning them for garbage again and again takes seconds."""
     gc.collect()
     gc.freeze()
 
@@ -264,6 +264,6 @@ def me(stored_server: StoredServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def somebody(stored_server: StoredServer) -> Iterator[httpx.Client]:
-    """Another person."""
+    """A second, unrelated person."""
     with stored_server.client(stored_server.add_user()) as client:
         yield client

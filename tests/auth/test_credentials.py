@@ -70,7 +70,7 @@ def test_the_data_folder_is_private(tmp_path: Path) -> None:
 
 
 def test_a_revocation_meets_a_look_up_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a look-up read before a revocation is not remembered after it."""
+    """An identity read before a revocation is not cached after it."""
 
     async def test(store: Store, people: People, user: User) -> None:
         key = await people.keys.create(user.id, "key", ("read",))

@@ -58,7 +58,7 @@ def test_a_target_that_was_not_measured_is_not_missed() -> None:
 
 
 def test_a_document_gets_the_tables_where_it_has_marks_for_them(tmp_path: Path) -> None:
-    """What stands around them stays; a scenario without marks comes at the end, and its marks with it."""
+    """Text around the marks stays. A scenario without marks is added at the end, with its marks."""
     file = tmp_path / "performance.md"
     file.write_text("# Speed\n\n<!-- bench:stream -->\n\nold\n\n<!-- bench:end -->\n\nIn words.\n")
     write_markdown(report(result(), result("store")), file)
@@ -73,7 +73,7 @@ def test_a_document_gets_the_tables_where_it_has_marks_for_them(tmp_path: Path) 
 
 
 def test_a_scenario_that_failed_has_no_table(tmp_path: Path) -> None:
-    """What another run found out stays in the document."""
+    """The results of another run stay in the document."""
     failed = Result.failed("stream", "no server")
     assert as_text(failed) == "stream: could not be measured: no server\n"
     write_markdown(report(result()), tmp_path / "out.md")

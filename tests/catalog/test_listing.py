@@ -1,4 +1,4 @@
-"""What is said of a repository's files."""
+"""Messages that list a repository's files."""
 
 import pytest
 

@@ -22,7 +22,7 @@ class Loud(EchoBackend):
     made = 0
 
     class Options(EchoOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """How loud."""
+        """The options of a loud engine."""
 
         volume: int = 1
 
@@ -46,7 +46,7 @@ class NoEngine:
     """It can only be loaded."""
 
     def load(self) -> None:
-        """Loads nothing."""
+        """An engine that loads nothing."""
 
 
 def create(kind: str | type, **options: Any) -> Engine:

@@ -163,7 +163,7 @@ def test_a_hook_that_fails_is_a_500(server: ThreadServer, client: httpx.Client, 
 
 
 def test_access_comes_before_hooks() -> None:
-    """What access refuses, no hook sees."""
+    """No hook sees a request that access refuses."""
     with served(f"access: {{anonymous: refuse}}\n{SLOW}", hooks=[Second]) as server:
         assert say(server.client, "break").status_code == 401
         assert server.errors == []
@@ -260,7 +260,7 @@ class Needy:
         raise OSError("no such file")
 
     def after(self, context: HookContext, answer: GeneratedAnswer) -> None:
-        """Sees nothing."""
+        """A hook that sees nothing."""
 
 
 class Idle(Hook):

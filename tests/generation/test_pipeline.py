@@ -63,7 +63,7 @@ def test_every_sequence_comes_whole() -> None:
 
 
 def test_an_answer_that_ends_before_there_is_a_sink() -> None:
-    """What comes until then is kept in order, and the end is still told as the end."""
+    """Events that arrive before the sink are kept in order, and the end still counts as the end."""
 
     async def scenario(engine: ThreadedEngine) -> None:
         run, taken = run_of(engine, text_request("one two"), text_request("three")), Taken()

@@ -64,7 +64,7 @@ def translator() -> ChatTranslator:
 
 
 class Census:
-    """What was created and resumed on this thread, by name."""
+    """Count by name what was created and resumed on this thread."""
 
     def __init__(self) -> None:
         self.resumed: list[str] = []

@@ -60,7 +60,7 @@ def check_source(folder: Path, *source: str) -> None:
 
 
 def unreviewed(packages: Mapping[str, str], reviewed: Mapping[str, str], folder: Path, *source: str) -> list[str]:
-    """What is known of the packages and has no entry under any of its names; and entries that nothing needs."""
+    """List known advisories without an entry under any of their names, and entries that nothing needs."""
     known = [(package, ids) for package, found in audit(packages, folder, *source).items() for ids in found]
     names = {name for _, ids in known for name in ids.split()}
     found = [f"{package}: {ids}" for package, ids in known if reviewed.keys().isdisjoint(ids.split())]
@@ -93,7 +93,7 @@ class OsvServer:
     def __init__(self, known: Mapping[tuple[str, str], list[str]]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: object) -> None:
-                """Silent."""
+                """Answer without a log line."""
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -226,7 +226,7 @@ def test_functions_are_short(name: str) -> None:
 
 
 def python(code: str) -> str:
-    """What a clean process prints."""
+    """Return what a clean process prints."""
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def is_store(node: ast.AST) -> bool:
 
 
 def gets_store(node: ast.AST) -> bool:
-    """Whether this is ``getattr(x, "store")``."""
+    """Return True for ``getattr(x, "store")``."""
     is_getattr = isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr"
     return is_getattr and any(ast.unparse(part) == "'store'" for part in ast.iter_child_nodes(node))
 

@@ -1,4 +1,4 @@
-"""What plugins may use: frozen, described, and shown by an example that runs."""
+"""The names that plugins may use: frozen, described, and shown by an example that runs."""
 
 import inspect
 import textwrap

@@ -57,7 +57,7 @@ def test_pieces_of_a_chunked_answer_have_their_lengths() -> None:
 
 
 def test_a_client_that_is_behind_gets_everything_in_order() -> None:
-    """What the system does not take is waited for, and what comes meanwhile stays behind it."""
+    """Data that the system does not take is waited for, and later data stays behind it."""
     pieces = [bytes([number]) * 1_000_000 for number in range(5)]
 
     async def scenario(writer: EventWriter, _: IOStream, client: socket.socket) -> None:

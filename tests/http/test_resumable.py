@@ -1,4 +1,4 @@
-"""What is kept of streams that go on without their client: numbers, readers, bounds. No server is needed."""
+"""The logs of streams that outlive their clients: numbers, readers, limits. Needs no server."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -124,7 +124,7 @@ def test_a_thousand_events_come_in_order() -> None:
 
 
 def test_an_error_ends_every_reader() -> None:
-    """Each reader gets what there is, then the error; one that is not the server's own stays unexplained."""
+    """Each reader gets the remaining events, then the error. An unexpected error is not explained."""
 
     async def test() -> None:
         for raised, met in ((Unavailable("away"), Unavailable), (ValueError("bug"), InternalError)):

@@ -75,7 +75,7 @@ class Terminal:
         return found
 
     def sees(self, pattern: str, seconds: float) -> str | None:
-        """What the pattern matches within so long, if it comes."""
+        """Return the text that the pattern matches within this time, if any."""
         deadline = time.monotonic() + seconds
         while (found := re.search(pattern, self._unread)) is None:
             readable, _, _ = select.select([self._screen], [], [], max(0, deadline - time.monotonic()))
@@ -300,7 +300,7 @@ PIECE = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
     ],
 )
 def test_an_answer_that_fails_says_so(status: int, body: bytes, shown: str, words: str) -> None:
-    """What came is shown, the reason is one line on standard error, and a program sees exit code 1."""
+    """The text so far is shown, the reason is one line on standard error, and a program sees exit code 1."""
     with _scripted(status, body) as url:
         ran = _pipe(url, typed="hello\n")
     assert ran.stdout.strip() == shown

@@ -152,7 +152,7 @@ def test_the_first_exchange_gives_the_title(me: httpx.Client) -> None:
 
 
 def test_a_client_that_leaves_keeps_the_partial_answer(me: httpx.Client) -> None:
-    """What was generated until then stays, marked partial, and the conversation goes on from it."""
+    """The text generated until then stays, marked partial, and the conversation continues from it."""
     made, text = new_conversation(me), " ".join(f"word{number}" for number in range(500))
     body = {"model": "slow", "conversation_id": made, "stream": True, "messages": [{"role": "user"}]}
     body["messages"] = [{"role": "user", "content": text}]

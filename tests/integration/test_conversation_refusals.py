@@ -135,7 +135,7 @@ def test_metadata_at_its_limits(me: httpx.Client) -> None:
     ],
 )
 def test_wrong_messages(me: httpx.Client, body: Any) -> None:
-    """What no model could be given, and fields that are not a client's to set, are 400; nothing is stored."""
+    """Content that no model accepts, and fields that clients may not set, are 400. Nothing is stored."""
     made = new_conversation(me)
     assert me.post(f"{CONVERSATIONS}/{made}/messages", json=body).status_code == 400
     assert messages_of(me, made) == []

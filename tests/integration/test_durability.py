@@ -1,4 +1,4 @@
-"""Nothing that a client was told of is lost or doubled, however often server and store are killed."""
+"""Nothing that a client was promised is lost or doubled, however often server and store are killed."""
 
 import asyncio
 import random

@@ -74,7 +74,7 @@ def fail(server: ServerProcess, word: str) -> str:
 
 
 def check_others(server: ServerProcess, client: httpx.Client) -> None:
-    """What needs no model, and the other model."""
+    """Requests that need no model, or the other model, are served."""
     assert client.get("/health").status_code == 200
     key = {"Authorization": f"Bearer {server.admin_key}"}
     assert client.get("/api/v1/user/profile", headers=key).status_code == 200

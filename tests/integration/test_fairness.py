@@ -157,7 +157,7 @@ def test_what_never_fits_is_wrong_rather_than_overloaded(client: httpx.Client) -
 
 
 def test_a_full_share_is_overloaded(server: ServerProcess, client: httpx.Client) -> None:
-    """Whose share of the queue is used up is refused as overloaded, with what SDKs go by; somebody else is
+    """A caller whose share of the queue is used up is refused as overloaded, with the headers for SDKs. Others are
     served."""
     refused = []
 

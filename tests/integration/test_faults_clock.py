@@ -28,7 +28,7 @@ time.sleep = lambda seconds: threading.Event().wait(seconds)
 
 
 class Clock:
-    """The time that a process sees: the real one and so many seconds."""
+    """The time that a process sees: the real time plus an offset in seconds."""
 
     def __init__(self, folder: Path) -> None:
         found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
@@ -75,7 +75,7 @@ def admin(lab: Lab) -> Iterator[httpx.Client]:
 
 
 def server_time(client: httpx.Client) -> float:
-    """What the server takes for the time."""
+    """Return the server's idea of the time."""
     return datetime.fromisoformat(client.get("/health").json()["timestamp"]).timestamp()
 
 

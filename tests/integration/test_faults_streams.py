@@ -30,12 +30,12 @@ MOST_GROWTH_MIB = 25
 
 
 def idle(server: ServerProcess) -> bool:
-    """Whether the model has nothing left to do."""
+    """Return True if the model has nothing left to do."""
     return all(measured(server, f"jan_engine_{what}", model="slow") == 0 for what in ("running", "waiting"))
 
 
 async def come_and_go(server: ServerProcess, count: int) -> None:
-    """So many clients, some at once, that leave in the middle: with a slot or still waiting for one."""
+    """Let clients, some at the same time, disconnect in the middle: with a slot or still waiting for one."""
 
     async def one(number: int) -> None:
         stream = await RawStream.begin(server.url, "slow", 2000)
@@ -48,7 +48,7 @@ async def come_and_go(server: ServerProcess, count: int) -> None:
 
 
 async def together(server: ServerProcess, model: str, count: int, words: int) -> list[bytes]:
-    """So many streams, each to its end; all have begun before the first is read on."""
+    """Read streams to their ends. All have begun before the first is read further."""
     streams = [await RawStream.begin(server.url, model, words) for _ in range(count)]
     return list(await asyncio.gather(*(stream.rest() for stream in streams)))
 

@@ -1,4 +1,4 @@
-"""The smallest requests."""
+"""The smallest requests: health and version."""
 
 from datetime import datetime
 

@@ -37,7 +37,7 @@ def server_with(tmp_path: Path) -> Iterator[ServerOf]:
 
 
 def ends(connection: socket.socket) -> bytes:
-    """What comes before the server closes; the connection's time-out is what keeps it from hanging."""
+    """Return the data before the server closes. The connection's timeout keeps this from hanging."""
     received = b""
     try:
         while piece := connection.recv(65536):
@@ -152,7 +152,7 @@ def live(server: ServerProcess) -> float:
 
 
 def cut_off(server: ServerProcess) -> bool:
-    """Whether a client that takes nothing was disconnected."""
+    """Return True if a client that reads nothing was disconnected."""
     return any(entry["event"] == "client reads nothing" for entry in server.log)
 
 

@@ -48,7 +48,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
+    """Return True if a process has ended. A zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -114,7 +114,7 @@ def test_a_long_constant_is_written_and_others_are_served(model_admin: httpx.Cli
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_server(tmp_path: Path, end: signal.Signals) -> None:
-    """Whether it is told to end or killed, with a trial under way."""
+    """No child survives the server, whether it is terminated or killed during a trial."""
     config = tmp_path / "jan.yaml"
     config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\nserver: {{grace_seconds: 1}}\n")
     server = ServerProcess(config)

@@ -101,7 +101,7 @@ Maker = Callable[[httpx.Client, dict[str, str]], httpx.Response]
 
 
 def prepare(client: httpx.Client) -> None:
-    """What the makers need: a conversation of two messages, and a key to rotate."""
+    """Create a conversation of two messages and a key to rotate, for the makers."""
     made = new_conversation(client)
     append(client, made, "one")
     append(client, made, "two", role="assistant")

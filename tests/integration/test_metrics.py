@@ -160,7 +160,7 @@ def test_a_replay_is_counted(admin: httpx.Client) -> None:
 
 
 def test_the_process_is_there(client: httpx.Client) -> None:
-    """What runs, its memory and files, and how late the event loop is."""
+    """The running versions, memory and files, and the delay of the event loop are there."""
     names = {name for name, _ in scrape(client)}
     assert {"process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"} <= names
     assert any(name == "jan_build_info" for name in names)

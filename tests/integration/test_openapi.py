@@ -209,7 +209,7 @@ def test_errors_on_the_wire_are_what_the_document_says(echo: httpx.Client) -> No
 
 @pytest.mark.parametrize(("path", "method", "operation"), list(_operations(_DOCUMENT)))
 def test_limits_are_documented_where_there_are_any(path: str, method: str, operation: Document) -> None:
-    """A limited operation has a 429 and, on every response, the headers that tell of limits; others have not."""
+    """A limited operation has a 429 and, on every response, the headers about limits. Others have not."""
     limited = {row[0]: row[3] for row in _AUDIT if row[1] == method.upper()}[path] != "none"
     assert ("429" in operation["responses"]) == limited
     for status, response in operation["responses"].items():

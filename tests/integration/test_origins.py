@@ -1,4 +1,4 @@
-"""Whose pages may call, and under which names the server is reached."""
+"""The sites whose pages may call, and the names under which the server is reached."""
 
 import signal
 import socket
@@ -73,7 +73,7 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN)
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
 def test_other_sites_pages_spend_nothing(site: httpx.Client, headers: dict[str, str], kind: str) -> None:
-    """What any page can make a browser send is refused where it has no credentials."""
+    """Requests that any page can make a browser send are refused without credentials."""
     for extra in ({}, {"Authorization": "Bearer placeholder"}):
         refusal = site.post(CHAT, content=BODY, headers={"Content-Type": kind, **headers, **extra})
         assert refusal.status_code == 403
@@ -194,7 +194,7 @@ def test_others_see_nothing(site: httpx.Client, echo: httpx.Client) -> None:
     ],
 )
 def test_settings_are_exact(tmp_path: Path, settings: str, told: str) -> None:
-    """What is no one origin or no host name is refused at start-up."""
+    """Text that is not exactly one origin or host name is refused at start-up."""
     config = tmp_path / "jan.yaml"
     config.write_text(f"server: {{{settings}}}")
     with pytest.raises(ConfigurationError, match=told.replace("*", r"\*")):

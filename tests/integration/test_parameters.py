@@ -100,7 +100,7 @@ def test_the_narrowest_choice_is_greedy(opening: Callable[..., str], parameters:
 
 
 def test_top_k_zero_and_neutral_values_change_nothing(opening: Callable[..., str]) -> None:
-    """The documented defaults, given in so many words, give the answer of a request without them."""
+    """The documented defaults, given explicitly, give the same answer as a request without them."""
     neutral = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "presence_penalty": 0, "n": 1}
     neutral |= {"frequency_penalty": 0, "repeat_penalty": 1, "logit_bias": {}, "stop": [], "user": "me"}
     nulls = dict.fromkeys(neutral)

@@ -134,7 +134,7 @@ def _configure(folder: Path, *routes: str, more: str = "") -> Path:
 
 
 def _jan(*arguments: object) -> Result:
-    """What a command that runs no server prints."""
+    """Return the output of a command that runs no server."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 

@@ -17,7 +17,7 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 
 def run(*command: str, cwd: Path, **environ: str) -> str:
-    """What a program prints that ends well."""
+    """Return the output of a program that succeeds."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=cwd,

@@ -149,7 +149,7 @@ class Person(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What curl got."""
+    """The answer that curl received."""
 
     body: str
     status: int

@@ -235,14 +235,14 @@ def metric(client: httpx.Client, name: str) -> float:
 
 
 def test_an_unknown_choice(echo: httpx.Client) -> None:
-    """What on_disconnect takes is said in its refusal."""
+    """The refusal of on_disconnect names its allowed values."""
     refused = echo.post(CHAT, json=asked(on_disconnect="wait"))
     assert refusal(refused) == (400, "invalid_value")
     assert refused.json()["error"]["param"] == "on_disconnect"
 
 
 def test_a_stream_is_its_callers(stored_server: StoredServer, me: httpx.Client, somebody: httpx.Client) -> None:
-    """Another user, and nobody in particular, find nothing; the same words as for what there is not."""
+    """Other users and anonymous callers find nothing, with the same words as for a stream that never existed."""
     stream_id = data_of(me.post(CHAT, json=asked("one two")).content)[0]["id"]
     assert text_of(whole(me, stream_id)) == "one two"
     with http_client(stored_server.process) as anonymous:
@@ -299,7 +299,7 @@ def test_an_error_comes_again(stored_server: StoredServer, me: httpx.Client) -> 
 
 
 def test_a_refusal_is_a_refusal(echo: httpx.Client) -> None:
-    """What is refused before the first event is a response of its own, streamed or not."""
+    """A refusal before the first event is a response of its own, streamed or not."""
     for stream in (True, False):
         refused = echo.post(CHAT, json=asked("word " * 5000, stream=stream))
         assert refusal(refused) == (400, "context_length_exceeded")
@@ -350,8 +350,8 @@ def test_an_answer_in_a_conversation_is_finished(
 
 @pytest.mark.parametrize(("grace", "status"), [("30", "complete"), ("0.1", "partial")])
 def test_a_shutdown_waits_for_it(tmp_path: Path, grace: str, status: str) -> None:
-    """A stream without a client counts: SIGTERM waits for it during the grace, and ends it after it; what there
-    is of its answer is stored."""
+    """A stream without a client counts: SIGTERM waits for it during the grace period and then ends it. The answer
+    so far is stored."""
     server = StoredServer(tmp_path / "server", environ={"JAN__SERVER__GRACE_SECONDS": grace})
     try:
         with server.client() as client:

@@ -1,4 +1,4 @@
-"""What the real SDKs do by themselves with 429, 503 and errors inside streams; each attempt is in the log."""
+"""The behaviour of the real SDKs on 429, 503 and errors inside streams. Each attempt is in the log."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -119,7 +119,7 @@ def failed_stream_in_python(server: ServerProcess) -> dict[str, Any]:
 def test_an_error_inside_a_stream_is_raised_and_not_retried(
     request: pytest.FixtureRequest, failing: ServerProcess, of: str
 ) -> None:
-    """What was said so far may have been used: the SDK raises its APIError after it, and there is one attempt."""
+    """The text so far may have been used: the SDK raises its APIError after it, and makes only one attempt."""
     if of == "python":
         seen = failed_stream_in_python(failing)
     else:

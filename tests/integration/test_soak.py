@@ -41,7 +41,7 @@ class Soak:
         self.done = 0
 
     async def run(self, seconds: float, rounds: int) -> None:
-        """Everybody at once, for so long and until so many rounds are done, but not for ever."""
+        """Run everybody at once for this time and until this many rounds are done, but not for ever."""
         begun, done = time.monotonic(), self.done
 
         def over() -> bool:
@@ -148,7 +148,7 @@ def test_memory_is_flat_and_nothing_unexpected_happens(tmp_path: Path) -> None:
         asyncio.run(scenario())
         assert soak.surprises == []
         assert len(soak.answers) == 6
-        # On a machine so busy that they were still too few, what they may add is that of so many.
+        # If a busy machine made too few rounds, allow the growth of the intended number.
         thousands = samples[-1][0] - samples[0][0]
         assert slope(samples) * thousands < MOST_MIB_A_THOUSAND_ROUNDS * max(thousands, ROUNDS / 1000)
         assert server.process.stop() == 0

@@ -20,7 +20,7 @@ class _Refusing(BaseHTTPRequestHandler):
         self.send_error(404)
 
     def log_message(self, *_arguments: object) -> None:
-        """Nothing."""
+        """Answer without a log line."""
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_pipelined_requests_are_answered_in_turn(echo_server: ServerProcess) -> 
 def test_a_refused_stream_is_a_real_error(
     echo: httpx.Client, parameters: dict[str, Any], status: int, code: str
 ) -> None:
-    """What can't be served is refused before the stream begins: a status and the envelope, no event."""
+    """A request that can't be served is refused before the stream begins: a status and the envelope, no event."""
     response = echo.post(CHAT, json=chat("hi") | parameters)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
@@ -456,7 +456,7 @@ def test_text_that_only_looks_like_a_stop_string(echo: httpx.Client, name: str) 
 
 
 def test_held_back_text_at_the_limit(echo: httpx.Client) -> None:
-    """What was held back is sent when max_tokens ends the answer, with reason length."""
+    """Held-back text is sent when max_tokens ends the answer, with reason length."""
     events = stream(echo, chat(TEXT, stop="gamma delta epsilon zeta", max_tokens=4))
     assert text_of(events) == "alpha beta gamma delta "
     assert reasons_of(events)[-1] == "length"

@@ -36,7 +36,7 @@ class Visit:
         return operation
 
     def foreign_requests(self) -> list[str]:
-        """What was asked of anyone but the server."""
+        """Return the requests to any host but the server."""
         return [url for url in self.requests if not url.startswith((f"{self.origin}/", "data:"))]
 
 

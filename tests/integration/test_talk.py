@@ -78,7 +78,7 @@ def test_calls_and_reasoning_stream(client: openai.OpenAI, form: str, piece: int
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_text_stays_text(client: openai.OpenAI, piece: int) -> None:
-    """What only begins like a call or a block comes as content; nothing is said of reasoning."""
+    """Text that only begins like a call or a block is content, and not reasoning."""
     text = '<thin> {"name": <tool_call> [TOOL_CALLS] [1]'
     for form in FORMS:
         request = ask(text, f"{form}-{piece}", tools=TOOLS)
@@ -174,7 +174,7 @@ def test_hostile_formats_are_refused(model: httpx.Client, asked: dict[str, Any])
 
 @pytest.mark.model
 def test_the_model_goes_on(model: httpx.Client) -> None:
-    """What is to be continued is in the prompt, open: the answer goes on with it."""
+    """The message to be continued is in the prompt and open, and the answer continues it."""
     counted = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "1, 2, 3, 4, 5, 6,"}]
     continued = content(model, messages=counted, continue_final_message=True, temperature=0, max_tokens=6)
     assert continued.startswith(" 7")

@@ -58,7 +58,7 @@ def budgeted(start_limited: Start, tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_is_settled_to_what_it_took(budgeted: httpx.Client, stream: bool) -> None:
-    """Its headers tell of the reservation; after it only what was read and said is counted, at once."""
+    """The headers show the reservation. Afterwards only the tokens read and generated are counted, at once."""
     answer = budgeted.post(CHAT, json=question(max_tokens=100, stream=stream))
     assert answer.status_code == 200
     assert answer.headers["x-ratelimit-limit-tokens"] == "1000"

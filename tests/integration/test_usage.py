@@ -151,7 +151,7 @@ def test_limits_are_in_the_report(start_limited: Start) -> None:
 
 
 def test_two_processes_add_up(start_limited: Start) -> None:
-    """What both wrote is one row for each day, model and key."""
+    """Rows written by both are one row for each day, model and key."""
     servers = [start_limited(folder="shared") for _ in range(2)]
     headers = bearer(servers[0].admin_key)
     with http_client(servers[0], headers=headers) as one, http_client(servers[1], headers=headers) as other:

@@ -42,7 +42,7 @@ def test_a_window_takes_its_limit_and_no_more() -> None:
 
 
 def test_all_demands_or_none() -> None:
-    """Where one of two has no room, neither is counted, and the index says which; both are told of."""
+    """If one of two has no room, neither is counted, and the index says which. Both are reported."""
     counters = MemoryCounters(Clock())
     take(counters, demand("full", cost=3))
     taken = take(counters, demand("free"), demand("full"))

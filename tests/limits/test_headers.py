@@ -1,4 +1,4 @@
-"""What clients are told of limits."""
+"""Limits as they are reported to clients."""
 
 import pytest
 
@@ -91,7 +91,7 @@ def test_a_refusal_says_when_to_come_again(wait: int, headers: dict[str, str]) -
 
 
 def test_a_refusal_says_which_limit_for_whom_and_until_when() -> None:
-    """In words."""
+    """The message says which limit is exceeded, for whom and until when."""
     assert limit_exceeded(standing(60, 60, 30_000), 1, 0, NOW).message == (
         "The limit 'inference' is 60 requests a minute for this user, and it is used up. It resets in 30s, "
         "at 2023-11-14T22:13:51Z."
@@ -122,7 +122,7 @@ def test_the_references_numbers_are_the_default() -> None:
 
 
 def test_budgets_of_user_and_key() -> None:
-    """What user and key were given counts before what is configured; both hold."""
+    """Budgets of user and key take precedence over the configured ones. Both apply."""
     windows = Windows(LimitSettings(user=TokenBudget(tokens_per_day=10), key=TokenBudget(tokens_per_minute=3)))
     caller = Identity(
         owner="user_1", user_id="user_1", key_id="key_1", budget=TokenBudget(tokens_per_day=7, tokens_per_minute=5)

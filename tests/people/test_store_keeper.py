@@ -156,7 +156,7 @@ def test_housekeeping_forgets_counters_that_have_ended(tmp_path: Path) -> None:
 
 
 def test_answers_are_kept_for_a_day(tmp_path: Path) -> None:
-    """What was answered 24 hours ago is forgotten, and what was answered a little later is not."""
+    """An answer from 24 hours ago is forgotten, and a slightly newer one is not."""
 
     async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
         await keeper.open()

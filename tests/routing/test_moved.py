@@ -33,7 +33,7 @@ from handlers.users import Users
 
 
 def use(old: str) -> tuple[Any, list[str]]:
-    """What a name leads to, and what is warned of while it is used twice."""
+    """Return what a name leads to, and the warnings of using it twice."""
     module, _, name = old.rpartition(".")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")

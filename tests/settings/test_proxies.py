@@ -45,7 +45,7 @@ def test_the_client(peer: str, header: str, client: str) -> None:
 
 
 def test_nobody_is_trusted_by_default() -> None:
-    """Not even loopback."""
+    """Not even a proxy on loopback is trusted by default."""
     assert TrustedProxies(()).client("127.0.0.1", "198.51.100.1") == "127.0.0.1"
 
 

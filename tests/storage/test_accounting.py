@@ -28,7 +28,7 @@ def used(taken: Taken) -> list[int]:
 
 
 async def test_a_window_fills_and_then_refuses(store: Store) -> None:
-    """What fits is counted; what does not fit is refused and not counted, smaller costs still pass."""
+    """A demand that fits is counted. One that does not is refused and not counted, and smaller ones still pass."""
     assert used(await store.counters.take([demand(50)], NOW)) == [50]
     refused = await store.counters.take([demand(11)], NOW + 1)
     assert refused.refused == 0

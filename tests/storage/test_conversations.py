@@ -101,7 +101,7 @@ async def test_titles_are_searched(store: Store) -> None:
 
 
 async def test_an_update_moves_a_conversation_to_the_front(store: Store) -> None:
-    """What the changes name is set, the title is searched anew, and the conversation is the newest."""
+    """The named fields are set, the new title can be searched, and the conversation is the newest."""
     old, new = ConversationRecord(user_id=ME, title="old"), ConversationRecord(user_id=ME, title="new")
     await store.conversations.create(old)
     await store.conversations.create(new)

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after SIGKILL of the writer, and of the database server."""
+"""Acknowledged writes survive SIGKILL of the writer and of the database server."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 
 def acknowledged(output: Path) -> list[tuple[str, int, str]]:
-    """What the writers were told; a last line without its end was cut by the kill."""
+    """Read the acknowledgements to the writers. The kill may have cut the last line."""
     lines = output.read_text().split("\n")[:-1]
     return [(c, int(sequence), m) for c, sequence, m in (line.split() for line in lines)]
 

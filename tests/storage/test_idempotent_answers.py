@@ -44,7 +44,7 @@ async def test_of_many_at_once_one_wins(store: Store, second_store: Store) -> No
 
 
 async def test_the_answer_is_given_again(store: Store) -> None:
-    """What was answered stays answered, whenever it is asked for again, and comes back byte for byte."""
+    """An answer stays the same, whenever it is asked for again, byte for byte."""
     first = answered(asked("1"), bytes(range(256)))
     await begin(store, asked("1"))
     await store.idempotent_answers.finish(first)

@@ -17,7 +17,7 @@ def sample(metrics: Metrics, name: str, operation: str) -> float | None:
 
 
 async def test_successes_and_answers_are_no_errors(url: str) -> None:
-    """What is stored, found and not found counts as done; none of it as an error."""
+    """Stored, found and missing objects all count as done, and none as an error."""
     metrics = Metrics()
     store = MeasuredStore(store_from_url(url), metrics)
     await store.open()

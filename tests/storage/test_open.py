@@ -131,7 +131,7 @@ async def test_a_strange_database_is_refused(sqlite_url: str, script: str, words
 
 
 async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite_url: str) -> None:
-    """What an earlier version wrote is all there, and what is new can be used."""
+    """Data of an earlier version is all there, and new features can be used."""
     path = path_of(sqlite_url)
     path.parent.mkdir()
     path.parent.chmod(0o700)

@@ -143,7 +143,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
 
 
 def answers(index: dict[str, Any], where: dict[str, Any], sort: dict[str, int]) -> bool:
-    """Whether an index leads straight to what is wanted: equal fields first, then the order or a range."""
+    """Return True if an index leads straight to the result: equal fields first, then the order or a range."""
     keys = [field for field, _ in index["key"].items()]
     equal = [field for field, value in where.items() if not isinstance(value, dict)]
     behind = list(itertools.dropwhile(lambda key: key in equal, keys))

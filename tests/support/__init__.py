@@ -1,1 +1,1 @@
-"""What tests share: servers, stores, stand-ins, clients."""
+"""Shared parts of tests: servers, stores, stand-ins, clients."""

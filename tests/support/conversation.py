@@ -94,7 +94,7 @@ class StoredServer:
         return http_client(self.process, headers=bearer(key or self.key))
 
     def jan(self, group: str, *arguments: str) -> str:
-        """What the command line prints, beside the running server."""
+        """Return the output of the command line beside the running server."""
         ran = run_jan(group, "--config", self._config.name, *arguments, cwd=self.folder)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()

@@ -1,4 +1,4 @@
-"""What this server pulls in, by setup.cfg and what is installed; and which licences that may have."""
+"""The dependencies of this server, by setup.cfg and by what is installed, and the licences they may have."""
 
 from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
@@ -34,7 +34,7 @@ OLD_NAMES = {
 
 
 def requirements(extra: str = "") -> list[Requirement]:
-    """What setup.cfg asks for: of the core, or of one extra."""
+    """Return the requirements in setup.cfg: of the core, or of one extra."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     listed = setup["options.extras_require"][extra] if extra else setup["options"]["install_requires"]
@@ -102,7 +102,7 @@ def licence(metadata: Message) -> str:
 
 
 def allowed(expression: str) -> bool:
-    """Whether an SPDX expression can be met by allowed licences alone; one that is none can't."""
+    """Return True if allowed licences alone can satisfy an SPDX expression. Other text can't."""
     try:
         return _met(get_spdx_licensing().parse(expression, validate=True))
     except (ExpressionError, ParseError):

@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
 
     def log_message(self, *_: object) -> None:
-        """Silent."""
+        """Answer without a log line."""
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -74,7 +74,7 @@ class Gguf:
         return int(self.metadata[f"llama.{key}"])
 
     def tensor(self, name: str) -> Array:
-        """As float32, flat."""
+        """Return the tensor as flat float32."""
         index = self._header.find_tensor(name)
         begin = self._header.data_offset + self._header.get_tensor_offset(index)
         raw = self._data[begin : begin + self._header.get_tensor_size(index)]

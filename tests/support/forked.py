@@ -53,7 +53,7 @@ class ForkedProcess:
         return self._parent.code(self.pid, 0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Exit code of the process once it ends; TimeoutExpired if it does not in so many seconds."""
+        """Wait for the process and return its exit code. Raises TimeoutExpired after ``timeout`` seconds."""
         code = self._parent.code(self.pid, timeout)
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -96,7 +96,7 @@ class _ForkParent:
             return self._forked.pop(), self
 
     def code(self, pid: int, timeout: float | None) -> int | None:
-        """Exit code of a process; None if it has not ended in so many seconds."""
+        """Return the exit code of a process; None if it has not ended within ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: pid in self._codes or self._ended, timeout)
             return self._codes.get(pid)

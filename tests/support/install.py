@@ -1,4 +1,4 @@
-"""What tests install for themselves, once, in a cache that several runs may share at a time."""
+"""Things that tests install once, in a cache that several runs may share at the same time."""
 
 import fcntl
 import shutil
@@ -18,7 +18,7 @@ _LOCK_SECONDS = 270
 
 
 class NotInstalled(Exception):
-    """What the installer said."""
+    """The output of the installer."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What tests under load share: streams byte by byte, and how much memory a server has."""
+"""Shared parts of tests under load: streams byte by byte, and the memory of a server."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ _SECONDS = 60
 
 
 def resident_mib(pid: int) -> float:
-    """What of a process is in memory, in MiB."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) / 1024
@@ -29,7 +29,7 @@ def slope(samples: list[tuple[float, float]]) -> float:
 
 
 def stream_request(model: str, words: int, **more: Any) -> bytes:
-    """A request for a stream of so many words, on a connection of its own."""
+    """Make a request for a stream of ``words`` words, on its own connection."""
     message = {"role": "user", "content": "word " * words}
     body = json.dumps({"model": model, "stream": True, "messages": [message], **more}).encode()
     return request("POST", CHAT, f"Content-Length: {len(body)}", "Content-Type: application/json", body=body)
@@ -66,7 +66,7 @@ class RawStream:
         return received
 
     async def leave(self) -> None:
-        """Drop the connection."""
+        """Drop the connection at once."""
         self._writer.close()
         async with asyncio.timeout(_SECONDS):
             await self._writer.wait_closed()

@@ -1,4 +1,4 @@
-"""What a server exposes at /metrics, and waiting for it to change."""
+"""Reads a server's /metrics and waits for changes."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families

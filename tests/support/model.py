@@ -1,4 +1,4 @@
-"""What tests of a real model need to know of it."""
+"""Facts about the real model for its tests."""
 
 from collections.abc import Callable
 from typing import Any

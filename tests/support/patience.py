@@ -21,7 +21,7 @@ _GONE_SECONDS = 10
 
 
 def until(condition: Callable[[], object], seconds: float = SECONDS) -> bool:
-    """Whether the condition came true in time."""
+    """Wait for a condition; return True if it came true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -31,7 +31,7 @@ def until(condition: Callable[[], object], seconds: float = SECONDS) -> bool:
 
 
 def in_time(items: Iterable[Item], seconds: float = SECONDS) -> Iterator[Item]:
-    """What comes of a stream, up to its end; keep-alives for ever are none."""
+    """Yield the items of a stream until its end, which must come in time even if keep-alives do."""
     deadline = time.monotonic() + seconds
     for item in items:
         assert time.monotonic() < deadline, "the stream does not end"

@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process has the port of 127.0.0.1, and not another one that was there first."""
+    """Return True if this very process has the port of 127.0.0.1, and not another that was there first."""
     with suppress(OSError):  # it has ended
         rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
         sockets = {

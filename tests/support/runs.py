@@ -24,7 +24,7 @@ PAYER = Payer(identity=Identity(owner="user_1", user_id="user_1"), model="test")
 
 
 class UsageInMemory:
-    """A usage log."""
+    """A usage log in memory."""
 
     def __init__(self) -> None:
         self.rows: list[UsageRecord] = []
@@ -46,7 +46,7 @@ class Books:
         self.ledger = Ledger(self.windows, self.taker, UsageWriter(UsageInMemory(), counters), self.metrics)
 
     async def used(self) -> list[int]:
-        """What is counted in each window."""
+        """Return the counts of each window."""
         windows = self.windows.of_tokens(PAYER.identity)
         standings, _ = await self.taker.take([(window, 0) for window in windows])
         return [standing.counter.used for standing in standings]
@@ -81,5 +81,5 @@ class Taken:
         self.ended = last
 
     def of(self, index: int) -> list[Event]:
-        """What came of one sequence."""
+        """The events of one sequence."""
         return [event for at, event in self.events if at == index]

@@ -1,4 +1,4 @@
-"""What Schemathesis has to be told of media types that it does not know, or knows otherwise than we say."""
+"""Teaches Schemathesis media types that it does not know, or knows differently."""
 
 import json
 from typing import Any

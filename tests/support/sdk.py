@@ -1,4 +1,4 @@
-"""What the tests of the SDKs share: clients, requests, sums of streams, the server's own counters."""
+"""Shared parts of the SDKs' tests: clients, requests, sums of streams, the server's own counters."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -37,7 +37,7 @@ def ask(text: str = TEXT, model: str = MODEL, **more: Any) -> dict[str, Any]:
 
 
 def said(chunks: Iterable[ChatCompletionChunk], index: int = 0) -> str:
-    """What one choice's deltas add up to."""
+    """The sum of one choice's deltas."""
     choices = [choice for chunk in chunks for choice in chunk.choices if choice.index == index]
     return "".join(choice.delta.content or "" for choice in choices)
 

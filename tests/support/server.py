@@ -141,7 +141,7 @@ class ServerProcess:
         return code
 
     def stop(self) -> int:
-        """SIGTERM and wait."""
+        """Send SIGTERM and wait for the end."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
@@ -172,7 +172,7 @@ def start_jan(
 
 
 def check_invariants(response: httpx.Response) -> None:
-    """What holds for every answer: a request id, a content type, and the envelope on errors."""
+    """Check what holds for every answer: a request id, a content type, and the envelope on errors."""
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", response.headers["x-request-id"])
     if response.status_code >= 400 and response.request.method != "HEAD":
         assert response.headers["content-type"] == "application/json"
@@ -195,5 +195,5 @@ def http_client(server: ServerProcess, **options: Any) -> httpx.Client:
 
 @cache
 def tls() -> ssl.SSLContext:
-    """What clients trust, read once: by default each of them reads a file of authorities, which takes 15 ms."""
+    """Load the trusted authorities once. By default each client reads a file of them, which takes 15 ms."""
     return httpx.create_ssl_context()

@@ -26,36 +26,36 @@ CHAT = {"model": "echo", "messages": [{"role": "user", "content": "one two three
 
 
 class Told(msgspec.Struct):
-    """What an endpoint of the tests answers."""
+    """The answer of an endpoint of these tests."""
 
     text: str
 
 
 class Option(Handler):
-    """Tells its option."""
+    """An endpoint that answers with its option."""
 
     class Options(msgspec.Struct, forbid_unknown_fields=True):
-        """What to tell."""
+        """Options of this endpoint."""
 
         text: str = "nothing"
 
     @operation(summary="Tell the option", access=READ, response=Told)
     async def get(self) -> Told:
-        """Tells it."""
+        """Answer with the option."""
         return Told(self.route_options.text)
 
 
 class Broken(Handler):
-    """Fails."""
+    """An endpoint that always fails."""
 
     @operation(summary="Fail", access=PUBLIC, response=Told)
     async def get(self) -> Told:
-        """Fails."""
+        """Fail with an unexpected error."""
         raise RuntimeError("broken on purpose")
 
 
 def open_files() -> set[str]:
-    """What this process has open, but for what reading it opens."""
+    """List the open files of this process, except for the one that lists them."""
     return {os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if _is_there(name)}
 
 

@@ -47,7 +47,7 @@ def test_a_long_answer_that_nobody_reads_does_not_hold_up_the_event_loop() -> No
         [whole] = unread.take()
         assert isinstance(whole, Delta)
         assert (len(whole.text), len(whole.logprobs), whole.tokens) == (tokens, 5 * tokens, tokens)
-        # The latest as they came; of older ones so many are one that they take no room to speak of.
+        # The newest parts are kept apart. Older ones are merged in large numbers, so they take little room.
         assert whole.parts[-1].tokens == 1
         assert len(whole.parts) < 2000
         assert Delta.sum(whole.parts) == msgspec.structs.replace(whole, parts=())

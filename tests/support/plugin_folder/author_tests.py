@@ -39,7 +39,7 @@ def test_the_folder_is_served() -> None:
 
 
 def test_a_class_at_hand_is_served() -> None:
-    """Without a configuration."""
+    """An imported class can be served without a configuration file."""
     with served(routes=[route("/greet/{name}", handlers.Greet)]) as server:
         assert server.client.get("/greet/Ada").json() == {"text": "Hello, Ada!"}
         assert server.errors == []

@@ -120,7 +120,7 @@ class Loop:
             raise Unavailable(self.trouble)
 
     def cancel(self, job_id: JobId) -> None:
-        """Stop speaking."""
+        """Stop speaking for this request."""
         self._prepared.pop(job_id, None)
         task, _ = self._running.pop(job_id, (None, None))
         if task is not None:
@@ -128,7 +128,7 @@ class Loop:
             self.stats.cancelled += 1
 
     async def close(self) -> None:
-        """Fail what runs."""
+        """Fail all requests that run."""
         self.trouble = "The engine is closed."
         error: JanError = Unavailable(self.trouble)
         running, self._running = self._running, {}

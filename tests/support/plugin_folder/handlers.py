@@ -7,20 +7,20 @@ from jan.handler import PUBLIC, Handler, operation
 
 
 class Greeting(msgspec.Struct):
-    """Some words."""
+    """The answer with some words."""
 
     text: str
 
 
 class Greet(Handler):
-    """Greets."""
+    """An endpoint that greets people."""
 
     class Options(msgspec.Struct, forbid_unknown_fields=True):
-        """How to greet."""
+        """Options that say how to greet."""
 
         greeting: str = "Hello"
 
     @operation(summary="Greet somebody", access=PUBLIC, response=Greeting)
     async def get(self, name: str) -> Greeting:
-        """Greets somebody."""
+        """Greet somebody by their name."""
         return Greeting(greetings.join(self.route_options.greeting, name))
