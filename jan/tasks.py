@@ -2,9 +2,16 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def inherit_context(context: Context) -> None:
+    """Take over the values of a context, for a thread that begins."""
+    for variable, value in context.items():
+        variable.set(value)
 
 
 class Tasks:

@@ -68,3 +68,4 @@ def configure_logging(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.captureWarnings(True)

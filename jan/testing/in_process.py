@@ -43,12 +43,13 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 class _InProcess:
     """The common part of both kinds of server."""
 
-    def __init__(self, application: Server, url: str, log: list[Record]) -> None:
+    def __init__(self, application: Server, url: str, records: LogRecords) -> None:
         self.application = application
+        self._records = records
         #: The base URL, without a slash at its end.
         self.url = url
         #: The log so far, each record as a mapping with ``event`` and ``level``.
-        self.log = log
+        self.log: list[Record] = records.records
         #: The administrator's key; '' where the store had users before.
         self.admin_key = application.admin_key or ""
 
@@ -71,8 +72,8 @@ class _InProcess:
 class AsyncServer(_InProcess):
     """A server in the running event loop. Its clients are httpx.AsyncClient, and are closed with it."""
 
-    def __init__(self, application: Server, url: str, log: list[Record], clients: AsyncExitStack) -> None:
-        super().__init__(application, url, log)
+    def __init__(self, application: Server, url: str, records: LogRecords, clients: AsyncExitStack) -> None:
+        super().__init__(application, url, records)
         self._clients = clients
 
     def connect(self, key: str = "", **options: Any) -> "httpx.AsyncClient":
@@ -100,7 +101,7 @@ class ThreadServer(_InProcess):
     """A server on a thread of its own. Its clients are httpx.Client, and are closed with it."""
 
     def __init__(self, inner: AsyncServer, loop: asyncio.AbstractEventLoop, clients: ExitStack) -> None:
-        super().__init__(inner.application, inner.url, inner.log)
+        super().__init__(inner.application, inner.url, inner._records)
         self._loop = loop
         self._clients = clients
 
@@ -122,7 +123,7 @@ class ThreadServer(_InProcess):
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the server's loop; returns its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._records.own(work), self._loop).result()
 
     def add_user(self, *permissions: Scope) -> str:
         """Add a user; returns an API key of theirs with these permissions, or with all that users have."""
@@ -179,7 +180,7 @@ async def serve(
             if life.done():
                 life.result()
             async with AsyncExitStack() as clients:
-                yield AsyncServer(*started.result(), records.records, clients)
+                yield AsyncServer(*started.result(), records, clients)
         finally:
             stopping.set()
             await life

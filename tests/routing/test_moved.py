@@ -3,16 +3,20 @@
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from support.server import DEFAULT_CONFIG, ROOT
+from support.server import DEFAULT_CONFIG, ROOT, ServerProcess
 
 from jan.routing.moved import MODULES, NAMES, MovedName, new_name
 from jan.routing.table import resolve_routes
 from jan.settings.load import load_settings
+from jan.settings.names import DottedName
+from jan.settings.plugins import import_class
 
 # Packages that have the name of a module from before: its names are found in them.
 KEPT = ("handlers.conversations", "jan.cli", "jan.generation", "jan.idempotency")
@@ -107,6 +111,24 @@ def test_old_names_in_yaml_are_warned_of_at_their_line(tmp_path: Path) -> None:
         ("handlers", str(config), 4),
     ]
     assert "is now handlers.openai.chat.endpoint.ChatCompletions." in str(caught[0].message)
+
+
+def test_the_server_s_log_has_the_warning(start_server: Callable[[str], ServerProcess]) -> None:
+    """As one line in the log's own form."""
+    server = start_server("models: []\nroutes: [{path: /old, handler: handlers.health.HealthCheck, name: old}]")
+    assert httpx.get(f"{server.url}/old").status_code == 200
+    (told,) = [line for line in server.log if line["level"] == "warning"]
+    assert "MovedName: handlers.health.HealthCheck is now handlers.service.health.HealthCheck." in told["event"]
+
+
+def test_an_old_import_beside_a_configuration_is_warned_of_at_its_line(tmp_path: Path) -> None:
+    """As well as in any other module."""
+    plugin = tmp_path / "old_plugin.py"
+    plugin.write_text("\nfrom jan.auth.scopes import PUBLIC\n")
+    sys.modules.pop("jan.auth.scopes", None)
+    with pytest.warns(MovedName, match="jan.auth.scopes is now") as caught:
+        import_class(DottedName.written_in(tmp_path / "jan.yaml", "old_plugin.PUBLIC"))
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(str(plugin), 2)]
 
 
 def test_a_plugin_s_old_imports_are_warned_of_at_their_line(tmp_path: Path) -> None:

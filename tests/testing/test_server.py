@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -142,6 +144,19 @@ def test_several_servers_keep_to_themselves() -> None:
         assert other.client.get("/broken").status_code == 404
         assert [record["event"] for record in broken.errors] == ["request failed"]
         assert "broken on purpose" in broken.errors[0]["exception"]
+        assert other.errors == []
+
+
+def test_what_threads_log_is_their_server_s(tmp_path: Path) -> None:
+    """An engine's thread that dies, and a store that fails, are in the log of the server that they belong to."""
+    dying = "models: [{id: echo, engine: echo, options: {die_word: three}}]"
+    with served(dying) as engine, served(data=tmp_path) as store, served() as other:
+        assert engine.client.post("/v1/chat/completions", json=CHAT).status_code == 503
+        with closing(sqlite3.connect(tmp_path / "jan.db")) as connection:
+            connection.execute("DROP TABLE conversations")
+        assert store.admin.post("/v1/conversations", json={}).status_code == 503
+        assert "engine thread died" in [record["event"] for record in engine.errors]
+        assert {record["event"] for record in store.errors} == {"store failed"}
         assert other.errors == []
 
 

@@ -8,6 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 
 import structlog
 
@@ -50,8 +51,12 @@ class EngineThread:
     async def start(self, progress: OnProgress) -> ModelInfo:
         """Start the thread and load the model in it. Raises the exceptions of the backend's ``load``."""
         loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        # It inherits the context, so that what it logs belongs to the server that started it.
         self._thread = threading.Thread(
-            target=self._main, args=(loaded, progress), name=f"engine-{self._name}", daemon=True
+            target=copy_context().run,
+            args=(self._main, loaded, progress),
+            name=f"engine-{self._name}",
+            daemon=True,
         )
         self._thread.start()
         return await loaded

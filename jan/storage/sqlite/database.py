@@ -9,12 +9,15 @@ import queue
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jan.errors import JanError, Unavailable, retry_headers
 from jan.storage.sqlite.failures import translate, translate_opening
 from jan.storage.sqlite.files import PrivateFile
 from jan.storage.sqlite.migrations import migrate
+from jan.tasks import inherit_context
 
 T = TypeVar("T")
 
@@ -46,8 +49,10 @@ class Database:
         if self._writer is not None:
             return
         await asyncio.to_thread(self._connect)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="jan-store-writer")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="jan-store-reader")
+        # They inherit the context, so that what they log belongs to the server that opened the store.
+        inherit = partial(inherit_context, copy_context())
+        self._writer = ThreadPoolExecutor(1, "jan-store-writer", inherit)
+        self._readers = ThreadPoolExecutor(_READERS, "jan-store-reader", inherit)
 
     async def close(self) -> None:
         """Commit pending writes, stop the threads and close the file."""
