@@ -92,7 +92,7 @@ class Sessions:
         )
         self._credentials.forget()
         if rotation.outcome == "reused":
-            log.warning("a refresh token was used twice; its session is ended", user_id=user.id)
+            log.warning("refresh token used twice; its session was ended", user_id=user.id)
             raise wrong("The token was exchanged before, so its session was ended; sign in again.", "token_reused")
         if rotation.outcome != "rotated":
             raise wrong("The session is over; sign in again.", "session_ended")

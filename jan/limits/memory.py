@@ -130,12 +130,12 @@ class FailoverCounters:
         self._ask_again_at = self._clock() + _BACK_OFF_SECONDS
         if not self._away:
             self._away = True
-            log.warning("the store is away; each process counts limits by itself", reason=error.message)
+            log.warning("store unreachable; this process counts limits alone", reason=error.message)
 
     def _find(self) -> None:
         if self._away:
             self._away = False
-            log.info("limits are counted in the store again")
+            log.info("store reachable; limits are counted in it again")
 
     async def adjust(self, counter: Counter, change: int) -> None:
         """Add to a window where it was counted. Raises Unavailable if that is the store and it is unreachable."""

@@ -96,7 +96,7 @@ class UsageWriter:
                 self._wake.set()
                 if not self._failing:
                     self._failing = True
-                    log.warning("usage can't be written; it is kept here meanwhile", reason=error.message)
+                    log.warning("usage can't be written; kept in memory until it can", reason=error.message)
                 await (
                     asyncio.sleep(_LAST_RETRY_SECONDS) if self._closing.is_set() else self._pause(_RETRY_SECONDS)
                 )
@@ -129,4 +129,4 @@ class UsageWriter:
 
 def _tell_of_its_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("usage is written no longer", exc_info=error)
+        log.error("usage writer failed", exc_info=error)

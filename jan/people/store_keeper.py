@@ -52,7 +52,7 @@ class StoreKeeper:
         try:
             await self._open_once()
         except Unavailable as error:
-            log.warning("the store is away; serving what does not need it", reason=error.message)
+            log.warning("store unreachable; serving requests that do not need it", reason=error.message)
             opened = False
         self._task = asyncio.create_task(self._keep(opened))
         self._task.add_done_callback(_log_failure)
@@ -78,7 +78,7 @@ class StoreKeeper:
                 pause = _HOUSEKEEPING_SECONDS if opened else _RETRY_SECONDS
             except (JanError, msgspec.MsgspecError) as error:
                 # At start-up this ends the server; now somebody may repair the store while the server runs.
-                log.error("the store can't be kept", reason=str(error))
+                log.error("store can't be used", reason=str(error))
 
     async def _reopen(self) -> None:
         known = self.admin_key
@@ -87,7 +87,7 @@ class StoreKeeper:
         finally:  # even if only the housekeeping failed, because the key is never shown again
             if self.admin_key is not None and known is None:
                 self._show_late_key(self.admin_key)
-        log.info("the store is back")
+        log.info("store reachable again")
 
     async def _housekeep(self) -> None:
         """Mark answers whose server died as partial, and forget what expired long ago."""
@@ -124,4 +124,4 @@ class StoreKeeper:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the store is kept no longer", exc_info=error)
+        log.error("store keeper failed", exc_info=error)

@@ -192,4 +192,4 @@ def test_an_outage_of_the_store_costs_neither_limits_nor_usage(
         while asyncio.run(stored_requests(own_server.url("jan"))) != 4:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    assert len([entry for entry in server.log if "counts limits by itself" in entry["event"]]) == 1
+    assert len([entry for entry in server.log if "counts limits alone" in entry["event"]]) == 1
