@@ -55,7 +55,5 @@ def test_a_folder_of_plugins_works(tmp_path: Path, kind: str) -> None:
     environ = {"PYTHONPATH": str(root), "JAN_ROOT": str(root), "JAN_DEFAULT": str(root / "conf" / "jan.yaml")}
     told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "author_tests.py", cwd=folder, **environ)
     assert " passed" in told
-    for place, file in ((folder, "my.yaml"), (tmp_path, "mine/my.yaml")):
-        assert run("-m", "jan", "check", file, cwd=place, **environ).startswith(f"{file}: fine; ")
-        table = run("-m", "jan", "routes", "--config", file, cwd=place, **environ)
-        assert "/greet/{name}" in table
+    assert run("-m", "jan", "check", "my.yaml", cwd=folder, **environ).startswith("my.yaml: fine; ")
+    assert "/greet/{name}" in run("-m", "jan", "routes", "--config", "mine/my.yaml", cwd=tmp_path, **environ)
