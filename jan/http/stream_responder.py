@@ -4,8 +4,6 @@ Tornado sends none of it, because its own way needs two more system calls for ea
 each piece.
 """
 
-import asyncio
-
 from tornado.iostream import StreamClosedError
 
 from jan.errors import JanError, drop_traceback
@@ -49,7 +47,6 @@ class StreamResponder(Responder):
         for name, value in HEADERS:
             self.set_header(name, value)
         self.set_timing()
-        self.complete_headers()
         chunked = self.request.version == "HTTP/1.1"
         asked = self.request.headers.get("Connection", "").lower()
         if chunked:
@@ -58,17 +55,5 @@ class StreamResponder(Responder):
                 self.set_header("Connection", "close")
         elif asked == "keep-alive":
             self.set_header("Connection", "Keep-Alive")
-        self.streaming = self._headers_written = True
-        return EventWriter(self.connection_stream, chunked=chunked, head=self._head())
-
-    def _head(self) -> bytes:
-        lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
-        return f"HTTP/1.1 {self.get_status()} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
-
-    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
-        """Send what was written, except for a stream, which is sent already."""
-        if not self.streaming:
-            return super().flush(include_footers)
-        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        nothing.set_result(None)
-        return nothing
+        self.streaming = True
+        return EventWriter(self.connection_stream, chunked=chunked, head=self.response_head())
