@@ -31,7 +31,7 @@ class Answering:
         self._services = services
         self._context = context
         self._began = began
-        # True while the request that ``generate`` gets next has been shown to the hooks.
+        # True while ``generate`` is called with a request that the hooks have seen.
         self._shown = False
         #: The record of the latest run, for log, metrics and trace.
         self.record: GenerationRecord | None = None
@@ -48,7 +48,6 @@ class Answering:
         hooks = self._services.hooks
         if not self._shown:
             asked = await self._show(asked)
-        self._shown = False
         run = await open_run(self._services, self._context.identity, asked, self._began)
         self.record = run.record
         try:
@@ -77,11 +76,10 @@ class Answering:
         """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
         asked = await self._show(asked)
-        self._shown = True
         keeper: Keeper | None = None
         if keep is not None:
             asked, keeper = await keep(asked)
-        start = partial(_start, generate, asked, keeper)
+        start = partial(self._start, generate, asked, keeper)
         if detach_as:
             work = partial(detached_answer, start, translator, keeper, whole=not stream)
             log, self.detached_task = self._services.streams.start(detach_as, self._context.identity.owner, work)
@@ -91,20 +89,22 @@ class Answering:
         run = await start()
         return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
 
+    async def _start(
+        self, generate: Callable[[ModelRequest], Awaitable[Run]], asked: ModelRequest, keeper: Keeper | None
+    ) -> Run:
+        self._shown = True
+        try:
+            return await generate(asked)
+        except JanError as error:
+            if keeper is not None:
+                keeper.refused(error)
+            raise
+        finally:
+            self._shown = False
+
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
         streams = self._services.streams
         kept = streams.find(stream_id, self._context.identity.owner)
         kept.check(number)
         return Replay(at_once(streams.read(kept, number)))
-
-
-async def _start(
-    generate: Callable[[ModelRequest], Awaitable[Run]], asked: ModelRequest, keeper: Keeper | None
-) -> Run:
-    try:
-        return await generate(asked)
-    except JanError as error:
-        if keeper is not None:
-            keeper.refused(error)
-        raise

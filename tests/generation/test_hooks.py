@@ -10,14 +10,15 @@ import pytest
 from support.patience import until
 from support.server import check_invariants
 
-from jan.engine.base import ChatPrompt
+from jan.engine.base import ChatPrompt, GenerationRequest, TextPrompt
 from jan.errors import ConfigurationError, PermissionDenied
 from jan.generation.hooks import GeneratedAnswer, GeneratedCall, Hook, HookContext, Hooks
 from jan.generation.model_request import ModelRequest
+from jan.handler import PUBLIC, Handler, operation
 from jan.schema.messages import UserMessage
 from jan.settings.names import DottedName
 from jan.telemetry.metrics import Metrics
-from jan.testing import ThreadServer, served
+from jan.testing import ThreadServer, route, served
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 SLOW = """
@@ -280,3 +281,35 @@ def test_a_wrong_hook_stops_the_server(hook: type | str) -> None:
     name = DottedName(hook) if isinstance(hook, str) else DottedName.of(hook)
     with pytest.raises(ConfigurationError, match=WRONG[hook]):
         Hooks([name], Metrics())
+
+
+class Tried(msgspec.Struct):
+    """How often it was refused, and the answer."""
+
+    refused: int
+    text: str
+
+
+class TwoTries(Handler):
+    """An endpoint that asks a model again when it was refused, by itself and by the other way."""
+
+    @operation(summary="Try twice", access=PUBLIC, response=Tried)
+    async def get(self) -> Tried:
+        """Asks for what the hooks refuse, then for something else."""
+        refused = 0
+        for prompt in ("refuse", "refuse", "hello"):
+            sequence = GenerationRequest(prompt=TextPrompt(prompt), owner=self.identity.owner)
+            try:
+                answers = await self.complete(ModelRequest(model="echo", sequences=(sequence,)))
+            except PermissionDenied:
+                refused += 1
+        return Tried(refused, answers.answers[0].text)
+
+
+def test_every_request_of_an_endpoint_is_seen() -> None:
+    """Also the second one to a model, and one after a refusal."""
+    with served(hooks=[Second, Witness], routes=[route("/twice", TwoTries)]) as server:
+        Witness.seen.clear()
+        assert server.client.get("/twice").json() == {"refused": 2, "text": "hello"}
+        assert [answer.choices[0].text for _, answer in Witness.seen] == ["hello"]
+        assert server.errors == []
