@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from support.conversation import CHAT, bearer
-from support.server import ServerProcess, http_client
+from support.server import ServerProcess, http_client, tls
 
 MODELS = "/api/v1/models"
 PROFILE = "/api/v1/user/profile"
@@ -35,11 +35,13 @@ def question(**fields: Any) -> dict[str, Any]:
 def statuses(urls: list[str], requests: int, headers: dict[str, str], body: Any) -> Counter[int]:
     """How requests are answered that are sent all at once, in turn to each of the servers."""
 
+    async def send(url: str) -> int:
+        # A client each: one for all looks through all connections at each request.
+        async with httpx.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=tls()) as client:
+            return (await client.post(url + CHAT, json=body)).status_code
+
     async def main() -> list[int]:
-        limits = httpx.Limits(max_connections=requests)
-        async with httpx.AsyncClient(headers=headers, timeout=60, trust_env=False, limits=limits) as client:
-            sent = (client.post(urls[index % len(urls)] + CHAT, json=body) for index in range(requests))
-            return [answer.status_code for answer in await asyncio.gather(*sent)]
+        return await asyncio.gather(*(send(urls[index % len(urls)]) for index in range(requests)))
 
     return Counter(asyncio.run(main()))
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from email.message import Message
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from boolean import ParseError
-from license_expression import ExpressionError, get_spdx_licensing
+from license_expression import ExpressionError, Licensing, get_spdx_licensing
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -76,6 +77,7 @@ def _needs(package: Distribution, extra: str) -> Iterator[tuple[str, str]]:
             yield from ((asked.name, wanted) for wanted in ("", *asked.extras))
 
 
+@cache
 def _find(name: str) -> Distribution | None:
     try:
         return distribution(name)
@@ -101,10 +103,17 @@ def licence(metadata: Message) -> str:
     return OLD_NAMES.get(text, text)
 
 
+@cache
+def _spdx() -> Licensing:
+    """All licences by their identifiers; reading them takes a while."""
+    return get_spdx_licensing()
+
+
+@cache
 def allowed(expression: str) -> bool:
     """Return True if allowed licences alone can satisfy an SPDX expression. Other text can't."""
     try:
-        return _met(get_spdx_licensing().parse(expression, validate=True))
+        return _met(_spdx().parse(expression, validate=True))
     except (ExpressionError, ParseError):
         return False
 
