@@ -30,6 +30,8 @@ _PRELOADED = (
     "jan.telemetry.logs",
     "tornado.platform.asyncio",
 )
+# Variables of the interpreter, the linker, the C library, and of what is imported before the fork.
+_READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LANG", "LC_", "TZ", "NO_COLOR", "FORCE_COLOR")
 # The most bytes of a message; an order has the environment in it.
 _LONGEST = 2**17
 
@@ -141,11 +143,11 @@ def end_fork_parent() -> None:
 
 
 def can_fork(environ: Mapping[str, str]) -> bool:
-    """Tell whether a forked process is like one that starts with these variables: those that an interpreter or a
-    library reads when it is loaded must be as they are here."""
+    """Tell whether a forked process is like one that starts with these variables: those that are read by then must
+    be as they are here."""
     before = _started_with()
     changed = {name for name in {*environ, *before} if environ.get(name) != before.get(name)}
-    return all(name.startswith(("JAN_", "PYTEST_")) or name == "PYTHONUNBUFFERED" for name in changed)
+    return not any(name.startswith(_READ_AT_START) for name in changed - {"PYTHONUNBUFFERED"})
 
 
 def _serve_orders(connection: socket.socket) -> dict[str, Any] | None:
