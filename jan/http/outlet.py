@@ -116,6 +116,7 @@ class Outlet:
         self._seconds = keepalive_seconds
         self._writer: EventWriter | None = None
         self._keepalive: KeepAlive | None = None
+        self._ended = False
 
     def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
         """Send frames in one piece, at this time of ``perf_counter``; returns None if the client keeps up, else
@@ -149,8 +150,14 @@ class Outlet:
             self._keepalive.paused, self._keepalive.touched = False, perf_counter()
 
     def end(self, frames: Sequence[bytes], last: bytes) -> "asyncio.Future[None] | None":
-        """Send the last frames, the stream's end and the response's end in one piece."""
+        """Send the last frames, the stream's end and the response's end in one piece.
+
+        Nothing may follow that: a second call only waits until the client has taken what the first one sent.
+        """
         writer = self._writer or self._begun()
+        if self._ended:
+            return writer.write(b"")
+        self._ended = True
         self.stop()
         return writer.end(b"".join([*frames, last]))
 

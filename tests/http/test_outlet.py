@@ -111,3 +111,25 @@ def test_a_client_that_catches_up_gets_what_waits_for_it_and_no_comments() -> No
         assert [line[:4] for line in received.split(b"\n") if line] == [b"id: ", b"data"] * 3 + [b"data"]
 
     with_writer(scenario)
+
+
+def test_nothing_follows_the_end() -> None:
+    """A server that stops while a client is still taking the end of its stream has nothing to add, and waits."""
+
+    async def scenario(_: EventWriter, stream: IOStream, client: socket.socket) -> None:
+        outlet = Outlet(lambda: EventWriter(stream, chunked=True), keepalive_seconds=60)
+        first = outlet.end([b"x" * 5_000_000], b"data: [DONE]\n\n")
+        second = outlet.end([b"data: an error\n\n"], b"")
+        assert first is not None
+        assert second is not None
+        assert not second.done()
+        received = bytearray()
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            received += await asyncio.to_thread(client.recv, 1 << 20)
+        await second
+        assert first.done()
+        stream.close()
+        received += await asyncio.to_thread(client.recv, 1 << 20)
+        assert received.endswith(b"xdata: [DONE]\n\n\r\n0\r\n\r\n")
+
+    with_writer(scenario)
