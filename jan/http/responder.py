@@ -79,6 +79,9 @@ class Responder(RequestHandler):
     def response_head(self) -> bytes:
         """Return the head of the response. Whoever takes it sends all of the response; Tornado sends nothing."""
         self.complete_headers()
+        # Tornado keeps cookies apart until it sends the headers.
+        for cookie in getattr(self, "_new_cookie", {}).values():
+            self.add_header("Set-Cookie", cookie.OutputString(None))
         self._headers_written = self._sent_here = True
         lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
         return f"HTTP/1.1 {self.get_status()} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
