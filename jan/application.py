@@ -6,14 +6,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 import structlog
 from tornado.netutil import bind_sockets
-from tornado.routing import URLSpec
-from tornado.web import Application
 
 from jan.auth.oidc.sign_in import SignIn
 from jan.conversations import Conversations
@@ -34,7 +32,8 @@ from jan.people.key_grants import KeyGrants
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
-from jan.routing.table import Route, resolve_routes
+from jan.routing.routed_application import RoutedApplication
+from jan.routing.table import resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
@@ -111,7 +110,15 @@ class Server:
         )
         tls = settings.server.tls
         context = None if tls is None else load_context(tls)
-        self._http = ConnectionServer(_application(self.routes, self.services), settings.server, context)
+        application = RoutedApplication(
+            self.routes,
+            self.services,
+            default_handler_class=UnknownUrl,
+            default_handler_args={"services": self.services},
+            # Handlers write their own line in the log.
+            log_function=lambda _handler: None,
+        )
+        self._http = ConnectionServer(application, settings.server, context)
 
     async def start(self, report: LoadReport) -> list[str]:
         """Take the port, open the store, load the eager models, and begin to serve. Returns the server's base
@@ -179,30 +186,6 @@ class Server:
         if self._tracing is not None:
             await self._tracing.close()
         log.info("stopped", ended_early=ended)
-
-
-def _application(routes: Sequence[Route], services: Services) -> Application:
-    specs = [
-        URLSpec(
-            route.pattern,
-            route.handler,
-            {
-                "services": services,
-                "route_name": route.name,
-                "route_path": route.template,
-                "route_options": route.options,
-            },
-            name=f"{route.name}:{route.path}",
-        )
-        for route in routes
-    ]
-    return Application(
-        specs,
-        default_handler_class=UnknownUrl,
-        default_handler_args={"services": services},
-        # Handlers write their own line in the log.
-        log_function=lambda _handler: None,
-    )
 
 
 def _url(scheme: str, bound: socket.socket) -> str:

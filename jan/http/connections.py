@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from tornado.http1connection import HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
@@ -49,24 +50,52 @@ class ConnectionServer(HTTPServer):
             ssl_options=tls,
             max_body_size=settings.max_body_bytes * DRAIN_FACTOR + 1,
             max_header_size=settings.max_header_bytes + settings.max_url_bytes + _HEADER_SLACK,
-            idle_connection_timeout=settings.header_timeout_seconds,
         )
+        # Tornado's own limit makes a future and a timer for each request. Here one timer looks at all connections.
+        self.conn_params.header_timeout = None
         self._settings = settings
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._by_address: Counter[str] = Counter()
         self._watch: asyncio.TimerHandle | None = None
         self._progress: dict[IOStream, tuple[int, float]] = {}
+        # Of each connection, its latest request and when that was first waited for.
+        self._requests: dict[HTTP1ServerConnection, tuple[HTTP1Connection, float]] = {}
+        self._idle_watch: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
-        """Start to close the connections of clients that read nothing."""
+        """Start to close the connections of clients that read nothing, or send no headers in time."""
+        self._watch_stalled()
+        self._watch_idle()
+
+    def _watch_stalled(self) -> None:
         seconds = self._settings.write_timeout_seconds
-        self._watch = asyncio.get_running_loop().call_later(seconds / _LOOKS, self.watch)
+        self._watch = asyncio.get_running_loop().call_later(seconds / _LOOKS, self._watch_stalled)
         self._end_stalled(asyncio.get_running_loop().time() - seconds)
+
+    def _watch_idle(self) -> None:
+        loop, seconds = asyncio.get_running_loop(), self._settings.header_timeout_seconds
+        self._idle_watch = loop.call_later(seconds / _LOOKS, self._watch_idle)
+        since = loop.time() - seconds
+        idle = [
+            connection
+            for connection, (request, waited_since) in self._requests.items()
+            if waited_since < since and request._request_start_line is None
+        ]
+        for connection in idle:
+            connection.stream.close()
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Note that a request is waited for. Tornado calls this."""
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        assert isinstance(request_conn, HTTP1Connection)
+        self._requests[server_conn] = (request_conn, asyncio.get_running_loop().time())
+        return super().start_request(server_conn, request_conn)
 
     async def close_all_connections(self) -> None:
         """Close all open connections."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in (self._watch, self._idle_watch):
+            if watch is not None:
+                watch.cancel()
         await super().close_all_connections()
 
     def _end_stalled(self, since: float) -> None:
@@ -103,6 +132,7 @@ class ConnectionServer(HTTPServer):
         """Forget a connection. Tornado calls this at its end."""
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
+        self._requests.pop(server_conn, None)
         owner = self._owner(server_conn.context.address)  # type: ignore[attr-defined]  # Tornado's own context
         self._by_address[owner] -= 1
         if self._by_address[owner] <= 0:

@@ -1,0 +1,45 @@
+"""Tornado's application, which finds an endpoint without parameters in its path by one look-up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import URLSpec
+from tornado.web import Application, _HandlerDelegate
+
+from jan.routing.table import Route
+from jan.services import Services
+
+
+class RoutedApplication(Application):
+    """Serves the routes. ``settings`` are Tornado's."""
+
+    def __init__(self, routes: Sequence[Route], services: Services, **settings: Any) -> None:
+        specs = [
+            URLSpec(
+                route.pattern,
+                route.handler,
+                {
+                    "services": services,
+                    "route_name": route.name,
+                    "route_path": route.template,
+                    "route_options": route.options,
+                },
+                name=f"{route.name}:{route.path}",
+            )
+            for route in routes
+        ]
+        super().__init__(list[Any](specs), **settings)
+        # The first route that fits is meant, also where a later one has the path letter by letter.
+        self._by_path: dict[str, URLSpec] = {}
+        for route in routes:
+            fitting = next((spec for spec in specs if spec.regex.match(route.path)), None)
+            if fitting is not None and not fitting.regex.groups:
+                self._by_path[route.path] = fitting
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
+        """Find the handler of a request, by its path alone if that has no parameters."""
+        spec = self._by_path.get(request.path)
+        if spec is None:
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, spec.handler_class, spec.kwargs)
