@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support.conversation import CHAT, CONVERSATIONS, StoredServer, bearer
 from support.load import resident_mib, slope
-from support.server import check_invariants
+from support.server import check_invariants, tls
 
 pytestmark = pytest.mark.load
 
@@ -48,19 +48,20 @@ class Soak:
             lasted = time.monotonic() - begun
             return lasted >= seconds and (self.done - done >= rounds or lasted > MOST_SECONDS)
 
-        async with httpx.AsyncClient(
-            base_url=self._server.process.url, headers=bearer(self._server.key), timeout=30, trust_env=False
-        ) as client:
-            await asyncio.gather(*(self._client(client, number, over) for number in range(CLIENTS)))
+        await asyncio.gather(*(self._client(number, over) for number in range(CLIENTS)))
 
-    async def _client(self, client: httpx.AsyncClient, number: int, over: Callable[[], bool]) -> None:
+    async def _client(self, number: int, over: Callable[[], bool]) -> None:
         rng = random.Random(number + self.done)
         kinds = (self._whole, self._stream, self._leave, self._conversation, self._key, self._bad)
-        while not over():
-            kind = rng.choice(kinds)
-            await kind(client, rng)
-            self.answers[kind.__name__] += 1
-            self.done += 1
+        url, headers = self._server.process.url, bearer(self._server.key)
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=30, trust_env=False, verify=tls()
+        ) as client:
+            while not over():
+                kind = rng.choice(kinds)
+                await kind(client, rng)
+                self.answers[kind.__name__] += 1
+                self.done += 1
 
     def _expect(self, answer: httpx.Response, *statuses: int) -> None:
         check_invariants(answer)
