@@ -15,6 +15,8 @@ from support.server import ROOT
 
 from jan.bench.scenarios import SCENARIOS
 
+pytestmark = pytest.mark.slow
+
 # scenario -> its cases, each with who is measured in it
 CASES: dict[str, dict[str, set[str]]] = {
     "stream": {

@@ -12,6 +12,8 @@ from support.fake_hub import FakeHub
 
 from jan.catalog.model_files import ModelFiles, find_models, inspect_folder
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = os.urandom(300_000)
 LLAMA = {
     "num_hidden_layers": 16,

@@ -14,6 +14,8 @@ import pytest
 from support.dependency import extras, pulled_in
 from support.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: Vulnerable by every source of advisories. One that doesn't say so has none: an index that serves no advisories
 #: answers 404, which is the same to pip-audit as a package that nobody knows.
 CANARY = ("jinja2", "2.10")

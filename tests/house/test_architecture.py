@@ -249,6 +249,7 @@ def importable() -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_every_module_imports_in_a_clean_process() -> None:
     """Each module can be the first one of ours imported: no hidden order, no cycle, no warning."""
     names = importable()

@@ -19,6 +19,8 @@ from support.dependency import refused
 from support.install import NotInstalled, alone, run_installer
 from support.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 REQUIREMENTS = ROOT / "tools" / "docs-requirements.txt"
 PAGES = sorted(path.stem for path in ROOT.glob("docs/*.md"))
 _BUILD_SECONDS = 120

@@ -63,7 +63,13 @@ def test_every_setting_is_in_the_table() -> None:
     assert all(row[1] for row in rows.values())
 
 
-@pytest.mark.parametrize("engine", import_module("jan.engine.registry")._KINDS)
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(name, marks=pytest.mark.torch) if name.startswith("exllama") else name
+        for name in import_module("jan.engine.registry")._KINDS
+    ],
+)
 def test_every_option_of_every_engine_is_in_a_table(engine: str) -> None:
     """Each engine has a table with exactly its options, each with its default and a meaning."""
     rows = rows_of("docs/configuration.md", f"### Options of the `{engine}` engine")

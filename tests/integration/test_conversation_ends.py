@@ -29,6 +29,8 @@ from support.patience import in_time
 from jan.storage import store_from_url
 from jan.storage.records import MessageRecord, now
 
+pytestmark = pytest.mark.slow
+
 TEXT = " ".join(f"word{number}" for number in range(1000))
 
 

@@ -12,6 +12,8 @@ import pytest
 from support.patience import until
 from support.server import ServerProcess, http_client
 
+pytestmark = pytest.mark.slow
+
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"
 CODES = {"hang": "engine_stalled", "die": "engine_dead"}

@@ -16,6 +16,8 @@ from support.load import RawStream
 from support.patience import until
 from support.server import http_client
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600
 
 

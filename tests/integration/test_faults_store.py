@@ -24,6 +24,8 @@ from support.conversation import (
 from support.mongodb import SecantusServer
 from support.patience import until
 
+pytestmark = pytest.mark.slow
+
 ROOM = 3 << 20
 
 

@@ -10,6 +10,8 @@ import pytest
 from support.metrics import scrape
 from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
+pytestmark = pytest.mark.slow
+
 MODELS = "models: [{id: echo, engine: echo, options: {context: 64}}]"
 # An endpoint that has the server's collector look at everything.
 COLLECT = """

@@ -17,6 +17,8 @@ from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.http.body import nested_deeper
 
+pytestmark = pytest.mark.slow
+
 CHAT = "/api/v1/chat/completions"
 ServerOf = Callable[[str], ServerProcess]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "tests" / "support" / "plugin_folder"
 SOURCES = ("jan", "handlers", "conf", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"

@@ -18,6 +18,8 @@ from support.conversation import CHAT, FAILING_CHAT, StoredServer, bearer, messa
 from support.raw_http import connect
 from support.server import ServerProcess, http_client
 
+pytestmark = pytest.mark.slow
+
 TEXT = " ".join(f"word{number}" for number in range(100))
 LONG = " ".join(f"word{number}" for number in range(400))
 DONE = b"data: [DONE]\n\n"

@@ -19,6 +19,8 @@ from support.oidc import SECRET
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
+pytestmark = pytest.mark.slow
+
 FAILED = (503, "sign_in_provider_failed")
 _HUGE = 1024 * 1024
 

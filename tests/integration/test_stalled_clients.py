@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from support.raw_http import request
 from support.server import ECHO_CONFIG, ServerProcess
 
 from jan.application import Server
 from jan.settings.load import load_settings
+
+pytestmark = pytest.mark.slow
 
 CHAT = "/api/v1/chat/completions"
 # More than the buffers between a server and a client that does not read hold.

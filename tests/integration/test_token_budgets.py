@@ -12,6 +12,8 @@ from support.conversation import CHAT, FAILING, FAILING_CHAT, bearer
 from support.metrics import value
 from support.server import ServerProcess, http_client, tls
 
+pytestmark = pytest.mark.slow
+
 KEYS = "/api/v1/user/api-keys"
 USAGE = "/api/v1/usage"
 WORDS = "one two three four five six seven eight nine ten"

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.patience import kill
 
 from jan.storage import Store, store_from_url
 from jan.storage.records import ConversationRecord, MessageRecord
+
+pytestmark = pytest.mark.slow
 
 ME = "user_1"
 WRITERS = 5

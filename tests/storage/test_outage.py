@@ -20,6 +20,8 @@ from jan.storage import Store, store_from_url
 from jan.storage.accounting import Counter, Demand, UsageRecord
 from jan.storage.records import ConversationRecord, MessageRecord, User
 
+pytestmark = pytest.mark.slow
+
 ME = "user_1"
 DEMAND = Demand(key="a", cost=1, limit=2, seconds=60.0)
 USAGE = UsageRecord(user_id=ME, model="m", day=date(2026, 5, 1), requests=1)

@@ -25,6 +25,8 @@ from jan.storage.records import (
 )
 from jan.storage.transfer import export_store, import_store
 
+pytestmark = pytest.mark.slow
+
 KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord)
 
 

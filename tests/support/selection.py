@@ -6,16 +6,19 @@ import pytest
 
 #: What a contributor's loop does without.
 NOT_QUICK = ("load", "slow", "torch", "model", "sdk", "browser")
-# A file of such tests alone imports a library for seconds, even if none of its tests is selected.
-_ALL_TORCH = "\npytestmark = pytest.mark.torch\n"
+# A file with one of these imports it for seconds, even if none of its tests is selected.
+_NEEDS_TORCH = ('\npytest.importorskip("torch"', "\npytestmark = pytest.mark.torch\n")
 
 
 class Quick:
     """Select the tests of ``--quick``."""
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Leave out files whose tests all need PyTorch."""
-        return (collection_path.suffix == ".py" and _ALL_TORCH in collection_path.read_text()) or None
+        """Leave out files that need PyTorch as a whole."""
+        if collection_path.suffix != ".py":
+            return None
+        text = collection_path.read_text()
+        return any(line in text for line in _NEEDS_TORCH) or None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out every other test with one of the marks."""

@@ -31,6 +31,8 @@ from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
 from jan.schema.chat import FunctionDefinition, Tool
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 END = 256
 # Seconds that nothing takes which is not broken.

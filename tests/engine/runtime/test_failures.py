@@ -17,6 +17,8 @@ from jan.engine.runtime.executor import ThreadedEngine
 from jan.engine.runtime.waiting_room import WaitingRoom
 from jan.errors import ConfigurationError, JanError, Unavailable
 
+pytestmark = pytest.mark.slow
+
 # Less would be a second stall on a busy machine.
 STALL = 1.0
 # Where a thread dies, a busy machine must not make it look stalled before.
