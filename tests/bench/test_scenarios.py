@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.command import run_jan
 from support.server import ROOT
 
 from jan.bench.scenarios import SCENARIOS
@@ -136,7 +137,7 @@ def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenari
     ],
 )
 def test_a_wrong_name_is_told(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    ran = bench(tmp_path, *arguments)
+    ran = run_jan("bench", *arguments, cwd=tmp_path, environ={"TMPDIR": str(tmp_path)})
     assert ran.returncode == code
     assert words in ran.stderr
     assert "Traceback" not in ran.stderr

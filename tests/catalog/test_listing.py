@@ -8,7 +8,7 @@ from jan.errors import NotFound
 
 @pytest.mark.parametrize(
     ("count", "end"),
-    [(0, "Files: none."), (2, "Files: 0.txt, 1.txt."), (40, ", 39.txt."), (45, ", 39.txt, 5 more.")],
+    [(0, "; available: none."), (2, "; available: 0.txt, 1.txt."), (40, ", 39.txt."), (45, ", 39.txt, 5 more.")],
 )
 def test_a_long_list_says_how_many_it_leaves_out(count: int, end: str) -> None:
     """A message about a missing file names those that are there, and counts those that it does not name."""

@@ -41,7 +41,7 @@ class CpuReport:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add what a worker measured."""
         spent = vars(report)
-        self._spent[report.location[0]] += spent.get("cpu_seconds", 0.0)
+        self._spent[report.nodeid.partition("::")[0]] += spent.get("cpu_seconds", 0.0)
         self._spent["(imports and collection)"] += spent.get("cpu_collecting", 0.0)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
