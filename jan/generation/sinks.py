@@ -128,7 +128,11 @@ class FrameSink:
         texts: list[str] = []
         form = self._form(index)
         for event in events:
-            if isinstance(event, Delta) and event.text_only and form is not None:
+            if (
+                isinstance(event, Delta)
+                and form is not None
+                and not (event.reasoning or event.tool_calls or event.logprobs)
+            ):
                 if event.parts:
                     texts += [part.text for part in event.parts if part.text]
                 elif event.text:
@@ -137,7 +141,7 @@ class FrameSink:
             if texts and form is not None:
                 frames += self._frames.texts(form, texts)
                 texts = []
-            if isinstance(event, Started | Delta | Finished):
+            if isinstance(event, (Started, Delta, Finished)):
                 made = self._translator.make(index, event)
                 if made is not None:
                     frames += self._frames.each(made)

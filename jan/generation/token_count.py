@@ -85,17 +85,19 @@ class TokenCount:
 
     def add(self, index: int, events: Sequence[Event]) -> int:
         """Count events of the sequence at ``index``. Returns the number of tokens generated for it."""
-        tokens = 0
+        tokens, begun = 0, False
         for event in events:
             if isinstance(event, Delta):
                 tokens += event.tokens
-                self._begun.add(index)
+                begun = True
             elif isinstance(event, Started):
                 self._prompts[index] = event.prompt_tokens
             elif isinstance(event, Finished):
                 self._end(index, event)
                 return tokens
         self._completions[index] += tokens
+        if begun:
+            self._begun.add(index)
         return tokens
 
     def add_delta(self, index: int, delta: Delta) -> int:

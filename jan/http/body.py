@@ -113,6 +113,11 @@ class Body:
         self._too_large = self._no_room = False
         self._timeout: asyncio.TimerHandle | None = None
 
+    @property
+    def is_announced(self) -> bool:
+        """True if the request has a body, however short."""
+        return "Content-Length" in self._headers or "Transfer-Encoding" in self._headers
+
     def limit_time(self, seconds: float, give_up: Callable[[], None]) -> None:
         """Call ``give_up`` unless the body is complete, or was released, within ``seconds``."""
         # Tornado's own limit makes a task and several futures for each body.

@@ -57,7 +57,9 @@ class Dispatcher(StreamResponder):
         if self.services.live.draining:
             raise self._shutdown_error()
         self._body.check_announced()
-        self._body.limit_time(self.services.settings.server.body_timeout_seconds, self.connection_stream.close)
+        if self._body.is_announced:
+            seconds = self.services.settings.server.body_timeout_seconds
+            self._body.limit_time(seconds, self.connection_stream.close)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect a piece of the body."""
