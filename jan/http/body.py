@@ -153,7 +153,7 @@ class Body:
         self._too_large = size > self._limit
         self._no_room = not self._too_large and size > _SMALL and not self._take(len(chunk))
         if self._too_large or self._no_room:
-            self.release()
+            self._free()  # the rest is still read, within the same time
         else:
             self._data += chunk
 
@@ -164,8 +164,11 @@ class Body:
         return True
 
     def release(self) -> None:
-        """Free the bytes. May be called again."""
+        """Free the bytes, and expect no more of them. May be called again."""
         self._stop_timeout()
+        self._free()
+
+    def _free(self) -> None:
         self._data = bytearray()
         if self._taken:
             self._room.give_back(self._address(), self._taken)

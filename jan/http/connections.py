@@ -75,14 +75,13 @@ class ConnectionServer(HTTPServer):
     def _watch_idle(self) -> None:
         loop, seconds = asyncio.get_running_loop(), self._settings.header_timeout_seconds
         self._idle_watch = loop.call_later(seconds / _LOOKS, self._watch_idle)
-        since = loop.time() - seconds
-        idle = [
-            connection
-            for connection, (request, waited_since) in self._requests.items()
-            if waited_since < since and request._request_start_line is None
-        ]
-        for connection in idle:
-            connection.stream.close()
+        now = loop.time()
+        for connection, (request, waited_since) in list(self._requests.items()):
+            if connection.stream.writing():
+                # The client has the next request's time after it has taken the answer to this one.
+                self._requests[connection] = (request, now)
+            elif waited_since < now - seconds and request._request_start_line is None:
+                connection.stream.close()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Note that a request is waited for. Tornado calls this."""

@@ -96,12 +96,32 @@ def test_drop_by_drop_headers_are_ended_too(strict: ServerProcess) -> None:
     assert serves(strict)
 
 
-def test_slow_bodies_are_ended(strict: ServerProcess) -> None:
-    """A client that does not send its body in time is disconnected."""
+@pytest.mark.parametrize(("length", "sent"), [(100, 1), (5_000_000, 4_500_000)], ids=["small", "too large"])
+def test_slow_bodies_are_ended(strict: ServerProcess, length: int, sent: int) -> None:
+    """A client that does not send its body in time is disconnected, also if the body is discarded anyway."""
     with connect(strict.url) as connection:
-        connection.sendall(request("POST", CHAT, "Content-Length: 100") + b"{")
-        ends(connection)
+        connection.sendall(request("POST", CHAT, f"Content-Length: {length}") + b"{" * sent)
+        assert ends(connection) == b""
     assert serves(strict)
+
+
+def test_a_slow_download_is_no_idle_connection(strict: ServerProcess) -> None:
+    """A client that takes a whole answer for longer than a request's headers may take gets all of it, and can go
+    on with the connection."""
+    words = " ".join(f"{number:04}" + "x" * 4000 for number in range(950))
+    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": words}]}).encode()
+    asked = request("POST", CHAT, f"Content-Length: {len(body)}") + body
+    with small_connection(strict) as connection:
+        connection.sendall(asked)
+        began, received = time.monotonic(), b""
+        while time.monotonic() < began + 3:
+            received += connection.recv(20_000)
+            time.sleep(0.1)
+        while not received.endswith(b"null}"):
+            received += connection.recv(1 << 20)
+        connection.sendall(request("GET", "/health"))
+        assert b"HTTP/1.1 200" in connection.recv(65536)
+    assert parse(received).json()["choices"][0]["message"]["content"] == words
 
 
 def test_five_hundred_idle_connections_hurt_nobody(server_with: ServerOf) -> None:
@@ -133,16 +153,22 @@ def test_connections_are_bounded(server_with: ServerOf, bound: str) -> None:
     assert server.errors() == []
 
 
-def begin_stream(server: ServerProcess) -> socket.socket:
-    """A stream that is more than all buffers hold, on a connection with little room."""
-    words = " ".join(f"{number:04}" + "x" * 4000 for number in range(950))
-    message = {"role": "user", "content": words}
-    body = json.dumps({"model": "echo", "stream": True, "n": 2, "messages": [message]}).encode()
+def small_connection(server: ServerProcess) -> socket.socket:
+    """A connection whose client has little room for what it has not read."""
     where = urlsplit(server.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(60)
     connection.connect((where.hostname, where.port))
+    return connection
+
+
+def begin_stream(server: ServerProcess) -> socket.socket:
+    """A stream that is more than all buffers hold, on a connection with little room."""
+    words = " ".join(f"{number:04}" + "x" * 4000 for number in range(950))
+    message = {"role": "user", "content": words}
+    body = json.dumps({"model": "echo", "stream": True, "n": 2, "messages": [message]}).encode()
+    connection = small_connection(server)
     connection.sendall(request("POST", CHAT, f"Content-Length: {len(body)}") + body)
     return connection
 
