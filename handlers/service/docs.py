@@ -1,7 +1,8 @@
-"""The OpenAPI document and Swagger UI, from files that are installed with the server, without a CDN."""
+"""The OpenAPI document, made at start-up, and Swagger UI, from installed files and without a CDN."""
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from jan.errors import NotFound
 from jan.handler import Handler
@@ -10,13 +11,15 @@ from jan.schema.scopes import PUBLIC
 
 _OWN = Path(__file__).parent / "static"
 # Only these names are served, so that no path can lead elsewhere.
-_FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "initializer.js": "text/javascript; charset=utf-8",
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "favicon-32x32.png": "image/png",
-}
+_FILES = MappingProxyType(
+    {
+        "index.html": "text/html; charset=utf-8",
+        "initializer.js": "text/javascript; charset=utf-8",
+        "swagger-ui.css": "text/css; charset=utf-8",
+        "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+        "favicon-32x32.png": "image/png",
+    }
+)
 
 
 class Document(Handler):
@@ -36,7 +39,7 @@ class Document(Handler):
 
 
 class Home(Handler):
-    """The page that a browser finds at the server's root."""
+    """The server's root, which leads a browser to Swagger UI."""
 
     @operation(
         summary="Home",
@@ -66,10 +69,10 @@ class SwaggerUi(Handler):
     )
     async def get(self, file: str) -> None:
         """Browse the endpoints and try them out. Start at index.html."""
-        kind = _FILES.get(file)
-        if kind is None:
+        content_type = _FILES.get(file)
+        if content_type is None:
             raise NotFound(f"No such file; available: {', '.join(_FILES)}.")
-        self.set_header("Content-Type", kind)
+        self.set_header("Content-Type", content_type)
         # Swagger UI sets inline styles and shows images from data: URLs.
         self.set_header(
             "Content-Security-Policy",

@@ -38,36 +38,36 @@ class Credentials:
 
         Raises Unavailable if the store is unreachable and the credential was not seen recently.
         """
-        slot = api_keys.hash_of(credential)
-        if (known := self._known(slot, _CACHE_SECONDS)) is not None:
+        credential_hash = api_keys.hash_of(credential)
+        if (known := self._known(credential_hash, _CACHE_SECONDS)) is not None:
             return known
         began, changes = time.monotonic(), self._changes
         try:
-            identity = await self._look_up(credential, slot)
+            identity = await self._look_up(credential, credential_hash)
         except Unavailable:
             if time.monotonic() >= self._ask_again_at:
                 self._ask_again_at = time.monotonic() + _BACK_OFF_SECONDS
-            if (known := self._known(slot, _STALE_SECONDS)) is not None:
+            if (known := self._known(credential_hash, _STALE_SECONDS)) is not None:
                 return known
             raise
         except AuthenticationFailed:
-            self._cache.pop(slot, None)
+            self._cache.pop(credential_hash, None)
             raise
         # An identity read before a revocation must not be cached after it.
         if changes == self._changes:
-            self._remember(slot, identity, began)
+            self._remember(credential_hash, identity, began)
         return identity
 
-    def _known(self, slot: str, seconds: float) -> Identity | None:
-        looked_up_at, identity = self._cache.get(slot, (0.0, None))
+    def _known(self, credential_hash: str, seconds: float) -> Identity | None:
+        looked_up_at, identity = self._cache.get(credential_hash, (0.0, None))
         if identity is None or time.monotonic() - looked_up_at >= seconds:
             return None
         # The end of a token is in the token and checked before any look-up. The end of a key is known only here.
         return None if identity.expires_at is not None and identity.expires_at <= now() else identity
 
-    def _remember(self, slot: str, identity: Identity, looked_up_at: float) -> None:
-        self._cache[slot] = (looked_up_at, identity)
-        self._cache.move_to_end(slot)
+    def _remember(self, credential_hash: str, identity: Identity, looked_up_at: float) -> None:
+        self._cache[credential_hash] = (looked_up_at, identity)
+        self._cache.move_to_end(credential_hash)
         while len(self._cache) > _CACHE_SIZE:
             self._cache.popitem(last=False)
 
@@ -81,9 +81,9 @@ class Credentials:
         """Return True if a credential has the form of our keys or of a token, valid or not."""
         return api_keys.looks_like_key(credential) or looks_like_token(credential)
 
-    async def _look_up(self, credential: str, slot: str) -> Identity:
+    async def _look_up(self, credential: str, credential_hash: str) -> Identity:
         if api_keys.looks_like_key(credential):
-            return await self._by_key(slot)
+            return await self._by_key(credential_hash)
         if not looks_like_token(credential):
             raise wrong(f"The credential is neither an API key ({api_keys.PREFIX}...) nor a token of this server.")
         return await self._by_token(self._tokens.verify(credential))

@@ -12,18 +12,18 @@ Measure = Callable[[], Mapping[str, float]]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The ratios of a scenario.
+    """How to compare the contestants of a scenario with one of them, ``base``.
 
-    They are the ``headline`` measure of ``base`` divided by each other contestant's, or the other way round if
-    ``base_first`` is False.
+    A contestant's ratio is the ``headline`` value of ``base`` divided by its own; if ``base_first`` is False, its
+    own divided by that of ``base``.
     """
 
     headline: str
     base: str = OURS
     base_first: bool = True
 
-    def of(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows with their ratios."""
+    def with_ratios(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows with the ratio of each contestant but ``base``; unchanged if ``base`` has no row."""
         base = next((row.values[self.headline] for row in rows if row.who == self.base), None)
         if base is None:
             return list(rows)
@@ -37,10 +37,13 @@ class Comparison(msgspec.Struct, frozen=True):
 def alternate(
     case: str, contestants: Mapping[str, Measure], comparison: Comparison, *, rounds: int, warm_up: bool
 ) -> tuple[list[Row], dict[str, str]]:
-    """Measure each contestant once a round. Returns a row for each, and the reasons for those left out.
+    """Measure each contestant once a round. Return a row for each, and why others were left out, by name.
 
-    A contestant that fails in any round is left out. If it is ours, or the one that others are compared with,
-    BenchError is raised instead. The round to warm up is not counted.
+    A contestant that fails in any round is left out. With ``warm_up`` there is one more round at the beginning,
+    whose values are not used.
+
+    Raises:
+        BenchError: if ours fails, or the contestant that others are compared with.
     """
     samples: dict[str, list[Mapping[str, float]]] = {name: [] for name in contestants}
     missing: dict[str, str] = {}
@@ -58,7 +61,7 @@ def alternate(
             if number >= warm_up:
                 samples[name].append(values)
     rows = [Row(case, name, _spreads(taken)) for name, taken in samples.items() if name not in missing]
-    return comparison.of(rows), missing
+    return comparison.with_ratios(rows), missing
 
 
 def _spreads(taken: list[Mapping[str, float]]) -> dict[str, Spread]:

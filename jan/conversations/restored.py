@@ -15,9 +15,10 @@ _replace = msgspec.structs.replace
 def copy_of(
     user_id: str, conversation: ConversationRecord, messages: Sequence[MessageRecord], ids: IdSource
 ) -> tuple[ConversationRecord, list[MessageRecord]]:
-    """Copy a conversation for a user, with new identifiers from ``ids``.
+    """Return a copy of a conversation and its messages that belongs to a user, with new identifiers from ``ids``.
 
-    Raises InvalidRequest for messages that are no tree in order, or that no model could get.
+    Raises:
+        InvalidRequest: if a message has a wrong sequence, id or parent, or could not be sent to a model.
     """
     new_ids = _new_ids(messages, ids)
     at, conversation_id = now(), ids.new_id("conv")
@@ -27,7 +28,7 @@ def copy_of(
             id=new_ids[message.id],
             conversation_id=conversation_id,
             parent_id=None if message.parent_id is None else new_ids[message.parent_id],
-            # An answer that was under way when it was exported goes no further here.
+            # Nothing continues an answer that was still being generated when it was exported.
             status="partial" if message.status == "streaming" else message.status,
         )
         for message in messages
@@ -44,16 +45,16 @@ def copy_of(
 
 
 def _new_ids(messages: Sequence[MessageRecord], ids: IdSource) -> dict[str, str]:
-    """Map each message's id to a new one; raises InvalidRequest if they are not in order, parents first."""
+    """Return a new id for each message's id. Raises InvalidRequest for a wrong sequence, id or parent."""
     new_ids: dict[str, str] = {}
     for number, message in enumerate(messages, 1):
         fault = None
         if message.sequence != number:
             fault = f"The sequence is {message.sequence}, not {number}."
         elif message.id in new_ids:
-            fault = "The id is that of another message too."
+            fault = "An earlier message has the same id."
         elif message.parent_id is not None and message.parent_id not in new_ids:
-            fault = "The parent does not come before the message."
+            fault = "No message before it has the id of its parent."
         if fault is not None:
             raise InvalidRequest(f"line {number + 1}: {fault}", code="invalid_export")
         new_ids[message.id] = ids.new_id("msg")

@@ -6,7 +6,7 @@ _RETRY = retry_headers(5000)
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the words of a library's exception on one line, to end a sentence of ours: without a full stop."""
+    """Return a library's error text as one line without a full stop, so that it can end a sentence of ours."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
@@ -29,7 +29,8 @@ def share_full(held: int, free: int) -> Unavailable:
 def too_many_sequences(count: int, limit: int) -> InvalidRequest:
     """Return the error for a request that does not even fit into an empty queue."""
     return InvalidRequest(
-        f"This asks for {count} answers at once (prompts times n). The model takes at most {limit} of one caller.",
+        f"This asks for {count} answers at once (prompts times n). "
+        f"The model takes at most {limit} from one caller.",
         code="invalid_value",
         param="n",
     )
@@ -37,31 +38,47 @@ def too_many_sequences(count: int, limit: int) -> InvalidRequest:
 
 def waited_too_long(seconds: float) -> Unavailable:
     """Return the error for a request that waited until the queue's time limit."""
-    message = f"The model had no slot free for {seconds:g} seconds. Try again later."
+    message = (
+        f"This request waited {seconds:g} seconds for a slot, the longest that this model allows. Try again later."
+    )
     return Unavailable(message, code="queue_timeout", headers=_RETRY)
 
 
 def stalled(name: str, seconds: float) -> Unavailable:
     """Return the error for the requests of a model that makes no progress."""
-    message = f"Model '{name}' has made no progress for {seconds:g} seconds. Its work was dropped."
+    message = f"Model '{name}' has made no progress for {seconds:g} seconds. Its requests were dropped."
     return Unavailable(message, code="engine_stalled", headers=_RETRY)
 
 
-def untried() -> Unavailable:
+def cannot_be_tried() -> Unavailable:
     """Return the error for an output format that can't be tried at present."""
     message = "The output format can't be checked at present. Try again shortly."
     return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
 def trials_full(waiting: int) -> Unavailable:
-    """Return the error for an output format while too many others wait to be tried."""
-    message = f"{waiting} new output formats are waiting to be checked already. Try again shortly."
+    """Return the error for an output format while too many formats of all callers wait to be tried."""
+    message = (
+        f"The model has {waiting} new output formats to check already, which is its limit. Try again shortly."
+    )
     return Unavailable(message, code="overloaded", headers=_RETRY)
 
 
-def gone(name: str, *, comes_back: bool = False) -> Unavailable:
-    """Return the error for a model whose thread has ended. ``comes_back``: it is being loaded again."""
-    if comes_back:
+def own_trials_full(waiting: int) -> Unavailable:
+    """Return the error for an output format while too many formats of the same caller wait to be tried."""
+    message = f"You have {waiting} new output formats to check already, which is the limit. Try again shortly."
+    return Unavailable(message, code="overloaded", headers=_RETRY)
+
+
+def dropped(name: str) -> Unavailable:
+    """Return the error for a prepared request that was dropped before it could be queued."""
+    message = f"Model '{name}' failed or stalled, and this request was dropped. Try again shortly."
+    return Unavailable(message, code="engine_dead", headers=_RETRY)
+
+
+def model_stopped(name: str, *, restarting: bool = False) -> Unavailable:
+    """Return the error for a model whose thread has ended. ``restarting``: it is being loaded again."""
+    if restarting:
         message = f"Model '{name}' failed and is being loaded again."
         return Unavailable(message, code="engine_dead", headers=_RETRY)
     return Unavailable(f"Model '{name}' has stopped. The server's log says why.", code="engine_dead")

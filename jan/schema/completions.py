@@ -19,10 +19,15 @@ class CompletionRequest(SamplingFields, kw_only=True):
     max_tokens: (
         Annotated[int, Meta(ge=0, le=10_000_000, description="Maximum tokens of the answer; default 16")] | None
     ) = None
-    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    echo: bool | None = None
-    suffix: str | None = None
-    best_of: Annotated[int, Meta(ge=1, le=16)] | None = None
+    logprobs: (
+        Annotated[int, Meta(ge=0, le=20, description="Number of likeliest tokens to report beside each token")]
+        | None
+    ) = None
+    echo: Annotated[bool, Meta(description="Put the prompt before the answer; not with logprobs")] | None = None
+    suffix: (
+        Annotated[str, Meta(description="Text after the answer; not supported, so only an empty one")] | None
+    ) = None
+    best_of: Annotated[int, Meta(ge=1, le=16, description="Not supported; allowed: the value of n")] | None = None
 
 
 class CompletionLogprobs(msgspec.Struct, kw_only=True):

@@ -12,7 +12,7 @@ from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
 
 _KINDS = ("json", "regex", "choice", "grammar")
-# Maps a field to its kind and its parameter.
+# By field: the kind of format, and the parameter that an error names.
 _GUIDED = MappingProxyType({f"guided_{kind}": (kind, f"guided_{kind}") for kind in _KINDS})
 _STRUCTURED = MappingProxyType({kind: (kind, f"structured_outputs.{kind}") for kind in _KINDS})
 
@@ -28,7 +28,7 @@ def format_of(body: ChatCompletionRequest) -> OutputFormat:
         raise InvalidRequest(
             f"The request has several output formats ({', '.join(given)}); allowed: one.",
             code="invalid_value",
-            param=list(given)[1],
+            param=list(given)[1],  # the one too many; the first alone would be allowed
         )
     return next(iter(given.values()), OutputFormat())
 
@@ -44,7 +44,7 @@ def _formats(
     }
 
 
-def check_length(tools: Sequence[Tool]) -> None:
+def check_tools_length(tools: Sequence[Tool]) -> None:
     """Check the total length of the tools' parameters. Raises InvalidRequest if no engine accepts it."""
     left = LONGEST_FORMAT
     for index, tool in enumerate(tools):

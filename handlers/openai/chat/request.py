@@ -2,7 +2,7 @@
 
 import msgspec
 
-from handlers.openai.chat.format import check_length, format_of
+from handlers.openai.chat.format import check_tools_length, format_of
 from handlers.openai.sampling import priority_of, sampling_of, stop_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
@@ -47,7 +47,7 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
         raise InvalidRequest(
             "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )
-    check_length(tools)
+    check_tools_length(tools)
     return msgspec.structs.replace(output, callable_tools=tools, must_call=forced, parallel_calls=parallel)
 
 

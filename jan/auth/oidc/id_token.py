@@ -90,12 +90,8 @@ def verify(
         )
     except jwt.InvalidTokenError as error:
         raise _refused(f"{str(error)[:200]}.") from None
-    except (
-        msgspec.ValidationError,
-        TypeError,
-        ValueError,
-        OverflowError,
-    ):  # from impossible times
+    # PyJWT lets the errors of impossible times through.
+    except (msgspec.ValidationError, TypeError, ValueError, OverflowError):
         raise _refused("Its claims are not of the right types.") from None
     several = isinstance(claims.aud, list) and len(claims.aud) > 1
     if claims.azp != client_id and (several or claims.azp is not None):

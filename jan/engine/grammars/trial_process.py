@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from jan.engine.grammars.trial_child import HEADER, TrialReport, framed
-from jan.engine.refusals import untried
+from jan.engine.refusals import cannot_be_tried
 
 log = structlog.get_logger(__name__)
 
@@ -87,11 +87,11 @@ class TrialProcess:
             )
         except OSError as error:
             log.error("the process that tries output formats can't be started", reason=str(error))
-            raise untried() from error
+            raise cannot_be_tried() from error
         made = cls(process)
         if await made._ask(origin, _START_SECONDS) is None:
             log.error("the process that tries output formats did not start", exit_code=await made.end())
-            raise untried()
+            raise cannot_be_tried()
         return made
 
     async def compile(self, output: bytes) -> TrialReport:

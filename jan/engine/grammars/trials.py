@@ -15,7 +15,7 @@ import msgspec
 from jan.engine.formats import FormatCompiler, OutputFormat, format_refused
 from jan.engine.grammars.trial_child import CPU_SECONDS
 from jan.engine.grammars.trial_process import TrialProcess, TrialProcessDied
-from jan.engine.refusals import trials_full, untried
+from jan.engine.refusals import cannot_be_tried, own_trials_full, trials_full
 from jan.errors import InvalidRequest, JanError
 
 _CONCURRENT_TRIALS = 2
@@ -28,19 +28,20 @@ class TrialQueue:
     """Limits trials to one of each owner at a time and ``concurrent`` in all, first come, first served."""
 
     def __init__(self, concurrent: int) -> None:
-        self._slots = asyncio.Semaphore(concurrent)
+        self._turns = asyncio.Semaphore(concurrent)
         self._owners: dict[str, asyncio.Lock] = {}
         self._waiting: list[str] = []
 
     @asynccontextmanager
     async def turn_of(self, owner: str) -> AsyncGenerator[None, None]:
         """Wait for the owner's turn and hold it. Raises Unavailable if too many wait."""
-        own = self._waiting.count(owner)
-        if own >= _MAX_WAITING_OF_OWNER or len(self._waiting) >= _MAX_WAITING:
+        if (own := self._waiting.count(owner)) >= _MAX_WAITING_OF_OWNER:
+            raise own_trials_full(own)
+        if len(self._waiting) >= _MAX_WAITING:
             raise trials_full(len(self._waiting))
         self._waiting.append(owner)
         try:
-            async with self._owners.setdefault(owner, asyncio.Lock()), self._slots:
+            async with self._owners.setdefault(owner, asyncio.Lock()), self._turns:
                 yield
         finally:
             self._waiting.remove(owner)
@@ -117,7 +118,7 @@ class Trials:
     async def _try(self, output: OutputFormat) -> None:
         """Try a format in a process. Raises InvalidRequest if the compiler refuses it or exceeds the limits."""
         if self._closed:
-            raise untried()
+            raise cannot_be_tried()
         self.tried += 1
         content = msgspec.msgpack.encode(output)
         if self._idle:
@@ -152,7 +153,7 @@ class Trials:
             return format_refused(f"compiling it takes more than {CPU_SECONDS:g} s of computing", died.param)
         if died.crashed:
             return format_refused("compiling it takes more memory than it may", died.param)
-        return untried()
+        return cannot_be_tried()
 
     async def close(self) -> None:
         """End the processes. Running trials end without a verdict."""

@@ -25,7 +25,7 @@ from jan.engine.base import (
     Receiver,
 )
 from jan.engine.grammars.trials import Trials
-from jan.engine.refusals import gone, stalled
+from jan.engine.refusals import dropped, model_stopped, stalled
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.arrivals import Arrivals
 from jan.engine.runtime.capacity import check_capabilities
@@ -133,7 +133,7 @@ class ThreadedEngine:
     def _prepared(self, request: PreparedRequest) -> Job:
         job = self._jobs.get(request.job_id)
         if job is None:  # dropped when the thread failed, or cancelled
-            raise gone(self._name, comes_back=True)
+            raise dropped(self._name)
         return job
 
     async def _checked(self, request: GenerationRequest) -> Job:
@@ -161,7 +161,7 @@ class ThreadedEngine:
         if self._state == "stalled":
             return stalled(self._name, self._rules.stall_seconds)
         failed = self._state == "dead" and self._info is not None
-        return gone(self._name, comes_back=failed and self._rules.on_failure == "restart")
+        return model_stopped(self._name, restarting=failed and self._rules.on_failure == "restart")
 
     def _fail_jobs(self) -> None:
         """Fail all open jobs, even while the thread hangs."""

@@ -7,7 +7,6 @@ all jobs.
 import queue
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 import structlog
@@ -32,11 +31,9 @@ from jan.errors import InternalError, JanError
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
 # Longest time for messages before the next step, while answers run.
 _MAX_DRAIN_SECONDS = 0.1
-# Longest delay of a buffered answer's deltas. Tokens of that time are not counted if the client leaves.
+# How long the deltas of a buffered answer are held back. If the client leaves, those tokens are not counted.
 _HOLD_SECONDS = 0.05
 
 
@@ -118,33 +115,35 @@ class Worker:
 
     def _prepare(self, backend: Backend, job: Job) -> PreparedJob | None:
         """Return the prepared request of a job, prepared now if necessary; None if that failed the job."""
+
+        def prepare() -> None:
+            job.prepared = backend.prepare(job.request)
+
         if job.prepared is None:
-            job.prepared = self._guard(job, lambda: backend.prepare(job.request))
+            self._guard(job, prepare)
         return job.prepared
 
     def _enqueue(self, backend: Backend, job: Job) -> None:
         prepared = self._prepare(backend, job)
-        if prepared is not None and self._guard(job, lambda: self._push(job)):
+        if prepared is not None and self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
             self._stats.prompt_tokens += prepared.prompt_tokens
             started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
             self._outbox.put(job, started)
-            # At once, so that a burst that fits into the slots does not fill the queue first.
+            # Begin it now if a slot is free, so that a burst that fits into the slots does not fill the queue.
             self._admit(backend)
 
-    def _push(self, job: Job) -> bool:
-        self._waiting.push(job, time.monotonic())
-        return True
-
-    def _guard(self, job: Job, action: Callable[[], T]) -> T | None:
-        """Do something for one job. An exception fails only that job; then None is returned."""
+    def _guard(self, job: Job, action: Callable[[], None]) -> bool:
+        """Do something for one job. An exception fails only that job; then False is returned."""
         try:
-            return action()
+            action()
         except JanError as error:
             self._fail(job, error)
         except Exception as error:
             log.exception("request failed in the model", model=self._name)
             self._fail(job, self._failure(error))
-        return None
+        else:
+            return True
+        return False
 
     def _failure(self, error: Exception) -> InternalError:
         return InternalError(f"Model '{self._name}' failed: {type(error).__name__}.")
@@ -182,13 +181,12 @@ class Worker:
                 self._outbox.put(job, Delta())
                 self._count_running()
 
-    def _begin(self, backend: Backend, job: Job) -> bool:
+    def _begin(self, backend: Backend, job: Job) -> None:
         assert job.prepared is not None  # only prepared jobs wait
         if not backend.has_room(job.prepared):
             # Nothing runs, so there will never be more room, and the job would block all others.
             raise InternalError(f"Model '{self._name}' has no room for this request, even alone.")
         backend.begin(job.id, job.prepared)
-        return True
 
     def _step(self, backend: Backend) -> None:
         try:

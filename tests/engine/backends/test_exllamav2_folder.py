@@ -159,15 +159,15 @@ def test_a_model_that_does_not_fit_says_what_it_needs_and_what_there_is(folder: 
     told = complaint(folder, memory=2**27, slots=256, context=2048, chunk=2048)
     # 2 (keys, values) x 2 layers x 2 heads x 32 numbers x 2 bytes x 256 requests x 2048 tokens
     assert "0.2 GiB for a cache of 524288 tokens (fp16)" in told
-    assert "free on the GPUs: 0.1 GiB" in told
+    assert "Free on the GPUs: 0.1 GiB" in told
     assert "cache_tokens, cache_type, slots, context" in told
 
 
 def test_options_that_contradict_each_other(folder: Path) -> None:
     """Refused: a cache smaller than a request, a context beyond the model's, two kinds of speculative decoding."""
     assert "cache_tokens is 300" in complaint(folder, context=1024, cache_tokens=300)
-    assert "was made for 2048 tokens" in complaint(folder, context=4096)
-    assert "exclude each other" in complaint(folder, context=256, draft_model=str(folder), ngram_draft=True)
+    assert "was trained for 2048 tokens" in complaint(folder, context=4096)
+    assert "are both set" in complaint(folder, context=256, draft_model=str(folder), ngram_draft=True)
 
 
 def test_a_draft_model_of_another_vocabulary(folder: Path, tiny_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Streams made-up chunks with FastAPI and uvicorn, as fast as it can: PORT and the file of one chunk's JSON."""
+"""Stream made-up chunks with FastAPI and uvicorn, one each step. Arguments: port, file of one chunk's JSON."""
 
 import asyncio
 import json

@@ -45,8 +45,8 @@ class _Running:
 class ExLlamaBackend(ABC):
     """One model folder, its key-value cache and the running answers.
 
-    ``reserve``: cache tokens that a job takes in addition to its own tokens and the guessed ones.
-    ``stops_early``: the library stops before a job's limit by as many tokens as it guesses ahead.
+    ``reserve``: cache tokens that a job takes in addition to its own tokens and the drafted ones.
+    ``stops_early``: the library stops before a job's limit by as many tokens as it drafts.
     """
 
     name = ""
@@ -129,8 +129,8 @@ class ExLlamaBackend(ABC):
         """Render, tokenise and check a request, and hash its prompt's pages. Raises InvalidRequest."""
         prepared = tokenize_request(request, self._tokenizer, self._options.context)
         if prepared.limit:
-            ahead = self._options.ahead if self.stops_early else 0
-            plan = plan_of(prepared, self._tokenizer.stop_tokens, len(self._tokenizer.pieces), ahead)
+            drafted = self._options.drafted_tokens if self.stops_early else 0
+            plan = plan_of(prepared, self._tokenizer.stop_tokens, len(self._tokenizer.pieces), drafted)
             salt = salt_of(request.owner, self._secret) if self._options.share_prefixes == "owner" else None
             prepared.library_job = self._make_job(plan, salt)
             prepared.library_job.prepare_for_queue(self._generator, 0)

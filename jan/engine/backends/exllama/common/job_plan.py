@@ -24,11 +24,11 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     keep_logits: bool
 
 
-def plan_of(request: TokenizedRequest, stop_tokens: frozenset[int], vocabulary: int, ahead: int = 0) -> JobPlan:
-    """Return the plan of a request. ``ahead``: tokens that a library stops before its limit, added here."""
+def plan_of(request: TokenizedRequest, stop_tokens: frozenset[int], vocabulary: int, early: int = 0) -> JobPlan:
+    """Return the plan of a request. ``early``: tokens by which the library stops before a limit, added to it."""
     return JobPlan(
         tokens=request.tokens,
-        limit=request.limit + ahead,
+        limit=request.limit + early,
         sampling=request.request.sampling,
         stop_tokens=stop_tokens,
         constraint=request.constraint,

@@ -22,8 +22,8 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ``prefills``: most requests in prefill at once.
     ``gpu_split``: GiB to use on each GPU; by default, as much as needed.
     ``draft_model``: a small model with the same vocabulary, for speculative decoding (Leviathan et al. 2023).
-    ``ngram_draft``: speculative decoding without a draft model: guess from n-grams of the request itself.
-    ``draft_tokens``: tokens that are guessed ahead in each step.
+    ``ngram_draft``: speculative decoding without a draft model: draft from n-grams of the request itself.
+    ``draft_tokens``: tokens that are drafted in each step.
     ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
     ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
     ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
@@ -40,13 +40,13 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gpu_split: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
     draft_model: str = ""
     ngram_draft: bool = False
-    # The libraries' buffers have room for 8 tokens of each request in a step: 7 guessed ones and the last one.
+    # The libraries' buffers have room for 8 tokens of each request in a step: 7 drafted ones and the last one.
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, le=7)] = 4
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
     share_prefixes: Literal["all", "owner"] = "all"
 
     @property
-    def ahead(self) -> int:
-        """Tokens that are guessed ahead in each step; 0 without speculative decoding."""
+    def drafted_tokens(self) -> int:
+        """Tokens that are drafted in each step; 0 without speculative decoding."""
         return self.draft_tokens if self.draft_model or self.ngram_draft else 0

@@ -16,7 +16,7 @@ class ModelSize:
         options: the engine's settings.
         folder: the model.
         draft: the draft model, None without one.
-        reserve: cache tokens that a job takes in addition to its own tokens and the guessed ones.
+        reserve: cache tokens that a job takes in addition to its own tokens and the drafted ones.
 
     Raises:
         ConfigurationError: if the options contradict each other.
@@ -50,22 +50,22 @@ class ModelSize:
         return sum(folder.weight_bytes for folder in self._folders), cache
 
     def _checked_cache_tokens(self, reserve: int) -> int:
-        """Return the cache's capacity in tokens, rounded up to whole pages."""
+        """Return the cache's tokens, in whole pages. Raises ConfigurationError if options are contradictory."""
         chosen = self._options
         if chosen.draft_model and chosen.ngram_draft:
-            raise ConfigurationError("Options draft_model and ngram_draft exclude each other.")
+            raise ConfigurationError("Options draft_model and ngram_draft are both set; allowed: one of them.")
         for folder in self._folders:
             if 0 < folder.trained_context < chosen.context:
                 raise ConfigurationError(
-                    f"Option context is {chosen.context}. The model in {folder.path} was made for "
+                    f"Option context is {chosen.context}. The model in {folder.path} was trained for "
                     f"{folder.trained_context} tokens at most."
                 )
-        longest = _pages(chosen.context + chosen.ahead + reserve) * PAGE
+        longest = _pages(chosen.context + chosen.drafted_tokens + reserve) * PAGE
         cache_tokens = _pages(chosen.cache_tokens or chosen.slots * longest) * PAGE
         if cache_tokens < longest:
             raise ConfigurationError(
                 f"Option cache_tokens is {chosen.cache_tokens}, which is less than one request may take: "
-                f"{longest} (context {chosen.context} and tokens guessed ahead, in pages of {PAGE})."
+                f"{longest} (context {chosen.context} and drafted tokens, in pages of {PAGE})."
             )
         return cache_tokens
 

@@ -1,4 +1,4 @@
-"""Open ExLlamaV2 on the GPUs."""
+"""The GPUs for ExLlamaV2: import the library with the attention kernels that it is to use."""
 
 import sys
 from typing import Literal
@@ -25,10 +25,10 @@ class CudaDevice(Gpus):
     def open(self) -> str:
         """Import the library. The first import on a machine compiles its extension, which takes minutes."""
         used = attention_of(self._chosen)
-        # Removed again afterwards, because other libraries would take the stand-in for the whole package.
+        # The stand-in for flash-attn is removed after the import. Other libraries would take it for the real one.
         displaced = attention.install(sys.modules) if used == "triton" else None
         try:
-            import exllamav2  # noqa: F401
+            import exllamav2  # noqa: F401  # compiles and loads the extension
         except (ImportError, OSError, RuntimeError) as error:
             raise ConfigurationError(
                 f"ExLlamaV2's extension can't be loaded or compiled (CUDA_HOME, nvcc?): {reason_of(error)}."

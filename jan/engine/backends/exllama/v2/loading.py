@@ -35,8 +35,8 @@ class LoadedModel(LoadedGenerator):
         chosen = self._options
         config = exllamav2.ExLlamaV2Config(str(folder.path))
         config.arch_compat_overrides()
-        # Room for guessed tokens past the end, because their positions are computed too.
-        config.max_seq_len = chosen.context + chosen.ahead + 1
+        # Room for drafted tokens past the end, because their positions are computed too.
+        config.max_seq_len = chosen.context + chosen.drafted_tokens + 1
         config.max_input_len = max(chosen.chunk, 8 * chosen.slots)
         model = exllamav2.ExLlamaV2(config)
         self._models.append(model)

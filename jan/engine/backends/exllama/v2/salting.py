@@ -10,7 +10,7 @@ from jan.engine.backends.exllama.v2.generation import SampledJob
 
 
 class OwnedJob(OwnedPages, SampledJob):
-    """A job with its owner's salt, 16 bytes."""
+    """A job whose pages are hashed with its owner's 16-byte salt."""
 
     def _page_table(self) -> Any:
         return self.generator
@@ -22,8 +22,9 @@ class OwnedJob(OwnedPages, SampledJob):
         return bytes(dynamic._randomhash())
 
     def receive_sample(self, *arguments: Any) -> Any:
-        """Record a sampled token, which may complete the first page."""
+        """Record a sampled token. If it completes page 0, hash that page with the salt."""
         ended = super().receive_sample(*arguments)
+        # The library hashes page 0 without a salt; each later page is hashed with the hash of the page before it.
         if self._sequence().kv_position == PAGE:
             self._salt_first_page()
         return ended

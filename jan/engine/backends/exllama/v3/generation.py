@@ -19,7 +19,7 @@ class RuledSampler(CustomSampler):  # type: ignore[misc]
         super().__init__(steps_of(sampling))
         self._rules = LogitRules(sampling, vocabulary)
         self._prompt_tokens = prompt_tokens
-        # Otherwise all guessed tokens would be drawn at once, each without penalties for the ones before it.
+        # Otherwise all drafted tokens would be drawn at once, each without penalties for the ones before it.
         self.reqs_past_ids = sampling.penalises
 
     def forward(self, logits: Any, sequence_ids: Any = None, *others: Any, **named: Any) -> Any:

@@ -44,7 +44,7 @@ class LoadedModel(LoadedGenerator):
             model,
             max_num_tokens=self._cache_tokens,
             max_batch_size=chosen.slots,
-            max_history=chosen.ahead,
+            max_history=chosen.drafted_tokens,
             **_cache_layers(chosen.cache_type),
         )
 
@@ -54,7 +54,7 @@ class LoadedModel(LoadedGenerator):
         model.load(
             use_per_device=list(chosen.gpu_split) or None,
             max_chunk_size=chosen.chunk,
-            max_output_size=1 + chosen.ahead,
+            max_output_size=1 + chosen.drafted_tokens,
             max_batch_size=chosen.slots,
             callback=report,
         )
@@ -71,7 +71,7 @@ class LoadedModel(LoadedGenerator):
             max_chunk_size=chosen.chunk,
             draft_model=draft_model,
             draft_cache=draft_cache,
-            num_draft_tokens=chosen.ahead or None,
+            num_draft_tokens=chosen.drafted_tokens or None,
             ngram_match_min=_NGRAM_MATCH_MIN if chosen.ngram_draft else 0,
         )
 

@@ -9,7 +9,7 @@ from jan.engine.backends.exllama.v3.generation import SampledJob
 
 
 class OwnedJob(OwnedPages, SampledJob):
-    """A job with its owner's salt, 16 bytes."""
+    """A job whose pages are hashed with its owner's 16-byte salt."""
 
     def _page_table(self) -> Any:
         return self.pagetable
@@ -21,7 +21,8 @@ class OwnedJob(OwnedPages, SampledJob):
         return bytes(pagetable.random_hash())
 
     def hash_completed_page(self, seq: Any, page_idx: int) -> None:
-        """Hash a page that is complete."""
+        """Hash a page that is complete; page 0 with the salt."""
         super().hash_completed_page(seq, page_idx)
+        # The library hashes page 0 without a salt; each later page is hashed with the hash of the page before it.
         if page_idx == 0:
             self._salt_first_page()
