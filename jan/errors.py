@@ -140,7 +140,7 @@ def drop_traceback(error: BaseException) -> None:
     """Break the reference cycle of an error that has been reported.
 
     Its traceback holds the frames that it passed through, and with them the request and its body. Only the garbage
-    collector would find this cycle. See "Reference cycles" in docs/architecture.md.
+    collector would find this cycle. See "No reference cycles behind a request" in docs/architecture.md.
     """
     link: BaseException | None = error
     while link is not None:

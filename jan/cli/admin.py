@@ -1,81 +1,24 @@
 """``jan user``, ``jan key`` and ``jan store``: administration, with or without a running server."""
 
-import asyncio
 import os
-import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jan.cli.store_context import StoreContext, store_group
 from jan.errors import JanError, NotFound
 from jan.idempotency.ids import IdSource
-from jan.people.assembly import People, make_keyring, make_people
+from jan.people.assembly import People
 from jan.people.keys import parse_scopes
 from jan.schema.limits import TokenBudget, Tokens
-from jan.settings import Settings
-from jan.settings.load import default_config_file, load_settings
-from jan.storage import Store, store_from_url
+from jan.storage import Store
 from jan.storage.records import ApiKey, User, UserChanges, now
 
-T = TypeVar("T")
-
-
-class _Context:
-    """The options of a command group, which each of its commands uses."""
-
-    def __init__(self, config: Path | None, data: str | None) -> None:
-        self._config = config
-        self._data = data
-
-    def run(self, action: Callable[[People], Awaitable[T]]) -> T:
-        """Run an action on users, keys and sessions. An error prints one line and exits with code 1."""
-        return self._run(lambda _store, people: action(people))
-
-    def run_on_store(self, action: Callable[[Store], Awaitable[T]]) -> T:
-        """Run an action on the whole store. An error prints one line and exits with code 1."""
-        return self._run(lambda store, _people: action(store))
-
-    def _run(self, action: Callable[[Store, People], Awaitable[T]]) -> T:
-        async def main(settings: Settings) -> T:
-            keyring = make_keyring(settings)
-            store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
-            keyring.load()  # first, because it creates the data folder, readable by its owner only
-            await store.open()
-            try:
-                return await action(store, make_people(settings.auth, store, keyring))
-            finally:
-                await store.close()
-
-        try:
-            return asyncio.run(main(load_settings(self._config or default_config_file(), data=self._data)))
-        except (JanError, OSError) as error:  # OSError comes from a file that can't be read or written
-            click.echo(f"jan: {error}", err=True)
-            sys.exit(1)
-
-
-def _group(name: str, help_: str) -> click.Group:
-    @click.group(name, help=help_)
-    @click.option(
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar="JAN_CONFIG",
-        help="The server's configuration file.",
-    )
-    @click.option("--data", help="The server's data folder.")
-    @click.pass_context
-    def group(context: click.Context, config: Path | None, data: str | None) -> None:
-        context.obj = _Context(config, data)
-
-    return group
-
-
-user = _group("user", "Add, list, disable and enable users; give them sessions and budgets.")
-key = _group("key", "Add, list and revoke API keys.")
-store = _group("store", "Move everything from one store to another.")
+user = store_group("user", "Add, list, disable and enable users; give them sessions and budgets.")
+key = store_group("key", "Add, list and revoke API keys.")
+store = store_group("store", "Move everything from one store to another.")
 
 
 async def _find(people: People, email: str) -> User:
@@ -93,25 +36,25 @@ async def _find(people: People, email: str) -> User:
 @click.option("--name", default="", help="Display name.")
 @click.option("--admin", is_flag=True, help="Make an administrator.")
 @click.pass_obj
-def add_user(context: _Context, email: str, name: str, admin: bool) -> None:
+def add_user(context: StoreContext, email: str, name: str, admin: bool) -> None:
     """Add a user and print the id."""
     if email.count("@") != 1 or email.startswith("@") or email.endswith("@") or any(map(str.isspace, email)):
         raise click.BadParameter(f"'{email}' is not an e-mail address.")
     new = User(email=email, name=name, role="admin" if admin else "user")
-    context.run(lambda people: people.users.add(new, IdSource()))
+    context.run(lambda people: people.users.add(new, IdSource()), creates=True)
     click.echo(new.id)
 
 
 @user.command("list")
 @click.pass_obj
-def list_users(context: _Context) -> None:
+def list_users(context: StoreContext) -> None:
     """List all users with their state."""
     for found in context.run(lambda people: people.users.all()):
         state = "disabled" if found.disabled else "enabled"
         click.echo(f"{found.id}  {found.role:5}  {state:8}  {found.email}  {found.name}".rstrip())
 
 
-def _set_disabled(context: _Context, email: str, disabled: bool) -> None:
+def _set_disabled(context: StoreContext, email: str, disabled: bool) -> None:
     async def change(people: People) -> None:
         await people.users.update((await _find(people, email)).id, UserChanges(disabled=disabled))
 
@@ -122,7 +65,7 @@ def _set_disabled(context: _Context, email: str, disabled: bool) -> None:
 @user.command("disable")
 @click.argument("email")
 @click.pass_obj
-def disable_user(context: _Context, email: str) -> None:
+def disable_user(context: StoreContext, email: str) -> None:
     """Refuse a user's keys and tokens. A running server does so within a second."""
     _set_disabled(context, email, True)
 
@@ -130,7 +73,7 @@ def disable_user(context: _Context, email: str) -> None:
 @user.command("enable")
 @click.argument("email")
 @click.pass_obj
-def enable_user(context: _Context, email: str) -> None:
+def enable_user(context: StoreContext, email: str) -> None:
     """Accept a disabled user's keys and tokens again."""
     _set_disabled(context, email, False)
 
@@ -138,7 +81,7 @@ def enable_user(context: _Context, email: str) -> None:
 @user.command("token")
 @click.argument("email")
 @click.pass_obj
-def user_token(context: _Context, email: str) -> None:
+def user_token(context: StoreContext, email: str) -> None:
     """Begin a session for a user. Prints only its token on standard output."""
 
     async def sign_in(people: People) -> str:
@@ -165,7 +108,7 @@ def _tokens(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--tokens-per-day", callback=_tokens, help="A number, or 'default' for the configured budget.")
 @click.pass_obj
 def user_budget(
-    context: _Context,
+    context: StoreContext,
     email: str,
     tokens_per_minute: int | UnsetType | None,
     tokens_per_day: int | UnsetType | None,
@@ -197,7 +140,7 @@ def user_budget(
 @click.option("--tokens-per-day", type=click.IntRange(1))
 @click.pass_obj
 def add_key(
-    context: _Context,
+    context: StoreContext,
     email: str,
     name: str,
     permissions: str,
@@ -221,7 +164,7 @@ def add_key(
 @key.command("list")
 @click.argument("email")
 @click.pass_obj
-def list_keys(context: _Context, email: str) -> None:
+def list_keys(context: StoreContext, email: str) -> None:
     """List a user's keys with their state."""
 
     async def load(people: People) -> list[ApiKey]:
@@ -235,7 +178,7 @@ def list_keys(context: _Context, email: str) -> None:
 @key.command("revoke")
 @click.argument("key_id")
 @click.pass_obj
-def revoke_key(context: _Context, key_id: str) -> None:
+def revoke_key(context: StoreContext, key_id: str) -> None:
     """Revoke a key. A running server follows within a second."""
 
     async def revoke(people: People) -> None:
@@ -254,7 +197,7 @@ def revoke_key(context: _Context, key_id: str) -> None:
 @store.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
-def export_file(context: _Context, file: Path) -> None:
+def export_file(context: StoreContext, file: Path) -> None:
     """Write everything to FILE as JSON lines. Only you can read it, because it holds people's texts."""
     from jan.storage.transfer import export_store
 
@@ -278,9 +221,9 @@ def export_file(context: _Context, file: Path) -> None:
 @store.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.pass_obj
-def import_file(context: _Context, file: Path) -> None:
+def import_file(context: StoreContext, file: Path) -> None:
     """Add everything from FILE. After an interruption, run it again."""
     from jan.storage.transfer import import_store
 
-    count = context.run_on_store(lambda store: import_store(store, file))
+    count = context.run_on_store(lambda store: import_store(store, file), creates=True)
     click.echo(f"{count} records read from {file}")

@@ -42,7 +42,9 @@ class ChatClient:
             try:
                 return [str(model["id"]) for model in json.loads(response.read())["data"]]
             except (ValueError, KeyError, TypeError) as error:
-                raise ChatError(f"{self._url}/models gives no list of models. The URL must end in /v1.") from error
+                raise ChatError(
+                    f"{self._url}/models gives no list of models. The URL must include the API's path, /api/v1."
+                ) from error
 
     def stream(self, model: str, messages: list[dict[str, str]]) -> Generator[str, None, None]:
         """Yield the answer piece by piece. Closing the iterator stops it. Raises ChatError."""
@@ -64,6 +66,8 @@ class ChatClient:
                 connection.sock.settimeout(_SILENCE_SECONDS)
                 connection.request(method, urlsplit(self._url).path + path, body, self._headers)
                 response = connection.getresponse()
+                if response.status == 404 and path == "/models":
+                    raise ChatError(f"There is no API at {self._url}. Its base URL ends in /api/v1 as a rule.")
                 if response.status != 200:
                     raise ChatError(_reason(response))
                 yield response

@@ -149,8 +149,11 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
 
 
 def _show_key(admin_key: str) -> None:
+    from jan.people.store_keeper import FIRST_ADMIN
+
     click.echo(f"  Key      {admin_key}")
-    click.echo("           This administrator's key is shown this once; `jan key add` makes others.")
+    click.echo(f"           This key of {FIRST_ADMIN}, the administrator, is shown this once. Another one:")
+    click.echo(f"           jan key add {FIRST_ADMIN} --name NAME")
     sys.stdout.flush()
 
 
@@ -177,7 +180,8 @@ def check(file: Path) -> None:
         routes = resolve_routes(settings.routes, settings.server.api_prefixes)
         ServedModels(settings.models)
         Hooks(settings.hooks, Metrics())
-        click.echo(f"{file}: fine; {len(routes)} URLs, {len(settings.models)} models")
+        models = len(settings.models)
+        click.echo(f"{file}: fine; {len(routes)} URLs, {models} model{'' if models == 1 else 's'}")
 
 
 @main.command()

@@ -25,7 +25,8 @@ _HOUSEKEEPING_SECONDS = 60.0
 _KEEP_ENDED_SESSIONS = timedelta(days=7)
 # How long a request that is sent again with the same Idempotency-Key gets the same answer.
 _KEEP_ANSWERS = timedelta(hours=24)
-_ADMIN_EMAIL = "admin@localhost"
+#: E-mail address of the administrator that is made in a store without users.
+FIRST_ADMIN = "admin@localhost"
 
 
 class StoreKeeper:
@@ -104,7 +105,7 @@ class StoreKeeper:
         """Make an administrator with a key if there are no users yet; returns the key's secret."""
         if (await self._people.users.page(limit=1)).items:
             return None
-        admin = User(email=_ADMIN_EMAIL, name="Administrator", role="admin")
+        admin = User(email=FIRST_ADMIN, name="Administrator", role="admin")
         # The key comes first: an administrator without one, made just before an outage, would never get one.
         key = await self._people.keys.create(admin.id, "First key", parse_scopes(ADMIN_SCOPES))
         try:

@@ -91,7 +91,10 @@ def _resolve(text: str, file: Path, environ: Mapping[str, str], seen: tuple[Path
         return tree
     parent = (file.parent / str(base)).resolve()
     if not parent.is_file():
-        raise ConfigurationError(f"{file}: extends: There is no file {base}.")
+        raise ConfigurationError(
+            f"{file}: extends: There is no file {parent}. A path in a file is relative to that file. The default "
+            f"configuration is {default_config_file()}."
+        )
     if parent in seen:
         raise ConfigurationError(f"{file}: extends: The file {base} leads back to this one.")
     return _merge(_read(parent, environ, (*seen, file.resolve())), tree)

@@ -51,6 +51,29 @@ def test_as_a_person_does_it(config: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_options_stand_before_or_after_a_command(config: Path, tmp_path: Path) -> None:
+    """``--config`` and ``--data`` after the command's name mean the same, and win if they stand in both places."""
+    jan(config, "user", "add", "ada@example.org")
+    after = CliRunner().invoke(main, ["user", "list", "--config", str(config)])
+    assert "ada@example.org" in after.stdout
+    other = jan(config, "user", "list", "--data", str(tmp_path / "other"), code=1)
+    assert f"no store in {tmp_path / 'other'}." in other
+
+
+def test_a_look_up_makes_no_store(config: Path, tmp_path: Path) -> None:
+    """Commands that need a user or a key name the data folder where there is none, and make nothing there."""
+    for command in (
+        ["key", "add", "ada@example.org", "--name", "x"],
+        ["user", "list"],
+        ["key", "revoke", "key_1"],
+    ):
+        assert f"There is no store in {tmp_path / 'data'}." in jan(config, *command, code=1)
+    assert not (tmp_path / "data").exists()
+    jan(config, "user", "add", "ada@example.org")
+    unknown = jan(config, "key", "add", "bob@example.org", "--name", "x", code=1)
+    assert f"The data folder is {tmp_path / 'data'}." in unknown
+
+
 def test_users_and_keys_without_a_server(config: Path) -> None:
     """Users are added, listed and disabled; a key's command prints the key alone."""
     user_id = jan(config, "user", "add", "Ada@Example.org", "--admin", "--name", "Ada").strip()
@@ -165,6 +188,7 @@ def test_everything_moves_from_store_to_store(config: Path, tmp_path: Path) -> N
 )
 def test_mistakes_are_explained(config: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
     """Each mistake is told in words, with an exit code that is not 0, and never a traceback."""
+    jan(config, "user", "add", "ada@example.org")
     told = jan(config, *arguments, code=code)
     assert said in told
     assert "Traceback" not in told

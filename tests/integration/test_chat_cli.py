@@ -245,6 +245,13 @@ def test_no_server_is_one_clear_line(url: str, words: str) -> None:
     assert words in ran.stderr
 
 
+def test_a_url_without_the_api_s_path_is_refused(echo_server: ServerProcess) -> None:
+    """Exit code 1 and one line that says what is missing."""
+    ran = _pipe(echo_server.url, typed="hello\n")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == f"jan: There is no API at {echo_server.url}. Its base URL ends in /api/v1 as a rule.\n"
+
+
 def test_an_unknown_model_is_refused_with_those_there_are(api: str) -> None:
     """Exit code 1 and one line naming the models, before anything is asked."""
     ran = _pipe(api, "--model", "gpt-9", typed="hello\n")

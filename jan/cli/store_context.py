@@ -1,0 +1,92 @@
+"""The options and the store of the commands ``jan user``, ``jan key`` and ``jan store``."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from jan.errors import ConfigurationError, JanError, NotFound
+from jan.people.assembly import People, make_keyring, make_people
+from jan.settings import Settings
+from jan.settings.load import default_config_file, load_settings
+from jan.storage import Store, store_from_url
+
+T = TypeVar("T")
+
+
+class StoreContext:
+    """The options of a command and its group. An error of an action prints one line and exits with code 1."""
+
+    def __init__(self) -> None:
+        self.config: Path | None = None
+        self.data: str | None = None
+
+    def run(self, action: Callable[[People], Awaitable[T]], *, creates: bool = False) -> T:
+        """Run an action on users, keys and sessions. ``creates``: make the store if there is none."""
+        return self._run(lambda _store, people: action(people), creates)
+
+    def run_on_store(self, action: Callable[[Store], Awaitable[T]], *, creates: bool = False) -> T:
+        """Run an action on the whole store. ``creates``: make the store if there is none."""
+        return self._run(lambda store, _people: action(store), creates)
+
+    def _run(self, action: Callable[[Store, People], Awaitable[T]], creates: bool) -> T:
+        async def main(settings: Settings) -> T:
+            keyring = make_keyring(settings)
+            store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
+            keyring.load()  # first, because it creates the data folder, readable by its owner only
+            await store.open()
+            try:
+                return await action(store, make_people(settings.auth, store, keyring))
+            finally:
+                await store.close()
+
+        try:
+            settings = load_settings(self.config or default_config_file(), data=self.data)
+            folder = Path(settings.data).resolve()
+            if not creates:
+                _check_store(settings, folder)
+            try:
+                return asyncio.run(main(settings))
+            except NotFound as error:
+                raise NotFound(f"{error.message} The data folder is {folder}.") from error
+        except (JanError, OSError) as error:  # OSError comes from a file that can't be read or written
+            click.echo(f"jan: {error}", err=True)
+            sys.exit(1)
+
+
+def _check_store(settings: Settings, folder: Path) -> None:
+    """Raise ConfigurationError if the data folder should have the store and has none."""
+    if not settings.storage.url and not (folder / "jan.db").exists():
+        raise ConfigurationError(
+            f"There is no store in {folder}. Name the server's data folder with --data or --config."
+        )
+
+
+def _options(envvar: str | None) -> list[click.Parameter]:
+    def keep(context: click.Context, parameter: click.Parameter, value: Path | str | None) -> None:
+        context.obj = context.obj or StoreContext()
+        if value is not None:
+            setattr(context.obj, str(parameter.name), value)
+
+    path = click.Path(path_type=Path, dir_okay=False)
+    config = "The server's configuration file."
+    return [
+        click.Option(["--config"], type=path, envvar=envvar, help=config, callback=keep, expose_value=False),
+        click.Option(["--data"], help="The server's data folder.", callback=keep, expose_value=False),
+    ]
+
+
+class _StoreGroup(click.Group):
+    """Commands that take --config and --data before and after their name."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.params.extend(_options(envvar=None))
+        super().add_command(cmd, name)
+
+
+def store_group(name: str, help_: str) -> click.Group:
+    """Make a group of commands whose context is a StoreContext."""
+    return _StoreGroup(name, help=help_, params=_options(envvar="JAN_CONFIG"))
