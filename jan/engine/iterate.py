@@ -22,7 +22,7 @@ class EventReader:
             self._waiter.set_result(None)
 
     async def read(self) -> list[Event]:
-        """Wait for events; returns all that have come."""
+        """Wait until there are unread events, and return all of them."""
         if not self._unread:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter

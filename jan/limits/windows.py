@@ -17,7 +17,7 @@ Unit = Literal["requests", "tokens"]
 
 _MINUTE, _DAY = 60, 86_400
 # Callers whose windows are cached, at a few hundred bytes each.
-_CALLERS = 4096
+_CACHED_CALLERS = 4096
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +50,12 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def remaining(self) -> int:
-        """The amount left. 0 also if more than the limit was used."""
+        """Requests or tokens that are left; 0 also if more than the limit was used."""
         return max(0, self.window.limit - self.counter.used)
 
 
 def tightest(standings: Sequence[Standing]) -> Standing | None:
-    """Return the state of the window with the least left."""
+    """Return the state of the window with the least left; None without windows."""
     return min(standings, key=lambda standing: standing.remaining, default=None)
 
 
@@ -69,12 +69,12 @@ class Windows:
         self._user = settings.user
         self._key = settings.key
         #: The windows that count a caller's requests of a limit class.
-        self.of_requests = lru_cache(_CALLERS)(self._of_requests)
+        self.of_requests = lru_cache(_CACHED_CALLERS)(self._of_requests)
         #: The windows that count a caller's tokens: the user's budget and the key's.
-        self.of_tokens = lru_cache(_CALLERS)(self._of_tokens)
+        self.of_tokens = lru_cache(_CACHED_CALLERS)(self._of_tokens)
 
     def _of_requests(self, identity: Identity, limit: LimitClass) -> tuple[Window, ...]:
-        rates = {"anonymous" if identity.anonymous else "authenticated": self._hourly(identity)}
+        rates = {"anonymous" if identity.anonymous else "authenticated": self._general(identity)}
         if limit == "inference":
             rates["inference"] = self._inference
         return tuple(
@@ -91,7 +91,8 @@ class Windows:
             if rate is not None
         )
 
-    def _hourly(self, identity: Identity) -> Rate | None:
+    def _general(self, identity: Identity) -> Rate | None:
+        """Return the limit that counts requests of all classes; None if it is off."""
         return self._anonymous if identity.anonymous else self._authenticated
 
     def _of_tokens(self, identity: Identity) -> tuple[Window, ...]:

@@ -77,7 +77,7 @@ class AsyncServer(_InProcess):
         self._clients = clients
 
     def connect(self, key: str = "", **options: Any) -> "httpx.AsyncClient":
-        """Make a client of its own, with an API key or without; ``options`` are those of httpx.AsyncClient."""
+        """Make a new client, with an API key or without. ``options`` are those of httpx.AsyncClient."""
         client: httpx.AsyncClient = _httpx().AsyncClient(**self._options(key, options))
         self._clients.push_async_callback(client.aclose)
         return client
@@ -106,7 +106,7 @@ class ThreadServer(_InProcess):
         self._clients = clients
 
     def connect(self, key: str = "", **options: Any) -> "httpx.Client":
-        """Make a client of its own, with an API key or without; ``options`` are those of httpx.Client."""
+        """Make a new client, with an API key or without. ``options`` are those of httpx.Client."""
         client: httpx.Client = _httpx().Client(**self._options(key, options))
         self._clients.callback(client.close)
         return client
@@ -174,7 +174,7 @@ async def serve(
         started: asyncio.Future[tuple[Server, str]] = asyncio.get_running_loop().create_future()
         life = asyncio.create_task(_live(settings, records, started, stopping))
         try:
-            # Whichever is first: a server that does not start ends its life with the error.
+            # A server that can't start ends this task before ``started`` has a result.
             life.add_done_callback(lambda _life: started.cancel())
             await asyncio.wait({started})
             if life.done():
@@ -192,7 +192,7 @@ async def _live(
     started: "asyncio.Future[tuple[Server, str]]",
     stopping: asyncio.Event,
 ) -> None:
-    """The server's life, in a task so that all that comes of it has a context of its own."""
+    """Run the server until ``stopping`` is set. In a task of its own, so that only its log records are caught."""
     with records.catch():
         server = Server(settings, show_late_key=lambda _key: None)
         try:
@@ -234,7 +234,7 @@ def served(configuration: Configuration = "", **options: Any) -> Iterator[Thread
 
 
 def _settle(ended: "Future[None]", work: Callable[[], None]) -> None:
-    """Run, and keep what becomes of it for the thread that waits."""
+    """Run ``work``, and put its end or its exception into the future that another thread waits for."""
     try:
         work()
     except BaseException as error:  # noqa: BLE001  # raised in that thread
@@ -244,6 +244,7 @@ def _settle(ended: "Future[None]", work: Callable[[], None]) -> None:
 
 
 def _settings(configuration: Configuration, folder: Path, data: str, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of a configuration, with a free port and this data folder."""
     if isinstance(configuration, Settings):
         server = msgspec.structs.replace(configuration.server, port=0)
         return msgspec.structs.replace(configuration, server=server, data=data)
@@ -263,6 +264,7 @@ def _with(
     models: tuple[ModelSettings, ...],
     hooks: list[DottedName],
 ) -> Settings:
+    """Return the settings with more routes and hooks, and with other models if there are any."""
     paths = {route.path for route in routes}
     kept = [route for route in settings.routes if route.path not in paths]
     return msgspec.structs.replace(

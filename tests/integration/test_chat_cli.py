@@ -317,5 +317,6 @@ def test_an_answer_that_fails_says_so(status: int, body: bytes, shown: str, word
 
 
 def test_the_banner_tells_the_command_that_finds_the_server(echo_server: ServerProcess) -> None:
-    """On a port other than the default the URL is part of what to type."""
+    """On a port other than the default the URL is part of what to type. The key is shown with its owner."""
+    assert "jan key add admin@localhost --name NAME\n" in echo_server.banner
     assert f" chat --url {echo_server.url}/api/v1\n" in echo_server.banner

@@ -1,4 +1,4 @@
-"""Sign-in with an OpenID Connect provider: sends the browser off with a sealed flow and receives it with a code.
+"""Sign-in with an OpenID Connect provider: the browser goes there with a sealed flow and returns with a code.
 
 The order is: fetch, check, write. Nothing is stored before the person is identified.
 """
@@ -73,7 +73,7 @@ class SignIn:
         return self._settings.state_seconds
 
     async def begin(self, *, origin: str, path: str, return_to: str | None) -> Departure:
-        """Begin a sign-in. ``origin`` is how the browser reached this server, ``path`` that of the callback."""
+        """Begin a sign-in. ``origin``: base URL by which browsers reach this server; ``path``: the callback's."""
         self._check_configured()
         if return_to is not None and return_to not in self._settings.return_to:
             raise InvalidRequest(
@@ -125,7 +125,7 @@ class SignIn:
     def resume(self, state: str, sealed: str | None) -> Flow:
         """Return the flow that this browser began and that ``state`` answers. Raises InvalidRequest.
 
-        The flow ends here, whatever the outcome. A flow that ``state`` does not answer continues.
+        The flow is then spent, even if the sign-in fails later. If ``state`` does not answer it, it stays usable.
         """
         self._check_configured()
         flow = self._flows.open(sealed)
@@ -135,7 +135,7 @@ class SignIn:
         return flow
 
     async def finish(self, query: str, flow: Flow) -> Arrival:
-        """Turn the browser's callback into a session. Raises a JanError that says why it can't."""
+        """Turn the browser's callback into a session. Raises JanError if the sign-in fails."""
         authorization = self._authorization()
         code = _code(authorization, query, flow, await self._provider.metadata())
         answer = await self._provider.redeem(authorization, flow, code)
@@ -168,7 +168,7 @@ class SignIn:
         return self._person(await self._complete(claims, access_token))
 
     async def _complete(self, claims: id_token.IdTokenClaims, access_token: str) -> id_token.IdTokenClaims:
-        """Add the address from the userinfo endpoint, where most providers put it."""
+        """Return the claims. If they have no e-mail address, take it from the userinfo endpoint, as most must."""
         if claims.email is not None:
             return claims
         info = await self._provider.userinfo(access_token)
@@ -178,6 +178,7 @@ class SignIn:
         return msgspec.structs.replace(claims, email=info.email, email_verified=info.email_verified, name=name)
 
     def _person(self, claims: id_token.IdTokenClaims) -> Person:
+        """Return the person of verified claims. Raises PermissionDenied for an unverified e-mail address."""
         email = (claims.email or "").strip().lower()
         if email and not claims.email_verified:
             raise PermissionDenied(
@@ -214,7 +215,7 @@ def _code(authorization: "Authorization", query: str, flow: Flow, metadata: Meta
     try:
         answer = authorization.answer(query, flow)
     except ProviderRefused as error:
-        raise _told(error) from None
+        raise _error_of(error) from None
     # RFC 9207: prevents passing off the answer of another provider.
     issuer = answer.get("iss")
     if issuer != metadata.issuer and (issuer or metadata.authorization_response_iss_parameter_supported):
@@ -222,7 +223,7 @@ def _code(authorization: "Authorization", query: str, flow: Flow, metadata: Meta
     return str(answer["code"])
 
 
-def _told(error: ProviderRefused) -> JanError:
+def _error_of(error: ProviderRefused) -> JanError:
     """Make the error for a provider that sent an error instead of a code."""
     if error.name in _PERSON_REFUSED:
         return PermissionDenied("The sign-in was not completed at the provider. Try again.", code=error.name)

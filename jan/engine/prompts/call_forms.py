@@ -69,26 +69,34 @@ def _listed(literal: _Literal) -> str:
 
 
 def _end_of_listed(literal: _Literal) -> str:
+    """Return the expression for the end of an item of a list: an id, the brace, and a comma or the bracket."""
     identified = r"\s*".join([literal(","), literal('"id"'), literal(":"), r'"?[A-Za-z0-9_-]*"?'])
     return rf"\s*(?:{identified})?\s*{literal('}')}\s*(?:(?P<more>{literal(',')})|{literal(']')})"
 
 
 def _end_of_bare(literal: _Literal) -> str:
+    """Return the expression for the end of a bare call: the brace, and a semicolon if another call follows."""
     other = _ahead(literal, r"[^\s;]")
     return rf"\s*{literal('}')}\s*(?:(?P<more>{literal(';')})|{other})"
 
 
 @cache
 def call_form_of(tools: ToolFormat) -> CallForm:
-    """Return the form of a dialect's calls."""
+    """Return the form in which calls of this tool format are written."""
     if tools == "hermes":
         tagged = Pattern(lambda literal: _object(literal, "arguments", "parameters"))
-        return CallForm(CALL_OPEN, tagged, Pattern(lambda lit: rf"\s*{lit('}')}\s*{lit(CALL_CLOSE)}"))
+        return CallForm(CALL_OPEN, tagged, Pattern(_end_of_tagged))
     if tools == "llama3":
         return CallForm("", Pattern(_bare), Pattern(_end_of_bare))
     # Both of Mistral's forms are accepted, whichever the template shows.
     return CallForm(MISTRAL_MARK, Pattern(_listed), Pattern(_end_of_listed))
 
 
+def _end_of_tagged(literal: _Literal) -> str:
+    """Return the expression for the end of a call between tags."""
+    return rf"\s*{literal('}')}\s*{literal(CALL_CLOSE)}"
+
+
 def _bare(literal: _Literal) -> str:
+    """Return the expression for Llama's head of a call, which nothing but PYTHON_MARK may introduce."""
     return rf"\s*(?:{literal(PYTHON_MARK)})?" + _object(literal, "parameters", "arguments")

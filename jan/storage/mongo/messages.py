@@ -35,7 +35,9 @@ from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecor
 from jan.storage.shared_rules import missing, same_message, with_progress
 
 _replace = msgspec.structs.replace
+# Attempts to append a message while other processes append to the same conversation.
 _ATTEMPTS = 60
+# Messages that are read at once to find a path.
 _BATCH = 200
 OLDEST_FIRST = [("sequence", 1)]
 NEWEST_FIRST = [("sequence", -1)]
@@ -47,12 +49,12 @@ class MongoMessages:
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
         self.records = Collection(connection, "messages", MessageRecord)
         self._conversations = conversations
-        # Writers of this process take turns. Writers of other processes meet at the index.
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # By conversation: writers of this process wait here. The unique index orders writers of several processes.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
-        turn = self._turns.setdefault(message.conversation_id, asyncio.Lock())
-        async with turn:
+        lock = self._locks.setdefault(message.conversation_id, asyncio.Lock())
+        async with lock:
             conversation = await self._conversations.get(user_id, message.conversation_id)
             if not at_head and message.parent_id not in (None, conversation.head_id):
                 await self._require(conversation.id, message.parent_id or "", param="parent_id")
@@ -114,7 +116,7 @@ class MongoMessages:
         return await self.records.update_many(where, {"$set": {"status": "partial"}})
 
     async def _path(self, start: MessageRecord, limit: int | None) -> list[MessageRecord]:
-        """Return the path to a message. Parents have lower numbers, so one pass down the index meets them all."""
+        """Return the messages down to ``start``, at most ``limit``. Parents have lower numbers than replies."""
         path, below = [start], start.sequence
         whole = Budget(sys.maxsize, PATH_BYTES)
         whole.admits(size_of(start))
@@ -160,10 +162,10 @@ class MongoMessages:
         """Point the conversation to its newest message. Undo the append if the conversation was deleted
         meanwhile."""
         latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
-        behind = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
+        not_newer = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
         fields = {"head_id": latest.head_id, "message_count": latest.message_count, **moved(latest)}
         conversations = self._conversations.records
-        if await conversations.update_one(behind, {"$set": fields}):
+        if await conversations.update_one(not_newer, {"$set": fields}):
             return
         if await conversations.find_one({"_id": conversation.id}) is None:
             await self.records.delete({"_id": placed.id})

@@ -11,7 +11,7 @@ from jan.engine.backends.exllama.common.loading import OUTPUT_PADDING, LoadedGen
 from jan.engine.backends.exllama.v3.options import ExLlamaV3Options
 
 _BITS = MappingProxyType({"q8": 8, "q6": 6, "q4": 4})
-# Tokens that an n-gram must match before it is used for a guess: ExLlamaV2's value.
+# Tokens that an n-gram must match before it is used for a draft: ExLlamaV2's value.
 _NGRAM_MATCH_MIN = 2
 
 
