@@ -13,6 +13,7 @@ from jan.people.assembly import People, make_keyring, make_people
 from jan.settings import Settings
 from jan.settings.load import default_config_file, load_settings
 from jan.storage import Store, store_from_url
+from jan.storage.open import sqlite_file
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class StoreContext:
             settings = load_settings(self.config or default_config_file(), data=self.data)
             folder = Path(settings.data).resolve()
             if not creates:
-                _check_store(settings, folder)
+                _check_store(settings)
             try:
                 return asyncio.run(main(settings))
             except NotFound as error:
@@ -57,11 +58,12 @@ class StoreContext:
             sys.exit(1)
 
 
-def _check_store(settings: Settings, folder: Path) -> None:
-    """Raise ConfigurationError if the data folder should have the store and has none."""
-    if not settings.storage.url and not (folder / "jan.db").exists():
+def _check_store(settings: Settings) -> None:
+    """Raise ConfigurationError if the store is a file that does not exist."""
+    file = sqlite_file(settings.storage_url)
+    if file is not None and not file.exists():
         raise ConfigurationError(
-            f"There is no store in {folder}. Name the server's data folder with --data or --config."
+            f"There is no store in {file.resolve().parent}. Name the server's data folder with --data or --config."
         )
 
 

@@ -1,5 +1,6 @@
 """Makes a store from a URL. A backend is imported only when a URL asks for it."""
 
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jan.errors import ConfigurationError
@@ -24,6 +25,11 @@ def store_from_url(url: str, *, timeout: float = 5.0) -> Store:
         return _mongo(url, timeout)
     # The URL may hold a password, so the message repeats only its scheme.
     raise ConfigurationError(f"storage.url: Unknown scheme '{scheme}'; allowed: {_SCHEMES}.")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file that a store's URL names; None for a store that is no file."""
+    return Path(unquote(urlsplit(url).path.removeprefix("/"))) if url.startswith("sqlite:") else None
 
 
 def _sqlite(url: str, path: str, timeout: float) -> Store:

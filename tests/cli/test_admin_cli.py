@@ -69,6 +69,9 @@ def test_a_look_up_makes_no_store(config: Path, tmp_path: Path) -> None:
     ):
         assert f"There is no store in {tmp_path / 'data'}." in jan(config, *command, code=1)
     assert not (tmp_path / "data").exists()
+    named = tmp_path / "named.yaml"
+    named.write_text(f"{config.read_text()}storage: {{url: 'sqlite:///{tmp_path}/elsewhere/jan.db'}}\n")
+    assert f"There is no store in {tmp_path / 'elsewhere'}." in jan(named, "user", "list", code=1)
     jan(config, "user", "add", "ada@example.org")
     unknown = jan(config, "key", "add", "bob@example.org", "--name", "x", code=1)
     assert f"The data folder is {tmp_path / 'data'}." in unknown

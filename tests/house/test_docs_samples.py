@@ -118,6 +118,9 @@ def test_the_engine_works_as_printed(tmp_path: Path) -> None:
         assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6} | {
             "prompt_tokens_details": {"cached_tokens": 0}
         }
+        parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello in parts"}]}]}
+        answer = server.client.post("/api/v1/chat/completions", json=body | parts).json()
+        assert answer["choices"][0]["message"]["content"].split() == ["HELLO", "IN", "PARTS"]
         cut = server.client.post("/api/v1/chat/completions", json=body | {"max_tokens": 1, "stream": True})
         assert "HELLO" in cut.text
         assert "YOU" not in cut.text
