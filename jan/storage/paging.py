@@ -18,7 +18,8 @@ PATH_BYTES = 16 * 1024 * 1024
 # Records of users and keys are small: this many are fetched at once where all of them are wanted.
 _ALL_AT_ONCE = 500
 
-_ID = re.compile(r"[!-~]{1,200}")
+# Identifiers that we make begin with their kind: `user_`, `key_`.
+_ID = re.compile(r"[a-z]+_[!-~]{1,190}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
 
 

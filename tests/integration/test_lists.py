@@ -48,6 +48,7 @@ def test_a_page_has_a_hundred_by_default(me: httpx.Client) -> None:
         ({"limit": "501"}, "limit"),
         ({"limit": "many"}, "limit"),
         ({"cursor": "no cursor"}, "cursor"),
+        ({"cursor": "zz"}, "cursor"),
         ({"cursor": "x" * 301}, "cursor"),
         ({"page": "2"}, "page"),
     ],
