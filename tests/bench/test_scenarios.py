@@ -100,6 +100,9 @@ def test_a_scenario_measures_everybody_in_every_case(tmp_path: Path, scenario: s
         for values in rows.values():
             parts = values["set_up"]["median"] + 20 * values["token"]["median"]
             assert parts == pytest.approx(20 * values["cpu_per_token"]["median"])
+    if scenario == "contention":
+        busy = [values for (_, who), values in rows.items() if who != "0 clients"]
+        assert all(values["requests_per_second"]["median"] > 0 for values in busy)
     assert all(target["aim"] in ran.stdout for target in result["targets"])
     assert report["machine"]["cores"] >= 1
     assert report["command"] == f"tools/bench {scenario} --rounds 5 --seconds 1 --quick"

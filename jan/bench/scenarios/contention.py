@@ -1,5 +1,6 @@
 """``contention``: how much busy clients slow the model's thread, which shares Python with their requests."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -43,6 +44,8 @@ _WORDS = 50
 _QUICK = 10
 # Seconds for which the other clients are busy before anything is measured.
 _SETTLE_SECONDS = 0.5
+# Of a request's line in the log.
+_LOG_LINE = re.compile(r'"route": ?"models"')
 
 
 def run(plan: Plan) -> Result:
@@ -99,7 +102,7 @@ def _rate(client: LoadClient, streams: LoadJob, tokens: int) -> float:
 
 def _served(server: ServerUnderTest) -> int:
     """Count the requests answered so far, by the server's log."""
-    return server.output.count('"route": "models"')
+    return len(_LOG_LINE.findall(server.output))
 
 
 def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
