@@ -5,11 +5,35 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 # A comment is one line without an empty line after it. After an event with an id, OpenAI's Python SDK takes an
 # empty line for an event without data, and fails.
 KEEP_ALIVE = b": keep-alive\n"
+
+
+def takes_at_once(request: HTTPServerRequest, stream: IOStream) -> bool:
+    """Return True if a response is followed by others on a plain connection that is ready to take it."""
+    return (
+        request.version == "HTTP/1.1"
+        and request.method != "HEAD"
+        and request.headers.get("Connection", "").lower() in ("", "keep-alive")
+        and not isinstance(stream, SSLIOStream)
+        and not stream.closed()
+        and not stream.writing()
+    )
+
+
+def send_at_once(stream: IOStream, data: bytes) -> None:
+    """Send a whole response, with one system call if the system has room for it."""
+    sent = 0
+    # Any failure is met again by the write below.
+    with suppress(OSError):
+        sent = stream.socket.send(data)
+    if sent < len(data):
+        with suppress(StreamClosedError):
+            stream.write(memoryview(data)[sent:])
 
 
 class EventWriter:

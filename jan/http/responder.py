@@ -5,13 +5,12 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 import structlog
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from jan.errors import (
@@ -25,6 +24,7 @@ from jan.errors import (
     status_of,
 )
 from jan.generation.answering import Answering
+from jan.http.outlet import send_at_once, takes_at_once
 from jan.operation import Operation, operation_of
 from jan.services import Services
 from jan.telemetry.request_record import RequestRecord
@@ -127,34 +127,15 @@ class Responder(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.set_timing()
         body = msgspec.json.encode(result)
-        if self._may_send_here():
+        if not self.body_unread and takes_at_once(self.request, self.connection_stream):
             self._send_here(body)
         else:
             self.finish(body)
 
-    def _may_send_here(self) -> bool:
-        """Return True if the response is followed by others on a plain connection that is ready to take it."""
-        stream = self.connection_stream
-        return (
-            self.request.version == "HTTP/1.1"
-            and self.request.method != "HEAD"
-            and not self.body_unread
-            and self.request.headers.get("Connection", "").lower() in ("", "keep-alive")
-            and not isinstance(stream, SSLIOStream)
-            and not stream.closed()
-            and not stream.writing()
-        )
-
     def _send_here(self, body: bytes) -> None:
         """Send a response in one system call. Tornado makes half a dozen futures for it."""
         self.set_header("Content-Length", str(len(body)))
-        stream, data, sent = self.connection_stream, self.response_head() + body, 0
-        # Any failure is met again by the write below.
-        with suppress(OSError):
-            sent = stream.socket.send(data)
-        if sent < len(data):
-            with suppress(StreamClosedError):
-                stream.write(memoryview(data)[sent:])
+        send_at_once(self.connection_stream, self.response_head() + body)
         self.finish()
 
     def set_timing(self) -> None:
