@@ -18,6 +18,7 @@ KNOW_THE_STORE = (
     "jan/http/healthchecks.py",
     "jan/application.py",
     "jan/cli/admin.py",
+    "jan/cli/store_context.py",
 )
 OTHERS = [
     name
