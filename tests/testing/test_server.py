@@ -129,8 +129,9 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     asyncio.run(scenario())
     with served() as server:
         server.client.get("/health")
-    assert set(threading.enumerate()) == threads
-    assert open_files() == files
+    # Threads and files of earlier tests may end meanwhile.
+    assert set(threading.enumerate()) <= threads
+    assert open_files() <= files
     assert list(tmp_path.iterdir()) == []
     assert processors == before
 
@@ -212,7 +213,7 @@ def test_a_wrong_configuration_is_told(tmp_path: Path) -> None:
     for text, words in wrong.items():
         with pytest.raises(ConfigurationError, match=words), served(text):
             pass
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
 
 
 def test_without_httpx_the_client_says_what_to_install() -> None:
