@@ -7,6 +7,7 @@ import msgspec
 from jan.errors import InvalidRequest
 from jan.schema import messages as chat
 from jan.schema.explain import explain
+from jan.schema.open_body import convert_open
 from jan.storage.records import MessageRecord
 
 _TITLE_LENGTH = 60
@@ -22,7 +23,7 @@ def to_chat(message: MessageRecord) -> chat.Message:
     if message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id
     try:
-        found: chat.Message = msgspec.convert(fields, chat.Message)
+        found: chat.Message = convert_open(fields, chat.Message)
     except msgspec.ValidationError as error:
         why = explain(error, chat.Message)
         raise _refusal(f"{why.path}: {why.message}" if why.path else why.message, why.path or None) from None

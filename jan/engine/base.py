@@ -21,6 +21,7 @@ from jan.engine.generation_events import (
     Finished,
     JobId,
     PreparedRequest,
+    PromptNotes,
     Queued,
     Receiver,
     Started,
@@ -58,6 +59,7 @@ __all__ = [
     "PreparedJob",
     "PreparedRequest",
     "Priority",
+    "PromptNotes",
     "Queued",
     "Receiver",
     "Sampling",
@@ -94,7 +96,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparedJob(Protocol):
-    """A request that the backend has tokenised and checked, ready to begin."""
+    """A request that the backend has tokenised and checked, ready to begin.
+
+    It may have ``notes`` too, of type PromptNotes: what was left out of the request.
+    """
 
     @property
     def prompt_tokens(self) -> int:

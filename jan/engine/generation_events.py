@@ -52,23 +52,37 @@ class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
+class PromptNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of a request that the engine left out.
+
+    ``ignored``: names of parameters that the loaded model has no use for, such as a switch that its chat template
+    lacks. ``relaxed``: paths of the parts of output formats that are not enforced.
+    """
+
+    ignored: tuple[str, ...] = ()
+    relaxed: tuple[str, ...] = ()
+
+
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A request that the model can serve: tokenised and checked, not queued yet.
 
     ``limit``: most tokens of the answer. ``prompt_text``: set if the request has ``echo``.
+    ``notes``: what was left out.
     """
 
     job_id: JobId
     prompt_tokens: int
     limit: int
     prompt_text: str = ""
+    notes: PromptNotes = PromptNotes()
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The request was accepted. ``prompt_text``: set if the request has ``echo``."""
+    """The request was accepted. ``prompt_text``: set if the request has ``echo``. ``notes``: what was left out."""
 
     prompt_tokens: int
     prompt_text: str = ""
+    notes: PromptNotes = PromptNotes()
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jan.engine.base import PromptNotes
 from jan.errors import JanError
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
 from jan.generation.hooks import HookContext
@@ -37,6 +38,8 @@ class Answering:
         self.record: GenerationRecord | None = None
         #: The state of the caller's token budgets, as far as a run has looked at them.
         self.standings: tuple[Standing, ...] = ()
+        #: What the engine left out of the latest run's request, known once the engine has accepted it.
+        self.notes = PromptNotes()
         #: The task that completes the answer, if the answer outlives the request.
         self.detached_task: asyncio.Task[Any] | None = None
 
@@ -53,7 +56,7 @@ class Answering:
         try:
             await run.start()
         finally:
-            self.standings = run.standings
+            self.standings, self.notes = run.standings, run.notes
         if hooks.want_answers:
             run.on_end.append(partial(hooks.after, self._context, run.collect()))
         return run

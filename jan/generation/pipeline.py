@@ -9,7 +9,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from jan.engine.base import ChatPrompt, Delta, Engine, Event, Failed, Finished, JobId, Queued
+from jan.engine.base import (
+    ChatPrompt,
+    Delta,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    JobId,
+    PromptNotes,
+    Queued,
+    Started,
+)
 from jan.engine.refusals import too_many_sequences
 from jan.generation.collected import CollectedAnswers
 from jan.generation.model_request import ModelRequest
@@ -43,6 +54,8 @@ class Run:
         self.record = record
         #: The state of the caller's token budgets, as far as they have been looked at.
         self.standings: tuple[Standing, ...] = ()
+        #: What the engine left out of the request. All sequences have the same prompt options and output format.
+        self.notes = PromptNotes()
         #: Called once when the run has ended, in any way.
         self.on_end: list[Callable[[Run], None]] = []
         self._engine = engine
@@ -75,11 +88,17 @@ class Run:
             for index, request in enumerate(self._sequences):
                 self._jobs.append(await self._engine.submit(request, partial(self._receive, index)))
             await self._until(lambda: self.count.all_started)
+            self.notes = self._first_notes()
             self.standings = await self._entry.reserve(*self.count.bounds)
             self._grant()
         except BaseException:
             await self.close()
             raise
+
+    def _first_notes(self) -> PromptNotes:
+        """Return what the engine said when it accepted the first sequence."""
+        started = (event for _, events, _ in self._held for event in events if isinstance(event, Started))
+        return next((event.notes for event in started), PromptNotes())
 
     def _grant(self) -> None:
         self.count.granted = True

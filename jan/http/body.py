@@ -12,6 +12,7 @@ from tornado.httputil import HTTPHeaders
 
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.schema.explain import explain
+from jan.schema.open_body import has_unknown, without_unknown
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
 # ends.
@@ -112,6 +113,8 @@ class Body:
         self._data = bytearray()
         self._too_large = self._no_room = False
         self._timeout: asyncio.TimerHandle | None = None
+        #: Paths of names in the decoded body that nothing here knows. They were left out.
+        self.ignored: tuple[str, ...] = ()
 
     @property
     def is_announced(self) -> bool:
@@ -209,7 +212,7 @@ class Body:
             raise InvalidRequest(message, code="json_too_deep")
         decoder = _decoder_of(expected)
         try:
-            return decoder.decode_lines(self._data) if lines else decoder.decode(self._data)
+            return decoder.decode_lines(self._data) if lines else self._decode_one(decoder)
         except msgspec.ValidationError as error:
             why = explain(error, list[expected] if lines else expected)
             message = f"{why.path}: {why.message}" if why.path else why.message
@@ -223,6 +226,16 @@ class Body:
             raise InvalidRequest(f"The body is not valid JSON: {what}.", code="invalid_json") from None
         except RecursionError:
             raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
+
+    def _decode_one(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
+        """Decode the body as one object, without names that nobody knows where any may stand."""
+        try:
+            return decoder.decode(self._data)
+        except msgspec.ValidationError as error:
+            if not has_unknown(error):
+                raise
+            known, self.ignored = without_unknown(msgspec.Raw(self.data.strip()), decoder.type)
+            return decoder.decode(msgspec.json.encode(known))
 
     def _check_type(self, readable: tuple[str, ...]) -> None:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from tornado.web import stream_request_body
 
+from jan.engine.base import PromptNotes
 from jan.errors import AuthenticationFailed, NotFound, Unavailable
 from jan.http.authenticate import address_of, check_access, identify, stranger
 from jan.http.body import Body
@@ -19,6 +20,7 @@ from jan.idempotency.ids import IdSource
 from jan.idempotency.once import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
 from jan.operation import LimitClass, Operation
+from jan.schema.open_body import header_value
 from jan.schema.scopes import Identity
 from jan.services import Services
 
@@ -167,7 +169,16 @@ class Dispatcher(StreamResponder):
             now = self.services.limiter.clock()
             for name, value in request_headers(self._requests_left, now) + token_headers(tokens_left, now):
                 self.keep_header(name, value)
+        self._report_left_out()
         super().complete_headers()
+
+    def _report_left_out(self) -> None:
+        """Name in the headers what was left out of the request or of its output format."""
+        notes = PromptNotes() if self.answering is None else self.answering.notes
+        if ignored := (*self._body.ignored, *notes.ignored):
+            self.keep_header("X-Jan-Ignored", header_value(ignored))
+        if notes.relaxed:
+            self.keep_header("X-Jan-Relaxed", header_value(notes.relaxed))
 
     # --- the end ------------------------------------------------------------------------------------
 

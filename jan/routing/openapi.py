@@ -28,6 +28,7 @@ from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
 from jan.operation import Example, Operation
 from jan.routing.table import Route
 from jan.schema.errors import ErrorEnvelope
+from jan.schema.open_body import OpenStruct
 
 _DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
 
@@ -87,9 +88,16 @@ def _register_schemas(spec: APISpec, routes: list[Route]) -> dict[Any, dict[str,
         types += [t for t in (operation.request, operation.response, operation.events) if t is not None]
     unique = list(dict.fromkeys(types))
     references, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    open_names = {kind.__name__ for kind in _subclasses(OpenStruct)}
     for name, schema in components.items():
+        if name in open_names:
+            schema.pop("additionalProperties", None)
         spec.components.schema(name, schema)
     return dict(zip(unique, references, strict=True))
+
+
+def _subclasses(kind: type[Any]) -> list[type[Any]]:
+    return [found for inner in kind.__subclasses__() for found in (inner, *_subclasses(inner))]
 
 
 def _operation(

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message, ToolCall
+from jan.schema.open_body import OpenStruct
 from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenLimit, TokenLogprob, Usage
 
 # --- tools and formats ------------------------------------------------------------------------------
@@ -29,7 +30,7 @@ def _check_depth(schema: Any) -> None:
     raise ValueError(f"The schema is nested too deeply; allowed: {_MAX_SCHEMA_DEPTH} levels.")
 
 
-class FunctionDefinition(msgspec.Struct, kw_only=True):
+class FunctionDefinition(OpenStruct, kw_only=True):
     """A function that the model may call. ``parameters`` is a JSON schema."""
 
     name: FunctionName
@@ -41,39 +42,39 @@ class FunctionDefinition(msgspec.Struct, kw_only=True):
         _check_depth(self.parameters)
 
 
-class Tool(msgspec.Struct, kw_only=True):
+class Tool(OpenStruct, kw_only=True):
     """A tool that the model may call."""
 
     type: Literal["function"]
     function: FunctionDefinition
 
 
-class ChosenFunction(msgspec.Struct, kw_only=True):
+class ChosenFunction(OpenStruct, kw_only=True):
     """The name of the chosen function."""
 
     name: str
 
 
-class NamedToolChoice(msgspec.Struct, kw_only=True):
+class NamedToolChoice(OpenStruct, kw_only=True):
     """A tool that the model must call."""
 
     type: Literal["function"]
     function: ChosenFunction
 
 
-class TextFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="text"):
+class TextFormat(OpenStruct, kw_only=True, tag_field="type", tag="text"):
     """Free text, without any constraint."""
 
 
-class JsonObjectFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_object"):
+class JsonObjectFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_object"):
     """Any valid JSON object."""
 
 
-class JsonSchema(msgspec.Struct, kw_only=True):
+class JsonSchema(OpenStruct, kw_only=True):
     """A JSON schema with a name."""
 
     name: FunctionName
-    schema: dict[str, Any] = {}
+    schema: dict[str, Any] = msgspec.field(default_factory=dict)
     description: str | None = None
     strict: bool | None = None
 
@@ -81,7 +82,7 @@ class JsonSchema(msgspec.Struct, kw_only=True):
         _check_depth(self.schema)
 
 
-class JsonSchemaFormat(msgspec.Struct, kw_only=True, tag_field="type", tag="json_schema"):
+class JsonSchemaFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_schema"):
     """JSON that is valid against the schema."""
 
     json_schema: JsonSchema
@@ -96,7 +97,7 @@ GuidedChoice = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_leng
 GuidedSchema = dict[str, Any]
 
 
-class StructuredOutputs(msgspec.Struct, kw_only=True, omit_defaults=True):
+class StructuredOutputs(OpenStruct, kw_only=True, omit_defaults=True):
     """A format that the answer must have. Exactly one field is set. ``grammar`` is a Lark grammar in llguidance's
     dialect."""
 

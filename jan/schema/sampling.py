@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from jan.schema.open_body import OpenStruct
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -15,7 +17,7 @@ TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TokenLimit = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
-class StreamOptions(msgspec.Struct, kw_only=True):
+class StreamOptions(OpenStruct, kw_only=True):
     """Options that apply to a streamed answer."""
 
     include_usage: bool = False
@@ -26,7 +28,7 @@ RequestedTier = Literal["auto", "default", "flex", "scale", "priority"]
 ServiceTier = Literal["default", "flex", "priority"]
 
 
-class SamplingFields(msgspec.Struct, kw_only=True):
+class SamplingFields(OpenStruct, kw_only=True):
     """Sampling parameters. Other fields of OpenAI's API are ignored. ``null`` means the default."""
 
     temperature: (

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jan.engine.base import ChatPrompt, GenerationRequest, TextPrompt
+from jan.engine.base import ChatPrompt, GenerationRequest, PromptNotes, TextPrompt
 from jan.engine.grammars.constraint import Constraint, GrammarCompiler
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, Dialect
@@ -44,7 +44,7 @@ class TokenizedRequest(msgspec.Struct):
     ``limit``: tokens that may be generated. ``prompt_text``: the prompt's text if the request has ``echo``, else
     ''.
     ``dialect``: how the answer is written. ``library_job``: the model library's own object for the request, None
-    if the backend needs none.
+    if the backend needs none. ``notes``: what was left out of the request.
     """
 
     request: GenerationRequest
@@ -54,6 +54,7 @@ class TokenizedRequest(msgspec.Struct):
     constraint: Constraint | None
     dialect: Dialect
     library_job: Any = None
+    notes: PromptNotes = PromptNotes()
 
     @property
     def prompt_tokens(self) -> int:

@@ -19,6 +19,7 @@ from jan.engine.base import (
     Output,
     PreparedJob,
     PreparedRequest,
+    PromptNotes,
     Started,
 )
 from jan.engine.refusals import waited_too_long
@@ -110,6 +111,7 @@ class Worker:
                 prompt_tokens=prepared.prompt_tokens,
                 limit=prepared.limit,
                 prompt_text=prepared.prompt_text,
+                notes=_notes_of(prepared),
             )
             self._outbox.put(message.job, reply)
 
@@ -127,7 +129,9 @@ class Worker:
         prepared = self._prepare(backend, job)
         if prepared is not None and self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
             self._stats.prompt_tokens += prepared.prompt_tokens
-            started = Started(prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text)
+            started = Started(
+                prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text, notes=_notes_of(prepared)
+            )
             self._outbox.put(job, started)
             # Begin it now if a slot is free, so that a burst that fits into the slots does not fill the queue.
             self._admit(backend)
@@ -256,3 +260,9 @@ class Worker:
 
     def _count_running(self) -> None:
         self._stats.running = len(self._running)
+
+
+def _notes_of(prepared: PreparedJob) -> PromptNotes:
+    """Return what a backend left out of a request. Backends that leave out nothing need not say so."""
+    notes = getattr(prepared, "notes", None)
+    return notes if isinstance(notes, PromptNotes) else PromptNotes()
