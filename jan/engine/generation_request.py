@@ -1,6 +1,6 @@
 """A request to an engine: a prompt, sampling, and where to end. It can be sent to another process."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -41,11 +41,16 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Messages that the model's chat template turns into a prompt.
 
     ``add_generation_prompt``: end the prompt with the tokens that begin an answer. ``continue_final_message``:
-    instead, leave the last message open, for the answer to continue it.
+    instead, leave the last message open, for the answer to continue it. ``sent_tools``: the tools as the client
+    wrote them, with names that ``tools`` does not have. ``documents``: texts for a template that shows some.
+    ``template_options``: other variables of the template by name, such as ``enable_thinking``.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    sent_tools: tuple[dict[str, Any], ...] = ()
+    documents: tuple[dict[str, Any], ...] | None = None
+    template_options: dict[str, Any] = {}
     add_generation_prompt: bool = True
     continue_final_message: bool = False
 

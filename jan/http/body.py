@@ -12,7 +12,7 @@ from tornado.httputil import HTTPHeaders
 
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.schema.explain import explain
-from jan.schema.open_body import has_unknown, without_unknown
+from jan.schema.open_body import OpenStruct, has_unknown, without_unknown
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
 # ends.
@@ -212,7 +212,12 @@ class Body:
             raise InvalidRequest(message, code="json_too_deep")
         decoder = _decoder_of(expected)
         try:
-            return decoder.decode_lines(self._data) if lines else self._decode_one(decoder)
+            if lines:
+                return decoder.decode_lines(self._data)
+            decoded = self._decode_one(decoder)
+            if isinstance(decoded, OpenStruct):
+                decoded.keep_sent(self._data)
+            return decoded
         except msgspec.ValidationError as error:
             why = explain(error, list[expected] if lines else expected)
             message = f"{why.path}: {why.message}" if why.path else why.message

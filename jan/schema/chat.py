@@ -1,13 +1,13 @@
-"""POST /chat/completions: request, response, and the chunks of a streamed response."""
+"""POST /chat/completions: the request."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.messages import Message, ToolCall
+from jan.schema.messages import Message
 from jan.schema.open_body import OpenStruct
-from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenLimit, TokenLogprob, Usage
+from jan.schema.sampling import SamplingFields, TokenLimit
 
 # --- tools and formats ------------------------------------------------------------------------------
 
@@ -33,6 +33,8 @@ def _check_depth(schema: Any) -> None:
 class FunctionDefinition(OpenStruct, kw_only=True):
     """A function that the model may call. ``parameters`` is a JSON schema."""
 
+    shown_as_sent: ClassVar[bool] = True
+
     name: FunctionName
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -42,11 +44,23 @@ class FunctionDefinition(OpenStruct, kw_only=True):
         _check_depth(self.parameters)
 
 
-class Tool(OpenStruct, kw_only=True):
-    """A tool that the model may call."""
+class Tool(OpenStruct, kw_only=True, dict=True):
+    """A tool that the model may call. Its chat template may show names that nothing here knows."""
+
+    shown_as_sent: ClassVar[bool] = True
 
     type: Literal["function"]
     function: FunctionDefinition
+
+    @property
+    def sent(self) -> dict[str, Any] | None:
+        """The object as the client wrote it, if that is known."""
+        found: dict[str, Any] | None = vars(self).get("written")
+        return found
+
+    def keep_written(self, written: dict[str, Any]) -> None:
+        """Remember the object as the client wrote it."""
+        vars(self)["written"] = written
 
 
 class ChosenFunction(OpenStruct, kw_only=True):
@@ -121,6 +135,20 @@ ContinueFinalMessage = Annotated[
     ),
 ]
 
+ReasoningEffort = Annotated[
+    Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
+    Meta(description="How much the model reasons, if its chat template has this switch"),
+]
+EnableThinking = Annotated[bool, Meta(description="A switch of the chat template: reason before the answer")]
+Documents = Annotated[
+    list[dict[str, Any]],
+    Meta(max_length=1024, description="Texts for a chat template that shows documents, with `title` and `text`"),
+]
+TemplateOptions = Annotated[
+    dict[str, Any],
+    Meta(description="Variables of the chat template by name. One that it lacks is refused."),
+]
+
 # --- our own fields: a conversation that the server keeps --------------------------------------------
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}(?!\n)$")]
@@ -163,6 +191,12 @@ class ConversationPlace(msgspec.Struct, frozen=True, kw_only=True):
     parent_message_id: str
 
 
+class _WrittenTools(msgspec.Struct):
+    """The tools of a request's body, with all their members."""
+
+    tools: list[dict[str, Any]]
+
+
 # --- request ----------------------------------------------------------------------------------------
 
 
@@ -193,100 +227,19 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     guided_regex: GuidedText | None = None
     guided_choice: GuidedChoice | None = None
     guided_grammar: GuidedText | None = None
+    chat_template_kwargs: TemplateOptions | None = None
+    enable_thinking: EnableThinking | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    documents: Documents | None = None
 
     def __post_init__(self) -> None:
         _check_depth(self.guided_json)
+        _check_depth(self.chat_template_kwargs)
+        _check_depth(self.documents)
 
-
-# --- response ---------------------------------------------------------------------------------------
-
-ReasoningContent = Annotated[str, Meta(description="The model's reasoning before its answer")]
-
-
-class AnswerMessage(msgspec.Struct, kw_only=True):
-    """The message with which the assistant answers."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str | None
-    reasoning_content: ReasoningContent | UnsetType = UNSET
-    refusal: str | None = None
-    tool_calls: list[ToolCall] | UnsetType = UNSET
-
-
-class ChoiceLogprobs(msgspec.Struct, kw_only=True):
-    """Log probabilities of the tokens of one choice."""
-
-    content: list[TokenLogprob]
-    refusal: None = None
-
-
-class ChatChoice(msgspec.Struct, kw_only=True):
-    """One of the ``n`` answers."""
-
-    index: int
-    message: AnswerMessage
-    logprobs: ChoiceLogprobs | None = None
-    finish_reason: FinishReason
-
-
-class ChatCompletion(msgspec.Struct, kw_only=True):
-    """The complete answer. ``created`` is in seconds since 1970."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: Usage
-    system_fingerprint: str | None = None
-    service_tier: ServiceTier | UnsetType = UNSET
-    conversation: ConversationPlace | UnsetType = UNSET
-
-
-class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A piece of a call. The first has the name, the others continue the arguments."""
-
-    name: str | UnsetType = UNSET
-    arguments: str | UnsetType = UNSET
-
-
-class ToolCallDelta(msgspec.Struct, kw_only=True):
-    """A piece of the tool call at ``index``."""
-
-    index: int
-    id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
-    function: FunctionCallDelta
-
-
-class ChatDelta(msgspec.Struct, kw_only=True):
-    """The new part of an answer."""
-
-    role: Literal["assistant"] | UnsetType = UNSET
-    content: str | UnsetType | None = UNSET
-    reasoning_content: ReasoningContent | UnsetType = UNSET
-    refusal: str | UnsetType | None = UNSET
-    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
-
-
-class ChatChunkChoice(msgspec.Struct, kw_only=True):
-    """The new part of the answer at ``index``."""
-
-    index: int
-    delta: ChatDelta
-    logprobs: ChoiceLogprobs | None = None
-    finish_reason: FinishReason | None = None
-
-
-class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed answer. Only the first event has ``conversation``."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: list[ChatChunkChoice]
-    usage: Usage | UnsetType | None = UNSET
-    system_fingerprint: str | None = None
-    service_tier: ServiceTier | UnsetType = UNSET
-    conversation: ConversationPlace | UnsetType = UNSET
+    def keep_sent(self, body: bytes | bytearray) -> None:
+        """Keep the tools as the client wrote them, for the model's chat template."""
+        if self.tools:
+            written = msgspec.json.decode(body, type=_WrittenTools).tools
+            for tool, one in zip(self.tools, written, strict=True):
+                tool.keep_written(one)

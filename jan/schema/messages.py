@@ -83,12 +83,14 @@ class UserMessage(OpenStruct, kw_only=True, tag_field="role", tag="user"):
 
 
 class AssistantMessage(OpenStruct, kw_only=True, tag_field="role", tag="assistant"):
-    """An earlier answer of the model."""
+    """An earlier answer of the model. ``reasoning`` is another name of ``reasoning_content``."""
 
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 class ToolMessage(OpenStruct, kw_only=True, tag_field="role", tag="tool"):
@@ -96,6 +98,7 @@ class ToolMessage(OpenStruct, kw_only=True, tag_field="role", tag="tool"):
 
     content: str | list[OnlyTextPart]
     tool_call_id: str
+    name: str | None = None
 
 
 class FunctionMessage(OpenStruct, kw_only=True, tag_field="role", tag="function"):

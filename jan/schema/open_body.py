@@ -47,9 +47,14 @@ class OpenStruct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     The decoder refuses unknown names of these objects, and ``without_unknown`` leaves them out. So in the end such
     an object may have any names. ``unserved``: names that other servers know and this one refuses.
+    ``shown_as_sent``: a model gets all of the object, so its unknown names are not reported.
     """
 
     unserved: ClassVar[Mapping[str, Unserved]] = MappingProxyType({})
+    shown_as_sent: ClassVar[bool] = False
+
+    def keep_sent(self, body: bytes | bytearray) -> None:
+        """Keep what is needed of the JSON that this was decoded from; nothing by default."""
 
 
 def has_unknown(error: msgspec.ValidationError) -> bool:
@@ -136,6 +141,7 @@ def _struct_of(fields: dict[str, Any], structs: list[mi.StructType]) -> mi.Struc
 def _strip_struct(fields: dict[str, Any], struct: mi.StructType, path: str, found: list[str]) -> dict[str, Any]:
     known = {field.encode_name: field.type for field in struct.fields}
     unserved = struct.cls.unserved if issubclass(struct.cls, OpenStruct) else None
+    shown = issubclass(struct.cls, OpenStruct) and struct.cls.shown_as_sent
     kept = {}
     for name, inner in fields.items():
         where = f"{path}.{name}" if path else name
@@ -144,7 +150,7 @@ def _strip_struct(fields: dict[str, Any], struct: mi.StructType, path: str, foun
         elif name == struct.tag_field or unserved is None:
             kept[name] = inner
         elif name not in unserved:
-            found.append(where)
+            found += [] if shown else [where]
         elif not unserved[name].allows(_plain(inner)):
             raise InvalidRequest(f"{where}: {unserved[name].reason}", code="unsupported_parameter", param=where)
     return kept

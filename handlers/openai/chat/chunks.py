@@ -11,7 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
-from jan.schema.chat import (
+from jan.schema.chat import ConversationPlace
+from jan.schema.chat_completion import (
     AnswerMessage,
     ChatChoice,
     ChatChunkChoice,
@@ -19,7 +20,6 @@ from jan.schema.chat import (
     ChatCompletionChunk,
     ChatDelta,
     ChoiceLogprobs,
-    ConversationPlace,
     FunctionCallDelta,
     ToolCallDelta,
 )

@@ -12,7 +12,8 @@ from handlers.openai.sampling import answered_tier, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import Handler
 from jan.operation import operation
-from jan.schema.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest
+from jan.schema.chat import ChatCompletionRequest
+from jan.schema.chat_completion import ChatCompletion, ChatCompletionChunk
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 

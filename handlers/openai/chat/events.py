@@ -8,7 +8,7 @@ from msgspec import Meta
 from jan.errors import InvalidRequest, NotFound
 from jan.handler import EventStream, Handler
 from jan.operation import operation
-from jan.schema.chat import ChatCompletionChunk
+from jan.schema.chat_completion import ChatCompletionChunk
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 _HEADER = "Last-Event-ID"

@@ -3,6 +3,7 @@
 import msgspec
 
 from handlers.openai.chat.format import check_tools_length, format_of
+from handlers.openai.chat.template_variables import documents_of, template_options
 from handlers.openai.sampling import priority_of, sampling_of, stop_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
@@ -62,6 +63,9 @@ def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
     return ChatPrompt(
         messages=tuple(body.messages),
         tools=shown,
+        sent_tools=tuple(tool.sent for tool in shown if tool.sent is not None),
+        documents=documents_of(body),
+        template_options=template_options(body),
         add_generation_prompt=body.add_generation_prompt is not False and not continues,
         continue_final_message=continues,
     )

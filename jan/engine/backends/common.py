@@ -68,26 +68,26 @@ def tokenize_request(request: GenerationRequest, model: ModelTokenizer, context_
     Raises InvalidRequest if the prompt does not fit into ``context_length`` tokens, has token ids that the model
     does not have, needs a chat template that is not there, or if the output format can't be enforced.
     """
-    tokens, dialect = _prompt_tokens(request, model, context_length)
+    tokens, dialect, notes = _prompt_tokens(request, model, context_length)
     limit = token_budget(request, len(tokens), context_length)
     _check_logit_bias(request, len(model.pieces))
     constraint = model.grammars.compile(request.output, dialect)
     prompt_text = model.text_of(tokens) if request.echo else ""
-    return TokenizedRequest(request, tokens, limit, prompt_text, constraint, dialect)
+    return TokenizedRequest(request, tokens, limit, prompt_text, constraint, dialect, notes=notes)
 
 
 def _prompt_tokens(
     request: GenerationRequest, model: ModelTokenizer, context_length: int
-) -> tuple[list[int], Dialect]:
-    """Return the prompt's tokens and the dialect of its answer."""
-    prompt, dialect = request.prompt, PLAIN
+) -> tuple[list[int], Dialect, PromptNotes]:
+    """Return the prompt's tokens, the dialect of its answer, and what the prompt does not show."""
+    prompt, dialect, notes = request.prompt, PLAIN, PromptNotes()
     if isinstance(prompt, ChatPrompt):
         if model.template is None:
             raise InvalidRequest("This model has no chat template. Use /completions.", param="model")
-        text = model.template.render(prompt)
-        dialect = model.template.answer_dialect(prompt, text)
-        _check_length(request, text, model, context_length)
-        tokens = model.tokenize_chat(text)
+        chat = model.template.render_chat(prompt)
+        dialect, notes = chat.dialect, PromptNotes(ignored=chat.ignored)
+        _check_length(request, chat.text, model, context_length)
+        tokens = model.tokenize_chat(chat.text)
     elif isinstance(prompt, TextPrompt):
         _check_length(request, prompt.text, model, context_length)
         tokens = model.tokenize(prompt.text)
@@ -97,7 +97,7 @@ def _prompt_tokens(
         param = "messages" if isinstance(prompt, ChatPrompt) else "prompt"
         raise InvalidRequest(f"Token ids must be below {len(model.pieces)}.", param=param)
     # The first token is sampled from the logits of the one before, so there must be one before.
-    return tokens or [model.begin_token], dialect
+    return tokens or [model.begin_token], dialect, notes
 
 
 def _check_length(request: GenerationRequest, text: str, model: ModelTokenizer, context_length: int) -> None:

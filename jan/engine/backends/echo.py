@@ -15,10 +15,14 @@ from jan.engine.base import (
     ModelInfo,
     OnProgress,
     Output,
+    PromptNotes,
     TextPrompt,
 )
-from jan.engine.prompts.chat_template import plain_messages
+from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
+from jan.engine.prompts.normalise import hidden_members
+from jan.engine.prompts.plain_messages import plain_messages, text_of
+from jan.engine.prompts.template_options import check_options, ignored_options
 from jan.engine.runtime.capacity import token_budget
 from jan.engine.stats import CacheUse
 from jan.schema.sampling import FinishReason
@@ -69,6 +73,7 @@ class _EchoJob(msgspec.Struct):
     answer: Answer
     last: int
     said: int = 0
+    notes: PromptNotes = PromptNotes()
 
     @property
     def reason(self) -> FinishReason:
@@ -105,6 +110,7 @@ class EchoBackend:
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:
         """Split the prompt into words. Raises InvalidRequest if they fill the context."""
+        notes = _notes(request)
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
@@ -120,6 +126,7 @@ class EchoBackend:
             limit=limit,
             answer=Answer(request, count, limit + 1, dialect),
             last=min(limit, total),
+            notes=notes,
         )
 
     def _split(self, text: str) -> list[str]:
@@ -176,10 +183,20 @@ class EchoBackend:
         """Do nothing: there is nothing to free."""
 
 
+def _notes(request: GenerationRequest) -> PromptNotes:
+    """Return what has no meaning without a chat template. Raises InvalidRequest for variables of a template."""
+    prompt = request.prompt
+    if not isinstance(prompt, ChatPrompt):
+        return PromptNotes()
+    check_options(prompt, frozenset())
+    hidden = hidden_members(prompt.messages, TemplateAbilities())
+    return PromptNotes(ignored=(*ignored_options(prompt, frozenset()), *hidden))
+
+
 def _texts(request: GenerationRequest) -> tuple[str, str]:
     """Return the whole prompt, and the part of it that is repeated."""
     if isinstance(request.prompt, ChatPrompt):
-        texts = [message["content"] for message in plain_messages(request.prompt.messages)]
+        texts = [text_of(message["content"]) for message in plain_messages(request.prompt.messages)]
         return "\n".join(texts), texts[-1]
     assert isinstance(request.prompt, TextPrompt)  # ``ModelInfo.token_prompts`` is False
     return request.prompt.text, request.prompt.text

@@ -160,7 +160,6 @@ def test_the_generation_prompt_may_be_left_out() -> None:
 
 
 def test_what_a_template_refuses_is_told() -> None:
-    """The message has the template's own words about several calls in one message."""
-    twice = AssistantMessage(tool_calls=[*(CALLED.tool_calls or []), *(CALLED.tool_calls or [])])
-    with pytest.raises(InvalidRequest, match="one call at a time"):
-        ChatTemplate(LLAMA).render(prompt(ASKED, twice))
+    """The message has the template's own words."""
+    with pytest.raises(InvalidRequest, match=r"does not take these messages: only small talk\."):
+        ChatTemplate(CHATML + "{{ raise_exception('only small talk.') }}").render(prompt(ASKED))

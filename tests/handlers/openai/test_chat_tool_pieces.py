@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from handlers.openai.chat.chunks import ChatTranslator
 from jan.engine.base import Delta, ToolCallFragment
-from jan.schema.chat import ToolCallDelta
+from jan.schema.chat_completion import ToolCallDelta
 
 
 def pieces(*fragments: ToolCallFragment) -> list[ToolCallDelta]:

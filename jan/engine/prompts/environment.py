@@ -1,0 +1,128 @@
+"""The sandbox in which chat templates run: the filters, tags and functions that transformers gives them.
+
+Templates of models are written for ``transformers.utils.chat_template_utils``. So a template that renders there
+must render the same text here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.meta
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from jan.engine.refusals import reason_of
+from jan.errors import ConfigurationError, InvalidRequest
+
+Clock = Callable[[], datetime]
+
+# Every error that a template's expression can raise: 1 / 0, a missing attribute, a sum of text and number.
+_RENDERING = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# Errors of Python's compiler on what Jinja made of a template: too deep, too long, a break without its loop.
+_COMPILING = (jinja2.TemplateError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError)
+
+
+class CompiledTemplate:
+    """A chat template that can be rendered.
+
+    ``variables``: names that it reads and does not set. ``words``: its attributes and string constants.
+
+    Raises:
+        ConfigurationError: if the source is not a valid template, with the line.
+    """
+
+    def __init__(self, source: str, clock: Clock = datetime.now) -> None:
+        environment = _environment(clock)
+        try:
+            tree = environment.parse(source)
+            self._template = environment.from_string(source)
+        except _COMPILING as error:
+            raise ConfigurationError(
+                f"The model's chat template can't be read{_place(environment, source, error)}: {_reason(error)}."
+            ) from error
+        self.variables = frozenset(jinja2.meta.find_undeclared_variables(tree)) - frozenset(environment.globals)
+        constants = (node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str))
+        self.words = frozenset(constants) | {node.attr for node in tree.find_all(nodes.Getattr)}
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """Return the text. Raises InvalidRequest ``unsupported_messages`` with the template's reason."""
+        try:
+            return self._template.render(variables)
+        except _RENDERING as error:
+            raise unsupported(reason_of(error)) from error
+
+
+def unsupported(reason: str) -> InvalidRequest:
+    """Return the error for messages that a template can't render."""
+    return InvalidRequest(
+        f"The model's chat template does not take these messages: {reason}.",
+        code="unsupported_messages",
+        param="messages",
+    )
+
+
+class _Generation(Extension):
+    """Renders the body of ``{% generation %}``, which marks an answer's tokens for training."""
+
+    tags = {"generation"}  # noqa: RUF012 - as Jinja's own extensions declare it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Return the body with a scope of its own."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+def _environment(clock: Clock) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda pattern: clock().strftime(pattern)
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _refuse(message: Any) -> NoReturn:
+    raise jinja2.TemplateError(str(message))
+
+
+def _to_json(
+    x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    # Not Jinja's own filter: it escapes <, > and & for HTML, and no model was trained on that.
+    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _place(environment: ImmutableSandboxedEnvironment, source: str, error: BaseException) -> str:
+    """Return the template's line that an error of compiling names, as ", line 3"; '' if it names none."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f", line {error.lineno}"
+    if not isinstance(error, SyntaxError) or error.lineno is None:
+        return ""
+    # The line is that of the Python code. Its last statement maps template lines to lines of code: '1=12&3=15'.
+    code = environment.compile(source, raw=True)
+    pairs = (pair.split("=") for pair in code.rpartition("debug_info = ")[2].strip("'\n").split("&"))
+    lines = [int(line) for line, at in pairs if int(at) <= error.lineno]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _reason(error: BaseException) -> str:
+    reason = error.msg if isinstance(error, SyntaxError) else getattr(error, "message", None)
+    return str(reason).rstrip(".") if reason else reason_of(error)

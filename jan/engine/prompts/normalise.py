@@ -1,0 +1,187 @@
+"""The one place that fits messages to a chat template: roles and their order, calls, ids, the form of contents.
+
+What the template shows as it was sent stays as it was sent. ``TemplateAbilities`` has the rules of a template.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from jan.engine.generation_request import ChatPrompt
+from jan.engine.prompts.abilities import TemplateAbilities
+from jan.engine.prompts.dialects import ToolFormat
+from jan.engine.prompts.history_calls import with_fitting_calls
+from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_tools, text_of
+from jan.engine.prompts.spelled_tools import instructions_for, spelled_messages
+from jan.schema.messages import FunctionMessage, Message, ToolMessage
+
+_INSTRUCTING = ("system", "developer")
+
+
+class FittedChat(msgspec.Struct, frozen=True):
+    """Messages and tools as a template takes them, and what it has no use for.
+
+    ``tools``: None if there are none, or if they are spelled out in the messages. ``ignored``: their paths.
+    """
+
+    messages: list[Entry]
+    tools: list[Entry] | None
+    ignored: tuple[str, ...]
+
+
+def normalise(prompt: ChatPrompt, abilities: TemplateAbilities, form: ToolFormat, *, native: bool) -> FittedChat:
+    """Return the conversation of a prompt.
+
+    Args:
+        form: how calls are written where the template shows none.
+        native: the template shows calls in the form that is read in answers.
+
+    Raises:
+        InvalidRequest: for content that is not text.
+    """
+    entries, tools = plain_messages(prompt.messages), plain_tools(prompt)
+    ignored = tuple(hidden_members(prompt.messages, abilities))
+    calls = native and abilities.calls
+    entries = with_fitting_calls(entries, abilities.call_ids, as_text=calls and abilities.arguments_as_text)
+    if not calls:
+        entries = spelled_messages(entries, form)
+    if tools and not (native and abilities.tools):
+        entries, tools = _instructed(entries, instructions_for(tools, form)), []
+    entries = _with_fitting_systems(entries, abilities)
+    entries = list(_with_fitting_turns(entries, abilities))
+    return FittedChat([_with_fitting_content(entry, abilities) for entry in entries], tools or None, ignored)
+
+
+def hidden_members(messages: Sequence[Message], abilities: TemplateAbilities) -> Iterable[str]:
+    """Yield the paths of members that a template never shows. A tool is known by the id of its call."""
+    hidden = [] if abilities.names else ["name"]
+    hidden += [] if abilities.reasoning else ["reasoning_content", "reasoning"]
+    for index, message in enumerate(messages):
+        if not isinstance(message, ToolMessage | FunctionMessage):
+            yield from (f"messages[{index}].{name}" for name in hidden if getattr(message, name, None) is not None)
+
+
+def _instructed(entries: list[Entry], instructions: str) -> list[Entry]:
+    """Add instructions to the first system message, or a system message of them."""
+    system = {"role": "system", "content": instructions}
+    if entries and entries[0]["role"] in _INSTRUCTING:
+        return [_joined(entries[0], system), *entries[1:]]
+    return [system, *entries]
+
+
+# --- roles and their order ------------------------------------------------------------------------------
+
+
+def _with_fitting_systems(entries: list[Entry], abilities: TemplateAbilities) -> list[Entry]:
+    """Return messages with instructions only where the template shows them; elsewhere the user says them."""
+    if not abilities.developer:
+        entries = [{**entry, "role": "system"} if entry["role"] == "developer" else entry for entry in entries]
+    first = next((at for at, entry in enumerate(entries) if entry["role"] not in _INSTRUCTING), len(entries))
+    leading, rest = entries[:first], entries[first:]
+    if not abilities.several_systems and leading:
+        leading = [_all_joined(leading)]
+    if not abilities.late_system:
+        rest = list(_said_by_user(rest))
+    return [*leading, *rest] if abilities.system else list(_said_by_user([*leading, *rest]))
+
+
+def _said_by_user(entries: Iterable[Entry]) -> Iterable[Entry]:
+    """Turn instructions into a part of the user's next message, or into a message of the user's own."""
+    held: list[Entry] = []
+    for entry in entries:
+        if entry["role"] in _INSTRUCTING:
+            held.append({"role": "user", "content": entry["content"]})
+            continue
+        if held and entry["role"] != "user":
+            yield _all_joined(held)
+            held = []
+        yield _all_joined([*held, entry])
+        held = []
+    if held:
+        yield _all_joined(held)
+
+
+def _with_fitting_turns(entries: Iterable[Entry], abilities: TemplateAbilities) -> Iterable[Entry]:
+    """Return messages in an order of roles that the template takes."""
+    if not abilities.parallel_calls:
+        entries = _one_call_each(list(entries))
+    before: Entry | None = None
+    for entry in entries:
+        role = entry["role"]
+        previous = before["role"] if before is not None else "system"
+        if before is not None and previous == role and not _may_stand_together(role, abilities):
+            before = _joined(before, entry)
+            continue
+        if before is not None:
+            yield before
+        if role == "assistant" and previous in _INSTRUCTING and not abilities.assistant_first:
+            yield {"role": "user", "content": ""}
+        elif role == "user" and previous == "tool" and not abilities.user_after_tool:
+            yield {"role": "assistant", "content": ""}
+        before = entry
+    if before is not None:
+        yield before
+
+
+def _may_stand_together(role: str, abilities: TemplateAbilities) -> bool:
+    if role == "user":
+        return abilities.user_neighbours
+    return role != "assistant" or abilities.assistant_neighbours
+
+
+def _one_call_each(entries: list[Entry]) -> Iterable[Entry]:
+    """Split messages of several calls into one for each, followed by its result."""
+    taken: set[int] = set()
+    for at, entry in enumerate(entries):
+        if at in taken:
+            continue
+        calls = entry.get("tool_calls", ())
+        if len(calls) < 2:
+            yield entry
+            continue
+        for number, call in enumerate(calls):
+            yield {**entry, "tool_calls": [call], **({"content": ""} if number else {})}
+            result = _result_of(call["id"], entries, at + 1, taken)
+            if result is not None:
+                taken.add(result)
+                yield entries[result]
+
+
+def _result_of(call_id: str, entries: list[Entry], start: int, taken: set[int]) -> int | None:
+    """Return the position of a call's result among the results that follow it."""
+    for at in range(start, len(entries)):
+        if entries[at]["role"] != "tool":
+            return None
+        if at not in taken and entries[at]["tool_call_id"] == call_id:
+            return at
+    return None
+
+
+# --- contents -------------------------------------------------------------------------------------------
+
+
+def _joined(one: Entry, other: Entry) -> Entry:
+    """Return one message with the contents and calls of two, and the other members of the later one."""
+    texts = [text for text in (text_of(one["content"]), text_of(other["content"])) if text]
+    joined = {**one, **other, "role": one["role"], "content": "\n\n".join(texts)}
+    calls = [*one.get("tool_calls", ()), *other.get("tool_calls", ())]
+    return {**joined, "tool_calls": calls} if calls else joined
+
+
+def _all_joined(entries: Sequence[Entry]) -> Entry:
+    joined = entries[0]
+    for entry in entries[1:]:
+        joined = _joined(joined, entry)
+    return joined
+
+
+def _with_fitting_content(entry: Entry, abilities: TemplateAbilities) -> Entry:
+    content: Any = entry["content"]
+    if abilities.null_content and "tool_calls" in entry and not content:
+        content = None
+    elif not abilities.text:
+        content = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    elif not abilities.parts or entry["role"] == "tool":
+        content = text_of(content)
+    return {**entry, "content": content}

@@ -1,0 +1,60 @@
+"""Tools for models whose chat template has none: definitions, calls and results as text."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from jan.engine.prompts.dialects import ARGS_MARK, CALL_CLOSE, CALL_OPEN, MISTRAL_MARK, ToolFormat
+
+_INSTRUCTIONS = """\
+You may call one or more functions to help with the user's request.
+The functions are described here as JSON schemas:
+<tools>
+{tools}
+</tools>
+{how}
+{call}"""
+_HOW = "To call a function, answer with a JSON object of its name and arguments between tags:"
+_HOW_BARE = "To call a function, answer with nothing but its name and arguments in this form:"
+
+
+def spelled_messages(messages: Sequence[dict[str, Any]], form: ToolFormat) -> list[dict[str, Any]]:
+    """Return messages in which calls and results are text, for a template that shows none."""
+    spelled = []
+    for message in messages:
+        if message["role"] == "tool":
+            spelled.append({"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"})
+        elif "tool_calls" in message:
+            rest = {name: value for name, value in message.items() if name != "tool_calls"}
+            spelled.append({**rest, "content": _with_calls(message, form)})
+        else:
+            spelled.append(message)
+    return spelled
+
+
+def _with_calls(message: dict[str, Any], form: ToolFormat) -> str:
+    lines = [message["content"]]
+    for call in message["tool_calls"]:
+        name, arguments = (json.dumps(call["function"][key], ensure_ascii=False) for key in ("name", "arguments"))
+        lines.append(call_as_text(form, name, arguments))
+    return "\n".join(lines).strip("\n")
+
+
+def instructions_for(tools: Sequence[dict[str, Any]], form: ToolFormat) -> str:
+    """Return what a model without tools in its template is told about them."""
+    return _INSTRUCTIONS.format(
+        tools="\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools),
+        how=_HOW if form == "hermes" else _HOW_BARE,
+        call=call_as_text(form, '"<function name>"', "<arguments as a JSON object>"),
+    )
+
+
+def call_as_text(form: ToolFormat, name: str, arguments: str) -> str:
+    """Return a call as the model must write it. ``name`` and ``arguments`` are JSON."""
+    if form == "llama3":
+        return f'{{"name": {name}, "parameters": {arguments}}}'
+    if form == "mistral":
+        return f'{MISTRAL_MARK}[{{"name": {name}, "arguments": {arguments}}}]'
+    if form == "mistral_args":
+        return f"{MISTRAL_MARK}{name[1:-1]}{ARGS_MARK}{arguments}"
+    return f'{CALL_OPEN}\n{{"name": {name}, "arguments": {arguments}}}\n{CALL_CLOSE}'
