@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from jan.engine.call_ids import CallIds
 from jan.errors import (
     AuthenticationFailed,
     Conflict,
@@ -53,14 +54,16 @@ class ToolCallFragment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """Parts of a request that the engine left out.
+    """Notes of an engine on a request that it serves.
 
     ``ignored``: names of parameters that the loaded model has no use for, such as a switch that its chat template
-    lacks. ``relaxed``: paths of the parts of output formats that are not enforced.
+    lacks. ``relaxed``: paths of the parts of output formats that are not enforced. ``call_ids``: the form of ids
+    of tool calls.
     """
 
     ignored: tuple[str, ...] = ()
     relaxed: tuple[str, ...] = ()
+    call_ids: CallIds = "call"
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from jan.engine.base import Delta, Event, Finished, Started, ToolCallFragment
+from jan.engine.call_ids import CallIds
 from jan.schema.sampling import FinishReason, TokenLogprob
 
 
@@ -22,6 +23,8 @@ class CollectedAnswer:
         #: The text of the prompt, if the request has ``echo``.
         self.prompt_text = ""
         self.calls: list[CollectedCall] = []
+        #: The form of the ids of ``calls``.
+        self.call_ids: CallIds = "call"
         self.logprobs: list[TokenLogprob] = []
         #: Where the text of each token in ``logprobs`` begins, in characters from the start of ``prompt_text``.
         self.offsets: list[int] = []
@@ -48,7 +51,7 @@ class CollectedAnswer:
         elif isinstance(event, Finished):
             self.reason = event.reason
         elif isinstance(event, Started):
-            self.prompt_text = event.prompt_text
+            self.prompt_text, self.call_ids = event.prompt_text, event.notes.call_ids
             self._length = len(event.prompt_text)
 
     def _add_delta(self, delta: Delta) -> None:

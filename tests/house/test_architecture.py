@@ -29,6 +29,7 @@ LAYERS = {
     "jan.engine.base": 1,
     "jan.engine.generation_events": 1,
     "jan.engine.generation_request": 1,
+    "jan.engine.call_ids": 1,
     "jan.engine.formats": 1,
     "jan.engine.stats": 1,
     "jan.storage.repositories": 1,

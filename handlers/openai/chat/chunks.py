@@ -1,6 +1,5 @@
 """Chat completions on the wire: an engine's events as chunks, and collected answers as whole responses."""
 
-import hashlib
 import time
 from functools import partial
 from itertools import groupby
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
+from jan.engine.call_ids import CallIds, call_id
 from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
 from jan.schema.chat import ConversationPlace
 from jan.schema.chat_completion import (
@@ -47,6 +47,7 @@ class ChatTranslator:
         self.place: ConversationPlace | UnsetType = UNSET
         self._with_usage = with_usage
         self._begun = False
+        self._call_ids: CallIds = "call"
         self._chunk = ChatCompletionChunk(
             id=completion_id, created=int(time.time()), model=model, choices=[], service_tier=tier
         )
@@ -66,6 +67,7 @@ class ChatTranslator:
     def make(self, index: int, event: Started | Delta | Finished) -> Chunks | None:
         """Make chunks of an event: of a delta, one for each step of the engine."""
         if isinstance(event, Started):
+            self._call_ids = event.notes.call_ids
             chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
             if not self._begun:
                 self._begun, chunk.conversation = True, self.place
@@ -97,15 +99,14 @@ class ChatTranslator:
             return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
         return ToolCallDelta(
             index=index,
-            id=self._call_id(choice, index),
+            id=self._call_id(choice, index, self._call_ids),
             type="function",
             function=FunctionCallDelta(name=name, arguments=arguments),
         )
 
-    def _call_id(self, choice: int, index: int) -> str:
+    def _call_id(self, choice: int, index: int, form: CallIds) -> str:
         """Return the id of a call, which is the same in every form of this answer."""
-        name = f"{self._chunk.id} {choice} {index}".encode()
-        return f"call_{hashlib.blake2b(name, digest_size=12).hexdigest()}"
+        return call_id(form, f"{self._chunk.id} {choice} {index}")
 
     # --- whole --------------------------------------------------------------------------------------
 
@@ -126,7 +127,8 @@ class ChatTranslator:
         content = answer.text
         calls = [
             ToolCall(
-                id=self._call_id(index, number), function=FunctionCall(name=call.name, arguments=call.arguments)
+                id=self._call_id(index, number, answer.call_ids),
+                function=FunctionCall(name=call.name, arguments=call.arguments),
             )
             for number, call in enumerate(answer.calls)
         ]

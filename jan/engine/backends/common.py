@@ -85,7 +85,7 @@ def _prompt_tokens(
         if model.template is None:
             raise InvalidRequest("This model has no chat template. Use /completions.", param="model")
         chat = model.template.render_chat(prompt)
-        dialect, notes = chat.dialect, PromptNotes(ignored=chat.ignored)
+        dialect, notes = chat.dialect, PromptNotes(ignored=chat.ignored, call_ids=model.template.call_ids)
         _check_length(request, chat.text, model, context_length)
         tokens = model.tokenize_chat(chat.text)
     elif isinstance(prompt, TextPrompt):

@@ -19,7 +19,7 @@ from jan.engine.base import (
     TextPrompt,
 )
 from jan.engine.prompts.abilities import TemplateAbilities
-from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, ReasoningOption, ToolFormatOption, dialect_of
+from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, Dialect, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompts.normalise import hidden_members
 from jan.engine.prompts.plain_messages import plain_messages, text_of
 from jan.engine.prompts.template_options import check_options, ignored_options
@@ -110,7 +110,7 @@ class EchoBackend:
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:
         """Split the prompt into words. Raises InvalidRequest if they fill the context."""
-        notes = _notes(request)
+        notes = _notes(request, self._dialect)
         prompt, said = _texts(request)
         count = len(_WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
@@ -183,14 +183,17 @@ class EchoBackend:
         """Do nothing: there is nothing to free."""
 
 
-def _notes(request: GenerationRequest) -> PromptNotes:
+def _notes(request: GenerationRequest, dialect: Dialect) -> PromptNotes:
     """Return what has no meaning without a chat template. Raises InvalidRequest for variables of a template."""
     prompt = request.prompt
     if not isinstance(prompt, ChatPrompt):
         return PromptNotes()
     check_options(prompt, frozenset())
     hidden = hidden_members(prompt.messages, TemplateAbilities())
-    return PromptNotes(ignored=(*ignored_options(prompt, frozenset()), *hidden))
+    return PromptNotes(
+        ignored=(*ignored_options(prompt, frozenset()), *hidden),
+        call_ids="nine" if dialect.tools.startswith("mistral") else "call",
+    )
 
 
 def _texts(request: GenerationRequest) -> tuple[str, str]:

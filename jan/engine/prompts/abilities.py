@@ -5,16 +5,14 @@ nowhere else. llama.cpp (minja's ``chat_template_caps``) finds out in the same w
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from jan.engine.call_ids import CallIds
 from jan.engine.prompts.environment import CompiledTemplate
 from jan.engine.prompts.plain_messages import REASONING_NAMES, Entry
 from jan.errors import InvalidRequest
-
-# call: any id; nine: nine letters or digits (Mistral); named: "functions.NAME:NUMBER", with the name (Kimi K2).
-CallIds = Literal["call", "nine", "named"]
 
 _REASONING = frozenset(REASONING_NAMES)
 _OLD_ID, _NINE_ID = "call_0123456789abcdef01234567", "abcde1234"

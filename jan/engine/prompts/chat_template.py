@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from jan.engine.base import ChatPrompt
-from jan.engine.prompts.abilities import CallIds, TemplateAbilities, abilities_of
+from jan.engine.call_ids import CallIds
+from jan.engine.prompts.abilities import TemplateAbilities, abilities_of
 from jan.engine.prompts.dialects import (
     Dialect,
     ReasoningOption,

@@ -1,16 +1,14 @@
 """Tool calls of a conversation's history, in the form that a chat template takes: arguments and ids."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from jan.engine.prompts.abilities import CallIds
+from jan.engine.call_ids import CallIds, call_id
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _OTHER = "arguments"
 
 
@@ -45,15 +43,6 @@ def arguments_text(arguments: str) -> str:
     if isinstance(_decoded(arguments), dict):
         return arguments
     return msgspec.json.encode(arguments_object(arguments)).decode()
-
-
-def call_id(form: CallIds, seed: str) -> str:
-    """Return the id of a call in a form that the model's template takes. Equal seeds give equal ids."""
-    digest = hashlib.blake2b(seed.encode(), digest_size=12)
-    if form != "nine":
-        return f"call_{digest.hexdigest()}"
-    number = int.from_bytes(digest.digest(), "big")
-    return "".join(_LETTERS[number // 62**place % 62] for place in range(9))
 
 
 class FittingIds:

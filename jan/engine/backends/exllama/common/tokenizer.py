@@ -103,20 +103,30 @@ class FolderTokenizer:
     def _template(
         self, folder: ModelFolder, tool_format: ToolFormatOption, reasoning: ReasoningOption
     ) -> ChatTemplate | None:
-        file = folder.path / "chat_template.jinja"
         try:
-            written = file.read_text(encoding="utf-8") if file.is_file() else self._settings.get("chat_template")
-            source = msgspec.convert(written, str | list[_NamedTemplate] | None)
+            templates = self._templates(folder)
         except (UnicodeDecodeError, msgspec.ValidationError) as error:
             raise ConfigurationError(
                 f"The chat template of {folder.path} can't be read: {reason_of(error)}."
             ) from error
-        if isinstance(source, list):
-            source = next((entry.template for entry in source if entry.name == "default"), None)
+        source = templates.get("default")
         if not source:
             return None
         begin, end = self._word("bos_token"), self._word("eos_token")
-        return ChatTemplate(source, begin, end, tool_format=tool_format, reasoning=reasoning)
+        return ChatTemplate(source, begin, end, tool_format=tool_format, reasoning=reasoning, named=templates)
+
+    def _templates(self, folder: ModelFolder) -> dict[str, str]:
+        """Return the chat templates by name. Files go before tokenizer_config.json, as in transformers."""
+        written = msgspec.convert(self._settings.get("chat_template"), str | list[_NamedTemplate] | None)
+        if isinstance(written, list):
+            templates = {entry.name: entry.template for entry in written}
+        else:
+            templates = {"default": written or ""}
+        if (file := folder.path / "chat_template.jinja").is_file():
+            templates["default"] = file.read_text(encoding="utf-8")
+        for file in sorted(folder.path.glob("additional_chat_templates/*.jinja")):
+            templates[file.stem] = file.read_text(encoding="utf-8")
+        return templates
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of a text, which may spell control tokens, after the begin token."""

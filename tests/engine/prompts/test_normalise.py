@@ -1,0 +1,349 @@
+"""Messages, tools and options as templates get them: whatever a template can't take is fitted to it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from support import templates
+
+from jan.engine.base import ChatPrompt
+from jan.engine.prompts.chat_template import ChatTemplate
+from jan.errors import InvalidRequest
+from jan.schema.chat import Tool
+from jan.schema.messages import Message
+from jan.schema.open_body import convert_open
+
+NOW = {"type": "function", "function": {"name": "now"}}
+ASKED = {"role": "user", "content": "Time?"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+ANSWER = {"role": "assistant", "content": "Noon."}
+FOREIGN = "call_29d27aaa89d7dcdd7503dbfd"
+IDS = (FOREIGN, "b", "c")
+
+
+def prompt(messages: Sequence[Any], tools: Sequence[Any] = (), **options: Any) -> ChatPrompt:
+    return ChatPrompt(
+        messages=msgspec.convert(tuple(messages), tuple[Message, ...]),
+        tools=tuple(convert_open(tool, Tool) for tool in tools),
+        sent_tools=tuple(tools),
+        **options,
+    )
+
+
+def render(source: str, *messages: Any, tools: Sequence[Any] = (), **options: Any) -> str:
+    return ChatTemplate(source, "<s>", "</s>").render(prompt(messages, tools, **options))
+
+
+def called(*arguments: str, content: str | None = None, ids: Sequence[str] = IDS) -> dict[str, Any]:
+    calls = [
+        {"id": call_id, "type": "function", "function": {"name": "now", "arguments": one}}
+        for call_id, one in zip(ids, arguments, strict=False)
+    ]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(content: str = "12:00", call_id: str = FOREIGN) -> dict[str, Any]:
+    return {"role": "tool", "content": content, "tool_call_id": call_id}
+
+
+# --- arguments ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ('{"city": "Röm", "days": [1, {"a": null}]}', {"city": "Röm", "days": [1, {"a": None}]}),
+        ("", {}),
+        (" \n", {}),
+        ("null", {}),
+        ('{"city": "R', {"arguments": '{"city": "R'}),
+        ("no JSON", {"arguments": "no JSON"}),
+        ("NaN", {"arguments": "NaN"}),
+        ("5", {"arguments": 5}),
+        ('["a"]', {"arguments": ["a"]}),
+        ('"a"', {"arguments": "a"}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ('{"a": "\\ud800"}', {"arguments": '{"a": "\\ud800"}'}),
+        ('{"a": 1e999}', {"arguments": '{"a": 1e999}'}),
+        ("[" * 100_000, {"arguments": "[" * 100_000}),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_arguments_are_an_object(arguments: str, shown: dict[str, Any]) -> None:
+    """Whatever a model or a gateway wrote: a template that reads a mapping gets one, and shows no broken JSON."""
+    text = render(templates.TOOL_USE, ASKED, called(arguments), result(), tools=[NOW])
+    (line,) = [line for line in text.split("\n") if '"arguments": ' in line]
+    assert json.loads(line) == {"name": "now", "arguments": shown}
+    text = render(templates.XML, ASKED, called(arguments), result(), tools=[NOW])
+    assert text.count("<parameter=") == len(shown)
+
+
+def test_a_template_of_texts_gets_texts() -> None:
+    """Arguments that are an object stay as they were written; others become one."""
+    for sent, shown in (
+        ('{"a":1}', '{"a":1}'),
+        ("", "{}"),
+        ("5", '{"arguments":5}'),
+        ('{"a', '{"arguments":"{\\"a"}'),
+    ):
+        text = render_natively(templates.DEEPSEEK, ASKED, called(sent), result())
+        assert f"now\n```json\n{shown}\n```" in text
+
+
+def render_natively(source: str, *messages: Any) -> str:
+    """Render with the template's own form of calls, whether or not answers in this form are read."""
+    template = ChatTemplate(source, "<s>", "</s>")
+    template._default._native = True
+    return template.render(prompt(messages))
+
+
+def test_a_call_without_text_has_the_content_that_shows_it() -> None:
+    """Some templates show a call only where the content is null, others fail at null."""
+    for content in (None, ""):
+        assert "<|tool sep|>now" in render_natively(templates.DEEPSEEK, ASKED, called("{}", content=content))
+        assert "<tool_call>" in render(templates.TOOL_USE, ASKED, called("{}", content=content), tools=[NOW])
+
+
+# --- ids ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("foreign", [FOREIGN, "1", "", "functions.now:0", "abc-12345", "abcdefghij", "éééééééé1"])
+def test_foreign_ids_are_fitted_and_stay_paired(foreign: str) -> None:
+    """A template that wants nine letters or digits gets them, the same for a call and its result."""
+    history = [ASKED, called("{}", ids=[foreign]), result(call_id=foreign), ANSWER, ASKED]
+    text = render(templates.NINE, *history, tools=[NOW])
+    shown = text.split('"id": "')[1][:9]
+    assert shown.isalnum()
+    assert shown.isascii()
+    assert f'"call_id": "{shown}"}}[/TOOL_RESULTS]' in text
+
+
+def test_ids_that_fit_stay() -> None:
+    """Nine letters or digits are what such a template wants, and other templates take any id."""
+    assert '"id": "abcDEF123"' in render(templates.NINE, ASKED, called("{}", ids=["abcDEF123"]), tools=[NOW])
+    kept = render(
+        "{% for m in messages %}{{ m.content }}{{ m.tool_call_id }}{% for c in m.tool_calls or [] %}{{ c.id }} "
+        "<tool_call>{{ c.function | tojson }}{% endfor %}{% endfor %}{{ tools }}",
+        ASKED,
+        called("{}"),
+        result(),
+        tools=[NOW],
+    )
+    assert kept.count(FOREIGN) == 2
+
+
+def test_a_template_that_names_a_call_by_its_id_gets_the_name() -> None:
+    """Calls are numbered through the conversation, and each result has the id of its call."""
+    history = [ASKED, called("{}", "{}"), result("b", "b"), result("a"), called("{}", ids=["b"]), result("c", "b")]
+    text = render_natively(templates.KIMI, *history)
+    for number in range(3):
+        assert f"<|tool_call_begin|>functions.now:{number}<" in text
+    assert "## Return of functions.now:1\nb<" in text
+    assert "## Return of functions.now:0\na<" in text
+    assert "## Return of functions.now:2\nc<" in text
+
+
+def test_a_result_in_the_older_form_belongs_to_its_function() -> None:
+    """A message of the role function has no id, and gets that of the call."""
+    told = {"role": "function", "name": "now", "content": "12:00"}
+    text = render(templates.NINE, ASKED, called("{}", ids=["abcDEF123"]), told, tools=[NOW])
+    assert '"call_id": "abcDEF123"' in text
+
+
+# --- tools ----------------------------------------------------------------------------------------------
+
+
+def test_tools_are_shown_as_they_were_sent() -> None:
+    """Names stay in their order, those that nothing here knows too; nothing is added but missing parameters."""
+    sent = {
+        "function": {
+            "x-own": {"a": 1},
+            "parameters": {"type": "object", "properties": {"b": {}}},
+            "strict": True,
+            "name": "now",
+            "description": "É",
+        },
+        "type": "function",
+        "more": None,
+    }
+    shown = render(templates.TOOL_USE, ASKED, tools=[sent]).split("<tools>")[1].split("</tools>")[0]
+    assert shown == (
+        '{"function": {"x-own": {"a": 1}, "parameters": {"type": "object", "properties": {"b": {}}}, '
+        '"name": "now", "description": "É"}, "type": "function", "more": null}'
+    )
+
+
+@pytest.mark.parametrize("source", [templates.TOOL_USE, templates.PLAIN, templates.NO_SYSTEM, templates.XML])
+@pytest.mark.parametrize("absent", [{}, {"strict": None, "description": None, "parameters": None}])
+def test_what_was_not_sent_is_not_shown(source: str, absent: dict[str, Any]) -> None:
+    """No null and no strict reach the model; parameters are an object without any."""
+    text = render(source, ASKED, tools=[{"type": "function", "function": {"name": "now", **absent}}])
+    assert "null" not in text
+    assert "None" not in text
+    assert "strict" not in text
+    assert '{"type": "object", "properties": {}}' in text
+
+
+def test_a_tool_that_a_hook_changed_is_shown_as_changed() -> None:
+    """What the client sent counts only as long as it is what is asked for."""
+    asked = prompt([ASKED], [{**NOW, "function": {"name": "now", "description": "The time."}}])
+    other = msgspec.convert({"type": "function", "function": {"name": "now", "description": "Else."}}, Tool)
+    text = ChatTemplate(templates.TOOL_USE).render(msgspec.structs.replace(asked, tools=(other,)))
+    assert "Else." in text
+    assert "The time." not in text
+
+
+def test_named_templates_are_taken_where_they_are_meant() -> None:
+    """tool_use for tools and for a history with calls, rag for documents, else the default."""
+    named = {"tool_use": templates.TOOL_USE, "rag": templates.GENERATION, "wibble": "no"}
+    template = ChatTemplate(templates.PLAIN, named=named)
+    assert template.render(prompt([ASKED])) == "<|im_start|>user\nTime?<|im_end|>\n<|im_start|>assistant\n"
+    assert "<tools>" in template.render(prompt([ASKED], [NOW]))
+    assert "\n<tool_response>\n12:00" in template.render(prompt([ASKED, called("{}"), result()]))
+    assert "<doc>A: b</doc>" in template.render(prompt([ASKED], documents=({"title": "A", "text": "b"},)))
+
+
+# --- roles and their order ------------------------------------------------------------------------------
+
+
+def test_instructions_go_to_the_user_where_there_is_no_system_role() -> None:
+    """Sent ones, and those that explain tools to a model whose template has none."""
+    text = render(templates.NO_SYSTEM, SYSTEM, ASKED)
+    assert text == "<s><start_of_turn>user\nBe brief.\n\nTime?<end_of_turn>\n<start_of_turn>model\n"
+    text = render(templates.NO_SYSTEM, ASKED, tools=[NOW])
+    assert text.startswith("<s><start_of_turn>user\nYou may call")
+    assert text.endswith("\n\nTime?<end_of_turn>\n<start_of_turn>model\n")
+    assert "<start_of_turn>user\nBe brief.\n\nYou may call" in render(
+        templates.NO_SYSTEM, SYSTEM, ASKED, tools=[NOW]
+    )
+    assert (
+        render(templates.NO_SYSTEM, SYSTEM)
+        == "<s><start_of_turn>user\nBe brief.<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+ORDERS = {
+    "two questions": [ASKED, ASKED],
+    "two answers": [ASKED, ANSWER, ANSWER, ASKED],
+    "two results": [ASKED, called("{}", "{}"), result(), result(call_id="b"), ANSWER, ASKED],
+    "a result and a question": [ASKED, called("{}"), result(), ASKED],
+    "an answer first": [ANSWER, ASKED],
+    "a system message and an answer first": [SYSTEM, ANSWER, ASKED],
+    "several system messages": [SYSTEM, {"role": "developer", "content": "Be kind."}, ASKED],
+    "a late system message": [ASKED, ANSWER, {**SYSTEM, "content": "Be late."}, ASKED],
+    "a system message at the end": [ASKED, ANSWER, ASKED, {**SYSTEM, "content": "Be late."}],
+    "calls without results": [ASKED, called("{}"), ASKED],
+    "parallel calls in another order": [ASKED, called("{}", "{}"), result("B", "b"), result("A"), ASKED],
+    "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
+    "only an answer": [ANSWER],
+    "a result without a call": [ASKED, result()],
+}
+
+
+@pytest.mark.parametrize("messages", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("source", templates.OWN.values(), ids=templates.OWN)
+@pytest.mark.parametrize("tools", [(), (NOW,)], ids=["", "tools"])
+def test_any_order_of_roles_is_rendered(source: str, messages: list[Any], tools: Sequence[Any]) -> None:
+    """Nothing is refused for its place, and every text is shown."""
+    text = render(source, *messages, tools=tools)
+    for message in messages:
+        assert str(message["content"] or "") in text
+
+
+def test_what_a_template_takes_stays_as_it_is() -> None:
+    """Messages are joined and moved only for a template that needs it."""
+    text = render(templates.PLAIN, ASKED, SYSTEM, ANSWER, ANSWER, ASKED, ASKED)
+    assert [turn.split("\n")[0] for turn in text.split("<|im_start|>")[1:]] == [
+        *("user", "system", "assistant", "assistant", "user", "user", "assistant")
+    ]
+
+
+def test_a_developer_keeps_the_role_where_the_template_has_it() -> None:
+    """Elsewhere it is a system message."""
+    message = {"role": "developer", "content": "Be kind."}
+    assert "<|start_header_id|>developer<|end_header_id|>\n\nBe kind." in render(
+        templates.ONE_CALL, message, ASKED
+    )
+    assert "<|im_start|>system\nBe kind." in render(templates.PLAIN, message, ASKED)
+
+
+def test_parallel_calls_are_split_where_a_message_has_one() -> None:
+    """Each call is followed by its own result, in whatever order the results came."""
+    history = [
+        ASKED,
+        called('{"n": 1}', '{"n": 2}', content="Well."),
+        result("second", "b"),
+        result("first"),
+        ASKED,
+    ]
+    text = render(templates.ONE_CALL, *history, tools=[NOW])
+    order = [text.index(part) for part in ('{"n": 1}', '"first"', '{"n": 2}', '"second"')]
+    assert order == sorted(order)
+
+
+# --- contents, names, reasoning -------------------------------------------------------------------------
+
+
+def test_contents_have_the_form_that_the_template_takes() -> None:
+    """A text for one that takes texts, parts for one that takes parts."""
+    parts = {"role": "user", "content": [{"type": "text", "text": "Ti"}, {"type": "text", "text": "me?"}]}
+    assert "user\nTime?<" in render(templates.PLAIN, parts)
+    assert render(templates.PARTS, parts) == render(templates.PARTS, ASKED) == "user: Time?\nassistant: "
+    assert "]~b]user\nTi\nme?[e~[" in render(templates.MINIMAX, parts)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_reaches_a_template_that_shows_it(name: str) -> None:
+    """Under either name, and a template that shows none is said to have ignored it."""
+    history = prompt([ASKED, {**called("{}"), name: "It is noon."}, result()])
+    assert "<think>It is noon.</think>" in ChatTemplate(templates.GLM).render(history)
+    assert ChatTemplate(templates.GLM).render_chat(history).ignored == ()
+    assert ChatTemplate(templates.PLAIN).render_chat(history).ignored == (f"messages[1].{name}",)
+
+
+def test_names_reach_a_template_that_shows_them() -> None:
+    """A template that shows none is said to have ignored them."""
+    asked = prompt([{**ASKED, "name": "Ada"}, {**ANSWER, "name": "Jan"}])
+    assert "]~b]user name=Ada\nTime?" in ChatTemplate(templates.MINIMAX).render(asked)
+    assert ChatTemplate(templates.MINIMAX).render_chat(asked).ignored == ()
+    assert ChatTemplate(templates.PLAIN).render_chat(asked).ignored == ("messages[0].name", "messages[1].name")
+
+
+# --- options --------------------------------------------------------------------------------------------
+
+
+def test_a_template_gets_its_variables() -> None:
+    """Those that it reads; a switch that it lacks is said to be ignored."""
+    template = ChatTemplate(templates.GLM)
+    assert "Time?/nothink" in template.render(prompt([ASKED], template_options={"enable_thinking": False}))
+    chat = template.render_chat(
+        prompt([ASKED], template_options={"reasoning_effort": "high", "enable_thinking": True})
+    )
+    assert "nothink" not in chat.text
+    assert chat.ignored == ("reasoning_effort",)
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"template_options": {"wibble": 1}}, "chat_template_kwargs.wibble"),
+        ({"documents": ({"text": "a"},)}, "documents"),
+    ],
+)
+def test_a_variable_that_the_template_lacks_is_refused(options: dict[str, Any], param: str) -> None:
+    """It would change nothing in silence."""
+    with pytest.raises(InvalidRequest) as refused:
+        ChatTemplate(templates.GLM).render(prompt([ASKED], **options))
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize("source", templates.OWN.values(), ids=templates.OWN)
+@pytest.mark.parametrize(
+    "content", ["Once upon", [{"type": "text", "text": "Once "}, {"type": "text", "text": "upon"}]]
+)
+def test_a_message_is_continued_in_every_template(source: str, content: Any) -> None:
+    """The prompt ends with the text, also where messages are joined or split into parts."""
+    text = render(source, ASKED, ANSWER, {"role": "assistant", "content": content}, continue_final_message=True)
+    assert text.endswith("upon")
