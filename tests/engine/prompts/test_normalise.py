@@ -1,52 +1,16 @@
 """Messages, tools and options as templates get them: whatever a template can't take is fitted to it."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 from support import templates
+from support.chats import ANSWER, ASKED, FOREIGN, NOW, called, prompt, render, result, template_of
 
-from jan.engine.base import ChatPrompt
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
-from jan.schema.messages import Message
-from jan.schema.open_body import convert_open
-
-NOW = {"type": "function", "function": {"name": "now"}}
-ASKED = {"role": "user", "content": "Time?"}
-SYSTEM = {"role": "system", "content": "Be brief."}
-ANSWER = {"role": "assistant", "content": "Noon."}
-FOREIGN = "call_29d27aaa89d7dcdd7503dbfd"
-IDS = (FOREIGN, "b", "c")
-
-
-def prompt(messages: Sequence[Any], tools: Sequence[Any] = (), **options: Any) -> ChatPrompt:
-    return ChatPrompt(
-        messages=msgspec.convert(tuple(messages), tuple[Message, ...]),
-        tools=tuple(convert_open(tool, Tool) for tool in tools),
-        sent_tools=tuple(tools),
-        **options,
-    )
-
-
-def render(source: str, *messages: Any, tools: Sequence[Any] = (), **options: Any) -> str:
-    return ChatTemplate(source, "<s>", "</s>").render(prompt(messages, tools, **options))
-
-
-def called(*arguments: str, content: str | None = None, ids: Sequence[str] = IDS) -> dict[str, Any]:
-    calls = [
-        {"id": call_id, "type": "function", "function": {"name": "now", "arguments": one}}
-        for call_id, one in zip(ids, arguments, strict=False)
-    ]
-    return {"role": "assistant", "content": content, "tool_calls": calls}
-
-
-def result(content: str = "12:00", call_id: str = FOREIGN) -> dict[str, Any]:
-    return {"role": "tool", "content": content, "tool_call_id": call_id}
-
 
 # --- arguments ------------------------------------------------------------------------------------------
 
@@ -190,7 +154,7 @@ def test_a_tool_that_a_hook_changed_is_shown_as_changed() -> None:
     """What the client sent counts only as long as it is what is asked for."""
     asked = prompt([ASKED], [{**NOW, "function": {"name": "now", "description": "The time."}}])
     other = msgspec.convert({"type": "function", "function": {"name": "now", "description": "Else."}}, Tool)
-    text = ChatTemplate(templates.TOOL_USE).render(msgspec.structs.replace(asked, tools=(other,)))
+    text = template_of(templates.TOOL_USE).render(msgspec.structs.replace(asked, tools=(other,)))
     assert "Else." in text
     assert "The time." not in text
 
@@ -203,84 +167,6 @@ def test_named_templates_are_taken_where_they_are_meant() -> None:
     assert "<tools>" in template.render(prompt([ASKED], [NOW]))
     assert "\n<tool_response>\n12:00" in template.render(prompt([ASKED, called("{}"), result()]))
     assert "<doc>A: b</doc>" in template.render(prompt([ASKED], documents=({"title": "A", "text": "b"},)))
-
-
-# --- roles and their order ------------------------------------------------------------------------------
-
-
-def test_instructions_go_to_the_user_where_there_is_no_system_role() -> None:
-    """Sent ones, and those that explain tools to a model whose template has none."""
-    text = render(templates.NO_SYSTEM, SYSTEM, ASKED)
-    assert text == "<s><start_of_turn>user\nBe brief.\n\nTime?<end_of_turn>\n<start_of_turn>model\n"
-    text = render(templates.NO_SYSTEM, ASKED, tools=[NOW])
-    assert text.startswith("<s><start_of_turn>user\nYou may call")
-    assert text.endswith("\n\nTime?<end_of_turn>\n<start_of_turn>model\n")
-    assert "<start_of_turn>user\nBe brief.\n\nYou may call" in render(
-        templates.NO_SYSTEM, SYSTEM, ASKED, tools=[NOW]
-    )
-    assert (
-        render(templates.NO_SYSTEM, SYSTEM)
-        == "<s><start_of_turn>user\nBe brief.<end_of_turn>\n<start_of_turn>model\n"
-    )
-
-
-ORDERS = {
-    "two questions": [ASKED, ASKED],
-    "two answers": [ASKED, ANSWER, ANSWER, ASKED],
-    "two results": [ASKED, called("{}", "{}"), result(), result(call_id="b"), ANSWER, ASKED],
-    "a result and a question": [ASKED, called("{}"), result(), ASKED],
-    "an answer first": [ANSWER, ASKED],
-    "a system message and an answer first": [SYSTEM, ANSWER, ASKED],
-    "several system messages": [SYSTEM, {"role": "developer", "content": "Be kind."}, ASKED],
-    "a late system message": [ASKED, ANSWER, {**SYSTEM, "content": "Be late."}, ASKED],
-    "a system message at the end": [ASKED, ANSWER, ASKED, {**SYSTEM, "content": "Be late."}],
-    "calls without results": [ASKED, called("{}"), ASKED],
-    "parallel calls in another order": [ASKED, called("{}", "{}"), result("B", "b"), result("A"), ASKED],
-    "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
-    "only an answer": [ANSWER],
-    "a result without a call": [ASKED, result()],
-}
-
-
-@pytest.mark.parametrize("messages", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("source", templates.OWN.values(), ids=templates.OWN)
-@pytest.mark.parametrize("tools", [(), (NOW,)], ids=["", "tools"])
-def test_any_order_of_roles_is_rendered(source: str, messages: list[Any], tools: Sequence[Any]) -> None:
-    """Nothing is refused for its place, and every text is shown."""
-    text = render(source, *messages, tools=tools)
-    for message in messages:
-        assert str(message["content"] or "") in text
-
-
-def test_what_a_template_takes_stays_as_it_is() -> None:
-    """Messages are joined and moved only for a template that needs it."""
-    text = render(templates.PLAIN, ASKED, SYSTEM, ANSWER, ANSWER, ASKED, ASKED)
-    assert [turn.split("\n")[0] for turn in text.split("<|im_start|>")[1:]] == [
-        *("user", "system", "assistant", "assistant", "user", "user", "assistant")
-    ]
-
-
-def test_a_developer_keeps_the_role_where_the_template_has_it() -> None:
-    """Elsewhere it is a system message."""
-    message = {"role": "developer", "content": "Be kind."}
-    assert "<|start_header_id|>developer<|end_header_id|>\n\nBe kind." in render(
-        templates.ONE_CALL, message, ASKED
-    )
-    assert "<|im_start|>system\nBe kind." in render(templates.PLAIN, message, ASKED)
-
-
-def test_parallel_calls_are_split_where_a_message_has_one() -> None:
-    """Each call is followed by its own result, in whatever order the results came."""
-    history = [
-        ASKED,
-        called('{"n": 1}', '{"n": 2}', content="Well."),
-        result("second", "b"),
-        result("first"),
-        ASKED,
-    ]
-    text = render(templates.ONE_CALL, *history, tools=[NOW])
-    order = [text.index(part) for part in ('{"n": 1}', '"first"', '{"n": 2}', '"second"')]
-    assert order == sorted(order)
 
 
 # --- contents, names, reasoning -------------------------------------------------------------------------
@@ -298,17 +184,17 @@ def test_contents_have_the_form_that_the_template_takes() -> None:
 def test_reasoning_reaches_a_template_that_shows_it(name: str) -> None:
     """Under either name, and a template that shows none is said to have ignored it."""
     history = prompt([ASKED, {**called("{}"), name: "It is noon."}, result()])
-    assert "<think>It is noon.</think>" in ChatTemplate(templates.GLM).render(history)
-    assert ChatTemplate(templates.GLM).render_chat(history).ignored == ()
-    assert ChatTemplate(templates.PLAIN).render_chat(history).ignored == (f"messages[1].{name}",)
+    assert "<think>It is noon.</think>" in template_of(templates.GLM).render(history)
+    assert template_of(templates.GLM).render_chat(history).ignored == ()
+    assert template_of(templates.PLAIN).render_chat(history).ignored == (f"messages[1].{name}",)
 
 
 def test_names_reach_a_template_that_shows_them() -> None:
     """A template that shows none is said to have ignored them."""
     asked = prompt([{**ASKED, "name": "Ada"}, {**ANSWER, "name": "Jan"}])
-    assert "]~b]user name=Ada\nTime?" in ChatTemplate(templates.MINIMAX).render(asked)
-    assert ChatTemplate(templates.MINIMAX).render_chat(asked).ignored == ()
-    assert ChatTemplate(templates.PLAIN).render_chat(asked).ignored == ("messages[0].name", "messages[1].name")
+    assert "]~b]user name=Ada\nTime?" in template_of(templates.MINIMAX).render(asked)
+    assert template_of(templates.MINIMAX).render_chat(asked).ignored == ()
+    assert template_of(templates.PLAIN).render_chat(asked).ignored == ("messages[0].name", "messages[1].name")
 
 
 # --- options --------------------------------------------------------------------------------------------
@@ -316,7 +202,7 @@ def test_names_reach_a_template_that_shows_them() -> None:
 
 def test_a_template_gets_its_variables() -> None:
     """Those that it reads; a switch that it lacks is said to be ignored."""
-    template = ChatTemplate(templates.GLM)
+    template = template_of(templates.GLM)
     assert "Time?/nothink" in template.render(prompt([ASKED], template_options={"enable_thinking": False}))
     chat = template.render_chat(
         prompt([ASKED], template_options={"reasoning_effort": "high", "enable_thinking": True})
@@ -335,7 +221,7 @@ def test_a_template_gets_its_variables() -> None:
 def test_a_variable_that_the_template_lacks_is_refused(options: dict[str, Any], param: str) -> None:
     """It would change nothing in silence."""
     with pytest.raises(InvalidRequest) as refused:
-        ChatTemplate(templates.GLM).render(prompt([ASKED], **options))
+        template_of(templates.GLM).render(prompt([ASKED], **options))
     assert refused.value.param == param
 
 

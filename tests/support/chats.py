@@ -1,0 +1,51 @@
+"""Chats for tests of chat templates, and their prompts."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from jan.engine.base import ChatPrompt
+from jan.engine.prompts.chat_template import ChatTemplate
+from jan.schema.chat import Tool
+from jan.schema.messages import Message
+from jan.schema.open_body import convert_open
+
+NOW = {"type": "function", "function": {"name": "now"}}
+ASKED = {"role": "user", "content": "Time?"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+ANSWER = {"role": "assistant", "content": "Noon."}
+FOREIGN = "call_29d27aaa89d7dcdd7503dbfd"
+IDS = (FOREIGN, "b", "c")
+
+
+@cache
+def template_of(source: str) -> ChatTemplate:
+    """The template, tried once for all tests."""
+    return ChatTemplate(source, "<s>", "</s>")
+
+
+def prompt(messages: Sequence[Any], tools: Sequence[Any] = (), **options: Any) -> ChatPrompt:
+    return ChatPrompt(
+        messages=msgspec.convert(tuple(messages), tuple[Message, ...]),
+        tools=tuple(convert_open(tool, Tool) for tool in tools),
+        sent_tools=tuple(tools),
+        **options,
+    )
+
+
+def render(source: str, *messages: Any, tools: Sequence[Any] = (), **options: Any) -> str:
+    return template_of(source).render(prompt(messages, tools, **options))
+
+
+def called(*arguments: str, content: str | None = None, ids: Sequence[str] = IDS) -> dict[str, Any]:
+    calls = [
+        {"id": call_id, "type": "function", "function": {"name": "now", "arguments": one}}
+        for call_id, one in zip(ids, arguments, strict=False)
+    ]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(content: str = "12:00", call_id: str = FOREIGN) -> dict[str, Any]:
+    return {"role": "tool", "content": content, "tool_call_id": call_id}
