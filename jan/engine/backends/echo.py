@@ -21,7 +21,7 @@ from jan.engine.base import (
 from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, Dialect, ReasoningOption, ToolFormatOption, dialect_of
 from jan.engine.prompts.normalise import hidden_members
-from jan.engine.prompts.plain_messages import plain_messages, text_of
+from jan.engine.prompts.plain_messages import plain_messages, plain_text
 from jan.engine.prompts.template_options import check_options, ignored_options
 from jan.engine.runtime.capacity import token_budget
 from jan.engine.stats import CacheUse
@@ -199,7 +199,7 @@ def _notes(request: GenerationRequest, dialect: Dialect) -> PromptNotes:
 def _texts(request: GenerationRequest) -> tuple[str, str]:
     """Return the whole prompt, and the part of it that is repeated."""
     if isinstance(request.prompt, ChatPrompt):
-        texts = [text_of(message["content"]) for message in plain_messages(request.prompt.messages)]
+        texts = [plain_text(message["content"]) for message in plain_messages(request.prompt.messages)]
         return "\n".join(texts), texts[-1]
     assert isinstance(request.prompt, TextPrompt)  # ``ModelInfo.token_prompts`` is False
     return request.prompt.text, request.prompt.text

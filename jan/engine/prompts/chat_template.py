@@ -20,9 +20,12 @@ from jan.engine.prompts.dialects import (
 )
 from jan.engine.prompts.environment import Clock, CompiledTemplate, unsupported
 from jan.engine.prompts.normalise import normalise
-from jan.engine.prompts.plain_messages import Entry, plain_messages, text_of
+from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, text_of
 from jan.engine.prompts.template_options import check_options, ignored_options
 from jan.schema.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
+
+# Plugins import these from here.
+__all__ = ["ChatTemplate", "RenderedChat", "text_of"]
 
 _NO_TEMPLATES = MappingProxyType[str, str]({})
 
@@ -99,7 +102,7 @@ class ChatTemplate:
         """Return the dialect of the answer to a prompt that was rendered as ``text``."""
         if not prompt.continue_final_message:
             return self.dialect.after_prompt(text)
-        return self.dialect.continuing(text_of(plain_messages(prompt.messages[-1:])[0]["content"]))
+        return self.dialect.continuing(plain_text(plain_messages(prompt.messages[-1:])[0]["content"]))
 
     def _rendering_of(self, prompt: ChatPrompt) -> "_Rendering":
         if prompt.documents and "rag" in self._named:

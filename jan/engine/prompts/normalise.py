@@ -12,7 +12,7 @@ from jan.engine.generation_request import ChatPrompt
 from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import ToolFormat
 from jan.engine.prompts.history_calls import with_fitting_calls
-from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_tools, text_of
+from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, plain_tools
 from jan.engine.prompts.spelled_tools import instructions_for, spelled_messages
 from jan.schema.messages import FunctionMessage, Message, ToolMessage
 
@@ -167,7 +167,7 @@ def _result_of(call_id: str, entries: list[Entry], start: int, taken: set[int]) 
 
 def _joined(one: Entry, other: Entry) -> Entry:
     """Return one message with the contents and calls of two, and the other members of the later one."""
-    texts = [text for text in (text_of(one["content"]), text_of(other["content"])) if text]
+    texts = [text for text in (plain_text(one["content"]), plain_text(other["content"])) if text]
     joined = {**one, **other, "role": one["role"], "content": "\n\n".join(texts)}
     calls = [*one.get("tool_calls", ()), *other.get("tool_calls", ())]
     return {**joined, "tool_calls": calls} if calls else joined
@@ -187,5 +187,5 @@ def _with_fitting_content(entry: Entry, abilities: TemplateAbilities) -> Entry:
     elif not abilities.text:
         content = [{"type": "text", "text": content}] if isinstance(content, str) else content
     elif not abilities.parts or entry["role"] == "tool":
-        content = text_of(content)
+        content = plain_text(content)
     return {**entry, "content": content}

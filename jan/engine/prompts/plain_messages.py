@@ -76,7 +76,12 @@ def _text_of_part(part: UserPart | RefusalPart | OnlyTextPart, where: str) -> st
     )
 
 
-def text_of(content: str | Sequence[Mapping[str, str]]) -> str:
+def text_of(content: str | Sequence[UserPart | RefusalPart | OnlyTextPart] | None, where: str) -> str:
+    """Return the text of a message's content. Raises InvalidRequest for a part that is not text."""
+    return plain_text(_content(content, where))
+
+
+def plain_text(content: str | Sequence[Mapping[str, str]]) -> str:
     """Return the text of plain content: of a list, its parts joined."""
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
