@@ -68,7 +68,7 @@ def refused(answer: httpx.Response, param: str) -> str:
     return str(error["message"])
 
 
-# How many at once. Each takes a second of CPU time and a process; the same schema does so again and again.
+# How many at once. Each takes all of its CPU time and a process; the same schema does so again and again.
 TIMES = {name: 3 if name == "4 multiples" else 1 for name in HOSTILE_SCHEMAS}
 
 

@@ -303,6 +303,7 @@ def test_so_many_may_wait() -> None:
     run(scenario)
 
 
+@pytest.mark.usefixtures("small_limit")
 def test_the_loop_goes_on_meanwhile() -> None:
     """The event loop keeps running while a format is tried."""
 
@@ -320,6 +321,7 @@ def test_the_loop_goes_on_meanwhile() -> None:
 # --- ends -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_limit")
 def test_a_process_that_is_killed_says_nothing_of_the_format() -> None:
     """The machine may be short of memory: the answer is 503, and the same format is tried again."""
 
