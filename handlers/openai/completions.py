@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
-from handlers.openai.sampling import answered_tier, priority_of, sampling_of, stop_of, wants_usage
+from handlers.openai.sampling import answered_tier, common_of, limit_of, priority_of, samplings_of, wants_usage
 from jan.engine.base import Delta, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import CollectedAnswers, Frames, Handler, ModelRequest, TextForm, TokenCount
@@ -183,11 +183,11 @@ def _prompts(body: CompletionRequest) -> list[TextPrompt | TokenPrompt]:
 def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
     """Make the request to the model: one sequence for each choice of each prompt."""
     choices = body.n or 1
-    samplings = [sampling_of(body, choice) for choice in range(choices)]
+    samplings = samplings_of(body, choices)
     whole = GenerationRequest(
         prompt=TextPrompt(""),
-        max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
-        stop=stop_of(body),
+        max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else limit_of(body.max_tokens),
+        **common_of(body),
         logprobs=body.logprobs,
         echo=bool(body.echo),
         owner=identity.owner,

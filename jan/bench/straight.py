@@ -11,8 +11,8 @@ import cyllama.llama.llama_cpp as llama
 import msgspec
 
 from jan.bench.straight_job import Straight, StraightOutcome, threads
+from jan.engine.backends.llamacpp.chain import add_temperature
 from jan.engine.backends.llamacpp.model import GgufModel, resolve_model_file
-from jan.engine.backends.llamacpp.sampler import add_temperature
 
 _CELLS = 16384
 _SEQUENCES = 8

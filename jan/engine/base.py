@@ -8,7 +8,8 @@ A ``Backend`` lives on an engine's own thread and knows nothing of asyncio. It p
 jobs, and each step returns the new output of every job.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -38,6 +39,7 @@ from jan.engine.generation_request import (
 from jan.engine.stats import CacheUse, EngineStats
 from jan.errors import JanError
 from jan.routing.moved import old_names_of
+from jan.schema.open_body import Unserved
 
 if not TYPE_CHECKING:
     __getattr__ = old_names_of(__name__)
@@ -83,6 +85,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
     ``formats``: compiles output formats; None if they are not enforced.
     ``details``: text for the log and the list of models.
+    ``unserved``: parameters of requests that the engine can't serve, by their names in the API.
     """
 
     context_length: int
@@ -93,6 +96,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheUse | None = None
     formats: FormatCompiler | None = None
     details: dict[str, str] = {}
+    unserved: Mapping[str, Unserved] = MappingProxyType({})
 
 
 class PreparedJob(Protocol):

@@ -16,25 +16,55 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
     ``temperature``: 0 takes the likeliest token. ``top_k``: 0 is off. ``top_p``: nucleus sampling (Holtzman et al.
     2020); 1 is off. ``min_p``: drops tokens less likely than this part of the likeliest (Nguyen et al. 2024); 0 is
-    off. ``presence_penalty``, ``frequency_penalty``: as in OpenAI's API. ``repeat_penalty``: as in CTRL (Keskar et
-    al. 2019); 1 is off. ``logit_bias``: added to logits, by token id. ``seed``: makes sampling repeatable. Results
-    can still differ slightly, because batching changes floating-point rounding.
+    off. ``typical_p``: locally typical sampling (Meister et al. 2022); 1 is off. ``top_n_sigma``: keeps logits
+    within this many standard deviations of the highest (Tang et al. 2024); 0 is off. ``xtc_probability``,
+    ``xtc_threshold``: exclude top choices (text-generation-webui, pull request 6335). ``dynatemp_range``,
+    ``dynatemp_exponent``: the temperature lies so far around ``temperature``, by entropy (Zhang et al. 2023); 0
+    is off. ``mirostat``: 1 or 2 (Basu et al. 2021), with ``mirostat_tau`` in bits and ``mirostat_eta``; 0 is off.
+
+    ``presence_penalty``, ``frequency_penalty``: as in OpenAI's API. ``repeat_penalty``: as in CTRL (Keskar et al.
+    2019); 1 is off. ``repeat_last_n``: tokens of the answer that these look back at. ``dry_multiplier`` and so
+    on: don't repeat yourself (text-generation-webui, pull request 5677); 0 is off, ``dry_penalty_last_n`` -1 is
+    everything.
+    ``logit_bias``: added to logits, by token id. ``seed``: makes sampling repeatable. Results can still differ
+    slightly, because batching changes floating-point rounding.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    typical_p: float = 1.0
+    top_n_sigma: float = 0.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repeat_penalty: float = 1.0
+    repeat_last_n: int = 4096
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
     logit_bias: dict[int, float] = {}
     seed: int | None = None
 
     @property
     def penalises(self) -> bool:
-        """True if there are penalties for earlier tokens."""
-        return (self.presence_penalty, self.frequency_penalty, self.repeat_penalty) != (0.0, 0.0, 1.0)
+        """True if there are penalties for single earlier tokens."""
+        penalties = (self.presence_penalty, self.frequency_penalty, self.repeat_penalty)
+        return penalties != (0.0, 0.0, 1.0) and self.repeat_last_n > 0
+
+    @property
+    def dries(self) -> bool:
+        """True if there are penalties for continuing a repetition."""
+        return self.dry_multiplier > 0 and self.dry_penalty_last_n != 0
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -71,7 +101,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One sequence to generate.
 
     ``max_tokens``: most tokens of the answer; None: as many as the context allows.
-    ``stop``: strings that end the answer, and are not part of it.
+    ``stop``: strings that end the answer; ``stop_tokens``: token ids that do. ``include_stop``: the answer has the
+    text of what ended it. ``ignore_eos``: the model's own stop tokens are never generated. ``min_tokens``:
+    there is no stop token before this many tokens.
+    ``bad_words``: texts that are never generated. ``allowed_tokens``: the only token ids that are; empty: all.
     ``logprobs``: number of alternatives to return with each token; None: no log probabilities.
     ``output``: the form that the answer must have.
     ``echo``: return the prompt's text too.
@@ -84,6 +117,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+    include_stop: bool = False
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    bad_words: tuple[str, ...] = ()
+    allowed_tokens: tuple[int, ...] = ()
     logprobs: int | None = None
     output: OutputFormat = OutputFormat()
     echo: bool = False

@@ -1,13 +1,15 @@
 """POST /chat/completions: the request."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message
-from jan.schema.open_body import OpenStruct
-from jan.schema.sampling import SamplingFields, TokenLimit
+from jan.schema.open_body import OpenStruct, Unserved
+from jan.schema.parameters import SamplingFields
+from jan.schema.unserved import UNSERVED_IN_CHAT, UNSERVED_IN_STRUCTURED_OUTPUTS
 
 # --- tools and formats ------------------------------------------------------------------------------
 
@@ -115,6 +117,8 @@ class StructuredOutputs(OpenStruct, kw_only=True, omit_defaults=True):
     """A format that the answer must have. Exactly one field is set. ``grammar`` is a Lark grammar in llguidance's
     dialect."""
 
+    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STRUCTURED_OUTPUTS
+
     json: GuidedSchema | None = None
     regex: GuidedText | None = None
     choice: GuidedChoice | None = None
@@ -191,6 +195,15 @@ class ConversationPlace(msgspec.Struct, frozen=True, kw_only=True):
     parent_message_id: str
 
 
+# Tokens are counted in the model's own vocabulary everywhere.
+AnswerLimit = Annotated[
+    int,
+    Meta(
+        ge=-1, le=10_000_000, description="Most tokens of the answer; -1 and default: as many as fit the context"
+    ),
+]
+
+
 class _WrittenTools(msgspec.Struct):
     """The tools of a request's body, with all their members."""
 
@@ -203,12 +216,16 @@ class _WrittenTools(msgspec.Struct):
 class ChatCompletionRequest(SamplingFields, kw_only=True):
     """Body of a chat completion request."""
 
+    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_CHAT
+
     model: str
     messages: Annotated[
         list[Message], Meta(max_length=4096, description="Required, except in a stored conversation")
     ]
-    max_tokens: TokenLimit | None = None
-    max_completion_tokens: TokenLimit | None = None
+    max_tokens: AnswerLimit | None = None
+    max_completion_tokens: (
+        Annotated[AnswerLimit, Meta(description="The same as max_tokens; takes precedence")] | None
+    ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None

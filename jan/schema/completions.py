@@ -1,11 +1,15 @@
 """POST /completions: request and response. A streamed response has the same shape, piece by piece."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.sampling import FinishReason, SamplingFields, ServiceTier, TokenId, Usage
+from jan.schema.open_body import Unserved
+from jan.schema.parameters import SamplingFields, TokenId
+from jan.schema.sampling import FinishReason, ServiceTier, Usage
+from jan.schema.unserved import UNSERVED_IN_COMPLETIONS
 
 Prompt = str | list[str | TokenId | list[TokenId]]
 
@@ -14,10 +18,20 @@ class CompletionRequest(SamplingFields, kw_only=True):
     """Body of a text completion request. ``prompt`` is a text, a list of texts, a list of tokens, or a list of
     such lists."""
 
+    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_COMPLETIONS
+
     model: str
     prompt: Prompt
     max_tokens: (
-        Annotated[int, Meta(ge=0, le=10_000_000, description="Maximum tokens of the answer; default 16")] | None
+        Annotated[
+            int,
+            Meta(
+                ge=-1,
+                le=10_000_000,
+                description="Most tokens of the answer; -1: as many as fit the context; default 16",
+            ),
+        ]
+        | None
     ) = None
     logprobs: (
         Annotated[int, Meta(ge=0, le=20, description="Number of likeliest tokens to report beside each token")]

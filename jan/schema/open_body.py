@@ -48,10 +48,12 @@ class OpenStruct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     The decoder refuses unknown names of these objects, and ``without_unknown`` leaves them out. So in the end such
     an object may have any names. ``unserved``: names that other servers know and this one refuses.
     ``shown_as_sent``: a model gets all of the object, so its unknown names are not reported.
+    ``aliases``: other servers' names of fields, each with the field's own.
     """
 
     unserved: ClassVar[Mapping[str, Unserved]] = MappingProxyType({})
     shown_as_sent: ClassVar[bool] = False
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def keep_sent(self, body: bytes | bytearray) -> None:
         """Keep what is needed of the JSON that this was decoded from; nothing by default."""
@@ -140,20 +142,31 @@ def _struct_of(fields: dict[str, Any], structs: list[mi.StructType]) -> mi.Struc
 
 def _strip_struct(fields: dict[str, Any], struct: mi.StructType, path: str, found: list[str]) -> dict[str, Any]:
     known = {field.encode_name: field.type for field in struct.fields}
-    unserved = struct.cls.unserved if issubclass(struct.cls, OpenStruct) else None
-    shown = issubclass(struct.cls, OpenStruct) and struct.cls.shown_as_sent
-    kept = {}
-    for name, inner in fields.items():
-        where = f"{path}.{name}" if path else name
+    kind = struct.cls if issubclass(struct.cls, OpenStruct) else None
+    shown = kind is not None and kind.shown_as_sent
+    kept: dict[str, Any] = {}
+    for given, inner in fields.items():
+        where = f"{path}.{given}" if path else given
+        name = given if kind is None or given in known else kind.aliases.get(given, given)
         if name in known:
+            _check_single(given, name, inner, fields, where)
             kept[name] = _strip(inner, _members(known[name]), where, found)
-        elif name == struct.tag_field or unserved is None:
-            kept[name] = inner
-        elif name not in unserved:
+        elif given == struct.tag_field or kind is None:
+            kept[given] = inner
+        elif name not in kind.unserved:
             found += [] if shown else [where]
-        elif not unserved[name].allows(_plain(inner)):
-            raise InvalidRequest(f"{where}: {unserved[name].reason}", code="unsupported_parameter", param=where)
+        elif not kind.unserved[name].allows(_plain(inner)):
+            reason = kind.unserved[name].reason
+            raise InvalidRequest(f"{where}: {reason}", code="unsupported_parameter", param=where)
     return kept
+
+
+def _check_single(given: str, name: str, value: Any, fields: dict[str, Any], where: str) -> None:
+    """Refuse a parameter that comes by two names with two values. Raises InvalidRequest."""
+    if given != name and name in fields and _plain(fields[name]) != _plain(value):
+        raise InvalidRequest(
+            f"{where}: It is another name of {name}, which has another value.", code="invalid_value", param=where
+        )
 
 
 def convert_open(value: Any, expected: Any) -> Any:

@@ -1,59 +1,27 @@
-"""Fields shared by chat and text completions: sampling parameters, stop strings, usage, stream options."""
+"""Parts that chat and text completions share: stream options, usage, log probabilities."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.open_body import OpenStruct
+from jan.schema.open_body import OpenStruct, Unserved
+from jan.schema.unserved import UNSERVED_IN_STREAM_OPTIONS
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-
-StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
-Stop = StopString | Annotated[list[StopString], Meta(max_length=16)]
-
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-# Tokens are counted in the model's own vocabulary everywhere.
-TokenLimit = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
 class StreamOptions(OpenStruct, kw_only=True):
     """Options that apply to a streamed answer."""
 
+    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STREAM_OPTIONS
+
     include_usage: bool = False
 
 
-# The service tiers that a request may ask for, and the tier that the answer names.
-RequestedTier = Literal["auto", "default", "flex", "scale", "priority"]
+# The service tier that an answer names.
 ServiceTier = Literal["default", "flex", "priority"]
-
-
-class SamplingFields(OpenStruct, kw_only=True):
-    """Sampling parameters. Other fields of OpenAI's API are ignored. ``null`` means the default."""
-
-    temperature: (
-        Annotated[float, Meta(ge=0, le=2, description="0 always takes the likeliest token; default 1")] | None
-    ) = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=100_000, description="0 means off")] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    repeat_penalty: Annotated[float, Meta(ge=0.1, le=10, description="1 means off")] | None = None
-    logit_bias: dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    n: Annotated[int, Meta(ge=1, le=16)] | None = None
-    stop: Stop | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    user: Annotated[str, Meta(max_length=512)] | None = None
-    service_tier: (
-        Annotated[
-            RequestedTier,
-            Meta(description="flex: after other requests; priority: before them, for administrators only"),
-        ]
-        | None
-    ) = None
 
 
 # Larger than any count, and exact in every store and every JSON reader.

@@ -102,6 +102,7 @@ COMPILED = (
 ENGINES = (
     "jan.bench.straight",
     "jan.engine.backends.common",
+    "jan.engine.backends.token_rules",
     "jan.engine.backends.llamacpp",
     "jan.engine.backends.exllama",
     "jan.engine.grammars.constraint",

@@ -4,7 +4,7 @@ import msgspec
 
 from handlers.openai.chat.format import check_tools_length, format_of
 from handlers.openai.chat.template_variables import documents_of, template_options
-from handlers.openai.sampling import priority_of, sampling_of, stop_of
+from handlers.openai.sampling import common_of, limit_of, priority_of, samplings_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
@@ -18,7 +18,7 @@ def model_request(body: ChatCompletionRequest, identity: Identity) -> ModelReque
     """Make the request to the model. Raises InvalidRequest for parameters that contradict each other."""
     # Prompt and format are made once for all choices.
     first, choices = _generation(body, identity), body.n or 1
-    sequences = [msgspec.structs.replace(first, sampling=sampling_of(body, choice)) for choice in range(choices)]
+    sequences = [msgspec.structs.replace(first, sampling=one) for one in samplings_of(body, choices)]
     return ModelRequest(model=body.model, sequences=tuple(sequences), choices=choices)
 
 
@@ -28,8 +28,8 @@ def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRe
     output = _output(body)
     return GenerationRequest(
         prompt=_prompt(body, output),
-        max_tokens=body.max_completion_tokens or body.max_tokens,
-        stop=stop_of(body),
+        max_tokens=_limit(body),
+        **common_of(body),
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         output=output,
         owner=identity.owner,
@@ -37,6 +37,15 @@ def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRe
         # An answer that outlives its client may be read as events.
         buffered=not body.stream and body.on_disconnect != "finish",
     )
+
+
+def _limit(body: ChatCompletionRequest) -> int | None:
+    """Return the most tokens of the answer. Raises InvalidRequest for 0: a chat's answer has a first token."""
+    name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    limit = getattr(body, name)
+    if limit == 0:
+        raise InvalidRequest(f"{name}: Must be at least 1, or -1 for no limit.", code="invalid_value", param=name)
+    return limit_of(limit)
 
 
 def _output(body: ChatCompletionRequest) -> OutputFormat:

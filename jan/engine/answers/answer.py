@@ -28,7 +28,8 @@ class Answer:
     ) -> None:
         self._splitter = ReasoningSplitter(dialect)
         self._reasoning = TextAssembler()
-        self._text = TextAssembler(request.stop)
+        self._text = TextAssembler(request.stop, include_stop=request.include_stop)
+        self._shown_stops = frozenset(request.stop_tokens) if request.include_stop else frozenset()
         self._calls = _parser_of(request, dialect)
         # True if a token of content is text and nothing else.
         self._plain = self._calls is None and not request.stop
@@ -43,6 +44,10 @@ class Answer:
     def exhausted(self) -> bool:
         """True if the limit of tokens is reached."""
         return self._count >= self._limit
+
+    def shows_stop(self, token: int) -> bool:
+        """Return True if the text of this stop token is part of the answer."""
+        return token in self._shown_stops
 
     def add(self, data: bytes, logprob: TokenLogprob | None = None) -> list[Output]:
         """Add a token's bytes. The last output is Finished if a stop string or the limit ended the answer."""

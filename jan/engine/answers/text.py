@@ -12,11 +12,12 @@ class TextAssembler:
 
     Text is held back while it may be the beginning of a stop string, and bytes while they are an unfinished UTF-8
     sequence. The log probabilities of held-back tokens are held back too, so that a stop string does not leak
-    through them either.
+    through them either. With ``include_stop``, the stop string is part of the text.
     """
 
-    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+    def __init__(self, stop: tuple[str, ...] = (), *, include_stop: bool = False) -> None:
         self._stop = stop
+        self._include_stop = include_stop
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._unfinished = False  # True while the last character is incomplete
         self._held = ""
@@ -40,11 +41,14 @@ class TextAssembler:
         return text, self._release(True)
 
     def _emit(self, text: str) -> tuple[str, tuple[TokenLogprob, ...]]:
-        found = [at for at in map(text.find, self._stop) if at >= 0]
+        found = [(at, stop) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
+            at, stop = min(found)
+            if self._include_stop:
+                return text[: at + len(stop)], self._release(True)
             self._logprobs.clear()
-            return text[: min(found)], ()
+            return text[:at], ()
         keep = max(overlap(text, stop) for stop in self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], self._release(keep == 0 and not self._unfinished)

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from jan.engine.backends.token_rules import TokenRules, rules_of
 from jan.engine.base import ChatPrompt, GenerationRequest, PromptNotes, TextPrompt
 from jan.engine.grammars.constraint import Constraint, GrammarCompiler
 from jan.engine.prompts.chat_template import ChatTemplate
@@ -15,11 +16,13 @@ from jan.errors import InvalidRequest
 class ModelTokenizer(Protocol):
     """A model's vocabulary, chat template and output formats.
 
-    ``pieces``: the bytes of each token, by token id. ``longest_piece``: bytes of the longest token.
+    ``pieces``: the bytes of each token, by token id. ``stop_tokens``: ids of those that end an answer.
+    ``longest_piece``: bytes of the longest token.
     ``begin_token``: what an empty prompt is replaced by. ``template``: None if the model has no chat template.
     """
 
     pieces: list[bytes]
+    stop_tokens: frozenset[int]
     longest_piece: int
     begin_token: int
     template: ChatTemplate | None
@@ -33,6 +36,10 @@ class ModelTokenizer(Protocol):
         """Return the token ids of a rendered chat, with exactly one begin token if the model wants one."""
         ...
 
+    def tokenize_plain(self, text: str) -> list[int]:
+        """Return the token ids of a text that spells no control tokens, without a begin token."""
+        ...
+
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         ...
@@ -43,8 +50,9 @@ class TokenizedRequest(msgspec.Struct):
 
     ``limit``: tokens that may be generated. ``prompt_text``: the prompt's text if the request has ``echo``, else
     ''.
-    ``dialect``: how the answer is written. ``library_job``: the model library's own object for the request, None
-    if the backend needs none. ``notes``: what was left out of the request.
+    ``dialect``: how the answer is written. ``rules``: bans and penalties, of this answer alone. ``library_job``:
+    the model library's own object for the request, None if the backend needs none. ``notes``: what was left out
+    of the request.
     """
 
     request: GenerationRequest
@@ -53,6 +61,7 @@ class TokenizedRequest(msgspec.Struct):
     prompt_text: str
     constraint: Constraint | None
     dialect: Dialect
+    rules: TokenRules
     library_job: Any = None
     notes: PromptNotes = PromptNotes()
 
@@ -70,10 +79,10 @@ def tokenize_request(request: GenerationRequest, model: ModelTokenizer, context_
     """
     tokens, dialect, notes = _prompt_tokens(request, model, context_length)
     limit = token_budget(request, len(tokens), context_length)
-    _check_logit_bias(request, len(model.pieces))
+    rules = rules_of(request, tokens, limit, model)
     constraint = model.grammars.compile(request.output, dialect)
     prompt_text = model.text_of(tokens) if request.echo else ""
-    return TokenizedRequest(request, tokens, limit, prompt_text, constraint, dialect, notes=notes)
+    return TokenizedRequest(request, tokens, limit, prompt_text, constraint, dialect, rules, notes=notes)
 
 
 def _prompt_tokens(
@@ -104,11 +113,3 @@ def _check_length(request: GenerationRequest, text: str, model: ModelTokenizer, 
     """Refuse a text that can't fit however it is tokenised: tokenising megabytes would stall all other answers."""
     if (at_least := len(text.encode()) // model.longest_piece) > context_length:
         raise prompt_too_long(request, f"at least {at_least}", context_length)
-
-
-def _check_logit_bias(request: GenerationRequest, vocabulary_size: int) -> None:
-    if max(request.sampling.logit_bias, default=0) >= vocabulary_size:
-        raise InvalidRequest(
-            f"The token ids of logit_bias must be below {vocabulary_size}, the size of this model's vocabulary.",
-            param="logit_bias",
-        )

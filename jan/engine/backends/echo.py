@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from jan.engine.answers.answer import Answer
+from jan.engine.backends.lacking import ECHO
 from jan.engine.base import (
     ChatPrompt,
     Finished,
@@ -106,7 +107,9 @@ class EchoBackend:
     def load(self, progress: OnProgress) -> ModelInfo:
         """Return at once: nothing is loaded."""
         progress(1.0)
-        return ModelInfo(context_length=self._options.context, slots=self._options.slots, cache=self._cache)
+        return ModelInfo(
+            context_length=self._options.context, slots=self._options.slots, cache=self._cache, unserved=ECHO
+        )
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:
         """Split the prompt into words. Raises InvalidRequest if they fill the context."""
@@ -116,6 +119,8 @@ class EchoBackend:
         limit = token_budget(request, count, self._options.context)
         words = self._split(said)
         total = len(words) * self._options.repeat
+        if words and (request.ignore_eos or total < request.min_tokens):
+            total = limit + 1 if request.ignore_eos else request.min_tokens
         # limit + 1: ``_add_word`` decides the end, so that an answer of exactly its limit ends with "stop".
         dialect = self._dialect if isinstance(request.prompt, ChatPrompt) else PLAIN
         return _EchoJob(

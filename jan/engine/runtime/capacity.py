@@ -1,6 +1,8 @@
 """Check that a request fits a model's context and abilities, before anything is computed."""
 
-from jan.engine.base import ChatPrompt, GenerationRequest, ModelInfo, TokenPrompt
+from types import MappingProxyType
+
+from jan.engine.base import ChatPrompt, GenerationRequest, ModelInfo, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest
 
 
@@ -23,6 +25,11 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
     )
 
 
+# Fields of a request that have another name in the API.
+_FIELDS = MappingProxyType({"stop_token_ids": "stop_tokens", "allowed_token_ids": "allowed_tokens"})
+_NEUTRAL = GenerationRequest(prompt=TextPrompt(""))
+
+
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
     """Raise InvalidRequest if the request needs something that the model can't do."""
     if request.output.enforced and not info.output_formats:
@@ -32,3 +39,10 @@ def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
         raise InvalidRequest("This model gives no log probabilities.", param="logprobs")
     if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
         raise InvalidRequest("This model takes no token ids, only text.", param="prompt")
+    for name, unserved in info.unserved.items():
+        field = _FIELDS.get(name, name)
+        holder, neutral = (request, _NEUTRAL) if hasattr(request, field) else (request.sampling, _NEUTRAL.sampling)
+        value = getattr(holder, field)
+        if value != getattr(neutral, field) and not unserved.allows(value):
+            message = f"{name}: {unserved.reason}"
+            raise InvalidRequest(message, code="unsupported_parameter", param=name)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.model
 
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.backends.llamacpp.sampler import TokenSampler  # noqa: E402
+from jan.engine.backends.token_rules import TokenRules  # noqa: E402
 from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
 from jan.engine.grammars.constraint import Constraint  # noqa: E402
 from jan.errors import InvalidRequest  # noqa: E402
@@ -51,11 +52,19 @@ def close_pair(backend: LlamaCppBackend) -> tuple[Any, int, int, int]:
     return backend._context, order[0], order[20], order[21]
 
 
+def sampler_of(
+    backend: LlamaCppBackend, sampling: Sampling, constraint: Constraint | None = None, **asked: Any
+) -> TokenSampler:
+    request = text_request("", sampling=sampling, **asked)
+    rules = TokenRules(request, [], 50, backend._model)
+    return TokenSampler(rules, len(backend._model.pieces), constraint)
+
+
 def draws(backend: LlamaCppBackend, count: int, **sampling: Any) -> tuple[list[int], int, int]:
     """Sample several tokens between two nearly equally likely ones, where the grammar refuses every first draw."""
     context, likeliest, one, other = close_pair(backend)
     chosen = Sampling(logit_bias={likeliest: 100.0}, **sampling)
-    sampler = TokenSampler(chosen, len(backend._model.pieces), cast(Constraint, Only(one, other)))
+    sampler = sampler_of(backend, chosen, cast(Constraint, Only(one, other)))
     index = backend._batch.n_tokens - 1
     return [sampler.sample(context, index) for _ in range(count)], one, other
 
@@ -77,7 +86,7 @@ def test_draws_follow_the_probabilities(backend: LlamaCppBackend, temperature: f
     logits = numpy.asarray(context.get_logits_ith(index), dtype=float) / temperature
     probabilities = numpy.exp(logits - logits.max())
     probabilities /= probabilities.sum()
-    sampler = TokenSampler(Sampling(seed=1, temperature=temperature), len(probabilities), None)
+    sampler = sampler_of(backend, Sampling(seed=1, temperature=temperature))
     drawn = Counter(sampler.sample(context, index) for _ in range(count))
     likeliest = numpy.argsort(-probabilities)[:5].tolist()
     for token in likeliest:

@@ -35,7 +35,7 @@ def accepts(backend: LlamaCppBackend, output: OutputFormat, dialect: Dialect, te
     """Return True if an answer may be this text and end there."""
     constraint = backend._model.grammars.compile(output, dialect)
     assert isinstance(constraint, Constraint)
-    tokens = backend._model._tokenize_plain(text)
+    tokens = backend._model.tokenize_plain(text)
     return all(map(constraint.accept, tokens)) and constraint.accept(min(backend._model.stop_tokens))
 
 

@@ -62,6 +62,7 @@ class _Sequence:
         self.pending_tokens = job.tokens[cached:]
         self.sampler = sampler
         self.top_logprobs = job.request.logprobs
+        self.stop_tokens = job.rules.stop_tokens
         self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
         self.answer.cached_tokens = cached
 
@@ -136,7 +137,7 @@ class LlamaCppBackend:
     def begin(self, job_id: JobId, job: TokenizedRequest) -> None:
         """Take a slot, and reuse the prompt's cached prefix."""
         # Before the slot is taken, because an exception after that would never free the slot.
-        sampler = TokenSampler(job.request.sampling, len(self._model.pieces), job.constraint)
+        sampler = TokenSampler(job.rules, len(self._model.pieces), job.constraint)
         prompt = job.tokens if self._model.shares_prefixes else []
         owner = job.request.owner if self._options.share_prefixes == "owner" else ""
         slot, source, cached = self._slots.acquire(prompt, len(job.tokens) + job.limit, owner)
@@ -185,12 +186,13 @@ class LlamaCppBackend:
         token = sequence.sampler.sample(self._context, index)
         if sequence.sampler.failure:
             return self._finish(job_id, [format_refused(sequence.sampler.failure, "response_format")])
-        if token in self._model.stop_tokens:
+        if token in sequence.stop_tokens and not sequence.answer.shows_stop(token):
             return self._finish(job_id, sequence.answer.end("stop"))
         pieces, top = self._model.pieces, sequence.top_logprobs
         logprob = None if top is None else logprob_of(self._context, index, token, top, pieces)
         outputs = sequence.answer.add(pieces[token], logprob)
-        if sequence.sampler.complete and not isinstance(outputs[-1], Finished):
+        ended = sequence.sampler.complete or token in sequence.stop_tokens
+        if ended and not isinstance(outputs[-1], Finished):
             outputs += sequence.answer.end("stop")
         sequence.pending_tokens.append(token)
         return self._finish(job_id, outputs)

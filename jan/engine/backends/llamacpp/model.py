@@ -109,9 +109,9 @@ class GgufModel:
         control = [token for token in range(len(self.pieces)) if self.vocab.is_control(token)]
         end = int(self.vocab.token_eos())
         ends = [end, *sorted(self.stop_tokens - {end})]
-        return Vocabulary(self.pieces, control, ends, self._tokenize_plain)
+        return Vocabulary(self.pieces, control, ends, self.tokenize_plain)
 
-    def _tokenize_plain(self, text: str) -> list[int]:
+    def tokenize_plain(self, text: str) -> list[int]:
         """Tokenise generated text: spelled control tokens are text, and no BOS is added."""
         return list(self.vocab.tokenize(text, False, False))
 

@@ -3,45 +3,39 @@
 import random
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import cyllama.llama.llama_cpp as llama
 import numpy
 
 from jan.engine.answers.logprobs import token_logprob
-from jan.engine.base import Sampling
+from jan.engine.backends.llamacpp.chain import RANDOM_SEED, SamplerChains
+from jan.engine.backends.token_rules import BAN, TokenRules
 from jan.engine.grammars.constraint import Constraint
 from jan.schema.sampling import TokenLogprob
 
-# OpenAI's penalties look at the whole answer. llama.cpp needs a window in tokens.
-_PENALTY_WINDOW = 4096
-# Tokens less likely than this fraction of the likeliest one are dropped first (min-p, Nguyen et al. 2024, with a
-# tiny p), because summing and sorting the whole vocabulary takes a tenth of a small model's step. With 50,000
-# tokens, the dropped ones together have a probability below 1 in 2,000; in practice 1 in 30,000 at temperature 1,
-# and less at lower temperatures.
-_NEGLIGIBLE_RATIO = 1e-8
-# llama.cpp reads this seed as "choose a random one".
-_RANDOM_SEED = 0xFFFFFFFF
-
 
 class TokenSampler:
-    """Samples the tokens of one answer. Temperature is applied before top-k, top-p and min-p, as in OpenAI's API.
+    """Samples the tokens of one answer.
 
     The first draw of a constrained answer ignores the grammar. Only if the grammar refuses the token, a second
-    draw is made among the allowed ones. The mask for it is the slow part, and most tokens do not need it.
+    draw is made among the allowed ones. The mask for it is the slow part, and most tokens do not need it. Banned
+    tokens are refused in the same way.
     """
 
-    def __init__(self, sampling: Sampling, vocabulary_size: int, constraint: Constraint | None) -> None:
-        self._sampling = sampling
-        self._size = vocabulary_size
+    def __init__(self, rules: TokenRules, vocabulary_size: int, constraint: Constraint | None) -> None:
+        self._sampling = rules.sampling
+        self._rules = rules
+        self._chains = SamplerChains(rules.sampling, vocabulary_size, rules.bias, rules.allowed)
         self._constraint = constraint
-        seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        seed = secrets.randbits(32) if rules.sampling.seed is None else rules.sampling.seed
         # Each chain needs a seed of its own. With the same seed, all chains would begin with the same draw.
         self._seeds = random.Random(seed)
-        # The answer's tokens, for penalties when a constrained answer needs a new chain. Empty otherwise.
-        self._taken: deque[int] = deque(maxlen=_PENALTY_WINDOW)
-        self._chain = self._make_chain(seed % _RANDOM_SEED)
+        # The answer's tokens, for penalties when a new chain is needed. Empty otherwise.
+        self._taken: deque[int] = deque(maxlen=max(1, rules.sampling.repeat_last_n))
+        self._chain = self._chains.make(seed % RANDOM_SEED)
+        # True if a token may need more than the chain alone.
+        self._watched = constraint is not None or rules.changes or bool(rules.sampling.top_n_sigma)
 
     @property
     def complete(self) -> bool:
@@ -60,79 +54,61 @@ class TokenSampler:
             context: llama.cpp's context, after it decoded a batch.
             index: position in that batch whose logits, float32 [vocab], are sampled.
         """
-        if self._constraint is None:
-            return int(self._chain.sample(context, index))
-        return self._sample_constrained(self._constraint, context, index)
+        return self._sample_watched(context, index) if self._watched else int(self._chain.sample(context, index))
 
-    def _sample_constrained(self, constraint: Constraint, context: Any, index: int) -> int:
-        """Draw freely; if the grammar refuses the token, draw again among the allowed ones.
+    def _sample_watched(self, context: Any, index: int) -> int:
+        """Draw freely; if the token is refused, draw again among the allowed ones.
 
         This gives the same distribution as masking first. Let A be the probability of all allowed tokens. An
         allowed token with probability p is drawn first with p, or after a refusal with (1 - A) * p / A: together p
         / A. With top_k, top_p or min_p this is approximate, because the first draw truncates before the mask, and
         the second draw after it.
         """
-        token = int(self._chain.sample(context, index))
-        if not constraint.accept(token):
-            token = self._sample_masked(constraint.mask(), context, index)
-            constraint.accept(token)
+        biases = self._rules.next_biases() if self._rules.changes else {}
+        spread = self._spread(context, index)
+        token = self._draw(context, index, biases, spread)
+        if biases.get(token) == BAN or (self._constraint is not None and not self._constraint.accept(token)):
+            token = self._draw_masked(context, index, biases, spread)
         elif self._sampling.penalises:
             self._taken.append(token)
+        self._rules.take(token)
         return token
 
-    def _sample_masked(self, mask: list[tuple[int, float]], context: Any, index: int) -> int:
-        masked = self._make_chain(self._next_seed(), mask)
-        token = int(masked.sample(context, index))
-        masked.close()
+    def _spread(self, context: Any, index: int) -> float:
+        """Return the standard deviation of the logits if it is needed."""
+        if not self._sampling.top_n_sigma:
+            return 0.0
+        return float(numpy.asarray(context.get_logits_ith(index), dtype=numpy.float32).std())
+
+    def _draw(self, context: Any, index: int, biases: Mapping[int, float], spread: float) -> int:
+        """Draw by the standing chain, or by one of its own where penalties or a threshold are this token's own."""
+        if not spread and all(bias == BAN for bias in biases.values()):
+            return int(self._chain.sample(context, index))
+        token = self._draw_once(context, index, biases.items(), spread)
+        self._chain.accept(token)
+        return token
+
+    def _draw_once(self, context: Any, index: int, biases: Iterable[tuple[int, float]], spread: float) -> int:
+        chain = self._chains.make(self._seeds.randrange(RANDOM_SEED), biases, spread, self._taken)
+        token = int(chain.sample(context, index))
+        chain.close()
+        return token
+
+    def _draw_masked(self, context: Any, index: int, biases: Mapping[int, float], spread: float) -> int:
+        mask = [] if self._constraint is None else self._constraint.mask()
+        token = self._draw_once(context, index, [*mask, *biases.items()], spread)
+        if self._constraint is not None:
+            self._constraint.accept(token)
         if self._sampling.penalises:
             self._taken.append(token)
             # The old chain has counted the refused token for its penalties.
             self._chain.close()
-            self._chain = self._make_chain(self._next_seed())
+            self._chain = self._chains.make(self._seeds.randrange(RANDOM_SEED), taken=self._taken)
         return token
-
-    def _next_seed(self) -> int:
-        return self._seeds.randrange(_RANDOM_SEED)
-
-    def _make_chain(self, seed: int, mask: Sequence[tuple[int, float]] = ()) -> Any:
-        chosen = self._sampling
-        chain = llama.LlamaSampler(llama.LlamaSamplerChainParams())
-        if chosen.logit_bias:
-            chain.add_logit_bias(self._size, list(chosen.logit_bias.items()))
-        if chosen.penalises:
-            chain.add_penalties(
-                _PENALTY_WINDOW, chosen.repeat_penalty, chosen.frequency_penalty, chosen.presence_penalty
-            )
-        if mask:  # after the penalties, because repeat_penalty multiplies logits
-            chain.add_logit_bias(self._size, list(mask))
-        self._add_choice(chain, seed)
-        for token in self._taken:
-            chain.accept(token)
-        return chain
-
-    def _add_choice(self, chain: Any, seed: int) -> None:
-        chosen = self._sampling
-        if chosen.temperature == 0:
-            chain.add_greedy()
-            return
-        add_temperature(chain, chosen.temperature)
-        if chosen.top_k:
-            chain.add_top_k(chosen.top_k)
-        if chosen.top_p < 1:
-            chain.add_top_p(chosen.top_p, 1)
-        if chosen.min_p:
-            chain.add_min_p(chosen.min_p, 1)
-        chain.add_dist(seed)
 
     def close(self) -> None:
         """Free the sampler chain."""
         self._chain.close()
-
-
-def add_temperature(chain: Any, temperature: float) -> None:
-    """Drop tokens of negligible probability and divide the other logits by ``temperature``, which is above 0."""
-    chain.add_min_p(_NEGLIGIBLE_RATIO**temperature, 1)
-    chain.add_temp(temperature)
 
 
 def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[bytes]) -> TokenLogprob:

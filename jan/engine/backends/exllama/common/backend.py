@@ -8,7 +8,9 @@ engine writes the calls to its own library. Paged attention: Kwon et al. 2023 (v
 import gc
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -29,6 +31,7 @@ from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo
 from jan.engine.formats import format_refused
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, JanError
+from jan.schema.open_body import Unserved
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,7 @@ class _Running:
     def __init__(self, prepared: TokenizedRequest) -> None:
         self.job: Any = prepared.library_job
         self.top_logprobs = prepared.request.logprobs
+        self.stop_tokens = prepared.rules.stop_tokens
         self.answer = Answer(prepared.request, len(prepared.tokens), prepared.limit, prepared.dialect)
 
 
@@ -46,11 +50,13 @@ class ExLlamaBackend(ABC):
     """One model folder, its key-value cache and the running answers.
 
     ``reserve``: cache tokens that a job takes in addition to its own tokens and the drafted ones.
+    ``unserved``: parameters that the library can't serve.
     ``stops_early``: the library stops before a job's limit by as many tokens as it drafts.
     """
 
     name = ""
     formats: FolderFormats
+    unserved: Mapping[str, Unserved] = MappingProxyType({})
     reserve = 0
     stops_early = False
 
@@ -116,6 +122,7 @@ class ExLlamaBackend(ABC):
             token_prompts=True,
             cache=self._cache,
             formats=self._tokenizer.grammars,
+            unserved=self.unserved,
             details={"name": self._folder.path.name, "attention": attention},
         )
 
@@ -130,7 +137,7 @@ class ExLlamaBackend(ABC):
         prepared = tokenize_request(request, self._tokenizer, self._options.context)
         if prepared.limit:
             drafted = self._options.drafted_tokens if self.stops_early else 0
-            plan = plan_of(prepared, self._tokenizer.stop_tokens, len(self._tokenizer.pieces), drafted)
+            plan = plan_of(prepared, len(self._tokenizer.pieces), drafted)
             salt = salt_of(request.owner, self._secret) if self._options.share_prefixes == "owner" else None
             prepared.library_job = self._make_job(plan, salt)
             prepared.library_job.prepare_for_queue(self._generator, 0)
@@ -192,14 +199,15 @@ class ExLlamaBackend(ABC):
     def _add_token(self, running: _Running, sampled: SampledToken) -> list[Output]:
         if sampled.failure:
             return [format_refused(sampled.failure, "response_format")]
-        if sampled.token in self._tokenizer.stop_tokens:
+        if sampled.token in running.stop_tokens and not running.answer.shows_stop(sampled.token):
             return running.answer.end("stop")
         pieces, top, logprob = self._tokenizer.pieces, running.top_logprobs, None
         if top is not None:
             # [vocab + padding] -> [vocab]
             logprob = token_logprob(sampled.logits.numpy()[: len(pieces)], sampled.token, top, pieces)
         outputs = running.answer.add(pieces[sampled.token], logprob)
-        if sampled.complete and not isinstance(outputs[-1], Finished):
+        ended = sampled.complete or sampled.token in running.stop_tokens
+        if ended and not isinstance(outputs[-1], Finished):
             outputs += running.answer.end("stop")
         return outputs
 

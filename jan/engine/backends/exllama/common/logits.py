@@ -4,11 +4,8 @@ from typing import Any
 
 import torch
 
-from jan.engine.base import Sampling
+from jan.engine.backends.token_rules import BAN, TokenRules
 from jan.engine.grammars.constraint import Constraint
-
-# Penalties look this many tokens back, as in the llama.cpp engine.
-_PENALTY_WINDOW = 4096
 
 
 class SampledToken:
@@ -28,13 +25,23 @@ class SampledToken:
 
 
 class LogitRules:
-    """The bias and the penalties of one request. ``vocabulary``: the number of tokens."""
+    """Changes the logits of one request before sampling: bias, bans, penalties, top-n-sigma.
 
-    def __init__(self, sampling: Sampling, vocabulary: int) -> None:
-        self._sampling = sampling
+    - ``rules``: of the request's answer. ``vocabulary``: the number of tokens.
+    """
+
+    def __init__(self, rules: TokenRules, vocabulary: int) -> None:
+        self._rules = rules
+        self._sampling = rules.sampling
         self._vocabulary = vocabulary
-        self._biased = torch.tensor(list(sampling.logit_bias), dtype=torch.long)
-        self._bias = torch.tensor(list(sampling.logit_bias.values()), dtype=torch.float)
+        self._taken = 0
+        #: True if the tokens before are needed.
+        self.looks_back = rules.sampling.penalises or rules.changes
+        self._biased = torch.tensor(list(rules.bias), dtype=torch.long)
+        self._bias = torch.tensor(list(rules.bias.values()), dtype=torch.float)
+        self._forbidden = torch.ones(vocabulary, dtype=torch.bool) if rules.allowed else None
+        if self._forbidden is not None:
+            self._forbidden[list(rules.allowed)] = False
 
     def mask_padding(self, logits: Any) -> None:
         """Set all columns that are not tokens to -inf, in place.
@@ -45,16 +52,37 @@ class LogitRules:
         logits[self._vocabulary :] = float("-inf")
 
     def apply(self, logits: Any, answer: Any) -> None:
-        """Add the bias and apply the penalties, in place.
+        """Change the logits in place.
 
         Args:
             logits: float16 or float32 [vocab + padding].
-            answer: int64 [tokens]: the answer so far, without the prompt. Read only if there are penalties.
+            answer: int64 [tokens]: the answer so far, without the prompt. Read only if ``looks_back``.
         """
-        if self._sampling.logit_bias:
+        if len(self._biased):
             logits[self._biased.to(logits.device)] += self._bias.to(logits)
+        if self._forbidden is not None:
+            logits[: self._vocabulary].masked_fill_(self._forbidden.to(logits.device), float("-inf"))
         if self._sampling.penalises:
-            self._penalise(logits, answer[-_PENALTY_WINDOW:])
+            self._penalise(logits, answer[-self._sampling.repeat_last_n :])
+        if self.looks_back:
+            self._look_back(logits, answer)
+        if self._sampling.top_n_sigma:
+            self._cut_off(logits)
+
+    def _look_back(self, logits: Any, answer: Any) -> None:
+        """Add the biases of this token alone."""
+        for token in answer[self._taken :].tolist():
+            self._rules.take(token)
+        self._taken = len(answer)
+        for token, bias in self._rules.next_biases().items():
+            logits[token] += bias
+
+    def _cut_off(self, logits: Any) -> None:
+        """Drop logits more than ``top_n_sigma`` standard deviations below the highest (Tang et al. 2024)."""
+        values = logits[: self._vocabulary].float()
+        finite = values[values.isfinite() & (values > BAN / 2)]
+        least = finite.max() - self._sampling.top_n_sigma * finite.std(correction=0)
+        logits[: self._vocabulary].masked_fill_(values < least, float("-inf"))
 
     def _penalise(self, logits: Any, answer: Any) -> None:
         """Apply CTRL's repetition penalty (Keskar et al. 2019), then OpenAI's presence and frequency penalties."""

@@ -64,7 +64,7 @@ class FolderTokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         special = [token for token, entry in added.items() if entry.special and token < len(self.pieces)]
         self.template = self._template(folder, tool_format, reasoning)
-        vocabulary = Vocabulary(self.pieces, special, stop_tokens, self._tokenize_plain)
+        vocabulary = Vocabulary(self.pieces, special, stop_tokens, self.tokenize_plain)
         self.grammars = GrammarCompiler(vocabulary, self.template.dialect if self.template else PLAIN)
 
     def _pieces(self, folder: ModelFolder) -> list[bytes]:
@@ -141,6 +141,7 @@ class FolderTokenizer:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
 
-    def _tokenize_plain(self, text: str) -> list[int]:
+    def tokenize_plain(self, text: str) -> list[int]:
+        """Return the token ids of a text that spells no control tokens, without a begin token."""
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
         return ids

@@ -10,6 +10,7 @@ from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.v2.device import CudaDevice
 from jan.engine.backends.exllama.v2.loras import check_lora
 from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
+from jan.engine.backends.lacking import EXLLAMAV2
 from jan.errors import JanError
 
 
@@ -24,6 +25,7 @@ class ExLlamaV2Backend(ExLlamaBackend):
         described="EXL2, GPTQ, or unquantised fp16/bf16 safetensors",
         rope_parameters=False,
     )
+    unserved = EXLLAMAV2
     stops_early = True
 
     def __init__(self, options: ExLlamaV2Options, device: Device | None = None) -> None:

@@ -34,13 +34,13 @@ class SampledJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
         super().__init__(
             input_ids=torch.tensor([plan.tokens], dtype=torch.long),  # [1, prompt tokens]
             max_new_tokens=plan.limit,
-            gen_settings=settings_of(plan.sampling),
-            seed=plan.sampling.seed,
-            stop_conditions=list(plan.stop_tokens),
+            gen_settings=settings_of(plan.rules.sampling),
+            seed=plan.rules.sampling.seed,
+            stop_conditions=list(plan.rules.stop_tokens),
             filters=[] if plan.constraint is None else [ConstraintFilter(plan.constraint)],
         )
         self._plan = plan
-        self._rules = LogitRules(plan.sampling, plan.vocabulary)
+        self._rules = LogitRules(plan.rules, plan.vocabulary)
         self._logits: Any = None
         self.sampled: list[SampledToken] = []
 
@@ -113,13 +113,39 @@ class ConstraintFilter(ExLlamaV2Filter):  # type: ignore[misc]
 
 
 def settings_of(sampling: Sampling) -> Any:
-    """Return the library's settings, whose own defaults are not neutral. The job applies penalties and bias."""
-    greedy = sampling.temperature == 0 or sampling.top_p == 0
+    """Return the library's settings, whose own defaults are not neutral. The job applies penalties and bias.
+
+    The library's order: temperature, top_k, top_p, min_p, typical, Mirostat, dynamic temperature, XTC, the draw.
+    """
+    greedy = (sampling.temperature == 0 and not sampling.dynatemp_range) or sampling.top_p == 0
     return ExLlamaV2Sampler.Settings(
-        temperature=1.0 if greedy else sampling.temperature,
+        # A dynamic temperature is applied at the end instead.
+        temperature=1.0 if greedy or sampling.dynatemp_range else sampling.temperature,
         # To the library, 0 means off, not "only the likeliest token".
         top_k=1 if greedy else sampling.top_k,
         top_p=0.0 if greedy or sampling.top_p >= 1 else sampling.top_p,
         min_p=0.0 if greedy else sampling.min_p,
         token_repetition_penalty=1.0,
+        **_others_of(sampling),
     )
+
+
+def _others_of(sampling: Sampling) -> dict[str, Any]:
+    """Return the settings of the library's other samplers, as far as they are on."""
+    others: dict[str, Any] = {}
+    if sampling.typical_p < 1:
+        others["typical"] = sampling.typical_p
+    if sampling.mirostat:
+        others |= {"mirostat": True, "mirostat_tau": sampling.mirostat_tau, "mirostat_eta": sampling.mirostat_eta}
+    if sampling.dynatemp_range:
+        least = max(0.0, sampling.temperature - sampling.dynatemp_range)
+        most = sampling.temperature + sampling.dynatemp_range
+        others |= {"min_temp": least, "max_temp": most, "temp_exponent": sampling.dynatemp_exponent}
+    if sampling.xtc_probability:
+        # The library's default keeps line breaks, which llama.cpp does not.
+        others |= {
+            "xtc_probability": sampling.xtc_probability,
+            "xtc_threshold": sampling.xtc_threshold,
+            "xtc_ignore_tokens": frozenset(),
+        }
+    return others

@@ -11,6 +11,7 @@ from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.v3.device import CudaDevice
 from jan.engine.backends.exllama.v3.options import ExLlamaV3Options
+from jan.engine.backends.lacking import EXLLAMAV3
 from jan.errors import InternalError, JanError
 
 log = structlog.get_logger(__name__)
@@ -22,6 +23,7 @@ class ExLlamaV3Backend(ExLlamaBackend):
     Options = ExLlamaV3Options
 
     name = "exllamav3"
+    unserved = EXLLAMAV3
     formats = FolderFormats(
         methods=("exl3",), described="EXL3, or unquantised fp16/bf16 safetensors", rope_parameters=True
     )

@@ -5,9 +5,11 @@ from typing import Any
 import numpy
 import torch
 from exllamav3 import CustomSampler, Filter, Job, SS_Argmax, SS_MinP, SS_Sample, SS_Temperature, SS_TopK, SS_TopP
+from exllamav3.generator.sampler.custom import SS_XTC
 
 from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.logits import LogitRules, SampledToken
+from jan.engine.backends.token_rules import TokenRules
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint
 
@@ -15,12 +17,12 @@ from jan.engine.grammars.constraint import Constraint
 class RuledSampler(CustomSampler):  # type: ignore[misc]
     """Applies bias and penalties, then the library's steps. Its own penalties would also count the prompt."""
 
-    def __init__(self, sampling: Sampling, vocabulary: int, prompt_tokens: int) -> None:
-        super().__init__(steps_of(sampling))
-        self._rules = LogitRules(sampling, vocabulary)
+    def __init__(self, rules: TokenRules, vocabulary: int, prompt_tokens: int) -> None:
+        super().__init__(steps_of(rules.sampling))
+        self._rules = LogitRules(rules, vocabulary)
         self._prompt_tokens = prompt_tokens
         # Otherwise all drafted tokens would be drawn at once, each without penalties for the ones before it.
-        self.reqs_past_ids = sampling.penalises
+        self.reqs_past_ids = self._rules.looks_back
 
     def forward(self, logits: Any, sequence_ids: Any = None, *others: Any, **named: Any) -> Any:
         """Draw a token.
@@ -47,6 +49,7 @@ def steps_of(sampling: Sampling) -> list[Any]:
         SS_MinP(sampling.min_p),
         SS_TopK(sampling.top_k),
         SS_TopP(min(1.0, sampling.top_p)),
+        *([SS_XTC(sampling.xtc_probability, sampling.xtc_threshold)] if sampling.xtc_probability else []),
         SS_Sample(),
     ]
 
@@ -58,9 +61,9 @@ class SampledJob(Job):  # type: ignore[misc]
         super().__init__(
             input_ids=torch.tensor([plan.tokens], dtype=torch.long),  # [1, prompt tokens]
             max_new_tokens=plan.limit,
-            sampler=RuledSampler(plan.sampling, plan.vocabulary, len(plan.tokens)),
-            seed=plan.sampling.seed,
-            stop_conditions=list(plan.stop_tokens),
+            sampler=RuledSampler(plan.rules, plan.vocabulary, len(plan.tokens)),
+            seed=plan.rules.sampling.seed,
+            stop_conditions=list(plan.rules.stop_tokens),
             filters=[] if plan.constraint is None else [ConstraintFilter(plan.constraint)],
         )
         self._plan = plan
