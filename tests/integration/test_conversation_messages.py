@@ -16,6 +16,7 @@ from support.conversation import (
     new_conversation,
     pages,
 )
+from support.lean_http import lean_client
 
 
 def test_messages_page_in_both_orders(me: httpx.Client) -> None:
@@ -157,8 +158,7 @@ def test_fifty_clients_append_at_once(stored_server: StoredServer, me: httpx.Cli
         return sent
 
     async def all_of_them() -> list[list[str]]:
-        limits = httpx.Limits(max_connections=50)
-        async with httpx.AsyncClient(headers=headers, timeout=60, limits=limits, trust_env=False) as client:
+        async with lean_client("", headers) as client:
             return await asyncio.gather(*(one(client, number) for number in range(50)))
 
     told = asyncio.run(all_of_them())

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from support.conversation import CONVERSATIONS, IMPATIENT, StoredServer, bearer, messages_of, new_conversation
+from support.lean_http import lean_client
 from support.mongodb import SecantusServer
 from support.ports import free_port
-from support.server import tls
 
 pytestmark = pytest.mark.load
 
@@ -43,9 +43,7 @@ class Writers:
         await asyncio.gather(*map(self._fill, self.acknowledged))
 
     async def _fill(self, conversation_id: str) -> None:
-        # A client each: one for all looks through all connections at each message.
-        options = {"base_url": self._url, "headers": bearer(self._key), "timeout": 20, "trust_env": False}
-        async with httpx.AsyncClient(**options, verify=tls()) as client:
+        async with lean_client(self._url, bearer(self._key), seconds=20) as client:
             await self._write_all(client, conversation_id)
 
     async def _write_all(self, client: httpx.AsyncClient, conversation_id: str) -> None:

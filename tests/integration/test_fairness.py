@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.server import ServerProcess, http_client, tls
+from support.lean_http import lean_client
+from support.server import ServerProcess, http_client
 
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"
@@ -83,9 +84,7 @@ def test_one_request_beside_a_hundred_waits_for_about_one(server: ServerProcess,
         done.append(name)
 
     async def scenario() -> int:
-        limits = httpx.Limits(max_connections=None)
-        options: dict[str, Any] = {"base_url": server.url, "timeout": 60, "trust_env": False, "limits": limits}
-        async with httpx.AsyncClient(verify=tls(), **options) as caller:
+        async with lean_client(server.url) as caller:
             many = [asyncio.create_task(ask(caller, "many", {})) for _ in range(100)]
             await asyncio.to_thread(until, client, "waiting", "one", 60)
             before = len(done)
@@ -117,7 +116,7 @@ def test_an_answer_as_a_whole_has_no_comments(server: ServerProcess, client: htt
     """Answers that waited are ordinary ones, with one choice and with several, of both endpoints."""
 
     async def scenario() -> list[Any]:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as caller:
+        async with lean_client(server.url) as caller:
             with Busy(client, "one"):
                 tasks = [
                     asyncio.create_task(caller.post(CHAT, json=chat("one", 3, n=2))),
@@ -162,7 +161,7 @@ def test_a_full_share_is_overloaded(server: ServerProcess, client: httpx.Client)
     refused = []
 
     async def scenario() -> None:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as caller:
+        async with lean_client(server.url) as caller:
             own = [asyncio.create_task(caller.post(CHAT, json=chat("small", 50))) for _ in range(10)]
             await asyncio.to_thread(until, client, "overloaded_total", "small", 6)
             key = {"Authorization": f"Bearer {server.admin_key}"}
@@ -210,7 +209,7 @@ def test_tiers_go_before_one_another(server: ServerProcess, client: httpx.Client
         done.append(tier)
 
     async def scenario() -> None:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as caller:
+        async with lean_client(server.url) as caller:
             with Busy(client, "one"):
                 tasks = []
                 for count, tier in enumerate(("flex", "default", "priority"), 1):
@@ -226,8 +225,7 @@ def test_waiting_requests_whose_clients_leave(server: ServerProcess, client: htt
     """A hundred that wait and go away leave nothing in the queue, and the model is free for the next one."""
 
     async def scenario() -> None:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False, limits=limits) as caller:
+        async with lean_client(server.url) as caller:
             with Busy(client, "one"):
                 tasks = [asyncio.create_task(caller.post(CHAT, json=chat("one", 10))) for _ in range(100)]
                 await asyncio.to_thread(until, client, "waiting", "one", 100)

@@ -21,6 +21,7 @@ from support.conversation import (
     messages_of,
     new_conversation,
 )
+from support.lean_http import lean_client
 from support.mongodb import mongo_client
 from support.raw_http import connect, exchange, parse, request
 from support.server import ServerProcess
@@ -170,7 +171,7 @@ def test_at_once_made_once(admin: httpx.Client, stored_server: StoredServer) -> 
 
     async def ask() -> list[httpx.Response]:
         headers = bearer(stored_server.key) | key
-        async with httpx.AsyncClient(base_url=stored_server.process.url, timeout=60, trust_env=False) as client:
+        async with lean_client(stored_server.process.url) as client:
             asked = (client.post(CONVERSATIONS, json={"title": "Many"}, headers=headers) for _ in range(30))
             return await asyncio.gather(*asked)
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from support.conversation import CHAT, bearer
-from support.server import ServerProcess, http_client, tls
+from support.lean_http import lean_client
+from support.server import ServerProcess, http_client
 
 MODELS = "/api/v1/models"
 PROFILE = "/api/v1/user/profile"
@@ -36,9 +36,8 @@ def statuses(urls: list[str], requests: int, headers: dict[str, str], body: Any)
     """How requests are answered that are sent all at once, in turn to each of the servers."""
 
     async def send(url: str) -> int:
-        # A client each: one for all looks through all connections at each request.
-        async with httpx.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=tls()) as client:
-            return (await client.post(url + CHAT, json=body)).status_code
+        async with lean_client(url, headers) as client:
+            return (await client.post(CHAT, json=body)).status_code
 
     async def main() -> list[int]:
         return await asyncio.gather(*(send(urls[index % len(urls)]) for index in range(requests)))

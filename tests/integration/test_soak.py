@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from support.conversation import CHAT, CONVERSATIONS, StoredServer, bearer
+from support.lean_http import lean_client
 from support.load import resident_mib, slope
-from support.server import check_invariants, tls
+from support.server import check_invariants
 
 pytestmark = pytest.mark.load
 
@@ -54,9 +55,7 @@ class Soak:
         rng = random.Random(number + self.done)
         kinds = (self._whole, self._stream, self._leave, self._conversation, self._key, self._bad)
         url, headers = self._server.process.url, bearer(self._server.key)
-        async with httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=30, trust_env=False, verify=tls()
-        ) as client:
+        async with lean_client(url, headers, seconds=30) as client:
             while not over():
                 kind = rng.choice(kinds)
                 await kind(client, rng)
