@@ -10,6 +10,8 @@ from jan.engine.call_ids import CallIds, call_id
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 _OTHER = "arguments"
+# Far below Python's recursion limit, and deeper than any sensible arguments.
+_DEEPEST = 100
 
 
 def arguments_object(arguments: str) -> dict[str, Any]:
@@ -33,9 +35,21 @@ def _decoded(text: str) -> Any:
         return None
     try:
         # Not json.loads: it takes NaN, and escapes of half characters that no tokenizer takes.
-        return msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return text
+    return text if _is_deep(value) else value
+
+
+def _is_deep(value: Any) -> bool:
+    """Return True if a value is nested deeper than templates can write it."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [i for item in containers for i in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return False
+    return True
 
 
 def arguments_text(arguments: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jan.engine.prompts.dialects import ARGS_MARK, CALL_CLOSE, CALL_OPEN, MISTRAL_MARK, ToolFormat
+from jan.engine.prompts.plain_messages import plain_text
 
 _INSTRUCTIONS = """\
 You may call one or more functions to help with the user's request.
@@ -23,7 +24,8 @@ def spelled_messages(messages: Sequence[dict[str, Any]], form: ToolFormat) -> li
     spelled = []
     for message in messages:
         if message["role"] == "tool":
-            spelled.append({"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"})
+            result = plain_text(message["content"])
+            spelled.append({"role": "user", "content": f"<tool_response>\n{result}\n</tool_response>"})
         elif "tool_calls" in message:
             rest = {name: value for name, value in message.items() if name != "tool_calls"}
             spelled.append({**rest, "content": _with_calls(message, form)})
@@ -33,7 +35,7 @@ def spelled_messages(messages: Sequence[dict[str, Any]], form: ToolFormat) -> li
 
 
 def _with_calls(message: dict[str, Any], form: ToolFormat) -> str:
-    lines = [message["content"]]
+    lines = [plain_text(message["content"])]
     for call in message["tool_calls"]:
         name, arguments = (json.dumps(call["function"][key], ensure_ascii=False) for key in ("name", "arguments"))
         lines.append(call_as_text(form, name, arguments))

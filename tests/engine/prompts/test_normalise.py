@@ -32,6 +32,7 @@ from jan.schema.chat import Tool
         ('{"a": "\\ud800"}', {"arguments": '{"a": "\\ud800"}'}),
         ('{"a": 1e999}', {"arguments": '{"a": 1e999}'}),
         ("[" * 100_000, {"arguments": "[" * 100_000}),
+        ('{"a":' * 101 + "1" + "}" * 101, {"arguments": '{"a":' * 101 + "1" + "}" * 101}),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -170,6 +171,15 @@ def test_named_templates_are_taken_where_they_are_meant() -> None:
 
 
 # --- contents, names, reasoning -------------------------------------------------------------------------
+
+
+def test_parts_are_joined_where_tools_are_text() -> None:
+    """Also those of a call's message and of its result."""
+    told = {**result(), "content": [{"type": "text", "text": "12"}, {"type": "text", "text": ":00"}]}
+    asked = {**called("{}"), "content": [{"type": "text", "text": "Let me "}, {"type": "text", "text": "see."}]}
+    text = render(templates.PLAIN, ASKED, asked, told, tools=[NOW])
+    assert "<tool_response>\n12:00\n</tool_response>" in text
+    assert "assistant\nLet me see.\n" in text
 
 
 def test_contents_have_the_form_that_the_template_takes() -> None:
