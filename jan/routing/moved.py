@@ -51,7 +51,6 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "jan.conversations.answers": "jan.conversations.stored_answer",
         "jan.conversations.messages": "jan.conversations.history",
         "jan.engine.answer": "jan.engine.answers.answer",
-        "jan.engine.call_forms": "jan.engine.prompts.call_forms",
         "jan.engine.capacity": "jan.engine.runtime.capacity",
         "jan.engine.constraint": "jan.engine.grammars.constraint",
         "jan.engine.dialect": "jan.engine.prompts.dialects",

@@ -1,8 +1,8 @@
 """One running answer: turns token bytes into reasoning, text, tool calls, and the end."""
 
-from jan.engine.answers.reasoning import ReasoningSplitter
+from jan.engine.answers.reasoning import splitter_of
 from jan.engine.answers.text import TextAssembler
-from jan.engine.answers.tool_calls import ToolCallParser
+from jan.engine.answers.tool_calls import ToolCallReader
 from jan.engine.base import Delta, Finished, GenerationRequest, Output
 from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.schema.sampling import FinishReason, TokenLogprob
@@ -26,11 +26,11 @@ class Answer:
     def __init__(
         self, request: GenerationRequest, prompt_tokens: int, limit: int, dialect: Dialect = PLAIN
     ) -> None:
-        self._splitter = ReasoningSplitter(dialect)
+        self._splitter = splitter_of(dialect)
         self._reasoning = TextAssembler()
         self._text = TextAssembler(request.stop, include_stop=request.include_stop)
         self._shown_stops = frozenset(request.stop_tokens) if request.include_stop else frozenset()
-        self._calls = _parser_of(request, dialect)
+        self._calls = _reader_of(request, dialect)
         # True if a token of content is text and nothing else.
         self._plain = self._calls is None and not request.stop
         self._prompt_tokens = prompt_tokens
@@ -91,6 +91,8 @@ class Answer:
         delta = Delta(reasoning=self._reasoning.push(reasoning)[0])
         if self._splitter.content_only:
             return delta.merge(Delta(reasoning=self._reasoning.flush()[0])).merge(self._content(content))
+        if content:
+            return delta.merge(self._content(content))
         return delta.merge(Delta(logprobs=self._take_logprobs())) if reasoning else delta
 
     def _flush(self) -> Delta:
@@ -119,9 +121,8 @@ class Answer:
         return self._calls.push(text).merge(Delta(logprobs=logprobs, tokens=tokens))
 
 
-def _parser_of(request: GenerationRequest, dialect: Dialect) -> ToolCallParser | None:
+def _reader_of(request: GenerationRequest, dialect: Dialect) -> ToolCallReader | None:
     output = request.output
     if not output.callable_tools:
         return None
-    names = frozenset(tool.function.name for tool in output.callable_tools)
-    return ToolCallParser(output.must_call, tools=dialect.tools, names=names)
+    return ToolCallReader(dialect.calls, output.callable_tools, output.must_call)

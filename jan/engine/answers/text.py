@@ -1,6 +1,7 @@
 """Turn token bytes into text that may be sent: whole characters only, and never a stop string."""
 
 import codecs
+import re
 from collections import deque
 from typing import AnyStr
 
@@ -70,6 +71,27 @@ class TextAssembler:
         released = tuple(self._logprobs)
         self._logprobs.clear()
         return released
+
+
+class MarkFinder:
+    """Finds the first of several marks in text that arrives in pieces."""
+
+    def __init__(self, marks: tuple[str, ...]) -> None:
+        self._marks = marks
+        self._any = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True)))) if marks else None
+
+    def split(self, text: str) -> tuple[str, str, str]:
+        """Return the text before the first mark, the mark, and the rest.
+
+        Without a mark: the text that can't be part of one, '', and an end that may become a mark.
+        """
+        if self._any is None:
+            return text, "", ""
+        found = self._any.search(text)
+        if found:
+            return text[: found.start()], found[0], text[found.end() :]
+        keep = max(overlap(text, mark) for mark in self._marks)
+        return text[: len(text) - keep], "", text[len(text) - keep :]
 
 
 def overlap(text: AnyStr, stop: AnyStr) -> int:

@@ -1,36 +1,61 @@
 """Find tool calls in an answer while it streams, and separate them from its text."""
 
-from jan.engine.answers.text import overlap
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jan.engine.answers.call_arguments import LiteralArguments, MarkedArguments
+from jan.engine.answers.call_json import JsonArguments, JsonCall
+from jan.engine.answers.text import MarkFinder
 from jan.engine.base import Delta, ToolCallFragment
-from jan.engine.prompts.call_forms import call_form_of
-from jan.engine.prompts.dialects import ToolFormat
+from jan.engine.prompts.dialects.forms import CallForm
+from jan.engine.prompts.dialects.heads import head_pattern, name_in
+from jan.schema.chat import Tool
 
 
-class ToolCallParser:
+class CallBody(Protocol):
+    """Reads one call after its head. ``JsonArguments`` says what the attributes mean."""
+
+    name: str
+    started: bool
+    failed: bool
+    whole: bool
+    ended: bool
+    rest: str
+
+    def push(self, text: str) -> str:
+        """Add text; returns the part of the arguments that is certain now, as JSON."""
+        ...
+
+
+class ToolCallReader:
     """A state machine that turns text into deltas: text, or a call's name and fragments of its arguments.
 
     The answer need not be constrained by a grammar: text that only looks like the beginning of a call, or that
-    calls none of ``names``, stays text. White space between calls is dropped.
+    calls none of the tools, stays text. White space between calls is dropped.
 
     Args:
+        form: how calls are written.
+        tools: the tools that may be called; none: any.
         must_call: the answer is calls only, without text.
-        tools: the form of calls.
-        names: the tools that may be called; empty: any.
     """
 
-    def __init__(
-        self, must_call: bool = False, *, tools: ToolFormat = "hermes", names: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, form: CallForm, tools: Sequence[Tool] = (), must_call: bool = False) -> None:
+        self._form = form
         self._must_call = must_call
-        self._names = names
-        self._form = call_form_of(tools)
+        self._schemas: Mapping[str, Any] = {tool.function.name: tool.function.parameters for tool in tools}
+        self._marks = MarkFinder(form.marks)
         self._buffer = ""
         self._state = self._outside
-        self._json_end = _JsonEndFinder()
-        # The mark of the call that may have begun, to give it back as text if it is no call.
+        self._head = head_pattern(form.head)
+        # The mark that the head begins with, to give it back as text if there is no call.
         self._mark = ""
-        # True directly after a call, where white space is dropped.
+        self._body: CallBody = JsonCall()
+        # What a call that is not certain yet was written as, from its mark on.
+        self._raw: list[str] = []
+        self._shown = False  # the call's name has been returned
+        # True directly after a call, where white space, closers and separators are dropped.
         self._between = False
+        self._separated = True  # another call may follow without a mark
         # True once there is text, after which a call without a mark is text too.
         self._has_text = False
         self.calls = 0
@@ -38,106 +63,117 @@ class ToolCallParser:
     def push(self, text: str) -> Delta:
         """Add text; returns the text and the parts of calls that are certain now."""
         self._buffer += text
-        delta = Delta()
+        deltas = []
         while True:
             state = self._state
-            delta = delta.merge(state())
+            deltas.append(state())
             if self._state == state:
-                return delta
+                return deltas[0] if len(deltas) == 1 else Delta.sum(deltas)
 
     def flush(self) -> Delta:
         """End the answer; returns text that looked like the beginning of a call and was none."""
-        rest, self._buffer = self._mark + self._buffer, ""
-        is_text = self._state in (self._outside, self._head) and not self.calls and not self._must_call
+        rest, self._buffer = "".join(self._raw) + self._buffer, ""
+        is_text = not self._shown and not self.calls and not self._must_call
         return Delta(text=rest) if is_text else Delta()
 
     @property
     def inside(self) -> bool:
         """True if a call has begun and is not complete."""
-        return self._state == self._arguments or (self._state == self._head and bool(self._mark))
+        if self._state == self._arguments:
+            return not self._body.whole
+        return self._state == self._read_head and bool(self._mark)
 
     def _outside(self) -> Delta:
-        """Read text up to the mark before a call.
-
-        In a form without a mark, a call is at the beginning of the answer or directly after another call.
-        """
+        """Read text up to the mark of a call."""
         if self._between:
-            self._buffer = self._buffer.lstrip()
-            self._between = not self._buffer
-        mark = self._form.mark
-        if not mark:
-            return self._at_beginning()
-        before, found, after = self._buffer.partition(mark)
-        if found:
-            self._buffer, self._mark, self._state = after, found, self._head
-            return Delta(text=before)
-        keep = overlap(before, mark)
-        self._buffer = before[len(before) - keep :]
-        return Delta(text=before[: len(before) - keep])
+            return self._after_call()
+        if not self._has_text and self._form.bare_head:
+            bare = head_pattern(self._form.bare_head)
+            if not self._buffer or bare.may_become(self._buffer) or bare.match(self._buffer):
+                return self._begin(bare, "") if self._buffer else Delta()
+        before, mark, rest = self._marks.split(self._buffer)
+        self._has_text = self._has_text or bool(before.strip())
+        self._buffer = mark + rest
+        if mark:
+            self._begin(head_pattern(self._form.head), mark)
+        return Delta(text=before)
 
-    def _at_beginning(self) -> Delta:
-        if self._buffer and not self._has_text:
-            self._state = self._head
-            return Delta()
-        text, self._buffer = self._buffer, ""
-        return Delta(text=text)
-
-    def _head(self) -> Delta:
-        head = self._form.head.match(self._buffer)
-        name = head[head.lastgroup or 0] if head else ""
-        if head and name and (not self._names or name in self._names):
-            self._buffer, self._mark, self._state = self._buffer[head.end() :], "", self._arguments
-            self._json_end = _JsonEndFinder()
-            self.calls += 1
-            return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, name=name),))
-        if head is None and self._form.head.may_become(self._buffer):
-            return Delta()
-        # No call: the mark was text, and the text after it is read again.
-        text, self._mark, self._state, self._has_text = self._mark, "", self._outside, True
-        return Delta(text=text)
-
-    def _arguments(self) -> Delta:
-        end = self._json_end.feed(self._buffer)
-        fragment, self._buffer = self._buffer[:end], self._buffer[end:]
-        if self._json_end.ended:
-            self._state = self._tail
-        if not fragment:
-            return Delta()
-        return Delta(tool_calls=(ToolCallFragment(index=self.calls - 1, arguments=fragment),))
-
-    def _tail(self) -> Delta:
-        """Read the end of a call's form after the arguments; another call may follow without a mark."""
-        tail = self._form.tail.match(self._buffer)
-        if tail is None and self._form.tail.may_become(self._buffer):
-            return Delta()
-        end = 0 if tail is None else tail.end()
-        more = tail is not None and "more" in tail.re.groupindex and tail["more"] is not None
-        self._buffer = self._buffer[end:]
-        self._state, self._between, self._has_text = (self._head if more else self._outside), not more, False
+    def _begin(self, head: Any, mark: str) -> Delta:
+        self._head, self._mark, self._state = head, mark, self._read_head
         return Delta()
 
+    def _after_call(self) -> Delta:
+        """Drop what may stand between calls, and look for a call that follows without a mark."""
+        while skipped := self._skippable():
+            self._buffer = self._buffer.lstrip()[len(skipped) :]
+            self._separated = skipped not in self._form.closers[-1:]
+        self._buffer = self._buffer.lstrip()
+        if not self._buffer or any(closer.startswith(self._buffer) for closer in self._form.closers):
+            return Delta()
+        self._between = False
+        if self._separated and self._form.next_head:
+            return self._begin(head_pattern(self._form.next_head), "")
+        return self._outside()
 
-class _JsonEndFinder:
-    """Finds the end of a JSON object or array that arrives in pieces."""
+    def _skippable(self) -> str:
+        """Return the closer or separator at the beginning of the buffer, '' if there is none."""
+        begun = self._buffer.lstrip()
+        marks = (*self._form.closers, *self._form.separators)
+        return next((mark for mark in marks if begun.startswith(mark)), "")
 
-    def __init__(self) -> None:
-        self._depth = 0
-        self._in_string = self._escaped = False
-        self.ended = False
+    def _read_head(self) -> Delta:
+        head = self._head.match(self._buffer)
+        if head is None and self._head.may_become(self._buffer):
+            return Delta()
+        name = name_in(head) if head else ""
+        if head is None or (name and not self._callable(name)):
+            return self._give_back()
+        self._body = self._body_of(name)
+        self._raw, self._buffer = [head[0]], self._buffer[head.end() :]
+        self._state, self._shown = self._arguments, False
+        return Delta()
 
-    def feed(self, text: str) -> int:
-        """Return how many characters of ``text`` belong to the value."""
-        for at, character in enumerate(text):
-            if self._in_string:
-                self._in_string = self._escaped or character != '"'
-                self._escaped = character == "\\" and not self._escaped
-            elif character == '"':
-                self._in_string = True
-            elif character in "{[":
-                self._depth += 1
-            elif character in "}]":
-                self._depth -= 1
-                if self._depth == 0:
-                    self.ended = True
-                    return at + 1
-        return len(text)
+    def _body_of(self, name: str) -> CallBody:
+        if not name:
+            return JsonCall()
+        if self._form.arguments == "marked":
+            return MarkedArguments(name, self._form, self._schemas.get(name))
+        if self._form.arguments == "json":
+            return JsonArguments(name)
+        return LiteralArguments(name, self._form, ")" if self._form.arguments == "python" else "}")
+
+    def _callable(self, name: str) -> bool:
+        return not self._schemas or name in self._schemas
+
+    def _give_back(self) -> Delta:
+        """Read the mark of what looked like a call as text, and the rest again, which begins no call by itself."""
+        text, mark = "".join(self._raw) + self._buffer, self._mark
+        self._raw, self._buffer = [], text[len(mark) :]
+        self._mark, self._state, self._has_text = "", self._outside, True
+        return Delta(text=mark)
+
+    def _arguments(self) -> Delta:
+        body, pushed = self._body, self._buffer
+        self._buffer = ""
+        certain = body.push(pushed)
+        if not self._shown:
+            self._raw.append(pushed)
+            if body.failed or (body.started and not self._callable(body.name)):
+                return self._give_back()
+        if body.ended:
+            self._buffer, self._state = body.rest, self._outside
+            self._between, self._separated, self._has_text, self._mark = True, True, False, ""
+        return self._fragments(body, certain)
+
+    def _fragments(self, body: CallBody, certain: str) -> Delta:
+        """Return the call's name if it is certain and has not been returned, and the new part of its arguments."""
+        if not body.started:
+            return Delta()
+        fragments = []
+        if not self._shown:
+            self._shown, self._raw = True, []
+            self.calls += 1
+            fragments.append(ToolCallFragment(index=self.calls - 1, name=body.name))
+        if certain:
+            fragments.append(ToolCallFragment(index=self.calls - 1, arguments=certain))
+        return Delta(tool_calls=tuple(fragments))

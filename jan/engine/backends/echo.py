@@ -20,7 +20,7 @@ from jan.engine.base import (
     TextPrompt,
 )
 from jan.engine.prompts.abilities import TemplateAbilities
-from jan.engine.prompts.dialects import PLAIN, THINK_CLOSE, Dialect, ReasoningOption, ToolFormatOption, dialect_of
+from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption, dialect_named
 from jan.engine.prompts.normalise import hidden_members
 from jan.engine.prompts.plain_messages import plain_messages, plain_text
 from jan.engine.prompts.template_options import check_options, ignored_options
@@ -102,7 +102,7 @@ class EchoBackend:
         self._jobs: dict[JobId, _EchoJob] = {}
         # Words count as tokens of a key-value cache.
         self._cache = CacheUse(total=options.slots * options.context)
-        self._dialect = dialect_of(THINK_CLOSE, options.tool_format, options.reasoning)
+        self._dialect = dialect_named(options.tool_format, options.reasoning)
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Return at once: nothing is loaded."""
@@ -197,7 +197,7 @@ def _notes(request: GenerationRequest, dialect: Dialect) -> PromptNotes:
     hidden = hidden_members(prompt.messages, TemplateAbilities())
     return PromptNotes(
         ignored=(*ignored_options(prompt, frozenset()), *hidden),
-        call_ids="nine" if dialect.tools.startswith("mistral") else "call",
+        call_ids=dialect.calls.ids,
     )
 
 

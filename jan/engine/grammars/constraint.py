@@ -13,8 +13,9 @@ import msgspec
 import numpy
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
-from jan.engine.grammars.grammar import Spelling, grammar_of, json_rule, parameters_of
+from jan.engine.grammars.grammar import grammar_of
 from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly
+from jan.engine.grammars.lark import Spelling, json_rule, parameters_of
 from jan.engine.grammars.schema_cost import is_simple, schema_too_costly
 from jan.engine.prompts.dialects import PLAIN, Dialect
 

@@ -2,68 +2,74 @@
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+
+import msgspec
 
 from jan.engine.formats import OutputFormat
-from jan.engine.prompts.dialects import (
-    ARGS_MARK,
-    CALL_CLOSE,
-    CALL_OPEN,
-    MISTRAL_MARK,
-    THINK_CLOSE,
-    THINK_OPEN,
-    Dialect,
-    ToolFormat,
-)
-from jan.schema.chat import Tool
-
-# Compact JSON, because with free white space a small model may spend its whole budget on line breaks.
-_JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+from jan.engine.grammars.call_grammar import body_rules
+from jan.engine.grammars.lark import ANY_TEXT, Spelling, json_rule
+from jan.engine.prompts.dialects import CallForm, Dialect, ReasoningForm
 
 # Most calls in one answer. A small model that must call would otherwise never stop calling.
 _MAX_CALLS = 16
 
-_TEXT = r"TEXT: /(.|\n)*/"
 _UNESCAPED_SLASH = re.compile(r"(\\.)|/", re.DOTALL)
-
-
-class Spelling:
-    """Writes marks such as ``<tool_call>`` in a grammar: as a control token if the vocabulary has it, else as
-    text."""
-
-    def __init__(self, control: Mapping[bytes, int]) -> None:
-        self._control = control
-
-    def of(self, mark: str) -> str:
-        """Return the mark as a grammar writes it."""
-        token = self._control.get(mark.encode())
-        return json.dumps(mark) if token is None else f"<[{token}]>"
-
-    def lead(self, name: str, before: str, mark: str) -> str:
-        """Return a rule for free text up to a mark.
-
-        The rule is lazy, so that the first mark ends the text. A control token needs no lazy rule: text has none.
-        """
-        lazy = "" if mark.encode() in self._control else "[lazy]"
-        return f"{name}{lazy}: {before} TEXT {self.of(mark)}"
 
 
 def grammar_of(output: OutputFormat, dialect: Dialect, spelling: Spelling) -> str | None:
     """Return the grammar of an output format, None if anything is allowed."""
-    content = _content(output, dialect.tools, spelling)
-    if content is None or not dialect.reasoning:
+    form, marks = dialect.calls, dialect.thoughts
+    content = _content(output, form, spelling)
+    if content is None or marks is None:
         return content
+    if marks.in_channels or marks.content_open:
+        content = _marked_content(output, form, marks, spelling)
+    if marks.in_channels:
+        return _with_messages(content, dialect.begins_inside, spelling)
     # Free reasoning comes first. If the prompt has opened the block, the answer must close it.
     once = "" if dialect.begins_inside else "?"
-    before = "" if dialect.begins_inside else spelling.of(THINK_OPEN)
-    thinking = spelling.lead("reasoning", before, THINK_CLOSE)
-    # A nested grammar has names of its own, so they can't collide.
-    nested = f"content: %lark {{\n{content}\n}}"
-    return "\n".join([f"start: (reasoning SPACE){once} content", r"SPACE: /\n{0,2}/", thinking, _TEXT, nested])
+    before = "" if dialect.begins_inside else spelling.of(marks.open)
+    thinking = spelling.text_up_to("reasoning", ANY_TEXT, marks.close, before)
+    return "\n".join(
+        [f"start: (reasoning SPACE){once} content", r"SPACE: /\n{0,2}/", thinking, _nested("content", content)]
+    )
 
 
-def _content(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str | None:
+def _nested(name: str, grammar: str) -> str:
+    """Return the rule of a grammar inside another. It has names of its own, so they can't collide."""
+    return f"{name}: %lark {{\n{grammar}\n}}"
+
+
+def _marked_content(output: OutputFormat, form: CallForm, marks: ReasoningForm, spelling: Spelling) -> str:
+    """Return the grammar of content that stands between marks unless it is calls."""
+    alternatives, lines = [], []
+    if output.callable_tools:
+        calls = msgspec.structs.replace(output, must_call=True, json_schema="")
+        alternatives.append("called")
+        lines.append(_nested("called", _with_calls(calls, form, spelling) or ""))
+    if not output.must_call:
+        alone = _content(msgspec.structs.replace(output, callable_tools=()), form, spelling)
+        free = spelling.text_without(form.mark) if output.callable_tools else ANY_TEXT
+        lines.append(_nested("answer", alone or f"start: TEXT\nTEXT: {free}"))
+        opening, closing = spelling.of(marks.content_open), spelling.of(marks.content_close)
+        once = "" if marks.in_channels else "?"
+        after = f"({closing})?" if closing else ""
+        alternatives.append("said")
+        lines.append(f"said: ({opening}){once} answer {after}")
+    return "\n".join([f"start: {' | '.join(alternatives)}", *lines])
+
+
+def _with_messages(content: str, begins_inside: bool, spelling: Spelling) -> str:
+    """Return the grammar of an answer in channels: any messages of reasoning and remarks, then the content."""
+    channel, message = spelling.of("<|channel|>"), spelling.of("<|message|>")
+    end = "<|end|><|start|>assistant"
+    first = spelling.text_up_to("first", ANY_TEXT, end)
+    before = f'{channel} ("analysis" | "commentary") {message}'
+    start = f"start: {'first ' if begins_inside else ''}remark* content"
+    return "\n".join([start, first, f"remark: {before} first", _nested("content", content)])
+
+
+def _content(output: OutputFormat, form: CallForm, spelling: Spelling) -> str | None:
     if output.callable_tools:
         return _with_calls(output, form, spelling)
     if output.json_schema:
@@ -76,56 +82,24 @@ def _slashed(regex: str) -> str:
     return _UNESCAPED_SLASH.sub(lambda found: found[1] or r"\/", regex).replace("\n", r"\n")
 
 
-def _with_calls(output: OutputFormat, form: ToolFormat, spelling: Spelling) -> str | None:
+def _with_calls(output: OutputFormat, form: CallForm, spelling: Spelling) -> str | None:
     """Return the grammar of tool calls, and of the content that is allowed instead."""
-    bodies = [_body_rule(index, tool, form, spelling) for index, tool in enumerate(output.callable_tools)]
+    bodies = [body_rules(index, tool, form, spelling) for index, tool in enumerate(output.callable_tools)]
     any_body = " | ".join(f"body_{index}" for index in range(len(bodies)))
-    opening, between, closing = _around(form, spelling)
-    # Llama's templates allow only one call in a message.
-    several = output.parallel_calls and form != "llama3"
-    more = f"({between} body){{0,{_MAX_CALLS - 1}}}" if several else ""
-    lines = [f"body: {any_body}", *bodies, f"calls: {opening} body {more} {closing}"]
+    following, closing = spelling.of(form.between + form.before_name), spelling.of(form.closing)
+    several = output.parallel_calls and form.several
+    more = f"({following} body){{0,{_MAX_CALLS - 1}}}" if several else ""
+    lines = [f"body: {any_body}", *bodies]
+    calls = f"calls: {spelling.of(form.begins)} body {more} {closing}"
     if output.must_call:
-        return "\n".join(["start: calls", *lines])
+        return "\n".join(["start: calls", calls, *lines])
     if output.json_schema:
         answer = f"answer: {json_rule(json.loads(output.json_schema))}"
-        return "\n".join(["start: calls | answer", answer, *lines])
-    if form == "llama3":
+        return "\n".join(["start: calls | answer", answer, calls, *lines])
+    if not form.mark:
         return None  # without a mark, a call can't be told from other text
     # Free text up to the first mark, and only valid calls after it.
-    mark = MISTRAL_MARK if form.startswith("mistral") else CALL_OPEN
-    rest = opening.removeprefix(spelling.of(mark))
-    free = [f"start: lead {rest} body {more} {closing} | TEXT", spelling.lead("lead", "", mark), _TEXT]
-    return "\n".join([*free, *lines[:-1]])
-
-
-def _around(form: ToolFormat, spelling: Spelling) -> tuple[str, str, str]:
-    """Return the text before, between and after the bodies of calls."""
-    if form == "hermes":
-        return spelling.of(CALL_OPEN), f'"\\n" {spelling.of(CALL_OPEN)}', ""
-    if form == "mistral":
-        return f'{spelling.of(MISTRAL_MARK)} "["', '", "', '"]"'
-    return ("", "", "") if form == "llama3" else (spelling.of(MISTRAL_MARK), spelling.of(MISTRAL_MARK), "")
-
-
-def _body_rule(index: int, tool: Tool, form: ToolFormat, spelling: Spelling) -> str:
-    """Return the rule of one call, without the marks around it."""
-    name, key = tool.function.name, "parameters" if form == "llama3" else "arguments"
-    opening, closing = json.dumps(f'{{"name": {json.dumps(name)}, "{key}": '), '"}"'
-    if form == "hermes":
-        opening, closing = f'"\\n" {opening}', f'"}}\\n" {spelling.of(CALL_CLOSE)}'
-    elif form == "mistral_args":
-        opening, closing = f"{json.dumps(name)} {spelling.of(ARGS_MARK)}", ""
-    return (
-        f"body_{index}: {opening} arguments_{index} {closing}\narguments_{index}: {json_rule(parameters_of(tool))}"
-    )
-
-
-def json_rule(schema: dict[str, Any]) -> str:
-    """Return the rule of JSON that a schema accepts."""
-    return "%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
-
-
-def parameters_of(tool: Tool) -> dict[str, Any]:
-    """Return the schema of a tool's arguments."""
-    return tool.function.parameters or {"type": "object"}
+    rest = spelling.of(form.begins.removeprefix(form.mark))
+    free = f"start: lead {rest} body {more} {closing} | TEXT"
+    lead = spelling.text_up_to("lead", "TEXT", form.mark)
+    return "\n".join([free, lead, f"TEXT: {ANY_TEXT}", *lines])

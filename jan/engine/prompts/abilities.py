@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jan.engine.call_ids import CallIds
+from jan.engine.prompts.dialects import ShownCall
 from jan.engine.prompts.environment import CompiledTemplate
 from jan.engine.prompts.plain_messages import REASONING_NAMES, Entry
 from jan.errors import InvalidRequest
@@ -29,7 +30,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     ``reasoning``: the reasoning of earlier answers. ``tools``: definitions of tools. ``calls``: calls and results.
     ``parallel_calls``: several calls in a message. ``arguments_as_text``: it wants a call's arguments as JSON.
     ``null_content``: it wants null as the content of a message with calls and nothing else.
-    ``call_ids``: the form of a call's id.
+    ``call_ids``: the form of a call's id. ``shown_call``: how it renders a call; None if it does not.
     """
 
     system: bool = True
@@ -50,6 +51,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     arguments_as_text: bool = False
     null_content: bool = False
     call_ids: CallIds = "call"
+    shown_call: ShownCall | None = None
 
 
 def abilities_of(template: CompiledTemplate, tokens: Mapping[str, str]) -> TemplateAbilities:
@@ -106,8 +108,14 @@ def _with_tools(trial: "_Trial", found: TemplateAbilities) -> TemplateAbilities:
                 call = _Call(_OLD_ID if ids == "call" else _NINE_ID, null, as_text)
                 text = trial.render([_user(), call.message(), call.result(2)], _TOOLS)
                 if text is not None and _shows_call(text):
+                    prompt = trial.render([_user()], _TOOLS) or ""
                     form = msgspec.structs.replace(
-                        found, calls=True, call_ids=ids, null_content=null, arguments_as_text=as_text
+                        found,
+                        calls=True,
+                        call_ids=ids,
+                        null_content=null,
+                        arguments_as_text=as_text,
+                        shown_call=ShownCall(text, prompt, _NAME, {_KEY: _VALUE}, call.id),
                     )
                     return _with_sequences(trial, form, call, text)
     return found

@@ -14,9 +14,10 @@ from jan.engine.prompts.abilities import TemplateAbilities, abilities_of
 from jan.engine.prompts.dialects import (
     Dialect,
     ReasoningOption,
+    ToolFormat,
     ToolFormatOption,
     dialect_of,
-    takes_tools,
+    shown_form,
 )
 from jan.engine.prompts.environment import Clock, CompiledTemplate, unsupported
 from jan.engine.prompts.normalise import normalise
@@ -42,7 +43,8 @@ class ChatTemplate:
     """A model's chat template. ``dialect``: how the model writes tool calls and reasoning.
 
     Tools are passed to the template if it renders calls in the dialect's form. Otherwise they are written as text
-    into the system message. ``call_ids``: the form of the ids of calls that the template takes.
+    into the system message. ``shows_tools``: they are passed. ``call_ids``: the form of the ids of calls that the
+    template takes.
 
     Usage::
 
@@ -73,25 +75,23 @@ class ChatTemplate:
         clock: Clock = datetime.now,
     ) -> None:
         tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        self.dialect = dialect_of(named.get("tool_use", source), tool_format, reasoning)
-        self._default = _Rendering(source, tokens, self.dialect, clock)
+        self._default = _Rendering(source, tokens, clock)
         self._named = {
-            name: _Rendering(named[name], tokens, self.dialect, clock)
-            for name in ("tool_use", "rag")
-            if name in named
+            name: _Rendering(named[name], tokens, clock) for name in ("tool_use", "rag") if name in named
         }
-
-    @property
-    def call_ids(self) -> CallIds:
-        """The form of the ids of calls."""
-        return self._named.get("tool_use", self._default).abilities.call_ids
+        with_tools = self._named.get("tool_use", self._default)
+        self.dialect = dialect_of(
+            named.get("tool_use", source), tool_format, reasoning, with_tools.abilities.shown_call
+        )
+        self.call_ids: CallIds = with_tools.abilities.call_ids
+        self.shows_tools = with_tools.takes_tools_in(self.dialect.tools)
 
     def render_chat(self, prompt: ChatPrompt) -> RenderedChat:
         """Return the prompt's text, and how it is answered.
 
         Raises InvalidRequest if the template refuses the messages, or lacks a variable that the request sets.
         """
-        text, ignored = self._rendering_of(prompt).render(prompt)
+        text, ignored = self._rendering_of(prompt).render(prompt, self.dialect)
         return RenderedChat(text, self.answer_dialect(prompt, text), ignored)
 
     def render(self, prompt: ChatPrompt) -> str:
@@ -121,17 +121,21 @@ def _is_of_tools(message: Message) -> bool:
 class _Rendering:
     """One of a model's templates, and what it can render."""
 
-    def __init__(self, source: str, tokens: dict[str, str], dialect: Dialect, clock: Clock) -> None:
+    def __init__(self, source: str, tokens: dict[str, str], clock: Clock) -> None:
         self._template = CompiledTemplate(source, clock)
         self._tokens = tokens
-        self._form = dialect.tools
-        self._native = takes_tools(source, dialect)
         self.abilities: TemplateAbilities = abilities_of(self._template, tokens)
+        self._shown_form = shown_form(self.abilities.shown_call)
 
-    def render(self, prompt: ChatPrompt) -> tuple[str, tuple[str, ...]]:
+    def takes_tools_in(self, form: ToolFormat) -> bool:
+        """Return True if the template shows tools, and calls in this form."""
+        return self.abilities.tools and self._shown_form == form
+
+    def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
         """Return the text, and the paths of what it does not show."""
         check_options(prompt, self._template.variables)
-        fitted = normalise(prompt, self.abilities, self._form, native=self._native)
+        native = self.takes_tools_in(dialect.tools)
+        fitted = normalise(prompt, self.abilities, dialect.calls, native=native)
         variables = {
             **prompt.template_options,
             **self._tokens,

@@ -10,7 +10,7 @@ import msgspec
 
 from jan.engine.generation_request import ChatPrompt
 from jan.engine.prompts.abilities import TemplateAbilities
-from jan.engine.prompts.dialects import ToolFormat
+from jan.engine.prompts.dialects import CallForm
 from jan.engine.prompts.history_calls import with_fitting_calls
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, plain_tools
 from jan.engine.prompts.spelled_tools import instructions_for, spelled_messages
@@ -30,7 +30,7 @@ class FittedChat(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...]
 
 
-def normalise(prompt: ChatPrompt, abilities: TemplateAbilities, form: ToolFormat, *, native: bool) -> FittedChat:
+def normalise(prompt: ChatPrompt, abilities: TemplateAbilities, form: CallForm, *, native: bool) -> FittedChat:
     """Return the conversation of a prompt.
 
     Args:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jan.engine.prompts.dialects import ARGS_MARK, CALL_CLOSE, CALL_OPEN, MISTRAL_MARK, ToolFormat
+from jan.engine.prompts.dialects import CallForm, call_as_text, example_call
 from jan.engine.prompts.plain_messages import plain_text
 
 _INSTRUCTIONS = """\
@@ -19,7 +19,7 @@ _HOW = "To call a function, answer with a JSON object of its name and arguments 
 _HOW_BARE = "To call a function, answer with nothing but its name and arguments in this form:"
 
 
-def spelled_messages(messages: Sequence[dict[str, Any]], form: ToolFormat) -> list[dict[str, Any]]:
+def spelled_messages(messages: Sequence[dict[str, Any]], form: CallForm) -> list[dict[str, Any]]:
     """Return messages in which calls and results are text, for a template that shows none."""
     spelled = []
     for message in messages:
@@ -34,29 +34,17 @@ def spelled_messages(messages: Sequence[dict[str, Any]], form: ToolFormat) -> li
     return spelled
 
 
-def _with_calls(message: dict[str, Any], form: ToolFormat) -> str:
+def _with_calls(message: dict[str, Any], form: CallForm) -> str:
     lines = [plain_text(message["content"])]
     for call in message["tool_calls"]:
-        name, arguments = (json.dumps(call["function"][key], ensure_ascii=False) for key in ("name", "arguments"))
-        lines.append(call_as_text(form, name, arguments))
+        lines.append(call_as_text(form, call["function"]["name"], call["function"]["arguments"]))
     return "\n".join(lines).strip("\n")
 
 
-def instructions_for(tools: Sequence[dict[str, Any]], form: ToolFormat) -> str:
+def instructions_for(tools: Sequence[dict[str, Any]], form: CallForm) -> str:
     """Return what a model without tools in its template is told about them."""
     return _INSTRUCTIONS.format(
         tools="\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools),
-        how=_HOW if form == "hermes" else _HOW_BARE,
-        call=call_as_text(form, '"<function name>"', "<arguments as a JSON object>"),
+        how=_HOW if form.argument is None and form.mark == "<tool_call>" else _HOW_BARE,
+        call=example_call(form),
     )
-
-
-def call_as_text(form: ToolFormat, name: str, arguments: str) -> str:
-    """Return a call as the model must write it. ``name`` and ``arguments`` are JSON."""
-    if form == "llama3":
-        return f'{{"name": {name}, "parameters": {arguments}}}'
-    if form == "mistral":
-        return f'{MISTRAL_MARK}[{{"name": {name}, "arguments": {arguments}}}]'
-    if form == "mistral_args":
-        return f"{MISTRAL_MARK}{name[1:-1]}{ARGS_MARK}{arguments}"
-    return f'{CALL_OPEN}\n{{"name": {name}, "arguments": {arguments}}}\n{CALL_CLOSE}'

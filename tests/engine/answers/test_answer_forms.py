@@ -145,24 +145,24 @@ def test_reasoning_is_told_apart_wherever_the_answer_is_cut(
 ) -> None:
     """Reasoning and content are the same for every cut."""
     for pieces in splits(answer):
-        delta, _ = run(pieces, Dialect(reasoning=True, begins_inside=begins_inside))
+        delta, _ = run(pieces, Dialect(reasoning="think", begins_inside=begins_inside))
         assert (delta.reasoning, delta.text) == (reasoning, content), pieces
 
 
 def test_reasoning_tokens_are_counted() -> None:
     """The tokens of the block count; all tokens if the limit ends the block; none without a block."""
     tokens = [b"<think>", b"a", b"b", b"</think>", b"c", b"d"]
-    assert run(tokens, Dialect(reasoning=True))[1].reasoning_tokens == 4
-    delta, end = run(tokens, Dialect(reasoning=True), limit=3)
+    assert run(tokens, Dialect(reasoning="think"))[1].reasoning_tokens == 4
+    delta, end = run(tokens, Dialect(reasoning="think"), limit=3)
     assert (delta.reasoning, delta.text, end.reason, end.reasoning_tokens) == ("ab", "", "length", 3)
-    assert run([b"".join(tokens)], Dialect(reasoning=True))[1].reasoning_tokens == 1
-    assert run(tokens[4:], Dialect(reasoning=True))[1].reasoning_tokens == 0
+    assert run([b"".join(tokens)], Dialect(reasoning="think"))[1].reasoning_tokens == 1
+    assert run(tokens[4:], Dialect(reasoning="think"))[1].reasoning_tokens == 0
 
 
 def test_stop_strings_count_in_the_content_only() -> None:
     """A stop string in the reasoning is ordinary text."""
     for pieces in splits("<think>a STOP b</think>c STOP d"):
-        delta, end = run(pieces, Dialect(reasoning=True), stop=("STOP",))
+        delta, end = run(pieces, Dialect(reasoning="think"), stop=("STOP",))
         assert (delta.reasoning, delta.text, end.reason) == ("a STOP b", "c ", "stop")
 
 
@@ -170,6 +170,6 @@ def test_a_call_in_the_reasoning_is_none() -> None:
     """Calls count only after the reasoning block."""
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     for pieces in splits(f"<think>{call}</think>\n{call}"):
-        delta, end = run(pieces, Dialect(reasoning=True), output=OutputFormat(callable_tools=TOOLS))
+        delta, end = run(pieces, Dialect(reasoning="think"), output=OutputFormat(callable_tools=TOOLS))
         assert (delta.reasoning, delta.text, calls_of(delta)) == (call, "", [("f", "{}")])
         assert end.reason == "tool_calls"

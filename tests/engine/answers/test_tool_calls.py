@@ -5,9 +5,10 @@ import json
 import pytest
 
 from jan.engine.answers.answer import Answer
-from jan.engine.answers.tool_calls import ToolCallParser
+from jan.engine.answers.tool_calls import ToolCallReader
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
+from jan.engine.prompts.dialects import PLAIN
 from jan.schema.chat import FunctionDefinition, Tool
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"]", "b": [1, {"c": 2}]}}\n</tool_call>'
@@ -15,7 +16,7 @@ ARGUMENTS = {"a": '}"]', "b": [1, {"c": 2}]}
 
 
 def run(pieces: list[str], must_call: bool = False) -> Delta:
-    parser = ToolCallParser(must_call)
+    parser = ToolCallReader(PLAIN.calls, must_call=must_call)
     delta = Delta()
     for piece in pieces:
         delta = delta.merge(parser.push(piece))
@@ -45,7 +46,7 @@ def test_an_answer_without_calls_is_text() -> None:
 
 def test_arguments_stream_before_they_are_complete() -> None:
     """A call's name comes first, its arguments piece by piece."""
-    parser = ToolCallParser()
+    parser = ToolCallReader(PLAIN.calls)
     deltas = [parser.push(piece) for piece in ('<tool_call>{"name": "f", "arguments": {"a', '": 1', "}}")]
     assert [[(c.name, c.arguments) for c in d.tool_calls] for d in deltas] == [
         [("f", ""), ("", '{"a')],

@@ -54,10 +54,12 @@ def test_a_required_call_has_the_models_form(backend: LlamaCppBackend, form: Too
     assert accepts(backend, CALL, dialect, call)
     assert not accepts(backend, CALL, dialect, call.replace('"n"', '"m"'))
     assert not accepts(backend, CALL, dialect, "Hello")
-    thinking = Dialect(tools=form, reasoning=True)
+    thinking = Dialect(tools=form, reasoning="think")
     assert accepts(backend, CALL, thinking, call)
     assert accepts(backend, CALL, thinking, f"<think>hm {{</think>\n\n{call}")
-    assert accepts(backend, CALL, Dialect(tools=form, reasoning=True, begins_inside=True), f"hm</think>\n{call}")
+    assert accepts(
+        backend, CALL, Dialect(tools=form, reasoning="think", begins_inside=True), f"hm</think>\n{call}"
+    )
 
 
 @pytest.mark.parametrize("form", ["hermes", "mistral", "mistral_args"])
@@ -86,13 +88,13 @@ def test_formats_apply_after_the_reasoning(
     backend: LlamaCppBackend, output: OutputFormat, right: str, wrong: str
 ) -> None:
     """The format is enforced for the content and not for the reasoning."""
-    thinking = Dialect(reasoning=True)
+    thinking = Dialect(reasoning="think")
     assert accepts(backend, output, PLAIN, right)
     assert not accepts(backend, output, PLAIN, wrong)
     assert accepts(backend, output, thinking, right)
     assert accepts(backend, output, thinking, f"<think>{wrong}</think>\n\n{right}")
     assert not accepts(backend, output, thinking, f"<think>{right}</think>\n\n{wrong}")
-    opened = Dialect(reasoning=True, begins_inside=True)
+    opened = Dialect(reasoning="think", begins_inside=True)
     assert accepts(backend, output, opened, f"{wrong}</think>{right}")
     assert not accepts(backend, output, opened, right)
 
@@ -114,7 +116,7 @@ def test_formats_apply_after_the_reasoning(
         OutputFormat(grammar="start: a{5000}\na: b{5000}\nb: c{5000}\nc: /x/"),
     ],
 )
-@pytest.mark.parametrize("dialect", [PLAIN, Dialect(reasoning=True)])
+@pytest.mark.parametrize("dialect", [PLAIN, Dialect(reasoning="think")])
 def test_hostile_and_wrong_formats_are_refused(
     backend: LlamaCppBackend, output: OutputFormat, dialect: Dialect
 ) -> None:

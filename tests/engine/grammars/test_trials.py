@@ -134,8 +134,13 @@ def test_the_tool_of_many_is_named() -> None:
     schemas = [{"type": "string", "pattern": f"a{{{n}}}"} for n in range(1, 8)]
     schemas[5] = HOSTILE_SCHEMAS["4 multiples"]
     tools = tuple(
-        Tool(type="function", function=FunctionDefinition(name=f"f{index}", parameters=parameters))
-        for index, parameters in enumerate(schemas)
+        Tool(
+            type="function",
+            function=FunctionDefinition(
+                name=f"f{index}", parameters={"type": "object", "properties": {"p": of_value}, "required": ["p"]}
+            ),
+        )
+        for index, of_value in enumerate(schemas)
     )
     error = run(lambda trials: refusal(trials, OutputFormat(callable_tools=tools)))
     assert error.param == "tools[5].function.parameters"
@@ -192,7 +197,7 @@ def test_choices_share_what_was_compiled() -> None:
     assert second.accept(ord('"'))
 
 
-@pytest.mark.parametrize("dialect", [Dialect(), Dialect(reasoning=True), Dialect(tools="llama3")])
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(reasoning="think"), Dialect(tools="llama3")])
 def test_whatever_the_prompt_ends_with_was_compiled(dialect: Dialect) -> None:
     """All dialects of an answer are compiled before the engine's thread needs one."""
     compiler = BytesCompiler(dialect)

@@ -1,12 +1,15 @@
 """Chat templates: the dialect that they show, and how prompts are rendered."""
 
-from typing import Any
+import re
+from typing import Any, get_args
 
 import pytest
+from support.server import ROOT
 
 from jan.engine.base import ChatPrompt
 from jan.engine.prompts.chat_template import ChatTemplate
-from jan.engine.prompts.dialects import Dialect, ToolFormat, ToolFormatOption, dialect_of
+from jan.engine.prompts.dialects import Dialect, ReasoningFormat, ToolFormat, ToolFormatOption, call_as_text
+from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
 from jan.errors import InvalidRequest
 from jan.schema.chat import FunctionDefinition, Tool
 from jan.schema.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolMessage, UserMessage
@@ -73,8 +76,9 @@ def test_a_template_shows_the_dialect(
     template: str, option: ToolFormatOption, form: ToolFormat, thinks: bool
 ) -> None:
     """The template shows the form of tool calls, unless the option sets another one, and if there is reasoning."""
-    assert dialect_of(template, option) == Dialect(tools=form, reasoning=thinks)
-    assert not dialect_of(template, option, "off").reasoning
+    thoughts: ReasoningFormat = "think" if thinks else ""
+    assert ChatTemplate(template, tool_format=option).dialect == Dialect(tools=form, reasoning=thoughts)
+    assert not ChatTemplate(template, tool_format=option, reasoning="off").dialect.reasoning
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_a_continued_message_may_be_within_reasoning(begun: str, inside: bool) -
     made = ChatTemplate(QWEN)
     asked = prompt(ASKED, AssistantMessage(content=begun), continue_final_message=True)
     dialect = made.answer_dialect(asked, made.render(asked))
-    assert (dialect.reasoning, dialect.begins_inside) == (inside, inside)
+    assert (dialect.reasoning, dialect.begins_inside) == ("think" if inside else "", inside)
 
 
 def test_the_generation_prompt_may_be_left_out() -> None:
@@ -163,3 +167,19 @@ def test_what_a_template_refuses_is_told() -> None:
     """The message has the template's own words."""
     with pytest.raises(InvalidRequest, match=r"does not take these messages: only small talk\."):
         ChatTemplate(CHATML + "{{ raise_exception('only small talk.') }}").render(prompt(ASKED))
+
+
+def test_the_page_has_the_table() -> None:
+    """The documents list every form of calls with a call as it is written, and every form of reasoning."""
+    page = (ROOT / "docs" / "dialects.md").read_text()
+    for name in TOOL_FORMATS:
+        call = call_as_text(CALLS[name], "look", {"at": "Ulm"}).replace("\n", "⏎").replace("|", "\\|")
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | ") and call in line)
+        assert call in row
+    assert set(re.findall(r"^\| `(\w+)` \| (?:`\S|The channel)", page, re.MULTILINE)) == set(REASONING)
+
+
+def test_every_form_has_a_name_for_the_option() -> None:
+    """The names of the option are those of the table, and so are those of reasoning."""
+    assert set(TOOL_FORMATS) == set(CALLS)
+    assert {form.reasoning for form in CALLS.values()} <= {*REASONING, ""} == set(get_args(ReasoningFormat))

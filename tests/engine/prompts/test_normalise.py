@@ -60,7 +60,7 @@ def test_a_template_of_texts_gets_texts() -> None:
 def render_natively(source: str, *messages: Any) -> str:
     """Render with the template's own form of calls, whether or not answers in this form are read."""
     template = ChatTemplate(source, "<s>", "</s>")
-    template._default._native = True
+    template._default._shown_form = template.dialect.tools
     return template.render(prompt(messages))
 
 

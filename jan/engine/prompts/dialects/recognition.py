@@ -1,0 +1,139 @@
+"""Recognise the form of tool calls and reasoning that a chat template shows."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from jan.engine.prompts.dialects.dialect import Dialect, ReasoningOption, ToolFormatOption
+from jan.engine.prompts.dialects.forms import CallForm, ReasoningForm, ReasoningFormat
+from jan.engine.prompts.dialects.heads import head_pattern, name_in
+from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS, ToolFormat
+from jan.engine.prompts.dialects.spelling import call_as_text
+
+_SPACE = re.compile(r"\s+")
+_DECODER = json.JSONDecoder()
+
+
+class ShownCall(msgspec.Struct, frozen=True):
+    """A conversation with one tool call, as a chat template renders it.
+
+    ``text``: the rendered conversation. ``prompt``: the same without the call and all after it, with the opening
+    of an answer. ``name``, ``arguments``, ``call_id``: the call.
+    """
+
+    text: str
+    prompt: str
+    name: str
+    arguments: Mapping[str, Any]
+    call_id: str
+
+
+def dialect_of(
+    template: str,
+    tool_format: ToolFormatOption = "auto",
+    reasoning: ReasoningOption = "auto",
+    shown: ShownCall | None = None,
+) -> Dialect:
+    """Return the dialect of a model's answers.
+
+    Args:
+        template: the source of the chat template.
+        tool_format, reasoning: settings that override what the template shows.
+        shown: a call as the template renders it; None if it renders none.
+    """
+    form = shown_form(shown)
+    if tool_format == "auto" or (tool_format == "mistral" and form == "mistral_args"):
+        return _dialect(form or _hinted(template) or "hermes", shown_reasoning(template), reasoning)
+    return _dialect(tool_format, shown_reasoning(template), reasoning)
+
+
+def dialect_named(tool_format: ToolFormatOption, reasoning: ReasoningOption = "auto") -> Dialect:
+    """Return the dialect of a family of models, for which no template speaks."""
+    tools: ToolFormat = "hermes" if tool_format == "auto" else tool_format
+    return _dialect(tools, CALLS[tools].reasoning, reasoning)
+
+
+def _dialect(tools: ToolFormat, thoughts: ReasoningFormat, reasoning: ReasoningOption) -> Dialect:
+    """Return a dialect. Channels are always read, because the content stands in one too."""
+    in_channels = bool(thoughts) and REASONING[thoughts].in_channels
+    return Dialect(tools=tools, reasoning=thoughts if reasoning == "auto" or in_channels else "")
+
+
+def shown_reasoning(template: str) -> ReasoningFormat:
+    """Return the form of reasoning whose marks stand in a template, '' if none do."""
+    return next((name for name, marks in REASONING.items() if _shows_marks(template, marks)), "")
+
+
+def _shows_marks(template: str, marks: ReasoningForm) -> bool:
+    """Return True if a template has the closing mark: many only cut reasoning off. Channels need the opening."""
+    return marks.close in template and (not marks.in_channels or marks.open in template)
+
+
+def shown_form(shown: ShownCall | None) -> ToolFormat | None:
+    """Return the form in which a template renders a call; None if it is none of the table."""
+    if shown is None:
+        return None
+    text = shown.text
+    if shown.name not in text.removeprefix(shown.prompt) and shown.call_id in text:
+        text = text.replace(shown.call_id, f"functions.{shown.name}:0")
+    for space in (None, _SPACE):
+        written = [
+            (len(call), name) for name in TOOL_FORMATS if (call := _written_in(text, CALLS[name], shown, space))
+        ]
+        if written:
+            return max(written)[1]
+    return next((name for name in TOOL_FORMATS if _read_in(text, CALLS[name], shown)), None)
+
+
+def _written_in(text: str, form: CallForm, shown: ShownCall, space: "re.Pattern[str] | None") -> str:
+    """Return the call if a text has it as the form writes it, else ''. ``space``: what makes no difference."""
+    call = call_as_text(msgspec.structs.replace(form, opening="", closing=""), shown.name, shown.arguments)
+    marked = any(form.before_name.startswith(mark) for mark in form.marks)
+    before = "" if marked else form.opening
+    text = text.removeprefix(shown.prompt) if not form.mark else text
+    if space is not None:
+        call, text, before = (space.sub("", each) for each in (call, text, before))
+    at = text.find(before + call)
+    if at < 0 or (not form.mark and _without_marks(text[:at], form).strip()):
+        return ""
+    return before + call
+
+
+def _without_marks(text: str, form: CallForm) -> str:
+    for mark in (*form.marks, *form.closers, "<|python_start|>", "<|python_end|>"):
+        text = text.replace(mark, "")
+    return text
+
+
+def _read_in(text: str, form: CallForm, shown: ShownCall) -> bool:
+    """Return True if a text has the call in JSON, with other keys or another order than the form writes."""
+    if form.shown_head and any(name_in(head) == shown.name for head in head_pattern(form.shown_head).all_in(text)):
+        return True
+    if form.arguments != "json":
+        return False
+    for mark in form.marks:
+        at = text.rfind(mark)
+        head = head_pattern(form.head).match(text, at) if at >= 0 else None
+        if head is None or ("[" in head[0].removeprefix(mark)) != ("[" in form.begins.removeprefix(mark)):
+            continue
+        try:
+            value, _ = _DECODER.raw_decode(text, head.end())
+        except ValueError:
+            continue
+        if name_in(head) == shown.name and value == shown.arguments:
+            return form.begins == mark
+        if isinstance(value, dict) and shown.name in value.values() and shown.arguments in value.values():
+            return True
+    return False
+
+
+def _hinted(template: str) -> ToolFormat | None:
+    """Return the form of which a template has words that no template of another form has."""
+    for name in TOOL_FORMATS:
+        hints = CALLS[name].hints
+        if hints and all(hint in template for hint in hints):
+            return name
+    return None

@@ -1,0 +1,101 @@
+"""Calls in every dialect, and a small vocabulary with the marks of each, for its readers and its grammars."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from jan.engine.prompts.dialects import CallForm, Dialect, call_as_text, dialect_named
+from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
+from jan.schema.chat import FunctionDefinition, Tool
+
+PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "a": {"type": "integer"},
+        "s": {"type": "string"},
+        "k": {"enum": ["x", "y z"]},
+        "b": {"type": "boolean"},
+        "o": {
+            "type": "object",
+            "properties": {"n": {"type": "string"}, "m": {"type": "number"}},
+            "required": ["n"],
+        },
+        "l": {"type": "array", "items": {"type": "string"}},
+        "p": {"type": "string", "pattern": "^[a-c]+$"},
+    },
+    "required": ["a", "s"],
+}
+TOOLS = (
+    Tool(type="function", function=FunctionDefinition(name="f", parameters=PARAMETERS)),
+    Tool(type="function", function=FunctionDefinition(name="g-2")),
+)
+ARGUMENTS = {
+    "a": -3,
+    "s": 'He said "}\']",\n<x> ä, [f(1)] {"k": 1}',
+    "k": "y z",
+    "b": True,
+    "o": {"n": "q"},
+    "l": ["u", "v"],
+    "p": "abc",
+}
+DIALECTS = [dialect_named(name) for name in TOOL_FORMATS]
+# Bytes, then the end of an answer, then control tokens.
+END = 256
+_MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
+
+
+def canonical(dialect: Dialect, *calls: tuple[str, dict[str, Any]]) -> str:
+    """Return an answer of calls, as the dialect writes it."""
+    form = dialect.calls
+    alone = msgspec.structs.replace(form, opening="", closing="")
+    written = [call_as_text(alone, name, arguments, index) for index, (name, arguments) in enumerate(calls)]
+    return form.opening + form.between.join(written) + form.closing
+
+
+def cuts(text: str) -> Iterator[list[bytes]]:
+    """Yield every split of the bytes into two, and splits into tokens of several lengths."""
+    data = text.encode()
+    yield from ([data[:at], data[at:]] for at in range(len(data) + 1))
+    yield from ([data[at : at + size] for at in range(0, len(data), size)] for size in (1, 2, 3, 5, 7))
+
+
+def marks_of(dialect: Dialect) -> dict[bytes, int]:
+    """Return the marks of a dialect as control tokens, each with an id."""
+    found = _MARK.findall(" ".join([*_texts_of(dialect.calls), "<|start|>"]))
+    if dialect.reasoning:
+        marks = REASONING[dialect.reasoning]
+        found += _MARK.findall(f"{marks.open} {marks.close} {marks.content_open} {marks.content_close}")
+    return {mark.encode(): END + 1 + at for at, mark in enumerate(dict.fromkeys(found))}
+
+
+def _texts_of(form: CallForm) -> list[str]:
+    one = form.argument
+    texts = [form.opening, form.before_name, form.after_name, form.end, form.closing]
+    return texts if one is None else [*texts, one.before_key, one.key_end, one.before_value, one.end, one.quote]
+
+
+def tokens_of(text: str, control: dict[bytes, int]) -> list[int]:
+    """Return a text as tokens: control tokens where it spells them, else bytes."""
+    either = re.compile(b"|".join(map(re.escape, sorted(control, key=len, reverse=True))) or b"(?!)")
+    tokens: list[int] = []
+    at, data = 0, text.encode()
+    for found in either.finditer(data):
+        tokens += [*data[at : found.start()], control[found[0]]]
+        at = found.end()
+    return [*tokens, *data[at:]]
+
+
+__all__ = [
+    "ARGUMENTS",
+    "CALLS",
+    "DIALECTS",
+    "END",
+    "PARAMETERS",
+    "TOOLS",
+    "canonical",
+    "cuts",
+    "marks_of",
+    "tokens_of",
+]
