@@ -86,6 +86,15 @@ def test_the_model_gets_the_history(me: httpx.Client) -> None:
     assert [m["role"] for m in messages_of(me, made)] == ["system", "user", "assistant", "user", "assistant"]
 
 
+def test_what_is_not_stored_of_a_message_reaches_the_model_once(me: httpx.Client) -> None:
+    """A name and reasoning are used with the request that brings them: this model has no use, and says so."""
+    made = new_conversation(me)
+    messages = [{"role": "assistant", "content": "a", "reasoning": "b"}, {**HELLO[0], "name": "ada"}]
+    body = {"model": "echo", "conversation_id": made, "messages": messages}
+    assert me.post(CHAT, json=body).headers["x-jan-ignored"] == "messages[0].reasoning, messages[1].name"
+    assert "x-jan-ignored" not in chat(me, made, "again").headers
+
+
 def test_several_messages_are_all_stored(me: httpx.Client) -> None:
     """Whatever the request's messages are, they are appended in order."""
     made = new_conversation(me)

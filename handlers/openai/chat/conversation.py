@@ -20,6 +20,7 @@ from jan.handler import (
     Turn,
 )
 from jan.schema.chat import ChatCompletionRequest
+from jan.schema.messages import Message
 from jan.schema.sampling import Usage
 from jan.storage.records import AnswerProgress
 
@@ -65,10 +66,23 @@ async def begin_turn(
 def _with_history(request: GenerationRequest, turn: Turn, body: ChatCompletionRequest) -> GenerationRequest:
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
-    messages = turn.messages
+    before, stored = _split(turn.messages, len(body.messages))
     if prompt.messages != tuple(body.messages):  # a hook changed what the model gets of the request
-        messages = (*messages[: len(messages) - len(body.messages)], *prompt.messages)
+        stored = prompt.messages
+    messages = (*before, *map(_with_unstored, stored, prompt.messages))
     return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=messages))
+
+
+def _split(messages: tuple[Message, ...], count: int) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Split off the last ``count`` messages."""
+    at = len(messages) - count
+    return messages[:at], messages[at:]
+
+
+def _with_unstored(stored: Message, sent: Message) -> Message:
+    """Return the message with what is not stored of it, a name and reasoning, unless the store has another one."""
+    same = type(stored) is type(sent) and stored.content == sent.content
+    return sent if same else stored
 
 
 class StoredAnswer:

@@ -34,6 +34,8 @@ _RENDERING = (
     TypeError,
     ValueError,
 )
+# Tests and filters that make sense only for a variable that may be missing.
+_ASKING = frozenset({"defined", "undefined", "none", "default", "d"})
 # Errors of Python's compiler on what Jinja made of a template: too deep, too long, a break without its loop.
 _COMPILING = (jinja2.TemplateError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError)
 
@@ -41,7 +43,7 @@ _COMPILING = (jinja2.TemplateError, MemoryError, OverflowError, RecursionError, 
 class CompiledTemplate:
     """A chat template that can be rendered.
 
-    ``variables``: names that it reads and does not set. ``words``: its attributes and string constants.
+    ``variables``: names that it reads and need not set itself. ``words``: its attributes and string constants.
 
     Raises:
         ConfigurationError: if the source is not a valid template, with the line.
@@ -56,7 +58,7 @@ class CompiledTemplate:
             raise ConfigurationError(
                 f"The model's chat template can't be read{_place(environment, source, error)}: {_reason(error)}."
             ) from error
-        self.variables = frozenset(jinja2.meta.find_undeclared_variables(tree)) - frozenset(environment.globals)
+        self.variables = _variables(tree) - frozenset(environment.globals)
         constants = (node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str))
         self.words = frozenset(constants) | {node.attr for node in tree.find_all(nodes.Getattr)}
 
@@ -66,6 +68,22 @@ class CompiledTemplate:
             return self._template.render(variables)
         except _RENDERING as error:
             raise unsupported(reason_of(error)) from error
+
+
+def _variables(tree: nodes.Template) -> frozenset[str]:
+    """Return the names that a template reads from outside.
+
+    Jinja also finds those that are set in one branch and read in another. They count only where the template asks
+    whether they are there.
+    """
+    asked = {
+        node.node.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in _ASKING and isinstance(node.node, nodes.Name)
+    }
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    own |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    return frozenset(jinja2.meta.find_undeclared_variables(tree)) - (own - asked)
 
 
 def unsupported(reason: str) -> InvalidRequest:

@@ -62,36 +62,49 @@ def arguments_text(arguments: str) -> str:
 class FittingIds:
     """Gives each call of a history an id in a form, and each result the id of its call.
 
-    An id that already has the form stays.
+    An id that already has the form stays, unless an earlier call has it too. Where several calls of one message
+    have the same id, results belong to them in turn.
     """
 
     def __init__(self, form: CallIds) -> None:
         self._form = form
-        self._count = 0
-        # The newest id that was given for one of the history, which may use an id again.
-        self._given: dict[str, str] = {}
-        # Calls without a result yet, by the function's name.
-        self._open: dict[str, list[str]] = {}
+        self._given: set[str] = set()
+        # Calls that a result may belong to, by their id in the history and by the function's name, oldest first.
+        self._by_id: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
+        # Ids in the history of the calls of the message that is being read.
+        self._of_message: set[str] = set()
+
+    def begin_message(self) -> None:
+        """Begin with the calls of a message. An id of an earlier message that is used again is another call."""
+        self._of_message.clear()
 
     def of_call(self, old: str, name: str) -> str:
         """Return the id of the history's next call."""
-        new = f"functions.{name}:{self._count}" if self._form == "named" else self._fitted(old)
-        self._count += 1
-        self._given[old] = new
-        self._open.setdefault(name, []).append(new)
+        new = self._fitted(old, name)
+        self._given.add(new)
+        if old not in self._of_message:
+            self._of_message.add(old)
+            self._by_id[old] = []
+        self._by_id[old].append(new)
+        self._by_name.setdefault(name, []).append(new)
         return new
 
     def of_result(self, old: str | None, name: str | None) -> str:
-        """Return the id of the call that a result belongs to. Without an id, it is the last open call by name."""
-        if old is None:
-            found = self._open.get(name or "")
-            return found.pop() if found else self._fitted(f"{name}")
-        return self._given.get(old) or self._fitted(old)
+        """Return the id of the call that a result belongs to. Without an id, it is the oldest call by name."""
+        waiting = self._by_name.get(name or "") if old is None else self._by_id.get(old)
+        if not waiting:
+            return self._fitted(old if old is not None else f"{name}", name or "")
+        # The last one stays, for a second result of the same call.
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
-    def _fitted(self, old: str) -> str:
-        if self._form != "nine":
+    def _fitted(self, old: str, name: str) -> str:
+        if self._form == "call":
             return old
-        return old if _NINE.fullmatch(old) else call_id("nine", old)
+        if self._form == "named":
+            return f"functions.{name}:{len(self._given)}"
+        new = old if _NINE.fullmatch(old) else call_id("nine", old)
+        return call_id("nine", f"{old} {len(self._given)}") if new in self._given else new
 
 
 def with_fitting_calls(entries: Iterable[dict[str, Any]], form: CallIds, *, as_text: bool) -> list[dict[str, Any]]:
@@ -104,6 +117,7 @@ def with_fitting_calls(entries: Iterable[dict[str, Any]], form: CallIds, *, as_t
             entry = {**entry, "tool_call_id": ids.of_result(entry.get("tool_call_id"), entry.get("name"))}
         elif "tool_calls" in entry:
             calls = []
+            ids.begin_message()
             for call in entry["tool_calls"]:
                 function = call["function"]
                 calls.append(

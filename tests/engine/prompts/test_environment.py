@@ -109,3 +109,7 @@ def test_the_variables_of_a_template_are_known() -> None:
         "{% set a = b %}{{ a.c }}{{ range(1) }}{{ namespace(x=1).x }}{{ strftime_now('') }}{{ d if e is defined }}"
     )
     assert CompiledTemplate(source).variables == {"b", "d", "e"}
+    branches = (
+        "{% if a %}{% set b = 1 %}{% set c = 1 %}{% else %}{% if c is not defined %}{{ b }}{% endif %}{% endif %}"
+    )
+    assert CompiledTemplate(branches).variables == {"a", "c"}

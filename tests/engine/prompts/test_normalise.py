@@ -1,6 +1,7 @@
 """Messages, tools and options as templates get them: whatever a template can't take is fitted to it."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -108,6 +109,17 @@ def test_a_template_that_names_a_call_by_its_id_gets_the_name() -> None:
     assert "## Return of functions.now:1\nb<" in text
     assert "## Return of functions.now:0\na<" in text
     assert "## Return of functions.now:2\nc<" in text
+
+
+@pytest.mark.parametrize("source", [templates.NINE, templates.KIMI])
+def test_calls_that_share_an_id_get_their_own(source: str) -> None:
+    """Some gateways give no id, or the same to all calls of a message: results belong to them in turn."""
+    text = render_natively(source, ASKED, called("{}", "{}", ids=["", ""]), result("A", ""), result("B", ""))
+    shown = re.findall(r'"id": "(\w+)"|call_begin\|>([\w.:]+)', text)
+    first, second = ("".join(one) for one in shown)
+    assert first != second
+    results = re.findall(r'"call_id": "(\w+)"|Return of ([\w.:]+)', text)
+    assert ["".join(one) for one in results] == [first, second]
 
 
 def test_a_result_in_the_older_form_belongs_to_its_function() -> None:
