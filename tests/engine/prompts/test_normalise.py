@@ -54,21 +54,14 @@ def test_a_template_of_texts_gets_texts() -> None:
         ("5", '{"arguments":5}'),
         ('{"a', '{"arguments":"{\\"a"}'),
     ):
-        text = render_natively(templates.DEEPSEEK, ASKED, called(sent), result())
+        text = render(templates.DEEPSEEK, ASKED, called(sent), result())
         assert f"now\n```json\n{shown}\n```" in text
-
-
-def render_natively(source: str, *messages: Any) -> str:
-    """Render with the template's own form of calls, whether or not answers in this form are read."""
-    template = ChatTemplate(source, "<s>", "</s>")
-    template._default._shown_form = template.dialect.tools
-    return template.render(prompt(messages))
 
 
 def test_a_call_without_text_has_the_content_that_shows_it() -> None:
     """Some templates show a call only where the content is null, others fail at null."""
     for content in (None, ""):
-        assert "<|tool sep|>now" in render_natively(templates.DEEPSEEK, ASKED, called("{}", content=content))
+        assert "<|tool sep|>now" in render(templates.DEEPSEEK, ASKED, called("{}", content=content))
         assert "<tool_call>" in render(templates.TOOL_USE, ASKED, called("{}", content=content), tools=[NOW])
 
 
@@ -103,7 +96,7 @@ def test_ids_that_fit_stay() -> None:
 def test_a_template_that_names_a_call_by_its_id_gets_the_name() -> None:
     """Calls are numbered through the conversation, and each result has the id of its call."""
     history = [ASKED, called("{}", "{}"), result("b", "b"), result("a"), called("{}", ids=["b"]), result("c", "b")]
-    text = render_natively(templates.KIMI, *history)
+    text = render(templates.KIMI, *history)
     for number in range(3):
         assert f"<|tool_call_begin|>functions.now:{number}<" in text
     assert "## Return of functions.now:1\nb<" in text
@@ -114,7 +107,7 @@ def test_a_template_that_names_a_call_by_its_id_gets_the_name() -> None:
 @pytest.mark.parametrize("source", [templates.NINE, templates.KIMI])
 def test_calls_that_share_an_id_get_their_own(source: str) -> None:
     """Some gateways give no id, or the same to all calls of a message: results belong to them in turn."""
-    text = render_natively(source, ASKED, called("{}", "{}", ids=["", ""]), result("A", ""), result("B", ""))
+    text = render(source, ASKED, called("{}", "{}", ids=["", ""]), result("A", ""), result("B", ""))
     shown = re.findall(r'"id": "(\w+)"|call_begin\|>([\w.:]+)', text)
     first, second = ("".join(one) for one in shown)
     assert first != second
