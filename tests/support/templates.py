@@ -109,10 +109,12 @@ DEEPSEEK = """\
 {%- if m['role'] == 'system' %}{{ m['content'] }}
 {%- elif m['role'] == 'user' %}{{ '<|User|>' + m['content'] }}
 {%- elif m['role'] == 'assistant' and m['content'] is none %}
+{{- '<|Assistant|><｜tool▁calls▁begin｜>' }}
 {%- for call in m['tool_calls'] %}
-{{- '<|Assistant|><|tool call begin|>function<|tool sep|>' + call['function']['name'] + '\\n```json\\n' }}
-{{- call['function']['arguments'] + '\\n```<|tool call end|>' }}
+{{- '\\n' if not loop.first }}{{ '<｜tool▁call▁begin｜>function<｜tool▁sep｜>' + call['function']['name'] }}
+{{- '\\n```json\\n' + call['function']['arguments'] + '\\n```<｜tool▁call▁end｜>' }}
 {%- endfor %}
+{{- '<｜tool▁calls▁end｜>' + eos_token }}
 {%- elif m['role'] == 'assistant' %}{{ '<|Assistant|>' + m['content'].split('</think>')[-1] + eos_token }}
 {%- elif m['role'] == 'tool' %}{{ '<|tool output begin|>' + m['content'] + '<|tool output end|>' }}
 {%- endif %}
@@ -127,9 +129,10 @@ KIMI = """\
 {%- if m.role == 'user' %}<|im_user|>user<|im_middle|>{{ m.content }}<|im_end|>
 {%- elif m.role == 'system' %}<|im_system|>system<|im_middle|>{{ m.content }}<|im_end|>
 {%- elif m.role == 'assistant' %}<|im_assistant|>assistant<|im_middle|>{{ m.content }}
+{%- if m.tool_calls %}<|tool_calls_section_begin|>{% endif %}
 {%- for call in m.tool_calls or [] %}<|tool_call_begin|>{{ call['id'] }}<|tool_call_argument_begin|>
 {%- if call['function']['arguments'] is string %}{{ call['function']['arguments'] }}{% else %}{{ call['function']['arguments'] | tojson }}{% endif %}<|tool_call_end|>
-{%- endfor %}<|im_end|>
+{%- endfor %}{% if m.tool_calls %}<|tool_calls_section_end|>{% endif %}<|im_end|>
 {%- elif m.role == 'tool' %}<|im_system|>tool<|im_middle|>## Return of {{ m.tool_call_id }}
 {{ m.content }}<|im_end|>
 {%- endif %}

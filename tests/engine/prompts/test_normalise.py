@@ -61,7 +61,7 @@ def test_a_template_of_texts_gets_texts() -> None:
 def test_a_call_without_text_has_the_content_that_shows_it() -> None:
     """Some templates show a call only where the content is null, others fail at null."""
     for content in (None, ""):
-        assert "<|tool sep|>now" in render(templates.DEEPSEEK, ASKED, called("{}", content=content))
+        assert "<｜tool▁sep｜>now" in render(templates.DEEPSEEK, ASKED, called("{}", content=content))
         assert "<tool_call>" in render(templates.TOOL_USE, ASKED, called("{}", content=content), tools=[NOW])
 
 
