@@ -73,7 +73,7 @@ def sample_basic(logits: Any, temperature: float, top_k: int, top_p: float, *res
     count = len(chances)
     if 0 < top_p < 1:
         count = min(count, int((chances[:count].cumsum(0) < top_p).sum()) + 1)
-    if min_p > 0:
+    if 0 < min_p < 1:
         count = min(count, max(1, int((chances[:count] >= min_p * chances[0]).sum())))
     kept = chances[:count] / chances[:count].sum()
     at = min(int((kept.cumsum(0) <= draw).sum()), count - 1)

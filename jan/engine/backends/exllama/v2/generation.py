@@ -117,11 +117,12 @@ def settings_of(sampling: Sampling) -> Any:
 
     The library's order: temperature, top_k, top_p, min_p, typical, Mirostat, dynamic temperature, XTC, the draw.
     """
-    greedy = (sampling.temperature == 0 and not sampling.dynatemp_range) or sampling.top_p == 0
+    coldest = sampling.temperature == 0 and not sampling.dynatemp_range
+    # To the library, a top_p of 0 and a min_p of 1 mean off, not "only the likeliest token".
+    greedy = coldest or sampling.top_p == 0 or sampling.min_p >= 1
     return ExLlamaV2Sampler.Settings(
         # A dynamic temperature is applied at the end instead.
         temperature=1.0 if greedy or sampling.dynatemp_range else sampling.temperature,
-        # To the library, 0 means off, not "only the likeliest token".
         top_k=1 if greedy else sampling.top_k,
         top_p=0.0 if greedy or sampling.top_p >= 1 else sampling.top_p,
         min_p=0.0 if greedy else sampling.min_p,
