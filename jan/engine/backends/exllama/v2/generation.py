@@ -8,6 +8,7 @@ from exllamav2.generator.filters import ExLlamaV2Filter
 
 from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.logits import LogitRules, SampledToken
+from jan.engine.backends.token_rules import TokenRules
 from jan.engine.base import Sampling
 from jan.engine.grammars.constraint import Constraint
 
@@ -21,6 +22,26 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]
         if any(len(sequence) < self.max_ngram - 1 for sequence in ready):
             return None
         return super().iterate_ngram_gen(results)
+
+
+class ArrayRules(LogitRules):
+    """The same rules for a numpy array.
+
+    The library samples many answers at once on threads. PyTorch gives up Python's lock at each operation, however
+    small, and then waits for it among those threads; numpy keeps it. So a bias alone needs no PyTorch.
+    """
+
+    def __init__(self, rules: TokenRules, vocabulary: int) -> None:
+        super().__init__(rules, vocabulary)
+        self._tokens, self._amounts = self._biased.numpy(), self._bias.numpy()
+        self._bias_alone = self._forbidden is None and not self.looks_back and not self._sampling.top_n_sigma
+
+    def apply(self, logits: Any, answer: Any) -> None:
+        """Change the logits in place, as ``LogitRules`` does; ``logits`` is a numpy array of float32."""
+        if not self._bias_alone:
+            super().apply(torch.from_numpy(logits), answer)
+        elif len(self._tokens):
+            logits[self._tokens] += self._amounts
 
 
 class SampledJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
@@ -40,7 +61,7 @@ class SampledJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
             filters=[] if plan.constraint is None else [ConstraintFilter(plan.constraint)],
         )
         self._plan = plan
-        self._rules = LogitRules(plan.rules, plan.vocabulary)
+        self._rules = ArrayRules(plan.rules, plan.vocabulary)
         self._logits: Any = None
         self.sampled: list[SampledToken] = []
 
@@ -56,11 +77,13 @@ class SampledJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
         Args:
             logits: float32 [1, 1, vocab + padding]: batch and position are 1, because each job samples one token.
         """
-        row = logits[0, 0]  # a view, [vocab + padding]: changed in place, and then sampled by the library
+        row = logits.numpy()[0, 0]  # a view, [vocab + padding]: changed in place, and then sampled by the library
         self._rules.mask_padding(row)
-        self._logits = row.clone() if self._plan.keep_logits else None
-        # [1, tokens] -> the answer's tokens
-        self._rules.apply(row, self.sequences[0].sequence_ids.torch()[0, len(self._plan.tokens) :])
+        self._logits = torch.from_numpy(row.copy()) if self._plan.keep_logits else None
+        answer = None
+        if self._rules.looks_back:  # [1, tokens] -> the answer's tokens
+            answer = self.sequences[0].sequence_ids.torch()[0, len(self._plan.tokens) :]
+        self._rules.apply(row, answer)
         return super().receive_logits(logits)
 
     def receive_sample(self, logits: Any, next_token: Any, *others: Any) -> Any:
