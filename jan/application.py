@@ -193,14 +193,19 @@ def _url(scheme: str, bound: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
 
 
+def tune_interpreter() -> None:
+    """Set the sharing of Python's lock and the garbage collection for a model's thread beside the event loop."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+
+
 async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> bool:
     """Run in a process of its own until SIGTERM or SIGINT; a second signal ends the process at once.
 
     ``announce`` gets the base URLs once the server is ready. Returns False if a model failed whose configuration
     says that the process is to end.
     """
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+    tune_interpreter()
     urls = await server.start(report)
     stopping = asyncio.Event()
     # After the models, because loading a library may replace signal handlers.

@@ -15,6 +15,7 @@ from gpu_measure import Check, Figures, first_answer, memory, served
 from random_model import SHAPES, Form, write_random
 from support.folder_models import Gguf, made_once, write_bundled, write_tokenizer
 
+from jan.application import tune_interpreter
 from jan.engine.backends.exllama.v2 import ExLlamaV2Options, flash
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
@@ -89,7 +90,11 @@ def measure_straight(check: Check, streams: list[int], name: str = "straight") -
 
 
 async def measure_executor(check: Check, streams: list[int], straight: Rates) -> None:
-    """Measure the same through the engine's thread, and how soon a cancelled answer frees its slot."""
+    """Measure the same through the engine's thread, and how soon a cancelled answer frees its slot.
+
+    Python's settings are the server's from here on, because the thread has an event loop beside it as there.
+    """
+    tune_interpreter()
     engine = ThreadedEngine("checked", lambda: check.backend, EngineRules(max_waiting=max(streams)))
     await engine.start(lambda part: None)
     heading("Through the engine's thread")

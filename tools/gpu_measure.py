@@ -32,6 +32,9 @@ _GIB = 2**30
 _STRIDE = 7
 # Tokens of a short prompt, where only the answer matters.
 _SHORT = 16
+# Seconds between two looks at how many answers are gone. Without a pause, the loop would take Python's lock from
+# the engine's thread.
+_LOOK = 0.001
 
 
 def memory(*, most: bool = False) -> str:
@@ -158,7 +161,7 @@ class Check:
         steps, held, began = stats.steps, cache.used, time.perf_counter()
         await asyncio.gather(*(answer.aclose() for answer in leaving))
         while stats.cancelled - before < len(leaving):  # noqa: ASYNC110 - no event says when, and the time is measured
-            await asyncio.sleep(0)
+            await asyncio.sleep(_LOOK)
         freed = Freed(len(leaving), stats.steps - steps, time.perf_counter() - began, held - cache.used)
         for answer in running[len(leaving) :]:
             await answer.aclose()

@@ -1,5 +1,6 @@
 """``tools/gpu-check`` without a GPU: it measures the stand-ins."""
 
+import gc
 import os
 import re
 import subprocess
@@ -51,6 +52,31 @@ def test_a_model_that_is_not_there_is_told_of_before_anything_is_built(tmp_path:
     assert "no folder 'no model'" in line
 
 
+STEPS = """#!/bin/sh
+case "$*" in
+*CudaDevice*) echo build ;;
+*pytest*) echo tests; exit $TESTS_END_WITH ;;
+*tools/gpu_check.py*) echo measure "$5" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("tests_end_with", "code", "complaint"), [(0, 0, ""), (1, 1, "tests failed")])
+def test_the_steps_on_a_gpu(tmp_path: Path, tests_end_with: int, code: int, complaint: str) -> None:
+    """The extension is compiled before the tests, which would not wait that long. Figures are made in any case."""
+    for name, text in {"nvidia-smi": "#!/bin/sh\n", "cuda/bin/nvcc": "#!/bin/sh\n", "python": STEPS}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(tmp_path / "python")}
+    own |= {"CUDA_HOME": str(tmp_path / "cuda"), "TESTS_END_WITH": str(tests_end_with)}
+    line = [TOOLS / "gpu-check", "--random", "8b", "--streams", "8"]
+    ran = subprocess.run(line, env={**os.environ, **own}, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == code
+    assert ran.stdout.split() == ["build", "tests", "measure", "8"]
+    assert complaint in ran.stderr
+
+
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Import the tool's own module."""
@@ -60,7 +86,10 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(TOOLS))
     import gpu_check
 
+    seconds, thresholds = sys.getswitchinterval(), gc.get_threshold()
     yield gpu_check
+    sys.setswitchinterval(seconds)
+    gc.set_threshold(*thresholds)
     for name in ("gpu_check", "gpu_measure", "gpu_kernels", "random_model"):
         sys.modules.pop(name, None)
 
