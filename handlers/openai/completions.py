@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
+from handlers.openai.chat.format import format_of
 from handlers.openai.sampling import answered_tier, common_of, limit_of, priority_of, samplings_of, wants_usage
 from jan.engine.base import Delta, Finished, GenerationRequest, Started, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
@@ -188,6 +189,7 @@ def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
         prompt=TextPrompt(""),
         max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else limit_of(body.max_tokens),
         **common_of(body),
+        output=format_of(body),
         logprobs=body.logprobs,
         echo=bool(body.echo),
         owner=identity.owner,

@@ -13,16 +13,19 @@ LONGEST_FORMAT = 500_000
 
 
 class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """The form that an answer must have. At most one of the first three is set. Reasoning is always free.
+    """The form that an answer must have. At most one of the first four is set. Reasoning is always free.
 
     ``json_schema``: a schema as JSON text. ``regex``: a regular expression. ``grammar``: a grammar in llguidance's
-    variant of Lark. ``callable_tools``: the tools that the answer may call. ``must_call``: the answer is nothing
-    but calls. ``parallel_calls``: several calls in one answer are allowed.
+    variant of Lark, or in llama.cpp's GBNF. ``choices``: texts to choose from. ``param``: the request's
+    parameter, for errors. ``callable_tools``: the tools that the answer may call. ``must_call``: the answer is
+    nothing but calls. ``parallel_calls``: several calls in one answer are allowed.
     """
 
     json_schema: str = ""
     regex: str = ""
     grammar: str = ""
+    choices: tuple[str, ...] = ()
+    param: str = ""
     callable_tools: tuple[Tool, ...] = ()
     must_call: bool = False
     parallel_calls: bool = True
@@ -30,7 +33,7 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def enforced(self) -> bool:
         """True if the answer must have a form, or must call a tool."""
-        return bool(self.json_schema or self.regex or self.grammar or self.must_call)
+        return bool(self.json_schema or self.regex or self.grammar or self.choices or self.must_call)
 
     @property
     def binds(self) -> bool:
@@ -82,7 +85,7 @@ class FormatCompiler(Protocol):
 
 def format_refused(reason: str, param: str) -> InvalidRequest:
     """Return the error for a format that can't be enforced. ``reason``: a clause without a full stop."""
-    is_schema = param == "response_format" or param.startswith("tools") or param.endswith("json")
+    is_schema = param in ("response_format", "json_schema") or param.startswith("tools") or param.endswith("json")
     kind = "schema" if is_schema else "regular expression or grammar"
     return InvalidRequest(
         f"The {kind} can't be enforced: {reason.rstrip('.')}.", code="invalid_schema", param=param

@@ -8,28 +8,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message
 from jan.schema.open_body import OpenStruct, Unserved
+from jan.schema.output_formats import FunctionName, check_depth
 from jan.schema.parameters import SamplingFields
-from jan.schema.unserved import UNSERVED_IN_CHAT, UNSERVED_IN_STRUCTURED_OUTPUTS
+from jan.schema.unserved import UNSERVED_IN_CHAT
 
 # --- tools and formats ------------------------------------------------------------------------------
-
-# In Python, $ also matches before a final line break, hence the lookahead.
-FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
-
-
-# Deeper than any sensible schema, and far below Python's recursion limit.
-_MAX_SCHEMA_DEPTH = 100
-
-
-def _check_depth(schema: Any) -> None:
-    """Check the depth of a JSON schema. Raises ValueError, which msgspec turns into an error with its path."""
-    level = [schema]
-    for _ in range(_MAX_SCHEMA_DEPTH):
-        containers = [item for item in level if isinstance(item, dict | list)]
-        level = [i for item in containers for i in (item.values() if isinstance(item, dict) else item)]
-        if not level:
-            return
-    raise ValueError(f"The schema is nested too deeply; allowed: {_MAX_SCHEMA_DEPTH} levels.")
 
 
 class FunctionDefinition(OpenStruct, kw_only=True):
@@ -43,7 +26,7 @@ class FunctionDefinition(OpenStruct, kw_only=True):
     strict: bool | None = None
 
     def __post_init__(self) -> None:
-        _check_depth(self.parameters)
+        check_depth(self.parameters)
 
 
 class Tool(OpenStruct, kw_only=True, dict=True):
@@ -78,55 +61,7 @@ class NamedToolChoice(OpenStruct, kw_only=True):
     function: ChosenFunction
 
 
-class TextFormat(OpenStruct, kw_only=True, tag_field="type", tag="text"):
-    """Free text, without any constraint."""
-
-
-class JsonObjectFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_object"):
-    """Any valid JSON object."""
-
-
-class JsonSchema(OpenStruct, kw_only=True):
-    """A JSON schema with a name."""
-
-    name: FunctionName
-    schema: dict[str, Any] = msgspec.field(default_factory=dict)
-    description: str | None = None
-    strict: bool | None = None
-
-    def __post_init__(self) -> None:
-        _check_depth(self.schema)
-
-
-class JsonSchemaFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_schema"):
-    """JSON that is valid against the schema."""
-
-    json_schema: JsonSchema
-
-
-ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
-
-# --- vLLM's fields: other formats, and the end of the prompt -----------------------------------------
-
-GuidedText = Annotated[str, Meta(min_length=1, max_length=10_000)]
-GuidedChoice = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1000)]
-GuidedSchema = dict[str, Any]
-
-
-class StructuredOutputs(OpenStruct, kw_only=True, omit_defaults=True):
-    """A format that the answer must have. Exactly one field is set. ``grammar`` is a Lark grammar in llguidance's
-    dialect."""
-
-    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STRUCTURED_OUTPUTS
-
-    json: GuidedSchema | None = None
-    regex: GuidedText | None = None
-    choice: GuidedChoice | None = None
-    grammar: GuidedText | None = None
-
-    def __post_init__(self) -> None:
-        _check_depth(self.json)
-
+# --- the end of the prompt ---------------------------------------------------------------------------
 
 AddGenerationPrompt = Annotated[
     bool, Meta(description="End the prompt with the opening of an assistant message; default true")
@@ -228,7 +163,6 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -239,20 +173,15 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     on_disconnect: OnDisconnect | None = None
     add_generation_prompt: AddGenerationPrompt | None = None
     continue_final_message: ContinueFinalMessage | None = None
-    structured_outputs: StructuredOutputs | None = None
-    guided_json: GuidedSchema | None = None
-    guided_regex: GuidedText | None = None
-    guided_choice: GuidedChoice | None = None
-    guided_grammar: GuidedText | None = None
     chat_template_kwargs: TemplateOptions | None = None
     enable_thinking: EnableThinking | None = None
     reasoning_effort: ReasoningEffort | None = None
     documents: Documents | None = None
 
     def __post_init__(self) -> None:
-        _check_depth(self.guided_json)
-        _check_depth(self.chat_template_kwargs)
-        _check_depth(self.documents)
+        super().__post_init__()
+        check_depth(self.chat_template_kwargs)
+        check_depth(self.documents)
 
     def keep_sent(self, body: bytes | bytearray) -> None:
         """Keep the tools as the client wrote them, for the model's chat template."""

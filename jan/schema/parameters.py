@@ -10,6 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from jan.schema.open_body import OpenStruct
+from jan.schema.output_formats import (
+    GuidedChoice,
+    GuidedSchema,
+    GuidedText,
+    ResponseFormat,
+    StructuredOutputs,
+    check_depth,
+)
 from jan.schema.sampling import StreamOptions
 from jan.schema.unserved import ALIASES
 
@@ -338,6 +346,35 @@ class SamplingFields(OpenStruct, kw_only=True):
         | None
     ) = None
 
+    # --- the form of the answer ---------------------------------------------------------------------
+
+    response_format: (
+        Annotated[ResponseFormat, Meta(description="text, json_object, json_schema, regex or grammar")] | None
+    ) = None
+    structured_outputs: (
+        Annotated[
+            StructuredOutputs,
+            Meta(description="One of json, json_object, regex, choice, grammar", extra=of("vLLM")),
+        ]
+        | None
+    ) = None
+    guided_json: Annotated[GuidedSchema, Meta(description="A JSON schema", extra=of("vLLM"))] | None = None
+    guided_regex: Annotated[GuidedText, Meta(description="A regular expression", extra=of("vLLM"))] | None = None
+    guided_choice: Annotated[GuidedChoice, Meta(description="Texts to choose from", extra=of("vLLM"))] | None = (
+        None
+    )
+    guided_grammar: (
+        Annotated[GuidedText, Meta(description="A grammar in Lark or GBNF", extra=of("vLLM"))] | None
+    ) = None
+    json_schema: (
+        Annotated[GuidedSchema, Meta(description="A JSON schema", extra=of("SGLang", "llama-server", "TabbyAPI"))]
+        | None
+    ) = None
+    regex: Annotated[GuidedText, Meta(description="A regular expression", extra=of("SGLang"))] | None = None
+    grammar: (
+        Annotated[GuidedText, Meta(description="A grammar in Lark or GBNF", extra=of("llama-server"))] | None
+    ) = None
+
     # --- everything else ----------------------------------------------------------------------------
 
     n: (
@@ -354,3 +391,7 @@ class SamplingFields(OpenStruct, kw_only=True):
         ]
         | None
     ) = None
+
+    def __post_init__(self) -> None:
+        check_depth(self.guided_json)
+        check_depth(self.json_schema)

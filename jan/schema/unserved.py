@@ -198,6 +198,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "guidance_scale": "cfg_scale",
         "rid": "request_id",
         "regex_pattern": "regex",
+        "ebnf": "grammar",
         "grammar_string": "grammar",
         "template_vars": "chat_template_kwargs",
     }

@@ -1,7 +1,6 @@
-"""Turns the output formats of a chat completion request into the one that the engine enforces."""
+"""Turns the output formats of a request into the one that the engine enforces."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -9,39 +8,34 @@ import msgspec
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.errors import InvalidRequest
-from jan.schema.chat import ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat, StructuredOutputs, Tool
+from jan.schema.chat import Tool
+from jan.schema.output_formats import (
+    GrammarFormat,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    RegexFormat,
+    StructuredOutputs,
+)
+from jan.schema.parameters import SamplingFields
 
-_KINDS = ("json", "regex", "choice", "grammar")
-# By field: the kind of format, and the parameter that an error names.
-_GUIDED = MappingProxyType({f"guided_{kind}": (kind, f"guided_{kind}") for kind in _KINDS})
-_STRUCTURED = MappingProxyType({kind: (kind, f"structured_outputs.{kind}") for kind in _KINDS})
+_ANY_OBJECT = OutputFormat(json_schema='{"type": "object"}')
 
 
-def format_of(body: ChatCompletionRequest) -> OutputFormat:
+def format_of(body: SamplingFields) -> OutputFormat:
     """Return the requested format, without tools. Raises InvalidRequest if there is more than one."""
-    given = _formats(body, _GUIDED)
+    given: list[OutputFormat] = []
+    if body.response_format is not None:
+        given += _response_format(body)
     if body.structured_outputs is not None:
-        given = _formats(body.structured_outputs, _STRUCTURED) | given
-    if (made := _response_format(body)) is not None:
-        given = {"response_format": made} | given
+        given += _formats(body.structured_outputs, _STRUCTURED, "structured_outputs.")
+    given += _formats(body, _TOP_LEVEL, "")
     if len(given) > 1:
         raise InvalidRequest(
-            f"The request has several output formats ({', '.join(given)}); allowed: one.",
+            f"The request has several output formats ({', '.join(one.param for one in given)}); allowed: one.",
             code="invalid_value",
-            param=list(given)[1],  # the one too many; the first alone would be allowed
+            param=given[1].param,  # the one too many; the first alone would be allowed
         )
-    return next(iter(given.values()), OutputFormat())
-
-
-def _formats(
-    holder: ChatCompletionRequest | StructuredOutputs, fields: Mapping[str, tuple[str, str]]
-) -> dict[str, OutputFormat]:
-    """Return the requested formats by the names of their parameters."""
-    return {
-        param: _format(kind, value, param)
-        for name, (kind, param) in fields.items()
-        if (value := getattr(holder, name)) is not None
-    }
+    return given[0] if given else OutputFormat()
 
 
 def check_tools_length(tools: Sequence[Tool]) -> None:
@@ -56,28 +50,80 @@ def check_tools_length(tools: Sequence[Tool]) -> None:
             )
 
 
-def _response_format(body: ChatCompletionRequest) -> OutputFormat | None:
-    if isinstance(body.response_format, JsonObjectFormat):
-        return OutputFormat(json_schema='{"type": "object"}')
-    if isinstance(body.response_format, JsonSchemaFormat):
-        return _schema_format(body.response_format.json_schema.schema, "response_format")
-    return None
+def _formats(
+    holder: SamplingFields | StructuredOutputs,
+    makers: Mapping[str, Callable[[Any, str], OutputFormat]],
+    prefix: str,
+) -> list[OutputFormat]:
+    return [
+        make(value, prefix + name)
+        for name, make in makers.items()
+        if (value := getattr(holder, name)) is not None and value is not False
+    ]
 
 
-def _format(kind: str, value: Any, param: str) -> OutputFormat:
-    if kind == "json":
-        return _schema_format(value, param)
-    if kind == "regex":
-        return OutputFormat(regex=value)
-    if kind == "grammar":
-        return OutputFormat(grammar=value)
-    if sum(map(len, value)) > LONGEST_FORMAT:
-        raise format_refused(f"its choices are more than {LONGEST_FORMAT} characters long", param)
-    return OutputFormat(grammar="start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in value))
+def _response_format(body: SamplingFields) -> list[OutputFormat]:
+    asked, param = body.response_format, "response_format"
+    if isinstance(asked, JsonObjectFormat):
+        return [_named(_ANY_OBJECT, param) if asked.schema is None else _schema(asked.schema, param)]
+    if isinstance(asked, JsonSchemaFormat):
+        return [_schema(asked.json_schema.schema, param)]
+    if isinstance(asked, RegexFormat):
+        return [_regex(asked.value, f"{param}.value")]
+    return [_grammar(asked.grammar, f"{param}.grammar")] if isinstance(asked, GrammarFormat) else []
 
 
-def _schema_format(schema: dict[str, Any], param: str) -> OutputFormat:
-    text = msgspec.json.encode(schema)
+def _named(output: OutputFormat, param: str) -> OutputFormat:
+    return msgspec.structs.replace(output, param=param)
+
+
+def _any_object(_asked: bool, param: str) -> OutputFormat:
+    return _named(_ANY_OBJECT, param)
+
+
+def _schema(schema: dict[str, Any] | str, param: str) -> OutputFormat:
+    """Return the format of a JSON schema, which some servers take as a text too."""
+    text = schema.encode() if isinstance(schema, str) else msgspec.json.encode(schema)
     if len(text) > LONGEST_FORMAT:
         raise format_refused(f"it is more than {LONGEST_FORMAT} bytes long", param)
-    return OutputFormat(json_schema=text.decode())
+    if isinstance(schema, str):
+        text = _checked(text, param)
+    return OutputFormat(json_schema=text.decode(), param=param)
+
+
+def _checked(text: bytes, param: str) -> bytes:
+    """Return a schema's JSON as the server writes it. Raises InvalidRequest if it is no JSON object."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text, type=dict[str, Any]))
+    except (msgspec.DecodeError, RecursionError):
+        raise format_refused("it is not the JSON of an object", param) from None
+
+
+def _regex(regex: str, param: str) -> OutputFormat:
+    return OutputFormat(regex=regex, param=param)
+
+
+def _grammar(grammar: str, param: str) -> OutputFormat:
+    return OutputFormat(grammar=grammar, param=param)
+
+
+def _choice(choices: list[str], param: str) -> OutputFormat:
+    if sum(map(len, choices)) > LONGEST_FORMAT:
+        raise format_refused(f"its choices are more than {LONGEST_FORMAT} characters long", param)
+    return OutputFormat(choices=tuple(choices), param=param)
+
+
+_STRUCTURED = MappingProxyType[str, Callable[[Any, str], OutputFormat]](
+    {"json": _schema, "json_object": _any_object, "regex": _regex, "choice": _choice, "grammar": _grammar}
+)
+_TOP_LEVEL = MappingProxyType[str, Callable[[Any, str], OutputFormat]](
+    {
+        "guided_json": _schema,
+        "guided_regex": _regex,
+        "guided_choice": _choice,
+        "guided_grammar": _grammar,
+        "json_schema": _schema,
+        "regex": _regex,
+        "grammar": _grammar,
+    }
+)

@@ -53,7 +53,7 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
     forced = body.tool_choice == "required" or isinstance(body.tool_choice, NamedToolChoice)
     parallel = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, NamedToolChoice)
     output = format_of(body)
-    if tools and (output.regex or output.grammar):
+    if tools and (output.regex or output.grammar or output.choices):
         raise InvalidRequest(
             "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )

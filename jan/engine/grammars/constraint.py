@@ -13,8 +13,8 @@ import msgspec
 import numpy
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
-from jan.engine.grammars.grammar import grammar_of
-from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly
+from jan.engine.grammars.grammar import grammar_of, lark_grammar
+from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly, text_too_long
 from jan.engine.grammars.lark import Spelling, json_rule, parameters_of
 from jan.engine.grammars.schema_cost import is_simple, schema_too_costly
 from jan.engine.prompts.dialects import PLAIN, Dialect
@@ -188,14 +188,14 @@ class GrammarCompiler:
         """The argument of ``of``, for another process."""
         return msgspec.msgpack.encode(self._origin)
 
-    @property
-    def variants(self) -> Sequence[Dialect]:
-        """All dialects that answers of this model may have."""
-        return self._origin.dialect.variants
+    def variants_of(self, output: OutputFormat) -> Sequence[Dialect]:
+        """Return all dialects that answers of this format may have; PLAIN is that of text completions."""
+        variants = self._origin.dialect.variants
+        return variants if output.callable_tools else tuple(dict.fromkeys((*variants, PLAIN)))
 
     def check_cost(self, output: OutputFormat) -> bool:
         """Return True if a format is certain to compile quickly. Raises InvalidRequest if it is too costly."""
-        left, simple = LONGEST_FORMAT, not (output.regex or output.grammar)
+        left, simple = LONGEST_FORMAT, not (output.regex or output.grammar or output.choices)
         for schema, param in _schemas(output):
             left -= len(msgspec.json.encode(schema))
             if left < 0:
@@ -205,8 +205,8 @@ class GrammarCompiler:
             if reason := schema_too_costly(schema):
                 raise format_refused(reason, param)
             simple = simple and is_simple(schema)
-        if reason := regex_too_costly(output.regex) or grammar_too_costly(output.grammar):
-            raise format_refused(reason, "structured_outputs")
+        if reason := regex_too_costly(output.regex) or _grammar_refused(output.grammar):
+            raise format_refused(reason, output.param or "structured_outputs")
         return simple and LONGEST_FORMAT - left <= _SHORT_FORMAT
 
     def has_compiled(self, key: bytes) -> bool:
@@ -216,7 +216,7 @@ class GrammarCompiler:
     def compile_ahead(self, output: OutputFormat) -> None:
         """Compile a format into the cache. Raises InvalidRequest if it can't be enforced."""
         began = time.thread_time()
-        matchers = self.matchers(output, self.variants)
+        matchers = self.matchers(output, self.variants_of(output))
         self._cache.put(output.key, matchers, time.thread_time() - began)
 
     def compile(self, output: OutputFormat, dialect: Dialect = PLAIN) -> Constraint | None:
@@ -241,7 +241,7 @@ class GrammarCompiler:
     ) -> Matchers:
         """Compile a format for several dialects. ``on_param`` gets each parameter before it is compiled."""
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
-        param = "tools" if output.callable_tools else "response_format"
+        param = "tools" if output.callable_tools else output.param or "response_format"
         made: dict[str, llguidance.LLMatcher] = {}
         for grammar, param_of in [*self._parts(output), *((grammar, param) for grammar in whole.values())]:
             if grammar is not None and grammar not in made:
@@ -253,8 +253,8 @@ class GrammarCompiler:
         """Yield the grammar of each part alone, because the whole hides a part that nothing satisfies."""
         for schema, param in _schemas(output):
             yield f"start: {json_rule(schema)}", param
-        if output.regex or output.grammar:
-            yield grammar_of(output, PLAIN, self._spelling) or "", "structured_outputs"
+        if output.regex or output.grammar or output.choices:
+            yield grammar_of(output, PLAIN, self._spelling) or "", output.param or "structured_outputs"
 
     def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
@@ -270,8 +270,18 @@ def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
     tools = enumerate(output.callable_tools)
     schemas = [(parameters_of(tool), f"tools[{index}].function.parameters") for index, tool in tools]
     if output.json_schema:
-        schemas.append((json.loads(output.json_schema), "response_format"))
+        schemas.append((json.loads(output.json_schema), output.param or "response_format"))
     return schemas
+
+
+def _grammar_refused(grammar: str) -> str:
+    """Return why a grammar can't be enforced or is too costly to compile, '' if neither is known."""
+    if too_long := text_too_long(grammar):
+        return too_long
+    try:
+        return grammar_too_costly(lark_grammar(grammar))
+    except ValueError as error:
+        return str(error)
 
 
 def _reason(message: str) -> str:

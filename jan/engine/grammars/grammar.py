@@ -2,11 +2,14 @@
 
 import json
 import re
+from functools import lru_cache
 
 import msgspec
 
 from jan.engine.formats import OutputFormat
+from jan.engine.grammars.ascii_classes import with_ascii_classes
 from jan.engine.grammars.call_grammar import body_rules
+from jan.engine.grammars.gbnf import is_gbnf, lark_of, literal
 from jan.engine.grammars.lark import ANY_TEXT, Spelling, json_rule
 from jan.engine.prompts.dialects import CallForm, Dialect, ReasoningForm
 
@@ -74,7 +77,17 @@ def _content(output: OutputFormat, form: CallForm, spelling: Spelling) -> str | 
         return _with_calls(output, form, spelling)
     if output.json_schema:
         return f"start: {json_rule(json.loads(output.json_schema))}"
-    return f"start: /{_slashed(output.regex)}/" if output.regex else output.grammar or None
+    if output.choices:
+        return "start: " + " | ".join(map(literal, output.choices))
+    if output.regex:
+        return f"start: /{_slashed(with_ascii_classes(output.regex))}/"
+    return lark_grammar(output.grammar) if output.grammar else None
+
+
+@lru_cache(64)
+def lark_grammar(grammar: str) -> str:
+    """Return a request's grammar in Lark. Raises ValueError if it is GBNF that can't be read."""
+    return lark_of(grammar) if is_gbnf(grammar) else grammar
 
 
 def _slashed(regex: str) -> str:

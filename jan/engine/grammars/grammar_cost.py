@@ -15,8 +15,11 @@ _MAX_DEPTH = 100
 _HUGE = 1_000_000_000
 
 _DEFINITION = re.compile(r"^[?!]?([A-Za-z_]\w*)(?:\[[^\]\n]*\])?(?:\.\d+)?[ \t]*:", re.MULTILINE)
-# Other kinds of grammars inside this one would bypass the limits.
-_INNER = re.compile(r"%(?:json|lark|llguidance|regex)\b")
+# Other kinds of grammars inside this one would bypass the limits. In strings, comments and regular expressions,
+# these words are text.
+_INNER = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/(?:\\.|[^/\\\n])+/|(?P<inner>%(?:json|lark|llguidance|regex)\b)'
+)
 _REPEAT = r"\{\s*(?P<least>\d*)\s*(?:,\s*(?P<most>\d*)\s*)?\}"
 _TOKEN = re.compile(
     r'(?P<string>"(?:\\.|[^"\\\n])*")|//[^\n]*|(?P<regex>/(?:\\.|[^/\\\n])+/)|(?P<name>[A-Za-z_]\w*)'
@@ -31,17 +34,18 @@ _REGEX_TOKEN = re.compile(
 
 def regex_too_costly(regex: str) -> str:
     """Return why a regular expression is too costly to compile, '' if it is not."""
-    return _too_long(regex) or _too_large(_written_out(regex, _REGEX_TOKEN, lambda token: 1))
+    return text_too_long(regex) or _too_large(_written_out(regex, _REGEX_TOKEN, lambda token: 1))
 
 
 def grammar_too_costly(grammar: str) -> str:
     """Return why a grammar is too costly to compile, '' if it is not."""
-    if inner := _INNER.search(grammar):
-        return f"it contains {inner[0]}, which is not allowed"
-    return _too_long(grammar) or _too_large(_Terminals(grammar).size)
+    if inner := next((found["inner"] for found in _INNER.finditer(grammar) if found["inner"]), ""):
+        return f"it contains {inner}, which is not allowed"
+    return text_too_long(grammar) or _too_large(_Terminals(grammar).size)
 
 
-def _too_long(text: str) -> str:
+def text_too_long(text: str) -> str:
+    """Return why a regular expression or grammar is too long, '' if it is not."""
     return f"it is more than {_MAX_LENGTH} characters long" if len(text) > _MAX_LENGTH else ""
 
 

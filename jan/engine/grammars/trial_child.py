@@ -67,7 +67,8 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         report = TrialReport()
         try:
-            compiler.matchers(output, compiler.variants, lambda param: send(TrialReport(param=param, done=False)))
+            variants = compiler.variants_of(output)
+            compiler.matchers(output, variants, lambda param: send(TrialReport(param=param, done=False)))
         except InvalidRequest as error:
             report = TrialReport(param=error.param or "", message=error.message)
         signal.setitimer(signal.ITIMER_PROF, 0)
