@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from tornado.web import stream_request_body
 
 from jan.engine.base import PromptNotes
 from jan.errors import AuthenticationFailed, NotFound, Unavailable
@@ -25,7 +24,6 @@ from jan.schema.scopes import Identity
 from jan.services import Services
 
 
-@stream_request_body
 class Dispatcher(StreamResponder):
     """Runs the operation of a request: Tornado's side of ``jan.handler.Handler``."""
 
@@ -184,7 +182,6 @@ class Dispatcher(StreamResponder):
 
     def on_connection_close(self) -> None:
         """Stop the work for a client that has disconnected."""
-        super().on_connection_close()  # ends the wait for the rest of a body
         self._body.release()
         self._end_early()
 

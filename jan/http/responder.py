@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -119,6 +119,38 @@ class Responder(RequestHandler):
         """The stream of the connection's bytes."""
         assert isinstance(self.request.connection, HTTP1Connection)  # this server's connections always are
         return self.request.connection.stream
+
+    # --- the request --------------------------------------------------------------------------------
+
+    def begin(self, path: Mapping[str, bytes]) -> None:
+        """Begin once the headers are there, with the parameters of the path. A refusal is answered at once."""
+        self._transforms = []
+        self.path_args = []
+        try:
+            if self.request.method not in self.SUPPORTED_METHODS:
+                raise HTTPError(405)
+            self.path_kwargs = {name: self.decode_argument(value, name) for name, value in path.items()}
+            self.prepare()
+        except Exception as error:  # noqa: BLE001 - answered as any error of the request
+            self._handle_request_exception(error)
+
+    async def run(self) -> None:
+        """Carry out the request, whose body has arrived."""
+        try:
+            method = getattr(self, (self.request.method or "").lower())
+            working = method(**self.path_kwargs)
+            if working is not None:
+                await working
+            if not self._finished:
+                self.finish()
+        except asyncio.CancelledError:
+            if not self._finished:
+                self.send_error(500)
+            raise
+        except Exception as error:  # noqa: BLE001 - answered as any error of the request
+            self._handle_request_exception(error)
+        finally:
+            working = None  # break the reference cycle: a traceback holds this frame
 
     # --- answers ------------------------------------------------------------------------------------
 

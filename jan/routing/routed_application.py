@@ -1,12 +1,15 @@
 """Tornado's application, which finds an endpoint without parameters in its path by one look-up."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
-from tornado.web import Application, _HandlerDelegate
+from tornado.web import Application
 
+from jan.http.request_delegate import RequestDelegate
+from jan.http.responder import Responder
 from jan.routing.table import Route
 from jan.services import Services
 
@@ -37,9 +40,20 @@ class RoutedApplication(Application):
             if fitting is not None and not fitting.regex.groups:
                 self._by_path[route.path] = fitting
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> RequestDelegate:  # type: ignore[override]  # see below
         """Find the handler of a request, by its path alone if that has no parameters."""
         spec = self._by_path.get(request.path)
         if spec is None:
-            return super().find_handler(request, **kwargs)
+            return super().find_handler(request, **kwargs)  # type: ignore[return-value]  # made below
         return self.get_handler_delegate(request, spec.handler_class, spec.kwargs)
+
+    def get_handler_delegate(  # type: ignore[override]  # all handlers are Responders
+        self,
+        request: HTTPServerRequest,
+        target_class: type[Responder],
+        target_kwargs: dict[str, Any] | None = None,
+        path_args: list[bytes] | None = None,
+        path_kwargs: dict[str, bytes] | None = None,
+    ) -> RequestDelegate:
+        """Make what passes a request to its handler. Tornado calls this for a path with parameters."""
+        return RequestDelegate(partial(target_class, self, request, **(target_kwargs or {})), path_kwargs or {})
