@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import struct
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from ssl import SSLContext
 from typing import Any
@@ -38,6 +40,17 @@ _LOOKS = 4
 _HEADER_SLACK = 65536
 # Open files of the store, the models and the log.
 _OTHER_FILES = 256
+# Bytes read at a time. Tornado makes a new buffer of this size for each read, and a request is small.
+_READ_BYTES = 16 * 1024
+# Linux gives a new connection the options of the socket that accepts it (tcp(7), socket(7)).
+_INHERITED = sys.platform == "linux"
+
+
+class PromptStream(IOStream):
+    """The stream of a plain connection, whose system sends everything at once (TCP_NODELAY, RFC 1122 4.2.3.4)."""
+
+    def set_nodelay(self, value: bool) -> None:
+        """Do nothing, because it is set for good. Tornado asks for a change twice for each response."""
 
 
 class ConnectionServer(HTTPServer):
@@ -90,6 +103,22 @@ class ConnectionServer(HTTPServer):
         self._requests[server_conn] = (request_conn, asyncio.get_running_loop().time())
         return super().start_request(server_conn, request_conn)
 
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections on these sockets."""
+        listening = list(sockets)
+        for listener in listening:
+            _prepare(listener)
+        super().add_sockets(listening)
+
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        if self.ssl_options is not None:
+            super()._handle_connection(connection, address)
+            return
+        if not _INHERITED:
+            _prepare(connection)
+        stream = PromptStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=_READ_BYTES)
+        self.handle_stream(stream, address)
+
     async def close_all_connections(self) -> None:
         """Close all open connections."""
         for watch in (self._watch, self._idle_watch):
@@ -123,8 +152,6 @@ class ConnectionServer(HTTPServer):
             _refuse(stream, "Your address has too many connections to this server. Close some and try again.")
         else:
             self._by_address[owner] += 1
-            if stream.socket is not None and stream.socket.family != socket.AF_UNIX:
-                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             super().handle_stream(stream, address)
 
     def on_close(self, server_conn: object) -> None:
@@ -145,6 +172,13 @@ class ConnectionServer(HTTPServer):
         exempt."""
         taken = self._by_address[self._proxies.client(peer, "")]
         return taken >= self._settings.max_connections_per_address and not self._proxies.includes(peer)
+
+
+def _prepare(one: socket.socket) -> None:
+    """Set the options of a connection, or of the socket that accepts connections."""
+    if one.family != socket.AF_UNIX:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def allow_files(connections: int) -> None:

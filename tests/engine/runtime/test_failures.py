@@ -444,7 +444,8 @@ def test_complete_answers_outlive_the_thread() -> None:
         await engine.start(lambda _part: None)
         complete = [asyncio.create_task(collect(engine, text_request("a"))) for _ in range(DyingBackend.JOBS - 1)]
         cut = asyncio.create_task(collect(engine, text_request("a b")))
-        await asyncio.sleep(0)  # all are submitted now
+        await asyncio.sleep(0)  # all are submitted now,
+        await asyncio.sleep(0)  # and sent at the end of that turn
         next(thread for thread in threading.enumerate() if thread.name == "engine-test").join()
         assert {text_of(events) for events in await asyncio.gather(*complete)} == {"a"}
         with pytest.raises(Unavailable):
