@@ -1,17 +1,13 @@
 """Parts of every response: request id, error envelope, allowed methods, and one line in the log."""
 
 import asyncio
-import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 import structlog
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import HTTPError
 
@@ -25,25 +21,26 @@ from jan.errors import (
     error_for_status,
     status_of,
 )
+from jan.generation.answering import Answering
 from jan.http.outlet import send_at_once, takes_at_once
-from jan.http.reported import ReportedRequest
+from jan.http.plain_response import PlainResponse
 from jan.operation import Operation, operation_of
 from jan.services import Services
+from jan.telemetry.request_record import RequestRecord
 
 log = structlog.get_logger(__name__)
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
-
-class Responder(ReportedRequest):
+class Responder(PlainResponse):
     """Answers requests of any kind."""
 
+    services: Services
     #: True while the body is unread. An early answer then has to close the connection.
     body_unread = True
-    # True once the response is sent past Tornado.
-    _sent_here = False
     #: True once the request has reached its operation. Later calls of operations are plain calls in Python.
     dispatched = False
+    #: The request's use of models, if any.
+    answering: Answering | None = None
 
     def initialize(self, services: Services, route_name: str = "unknown", route_path: str = "") -> None:
         """Prepare for a request. Tornado calls this before anything else."""
@@ -51,66 +48,9 @@ class Responder(ReportedRequest):
         self.route_name = route_name
         self.route_path = route_path or route_name
         self.began = time.perf_counter()
-        self.log_fields = {}
-        self._kept_headers: dict[str, str] = {}
-
-    def clear(self) -> None:
-        """Begin the response anew. Tornado calls this first, and before an error."""
-        self._headers = headers = HTTPHeaders()
-        headers["Content-Type"] = "text/html; charset=UTF-8"
-        headers["Date"] = _http_date(int(time.time()))
-        self.set_default_headers()
-        self._write_buffer = []
-        self._status_code, self._reason = 200, "OK"
-
-    def set_default_headers(self) -> None:
-        """Set the request id on every response. The client's own is used if it is well-formed."""
-        if not self.request_id:
-            given = self.request.headers.get("X-Request-Id")
-            well_formed = given is not None and _REQUEST_ID.match(given)
-            self.request_id = given if well_formed else f"req_{random.getrandbits(96):024x}"  # type: ignore[assignment]
-        self._headers["X-Request-Id"] = self.request_id
-        self._headers["X-Content-Type-Options"] = "nosniff"
-
-    def keep_header(self, name: str, value: str) -> None:
-        """Set a header that stays even if the response becomes an error, which clears the others."""
-        self._kept_headers[name] = value
-
-    def complete_headers(self) -> None:
-        """Set headers that are known only just before they are sent."""
-        for name, value in self._kept_headers.items():
-            self.set_header(name, value)
-
-    def response_head(self) -> bytes:
-        """Return the head of the response. Whoever takes it sends all of the response; Tornado sends nothing."""
-        self.complete_headers()
-        # Tornado keeps cookies apart until it sends the headers.
-        for cookie in getattr(self, "_new_cookie", {}).values():
-            self.add_header("Set-Cookie", cookie.OutputString(None))
-        self._headers_written = self._sent_here = True
-        lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
-        return f"HTTP/1.1 {self._status_code} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
-
-    def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
-        """End the response. One that was sent past Tornado needs no more than its books closed."""
-        if not self._sent_here or self._finished:
-            return super().finish(chunk)
-        connection = self.request.connection
-        assert connection is not None  # this request came by it
-        connection.set_close_callback(None)  # type: ignore[attr-defined]  # as Tornado does
-        connection.finish()
-        self._finished = True
-        self.on_finish()
-        self._break_cycles()
-        return _done()
-
-    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
-        """Send what was written, with the headers first if they are not sent yet."""
-        if self._sent_here:
-            return _done()
-        if not self._headers_written:
-            self.complete_headers()
-        return super().flush(include_footers)
+        #: Fields of the request's line in the log beside route, status and time.
+        self.log_fields: dict[str, Any] = {}
+        self._kept_headers = {}
 
     def prepare(self) -> None:
         """Refuse what no URL accepts. Raises InvalidRequest."""
@@ -272,15 +212,67 @@ class Responder(ReportedRequest):
         if raised is not None:
             drop_traceback(raised)
 
+    def on_finish(self) -> None:
+        """Log, count and trace the request.
 
-@lru_cache(2)
-def _http_date(second: int) -> str:
-    """Return the value of the Date header, for a time in seconds since 1970."""
-    return format_timestamp(second)
+        If its answer outlives it, log and trace wait for the answer's end, because its tokens are not known
+        before.
+        """
+        seconds = time.perf_counter() - self.began
+        self._count(self.get_status(), seconds)
+        detached_task = None
+        if self.answering is not None:
+            # Break the reference cycle: if the task fails, its exception holds the frames that led here.
+            detached_task, self.answering.detached_task = self.answering.detached_task, None
+        if detached_task is None or detached_task.done():
+            self._report(seconds)
+        else:
+            detached_task.add_done_callback(lambda _: self._report(seconds))
+
+    def _report(self, seconds: float) -> None:
+        status = self.get_status()
+        if self.services.tracing is not None:
+            self.log_fields["trace_id"] = self.services.tracing.record(self._observed(status))
+        if self.answering is not None and self.answering.record is not None:
+            self.log_fields.update(self.answering.record.log_fields())
+        log.info(
+            "request",
+            request_id=self.request_id,
+            route=self.route_name,
+            method=_method_label(self),
+            status=status,
+            ms=round(seconds * 1000, 1),
+            **self.log_fields,
+        )
+
+    def _count(self, status: int, seconds: float) -> None:
+        metrics, route = self.services.metrics, self.route_name
+        metrics.requests.labels(route, _method_label(self), str(status)).inc()
+        metrics.request_seconds.labels(route).observe(seconds)
+        if "error" in self.log_fields:
+            metrics.errors.labels(route, self.log_fields["error"]).inc()
+        if "client_left" in self.log_fields:
+            metrics.clients_left.labels(route).inc()
+        if "replayed" in self.log_fields:
+            metrics.replays.labels(route).inc()
+
+    def _observed(self, status: int) -> RequestRecord:
+        return RequestRecord(
+            request_id=self.request_id,
+            method=_method_label(self),
+            scheme=self.request.protocol,
+            route=self.route_path,
+            status=status,
+            began=self.began,
+            error=self.log_fields.get("error"),
+            client_left="client_left" in self.log_fields,
+            trace_parent=self.request.headers.get("traceparent"),
+            trace_state=self.request.headers.get("tracestate"),
+            generation=None if self.answering is None else self.answering.record,
+        )
 
 
-def _done() -> "asyncio.Future[None]":
-    """Return a future of something that has happened."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    done.set_result(None)
-    return done
+def _method_label(handler: Responder) -> str:
+    """Return the method from a closed set, so that clients can't invent label values of metrics."""
+    method = handler.request.method or ""
+    return method if method in handler.SUPPORTED_METHODS else "other"

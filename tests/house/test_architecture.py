@@ -51,7 +51,6 @@ LAYERS = {
     "jan.services": 3,
     "jan.http.authenticate": 3,
     "jan.http.responder": 3,
-    "jan.http.reported": 3,
     "jan.http.request_delegate": 3,
     "jan.generation": 3,
     "jan.generation.token_count": 1,

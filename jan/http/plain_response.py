@@ -1,0 +1,94 @@
+"""The head of a response, and its end: for responses that Tornado sends, and for those sent past it."""
+
+import asyncio
+import random
+import re
+import time
+from functools import lru_cache
+from typing import Any
+
+from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.web import RequestHandler
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+
+
+class PlainResponse(RequestHandler):
+    """A response with the headers that all responses have. It may be sent past Tornado."""
+
+    request_id = ""
+    # True once the response is sent past Tornado.
+    _sent_here = False
+    # Headers that stay even if the response becomes an error.
+    _kept_headers: dict[str, str]
+
+    def clear(self) -> None:
+        """Begin the response anew. Tornado calls this first, and before an error."""
+        self._headers = headers = HTTPHeaders()
+        headers["Content-Type"] = "text/html; charset=UTF-8"
+        headers["Date"] = _http_date(int(time.time()))
+        self.set_default_headers()
+        self._write_buffer = []
+        self._status_code, self._reason = 200, "OK"
+
+    def set_default_headers(self) -> None:
+        """Set the request id on every response. The client's own is used if it is well-formed."""
+        if not self.request_id:
+            given = self.request.headers.get("X-Request-Id")
+            well_formed = given is not None and _REQUEST_ID.match(given)
+            self.request_id = given if well_formed else f"req_{random.getrandbits(96):024x}"  # type: ignore[assignment]
+        self._headers["X-Request-Id"] = self.request_id
+        self._headers["X-Content-Type-Options"] = "nosniff"
+
+    def keep_header(self, name: str, value: str) -> None:
+        """Set a header that stays even if the response becomes an error, which clears the others."""
+        self._kept_headers[name] = value
+
+    def complete_headers(self) -> None:
+        """Set headers that are known only just before they are sent."""
+        for name, value in self._kept_headers.items():
+            self.set_header(name, value)
+
+    def response_head(self) -> bytes:
+        """Return the head of the response. Whoever takes it sends all of the response; Tornado sends nothing."""
+        self.complete_headers()
+        # Tornado keeps cookies apart until it sends the headers.
+        for cookie in getattr(self, "_new_cookie", {}).values():
+            self.add_header("Set-Cookie", cookie.OutputString(None))
+        self._headers_written = self._sent_here = True
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
+        return f"HTTP/1.1 {self._status_code} {self._reason}\r\n{''.join(lines)}\r\n".encode("latin1")
+
+    def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
+        """End the response. One that was sent past Tornado needs no more than its books closed."""
+        if not self._sent_here or self._finished:
+            return super().finish(chunk)
+        connection = self.request.connection
+        assert connection is not None  # this request came by it
+        connection.set_close_callback(None)  # type: ignore[attr-defined]  # as Tornado does
+        connection.finish()
+        self._finished = True
+        self.on_finish()
+        self._break_cycles()
+        return _done()
+
+    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
+        """Send what was written, with the headers first if they are not sent yet."""
+        if self._sent_here:
+            return _done()
+        if not self._headers_written:
+            self.complete_headers()
+        return super().flush(include_footers)
+
+
+@lru_cache(2)
+def _http_date(second: int) -> str:
+    """Return the value of the Date header, for a time in seconds since 1970."""
+    return format_timestamp(second)
+
+
+def _done() -> "asyncio.Future[None]":
+    """Return a future of something that has happened."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
