@@ -50,7 +50,7 @@ class Loop:
         self._batch.clear()
         lengths, ends = [], []
         for number, prompt in enumerate(prompts):
-            tokens = self._model.tokenize(prompt)
+            tokens = self._model.tokenize(prompt, self._model.trained_context)
             for position, token in enumerate(tokens):
                 self._batch.add(token, position, [number], position == len(tokens) - 1)
             lengths.append(len(tokens))

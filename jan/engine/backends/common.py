@@ -5,35 +5,41 @@ from typing import Any, Protocol
 import msgspec
 
 from jan.engine.backends.token_rules import TokenRules, rules_of
-from jan.engine.base import ChatPrompt, GenerationRequest, PromptNotes, TextPrompt
+from jan.engine.base import ChatPrompt, GenerationRequest, PromptNotes, TextPrompt, TokenPrompt
 from jan.engine.grammars.constraint import Constraint, GrammarCompiler
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, Dialect
+from jan.engine.prompts.segments import MarkedPrompt
+from jan.engine.prompts.tokenizing import PromptTooLong
 from jan.engine.runtime.capacity import prompt_too_long, token_budget
 from jan.errors import InvalidRequest
 
 
 class ModelTokenizer(Protocol):
-    """A model's vocabulary, chat template and output formats.
+    """A model's vocabulary, chat template and output formats. Tokenising is thread-safe.
 
     ``pieces``: the bytes of each token, by token id. ``stop_tokens``: ids of those that end an answer.
-    ``longest_piece``: bytes of the longest token.
     ``begin_token``: what an empty prompt is replaced by. ``template``: None if the model has no chat template.
     """
 
     pieces: list[bytes]
     stop_tokens: frozenset[int]
-    longest_piece: int
     begin_token: int
     template: ChatTemplate | None
     grammars: GrammarCompiler
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a text, with the begin token if the model wants one."""
+    def tokenize(self, text: str, room: int) -> list[int]:
+        """Return the token ids of a text, with the begin token if the model wants one.
+
+        Raises PromptTooLong if there are more than ``room``.
+        """
         ...
 
-    def tokenize_chat(self, text: str) -> list[int]:
-        """Return the token ids of a rendered chat, with exactly one begin token if the model wants one."""
+    def tokenize_chat(self, prompt: MarkedPrompt, room: int) -> list[int]:
+        """Return the token ids of a rendered chat, with exactly one begin token if the model wants one.
+
+        Raises PromptTooLong if there are more than ``room``.
+        """
         ...
 
     def tokenize_plain(self, text: str) -> list[int]:
@@ -71,45 +77,69 @@ class TokenizedRequest(msgspec.Struct):
         return len(self.tokens)
 
 
-def tokenize_request(request: GenerationRequest, model: ModelTokenizer, context_length: int) -> TokenizedRequest:
-    """Render, tokenise and check a request, and compile its output format.
+class TokenizedPrompt(msgspec.Struct, frozen=True):
+    """A prompt's tokens. All sequences of a request that have the prompt share it.
 
-    Raises InvalidRequest if the prompt does not fit into ``context_length`` tokens, has token ids that the model
-    does not have, needs a chat template that is not there, or if the output format can't be enforced.
+    ``dialect``: how answers to it are written. ``notes``: what was left out of the request.
     """
-    tokens, dialect, notes = _prompt_tokens(request, model, context_length)
-    limit = token_budget(request, len(tokens), context_length)
-    rules = rules_of(request, tokens, limit, model)
-    constraint = model.grammars.compile(request.output, dialect)
-    prompt_text = model.text_of(tokens) if request.echo else ""
-    return TokenizedRequest(request, tokens, limit, prompt_text, constraint, dialect, rules, notes=notes)
+
+    tokens: list[int]
+    dialect: Dialect
+    notes: PromptNotes
 
 
-def _prompt_tokens(
-    request: GenerationRequest, model: ModelTokenizer, context_length: int
-) -> tuple[list[int], Dialect, PromptNotes]:
-    """Return the prompt's tokens, the dialect of its answer, and what the prompt does not show."""
-    prompt, dialect, notes = request.prompt, PLAIN, PromptNotes()
+def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_length: int) -> TokenizedPrompt:
+    """Render and tokenise a request's prompt. Thread-safe.
+
+    Takes time in proportion to the prompt, or to ``context_length`` where the prompt is longer.
+
+    Raises InvalidRequest if the prompt leaves no room in ``context_length`` tokens, has token ids that the model
+    does not have, or needs a chat template that is not there.
+    """
+    try:
+        prompt = _tokenized(request.prompt, model, context_length - 1)
+    except PromptTooLong as error:
+        raise prompt_too_long(request, str(error), context_length) from None
+    if max(prompt.tokens, default=0) >= len(model.pieces):
+        param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
+        raise InvalidRequest(f"Token ids must be below {len(model.pieces)}.", param=param)
+    return prompt
+
+
+def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> TokenizedPrompt:
     if isinstance(prompt, ChatPrompt):
         if model.template is None:
             raise InvalidRequest("This model has no chat template. Use /completions.", param="model")
         chat = model.template.render_chat(prompt)
+        tokens = model.tokenize_chat(chat.prompt, room)
         dialect, notes = chat.dialect, PromptNotes(ignored=chat.ignored, call_ids=model.template.call_ids)
-        _check_length(request, chat.text, model, context_length)
-        tokens = model.tokenize_chat(chat.text)
-    elif isinstance(prompt, TextPrompt):
-        _check_length(request, prompt.text, model, context_length)
-        tokens = model.tokenize(prompt.text)
     else:
-        tokens = list(prompt.tokens)
-    if max(tokens, default=0) >= len(model.pieces):
-        param = "messages" if isinstance(prompt, ChatPrompt) else "prompt"
-        raise InvalidRequest(f"Token ids must be below {len(model.pieces)}.", param=param)
+        tokens = _plain_tokens(prompt, model, room)
+        dialect, notes = PLAIN, PromptNotes()
     # The first token is sampled from the logits of the one before, so there must be one before.
-    return tokens or [model.begin_token], dialect, notes
+    return TokenizedPrompt(tokens or [model.begin_token], dialect, notes)
 
 
-def _check_length(request: GenerationRequest, text: str, model: ModelTokenizer, context_length: int) -> None:
-    """Refuse a text that can't fit however it is tokenised: tokenising megabytes would stall all other answers."""
-    if (at_least := len(text.encode()) // model.longest_piece) > context_length:
-        raise prompt_too_long(request, f"at least {at_least}", context_length)
+def _plain_tokens(prompt: TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> list[int]:
+    """Return the tokens of a prompt without a template."""
+    if isinstance(prompt, TextPrompt):
+        return model.tokenize(prompt.text, room)
+    if len(prompt.tokens) > room:
+        raise PromptTooLong(len(prompt.tokens), exact=True)
+    return list(prompt.tokens)
+
+
+def prepare_request(
+    request: GenerationRequest, prompt: TokenizedPrompt, model: ModelTokenizer, context_length: int
+) -> TokenizedRequest:
+    """Check a request whose prompt is tokenised, and compile its output format.
+
+    Raises InvalidRequest if the prompt does not fit, or if the output format can't be enforced.
+    """
+    limit = token_budget(request, len(prompt.tokens), context_length)
+    rules = rules_of(request, prompt.tokens, limit, model)
+    constraint = model.grammars.compile(request.output, prompt.dialect)
+    prompt_text = model.text_of(prompt.tokens) if request.echo else ""
+    return TokenizedRequest(
+        request, prompt.tokens, limit, prompt_text, constraint, prompt.dialect, rules, notes=prompt.notes
+    )

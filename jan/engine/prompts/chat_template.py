@@ -22,6 +22,7 @@ from jan.engine.prompts.dialects import (
 from jan.engine.prompts.environment import Clock, CompiledTemplate, unsupported
 from jan.engine.prompts.normalise import normalise
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, text_of
+from jan.engine.prompts.segments import MarkedPrompt, SpecialTokens
 from jan.engine.prompts.template_options import check_options, ignored_options
 from jan.schema.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
 
@@ -32,11 +33,16 @@ _NO_TEMPLATES = MappingProxyType[str, str]({})
 
 
 class RenderedChat(msgspec.Struct, frozen=True):
-    """A prompt's text, the dialect of its answer, and the paths of what the template never shows."""
+    """A prompt, the dialect of its answer, and the paths of what the template never shows."""
 
-    text: str
+    prompt: MarkedPrompt
     dialect: Dialect
     ignored: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Return the text of the prompt."""
+        return self.prompt.plain
 
 
 class ChatTemplate:
@@ -57,6 +63,7 @@ class ChatTemplate:
         bos_token, eos_token: the text of these tokens, for the template.
         tool_format, reasoning: settings that override what the template shows.
         named: more templates of the model. ``tool_use`` is taken for prompts with tools, ``rag`` for documents.
+        special: the special tokens that texts of a request may not spell; None: they may spell all.
         clock: the time of the template's ``strftime_now``.
 
     Raises:
@@ -72,12 +79,14 @@ class ChatTemplate:
         tool_format: ToolFormatOption = "auto",
         reasoning: ReasoningOption = "auto",
         named: Mapping[str, str] = _NO_TEMPLATES,
+        special: SpecialTokens | None = None,
         clock: Clock = datetime.now,
     ) -> None:
         tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        self._default = _Rendering(source, tokens, clock)
+        special = special or SpecialTokens(())
+        self._default = _Rendering(source, tokens, clock, special)
         self._named = {
-            name: _Rendering(named[name], tokens, clock) for name in ("tool_use", "rag") if name in named
+            name: _Rendering(named[name], tokens, clock, special) for name in ("tool_use", "rag") if name in named
         }
         with_tools = self._named.get("tool_use", self._default)
         self.dialect = dialect_of(
@@ -91,8 +100,8 @@ class ChatTemplate:
 
         Raises InvalidRequest if the template refuses the messages, or lacks a variable that the request sets.
         """
-        text, ignored = self._rendering_of(prompt).render(prompt, self.dialect)
-        return RenderedChat(text, self.answer_dialect(prompt, text), ignored)
+        rendered, ignored = self._rendering_of(prompt).render(prompt, self.dialect)
+        return RenderedChat(rendered, self.answer_dialect(prompt, rendered.plain), ignored)
 
     def render(self, prompt: ChatPrompt) -> str:
         """Return only the text of ``render_chat``."""
@@ -121,9 +130,10 @@ def _is_of_tools(message: Message) -> bool:
 class _Rendering:
     """One of a model's templates, and what it can render."""
 
-    def __init__(self, source: str, tokens: dict[str, str], clock: Clock) -> None:
+    def __init__(self, source: str, tokens: dict[str, str], clock: Clock, special: SpecialTokens) -> None:
         self._template = CompiledTemplate(source, clock)
         self._tokens = tokens
+        self._special = special
         self.abilities: TemplateAbilities = abilities_of(self._template, tokens)
         self._shown_form = shown_form(self.abilities.shown_call)
 
@@ -131,29 +141,30 @@ class _Rendering:
         """Return True if the template shows tools, and calls in this form."""
         return self.abilities.tools and self._shown_form == form
 
-    def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-        """Return the text, and the paths of what it does not show."""
+    def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:
+        """Return the prompt, and the paths of what it does not show."""
         check_options(prompt, self._template.variables)
         native = self.takes_tools_in(dialect.tools)
-        fitted = normalise(prompt, self.abilities, dialect.calls, native=native)
+        fitted = normalise(prompt, self.abilities, dialect.calls, native=native, special=self._special)
+        marks = fitted.marks
         variables = {
-            **prompt.template_options,
+            **marks.mark(prompt.template_options),
             **self._tokens,
             "tools": fitted.tools,
-            "documents": None if prompt.documents is None else list(prompt.documents),
+            "documents": None if prompt.documents is None else marks.mark(list(prompt.documents)),
             "messages": fitted.messages,
         }
         ignored = (*ignored_options(prompt, self._template.variables), *fitted.ignored)
         if not prompt.continue_final_message:
             variables["add_generation_prompt"] = prompt.add_generation_prompt
-            return self._template.render(variables), ignored
+            return marks.prompt(self._template.render(variables)), ignored
         # A marker that nobody can guess. Where it is rendered, the message ends and its closing tokens begin.
         end = secrets.token_hex(16)
         variables["messages"] = [*fitted.messages[:-1], _with_end(fitted.messages[-1], end)]
         text, found, _ = self._template.render({**variables, "add_generation_prompt": False}).rpartition(end)
         if not found:
             raise unsupported("it does not show the last message, which is to be continued")
-        return text, ignored
+        return marks.prompt(text), ignored
 
 
 def _with_end(entry: Entry, end: str) -> Entry:

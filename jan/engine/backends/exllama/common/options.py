@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
+from jan.engine.prompts.segments import ControlTokensOption
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 CacheType = Literal["fp16", "q8", "q6", "q4"]
@@ -26,6 +27,8 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ``draft_tokens``: tokens that are drafted in each step.
     ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
     ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
+    ``control_tokens_in_content``: what control tokens are that a message or a tool spells: ``text``, or control
+    tokens (``allow``).
     ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
     timing what others wrote.
     """
@@ -44,6 +47,7 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, le=7)] = 4
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
+    control_tokens_in_content: ControlTokensOption = "text"
     share_prefixes: Literal["all", "owner"] = "all"
 
     @property

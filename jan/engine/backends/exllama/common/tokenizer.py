@@ -3,12 +3,13 @@
 from itertools import chain
 
 import msgspec
-from tokenizers import Tokenizer
 
 from jan.engine.backends.exllama.common.folder import ModelFolder
+from jan.engine.backends.exllama.common.tokenizer_file import TokenizerFile, state_of
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
+from jan.engine.prompts.segments import ControlTokensOption, MarkedPrompt
 from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
@@ -43,18 +44,12 @@ class FolderTokenizer:
         *,
         tool_format: ToolFormatOption = "auto",
         reasoning: ReasoningOption = "auto",
+        control_tokens: ControlTokensOption = "text",
     ) -> None:
-        file = str(folder.path / "tokenizer.json")
-        try:
-            self._tokenizer = Tokenizer.from_file(file)
-            self._plain = Tokenizer.from_file(file)
-        except Exception as error:
-            raise ConfigurationError(f"{file} can't be read: {reason_of(error)}.") from error
-        # To this one, control tokens that are spelled in a text are text.
-        self._plain.encode_special_tokens = True
+        self._file = TokenizerFile(folder.path / "tokenizer.json")
+        self._tokenizer = self._file.tokenizer
         self._settings = folder.read("tokenizer_config.json")
         self.pieces = self._pieces(folder)
-        self.longest_piece = max(map(len, self.pieces))
         stop_tokens = self._find_stop_tokens(folder)
         if not stop_tokens:
             raise ConfigurationError(f"Model folder {folder.path} does not say which token ends an answer.")
@@ -63,7 +58,8 @@ class FolderTokenizer:
         self.begin_token = self._begin[0] if self._begin else stop_tokens[0]
         added = self._tokenizer.get_added_tokens_decoder()
         special = [token for token, entry in added.items() if entry.special and token < len(self.pieces)]
-        self.template = self._template(folder, tool_format, reasoning)
+        self._prompts = self._file.prompt_tokenizer(self.pieces)
+        self.template = self._template(folder, tool_format, reasoning, control_tokens)
         vocabulary = Vocabulary(self.pieces, special, stop_tokens, self.tokenize_plain)
         self.grammars = GrammarCompiler(vocabulary, self.template.dialect if self.template else PLAIN)
 
@@ -74,8 +70,7 @@ class FolderTokenizer:
         # A tokenizer may know more tokens than the model has embeddings for. Those must never reach the model.
         size = min(size, folder.vocab_size or size)
         spelled = [(tokenizer.id_to_token(token) or "", token in added) for token in range(size)]
-        # Its pickle is its part of the file. Decoding the whole file would take a tenth of a second.
-        decoder = tokenizer.decoder.__getstate__().decode() if tokenizer.decoder else ""
+        decoder = state_of(tokenizer.decoder)
         if "ByteLevel" in decoder:
             return bytes_of_bpe(spelled)
         if "ByteFallback" in decoder or "Metaspace" in decoder:
@@ -101,7 +96,11 @@ class FolderTokenizer:
         return [token for token in ids if token not in self.stop_tokens][:1]
 
     def _template(
-        self, folder: ModelFolder, tool_format: ToolFormatOption, reasoning: ReasoningOption
+        self,
+        folder: ModelFolder,
+        tool_format: ToolFormatOption,
+        reasoning: ReasoningOption,
+        control_tokens: ControlTokensOption,
     ) -> ChatTemplate | None:
         try:
             templates = self._templates(folder)
@@ -113,7 +112,10 @@ class FolderTokenizer:
         if not source:
             return None
         begin, end = self._word("bos_token"), self._word("eos_token")
-        return ChatTemplate(source, begin, end, tool_format=tool_format, reasoning=reasoning, named=templates)
+        special = None if control_tokens == "allow" else self._prompts.special
+        return ChatTemplate(
+            source, begin, end, tool_format=tool_format, reasoning=reasoning, named=templates, special=special
+        )
 
     def _templates(self, folder: ModelFolder) -> dict[str, str]:
         """Return the chat templates by name. Files go before tokenizer_config.json, as in transformers."""
@@ -128,20 +130,24 @@ class FolderTokenizer:
             templates[file.stem] = file.read_text(encoding="utf-8")
         return templates
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a text, which may spell control tokens, after the begin token."""
-        return [*self._begin, *self.tokenize_chat(text)]
+    def tokenize(self, text: str, room: int) -> list[int]:
+        """Return the token ids of a text, which may spell control tokens, after the begin token.
 
-    def tokenize_chat(self, text: str) -> list[int]:
-        """Return the token ids of a rendered chat, whose template spells the begin token itself."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        Raises PromptTooLong.
+        """
+        return [*self._begin, *self._prompts.tokens(MarkedPrompt(text), room)]
+
+    def tokenize_chat(self, prompt: MarkedPrompt, room: int) -> list[int]:
+        """Return the token ids of a rendered chat, whose template spells the begin token itself.
+
+        Raises PromptTooLong.
+        """
+        return self._prompts.tokens(prompt, room)
 
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
 
     def tokenize_plain(self, text: str) -> list[int]:
-        """Return the token ids of a text that spells no control tokens, without a begin token."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
-        return ids
+        """Return the token ids of a text in which spelled control tokens are text, without a begin token."""
+        return self._file.plain(text)

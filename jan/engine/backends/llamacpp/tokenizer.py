@@ -1,0 +1,89 @@
+"""Tokenise for a GGUF file: its special tokens, the bytes of its tokens, the tokens around a prompt."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jan.engine.prompts.segments import ASCII_WHITESPACE, MarkedPrompt, SpecialToken, SpecialTokens
+from jan.engine.prompts.tokenizing import PromptTokenizer
+from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
+from jan.errors import ConfigurationError
+
+# llama.cpp's numbers for kinds of vocabularies (llama_vocab_type).
+_SENTENCEPIECE, _BYTE_LEVEL_BPE = 1, 2
+# llama.cpp's attributes of tokens (llama_token_attr).
+_UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP, _RSTRIP = 1, 8, 16, 128, 256
+
+
+class GgufTokenizer:
+    """The vocabulary of a GGUF file, read once at load. Thread-safe.
+
+    ``pieces``: the bytes of each token. ``control``: ids of control tokens. ``begin``, ``end``: the tokens that
+    belong around every prompt.
+
+    Args:
+        vocab: llama.cpp's vocabulary.
+
+    Raises:
+        ConfigurationError: for a kind of vocabulary that is neither BPE nor SentencePiece.
+    """
+
+    def __init__(self, vocab: Any) -> None:
+        self._vocab = vocab
+        self.control = [token for token in range(vocab.n_vocab) if vocab.is_control(token)]
+        self.pieces = self._pieces()
+        self.begin = [int(vocab.token_bos())] if vocab.get_add_bos() else []
+        self.end = [int(vocab.token_eos())] if vocab.get_add_eos() else []
+        special = list(self._special())
+        ordinary = [piece for token, piece in enumerate(self.pieces) if not self._vocab.is_control(token)]
+        self._prompts = PromptTokenizer(
+            SpecialTokens(special, longest_first=True, whitespace=ASCII_WHITESPACE), self._plain, ordinary
+        )
+
+    @property
+    def special(self) -> SpecialTokens:
+        """The tokens that a prompt can spell."""
+        return self._prompts.special
+
+    def tokenize(self, text: str, room: int) -> list[int]:
+        """Return the token ids of a text, which may spell control tokens. Raises PromptTooLong."""
+        tokens = self._prompts.tokens(MarkedPrompt(text), room)
+        return [*self.begin, *tokens, *self.end]
+
+    def tokenize_chat(self, prompt: MarkedPrompt, room: int) -> list[int]:
+        """Return the token ids of a rendered chat, with one begin token even if the template spells it too.
+
+        Raises PromptTooLong.
+        """
+        tokens = self._prompts.tokens(prompt, room)
+        begin = [] if tokens[:1] == self.begin else self.begin
+        return [*begin, *tokens, *self.end]
+
+    def tokenize_plain(self, text: str) -> list[int]:
+        """Return the token ids of a text in which spelled control tokens are text."""
+        return list(self._vocab.tokenize(text, False, False))
+
+    def _plain(self, text: str, _first: bool) -> list[int]:
+        # llama.cpp tokenises every text between special tokens like a first one.
+        return self.tokenize_plain(text)
+
+    def _special(self) -> Iterator[SpecialToken]:
+        for token in range(self._vocab.n_vocab):
+            attributes = int(self._vocab.get_attr(token))
+            if attributes & (_UNKNOWN | _CONTROL | _USER_DEFINED):
+                yield SpecialToken(
+                    token,
+                    self._vocab.get_text(token),
+                    control=bool(attributes & (_UNKNOWN | _CONTROL)),
+                    lstrip=bool(attributes & _LSTRIP),
+                    rstrip=bool(attributes & _RSTRIP),
+                )
+
+    def _pieces(self) -> list[bytes]:
+        vocab = self._vocab
+        spelled = [(vocab.get_text(token), bool(vocab.is_control(token))) for token in range(vocab.n_vocab)]
+        kind = vocab.vocab_type
+        if kind == _BYTE_LEVEL_BPE:
+            return bytes_of_bpe(spelled)
+        if kind == _SENTENCEPIECE:
+            return bytes_of_sentencepiece(text for text, _ in spelled)
+        raise ConfigurationError(f"This GGUF file's vocabulary (type {kind}) is neither BPE nor SentencePiece.")
