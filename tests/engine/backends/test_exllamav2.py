@@ -413,8 +413,10 @@ def test_tool_calls_are_enforced_and_parsed(loaded: ExLlamaV2Backend) -> None:
 
 
 LLAMA = (
-    "{% for m in messages %}<|start_header_id|>{{ m.role }}\n{{ m.content }}{% if m.tool_calls %}"
-    '{"name": "{{ m.tool_calls[0].function.name }}", "parameters": {}}{% endif %}{% endfor %}{{ tools }}'
+    "{{ tools }}{% for m in messages %}<|start_header_id|>{{ m.role }}\n{% if m.tool_calls %}"
+    '{"name": "{{ m.tool_calls[0].function.name }}", "parameters": '
+    "{{ m.tool_calls[0].function.arguments | tojson }}}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant\n{% endif %}"
 )
 THINKING = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}<think>\n"
 
