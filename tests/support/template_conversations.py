@@ -27,6 +27,7 @@ LOOK: Entry = {
         },
     },
 }
+UNDESCRIBED: Entry = {**LOOK, "function": {k: v for k, v in LOOK["function"].items() if k != "description"}}
 BARE: Entry = {"type": "function", "function": {"name": "now", "strict": True}}
 
 
@@ -79,6 +80,7 @@ CONVERSATIONS = {
     "a tool": ClientChat(messages=[FIRST], tools=[LOOK]),
     "a tool and instructions": ClientChat(messages=[SYSTEM, FIRST], tools=[LOOK]),
     "a tool without parameters": ClientChat(messages=[FIRST], tools=[BARE, LOOK]),
+    "a tool without a description": ClientChat(messages=[FIRST], tools=[LOOK, UNDESCRIBED]),
     "a call": ClientChat(messages=[SYSTEM, *LOOP], tools=[LOOK]),
     "a call with text": ClientChat(messages=[FIRST, call(ROME, content="Let me see."), told()], tools=[LOOK]),
     "an empty text beside a call": ClientChat(messages=[FIRST, call(ROME, content=""), told()], tools=[LOOK]),

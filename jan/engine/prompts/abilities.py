@@ -28,6 +28,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     ``assistant_first``: a conversation that the assistant begins. ``user_after_tool``: no answer to a result.
     ``text``, ``parts``: content as a string, and as a list of parts. ``names``: the ``name`` of a message.
     ``reasoning``: the reasoning of earlier answers. ``tools``: definitions of tools. ``calls``: calls and results.
+    ``undescribed_tools``: a tool without a description.
     ``parallel_calls``: several calls in a message. ``arguments_as_text``: it wants a call's arguments as JSON.
     ``null_content``: it wants null as the content of a message with calls and nothing else.
     ``call_ids``: the form of a call's id. ``shown_call``: how it renders a call; None if it does not.
@@ -47,6 +48,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool = False
     tools: bool = False
     calls: bool = False
+    undescribed_tools: bool = True
     parallel_calls: bool = True
     arguments_as_text: bool = False
     null_content: bool = False
@@ -100,7 +102,8 @@ def _with_tools(trial: "_Trial", found: TemplateAbilities) -> TemplateAbilities:
     """Add whether the template shows tools, and in which form it takes calls and their results."""
     if not trial.shows(_user(), also=(_LISTED,), tools=_TOOLS):
         return found
-    found = msgspec.structs.replace(found, tools=True)
+    undescribed = trial.shows(_user(), also=(_LISTED,), tools=_UNDESCRIBED)
+    found = msgspec.structs.replace(found, tools=True, undescribed_tools=undescribed)
     ids: CallIds
     for ids in ("call", "nine"):
         for null in (False, True):
@@ -142,7 +145,7 @@ def _with_sequences(trial: "_Trial", form: TemplateAbilities, call: "_Call", tex
     )
 
 
-_TOOLS = (
+_TOOLS: tuple[Entry, ...] = (
     {
         "type": "function",
         "function": {
@@ -155,6 +158,12 @@ _TOOLS = (
             },
         },
     },
+)
+
+
+_UNDESCRIBED = tuple(
+    {**tool, "function": {name: value for name, value in tool["function"].items() if name != "description"}}
+    for tool in _TOOLS
 )
 
 

@@ -6,6 +6,7 @@ must render the same text here.
 
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -37,6 +38,8 @@ _RENDERING = (
     TypeError,
     ValueError,
 )
+# Most accesses to members for one prompt, which take about two seconds. Most templates make ten for each message.
+_MOST_STEPS = 600_000
 # Tests and filters that make sense only for a variable that may be missing.
 _ASKING = frozenset({"defined", "undefined", "none", "default", "d"})
 # Errors of Python's compiler on what Jinja made of a template: too deep, too long, a break without its loop.
@@ -59,6 +62,7 @@ class CompiledTemplate:
 
     def __init__(self, source: str, clock: Clock = datetime.now) -> None:
         environment = _environment(clock)
+        self._steps = environment.steps
         try:
             tree = environment.parse(source)
             self._template = environment.from_string(source)
@@ -71,7 +75,11 @@ class CompiledTemplate:
         self.words = frozenset(constants) | {node.attr for node in tree.find_all(nodes.Getattr)}
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """Return the text. Raises InvalidRequest ``unsupported_messages`` with the template's reason."""
+        """Return the text. Raises InvalidRequest ``unsupported_messages`` with the template's reason.
+
+        A template that looks at all messages again for each message is stopped when that takes too long.
+        """
+        self._steps.left = _MOST_STEPS
         try:
             return self._template.render(variables)
         except _RENDERING as error:
@@ -115,8 +123,35 @@ class _Generation(Extension):
         return nodes.Scope(body, lineno=line)
 
 
-def _environment(clock: Clock) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+class _Steps(threading.local):
+    """Accesses to members that the template of this thread may still make."""
+
+    left = _MOST_STEPS
+
+    def count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise jinja2.TemplateError("It takes too long to render so many of them")
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Transformers' sandbox, which also counts the accesses to members of messages and all else."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.steps = _Steps()
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        self.steps.count()
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        self.steps.count()
+        return super().getitem(obj, argument)
+
+
+def _environment(clock: Clock) -> _Sandbox:
+    environment = _Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.globals["raise_exception"] = _refuse

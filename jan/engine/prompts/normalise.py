@@ -57,6 +57,8 @@ def normalise(
         entries = spelled_messages(entries, form)
     if tools and not (native and abilities.tools):
         entries, tools = _instructed(entries, instructions_for(tools, form)), []
+    if not abilities.undescribed_tools:
+        tools = [{**tool, "function": {"description": "", **tool["function"]}} for tool in tools]
     entries = _with_fitting_systems(entries, abilities)
     entries = list(_with_fitting_turns(entries, abilities))
     entries = [_with_fitting_content(entry, abilities) for entry in entries]

@@ -103,6 +103,15 @@ def test_endless_recursion_is_a_refusal() -> None:
         render("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}")
 
 
+def test_a_template_that_takes_too_long_is_a_refusal() -> None:
+    """One that reads all messages again for each message does not hold up others for minutes."""
+    source = "{% for a in x %}{% for b in x %}{% if b.c == a.c %}{% endif %}{% endfor %}{% endfor %}done"
+    assert render(source, x=[{"c": 1}] * 100) == "done"
+    with pytest.raises(InvalidRequest, match="It takes too long"):
+        render(source, x=[{"c": 1}] * 4096)
+    assert render("{{ x.b }}") == "é <&>"
+
+
 def test_the_variables_of_a_template_are_known() -> None:
     """They are what it reads and does not make itself; functions of the sandbox are none."""
     source = (

@@ -156,6 +156,16 @@ def test_what_was_not_sent_is_not_shown(source: str, absent: dict[str, Any]) -> 
     assert '{"type": "object", "properties": {}}' in text
 
 
+def test_a_template_that_needs_a_description_gets_one() -> None:
+    """An empty one, where a tool has none."""
+    source = templates.TOOL_USE.replace(
+        "{{ tool | tojson }}", "// {{ tool.function.description + tool.function.name }}"
+    )
+    assert "// now" in render(source, ASKED, tools=[NOW])
+    described = {**NOW, "function": {"name": "now", "description": "Time: "}}
+    assert "// Time: now" in render(source, ASKED, tools=[described])
+
+
 def test_a_tool_that_a_hook_changed_is_shown_as_changed() -> None:
     """What the client sent counts only as long as it is what is asked for."""
     asked = prompt([ASKED], [{**NOW, "function": {"name": "now", "description": "The time."}}])
