@@ -10,7 +10,7 @@ jobs, and each step returns the new output of every job.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -46,6 +46,7 @@ if not TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "ChatForms",
     "ChatPrompt",
     "Delta",
     "Engine",
@@ -76,6 +77,19 @@ OnProgress = Callable[[float], None]
 Output = Delta | Finished | JanError
 
 
+class ChatForms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's chats are written.
+
+    ``dialect``: the form of tool calls. ``tools``: ``native`` if the chat template shows tools and calls in this
+    form, ``instructions`` if they are spelled out for the model. ``reasoning``: the form of reasoning, '' if there
+    is none.
+    """
+
+    dialect: str
+    tools: Literal["native", "instructions"]
+    reasoning: str
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The abilities of a loaded model.
 
@@ -84,6 +98,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
     ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
     ``formats``: compiles output formats; None if they are not enforced.
+    ``chats``: how chats are written; None if the model takes none.
     ``details``: text for the log and the list of models.
     ``unserved``: parameters of requests that the engine can't serve, by their names in the API.
     """
@@ -95,6 +110,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     token_prompts: bool = False
     cache: CacheUse | None = None
     formats: FormatCompiler | None = None
+    chats: ChatForms | None = None
     details: dict[str, str] = {}
     unserved: Mapping[str, Unserved] = MappingProxyType({})
 

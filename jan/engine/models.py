@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -51,7 +52,9 @@ class ServedModel:
         began = time.monotonic()
         await self.engine.start(lambda part: report(self.id, part))
         self.loaded = True
-        log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2))
+        chats = self.engine.info.chats
+        forms = {} if chats is None else msgspec.structs.asdict(chats)
+        log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2), **forms)
 
     def _ended(self, loading: "asyncio.Task[None]") -> None:
         if loading.cancelled() or loading.exception() is not None:

@@ -55,9 +55,9 @@ def canonical(dialect: Dialect, *calls: tuple[str, dict[str, Any]]) -> str:
 
 
 def cuts(text: str) -> Iterator[list[bytes]]:
-    """Yield every split of the bytes into two, and splits into tokens of several lengths."""
+    """Yield splits of the bytes into two, every one of a short text, and splits into tokens of several lengths."""
     data = text.encode()
-    yield from ([data[:at], data[at:]] for at in range(len(data) + 1))
+    yield from ([data[:at], data[at:]] for at in range(0, len(data) + 1, len(data) // 120 + 1))
     yield from ([data[at : at + size] for at in range(0, len(data), size)] for size in (1, 2, 3, 5, 7))
 
 

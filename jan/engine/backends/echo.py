@@ -9,6 +9,7 @@ import msgspec
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.lacking import ECHO
 from jan.engine.base import (
+    ChatForms,
     ChatPrompt,
     Finished,
     GenerationRequest,
@@ -108,7 +109,11 @@ class EchoBackend:
         """Return at once: nothing is loaded."""
         progress(1.0)
         return ModelInfo(
-            context_length=self._options.context, slots=self._options.slots, cache=self._cache, unserved=ECHO
+            context_length=self._options.context,
+            slots=self._options.slots,
+            cache=self._cache,
+            unserved=ECHO,
+            chats=ChatForms(dialect=self._dialect.tools, tools="native", reasoning=self._dialect.reasoning),
         )
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from jan.engine.base import ChatPrompt
+from jan.engine.base import ChatForms, ChatPrompt
 from jan.engine.call_ids import CallIds
 from jan.engine.prompts.abilities import TemplateAbilities, abilities_of
 from jan.engine.prompts.dialects import (
@@ -94,6 +94,15 @@ class ChatTemplate:
         )
         self.call_ids: CallIds = with_tools.abilities.call_ids
         self.shows_tools = with_tools.takes_tools_in(self.dialect.tools)
+
+    @property
+    def forms(self) -> ChatForms:
+        """How chats are written."""
+        return ChatForms(
+            dialect=self.dialect.tools,
+            tools="native" if self.shows_tools else "instructions",
+            reasoning=self.dialect.reasoning,
+        )
 
     def render_chat(self, prompt: ChatPrompt) -> RenderedChat:
         """Return the prompt's text, and how it is answered.

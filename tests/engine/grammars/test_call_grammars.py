@@ -93,15 +93,15 @@ def test_a_free_answer_is_text_or_right_calls(dialect: Dialect, with_marks: bool
 def test_what_the_grammar_allows_is_read_as_calls(dialect: Dialect, with_marks: bool) -> None:
     """Whatever a model makes of its freedom: the answer is nothing but calls of tools, with whole arguments."""
     plain = without_reasoning(dialect)
-    model, choices, read = Model(plain, with_marks), random.Random(7), 0
-    while read < 2:
+    model, choices, read = Model(plain, with_marks), random.Random(7), False
+    while not read:
         answer = model.wander(FORCED, choices, 200)
         if answer is not None:
             found = read_answer(plain, [answer], TOOLS, must_call=True)
             assert found.calls, answer
             assert not found.content, answer
             assert found.finish_reason == "tool_calls", answer
-            read += 1
+            read = True
 
 
 def without_reasoning(dialect: Dialect) -> Dialect:

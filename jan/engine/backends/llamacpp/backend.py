@@ -118,6 +118,7 @@ class LlamaCppBackend:
             token_prompts=True,
             cache=self._cache,
             formats=self._model.grammars,
+            chats=self._model.template.forms if self._model.template else None,
             details=details,
         )
 

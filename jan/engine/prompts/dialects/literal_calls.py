@@ -15,7 +15,7 @@ def _python(
 ) -> CallForm:
     """Return the form of a list of Python calls. ``mark``, ``end``: may stand around it. ``bare``: the
     bracket may begin it."""
-    listed = f"~{mark}~ (?:~[~ NAME~(~|(?:~[~ )?(?=~{{~))"
+    listed = f"~{mark}~ (?:~[~ )?(?:NAME~(~|(?=~{{~))"
     return CallForm(
         opening=opening,
         before_name="",

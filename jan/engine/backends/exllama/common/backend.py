@@ -125,6 +125,7 @@ class ExLlamaBackend(ABC):
             token_prompts=True,
             cache=self._cache,
             formats=self._tokenizer.grammars,
+            chats=self._tokenizer.template.forms if self._tokenizer.template else None,
             unserved=self.unserved,
             details={"name": self._folder.path.name, "attention": attention},
         )
