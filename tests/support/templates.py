@@ -197,6 +197,13 @@ TOOL_USE = """\
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 
+# Falcon H1: it lists tools and says how they are called, and shows no calls of the past.
+LISTED = """\
+{%- if tools %}{{ '<|im_start|>system\\nCall with <tool_call>\\n{"name": ..., "arguments": ...}\\n</tool_call>:' }}
+{%- for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}
+{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+
 # Content as parts alone.
 PARTS = """\
 {%- for m in messages %}{{ m.role + ': ' }}{% for part in m.content %}{{ part.text }}{% endfor %}{{ '\\n' }}{% endfor %}

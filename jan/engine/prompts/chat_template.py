@@ -14,7 +14,6 @@ from jan.engine.prompts.abilities import TemplateAbilities, abilities_of
 from jan.engine.prompts.dialects import (
     Dialect,
     ReasoningOption,
-    ToolFormat,
     ToolFormatOption,
     dialect_of,
     shown_form,
@@ -93,7 +92,7 @@ class ChatTemplate:
             named.get("tool_use", source), tool_format, reasoning, with_tools.abilities.shown_call
         )
         self.call_ids: CallIds = with_tools.abilities.call_ids
-        self.shows_tools = with_tools.takes_tools_in(self.dialect.tools)
+        self.shows_tools = with_tools.shows_tools_in(self.dialect)
 
     @property
     def forms(self) -> ChatForms:
@@ -140,20 +139,23 @@ class _Rendering:
     """One of a model's templates, and what it can render."""
 
     def __init__(self, source: str, tokens: dict[str, str], clock: Clock, special: SpecialTokens) -> None:
+        self._source = source
         self._template = CompiledTemplate(source, clock)
         self._tokens = tokens
         self._special = special
         self.abilities: TemplateAbilities = abilities_of(self._template, tokens)
         self._shown_form = shown_form(self.abilities.shown_call)
 
-    def takes_tools_in(self, form: ToolFormat) -> bool:
-        """Return True if the template shows tools, and calls in this form."""
-        return self.abilities.tools and self._shown_form == form
+    def shows_tools_in(self, dialect: Dialect) -> bool:
+        """Return True if the template shows tools, and calls in this form or at least how they are written."""
+        if not self.abilities.calls:
+            return self.abilities.tools and bool(dialect.calls.mark) and dialect.calls.mark in self._source
+        return self.abilities.tools and self._shown_form == dialect.tools
 
     def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:
         """Return the prompt, and the paths of what it does not show."""
         check_options(prompt, self._template.variables)
-        native = self.takes_tools_in(dialect.tools)
+        native = self.shows_tools_in(dialect)
         fitted = normalise(prompt, self.abilities, dialect.calls, native=native, special=self._special)
         marks = fitted.marks
         variables = {

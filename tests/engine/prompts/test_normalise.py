@@ -166,6 +166,14 @@ def test_a_template_that_needs_a_description_gets_one() -> None:
     assert "// Time: now" in render(source, ASKED, tools=[described])
 
 
+def test_a_template_may_list_tools_and_hide_calls() -> None:
+    """Then only the calls and results of the past are written into the messages."""
+    text = render(templates.LISTED, ASKED, called('{"at": "R"}'), result(), tools=[NOW])
+    assert "You may call" not in text
+    assert 'assistant\n<tool_call>\n{"name": "now", "arguments": {"at": "R"}}\n</tool_call><|im_end|>' in text
+    assert "user\n<tool_response>\n12:00\n</tool_response>" in text
+
+
 def test_a_tool_that_a_hook_changed_is_shown_as_changed() -> None:
     """What the client sent counts only as long as it is what is asked for."""
     asked = prompt([ASKED], [{**NOW, "function": {"name": "now", "description": "The time."}}])
