@@ -108,7 +108,8 @@ def test_only_a_granted_request_has_a_first_token() -> None:
         refused = run_of(engine, text_request("word " * 25, max_tokens=20), books=books)
         await granted.start()
         starting = asyncio.create_task(refused.start())
-        await asyncio.sleep(0)  # it is submitted now
+        await asyncio.sleep(0)  # it is submitted now,
+        await asyncio.sleep(0)  # and sent at the end of that turn
         while engine.stats.finished < 2:
             time.sleep(0.001)  # noqa: ASYNC251 - the loop stands still, so all its events come at once
         with pytest.raises(RateLimited):
