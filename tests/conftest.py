@@ -20,6 +20,7 @@ from support.install import fill_once, node_problem
 from support.metrics import scrape
 from support.mongodb import SecantusServer, install_secantus, mongo_client
 from support.patience import until
+from support.printed import Printed
 from support.selection import NOT_QUICK, Quick, longest_first
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
 
@@ -45,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     the tests: what is ignored there would be ignored by all their children too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    config.pluginmanager.register(Printed())
     if config.getoption("--cpu"):
         config.pluginmanager.register(CpuReport())
     if config.getoption("--quick"):

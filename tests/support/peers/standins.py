@@ -8,7 +8,7 @@ import sys
 import types
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 # Libraries that are not installed, and the parts of vLLM that need a device or a model.
 REPLACED = (
@@ -66,7 +66,7 @@ class Anything(metaclass=_AnyClass):
 class _Module(types.ModuleType):
     """A module that has every name."""
 
-    __path__: list[str] = []
+    __path__: ClassVar[list[str]] = []
     __version__ = "0"
 
     def __getattr__(self, name: str) -> Any:

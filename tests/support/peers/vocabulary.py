@@ -2,45 +2,36 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
 
-MARKS = tuple(
-    """
-    <think> </think> <tool_call> </tool_call> <tool_response> </tool_response> <|im_start|> <|im_end|> <|endoftext|>
-    <function= </function> <parameter= </parameter> <arg_key> </arg_key> <arg_value> </arg_value>
-    <|observation|> <|user|> <|assistant|> <|system|> <|python_tag|> <|eot_id|> <|eom_id|> <|start_header_id|>
-    <|end_header_id|> [TOOL_CALLS] [ARGS] [CALL_ID] [THINK] [/THINK] [INST] [/INST] <s> </s>
-    <|channel|> <|message|> <|start|> <|end|> <|call|> <|return|> <|constrain|>
-    <｜tool▁calls▁begin｜> <｜tool▁calls▁end｜> <｜tool▁call▁begin｜> <｜tool▁call▁end｜> <｜tool▁sep｜>
-    <｜end▁of▁sentence｜> <｜begin▁of▁sentence｜> <｜User｜> <｜Assistant｜>
-    <|tool_calls_section_begin|> <|tool_calls_section_end|> <|tool_call_begin|> <|tool_call_end|>
-    <|tool_call_argument_begin|> <|tool_call_section_begin|> <|tool_call_section_end|> ◁think▷ ◁/think▷
-    <|tool_call> <tool_call|> <|tool_response> <tool_response|> <|channel> <channel|> <|"|> <|turn> <turn|>
-    <start_of_turn> <end_of_turn> <start_function_call> <end_function_call> <escape>
-    <|START_THINKING|> <|END_THINKING|> <|START_ACTION|> <|END_ACTION|> <|START_RESPONSE|> <|END_RESPONSE|>
-    <|START_TEXT|> <|END_TEXT|> <|END_OF_TURN_TOKEN|> <|tool_call|> <|/tool_call|> <|tool_calls|> <|tool|> <|/tool|>
-    <seed:think> </seed:think> <seed:tool_call> </seed:tool_call> <seed:cot_budget_reflect>
-    </seed:cot_budget_reflect> <minimax:tool_call> </minimax:tool_call> <|tool_call_start|> <|tool_call_end|>
-    <response> </response> <mm:think> </mm:think> ]<]minimax[>[<tool_call> ]<]minimax[>[</tool_call>
-    """.split()
-)
+MARKS = tuple((Path(__file__).parent / "marks.txt").read_text().split())
 _FIRST_CHARACTER = 1000
-_PIECES = re.compile("|".join(map(re.escape, sorted(MARKS, key=len, reverse=True))) + "|.", re.DOTALL)
 
 
 class Tokenizer:
-    """The part of a tokenizer that parsers of answers ask for."""
+    """The part of a tokenizer that parsers of answers ask for.
+
+    Args:
+        lacking: marks that are no tokens of this one.
+    """
 
     eos_token, bos_token = "<|endoftext|>", "<s>"
     eos_token_id, bos_token_id = MARKS.index(eos_token), MARKS.index(bos_token)
-    all_special_tokens = list(MARKS)
-    all_special_ids = list(range(len(MARKS)))
     is_fast = True
     response_template = response_schema = chat_template = None
-    init_kwargs: dict[str, object] = {}
+    init_kwargs: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, lacking: Iterable[str] = ()) -> None:
+        self._ids = {mark: at for at, mark in enumerate(MARKS) if mark not in lacking}
+        longest_first = sorted(self._ids, key=len, reverse=True)
+        self._pieces = re.compile("|".join(map(re.escape, longest_first)) + "|.", re.DOTALL)
+        self.all_special_tokens = list(self._ids)
+        self.all_special_ids = list(self._ids.values())
 
     def get_vocab(self) -> dict[str, int]:
         """Return the id of each mark."""
-        return {mark: at for at, mark in enumerate(MARKS)}
+        return dict(self._ids)
 
     get_added_vocab = get_vocab
 
@@ -51,21 +42,21 @@ class Tokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """Return the marks and characters of a text."""
-        return _PIECES.findall(text)
+        return self._pieces.findall(text)
 
     def encode(self, text: str, **options: object) -> list[int]:
         """Return the token ids of a text."""
-        return [MARKS.index(p) if p in MARKS else _FIRST_CHARACTER + ord(p) for p in self.tokenize(text)]
+        return [self._ids[p] if p in self._ids else _FIRST_CHARACTER + ord(p) for p in self.tokenize(text)]
 
     def decode(self, ids: int | Iterable[int], **options: object) -> str:
         """Return the text of token ids."""
         numbers = [ids] if isinstance(ids, int) else ids
         return "".join(MARKS[i] if i < len(MARKS) else chr(i - _FIRST_CHARACTER) for i in numbers)
 
-    def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | None | list[int]:
+    def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int] | None:
         """Return the id of one token, or the ids of several."""
         if isinstance(tokens, str):
-            return self.get_vocab().get(tokens)
+            return self._ids.get(tokens)
         return [self.encode(token)[0] for token in tokens]
 
     def convert_ids_to_tokens(self, ids: list[int], **options: object) -> list[str]:
@@ -75,3 +66,37 @@ class Tokenizer:
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Return the text of tokens."""
         return "".join(tokens)
+
+
+class HarmonyTokenizer:
+    """The tokenizer of gpt-oss, whose parser in vLLM reads tokens and not text."""
+
+    def __init__(self) -> None:
+        from openai_harmony import HarmonyEncodingName, load_harmony_encoding
+
+        self._encoding = load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text; those that share a character as one."""
+        pieces, unfinished = [], []
+        for token in self.encode(text):
+            unfinished.append(token)
+            piece = self.decode(unfinished)
+            if "\ufffd" not in piece:
+                pieces.append(piece)
+                unfinished = []
+        return pieces
+
+    def encode(self, text: str, **options: object) -> list[int]:
+        """Return the token ids of a text."""
+        ids: list[int] = self._encoding.encode(text, allowed_special="all")
+        return ids
+
+    def decode(self, ids: list[int], **options: object) -> str:
+        """Return the text of token ids."""
+        text: str = self._encoding.decode(ids)
+        return text
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of each mark."""
+        return {mark: self.encode(mark)[0] for mark in MARKS if mark.startswith("<|")}
