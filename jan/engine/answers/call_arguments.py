@@ -184,14 +184,16 @@ class LiteralArguments(_Arguments):
 _NO_KEY = re.compile(r"[^\w\s]")
 
 
-_INSIDE_STRINGS = MappingProxyType({quote: re.compile(rf"{quote}|\\") for quote in "'\""})
+_QUOTES = ('"' * 3, "'" * 3, '"', "'")
+_CUT_QUOTES = ('"', "'", '""', "''")  # which may become one of three characters
+_INSIDE_STRINGS = MappingProxyType({quote: re.compile(rf"{quote}|\\") for quote in _QUOTES})
 
 
 class _LiteralEnd:
     """Finds the end of a value in text that comes in pieces: a comma, or the closing bracket around it."""
 
     def __init__(self, quote: str) -> None:
-        quotes = re.escape(quote) if quote else "[\"']"
+        quotes = re.escape(quote) if quote else "|".join(_QUOTES)
         self._outside = re.compile(rf"{quotes}|[()\[\]{{}},]")
         # By the quote that began a string, what ends it or takes the next character's meaning.
         self._inside = {quote: re.compile(re.escape(quote))} if quote else _INSIDE_STRINGS
@@ -213,12 +215,22 @@ class _LiteralEnd:
             mark = (self._inside[self._string] if self._string else self._outside).search(text, at)
             if mark is None:
                 break
+            if self._may_be_longer(mark):
+                at = mark.start()
+                break
             at = mark.end()
             if self._passes(mark[0]):
                 self.found = True
                 return mark.start() - before
-        self._tail = text[len(text) - overlap(text[at:], self._quote) :]
+        rest = text[at:]
+        self._tail = (
+            rest if rest in _CUT_QUOTES else rest[len(rest) - overlap(rest, self._string or self._quote) :]
+        )
         return len(text) - before
+
+    def _may_be_longer(self, mark: "re.Match[str]") -> bool:
+        """Return True if a quote may become one of three characters, which begins a string of several lines."""
+        return not self._string and not self._quote and mark.string[mark.start() :] in _CUT_QUOTES
 
     def _passes(self, mark: str) -> bool:
         """Pass a mark; returns True if it ends the value."""

@@ -68,7 +68,8 @@ class _LiteralReader:
         return self._text[begin:end]
 
     def _string(self, quote: str) -> str:
-        found = re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL).match(self._text, self._at)
+        end = quote * 3 if self._text.startswith(quote * 3, self._at) else quote
+        found = re.compile(rf"{end}((?:[^\\]|\\.)*?){end}", re.DOTALL).match(self._text, self._at)
         if found is None:
             raise ValueError("A string does not end.")
         self._at = found.end()

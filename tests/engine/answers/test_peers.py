@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from jan.engine.answers.reading import ReadAnswer, read_answer
 from support.peers import ask
 from support.peers.agreement import (
     Compared,
@@ -22,6 +21,7 @@ from support.peers.dialects import WRITERS
 from support.peers.scenarios import TOOLS, Output, odd_outputs, outputs, random_outputs
 from support.peers.writers import dumps, question
 
+from jan.engine.answers.reading import ReadAnswer, read_answer
 from jan.engine.prompts.dialects import Dialect
 from jan.schema.chat import Tool
 
