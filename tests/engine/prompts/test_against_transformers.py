@@ -238,18 +238,16 @@ def texts_of(message: Entry) -> list[str]:
     return [part["text"] for part in content] if isinstance(content, list) else [content or ""]
 
 
-def told(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Print a line though the test passes."""
-    with capsys.disabled():
-        print(f"\n{line}")
-
-
-def test_our_text_is_that_of_transformers(cases: list[Rendered], capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_text_is_that_of_transformers(
+    cases: list[Rendered], record_property: Callable[[str, object], None]
+) -> None:
     """For the messages that our template got, both give the same text, or both refuse."""
     families = {one.case.template for one in cases}
     differing = [one for one in cases if one.case.text != one.ours.get("text", "")]
     listed = [one for one in differing if one.case.conversation in OURS_IS_RIGHT]
-    told(f"{len(cases) - len(differing)} of {len(cases)} prompts of {len(families)} templates agree", capsys)
+    record_property(
+        "printed", f"{len(cases) - len(differing)} of {len(cases)} prompts of {len(families)} templates agree"
+    )
     assert len(families) >= FEWEST_FAMILIES
     assert [(one.case.template, one.case.conversation) for one in differing if one not in listed] == []
     for one in listed:
@@ -257,7 +255,7 @@ def test_our_text_is_that_of_transformers(cases: list[Rendered], capsys: pytest.
 
 
 def test_messages_that_need_no_fitting_are_rendered_as_sent(
-    cases: list[Rendered], capsys: pytest.CaptureFixture[str]
+    cases: list[Rendered], record_property: Callable[[str, object], None]
 ) -> None:
     """For the client's own messages, transformers gives our text, or refuses, or there is a reason for ours."""
     counts: Counter[str] = Counter()
@@ -272,7 +270,7 @@ def test_messages_that_need_no_fitting_are_rendered_as_sent(
             counts["fitted"] += 1
         else:
             unexplained.append((one.case.template, one.case.conversation))
-    told(", ".join(f"{count} {what}" for what, count in counts.items()), capsys)
+    record_property("printed", ", ".join(f"{count} {what}" for what, count in counts.items()))
     assert unexplained == []
     assert counts["as sent"] > len(cases) / 2
 
