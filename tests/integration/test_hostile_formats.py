@@ -27,7 +27,8 @@ def held_to(schema: Any) -> dict[str, Any]:
 
 
 def tools(*schemas: Any) -> dict[str, Any]:
-    functions = [{"name": f"f{number}", "parameters": schema} for number, schema in enumerate(schemas)]
+    objects = [{"type": "object", "properties": {"p": schema}, "required": ["p"]} for schema in schemas]
+    functions = [{"name": f"f{number}", "parameters": parameters} for number, parameters in enumerate(objects)]
     return {
         "tools": [{"type": "function", "function": function} for function in functions],
         "tool_choice": "required",
