@@ -4,20 +4,35 @@ A template says nothing about its rules. So each ability is tried, by what a tem
 nowhere else. llama.cpp (minja's ``chat_template_caps``) finds out in the same way.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import msgspec
 
 from jan.engine.call_ids import CallIds
 from jan.engine.prompts.dialects import ShownCall
 from jan.engine.prompts.environment import CompiledTemplate
-from jan.engine.prompts.plain_messages import REASONING_NAMES, Entry
-from jan.errors import InvalidRequest
+from jan.engine.prompts.plain_messages import REASONING_NAMES
+from jan.engine.prompts.template_trial import (
+    KEY,
+    LISTED,
+    LONG_ID,
+    NAME,
+    NINE_ID,
+    RESULT_NAME,
+    SHORT_ID,
+    TOOLS,
+    UNDESCRIBED,
+    VALUE,
+    TemplateOfParts,
+    Trial,
+    TriedCall,
+    asked,
+    say,
+    word_of,
+)
 
 _REASONING = frozenset(REASONING_NAMES)
-_OLD_ID, _NINE_ID = "call_0123456789abcdef01234567", "abcde1234"
-_KEY, _VALUE, _NAME, _LISTED = "keyqv", "valueqv", "nameqv", "listedqv"
 
 
 class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +43,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     ``assistant_first``: a conversation that the assistant begins. ``user_after_tool``: no answer to a result.
     ``text``, ``parts``: content as a string, and as a list of parts. ``names``: the ``name`` of a message.
     ``reasoning``: the reasoning of earlier answers. ``tools``: definitions of tools. ``calls``: calls and results.
-    ``undescribed_tools``: a tool without a description.
+    ``undescribed_tools``: a tool without a description. ``result_names``: the function's name of a result.
     ``parallel_calls``: several calls in a message. ``arguments_as_text``: it wants a call's arguments as JSON.
     ``null_content``: it wants null as the content of a message with calls and nothing else.
     ``call_ids``: the form of a call's id. ``shown_call``: how it renders a call; None if it does not.
@@ -49,6 +64,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     tools: bool = False
     calls: bool = False
     undescribed_tools: bool = True
+    result_names: bool = False
     parallel_calls: bool = True
     arguments_as_text: bool = False
     null_content: bool = False
@@ -58,193 +74,103 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
 
 def abilities_of(template: CompiledTemplate, tokens: Mapping[str, str]) -> TemplateAbilities:
     """Try what a template can render. ``tokens``: its special tokens by name."""
-    trial = _Trial(template, tokens)
-    if not trial.shows(_user()):
+    trial = Trial(template, tokens)
+    if not trial.shows(asked()):
         return _unknown(trial)
-    system = trial.shows(_say("system"), _user())
+    system = trial.shows(say("system"), asked())
     found = TemplateAbilities(
         system=system,
-        several_systems=system and trial.shows(_say("system"), _say("system", 2), _user()),
-        late_system=system and trial.shows(_user(), _say("assistant"), _say("system", 2), _user(3)),
+        several_systems=system and trial.shows(say("system"), say("system", 2), asked()),
+        late_system=system and trial.shows(asked(), say("assistant"), say("system", 2), asked(3)),
         developer="developer" in template.words
-        and trial.shows(_say("system"), _say("developer", 2), _user())
-        and trial.shows(_say("developer"), _user()),
-        parts=trial.shows(_user(), _say("assistant"), _user(2), as_parts=True),
-        names="name" in template.words and trial.shows({**_user(), "name": _NAME}, also=(_NAME,)),
+        and trial.shows(say("system"), say("developer", 2), asked())
+        and trial.shows(say("developer"), asked()),
+        parts=trial.shows(asked(), say("assistant"), asked(2), as_parts=True),
+        names="name" in template.words and trial.shows({**asked(), "name": NAME}, also=(NAME,)),
         reasoning=not _REASONING.isdisjoint(template.words),
     )
     found = _with_turns(trial, found)
     return _with_tools(trial, found) if "tools" in template.variables else found
 
 
-def _unknown(trial: "_Trial") -> TemplateAbilities:
+def _unknown(trial: Trial) -> TemplateAbilities:
     """Return the abilities of a template that does not show a plain question: at best it wants parts."""
-    if trial.shows(_user(), as_parts=True):
-        found = abilities_of(_OfParts(trial.template), trial.tokens)
+    if trial.shows(asked(), as_parts=True):
+        found = abilities_of(TemplateOfParts(trial.template), trial.tokens)
         return msgspec.structs.replace(found, text=False, parts=True)
     takes_tools = "tools" in trial.template.variables
     return TemplateAbilities(tools=takes_tools, calls=takes_tools)
 
 
-def _with_turns(trial: "_Trial", found: TemplateAbilities) -> TemplateAbilities:
+def _with_turns(trial: Trial, found: TemplateAbilities) -> TemplateAbilities:
     """Add whose messages may follow whose. What a plain exchange does not show tells nothing."""
-    if not trial.shows(_user(), _say("assistant"), _user(2)):
+    if not trial.shows(asked(), say("assistant"), asked(2)):
         return found
     return msgspec.structs.replace(
         found,
-        user_neighbours=trial.shows(_user(), _user(2)),
-        assistant_neighbours=trial.shows(_user(), _say("assistant"), _say("assistant", 2), _user(3)),
-        assistant_first=trial.shows(_say("assistant"), _user()),
+        user_neighbours=trial.shows(asked(), asked(2)),
+        assistant_neighbours=trial.shows(asked(), say("assistant"), say("assistant", 2), asked(3)),
+        assistant_first=trial.shows(say("assistant"), asked()),
     )
 
 
-def _with_tools(trial: "_Trial", found: TemplateAbilities) -> TemplateAbilities:
+def _with_tools(trial: Trial, found: TemplateAbilities) -> TemplateAbilities:
     """Add whether the template shows tools, and in which form it takes calls and their results."""
-    if not trial.shows(_user(), also=(_LISTED,), tools=_TOOLS):
+    if not trial.shows(asked(), also=(LISTED,), tools=TOOLS):
         return found
-    undescribed = trial.shows(_user(), also=(_LISTED,), tools=_UNDESCRIBED)
+    undescribed = trial.shows(asked(), also=(LISTED,), tools=UNDESCRIBED)
     found = msgspec.structs.replace(found, tools=True, undescribed_tools=undescribed)
-    ids: CallIds
-    for ids in ("call", "nine"):
-        for null in (False, True):
-            for as_text in (False, True):
-                call = _Call(_OLD_ID if ids == "call" else _NINE_ID, null, as_text)
-                text = trial.render([_user(), call.message(), call.result(2)], _TOOLS)
-                if text is not None and _shows_call(text):
-                    prompt = trial.render([_user()], _TOOLS) or ""
-                    form = msgspec.structs.replace(
-                        found,
-                        calls=True,
-                        call_ids=ids,
-                        null_content=null,
-                        arguments_as_text=as_text,
-                        shown_call=ShownCall(text, prompt, _NAME, {_KEY: _VALUE}, call.id),
-                    )
-                    return _with_sequences(trial, form, call, text)
+    for call in _forms():
+        text = trial.render([asked(), call.message(), call.result(2)], TOOLS)
+        if text is not None and _shows_call(text):
+            return _with_sequences(trial, _with_form(trial, found, call, text), call)
     return found
+
+
+def _forms() -> Iterator[TriedCall]:
+    """Yield the forms in which templates take a call and its result, the usual one first."""
+    for named, call_id, null, as_text in product((False, True), (LONG_ID, NINE_ID), (False, True), (False, True)):
+        yield TriedCall(id=call_id, null=null, as_text=as_text, named=named)
+
+
+def _with_form(trial: Trial, found: TemplateAbilities, call: TriedCall, text: str) -> TemplateAbilities:
+    """Add the form of a call that the template shows as ``text``."""
+    ids: CallIds = "call"
+    if NAME not in text and call.id in text:
+        ids = "named"
+    else:
+        short = msgspec.structs.replace(call, id=SHORT_ID)
+        if trial.render([asked(), short.message(), short.result(2)], TOOLS) is None:
+            ids = "nine"
+    named = {**call.result(2), "name": RESULT_NAME}
+    shown = trial.render([asked(), call.message(), named], TOOLS) or ""
+    return msgspec.structs.replace(
+        found,
+        calls=True,
+        call_ids=ids,
+        null_content=call.null,
+        arguments_as_text=call.as_text,
+        result_names=call.named or RESULT_NAME in shown,
+        shown_call=ShownCall(text, trial.render([asked()], TOOLS) or "", NAME, {KEY: VALUE}, call.id),
+    )
 
 
 def _shows_call(text: str) -> bool:
     """Return True if a text shows a call's arguments as JSON or in the template's own form, and its result."""
-    written = f'\\"{_KEY}' not in text and f"'{_KEY}'" not in text
-    return written and _KEY in text and _VALUE in text and _word("tool", 2) in text
+    written = f'\\"{KEY}' not in text and f"'{KEY}'" not in text
+    return written and KEY in text and VALUE in text and word_of("tool", 2) in text
 
 
-def _with_sequences(trial: "_Trial", form: TemplateAbilities, call: "_Call", text: str) -> TemplateAbilities:
-    other = _Call("b" + call.id[1:], call.null, call.as_text)
+def _with_sequences(trial: Trial, form: TemplateAbilities, call: TriedCall) -> TemplateAbilities:
+    """Add how many calls a message may have, and what may follow a result."""
+    other = msgspec.structs.replace(call, id="b" + call.id[1:])
     both = {**call.message(), "tool_calls": [*call.message()["tool_calls"], *other.message()["tool_calls"]]}
-    singly = [_user(), call.message(), call.result(2), other.message(), other.result(3)]
-    parallel = trial.shows(_user(), both, call.result(2), other.result(3), tools=_TOOLS)
-    after = [_user(), call.message(), call.result(2), _user(3)]
-    answered = [*after[:3], _say("assistant", 4), after[3]]
+    singly = [asked(), call.message(), call.result(2), other.message(), other.result(3)]
+    parallel = trial.shows(asked(), both, call.result(2), other.result(3), tools=TOOLS)
+    after = [asked(), call.message(), call.result(2), asked(3)]
+    answered = [*after[:3], say("assistant", 4), after[3]]
     return msgspec.structs.replace(
         form,
-        parallel_calls=parallel or not trial.shows(*singly, tools=_TOOLS),
-        user_after_tool=trial.shows(*after, tools=_TOOLS) or not trial.shows(*answered, tools=_TOOLS),
-        call_ids="named" if _NAME not in text and call.id in text else form.call_ids,
+        parallel_calls=parallel or not trial.shows(*singly, tools=TOOLS),
+        user_after_tool=trial.shows(*after, tools=TOOLS) or not trial.shows(*answered, tools=TOOLS),
     )
-
-
-_TOOLS: tuple[Entry, ...] = (
-    {
-        "type": "function",
-        "function": {
-            "name": _LISTED,
-            "description": "Look.",
-            "parameters": {
-                "type": "object",
-                "properties": {"place": {"type": "string", "description": "Where."}},
-                "required": ["place"],
-            },
-        },
-    },
-)
-
-
-_UNDESCRIBED = tuple(
-    {**tool, "function": {name: value for name, value in tool["function"].items() if name != "description"}}
-    for tool in _TOOLS
-)
-
-
-class _Call(msgspec.Struct, frozen=True):
-    """A call, in the form that is tried."""
-
-    id: str
-    null: bool
-    as_text: bool
-
-    def message(self) -> Entry:
-        """Return the assistant's message with the call."""
-        arguments = f'{{"{_KEY}": "{_VALUE}"}}' if self.as_text else {_KEY: _VALUE}
-        function = {"name": _NAME, "arguments": arguments}
-        calls = [{"id": self.id, "type": "function", "function": function}]
-        return {"role": "assistant", "content": None if self.null else "", "tool_calls": calls}
-
-    def result(self, number: int) -> Entry:
-        """Return the message with the result."""
-        return {**_say("tool", number), "tool_call_id": self.id}
-
-
-def _word(role: str, number: int = 1) -> str:
-    return f"{role}qv{number}w"
-
-
-def _say(role: str, number: int = 1) -> Entry:
-    return {"role": role, "content": _word(role, number)}
-
-
-def _user(number: int = 1) -> Entry:
-    return _say("user", number)
-
-
-def _parts(message: Entry) -> Entry:
-    """Return a message whose content is two parts."""
-    content = message["content"]
-    return {**message, "content": [{"type": "text", "text": content}, {"type": "text", "text": f"{content}x"}]}
-
-
-class _Trial:
-    """Renders conversations, to see what a template shows of them."""
-
-    def __init__(self, template: CompiledTemplate, tokens: Mapping[str, str]) -> None:
-        self.template = template
-        self.tokens = tokens
-
-    def render(self, messages: Sequence[Entry], tools: Sequence[Entry] = ()) -> str | None:
-        """Return the text, None if the template refuses."""
-        variables = {"messages": messages, "tools": list(tools) or None, "documents": None}
-        try:
-            return self.template.render({**variables, "add_generation_prompt": True, **self.tokens})
-        except InvalidRequest:
-            return None
-
-    def shows(
-        self, *messages: Entry, also: Sequence[str] = (), tools: Sequence[Entry] = (), as_parts: bool = False
-    ) -> bool:
-        """Return True if the text has the content of all messages, and the words of ``also``."""
-        given = [_parts(message) for message in messages] if as_parts else list(messages)
-        text = self.render(given, tools)
-        if text is None or (as_parts and ("'text'" in text or '"text"' in text)):
-            return False
-        words = [message["content"] for message in messages if message["content"]]
-        words += [f"{word}x" for word in words] if as_parts else []
-        return all(word in text for word in (*words, *also))
-
-
-class _OfParts(CompiledTemplate):
-    """A template that takes content as parts only, given strings."""
-
-    def __init__(self, template: CompiledTemplate) -> None:
-        self.variables, self.words = template.variables, template.words
-        self._given = template
-
-    def render(self, variables: Mapping[str, Any]) -> str:
-        """Render with every string of a message's content as a part."""
-        messages = [
-            {**message, "content": [{"type": "text", "text": message["content"]}]}
-            if isinstance(message["content"], str)
-            else message
-            for message in variables["messages"]
-        ]
-        return self._given.render({**variables, "messages": messages})

@@ -1,7 +1,7 @@
 """Tool calls of a conversation's history, in the form that a chat template takes: arguments and ids."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -107,26 +107,37 @@ class FittingIds:
         return call_id("nine", f"{old} {len(self._given)}") if new in self._given else new
 
 
-def with_fitting_calls(entries: Iterable[dict[str, Any]], form: CallIds, *, as_text: bool) -> list[dict[str, Any]]:
-    """Return messages whose calls and results fit: their ids, and arguments as objects or as JSON texts."""
-    ids = FittingIds(form)
+def with_fitting_calls(
+    entries: Iterable[dict[str, Any]], form: CallIds, *, as_text: bool, result_names: bool
+) -> list[dict[str, Any]]:
+    """Return messages whose calls and results fit.
+
+    Args:
+        form: the form of ids.
+        as_text: arguments are JSON texts, not objects.
+        result_names: a result has the name of its function.
+    """
+    ids, names = FittingIds(form), dict[str, str]()
     fit = arguments_text if as_text else arguments_object
     fitted = []
     for entry in entries:
         if entry["role"] == "tool":
-            entry = {**entry, "tool_call_id": ids.of_result(entry.get("tool_call_id"), entry.get("name"))}
+            own = ids.of_result(entry.get("tool_call_id"), entry.get("name"))
+            known = {"name": names[own]} if result_names and own in names else {}
+            entry = {**known, **entry, "tool_call_id": own}
         elif "tool_calls" in entry:
-            calls = []
             ids.begin_message()
-            for call in entry["tool_calls"]:
-                function = call["function"]
-                calls.append(
-                    {
-                        **call,
-                        "id": ids.of_call(call["id"], function["name"]),
-                        "function": {**function, "arguments": fit(function["arguments"])},
-                    }
-                )
+            calls = [_fitting_call(call, ids, fit) for call in entry["tool_calls"]]
+            names |= {call["id"]: call["function"]["name"] for call in calls}
             entry = {**entry, "tool_calls": calls}
         fitted.append(entry)
     return fitted
+
+
+def _fitting_call(call: dict[str, Any], ids: FittingIds, fit: Callable[[str], Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {
+        **call,
+        "id": ids.of_call(call["id"], function["name"]),
+        "function": {**function, "arguments": fit(function["arguments"])},
+    }

@@ -49,7 +49,12 @@ def normalise(
     entries, tools = plain_messages(prompt.messages), plain_tools(prompt)
     ignored = tuple(hidden_members(prompt.messages, abilities))
     calls = native and abilities.calls
-    entries = with_fitting_calls(entries, abilities.call_ids, as_text=calls and abilities.arguments_as_text)
+    entries = with_fitting_calls(
+        entries,
+        abilities.call_ids,
+        as_text=calls and abilities.arguments_as_text,
+        result_names=abilities.result_names,
+    )
     # Before any text that is not the request's comes in, and after its JSON was read.
     marks = special.marks_for(entries, tools, list(prompt.documents or ()), prompt.template_options)
     entries, tools = _marked(entries, marks), _marked(tools, marks)

@@ -115,6 +115,26 @@ def test_calls_that_share_an_id_get_their_own(source: str) -> None:
     assert ["".join(one) for one in results] == [first, second]
 
 
+def test_ids_that_are_too_short_are_fitted() -> None:
+    """A template that cuts ids to nine characters takes long ones, and would refuse a short one."""
+    source = templates.NINE.replace("| length != 9", "| length < 9")
+    assert source != templates.NINE
+    for sent in ("1", "", FOREIGN):
+        text = render(source, ASKED, called("{}", ids=[sent]), result(call_id=sent), tools=[NOW])
+        (shown,) = re.findall(r'"id": "(\w{9})"', text)
+        assert f'"call_id": "{shown}"' in text
+
+
+@pytest.mark.parametrize("shown", ["m.name", "(m.name if m.name else raise_exception('no name'))"])
+def test_results_have_the_name_of_their_function(shown: str) -> None:
+    """Where the template shows it or even needs it: clients of OpenAI's API send only the id."""
+    source = templates.TOOL_USE.replace("'<|im_start|>tool\\n", "'<|im_start|>tool ' + " + shown + " + '\\n")
+    assert shown in source
+    assert "<|im_start|>tool now\n" in render(source, ASKED, called("{}"), result(), tools=[NOW])
+    told = {**result(), "name": "own"}
+    assert "<|im_start|>tool own\n" in render(source, ASKED, called("{}"), told, tools=[NOW])
+
+
 def test_a_result_in_the_older_form_belongs_to_its_function() -> None:
     """A message of the role function has no id, and gets that of the call."""
     told = {"role": "function", "name": "now", "content": "12:00"}
