@@ -52,6 +52,8 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     content = message.content
     calls = None
     if isinstance(message, chat.AssistantMessage):
+        if message.function_call is not None:
+            raise _refusal("messages: A conversation keeps no function_call. Use tool_calls.", "messages")
         content = content or message.refusal
         calls = msgspec.to_builtins(message.tool_calls)
     return MessageRecord(

@@ -83,7 +83,10 @@ class UserMessage(OpenStruct, kw_only=True, tag_field="role", tag="user"):
 
 
 class AssistantMessage(OpenStruct, kw_only=True, tag_field="role", tag="assistant"):
-    """An earlier answer of the model. ``reasoning`` is another name of ``reasoning_content``."""
+    """An earlier answer of the model. ``reasoning`` is another name of ``reasoning_content``.
+
+    ``function_call``: the older form of one of ``tool_calls``.
+    """
 
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
@@ -91,6 +94,7 @@ class AssistantMessage(OpenStruct, kw_only=True, tag_field="role", tag="assistan
     tool_calls: list[ToolCall] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    function_call: FunctionCall | None = None
 
 
 class ToolMessage(OpenStruct, kw_only=True, tag_field="role", tag="tool"):

@@ -95,6 +95,16 @@ def test_what_is_not_stored_of_a_message_reaches_the_model_once(me: httpx.Client
     assert "x-jan-ignored" not in chat(me, made, "again").headers
 
 
+def test_the_older_form_of_calls_is_not_stored(me: httpx.Client) -> None:
+    """It is refused by name, as its results are, and stores nothing."""
+    made = new_conversation(me)
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    body = {"model": "echo", "conversation_id": made, "messages": [*HELLO, old, *HELLO]}
+    refused = me.post(CHAT, json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+    assert messages_of(me, made) == []
+
+
 def test_several_messages_are_all_stored(me: httpx.Client) -> None:
     """Whatever the request's messages are, they are appended in order."""
     made = new_conversation(me)

@@ -131,7 +131,7 @@ class ChatTemplate:
 
 def _is_of_tools(message: Message) -> bool:
     if isinstance(message, AssistantMessage):
-        return bool(message.tool_calls)
+        return bool(message.tool_calls) or message.function_call is not None
     return isinstance(message, ToolMessage | FunctionMessage)
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from jan.engine.call_ids import call_id
 from jan.engine.generation_request import ChatPrompt
 from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
 from jan.schema.messages import (
     AssistantMessage,
+    FunctionCall,
     Message,
     OnlyTextPart,
     RefusalPart,
@@ -42,18 +44,18 @@ def _plain(message: Message, where: str) -> Entry:
         entry["content"] = entry["content"] or message.refusal or ""
         if (reasoning := message.reasoning_content or message.reasoning) is not None:
             entry |= dict.fromkeys(REASONING_NAMES, reasoning)
-        if message.tool_calls:
-            entry["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.function.name, "arguments": call.function.arguments},
-                }
-                for call in message.tool_calls
-            ]
+        if calls := [_plain_call(call.id, call.function) for call in message.tool_calls or ()]:
+            entry["tool_calls"] = calls
+        elif (function := message.function_call) is not None:
+            entry["tool_calls"] = [_plain_call(call_id("call", f"{where} {function.name}"), function)]
     elif isinstance(message, ToolMessage):
         entry["tool_call_id"] = message.tool_call_id
     return entry
+
+
+def _plain_call(own_id: str, function: FunctionCall) -> Entry:
+    called = {"name": function.name, "arguments": function.arguments}
+    return {"id": own_id, "type": "function", "function": called}
 
 
 def _content(

@@ -136,8 +136,12 @@ def test_results_have_the_name_of_their_function(shown: str) -> None:
 
 
 def test_a_result_in_the_older_form_belongs_to_its_function() -> None:
-    """A message of the role function has no id, and gets that of the call."""
+    """A message of the role function has no id, and gets that of the call, which may be in the older form too."""
     told = {"role": "function", "name": "now", "content": "12:00"}
+    old = {"role": "assistant", "content": None, "function_call": {"name": "now", "arguments": ""}}
+    text = render(templates.NINE, ASKED, old, told, tools=[NOW])
+    (call,) = re.findall(r'"arguments": {}, "id": "(\w{9})"', text)
+    assert f'"call_id": "{call}"' in text
     text = render(templates.NINE, ASKED, called("{}", ids=["abcDEF123"]), told, tools=[NOW])
     assert '"call_id": "abcDEF123"' in text
 
