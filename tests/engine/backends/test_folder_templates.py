@@ -50,3 +50,29 @@ def test_a_folder_may_have_several_templates(
     plain, with_tools = rendered(tiny_folder, tmp_path / "model", configured, files)
     assert plain == "<|im_start|>user\nTime?<|im_end|>\n<|im_start|>assistant\n"
     assert with_tools.startswith("<|im_start|>system\n<tools>")
+
+
+@pytest.mark.parametrize(
+    ("added", "ends"),
+    [
+        (("<|end|>",), {"<|end|>"}),
+        (("<|end|>", "<|return|>", "<|call|>"), {"<|return|>", "<|call|>"}),
+    ],
+    ids=["Phi", "gpt-oss"],
+)
+def test_a_message_that_ends_may_not_be_the_answers_end(
+    tiny_folder: Path, tmp_path: Path, added: tuple[str, ...], ends: set[str]
+) -> None:
+    """In gpt-oss's format, the token that ends other models' answers stands between reasoning and content."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    replaced = tokenizer["added_tokens"][-len(added) :]
+    vocabulary = tokenizer["model"]["vocab"]
+    for entry, word in zip(replaced, added, strict=True):
+        vocabulary[word] = vocabulary.pop(entry["content"], entry["id"])
+        entry["content"] = word
+    file.write_text(json.dumps(tokenizer))
+    made = FolderTokenizer(ModelFolder(str(folder), FORMATS))
+    assert {made.pieces[token].decode() for token in made.stop_tokens} & set(added) == ends

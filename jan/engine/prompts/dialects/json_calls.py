@@ -71,7 +71,9 @@ _CALLS, _CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>
 _CALL, _CALL_END, _SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
 
 
-def _deepseek(before_name: str, after_name: str, end: str, between: str, head: str) -> CallForm:
+def _deepseek(
+    before_name: str, after_name: str, end: str, between: str, *, head: str, hints: tuple[str, ...]
+) -> CallForm:
     """Return one of DeepSeek's forms. ``head``: what is read between the beginning of a call and its arguments."""
     return CallForm(
         opening=_CALLS,
@@ -83,6 +85,7 @@ def _deepseek(before_name: str, after_name: str, end: str, between: str, head: s
         marks=(_CALLS, _CALL),
         head=f"(?:~{_CALLS}~ )?~{_CALL}~ {head} {_OBJECT}",
         closers=("```", _CALL_END, _CALLS_END),
+        hints=(_CALLS, *hints),
     )
 
 
@@ -126,10 +129,11 @@ JSON_CALLS: Mapping[str, CallForm] = MappingProxyType(
             "\n```json\n",
             f"\n```{_CALL_END}",
             "\n",
-            f"(?:~function~)?~{_SEPARATOR}~ NAME (?:~```json~|~```~)?",
+            head=f"(?:~function~)?~{_SEPARATOR}~ NAME (?:~```json~|~```~)?",
+            hints=("```json",),
         ),
         # DeepSeek V3.1.
-        "deepseek_v31": _deepseek(_CALL, _SEPARATOR, _CALL_END, "", f"NAME ~{_SEPARATOR}~"),
+        "deepseek_v31": _deepseek(_CALL, _SEPARATOR, _CALL_END, "", head=f"NAME ~{_SEPARATOR}~", hints=()),
         # Kimi K2. The id of a call is a part of it.
         "kimi": CallForm(
             opening="<|tool_calls_section_begin|>",

@@ -22,6 +22,8 @@ _KNOWN_STOP_TOKENS = (
     "<|eom_id|>",
     "<|end_of_text|>",
     "<|end|>",
+    "<|return|>",
+    "<|call|>",
     "<end_of_turn>",
     "</s>",
 )
@@ -80,8 +82,13 @@ class FolderTokenizer:
     def _find_stop_tokens(self, folder: ModelFolder) -> list[int]:
         named = [folder.read("generation_config.json").get("eos_token_id"), folder.config.get("eos_token_id")]
         ids = chain.from_iterable(entry if isinstance(entry, list) else [entry] for entry in named)
-        words = (self._word("eos_token"), *_KNOWN_STOP_TOKENS)
-        found = [*ids, *(self._tokenizer.token_to_id(word) for word in words if word)]
+        ends = {
+            word: token for word in _KNOWN_STOP_TOKENS if (token := self._tokenizer.token_to_id(word)) is not None
+        }
+        if "<|call|>" in ends and "<|return|>" in ends:
+            ends.pop("<|end|>", None)  # in harmony it ends a message, and more may follow
+        named_end = self._tokenizer.token_to_id(self._word("eos_token") or "\0")
+        found = [*ids, named_end, *ends.values()]
         fitting = [token for token in found if isinstance(token, int) and 0 <= token < len(self.pieces)]
         return list(dict.fromkeys(fitting))
 
