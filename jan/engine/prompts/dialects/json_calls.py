@@ -93,6 +93,19 @@ JSON_CALLS: Mapping[str, CallForm] = MappingProxyType(
     {
         # Nous Research's Hermes; Qwen 2.5 and 3, Granite 4, EXAONE 4, Falcon H1, SmolLM 3.
         "hermes": _tagged("tool_call"),
+        # LongCat.
+        "longcat": _tagged("longcat_tool_call"),
+        # InternLM 2 and 3.
+        "internlm": CallForm(
+            before_name=f"<|action_start|><|plugin|>\n{_NAMED}",
+            after_name='", "parameters": ',
+            end="}<|action_end|>",
+            several=False,
+            marks=("<|action_start|><|plugin|>",),
+            head=f"~<|action_start|><|plugin|>~ {_LISTED}",
+            closers=("<|action_end|>",),
+            hints=("<|action_start|><|plugin|>",),
+        ),
         # Mistral up to Nemo and Small 3.1.
         "mistral": _mistral("[TOOL_CALLS][", _NAMED, _ARGUMENTS, "}", ", ", "]"),
         # Mistral since Small 3.2; Devstral, Magistral.

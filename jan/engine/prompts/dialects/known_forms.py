@@ -11,6 +11,8 @@ from jan.engine.prompts.dialects.marked_calls import MARKED_CALLS
 
 ToolFormat = Literal[
     "hermes",
+    "longcat",
+    "internlm",
     "mistral",
     "mistral_args",
     "llama3",
@@ -31,6 +33,7 @@ ToolFormat = Literal[
     "pythonic",
     "lfm2",
     "gemma3",
+    "olmo3",
     "gemma4",
     "function_gemma",
 ]

@@ -35,6 +35,26 @@ def _python(
     )
 
 
+def _lines(mark: str, end: str, *, reasoning: ReasoningFormat) -> CallForm:
+    """Return the form of Python calls on lines between two marks."""
+    return CallForm(
+        opening=f"{mark}\n",
+        before_name="",
+        after_name="(",
+        end=")",
+        between="\n",
+        closing=f"\n{end}",
+        arguments="python",
+        argument=_KEYWORDS,
+        reasoning=reasoning,
+        marks=(mark,),
+        head=rf"~{mark}~ (?:~print(~|~[~)? {_NO_PRINT}NAME~(~",
+        next_head=rf" (?:~print(~)?{_NO_PRINT}NAME~(~",
+        separators=",;",
+        closers=(")", "]", end),
+    )
+
+
 def _compact(begin: str, end: str, quote: str, reasoning: ReasoningFormat) -> CallForm:
     """Return the form of an object with bare keys, and strings between ``quote``."""
     return CallForm(
@@ -63,21 +83,9 @@ LITERAL_CALLS: Mapping[str, CallForm] = MappingProxyType(
             hints=("<|tool_list_start|>",),
         ),
         # Gemma 3, as its makers prompt it. Its template knows no tools.
-        "gemma3": CallForm(
-            opening="```tool_code\n",
-            before_name="",
-            after_name="(",
-            end=")",
-            between="\n",
-            closing="\n```",
-            arguments="python",
-            argument=_KEYWORDS,
-            marks=("```tool_code",),
-            head=rf"~```tool_code~ (?:~print(~|~[~)? {_NO_PRINT}NAME~(~",
-            next_head=rf" (?:~print(~)?{_NO_PRINT}NAME~(~",
-            separators=",;",
-            closers=(")", "]", "```"),
-        ),
+        "gemma3": _lines("```tool_code", "```", reasoning=""),
+        # OLMo 3.
+        "olmo3": _lines("<function_calls>", "</function_calls>", reasoning="think"),
         # Gemma 4.
         "gemma4": _compact("<|tool_call>", "<tool_call|>", '<|"|>', "gemma4"),
         # FunctionGemma.
