@@ -10,7 +10,7 @@ jobs, and each step returns the new output of every job.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -69,6 +69,7 @@ __all__ = [
     "Started",
     "TextPrompt",
     "TokenPrompt",
+    "TokenizingBackend",
     "ToolCallFragment",
 ]
 
@@ -188,6 +189,24 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+        ...
+
+
+class TokenizingBackend(Backend, Protocol):
+    """A backend that tokenises prompts on other threads than its own, so that no running answer waits for that.
+
+    ``prepare`` then gets the tokenised prompt, and should be fast. Sequences with the same prompt share it.
+    """
+
+    def tokenize(self, request: GenerationRequest) -> Any:
+        """Tokenise a request's prompt, on any thread, while the backend does other things on its own.
+
+        Raises InvalidRequest if the prompt can't be served.
+        """
+        ...
+
+    def prepare(self, request: GenerationRequest, prompt: Any = None) -> PreparedJob:
+        """Check a request. ``prompt``: what ``tokenize`` returned; None if it was not called for this one."""
         ...
 
 

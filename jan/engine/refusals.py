@@ -1,6 +1,6 @@
 """The errors of engines that can't serve a request: why, and when to try again."""
 
-from jan.errors import InvalidRequest, Unavailable, retry_headers
+from jan.errors import InternalError, InvalidRequest, Unavailable, retry_headers
 
 _RETRY = retry_headers(5000)
 
@@ -68,6 +68,11 @@ def own_trials_full(waiting: int) -> Unavailable:
     """Return the error for an output format while too many formats of the same caller wait to be tried."""
     message = f"You have {waiting} new output formats to check already, which is the limit. Try again shortly."
     return Unavailable(message, code="overloaded", headers=_RETRY)
+
+
+def model_failed(name: str, error: BaseException) -> InternalError:
+    """Return the error for a request whose handling raised an unexpected exception, without its details."""
+    return InternalError(f"Model '{name}' failed: {type(error).__name__}.")
 
 
 def dropped(name: str) -> Unavailable:

@@ -8,6 +8,8 @@ from jan.settings import ModelSettings
 
 OnFailure = Literal["wait", "restart", "exit"]
 
+_MAX_BACKOFF_SECONDS = 60.0
+
 
 class EngineRules(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's limits. The first four are described in ``ModelSettings``.
@@ -32,3 +34,22 @@ def rules_of(settings: ModelSettings) -> EngineRules:
         stall_seconds=settings.stall_seconds,
         on_failure=settings.on_failure,
     )
+
+
+class Backoff:
+    """The seconds to wait before a failed model is loaded again; doubled each time, until it has served again."""
+
+    def __init__(self, first: float) -> None:
+        self._first = self._next = first
+        self._finished = 0
+
+    def begin(self, finished: int) -> None:
+        """Note a failure of a model that has finished this many answers since its start."""
+        if finished > self._finished:
+            self._next = self._first
+        self._finished = finished
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next load."""
+        seconds, self._next = self._next, min(2 * self._next, _MAX_BACKOFF_SECONDS)
+        return seconds

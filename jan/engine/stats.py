@@ -24,7 +24,8 @@ class EngineStats(msgspec.Struct, kw_only=True):
 
     Of this moment: ``running`` and ``waiting`` jobs; ``waiting_tokens``: prompts and expected answers of waiting
     jobs;
-    ``progress_at``: when the thread last finished a step or handled a message, on the monotonic clock.
+    ``progress_at``: when the thread last finished a step, prepared a request in good time, or was idle, on the
+    monotonic clock.
     ``waits``: seconds that jobs waited for a slot, including those that got one at once.
     """
 

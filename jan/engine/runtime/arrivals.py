@@ -100,3 +100,10 @@ class Arrivals:
         except Exception:
             # Other receivers must still get their events.
             log.exception("receiver failed", job_id=job_id)
+
+
+def settle_reply(reply: "asyncio.Future[PreparedRequest | Failed]", events: "list[Event]", _at: float) -> None:
+    """Receive the outcome of ``prepare``."""
+    last = events[-1]
+    if not reply.done() and isinstance(last, PreparedRequest | Failed):
+        reply.set_result(last)

@@ -15,7 +15,6 @@ import structlog
 
 from jan.engine.base import (
     Backend,
-    Event,
     Failed,
     GenerationRequest,
     JobId,
@@ -26,8 +25,8 @@ from jan.engine.base import (
 )
 from jan.engine.grammars.trials import Trials
 from jan.engine.refusals import dropped, model_stopped, stalled
-from jan.engine.rules import EngineRules
-from jan.engine.runtime.arrivals import Arrivals
+from jan.engine.rules import Backoff, EngineRules
+from jan.engine.runtime.arrivals import Arrivals, settle_reply
 from jan.engine.runtime.capacity import check_capabilities
 from jan.engine.runtime.fair_queue import largest_share
 from jan.engine.runtime.job import Job, ignore_events
@@ -37,8 +36,6 @@ from jan.engine.stats import EngineStats
 from jan.errors import Unavailable
 
 log = structlog.get_logger(__name__)
-
-_MAX_BACKOFF_SECONDS = 60.0
 
 
 class ThreadedEngine:
@@ -71,8 +68,8 @@ class ThreadedEngine:
         self._state: Literal["new", "ready", "stalled", "dead", "closed"] = "new"
         self._watching: asyncio.TimerHandle | None = None
         self._restarting: asyncio.Task[None] | None = None
-        self._backoff = self._rules.backoff_seconds
-        self._finished_before = 0
+        self._resetting = False
+        self._backoff = Backoff(self._rules.backoff_seconds)
 
     @property
     def info(self) -> ModelInfo:
@@ -108,7 +105,7 @@ class ThreadedEngine:
         reply: asyncio.Future[PreparedRequest | Failed] = asyncio.get_running_loop().create_future()
         job = await self._checked(request)
         thread = self._ready_thread()
-        job.receiver = partial(_settle_reply, reply)
+        job.receiver = partial(settle_reply, reply)
         self._jobs.add(job)
         thread.post(Prepare(job))
         try:
@@ -137,12 +134,13 @@ class ThreadedEngine:
         return job
 
     async def _checked(self, request: GenerationRequest) -> Job:
-        """Return a job for a request, after its output format has been tried."""
+        """Return a job for a request, after its output format has been tried and its prompt tokenised."""
         self._ready_thread()
         check_capabilities(self.info, request)
         if self._trials is not None:
             await self._trials.admit(request.output, request.owner)
-        return Job(next(self._ids), request)
+        prompt = await self._ready_thread().prompts.tokenized(request)
+        return Job(next(self._ids), request, prompt=prompt)
 
     def cancel(self, job_id: JobId) -> None:
         """End a request; see ``Engine.cancel``."""
@@ -167,6 +165,8 @@ class ThreadedEngine:
         """Fail all open jobs, even while the thread hangs."""
         self._jobs.hand_over_all()  # what was generated before, and above all the ends of complete answers
         refusal = Failed.of(self._refusal())
+        if self._thread is not None:
+            self._thread.prompts.fail(refusal)
         for job in self._jobs:
             self._stats.failed += 1
             self._jobs.hand_over(job.id, [refusal], time.perf_counter())
@@ -195,6 +195,7 @@ class ThreadedEngine:
             on_arrival=self._jobs.arrive,
             on_reset=self._on_reset,
             on_death=self._on_death,
+            on_prompts_idle=self._reset_when_idle,
         )
         self._info = await self._thread.start(progress)
         before, self._trials = self._trials, None if self._info.formats is None else Trials(self._info.formats)
@@ -241,11 +242,19 @@ class ThreadedEngine:
         log.error("engine stalled", model=self._name, jobs=len(self._jobs), on_failure=self._rules.on_failure)
         self._fail_jobs()
         if self._rules.on_failure == "wait":
-            self._thread.post(Reset())
+            self._reset_when_idle()
         else:
             self._replace(self._thread)
 
+    def _reset_when_idle(self) -> None:
+        """Reset a stalled backend, once, when no thread tokenises for it any more."""
+        thread, waits = self._thread, self._rules.on_failure == "wait" and self._state == "stalled"
+        if thread is not None and waits and not self._resetting and thread.prompts.busy_since is None:
+            self._resetting = True
+            thread.post(Reset())
+
     def _on_reset(self) -> None:
+        self._resetting = False
         if self._state == "stalled":
             self._state = "ready"
             log.info("engine is back", model=self._name)
@@ -274,14 +283,11 @@ class ThreadedEngine:
 
         ``ended``: a thread that has died, to wait until its memory is free. A thread that hangs keeps its memory.
         """
-        if self._stats.finished > self._finished_before:
-            self._backoff = self._rules.backoff_seconds
-        self._finished_before = self._stats.finished
+        self._backoff.begin(self._stats.finished)
         if ended is not None:
             await ended.join(self._rules.join_seconds)
         while self._state != "ready":
-            await asyncio.sleep(self._backoff)
-            self._backoff = min(2 * self._backoff, _MAX_BACKOFF_SECONDS)
+            await asyncio.sleep(self._backoff.next())
             launch = asyncio.ensure_future(self._launch(lambda _part: None))
             try:
                 await asyncio.wait({launch})
@@ -291,10 +297,3 @@ class ThreadedEngine:
                 log.error("model can't be loaded again", model=self._name, reason=str(failure))
         self._stats.restarts += 1
         log.info("model loaded again", model=self._name)
-
-
-def _settle_reply(reply: "asyncio.Future[PreparedRequest | Failed]", events: "list[Event]", _at: float) -> None:
-    """Receive the outcome of ``prepare``."""
-    last = events[-1]
-    if not reply.done() and isinstance(last, PreparedRequest | Failed):
-        reply.set_result(last)

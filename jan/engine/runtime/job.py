@@ -1,6 +1,7 @@
 """One job of an engine: the state that its thread keeps, and the receiver of its events on the event loop."""
 
 from jan.engine.base import Delta, Event, GenerationRequest, JobId, PreparedJob, Queued, Receiver
+from jan.engine.runtime.prompt_threads import SharedPrompt
 
 
 def ignore_events(_events: list[Event], _at: float) -> None:
@@ -12,6 +13,7 @@ class Job:
     thread.
 
     ``closed``: no more events reach the receiver.
+    ``prompt``: its tokenised prompt; None if the backend's own thread tokenises it.
     ``prepared``: the backend's own object, once the request is prepared.
     ``last_queued``: the last position in the queue that was sent.
     ``queue_seconds``: how long it waited for its slot.
@@ -20,10 +22,17 @@ class Job:
     ``held``, ``held_since``: deltas of a buffered answer that were not sent yet, and the time of the first one.
     """
 
-    def __init__(self, job_id: JobId, request: GenerationRequest, receiver: Receiver = ignore_events) -> None:
+    def __init__(
+        self,
+        job_id: JobId,
+        request: GenerationRequest,
+        receiver: Receiver = ignore_events,
+        prompt: SharedPrompt | None = None,
+    ) -> None:
         self.id = job_id
         self.request = request
         self.receiver = receiver
+        self.prompt = prompt
         self.closed = False
         self.prepared: PreparedJob | None = None
         self.last_queued: Queued | None = None

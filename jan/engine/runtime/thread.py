@@ -15,6 +15,7 @@ import structlog
 from jan.engine.base import Backend, ModelInfo, OnProgress
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.mailbox import Batch, Close, Message, Outbox
+from jan.engine.runtime.prompt_threads import PromptThreads
 from jan.engine.runtime.worker import Worker
 from jan.engine.stats import EngineStats
 from jan.errors import InternalError
@@ -26,7 +27,8 @@ class EngineThread:
     """One thread with the backend that it drives.
 
     Called on the event loop: ``on_arrival`` with the events of jobs, ``on_reset`` after a Reset, ``on_death`` if
-    the thread ends without a Close.
+    the thread ends without a Close, ``on_prompts_idle`` when a prompt is tokenised and no other one waits.
+    ``prompts``: the threads that tokenise for the backend.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class EngineThread:
         on_arrival: Callable[[list[Batch]], None],
         on_reset: Callable[[], None],
         on_death: Callable[["EngineThread"], None],
+        on_prompts_idle: Callable[[], None],
     ) -> None:
+        self.prompts = PromptThreads(name, stats, on_prompts_idle)
         self._name = name
         self._make_backend = make_backend
         self._stats = stats
@@ -79,12 +83,14 @@ class EngineThread:
             self._inbox.put(message)
 
     def busy_since(self) -> float | None:
-        """Return when it last finished a step or took a message, on the monotonic clock; None while it is idle."""
-        return None if self._worker.idle else self._stats.progress_at
+        """Return when it last made progress, or began with a prompt, on the monotonic clock; None while idle."""
+        worker = None if self._worker.idle else self._stats.progress_at
+        return min((since for since in (worker, self.prompts.busy_since) if since is not None), default=None)
 
     def abandon(self) -> None:
         """Drop all further events of the thread; it ends when it can."""
         self._outbox.abandoned = True
+        self.prompts.stop()
         self.post(Close())
 
     async def join(self, seconds: float) -> bool:
@@ -103,6 +109,8 @@ class EngineThread:
         except BaseException as error:  # noqa: BLE001 - would end the event loop
             self._outbox.settle(loaded, InternalError(f"Loading was ended by {type(error).__name__}."))
             return
+        if (tokenize := getattr(backend, "tokenize", None)) is not None:
+            self.prompts.offer(tokenize)
         self._outbox.settle(loaded, info)
         try:
             self._worker.serve(backend)
@@ -113,6 +121,7 @@ class EngineThread:
             self._outbox.call(self._on_death, self)
             log.exception("engine thread died", model=self._name, abandoned=self._outbox.abandoned)
         finally:
+            self.prompts.close()
             backend.close()
         if self._outbox.abandoned:
             log.info("abandoned engine thread has ended", model=self._name)

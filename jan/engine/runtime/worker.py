@@ -6,7 +6,9 @@ all jobs.
 
 import queue
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import structlog
@@ -21,8 +23,9 @@ from jan.engine.base import (
     PreparedRequest,
     PromptNotes,
     Started,
+    TokenizingBackend,
 )
-from jan.engine.refusals import waited_too_long
+from jan.engine.refusals import model_failed, waited_too_long
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.job import Job
 from jan.engine.runtime.mailbox import Cancel, Close, Message, Outbox, Prepare, Reset, Submit
@@ -61,6 +64,7 @@ class Worker:
         self._on_reset = on_reset
         self._waiting = WaitingRoom(rules, stats)
         self._running: dict[JobId, Job] = {}
+        self._unprepared: deque[Prepare | Submit] = deque()
         self.idle = True
 
     def serve(self, backend: Backend) -> None:
@@ -73,37 +77,48 @@ class Worker:
             self._outbox.deliver()
 
     def _drain_inbox(self, backend: Backend) -> bool:
-        """Handle all messages; block only while idle. Returns False after a Close."""
-        wait = not self._running and not self._waiting
+        """Hear cancels, then prepare requests; block only while idle. Returns False after a Close."""
+        wait = not (self._running or self._waiting or self._unprepared)
         deadline = 0.0
+        while self._take_messages(backend, wait):
+            wait = False  # what was handled must be delivered first
+            if not self._unprepared:
+                return True
+            # Preparing takes time. A burst of requests must not stop the running answers, nor hold back refusals.
+            deadline = deadline or time.monotonic() + _MAX_DRAIN_SECONDS
+            self._handle(backend, self._unprepared.popleft())
+            if time.monotonic() >= deadline:
+                return True
+        return False
+
+    def _take_messages(self, backend: Backend, wait: bool) -> bool:
+        """Take all messages, at least one if it is to wait, and keep requests for later. False after a Close."""
         while wait or not self._inbox.empty():
             message = self._next_message(wait)
+            wait = False
             if isinstance(message, Close):
                 return False
-            self._handle(backend, message)
-            wait = False
-            # Preparing takes time, and a burst of long prompts must not stop the running answers.
-            deadline = deadline or self._stats.progress_at + _MAX_DRAIN_SECONDS
-            if self._running and time.monotonic() >= deadline:
-                break
+            if isinstance(message, Cancel):
+                self._cancel(backend, message.job)
+            elif isinstance(message, Reset):
+                self._reset(backend)
+            else:
+                self._unprepared.append(message)
         return True
 
     def _next_message(self, wait: bool) -> Message:
         self.idle = wait
         message = self._inbox.get()
-        # In this order, so that nobody sees it busy since before it was idle.
-        self._stats.progress_at = time.monotonic()
-        self.idle = False
+        if wait:
+            # In this order, so that nobody sees it busy since before it was idle.
+            self._stats.progress_at = time.monotonic()
+            self.idle = False
         return message
 
-    def _handle(self, backend: Backend, message: Prepare | Submit | Cancel | Reset) -> None:
-        if isinstance(message, Reset):
-            self._reset(backend)
-        elif isinstance(message, Cancel):
-            self._cancel(backend, message.job)
-        elif message.job.closed:
-            return  # the loop closed it while this thread hung
-        elif isinstance(message, Submit):
+    def _handle(self, backend: Backend, message: Prepare | Submit) -> None:
+        if message.job.closed:
+            return  # cancelled, or the loop closed it while this thread hung
+        if isinstance(message, Submit):
             self._enqueue(backend, message.job)
         elif (prepared := self._prepare(backend, message.job)) is not None:
             reply = PreparedRequest(
@@ -119,10 +134,17 @@ class Worker:
         """Return the prepared request of a job, prepared now if necessary; None if that failed the job."""
 
         def prepare() -> None:
-            job.prepared = backend.prepare(job.request)
+            if job.prompt is None:
+                job.prepared = backend.prepare(job.request)
+            else:
+                job.prepared = cast(TokenizingBackend, backend).prepare(job.request, job.prompt.tokenized)
 
         if job.prepared is None:
+            began = time.monotonic()
             self._guard(job, prepare)
+            # Requests that are prepared slowly, one after the other, are no progress: nobody gets a token.
+            if (now := time.monotonic()) - began < self._rules.stall_seconds / 4:
+                self._stats.progress_at = now
         return job.prepared
 
     def _enqueue(self, backend: Backend, job: Job) -> None:
@@ -144,13 +166,10 @@ class Worker:
             self._fail(job, error)
         except Exception as error:
             log.exception("request failed in the model", model=self._name)
-            self._fail(job, self._failure(error))
+            self._fail(job, model_failed(self._name, error))
         else:
             return True
         return False
-
-    def _failure(self, error: Exception) -> InternalError:
-        return InternalError(f"Model '{self._name}' failed: {type(error).__name__}.")
 
     def _cancel(self, backend: Backend, job: Job) -> None:
         if self._running.pop(job.id, None) is not None:
@@ -163,6 +182,7 @@ class Worker:
 
     def drop_jobs(self) -> None:
         """Drop all jobs, and the events that were not delivered yet."""
+        self._unprepared.clear()
         self._waiting.drain()
         self._running.clear()
         self._outbox.clear()
@@ -199,7 +219,7 @@ class Worker:
             log.exception("model step failed", model=self._name, running=len(self._running))
             for job in self._running.values():
                 self._waiting.settle(job)
-                self._fail(job, self._failure(error))
+                self._fail(job, model_failed(self._name, error))
             self._running.clear()
             self._count_running()
             backend.reset()
