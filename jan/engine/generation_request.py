@@ -71,12 +71,14 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Messages that the model's chat template turns into a prompt.
 
     ``add_generation_prompt``: end the prompt with the tokens that begin an answer. ``continue_final_message``:
-    instead, leave the last message open, for the answer to continue it. ``sent_tools``: the tools as the client
+    instead, leave the last message open, for the answer to continue it. ``stored_messages``: how many of the first
+    messages are from a stored conversation, and not from the request. ``sent_tools``: the tools as the client
     wrote them, with names that ``tools`` does not have. ``documents``: texts for a template that shows some.
     ``template_options``: other variables of the template by name, such as ``enable_thinking``.
     """
 
     messages: tuple[Message, ...]
+    stored_messages: int = 0
     tools: tuple[Tool, ...] = ()
     sent_tools: tuple[dict[str, Any], ...] = ()
     documents: tuple[dict[str, Any], ...] | None = None

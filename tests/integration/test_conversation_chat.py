@@ -93,6 +93,8 @@ def test_what_is_not_stored_of_a_message_reaches_the_model_once(me: httpx.Client
     body = {"model": "echo", "conversation_id": made, "messages": messages}
     assert me.post(CHAT, json=body).headers["x-jan-ignored"] == "messages[0].reasoning, messages[1].name"
     assert "x-jan-ignored" not in chat(me, made, "again").headers
+    again = me.post(CHAT, json={**body, "messages": messages[1:]})
+    assert again.headers["x-jan-ignored"] == "messages[0].name"
 
 
 def test_the_older_form_of_calls_is_not_stored(me: httpx.Client) -> None:

@@ -70,12 +70,13 @@ def _with_history(request: GenerationRequest, turn: Turn, body: ChatCompletionRe
     if prompt.messages != tuple(body.messages):  # a hook changed what the model gets of the request
         stored = prompt.messages
     messages = (*before, *map(_with_unstored, stored, prompt.messages))
-    return msgspec.structs.replace(request, prompt=msgspec.structs.replace(prompt, messages=messages))
+    prompt = msgspec.structs.replace(prompt, messages=messages, stored_messages=len(before))
+    return msgspec.structs.replace(request, prompt=prompt)
 
 
 def _split(messages: tuple[Message, ...], count: int) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Split off the last ``count`` messages."""
-    at = len(messages) - count
+    at = max(0, len(messages) - count)
     return messages[:at], messages[at:]
 
 

@@ -199,7 +199,7 @@ def _notes(request: GenerationRequest, dialect: Dialect) -> PromptNotes:
     if not isinstance(prompt, ChatPrompt):
         return PromptNotes()
     check_options(prompt, frozenset())
-    hidden = hidden_members(prompt.messages, TemplateAbilities())
+    hidden = hidden_members(prompt, TemplateAbilities())
     return PromptNotes(
         ignored=(*ignored_options(prompt, frozenset()), *hidden),
         call_ids=dialect.calls.ids,

@@ -15,7 +15,7 @@ from jan.engine.prompts.history_calls import with_fitting_calls
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, plain_tools
 from jan.engine.prompts.segments import Marks, SpecialTokens
 from jan.engine.prompts.spelled_tools import instructions_for, spelled_messages
-from jan.schema.messages import FunctionMessage, Message, ToolMessage
+from jan.schema.messages import FunctionMessage, ToolMessage
 
 _INSTRUCTING = ("system", "developer")
 
@@ -47,7 +47,7 @@ def normalise(
         InvalidRequest: for content that is not text.
     """
     entries, tools = plain_messages(prompt.messages), plain_tools(prompt)
-    ignored = tuple(hidden_members(prompt.messages, abilities))
+    ignored = tuple(hidden_members(prompt, abilities))
     calls = native and abilities.calls
     entries = with_fitting_calls(
         entries,
@@ -86,11 +86,12 @@ def _marked_member(name: str, value: Any, marks: Marks) -> Any:
     return marks.mark(value)
 
 
-def hidden_members(messages: Sequence[Message], abilities: TemplateAbilities) -> Iterable[str]:
-    """Yield the paths of members that a template never shows. A tool is known by the id of its call."""
+def hidden_members(prompt: ChatPrompt, abilities: TemplateAbilities) -> Iterable[str]:
+    """Yield the paths in the request of members that a template never shows. A tool is known by the id of its
+    call."""
     hidden = [] if abilities.names else ["name"]
     hidden += [] if abilities.reasoning else ["reasoning_content", "reasoning"]
-    for index, message in enumerate(messages):
+    for index, message in enumerate(prompt.messages[prompt.stored_messages :]):
         if not isinstance(message, ToolMessage | FunctionMessage):
             yield from (f"messages[{index}].{name}" for name in hidden if getattr(message, name, None) is not None)
 
