@@ -15,7 +15,7 @@ import httpx
 import pytest
 from support.conversation import StoredServer
 from support.cpu import CpuReport
-from support.forked import TRIAL_SECONDS, end_fork_parent
+from support.forked import end_fork_parent
 from support.install import fill_once, node_problem
 from support.metrics import scrape
 from support.mongodb import SecantusServer, install_secantus, mongo_client
@@ -85,8 +85,7 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPro
     """The default configuration, with the real bundled model. Its log must stay free of errors."""
     config = tmp_path_factory.mktemp("model") / "jan.yaml"
     config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\nserver: {{grace_seconds: 5}}\n")
-    # A format that takes longer takes for ever.
-    server = ServerProcess(config, environ={TRIAL_SECONDS: "0.4"})
+    server = ServerProcess(config)
     yield server
     assert server.stop() == 0
     assert server.errors() == []

@@ -34,8 +34,6 @@ _PRELOADED = (
 )
 # Variables of the interpreter, the linker, the C library, and of what is imported before the fork.
 _READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LANG", "LC_", "TZ", "NO_COLOR", "FORCE_COLOR")
-#: A variable: the CPU seconds that a format may take to compile, if that is not what the server gives it.
-TRIAL_SECONDS = "JAN_TEST_TRIAL_SECONDS"
 # The most bytes of a message; an order has the environment in it.
 _LONGEST = 2**17
 
@@ -210,15 +208,6 @@ def _describe_default_routes() -> None:
     build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
 
 
-def _shorten_trials() -> None:
-    """Give trials of output formats the CPU seconds that the environment says, if it does."""
-    if seconds := os.environ.get(TRIAL_SECONDS):
-        from jan.engine.grammars import trial_process
-
-        shorter = f"import jan.engine.grammars.trial_child as child; child.CPU_SECONDS = {float(seconds)}; "
-        trial_process._CODE = shorter + trial_process._CODE
-
-
 def main() -> None:
     """Import, fork, and be ``python -m jan`` in the child."""
     sys.path.remove(str(Path(__file__).parent))
@@ -235,7 +224,6 @@ def main() -> None:
     os.environ.update(order["environ"])
     sys.path.insert(0, order["cwd"])
     sys.argv[1:] = order["arguments"]
-    _shorten_trials()
     code = None
     try:
         runpy.run_module("jan", run_name="__main__", alter_sys=True)
