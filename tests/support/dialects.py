@@ -1,5 +1,6 @@
 """Calls in every dialect, and a small vocabulary with the marks of each, for its readers and its grammars."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -54,6 +55,59 @@ def canonical(dialect: Dialect, *calls: tuple[str, dict[str, Any]]) -> str:
     return form.opening + form.between.join(written) + form.closing
 
 
+def template_of(dialect: Dialect) -> str:
+    """Return a chat template that shows tools, and calls in a dialect."""
+    form = dialect.calls
+    if dialect.tools == "harmony":  # gpt-oss's own template writes the recipient before the channel
+        call = (
+            "<|start|>assistant to=functions.{{ c.function.name }}<|channel|>commentary json<|message|>"
+            "{{ c.function.arguments | tojson }}<|call|>"
+        )
+        return _TEMPLATE.replace("CALLS", call.join(("{% for c in m.tool_calls %}", "{% endfor %}")))
+    name = "{{ c.id }}" if form.ids == "named" else _shown(form.before_name) + "{{ c.function.name }}"
+    call = name + _shown(form.after_name.split(":\0")[-1]) + _shown_arguments(form) + _shown(form.end)
+    if form.ids == "named":
+        call = _shown(form.before_name.removesuffix("functions.")) + call
+    between = "{% if not loop.last %}" + _shown(form.between) + "{% endif %}"
+    calls = "{% for c in m.tool_calls %}" + call + between + "{% endfor %}"
+    nine = "{% if m.tool_calls[0].id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+    before = nine if form.ids == "nine" else ""
+    return _TEMPLATE.replace("CALLS", before + _shown(form.opening) + calls + _shown(form.closing))
+
+
+_TEMPLATE = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{% if m.tool_calls %}<|a|>CALLS"
+    "{% else %}<|{{ m.role[0] }}|>{{ m.content }}{% endif %}<|e|>{% endfor %}"
+    "{% if add_generation_prompt %}<|a|>{% endif %}"
+)
+
+
+def _shown(text: str) -> str:
+    """Return text as a template writes it."""
+    parts = re.split("([\0\1])", text)
+    places = {"\0": "{{ loop.index0 }}", "\1": "{{ c.id }}"}
+    return "".join(places.get(part) or ("{{ " + json.dumps(part) + " }}" if part else "") for part in parts)
+
+
+def _shown_arguments(form: CallForm) -> str:
+    one = form.argument
+    if one is None:
+        return "{{ c.function.arguments | tojson }}"
+    value = {
+        "marked": "{{ v }}",
+        "python": "{{ v | tojson }}",
+        "compact": _shown(one.quote) + "{{ v }}" + _shown(one.quote),
+    }
+    pair = (
+        _shown(one.before_key)
+        + "{{ k }}"
+        + _shown(one.key_end + one.before_value)
+        + value[form.arguments]
+        + _shown(one.end)
+    )
+    return "{% for k, v in c.function.arguments.items() %}" + pair + "{% endfor %}"
+
+
 def cuts(text: str) -> Iterator[list[bytes]]:
     """Yield splits of the bytes into two, every one of a short text, and splits into tokens of several lengths."""
     data = text.encode()
@@ -97,5 +151,6 @@ __all__ = [
     "canonical",
     "cuts",
     "marks_of",
+    "template_of",
     "tokens_of",
 ]

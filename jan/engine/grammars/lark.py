@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jan.engine.prompts.dialects.forms import INDEX
+from jan.engine.prompts.dialects.forms import INDEX, NINE
 from jan.schema.chat import Tool
 
 # Compact JSON, because with free white space a small model may spend its whole budget on line breaks.
@@ -14,8 +14,8 @@ _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator":
 ANY_TEXT = r"/(.|\n)*/"
 # Characters of regular expressions that mean themselves only after a backslash.
 _SPECIAL = re.compile(r"([\\/.*+?()\[\]{}|^$&~\-])")
-# What may be a control token of a vocabulary, or the place of a call's number.
-_PART = re.compile(rf"(<[^<>\s]+>|\[/?[A-Z_]+\]|{INDEX})")
+# What may be a control token of a vocabulary, or the place of a call's number or id.
+_PART = re.compile(rf"(<[^<>\s]+>|\[/?[A-Z_]+\]|{INDEX}|{NINE})")
 
 
 class Spelling:
@@ -52,6 +52,8 @@ class Spelling:
     def _one(self, part: str) -> str:
         if part == INDEX:
             return "/[0-9]{1,2}/"
+        if part == NINE:
+            return "/[A-Za-z0-9]{9}/"
         token = self._control.get(part.encode())
         if token is not None:
             return f"<[{token}]>"

@@ -98,6 +98,8 @@ def _unknown(trial: Trial) -> TemplateAbilities:
     if trial.shows(asked(), as_parts=True):
         found = abilities_of(TemplateOfParts(trial.template), trial.tokens)
         return msgspec.structs.replace(found, text=False, parts=True)
+    if trial.shows(asked(), also=(LISTED,), tools=TOOLS):
+        return _with_tools(trial, TemplateAbilities())  # it is for prompts with tools alone
     takes_tools = "tools" in trial.template.variables
     return TemplateAbilities(tools=takes_tools, calls=takes_tools)
 

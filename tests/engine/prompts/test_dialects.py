@@ -4,9 +4,10 @@ import re
 from typing import Any, get_args
 
 import pytest
+from support.dialects import DIALECTS, template_of
 from support.server import ROOT
 
-from jan.engine.base import ChatPrompt
+from jan.engine.base import ChatForms, ChatPrompt
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import Dialect, ReasoningFormat, ToolFormat, ToolFormatOption, call_as_text
 from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
@@ -167,6 +168,32 @@ def test_what_a_template_refuses_is_told() -> None:
     """The message has the template's own words."""
     with pytest.raises(InvalidRequest, match=r"does not take these messages: only small talk\."):
         ChatTemplate(CHATML + "{{ raise_exception('only small talk.') }}").render(prompt(ASKED))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.tools)
+def test_every_form_is_recognised_by_what_a_template_renders(dialect: Dialect) -> None:
+    """Tools go through a template that shows calls in a form of the table, though forms share marks."""
+    made = ChatTemplate(template_of(dialect))
+    assert made.forms == ChatForms(dialect=dialect.tools, tools="native", reasoning=made.dialect.reasoning)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "<tool_call>{{ c.function.name }}({{ c.function.arguments | tojson }})</tool_call>",
+        "<tool_call><name>{{ c.function.name }}</name>{{ c.function.arguments | tojson }}</tool_call>",
+        '<call>{"name": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}</call>',
+        "[TOOL_CALLS]{{ c.function.name }}: {{ c.function.arguments | tojson }}",
+    ],
+)
+def test_a_form_of_no_table_is_spelled_out(call: str) -> None:
+    """A mark that is known is not enough: the model is told a form that is read."""
+    source = template_of(DIALECTS[0])
+    shown = source[: source.index("<|a|>") + 5] + "{% for c in m.tool_calls %}" + call + "{% endfor %}"
+    made = ChatTemplate(shown + source[source.index("{% else %}") :])
+    assert made.forms == ChatForms(dialect="hermes", tools="instructions", reasoning="")
+    text = made.render(prompt(ASKED, tools=(TOOL,)))
+    assert '<tool_call>\n{"name": "<function name>"' in text
 
 
 def test_the_page_has_the_table() -> None:

@@ -6,8 +6,8 @@ import msgspec
 
 from jan.engine.call_ids import CallIds
 
-# Stands in a form for the number of the call in its answer.
-INDEX = "\0"
+# Stand in a form for the number of the call in its answer, and for an id of nine letters or digits.
+INDEX, NINE = "\0", "\1"
 
 Arguments = Literal["json", "marked", "python", "compact"]
 
@@ -38,7 +38,7 @@ class CallForm(msgspec.Struct, frozen=True, kw_only=True):
 
     An answer with calls is ``opening``, the calls with ``between`` among them, ``closing``. A call is
     ``before_name`` NAME ``after_name`` ARGUMENTS ``end``. Grammars and prompts write them like that. ``INDEX``
-    stands for the number of the call.
+    stands for the number of the call, ``NINE`` for its id.
 
     ``arguments``: their form. ``json``: an object. ``marked``: each value between marks. ``python``: keyword
     arguments of a Python call. ``compact``: an object without quotes around its keys.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jan.engine.prompts.dialects.forms import INDEX, CallForm
+from jan.engine.prompts.dialects.forms import INDEX, NINE, CallForm
 
 _OBJECT = "(?=~{~)"
 _LISTED = f"(?:~[~ )?{_OBJECT}"
@@ -108,7 +108,9 @@ JSON_CALLS: Mapping[str, CallForm] = MappingProxyType(
         ),
         # Mistral up to Nemo and Small 3.1.
         "mistral": _mistral("[TOOL_CALLS][", _NAMED, _ARGUMENTS, "}", ", ", "]"),
-        # Mistral since Small 3.2; Devstral, Magistral.
+        # Mistral Small 3.2.
+        "mistral_ids": _mistral("", "[TOOL_CALLS]", f"[CALL_ID]{NINE}[ARGS]", "", "", ""),
+        # Devstral, Magistral, Mistral Large 3, Ministral 3.
         "mistral_args": _mistral("", "[TOOL_CALLS]", "[ARGS]", "", "", ""),
         # Llama 3.1 and later, and Llama 4 in its own template. Their templates take one call in a message.
         "llama3": CallForm(
@@ -174,6 +176,30 @@ JSON_CALLS: Mapping[str, CallForm] = MappingProxyType(
             next_head=_NEXT,
             separators=",",
             closers=("]", "<|END_ACTION|>"),
+        ),
+        # Command R.
+        "command_r": CallForm(
+            opening="Action:\n```json\n[\n    ",
+            before_name='{\n        "tool_name": "',
+            after_name='",\n        "parameters": ',
+            end="\n    }",
+            between=",\n    ",
+            closing="\n]```",
+            reasoning="",
+            marks=("Action:\n```json", "Action: ```json", "Action:```json"),
+            head=f"~Action:~ ~```json~ {_LISTED}",
+            next_head=_NEXT,
+            separators=",",
+            closers=("]", "```"),
+        ),
+        # Functionary 3.1, and Llama 3.1 where a prompt asks for tags of functions.
+        "function_tags": CallForm(
+            before_name="<function=",
+            after_name=">",
+            end="</function>",
+            marks=("<function=",),
+            head=f"~<function=~NAME~>~ {_OBJECT}",
+            closers=("</function>",),
         ),
         # Granite 3.0, and 3.1 and later.
         "granite": _list_after(

@@ -45,7 +45,7 @@ def dialect_of(
         shown: a call as the template renders it; None if it renders none.
     """
     form = shown_form(shown)
-    if tool_format == "auto" or (tool_format == "mistral" and form == "mistral_args"):
+    if tool_format == "auto" or (tool_format == "mistral" and form in ("mistral_args", "mistral_ids")):
         return _dialect(form or _hinted(template) or "hermes", shown_reasoning(template), reasoning)
     return _dialect(tool_format, shown_reasoning(template), reasoning)
 
@@ -79,6 +79,7 @@ def shown_form(shown: ShownCall | None) -> ToolFormat | None:
     text = shown.text
     if shown.name not in text.removeprefix(shown.prompt) and shown.call_id in text:
         text = text.replace(shown.call_id, f"functions.{shown.name}:0")
+    text = text.replace(shown.call_id, "call00000")
     for space in (None, _SPACE):
         written = [
             (len(call), name) for name in TOOL_FORMATS if (call := _written_in(text, CALLS[name], shown, space))
@@ -90,16 +91,15 @@ def shown_form(shown: ShownCall | None) -> ToolFormat | None:
 
 def _written_in(text: str, form: CallForm, shown: ShownCall, space: "re.Pattern[str] | None") -> str:
     """Return the call if a text has it as the form writes it, else ''. ``space``: what makes no difference."""
-    call = call_as_text(msgspec.structs.replace(form, opening="", closing=""), shown.name, shown.arguments)
+    # What stands around all calls may be missing where each of them has a mark.
     marked = any(form.before_name.startswith(mark) for mark in form.marks)
-    before = "" if marked else form.opening
-    text = text.removeprefix(shown.prompt) if not form.mark else text
+    written = msgspec.structs.replace(form, opening="", closing="") if marked else form
+    call = call_as_text(written, shown.name, shown.arguments)
+    text = text if form.mark else text.removeprefix(shown.prompt)
     if space is not None:
-        call, text, before = (space.sub("", each) for each in (call, text, before))
-    at = text.find(before + call)
-    if at < 0 or (not form.mark and _without_marks(text[:at], form).strip()):
-        return ""
-    return before + call
+        call, text = space.sub("", call), space.sub("", text)
+    before, found, _ = text.partition(call)
+    return found if form.mark or not _without_marks(before, form).strip() else ""
 
 
 def _without_marks(text: str, form: CallForm) -> str:
@@ -117,7 +117,10 @@ def _read_in(text: str, form: CallForm, shown: ShownCall) -> bool:
     for mark in form.marks:
         at = text.rfind(mark)
         head = head_pattern(form.head).match(text, at) if at >= 0 else None
-        if head is None or ("[" in head[0].removeprefix(mark)) != ("[" in form.begins.removeprefix(mark)):
+        if head is None:
+            continue
+        listed = not name_in(head) and "[" in head[0].removeprefix(mark)
+        if listed != ("[" in form.begins.removeprefix(mark)):
             continue
         try:
             value, _ = _DECODER.raw_decode(text, head.end())

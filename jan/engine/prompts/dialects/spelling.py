@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jan.engine.prompts.dialects.forms import INDEX, ArgumentForm, CallForm
+from jan.engine.prompts.dialects.forms import INDEX, NINE, ArgumentForm, CallForm
 
 _PYTHON = {None: "None", True: "True", False: "False"}
 
@@ -16,7 +16,7 @@ def call_as_text(form: CallForm, name: str, arguments: Mapping[str, Any] | str, 
     """
     text = arguments if isinstance(arguments, str) else _arguments(form, arguments)
     whole = f"{form.begins}{name}{form.after_name}{text}{form.end}{form.closing}"
-    return whole.replace(INDEX, str(index))
+    return whole.replace(INDEX, str(index)).replace(NINE, f"call{index:05}")
 
 
 def example_call(form: CallForm) -> str:
