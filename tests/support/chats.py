@@ -49,3 +49,22 @@ def called(*arguments: str, content: str | None = None, ids: Sequence[str] = IDS
 
 def result(content: str = "12:00", call_id: str = FOREIGN) -> dict[str, Any]:
     return {"role": "tool", "content": content, "tool_call_id": call_id}
+
+
+#: Orders of roles that one template or another refuses.
+ORDERS = {
+    "two questions": [ASKED, ASKED],
+    "two answers": [ASKED, ANSWER, ANSWER, ASKED],
+    "two results": [ASKED, called("{}", "{}"), result(), result(call_id="b"), ANSWER, ASKED],
+    "a result and a question": [ASKED, called("{}"), result(), ASKED],
+    "an answer first": [ANSWER, ASKED],
+    "a system message and an answer first": [SYSTEM, ANSWER, ASKED],
+    "several system messages": [SYSTEM, {"role": "developer", "content": "Be kind."}, ASKED],
+    "a late system message": [ASKED, ANSWER, {**SYSTEM, "content": "Be late."}, ASKED],
+    "a system message at the end": [ASKED, ANSWER, ASKED, {**SYSTEM, "content": "Be late."}],
+    "calls without results": [ASKED, called("{}"), ASKED],
+    "parallel calls in another order": [ASKED, called("{}", "{}"), result("B", "b"), result("A"), ASKED],
+    "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
+    "only an answer": [ANSWER],
+    "a result without a call": [ASKED, result()],
+}

@@ -44,6 +44,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     ``text``, ``parts``: content as a string, and as a list of parts. ``names``: the ``name`` of a message.
     ``reasoning``: the reasoning of earlier answers. ``tools``: definitions of tools. ``calls``: calls and results.
     ``undescribed_tools``: a tool without a description. ``result_names``: the function's name of a result.
+    ``results_alone``: a result without its call.
     ``parallel_calls``: several calls in a message. ``arguments_as_text``: it wants a call's arguments as JSON.
     ``null_content``: it wants null as the content of a message with calls and nothing else.
     ``call_ids``: the form of a call's id. ``shown_call``: how it renders a call; None if it does not.
@@ -65,6 +66,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     calls: bool = False
     undescribed_tools: bool = True
     result_names: bool = False
+    results_alone: bool = True
     parallel_calls: bool = True
     arguments_as_text: bool = False
     null_content: bool = False
@@ -153,6 +155,7 @@ def _with_form(trial: Trial, found: TemplateAbilities, call: TriedCall, text: st
         null_content=call.null,
         arguments_as_text=call.as_text,
         result_names=call.named or RESULT_NAME in shown,
+        results_alone=trial.shows(asked(), call.result(2), tools=TOOLS),
         shown_call=ShownCall(text, trial.render([asked()], TOOLS) or "", NAME, {KEY: VALUE}, call.id),
     )
 

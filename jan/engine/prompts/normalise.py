@@ -60,6 +60,8 @@ def normalise(
     entries, tools = _marked(entries, marks), _marked(tools, marks)
     if not calls:
         entries = spelled_messages(entries, form)
+    elif not abilities.results_alone:
+        entries = list(_without_lone_results(entries, form))
     if tools and not (native and abilities.tools):
         entries, tools = _instructed(entries, instructions_for(tools, form)), []
     if not abilities.undescribed_tools:
@@ -94,6 +96,15 @@ def hidden_members(prompt: ChatPrompt, abilities: TemplateAbilities) -> Iterable
     for index, message in enumerate(prompt.messages[prompt.stored_messages :]):
         if not isinstance(message, ToolMessage | FunctionMessage):
             yield from (f"messages[{index}].{name}" for name in hidden if getattr(message, name, None) is not None)
+
+
+def _without_lone_results(entries: Sequence[Entry], form: CallForm) -> Iterable[Entry]:
+    """Turn results whose calls are not there, because a client left them out, into messages of the user."""
+    called: set[str] = set()
+    for entry in entries:
+        called |= {call["id"] for call in entry.get("tool_calls", ())}
+        lone = entry["role"] == "tool" and entry["tool_call_id"] not in called
+        yield from spelled_messages([entry], form) if lone else [entry]
 
 
 def _instructed(entries: list[Entry], instructions: str) -> list[Entry]:

@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 import pytest
 from support import templates
-from support.chats import prompt
+from support.chats import ORDERS, prompt
 from support.install import NotInstalled
 from support.server import ROOT
-from support.template_conversations import CONVERSATIONS, ClientChat, Entry
+from support.template_conversations import CONVERSATIONS, LOOK, ClientChat, Entry
 
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.environment import CompiledTemplate
@@ -173,15 +173,20 @@ class Rendered(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def cases(oracle: Path) -> list[Rendered]:
+def real(oracle: Path) -> dict[str, ChatTemplate]:
+    """Every template, tried once."""
+    return {name: ChatTemplate(source, **TOKENS, clock=lambda: NOW) for name, source in sources(oracle).items()}
+
+
+@pytest.fixture(scope="module")
+def cases(oracle: Path, real: dict[str, ChatTemplate]) -> list[Rendered]:
     """Every conversation in every template, with transformers' result for our messages and for the client's."""
     found = sources(oracle)
     with pytest.MonkeyPatch.context() as monkeypatch:
         recorder = Recorder(monkeypatch)
         made = [
             recorder.case(name, template, conversation)
-            for name, source in found.items()
-            for template in [ChatTemplate(source, **TOKENS, clock=lambda: NOW)]
+            for name, template in real.items()
             for conversation in CONVERSATIONS
         ]
     rendered = [case for case in made if case.given]
@@ -273,6 +278,15 @@ def test_messages_that_need_no_fitting_are_rendered_as_sent(
     record_property("printed", ", ".join(f"{count} {what}" for what, count in counts.items()))
     assert unexplained == []
     assert counts["as sent"] > len(cases) / 2
+
+
+@pytest.mark.parametrize("messages", ORDERS.values(), ids=ORDERS)
+def test_real_templates_take_messages_in_any_order(real: dict[str, ChatTemplate], messages: list[Entry]) -> None:
+    """None refuses an order of roles, and none hides a message."""
+    for name, template in real.items():
+        for tools in ((), (LOOK,)):
+            text = template.render(prompt(messages, tools))
+            assert [m["content"] for m in messages if m["content"] and m["content"] not in text] == [], name
 
 
 def test_what_transformers_renders_is_not_refused(cases: list[Rendered]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support import templates
-from support.chats import ANSWER, ASKED, NOW, SYSTEM, called, render, result
+from support.chats import ANSWER, ASKED, NOW, ORDERS, SYSTEM, called, render, result
 
 
 def test_instructions_go_to_the_user_where_there_is_no_system_role() -> None:
@@ -22,24 +22,6 @@ def test_instructions_go_to_the_user_where_there_is_no_system_role() -> None:
         render(templates.NO_SYSTEM, SYSTEM)
         == "<s><start_of_turn>user\nBe brief.<end_of_turn>\n<start_of_turn>model\n"
     )
-
-
-ORDERS = {
-    "two questions": [ASKED, ASKED],
-    "two answers": [ASKED, ANSWER, ANSWER, ASKED],
-    "two results": [ASKED, called("{}", "{}"), result(), result(call_id="b"), ANSWER, ASKED],
-    "a result and a question": [ASKED, called("{}"), result(), ASKED],
-    "an answer first": [ANSWER, ASKED],
-    "a system message and an answer first": [SYSTEM, ANSWER, ASKED],
-    "several system messages": [SYSTEM, {"role": "developer", "content": "Be kind."}, ASKED],
-    "a late system message": [ASKED, ANSWER, {**SYSTEM, "content": "Be late."}, ASKED],
-    "a system message at the end": [ASKED, ANSWER, ASKED, {**SYSTEM, "content": "Be late."}],
-    "calls without results": [ASKED, called("{}"), ASKED],
-    "parallel calls in another order": [ASKED, called("{}", "{}"), result("B", "b"), result("A"), ASKED],
-    "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
-    "only an answer": [ANSWER],
-    "a result without a call": [ASKED, result()],
-}
 
 
 @pytest.mark.parametrize("messages", ORDERS.values(), ids=ORDERS)
