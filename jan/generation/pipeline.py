@@ -6,7 +6,6 @@ Nothing on this way is awaited. Only the start of a run and its end are waited f
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 from jan.engine.base import (
@@ -44,6 +43,43 @@ class Sink(Protocol):
         ...
 
 
+class Lane:
+    """The way of one sequence's events from the engine into its run.
+
+    A single token of a sequence that has begun goes straight to the run's sink, unless the answer is collected.
+    Only this object and ``SequenceProgress`` are touched for it, because an object that is not in the processor's
+    caches costs more than the work.
+    """
+
+    __slots__ = ("_between_tokens", "_index", "_progress", "_run", "sink")
+
+    def __init__(self, run: "Run", index: int) -> None:
+        self._run = run
+        self._index = index
+        self._progress = run.count.sequences[index]
+        self._between_tokens = run.record.between_tokens
+        #: The destination of single tokens; None while they take the general way.
+        self.sink: Sink | None = None
+
+    def receive(self, events: list[Event], at: float) -> None:
+        """Take a batch of events that the engine delivered."""
+        sink, progress = self.sink, self._progress
+        if sink is not None and len(events) == 1 and progress.first_at is not None:
+            event = events[0]
+            if isinstance(event, Delta):
+                tokens = event.tokens
+                if tokens:
+                    progress.tokens += tokens
+                    self._between_tokens.observe((at - progress.last_at) / tokens)
+                    progress.last_at = at
+                try:
+                    sink.take(self._index, events, at, False)
+                except Exception as error:  # noqa: BLE001 - raised by ``Run.ended``, to whoever waits for the run
+                    self._run.fail(error)
+                return
+        self._run.receive(self._index, events, at)
+
+
 class Run:
     """One request on an engine. Whoever starts it must close it in any case."""
 
@@ -62,6 +98,7 @@ class Run:
         self._sequences = asked.sequences
         self._entry = entry
         self._jobs: list[JobId] = []
+        self._lanes: list[Lane] = []
         self._open = len(asked.sequences)
         self._collected: CollectedAnswers | None = None
         self._sink: Sink | None = None
@@ -86,7 +123,9 @@ class Run:
             if limit is not None and self._open > limit:
                 raise too_many_sequences(self._open, limit)
             for index, request in enumerate(self._sequences):
-                self._jobs.append(await self._engine.submit(request, partial(self._receive, index)))
+                lane = Lane(self, index)
+                self._lanes.append(lane)
+                self._jobs.append(await self._engine.submit(request, lane.receive))
             await self._until(lambda: self.count.all_started)
             self.notes = self._first_notes()
             self.standings = await self._entry.reserve(*self.count.bounds)
@@ -118,6 +157,9 @@ class Run:
         if len(self._sequences) == 1 and len(held) > 1:
             held = [(0, [event for _, events, _ in held for event in events], held[-1][2])]
         self._sink = sink
+        if self._collected is None:
+            for lane in self._lanes:
+                lane.sink = sink
         for number, (index, events, at) in enumerate(held, 1):
             self._pass_on(sink, index, events, at, last=not self._open and number == len(held))
 
@@ -133,6 +175,9 @@ class Run:
         # Break the reference cycle: the engine refers to this run while a job is running, and the run to the sink
         # and to the error.
         self._sink, self._held, self._error = None, [], None
+        for lane in self._lanes:
+            lane.sink = None
+        self._lanes.clear()
         for job_id in self._jobs:
             self._engine.cancel(job_id)
         try:
@@ -143,18 +188,9 @@ class Run:
 
     # --- on the way of every token ------------------------------------------------------------------
 
-    def _receive(self, index: int, events: list[Event], at: float) -> None:
+    def receive(self, index: int, events: list[Event], at: float) -> None:
         """Take a batch of events that the engine delivered for the sequence at ``index``."""
         end, sink = events[-1], self._sink
-        if isinstance(end, Delta) and len(events) == 1 and sink is not None and self._collected is None:
-            # One token, and nobody collects the answer.
-            self.record.note_tokens(index, self.count.add_delta(index, end), at)
-            try:
-                sink.take(index, events, at, False)
-            except Exception as error:  # noqa: BLE001 - as below
-                self._fail(error)
-                self._wake()
-            return
         finished = end if isinstance(end, Finished) else None
         note = (index, events[0], self.count.add(index, events), finished, at)
         if self.count.granted:
@@ -166,7 +202,7 @@ class Run:
         if finished is not None:
             self._open -= 1
         elif isinstance(end, Failed):
-            self._fail(end.error())
+            self._note_error(end.error())
             passed = events[:-1]
         if index:
             # The client sees only the first sequence's place in the queue.
@@ -180,7 +216,7 @@ class Run:
             if passed:
                 self._pass_on(sink, index, passed, at, last=not self._open)
         except Exception as error:  # noqa: BLE001 - raised by ``ended``, to whoever waits for the run
-            self._fail(error)
+            self._note_error(error)
         if not self._open or self._failed:
             self._wake()
 
@@ -191,7 +227,12 @@ class Run:
 
     # --- waiting ------------------------------------------------------------------------------------
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """End the run with an error, which ``ended`` raises."""
+        self._note_error(error)
+        self._wake()
+
+    def _note_error(self, error: Exception) -> None:
         if not self._failed:
             self._failed, self._error = True, error
 

@@ -73,10 +73,27 @@ class FrameSink:
     sent only on request.
     """
 
+    __slots__ = (
+        "_behind",
+        "_end",
+        "_error",
+        "_form",
+        "_forms",
+        "_frames",
+        "_index",
+        "_outlet",
+        "_rest",
+        "_translator",
+        "_unread",
+    )
+
     def __init__(self, translator: Translator, outlet: FrameOutlet) -> None:
         self._translator = translator
         self._frames = translator.frames()
         self._forms: dict[int, TextForm[Any] | None] = {}
+        # The sequence of the latest events, and its form.
+        self._index = -1
+        self._form: TextForm[Any] | None = None
         self._outlet = outlet
         self._behind = False
         self._unread: dict[int, UnreadEvents] = {}
@@ -90,9 +107,10 @@ class FrameSink:
         if not last and not self._behind and len(events) == 1 and self._error is None:
             # One token, and the client keeps up.
             event = events[0]
-            form = self._forms.get(index)
+            form = self._form
             if (
                 form is not None
+                and index == self._index
                 and isinstance(event, Delta)
                 and event.text
                 and not (event.parts or event.reasoning or event.tool_calls or event.logprobs)
@@ -126,7 +144,7 @@ class FrameSink:
         """Translate events into frames. Consecutive pieces of text are translated together."""
         frames: list[bytes] = []
         texts: list[str] = []
-        form = self._form(index)
+        form = self._form_of(index)
         for event in events:
             if (
                 isinstance(event, Delta)
@@ -149,10 +167,11 @@ class FrameSink:
             frames += self._frames.texts(form, texts)
         return frames
 
-    def _form(self, index: int) -> TextForm[Any] | None:
+    def _form_of(self, index: int) -> TextForm[Any] | None:
         if index not in self._forms:
             self._forms[index] = self._translator.text_form(index)
-        return self._forms[index]
+        self._index, self._form = index, self._forms[index]
+        return self._form
 
     # --- a client that is behind --------------------------------------------------------------------
 

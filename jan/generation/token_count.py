@@ -17,6 +17,21 @@ class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
 
 
+class SequenceProgress:
+    """One sequence: the tokens of its answer so far, and when they were delivered, by ``perf_counter``.
+
+    ``first_tokens``: how many came at ``first_at``. Everything that changes with each token is in this one object,
+    because other objects cost a miss of the processor's caches each.
+    """
+
+    __slots__ = ("first_at", "first_tokens", "last_at", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens = self.first_tokens = 0
+        self.first_at: float | None = None
+        self.last_at = 0.0
+
+
 class TokenCount:
     """Counts the tokens of a request's sequences as their events arrive.
 
@@ -26,13 +41,26 @@ class TokenCount:
         context: maximum tokens of a sequence, prompt and answer together.
     """
 
+    __slots__ = (
+        "_begun",
+        "_cached",
+        "_choices",
+        "_context",
+        "_limits",
+        "_prompts",
+        "_reasoning",
+        "granted",
+        "sequences",
+    )
+
     def __init__(self, limits: Sequence[int | None], choices: int, context: int) -> None:
         self._limits = limits
         self._choices = choices
         self._context = context
         self._prompts: dict[int, int] = {}
         self._begun: set[int] = set()
-        self._completions = [0] * len(limits)
+        #: The progress of each sequence.
+        self.sequences = [SequenceProgress() for _ in limits]
         self._cached = self._reasoning = 0
         #: True once the request may use the tokens it asks for. A refused request counts nothing.
         self.granted = False
@@ -64,7 +92,7 @@ class TokenCount:
         if not self._begun or not self.granted:
             return None
         prompt = self._prompt(self._begun)
-        return UsedTokens(prompt=prompt, completion=sum(self._completions), cached=self._cached)
+        return UsedTokens(prompt=prompt, completion=sum(one.tokens for one in self.sequences), cached=self._cached)
 
     @property
     def usage(self) -> Usage:
@@ -95,22 +123,15 @@ class TokenCount:
             elif isinstance(event, Finished):
                 self._end(index, event)
                 return tokens
-        self._completions[index] += tokens
+        self.sequences[index].tokens += tokens
         if begun:
             self._begun.add(index)
         return tokens
 
-    def add_delta(self, index: int, delta: Delta) -> int:
-        """Do the same for a single delta, faster."""
-        if index not in self._begun:
-            self._begun.add(index)
-        self._completions[index] += delta.tokens
-        return delta.tokens
-
     def _end(self, index: int, end: Finished) -> None:
         """Take over the engine's own counts at the end, which are exact."""
         self._begun.add(index)
-        self._prompts[index], self._completions[index] = end.prompt_tokens, end.completion_tokens
+        self._prompts[index], self.sequences[index].tokens = end.prompt_tokens, end.completion_tokens
         self._reasoning += end.reasoning_tokens
         if index % self._choices == 0:
             self._cached += end.cached_tokens

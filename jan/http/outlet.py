@@ -47,6 +47,8 @@ class EventWriter:
     - ``head``: sent with the first piece.
     """
 
+    __slots__ = ("_chunked", "_head", "_socket", "_straight", "_stream")
+
     def __init__(self, stream: IOStream, *, chunked: bool, head: bytes = b"") -> None:
         self._stream = stream
         self._chunked = chunked
@@ -101,6 +103,8 @@ class KeepAlive:
     Uses a single timer. Times are by ``perf_counter``.
     """
 
+    __slots__ = ("_loop", "_seconds", "_timer", "_writer", "paused", "text", "touched")
+
     def __init__(self, seconds: float, writer: EventWriter) -> None:
         self._seconds = seconds
         self._writer = writer
@@ -134,6 +138,8 @@ class Outlet:
     ``begin`` makes the headers and returns the writer for them and the first frames. Before that, an error can
     still be a response of its own.
     """
+
+    __slots__ = ("_begin", "_ended", "_keepalive", "_seconds", "_writer")
 
     def __init__(self, begin: Callable[[], EventWriter], keepalive_seconds: float) -> None:
         self._begin: Callable[[], EventWriter] | None = begin

@@ -14,6 +14,9 @@ from jan.http.outlet import Outlet, until_taken
 
 E = TypeVar("E")
 
+# One encoder for all streams stays in the processor's caches.
+_encode = msgspec.json.Encoder().encode
+
 DONE = b"data: [DONE]\n\n"
 
 HEADERS = (
@@ -27,6 +30,8 @@ HEADERS = (
 class TextForm(Generic[E]):
     """The form of events that differ only in one text. ``make`` makes the event for a text."""
 
+    __slots__ = ("after", "before", "make")
+
     def __init__(self, make: Callable[[str], E]) -> None:
         self.make = make
         hole: Any = msgspec.Raw(b"\0")  # a byte that never appears in JSON
@@ -37,11 +42,12 @@ class TextForm(Generic[E]):
 class Frames:
     """Encodes events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
 
+    __slots__ = ("_number",)
+
     #: The frame that ends a complete stream.
     last = DONE
 
     def __init__(self) -> None:
-        self._encode = msgspec.json.Encoder().encode
         self._number = 0
 
     def each(self, event: Any) -> list[bytes]:
@@ -49,19 +55,19 @@ class Frames:
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
         self._number += 1
-        return [b"id: %d\ndata: %b\n\n" % (self._number, self._encode(event))]
+        return [b"id: %d\ndata: %b\n\n" % (self._number, _encode(event))]
 
     def text(self, form: TextForm[Any], text: str) -> bytes:
         """Encode an event of this form with a text as a frame."""
         self._number = number = self._number + 1
-        return b"id: %d\ndata: %b%b%b\n\n" % (number, form.before, self._encode(text), form.after)
+        return b"id: %d\ndata: %b%b%b\n\n" % (number, form.before, _encode(text), form.after)
 
     def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
         """Encode several events of this form as frames."""
-        first, before, encode, after = self._number + 1, form.before, self._encode, form.after
+        first, before, after = self._number + 1, form.before, form.after
         self._number += len(texts)
         return [
-            b"id: %d\ndata: %b%b%b\n\n" % (number, before, encode(text), after)
+            b"id: %d\ndata: %b%b%b\n\n" % (number, before, _encode(text), after)
             for number, text in enumerate(texts, first)
         ]
 

@@ -126,6 +126,8 @@ class Metrics:
             _TOKENS_A_SECOND,
             "model",
         )
+        #: Return the metrics of each answer of a served model.
+        self.of_model = cache(self._make_of_model)
         self.hook_errors = self._counter("jan_hook_errors", "Hooks that failed", "hook", "method")
         self.tokens = self._counter("jan_tokens", "Tokens read and generated", "model", "kind")
 
@@ -141,8 +143,7 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled[Histogram]:
         return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
 
-    def of_model(self, model: str) -> ModelMetrics:
-        """Return the metrics of each answer of a served model."""
+    def _make_of_model(self, model: str) -> ModelMetrics:
         return ModelMetrics(
             self.first_token_seconds.labels(model), self._between_tokens.labels(model), self._speed.labels(model)
         )

@@ -9,14 +9,6 @@ from jan.generation.token_count import TokenCount, UsedTokens
 from jan.telemetry.metrics import ModelMetrics
 
 
-class _SequenceTimes:
-    """The times when one answer's tokens were delivered."""
-
-    def __init__(self, at: float, tokens: int) -> None:
-        self.first_at = self.last_at = at
-        self.first_tokens = tokens
-
-
 class GenerationRecord:
     """The progress of a generation.
 
@@ -44,9 +36,10 @@ class GenerationRecord:
         self.ended_at: float | None = None
         self.queue_seconds: float | None = None
         self.finish_reasons: dict[int, str] = {}
+        #: The times between two tokens, of all answers of the model.
+        self.between_tokens = metrics.between_tokens
         self._metrics = metrics
         self._count = count
-        self._sequences: dict[int, _SequenceTimes] = {}
 
     @property
     def used(self) -> UsedTokens:
@@ -57,21 +50,21 @@ class GenerationRecord:
         """Note a delivery to the answer at ``index``: its ``first`` event, the number of tokens, and its end."""
         if self.accepted_at is None and isinstance(first, Started):
             self.accepted_at = at
-        self.note_tokens(index, tokens, at)
+        self._note_tokens(index, tokens, at)
         if finished is not None:
             self._note_end(index, finished, at)
 
-    def note_tokens(self, index: int, tokens: int, now: float) -> None:
-        """Note that ``tokens`` tokens of the answer at ``index`` came."""
+    def _note_tokens(self, index: int, tokens: int, now: float) -> None:
         if not tokens:
             return
-        sequence = self._sequences.get(index)
-        if sequence is not None:
+        sequence = self._count.sequences[index]
+        if sequence.first_at is not None:
             # If the client is slower than the model, several tokens come as one.
-            self._metrics.between_tokens.observe((now - sequence.last_at) / tokens)
+            self.between_tokens.observe((now - sequence.last_at) / tokens)
             sequence.last_at = now
             return
-        self._sequences[index] = _SequenceTimes(now, tokens)
+        sequence.first_at = sequence.last_at = now
+        sequence.first_tokens = tokens
         if self.first_at is None:
             self.first_at = now
             self._metrics.first_token.observe(now - self.began)
@@ -80,8 +73,9 @@ class GenerationRecord:
         self.ended_at = now
         self.finish_reasons[index] = finished.reason
         self.queue_seconds = max(self.queue_seconds or 0.0, finished.queue_seconds)
-        sequence = self._sequences.get(index)
-        if sequence is not None and (later := finished.completion_tokens - sequence.first_tokens) > 0:
+        sequence = self._count.sequences[index]
+        later = finished.completion_tokens - sequence.first_tokens
+        if sequence.first_at is not None and later > 0:
             self._metrics.speed.observe(later / max(now - sequence.first_at, 1e-6))
 
     def log_fields(self) -> dict[str, Any]:

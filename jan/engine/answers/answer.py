@@ -23,6 +23,22 @@ class Answer:
         dialect: how the model writes reasoning and tool calls.
     """
 
+    __slots__ = (
+        "_calls",
+        "_count",
+        "_limit",
+        "_logprobs",
+        "_plain",
+        "_prompt_tokens",
+        "_reasoning",
+        "_reasoning_tokens",
+        "_shown_stops",
+        "_splitter",
+        "_straight",
+        "_text",
+        "cached_tokens",
+    )
+
     def __init__(
         self, request: GenerationRequest, prompt_tokens: int, limit: int, dialect: Dialect = PLAIN
     ) -> None:
@@ -33,6 +49,8 @@ class Answer:
         self._calls = _reader_of(request, dialect)
         # True if a token of content is text and nothing else.
         self._plain = self._calls is None and not request.stop
+        # True once that is so for all following tokens.
+        self._straight = False
         self._prompt_tokens = prompt_tokens
         self._limit = limit
         self._count = self._reasoning_tokens = 0
@@ -52,9 +70,10 @@ class Answer:
     def add(self, data: bytes, logprob: TokenLogprob | None = None) -> list[Output]:
         """Add a token's bytes. The last output is Finished if a stop string or the limit ended the answer."""
         self._count += 1
-        if self._plain and logprob is None and self._splitter.content_only and self._count < self._limit:
+        if self._straight and logprob is None and self._count < self._limit:
             return [Delta(text=self._text.decode(data), tokens=1)]
         if self._splitter.content_only:
+            self._straight = self._plain
             text, logprobs = self._text.push(data, logprob)
             delta = self._delta(text, logprobs, 1)
         else:

@@ -16,6 +16,8 @@ class TextAssembler:
     through them either. With ``include_stop``, the stop string is part of the text.
     """
 
+    __slots__ = ("_decoder", "_held", "_include_stop", "_logprobs", "_stop", "_unfinished", "stopped")
+
     def __init__(self, stop: tuple[str, ...] = (), *, include_stop: bool = False) -> None:
         self._stop = stop
         self._include_stop = include_stop

@@ -19,8 +19,25 @@ class Job:
     ``queue_seconds``: how long it waited for its slot.
     ``cost``: tokens that its owner is charged for: its prompt and the expected answer.
     ``generated``: tokens generated so far.
+    ``buffered``: as in the request.
     ``held``, ``held_since``: deltas of a buffered answer that were not sent yet, and the time of the first one.
     """
+
+    __slots__ = (
+        "buffered",
+        "closed",
+        "cost",
+        "generated",
+        "held",
+        "held_since",
+        "id",
+        "last_queued",
+        "prepared",
+        "prompt",
+        "queue_seconds",
+        "receiver",
+        "request",
+    )
 
     def __init__(
         self,
@@ -33,6 +50,7 @@ class Job:
         self.request = request
         self.receiver = receiver
         self.prompt = prompt
+        self.buffered = request.buffered
         self.closed = False
         self.prepared: PreparedJob | None = None
         self.last_queued: Queued | None = None

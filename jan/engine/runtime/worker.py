@@ -234,7 +234,7 @@ class Worker:
         if isinstance(output, Delta):
             self._stats.completion_tokens += output.tokens
             # The first token is sent at once, so that the time to the first token is known.
-            if job.request.buffered and job.generated:
+            if job.buffered and job.generated:
                 self._hold_back(job, output)
             else:
                 self._outbox.put(job, output)
