@@ -120,9 +120,10 @@ class EchoBackend:
         """Split the prompt into words. Raises InvalidRequest if they fill the context."""
         notes = _notes(request, self._dialect)
         prompt, said = _texts(request)
-        count = len(_WORD.findall(prompt))
-        limit = token_budget(request, count, self._options.context)
         words = self._split(said)
+        alike = said is prompt and not self._options.piece
+        count = len(words) if alike else len(_WORD.findall(prompt))
+        limit = token_budget(request, count, self._options.context)
         total = len(words) * self._options.repeat
         if words and (request.ignore_eos or total < request.min_tokens):
             total = limit + 1 if request.ignore_eos else request.min_tokens

@@ -68,9 +68,7 @@ class WaitingRoom:
 
     def push(self, job: Job, now: float) -> None:
         """Add a prepared job. Raises Unavailable if the queue has no place for it."""
-        assert job.prepared is not None  # only prepared jobs wait
-        # Not the longest possible answer: without max_tokens that is the whole context, which answers rarely need.
-        job.cost = job.prepared.prompt_tokens + min(job.prepared.limit, round(self._expected_tokens))
+        self._set_cost(job)
         try:
             self._queue.push(job.request.owner, job, job.cost, job.request.priority)
         except Unavailable:
@@ -78,6 +76,16 @@ class WaitingRoom:
             raise
         self._arrivals[job] = now
         self._count()
+
+    def pass_through(self, job: Job) -> None:
+        """Note a prepared job that begins without waiting, because there is room and no other waits."""
+        self._set_cost(job)
+        self._stats.waits.observe(0.0)
+
+    def _set_cost(self, job: Job) -> None:
+        assert job.prepared is not None  # only prepared jobs come here
+        # Not the longest possible answer: without max_tokens that is the whole context, which answers rarely need.
+        job.cost = job.prepared.prompt_tokens + min(job.prepared.limit, round(self._expected_tokens))
 
     def mark_saturated(self, now: float) -> None:
         """Note that the next job finds no slot, so from now on all jobs really wait."""

@@ -149,13 +149,22 @@ class Worker:
 
     def _enqueue(self, backend: Backend, job: Job) -> None:
         prepared = self._prepare(backend, job)
-        if prepared is not None and self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
-            self._stats.prompt_tokens += prepared.prompt_tokens
-            started = Started(
-                prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text, notes=_notes_of(prepared)
-            )
-            self._outbox.put(job, started)
-            # Begin it now if a slot is free, so that a burst that fits into the slots does not fill the queue.
+        if prepared is None:
+            return
+        # Begin it now if a slot is free, so that a burst that fits into the slots does not fill the queue.
+        at_once = not self._waiting and backend.has_room(prepared)
+        if at_once:
+            self._waiting.pass_through(job)
+        elif not self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
+            return
+        self._stats.prompt_tokens += prepared.prompt_tokens
+        started = Started(
+            prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text, notes=_notes_of(prepared)
+        )
+        self._outbox.put(job, started)
+        if at_once:
+            self._start(backend, job)
+        else:
             self._admit(backend)
 
     def _guard(self, job: Job, action: Callable[[], None]) -> bool:
@@ -200,10 +209,13 @@ class Worker:
                 self._waiting.mark_saturated(time.monotonic())
                 return
             self._waiting.pop(time.monotonic())
-            if self._guard(job, lambda job=job: self._begin(backend, job)):  # type: ignore[misc]
-                self._running[job.id] = job
-                self._outbox.put(job, Delta())
-                self._count_running()
+            self._start(backend, job)
+
+    def _start(self, backend: Backend, job: Job) -> None:
+        if self._guard(job, lambda: self._begin(backend, job)):
+            self._running[job.id] = job
+            self._outbox.put(job, Delta())
+            self._count_running()
 
     def _begin(self, backend: Backend, job: Job) -> None:
         assert job.prepared is not None  # only prepared jobs wait

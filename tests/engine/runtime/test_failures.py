@@ -403,7 +403,8 @@ def test_who_waits_is_told_where_it_stands(fault: Fault) -> None:
         first = [asyncio.create_task(collect(engine, text_request("w " * 500))) for _ in range(2)]
         await until(fault.hanging.is_set)
         waiting = [asyncio.create_task(collect(engine, text_request("b "))) for _ in range(3)]
-        await asyncio.sleep(0)  # they have asked, in this order
+        await asyncio.sleep(0)  # they have asked, in this order,
+        await asyncio.sleep(0)  # and the thread has their messages
         fault.released.set()
         for number, (started, *events) in enumerate(await asyncio.gather(*waiting), 1):
             assert isinstance(started, Started)
