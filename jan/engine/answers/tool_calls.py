@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from jan.engine.answers.call_arguments import LiteralArguments, MarkedArguments
 from jan.engine.answers.call_json import JsonArguments, JsonCall
+from jan.engine.answers.literal_arguments import LiteralArguments
+from jan.engine.answers.marked_arguments import MarkedArguments
 from jan.engine.answers.text import MarkFinder
 from jan.engine.base import Delta, ToolCallFragment
 from jan.engine.prompts.dialects.forms import CallForm
@@ -134,13 +135,14 @@ class ToolCallReader:
         return Delta()
 
     def _body_of(self, name: str) -> CallBody:
+        form, schema = self._form, self._schemas.get(name)
         if not name:
             return JsonCall()
-        if self._form.arguments == "marked":
-            return MarkedArguments(name, self._form, self._schemas.get(name))
-        if self._form.arguments == "json":
+        if form.arguments == "json":
             return JsonArguments(name)
-        return LiteralArguments(name, self._form, ")" if self._form.arguments == "python" else "}")
+        if form.arguments == "marked":
+            return MarkedArguments(name, form, schema)
+        return LiteralArguments(name, form, ")" if form.arguments == "python" else "}", schema)
 
     def _callable(self, name: str) -> bool:
         return not self._schemas or name in self._schemas

@@ -8,6 +8,7 @@ from support.dialects import ARGUMENTS, DIALECTS, TOOLS, canonical, cuts
 
 from jan.engine.answers.reading import ReadAnswer, read_answer
 from jan.engine.prompts.dialects import Dialect, ToolFormat, dialect_named
+from jan.schema.chat import FunctionDefinition, Tool
 
 BY_NAME = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.tools)
 
@@ -137,6 +138,19 @@ def test_calls_are_read_as_they_are_written(dialect: Dialect) -> None:
     assert (answer.content, answer.finish_reason) == (text, "tool_calls")
 
 
+@BY_NAME
+def test_arguments_may_have_any_names(dialect: Dialect) -> None:
+    """Names that are no words of Python or XML, and keywords of Python."""
+    arguments = {"user-id": 1, "first name": "A", "a.b": "B", "from": True, "größe": "x y", "$ref": "z"}
+    properties = {name: {"type": "integer" if name == "user-id" else "string"} for name in arguments}
+    properties["from"] = {"type": "boolean"}
+    function = FunctionDefinition(name="f", parameters={"type": "object", "properties": properties})
+    tool = Tool(type="function", function=function)
+    answer = canonical(dialect, ("f", arguments))
+    for pieces in ([answer.encode()], [answer[at : at + 1].encode() for at in range(len(answer))]):
+        assert calls_of(read_answer(dialect, pieces, [tool])) == [("f", arguments)]
+
+
 @pytest.mark.parametrize(("form", "answer", "calls"), TOLERATED)
 def test_calls_in_other_spellings_are_read(form: ToolFormat, answer: str, calls: Calls) -> None:
     """JSON is read as JSON, and what a model leaves out or adds does not lose a call."""
@@ -171,6 +185,16 @@ def test_a_call_that_is_cut_off_is_none_yet(dialect: Dialect) -> None:
         assert whole.arguments.startswith(arguments)
         assert (read.finish_reason == "tool_calls") == (arguments == whole.arguments)
         assert not read.content
+
+
+@pytest.mark.parametrize("form", ["hermes", "qwen3_coder", "glm", "gemma4"])
+def test_texts_of_arguments_stream(form: ToolFormat) -> None:
+    """A client sees a long text grow, and not only when it is complete."""
+    dialect = dialect_named(form)
+    answer = canonical(dialect, ("f", {"s": "one two three four"}))
+    begun = answer[: answer.index("three")]
+    (call,) = read_answer(dialect, begun, TOOLS).calls
+    assert call.arguments.endswith("one two ")
 
 
 @BY_NAME
