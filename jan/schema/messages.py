@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from jan.schema.open_body import OpenStruct
 
 
@@ -61,6 +63,33 @@ class ToolCall(OpenStruct, kw_only=True):
     function: FunctionCall
 
 
+class SentFunction(OpenStruct, kw_only=True):
+    """A function call in the history of a request. ``arguments`` becomes a JSON text.
+
+    Some clients send an object, or leave it out where there are no arguments.
+    """
+
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arguments, str):
+            self.arguments = msgspec.json.encode(self.arguments or {}).decode()
+
+    @property
+    def text(self) -> str:
+        """The arguments as they were sent, or as the JSON of what was sent."""
+        return str(self.arguments)
+
+
+class SentToolCall(OpenStruct, kw_only=True):
+    """One tool call in the history of a request."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: SentFunction
+
+
 class SystemMessage(OpenStruct, kw_only=True, tag_field="role", tag="system"):
     """Instructions to the model."""
 
@@ -91,10 +120,10 @@ class AssistantMessage(OpenStruct, kw_only=True, tag_field="role", tag="assistan
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[SentToolCall] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    function_call: FunctionCall | None = None
+    function_call: SentFunction | None = None
 
 
 class ToolMessage(OpenStruct, kw_only=True, tag_field="role", tag="tool"):

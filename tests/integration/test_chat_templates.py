@@ -57,7 +57,7 @@ def tokens(client: httpx.Client, model: str, *messages: Any, **options: Any) -> 
     return int(response.json()["usage"]["prompt_tokens"])
 
 
-def called(arguments: str, call_id: str = "call_29d27aaa89d7dcdd7503dbfd", **members: Any) -> dict[str, Any]:
+def called(arguments: Any, call_id: str = "call_29d27aaa89d7dcdd7503dbfd", **members: Any) -> dict[str, Any]:
     function = {"name": "look", "arguments": arguments}
     calls = [{"id": call_id, "type": "function", "function": function}]
     return {"role": "assistant", "content": None, "tool_calls": calls, **members}
@@ -93,12 +93,20 @@ def test_ids_of_calls_go_there_and_back(client: httpx.Client) -> None:
         assert tokens(client, "nine", *history, tools=[LOOK])
 
 
-@pytest.mark.parametrize("arguments", ["", " ", "null", "{}"])
+@pytest.mark.parametrize("arguments", ["", " ", "null", "{}", {}, None])
 @pytest.mark.parametrize("name", ["tool_use", "xml", "nine", "glm"])
-def test_no_arguments_are_an_empty_object(client: httpx.Client, name: str, arguments: str) -> None:
+def test_no_arguments_are_an_empty_object(client: httpx.Client, name: str, arguments: Any) -> None:
     """However a gateway spells that there are none."""
     empty = tokens(client, name, ASKED, called("{}"), result(), tools=[LOOK])
     assert tokens(client, name, ASKED, called(arguments), result(), tools=[LOOK]) == empty
+
+
+def test_arguments_may_be_sent_as_an_object(client: httpx.Client) -> None:
+    """As other servers' own APIs have them: the model gets the same as from their text."""
+    sent = [
+        tokens(client, "xml", ASKED, called(one), result(), tools=[LOOK]) for one in ('{"at": [1]}', {"at": [1]})
+    ]
+    assert sent[0] == sent[1]
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "R', "5", "[1]", '"a"', "nonsense"])

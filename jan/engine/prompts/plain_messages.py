@@ -11,10 +11,10 @@ from jan.errors import InvalidRequest
 from jan.schema.chat import Tool
 from jan.schema.messages import (
     AssistantMessage,
-    FunctionCall,
     Message,
     OnlyTextPart,
     RefusalPart,
+    SentFunction,
     TextPart,
     ToolMessage,
     UserPart,
@@ -53,8 +53,8 @@ def _plain(message: Message, where: str) -> Entry:
     return entry
 
 
-def _plain_call(own_id: str, function: FunctionCall) -> Entry:
-    called = {"name": function.name, "arguments": function.arguments}
+def _plain_call(own_id: str, function: SentFunction) -> Entry:
+    called = {"name": function.name, "arguments": function.text}
     return {"id": own_id, "type": "function", "function": called}
 
 

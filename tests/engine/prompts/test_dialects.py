@@ -13,7 +13,7 @@ from jan.engine.prompts.dialects import Dialect, ReasoningFormat, ToolFormat, To
 from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
 from jan.errors import InvalidRequest
 from jan.schema.chat import FunctionDefinition, Tool
-from jan.schema.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolMessage, UserMessage
+from jan.schema.messages import AssistantMessage, Message, SentFunction, SentToolCall, ToolMessage, UserMessage
 
 # Short templates in the styles of the models' own.
 CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
@@ -49,7 +49,7 @@ MISTRAL_ARGS = MISTRAL.replace(
 
 ASKED = UserMessage(content="Weather?")
 CALLED = AssistantMessage(
-    tool_calls=[ToolCall(id="call12345", function=FunctionCall(name="look", arguments='{"at": "Ulm"}'))]
+    tool_calls=[SentToolCall(id="call12345", function=SentFunction(name="look", arguments='{"at": "Ulm"}'))]
 )
 TOLD = ToolMessage(content="Sun.", tool_call_id="call12345")
 TOOL = Tool(type="function", function=FunctionDefinition(name="look", parameters={"type": "object"}))
