@@ -16,13 +16,16 @@ _U32, _I32, _F32, _STRING, _ARRAY = 4, 5, 6, 8, 9
 _NORMAL, _CONTROL = 1, 3
 
 
-def write_tiny_gguf(file: Path, templates: Mapping[str, str], *, control: tuple[str, ...] = ()) -> Path:
+def write_tiny_gguf(
+    file: Path, templates: Mapping[str, str], *, control: tuple[str, ...] = (), context: int = 4096
+) -> Path:
     """Write a model of one layer, with the beginning of the bundled model's vocabulary.
 
     Args:
         file: where it is written; returned.
         templates: chat templates by name; ``default`` is the template without a name.
         control: control tokens beyond those of the bundled model.
+        context: most tokens of prompt and answer that it says it was trained for.
     """
     gguf = Gguf(_VOCABULARY)
     made = {merge.replace(" ", "") for merge in gguf.merges}
@@ -31,7 +34,7 @@ def write_tiny_gguf(file: Path, templates: Mapping[str, str], *, control: tuple[
     metadata: dict[str, tuple[int, Any]] = {
         "general.architecture": (_STRING, "llama"),
         "general.name": (_STRING, "tiny"),
-        "llama.context_length": (_U32, 4096),
+        "llama.context_length": (_U32, context),
         "llama.embedding_length": (_U32, _HIDDEN),
         "llama.block_count": (_U32, 1),
         "llama.feed_forward_length": (_U32, _INNER),
