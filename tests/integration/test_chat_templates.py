@@ -93,6 +93,18 @@ def test_ids_of_calls_go_there_and_back(client: httpx.Client) -> None:
         assert tokens(client, "nine", *history, tools=[LOOK])
 
 
+def test_a_tool_loop_can_be_played_with_a_model(client: httpx.Client) -> None:
+    """What the model was made to call goes back to it with a result, as clients do it."""
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    look = {"type": "function", "function": {"name": "look", "parameters": closed}}
+    asked = {"tools": [look], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 200}
+    choice = post(client, "nine", ASKED, **asked).json()["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    (call,) = choice["message"]["tool_calls"]
+    assert len(call["id"]) == 9
+    assert tokens(client, "nine", ASKED, choice["message"], result(call["id"]), ASKED, tools=[LOOK])
+
+
 @pytest.mark.parametrize("arguments", ["", " ", "null", "{}", {}, None])
 @pytest.mark.parametrize("name", ["tool_use", "xml", "nine", "glm"])
 def test_no_arguments_are_an_empty_object(client: httpx.Client, name: str, arguments: Any) -> None:
