@@ -1,6 +1,7 @@
 """Tool calls of a conversation's history, in the form that a chat template takes: arguments and ids."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,8 +71,8 @@ class FittingIds:
         self._form = form
         self._given: set[str] = set()
         # Calls that a result may belong to, by their id in the history and by the function's name, oldest first.
-        self._by_id: dict[str, list[str]] = {}
-        self._by_name: dict[str, list[str]] = {}
+        self._by_id: dict[str, deque[str]] = {}
+        self._by_name: dict[str, deque[str]] = {}
         # Ids in the history of the calls of the message that is being read.
         self._of_message: set[str] = set()
 
@@ -85,9 +86,9 @@ class FittingIds:
         self._given.add(new)
         if old not in self._of_message:
             self._of_message.add(old)
-            self._by_id[old] = []
+            self._by_id[old] = deque()
         self._by_id[old].append(new)
-        self._by_name.setdefault(name, []).append(new)
+        self._by_name.setdefault(name, deque()).append(new)
         return new
 
     def of_result(self, old: str | None, name: str | None) -> str:
@@ -96,7 +97,7 @@ class FittingIds:
         if not waiting:
             return self._fitted(old if old is not None else f"{name}", name or "")
         # The last one stays, for a second result of the same call.
-        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
 
     def _fitted(self, old: str, name: str) -> str:
         if self._form == "call":

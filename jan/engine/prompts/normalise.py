@@ -3,7 +3,10 @@
 What the template shows as it was sent stays as it was sent. ``TemplateAbilities`` has the rules of a template.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import chain, groupby, islice, takewhile
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -125,7 +128,7 @@ def _with_fitting_systems(entries: list[Entry], abilities: TemplateAbilities) ->
     first = next((at for at, entry in enumerate(entries) if entry["role"] not in _INSTRUCTING), len(entries))
     leading, rest = entries[:first], entries[first:]
     if not abilities.several_systems and leading:
-        leading = [_all_joined(leading)]
+        leading = [_joined(*leading)]
     if not abilities.late_system:
         rest = list(_said_by_user(rest))
     return [*leading, *rest] if abilities.system else list(_said_by_user([*leading, *rest]))
@@ -139,12 +142,12 @@ def _said_by_user(entries: Iterable[Entry]) -> Iterable[Entry]:
             held.append({"role": "user", "content": entry["content"]})
             continue
         if held and entry["role"] != "user":
-            yield _all_joined(held)
+            yield _joined(*held)
             held = []
-        yield _all_joined([*held, entry])
+        yield _joined(*held, entry)
         held = []
     if held:
-        yield _all_joined(held)
+        yield _joined(*held)
 
 
 def _with_fitting_turns(entries: Iterable[Entry], abilities: TemplateAbilities) -> Iterable[Entry]:
@@ -152,21 +155,24 @@ def _with_fitting_turns(entries: Iterable[Entry], abilities: TemplateAbilities) 
     if not abilities.parallel_calls:
         entries = _one_call_each(list(entries))
     before: Entry | None = None
-    for entry in entries:
+    for entry in _without_neighbours(entries, abilities):
         role = entry["role"]
-        previous = before["role"] if before is not None else "system"
-        if before is not None and previous == role and not _may_stand_together(role, abilities):
-            before = _joined(before, entry)
-            continue
-        if before is not None:
-            yield before
-        if role == "assistant" and previous in _INSTRUCTING and not abilities.assistant_first:
+        begins = before is None or before["role"] in _INSTRUCTING
+        if role == "assistant" and begins and not abilities.assistant_first:
             yield {"role": "user", "content": ""}
         elif role == "user" and _is_of_tools(before) and not abilities.user_after_tool:
             yield {"role": "assistant", "content": ""}
+        yield entry
         before = entry
-    if before is not None:
-        yield before
+
+
+def _without_neighbours(entries: Iterable[Entry], abilities: TemplateAbilities) -> Iterable[Entry]:
+    """Join neighbouring messages of one role where the template takes only one."""
+    for role, neighbours in groupby(entries, key=itemgetter("role")):
+        if _may_stand_together(role, abilities):
+            yield from neighbours
+        else:
+            yield _joined(*neighbours)
 
 
 def _is_of_tools(entry: Entry | None) -> bool:
@@ -181,48 +187,41 @@ def _may_stand_together(role: str, abilities: TemplateAbilities) -> bool:
 
 def _one_call_each(entries: list[Entry]) -> Iterable[Entry]:
     """Split messages of several calls into one for each, followed by its result."""
-    taken: set[int] = set()
-    for at, entry in enumerate(entries):
-        if at in taken:
-            continue
-        calls = entry.get("tool_calls", ())
-        if len(calls) < 2:
+    at = 0
+    while at < len(entries):
+        entry, at = entries[at], at + 1
+        if len(entry.get("tool_calls", ())) < 2:
             yield entry
             continue
-        for number, call in enumerate(calls):
-            yield {**entry, "tool_calls": [call], **({"content": ""} if number else {})}
-            result = _result_of(call["id"], entries, at + 1, taken)
-            if result is not None:
-                taken.add(result)
-                yield entries[result]
+        results = list(takewhile(lambda one: one["role"] == "tool", islice(entries, at, None)))
+        yield from _each_with_result(entry, results)
+        at += len(results)
 
 
-def _result_of(call_id: str, entries: list[Entry], start: int, taken: set[int]) -> int | None:
-    """Return the position of a call's result among the results that follow it."""
-    for at in range(start, len(entries)):
-        if entries[at]["role"] != "tool":
-            return None
-        if at not in taken and entries[at]["tool_call_id"] == call_id:
-            return at
-    return None
+def _each_with_result(entry: Entry, results: list[Entry]) -> Iterable[Entry]:
+    """Yield a message for each call of one, with its result, and then the results that are left."""
+    waiting: dict[str, deque[Entry]] = {}
+    for result in results:
+        waiting.setdefault(result["tool_call_id"], deque()).append(result)
+    for number, call in enumerate(entry["tool_calls"]):
+        yield {**entry, "tool_calls": [call], **({"content": ""} if number else {})}
+        if own := waiting.get(call["id"]):
+            yield own.popleft()
+    yield from chain.from_iterable(waiting.values())
 
 
 # --- contents -------------------------------------------------------------------------------------------
 
 
-def _joined(one: Entry, other: Entry) -> Entry:
-    """Return one message with the contents and calls of two, and the other members of the later one."""
-    texts = [text for text in (plain_text(one["content"]), plain_text(other["content"])) if text]
-    joined = {**one, **other, "role": one["role"], "content": "\n\n".join(texts)}
-    calls = [*one.get("tool_calls", ()), *other.get("tool_calls", ())]
+def _joined(*entries: Entry) -> Entry:
+    """Return one message with the contents and calls of all, and the other members of the last one."""
+    if len(entries) == 1:
+        return entries[0]
+    texts = filter(None, (plain_text(entry["content"]) for entry in entries))
+    joined = {name: value for entry in entries for name, value in entry.items()}
+    joined |= {"role": entries[0]["role"], "content": "\n\n".join(texts)}
+    calls = [call for entry in entries for call in entry.get("tool_calls", ())]
     return {**joined, "tool_calls": calls} if calls else joined
-
-
-def _all_joined(entries: Sequence[Entry]) -> Entry:
-    joined = entries[0]
-    for entry in entries[1:]:
-        joined = _joined(joined, entry)
-    return joined
 
 
 def _with_fitting_content(entry: Entry, abilities: TemplateAbilities) -> Entry:
