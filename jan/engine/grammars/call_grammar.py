@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jan.engine.answers.argument_types import properties_of, required_of, types_of
@@ -66,7 +66,8 @@ class _ArgumentRules:
             for at, (key, value) in enumerate(properties.items())
         ]
         if extra is not False:
-            return self._sequence(name, pairs, self._pair(f"{name}_x", None, {}, depth))
+            others = extra if isinstance(extra, Mapping) else {}
+            return self._sequence(name, pairs, self._pair(f"{name}_x", None, others, depth))
         return self._sequence(name, pairs, "")
 
     def _pair(self, name: str, key: str | None, schema: Any, depth: int) -> str:
@@ -113,8 +114,8 @@ class _ArgumentRules:
             self.lines += [f"{name}_j: {self._json(schema)}"]
             self.lines += [f"{name}: {name}_j {self._spelling.of(end)}"]
             return name
-        text = _texts(schema) or self._pattern(schema)
-        if text and types == {"string"}:
+        text = _choices(schema) or (self._pattern(schema) if types == {"string"} else "")
+        if text:
             self.lines.append(f"{name}: ({text}) {self._spelling.of(end)}")
             return name
         marks = [end.strip(), *self._form.closers]
@@ -140,13 +141,19 @@ class _ArgumentRules:
     def _compact_value(self, name: str, schema: Any, depth: int) -> str:
         """Write the rule of a value with bare keys and the form's own quotes, and return the rule's name."""
         types = types_of(schema, self._root)
-        if depth > _MAX_DEPTH or len(self.lines) > _MAX_RULES or len(types) != 1:
+        if texts := self._compact_choices(schema):
+            self.lines.append(f"{name}: {texts}")
+            return name
+        if depth > _MAX_DEPTH or len(self.lines) > _MAX_RULES or not types:
             return self._any_compact()
+        if len(types) > 1:
+            parts = _alternatives(schema) or [{**schema, "type": kind} for kind in sorted(types)]
+            names = [self._compact_value(f"{name}_{at}", part, depth + 1) for at, part in enumerate(parts)]
+            self.lines.append(f"{name}: {' | '.join(names)}")
+            return name
         (kind,) = types
         quote = self._spelling.of(self._argument.quote)
-        if kind == "string" and (texts := _texts(schema)):
-            self.lines.append(f"{name}: {quote} ({texts}) {quote}")
-        elif kind == "string":
+        if kind == "string":
             self.lines.append(self._spelling.text_up_to(name, ANY_TEXT, self._argument.quote, before=quote))
         elif kind == "array":
             item = self._compact_value(f"{name}_i", _resolved_items(schema), depth + 1)
@@ -156,6 +163,18 @@ class _ArgumentRules:
         else:
             self.lines.append(f"{name}: {self._json(schema)}")
         return name
+
+    def _compact_choices(self, schema: Any) -> str:
+        """Return alternatives for a schema that lists strings, numbers and constants, '' for any other."""
+        quote = self._spelling.of(self._argument.quote)
+        values = _listed_values(schema)
+        if any(isinstance(value, dict | list) for value in values):
+            return ""
+        texts = [
+            f"{quote} {json.dumps(value)} {quote}" if isinstance(value, str) else json.dumps(json.dumps(value))
+            for value in values
+        ]
+        return " | ".join(dict.fromkeys(texts))
 
     def _parenthesised(self, name: str, schema: Any, depth: int) -> str:
         return f"({self._pairs(name, schema, depth + 1)})"
@@ -180,18 +199,25 @@ def _closed(schema: Any) -> bool:
     return isinstance(schema, Mapping) and ("enum" in schema or "const" in schema)
 
 
-def _texts(schema: Any) -> str:
-    """Return alternatives for a schema that lists its strings, '' for any other."""
+def _listed_values(schema: Any) -> list[Any]:
+    """Return the values that a schema lists; none if it lists none."""
     if not isinstance(schema, Mapping):
-        return ""
-    values = [schema["const"]] if "const" in schema else schema.get("enum", ())
-    if not values or not all(isinstance(value, str) for value in values):
-        return ""
-    return " | ".join(map(json.dumps, _unique(values)))
+        return []
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    return values if isinstance(values, list) else []
 
 
-def _unique(values: Any) -> Iterator[str]:
-    yield from dict.fromkeys(values)
+def _alternatives(schema: Any) -> list[Any]:
+    """Return the schemas among which a schema chooses; none if it does not choose."""
+    found = next((schema[key] for key in ("anyOf", "oneOf") if key in schema), None)
+    return found if isinstance(found, list) else []
+
+
+def _choices(schema: Any) -> str:
+    """Return alternatives for a schema that lists its values, '' for any other. Strings stand without quotes."""
+    values = _listed_values(schema)
+    texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+    return " | ".join(map(json.dumps, dict.fromkeys(texts)))
 
 
 def _resolved_items(schema: Any) -> Any:

@@ -1,7 +1,10 @@
 """Every dialect's grammar: it allows the calls that are read, and no others."""
 
+import json
 import random
+from typing import Any
 
+import jsonschema
 import pytest
 from support.dialects import ARGUMENTS, DIALECTS, END, PARAMETERS, TOOLS, canonical, marks_of, tokens_of
 
@@ -45,13 +48,20 @@ class Model:
         """Return an answer of tokens chosen among the allowed ones; None if it does not end in time."""
         constraint = self.grammars.compile(output, self.dialect)
         assert constraint is not None
-        answer = b""
+        answer, waiting = b"", list[int]()
+        one = self.dialect.calls.argument
         for _ in range(longest):
             allowed = numpy.flatnonzero(constraint.allowed()).tolist()
             if END in allowed:
                 return answer
-            likely = [token for token in allowed if token > END or chr(token) in '<>/aparmeter="\n}]){:1`']
-            token = choices.choice(likely or allowed)
+            if one is not None and not waiting and choices.random() < 0.1:
+                waiting = tokens_of(one.end, self.control)  # the end of a text, which chance would not write
+            if waiting and waiting[0] in allowed:
+                token = waiting.pop(0)
+            else:
+                ends = [token for token in allowed if token > END or chr(token) in '}])",']
+                likely = [token for token in allowed if token > END or chr(token) in '<>/aparmeter="\n}]){:1,`']
+                token, waiting = choices.choice(ends if ends and choices.random() < 0.6 else likely or allowed), []
             assert constraint.accept(token)
             answer += self.pieces[token]
         return None
@@ -88,20 +98,38 @@ def test_a_free_answer_is_text_or_right_calls(dialect: Dialect, with_marks: bool
     assert not model.allows(FREE, f"{dialect.calls.mark} there")
 
 
+# Every kind of value, names that are no words, and choices of several types.
+ODD: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "user-id": {"type": "integer"},
+        "first name": {"type": "string"},
+        "either": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "l": {"type": "array", "items": {"type": "object", "properties": {"x y": {"type": "number"}}}},
+        "any": {},
+        "mixed": {"type": ["integer", "string"]},
+        "one": {"enum": [1, "a", None]},
+        "map": {"type": "object", "additionalProperties": {"type": "integer"}},
+    },
+    "required": ["user-id", "one"],
+}
+ODD_TOOLS = (Tool(type="function", function=FunctionDefinition(name="f", parameters=ODD)),)
+
+
 @BY_NAME
 @BY_VOCABULARY
 def test_what_the_grammar_allows_is_read_as_calls(dialect: Dialect, with_marks: bool) -> None:
-    """Whatever a model makes of its freedom: the answer is nothing but calls of tools, with whole arguments."""
+    """Whatever a model makes of its freedom: the answer is nothing but calls, with arguments of the schema."""
     plain = without_reasoning(dialect)
-    model, choices, read = Model(plain, with_marks), random.Random(7), False
-    while not read:
-        answer = model.wander(FORCED, choices, 200)
-        if answer is not None:
-            found = read_answer(plain, [answer], TOOLS, must_call=True)
-            assert found.calls, answer
-            assert not found.content, answer
-            assert found.finish_reason == "tool_calls", answer
-            read = True
+    model, choices = Model(plain, with_marks), random.Random(11)
+    output = OutputFormat(callable_tools=ODD_TOOLS, must_call=True)
+    answer = next(filter(None, (model.wander(output, choices, 300) for _ in range(100))))
+    found = read_answer(plain, [answer], ODD_TOOLS, must_call=True)
+    assert found.calls, answer
+    assert not found.content, answer
+    assert found.finish_reason == "tool_calls", answer
+    for call in found.calls:
+        jsonschema.validate(json.loads(call.arguments), ODD)
 
 
 def without_reasoning(dialect: Dialect) -> Dialect:
