@@ -1,5 +1,6 @@
 """Turns the parameters that both completion endpoints share into requests to the engine."""
 
+import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -128,6 +129,12 @@ def common_of(body: SamplingFields) -> dict[str, Any]:
         "min_tokens": body.min_tokens or 0,
         "bad_words": tuple(body.bad_words or ()),
         "allowed_tokens": tuple(body.allowed_token_ids or ()),
+        "prompt_logprobs": body.prompt_logprobs,
+        "token_ids": bool(body.return_token_ids or body.return_tokens_as_token_ids),
+        "truncate": body.truncate_prompt_tokens,
+        "truncate_end": body.truncation_side == "right",
+        "skip_special": bool(body.skip_special_tokens),
+        "cache_salt": secrets.token_hex(8) if body.cache_prompt is False else body.cache_salt or "",
     }
 
 
@@ -149,8 +156,14 @@ def answered_tier(body: SamplingFields, identity: Identity) -> ServiceTier | Uns
 
 
 def priority_of(body: SamplingFields, identity: Identity) -> Priority:
-    """Return the priority class in which a request waits."""
-    return _PRIORITIES[tier_of(body, identity)]
+    """Return the class in which a request waits. Raises InvalidRequest for a priority that is not the caller's."""
+    if not body.priority:
+        return _PRIORITIES[tier_of(body, identity)]
+    if body.priority > 0:
+        return "low"
+    if "admin" not in identity.scopes:
+        raise refused("priority", "Only administrators may send a number below 0.")
+    return "high"
 
 
 def _stop_of(body: SamplingFields) -> tuple[str, ...]:
@@ -163,7 +176,7 @@ def wants_usage(body: SamplingFields) -> bool:
     """Return True if a stream ends with a usage chunk. Raises InvalidRequest for options without a stream."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options: Not allowed unless stream is true.", param="stream_options")
-    return body.stream_options is not None and body.stream_options.include_usage
+    return body.stream_options is not None and bool(body.stream_options.include_usage)
 
 
 def refused(param: str, reason: str) -> InvalidRequest:

@@ -97,6 +97,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``context_length``: most tokens of prompt and answer together.
     ``slots``: most requests that run at once; None: no fixed number.
     ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
+    ``fills_in``: a prompt may have a suffix.
     ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
     ``formats``: compiles output formats; None if they are not enforced.
     ``chats``: how chats are written; None if the model takes none.
@@ -109,6 +110,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     output_formats: bool = False
     token_prompts: bool = False
+    fills_in: bool = False
     cache: CacheUse | None = None
     formats: FormatCompiler | None = None
     chats: ChatForms | None = None

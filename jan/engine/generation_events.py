@@ -81,10 +81,13 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The request was accepted. ``prompt_text``: set if the request has ``echo``. ``notes``: what was left out."""
+    """The request was accepted. ``prompt_text``: set if the request has ``echo``; ``prompt_ids``: if it wants
+    token ids.
+    ``notes``: what was left out."""
 
     prompt_tokens: int
     prompt_text: str = ""
+    prompt_ids: tuple[int, ...] = ()
     notes: PromptNotes = PromptNotes()
 
 
@@ -102,7 +105,9 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """New text, reasoning, pieces of tool calls, and log probabilities, since the last delta.
 
-    ``tokens``: number of tokens since the last delta. ``parts``: the deltas that this one is merged from, if any.
+    ``tokens``: number of tokens since the last delta; ``token_ids``: they, if the request wants them.
+    ``prompt_logprobs``: those of the prompt's tokens, if the request wants them; the first token has none, but 0.
+    ``parts``: the deltas that this one is merged from, if any.
     The first delta may be empty: the request has got its slot.
     """
 
@@ -111,6 +116,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     tool_calls: tuple[ToolCallFragment, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: int = 0
+    token_ids: tuple[int, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
     parts: tuple["Delta", ...] = ()
 
     @staticmethod
@@ -122,6 +129,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             tool_calls=tuple(chain.from_iterable([part.tool_calls for part in parts])),
             logprobs=tuple(chain.from_iterable([part.logprobs for part in parts])),
             tokens=sum([part.tokens for part in parts]),
+            token_ids=tuple(chain.from_iterable([part.token_ids for part in parts])),
+            prompt_logprobs=tuple(chain.from_iterable([part.prompt_logprobs for part in parts])),
         )
 
     def merge(self, later: "Delta") -> "Delta":
@@ -131,7 +140,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     @property
     def text_only(self) -> bool:
         """True if only text is new."""
-        return not (self.reasoning or self.tool_calls or self.logprobs)
+        return not (self.reasoning or self.tool_calls or self.logprobs or self.token_ids or self.prompt_logprobs)
 
     def __bool__(self) -> bool:
         return bool(self.text) or not self.text_only

@@ -88,9 +88,10 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag=True):
-    """A prompt of text, used without a template."""
+    """A prompt of text, used without a template. ``suffix``: the text after the answer, which fills the gap."""
 
     text: str
+    suffix: str = ""
 
 
 class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
@@ -108,6 +109,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     there is no stop token before this many tokens.
     ``bad_words``: texts that are never generated. ``allowed_tokens``: the only token ids that are; empty: all.
     ``logprobs``: number of alternatives to return with each token; None: no log probabilities.
+    ``prompt_logprobs``: the same for the tokens of the prompt.
+    ``token_ids``: return the ids of tokens too.
+    ``truncate``: keep this many tokens of the prompt, by default the last ones; -1: as many as fit with
+    ``max_tokens``; ``truncate_end``: keep the first ones instead.
+    ``skip_special``: leave control tokens out of the text that have no meaning for tools or reasoning.
+    ``inline_reasoning``: leave reasoning in the text, as the model wrote it.
+    ``cache_salt``: only requests with the same one share cached prefixes.
     ``output``: the form that the answer must have.
     ``echo``: return the prompt's text too.
     ``owner``: the caller whose share of the queue and of cached prefixes this uses.
@@ -126,8 +134,20 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bad_words: tuple[str, ...] = ()
     allowed_tokens: tuple[int, ...] = ()
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    token_ids: bool = False
+    truncate: int | None = None
+    truncate_end: bool = False
+    skip_special: bool = False
+    inline_reasoning: bool = False
+    cache_salt: str = ""
     output: OutputFormat = OutputFormat()
     echo: bool = False
     owner: str = ""
     priority: Priority = "normal"
     buffered: bool = False
+
+    def cache_owner(self, *, by_owner: bool) -> str:
+        """Return whose cached prefixes this may use; '' for those of all. ``by_owner``: owners share nothing."""
+        owner = self.owner if by_owner else ""
+        return f"{owner}\0{self.cache_salt}" if self.cache_salt else owner

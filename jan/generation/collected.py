@@ -26,13 +26,15 @@ class CollectedAnswer:
         #: The form of the ids of ``calls``.
         self.call_ids: CallIds = "call"
         self.logprobs: list[TokenLogprob] = []
-        #: Where the text of each token in ``logprobs`` begins, in characters from the start of ``prompt_text``.
-        self.offsets: list[int] = []
+        #: Token ids of the prompt and of the answer, if the request wants them.
+        self.prompt_ids: tuple[int, ...] = ()
+        self.token_ids: list[int] = []
+        #: Log probabilities of the prompt's tokens, if the request wants them.
+        self.prompt_logprobs: tuple[TokenLogprob, ...] = ()
         #: The reason why the answer ended; None before its end.
         self.reason: FinishReason | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._length = 0
 
     @property
     def text(self) -> str:
@@ -51,26 +53,19 @@ class CollectedAnswer:
         elif isinstance(event, Finished):
             self.reason = event.reason
         elif isinstance(event, Started):
-            self.prompt_text, self.call_ids = event.prompt_text, event.notes.call_ids
-            self._length = len(event.prompt_text)
+            self.prompt_text, self.prompt_ids = event.prompt_text, event.prompt_ids
+            self.call_ids = event.notes.call_ids
 
     def _add_delta(self, delta: Delta) -> None:
-        if delta.logprobs:
-            self._add_logprobs(delta.logprobs)
+        self.logprobs += delta.logprobs
+        self.token_ids += delta.token_ids
+        self.prompt_logprobs += delta.prompt_logprobs
         if delta.text:
             self._text.append(delta.text)
-            self._length += len(delta.text)
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
         for fragment in delta.tool_calls:
             self._add_call(fragment)
-
-    def _add_logprobs(self, tokens: Sequence[TokenLogprob]) -> None:
-        offset = self._length
-        for token in tokens:
-            self.offsets.append(offset)
-            offset += len(token.token)
-        self.logprobs += tokens
 
     def _add_call(self, fragment: ToolCallFragment) -> None:
         if fragment.name:

@@ -14,6 +14,7 @@ from jan.engine.base import Delta, Event, Finished, Queued, Started
 from jan.engine.runtime.unread import UnreadEvents
 from jan.generation.collected import CollectedAnswers
 from jan.generation.token_count import TokenCount
+from jan.http.outlet import KEEP_ALIVE
 from jan.http.sse import Frames, TextForm, queue_comment
 
 
@@ -113,7 +114,7 @@ class FrameSink:
                 and index == self._index
                 and isinstance(event, Delta)
                 and event.text
-                and not (event.parts or event.reasoning or event.tool_calls or event.logprobs)
+                and not (event.parts or event.reasoning or event.tool_calls or event.logprobs or event.token_ids)
             ):
                 taken = self._outlet.send((self._frames.text(form, event.text),), at)
                 if taken is not None:
@@ -134,9 +135,12 @@ class FrameSink:
 
     def _write(self, index: int, events: Sequence[Event], at: float) -> None:
         frames = self._translated(index, events)
+        end = events[-1]
         if frames:
             self._wait_for(self._outlet.send(frames, at))
-        end = events[-1]
+        elif isinstance(end, Started):
+            # The first frame may be long in coming. The client must know that it was accepted.
+            self._wait_for(self._outlet.queued(KEEP_ALIVE, at))
         if isinstance(end, Queued):
             self._wait_for(self._outlet.queued(queue_comment(end), at))
 
@@ -146,11 +150,7 @@ class FrameSink:
         texts: list[str] = []
         form = self._form_of(index)
         for event in events:
-            if (
-                isinstance(event, Delta)
-                and form is not None
-                and not (event.reasoning or event.tool_calls or event.logprobs)
-            ):
+            if isinstance(event, Delta) and form is not None and event.text_only:
                 if event.parts:
                     texts += [part.text for part in event.parts if part.text]
                 elif event.text:

@@ -40,6 +40,12 @@ class PlainResponse(RequestHandler):
         self._headers["X-Request-Id"] = self.request_id
         self._headers["X-Content-Type-Options"] = "nosniff"
 
+    def take_request_id(self, request_id: str | None) -> None:
+        """Use an id that the body has, unless the client has sent one in the header."""
+        if request_id is not None and "X-Request-Id" not in self.request.headers:
+            self.request_id = request_id
+            self.set_header("X-Request-Id", request_id)
+
     def keep_header(self, name: str, value: str) -> None:
         """Set a header that stays even if the response becomes an error, which clears the others."""
         self._kept_headers[name] = value

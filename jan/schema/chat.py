@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from jan.schema.messages import Message
 from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.output_formats import FunctionName, check_depth
-from jan.schema.parameters import SamplingFields
+from jan.schema.parameters import SamplingFields, of
 from jan.schema.unserved import UNSERVED_IN_CHAT
 
 # --- tools and formats ------------------------------------------------------------------------------
@@ -163,6 +163,19 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    include_reasoning: (
+        Annotated[
+            bool, Meta(description="false: leave reasoning out of the answer; default true", extra=of("vLLM"))
+        ]
+        | None
+    ) = None
+    separate_reasoning: (
+        Annotated[
+            bool,
+            Meta(description="false: leave reasoning in the content, as the model wrote it", extra=of("SGLang")),
+        ]
+        | None
+    ) = None
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None

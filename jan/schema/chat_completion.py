@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.chat import ConversationPlace
 from jan.schema.messages import ToolCall
-from jan.schema.sampling import FinishReason, ServiceTier, TokenLogprob, Usage
+from jan.schema.sampling import FinishReason, PromptScores, ServiceTier, TokenLogprob, Usage
 
 ReasoningContent = Annotated[str, Meta(description="The model's reasoning before its answer")]
 
@@ -36,6 +36,7 @@ class ChatChoice(msgspec.Struct, kw_only=True):
     message: AnswerMessage
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
@@ -50,6 +51,8 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     system_fingerprint: str | None = None
     service_tier: ServiceTier | UnsetType = UNSET
     conversation: ConversationPlace | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    prompt_logprobs: PromptScores | UnsetType = UNSET
 
 
 class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -85,6 +88,7 @@ class ChatChunkChoice(msgspec.Struct, kw_only=True):
     delta: ChatDelta
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
@@ -99,3 +103,4 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     system_fingerprint: str | None = None
     service_tier: ServiceTier | UnsetType = UNSET
     conversation: ConversationPlace | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.open_body import Unserved
 from jan.schema.parameters import SamplingFields, TokenId
-from jan.schema.sampling import FinishReason, ServiceTier, Usage
+from jan.schema.sampling import FinishReason, PromptScores, ServiceTier, Usage
 from jan.schema.unserved import UNSERVED_IN_COMPLETIONS
 
 Prompt = str | list[str | TokenId | list[TokenId]]
@@ -16,12 +16,12 @@ Prompt = str | list[str | TokenId | list[TokenId]]
 
 class CompletionRequest(SamplingFields, kw_only=True):
     """Body of a text completion request. ``prompt`` is a text, a list of texts, a list of tokens, or a list of
-    such lists."""
+    such lists; null is an empty one."""
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_COMPLETIONS
 
     model: str
-    prompt: Prompt
+    prompt: Prompt | None = None
     max_tokens: (
         Annotated[
             int,
@@ -34,18 +34,33 @@ class CompletionRequest(SamplingFields, kw_only=True):
         | None
     ) = None
     logprobs: (
-        Annotated[int, Meta(ge=0, le=20, description="Number of likeliest tokens to report beside each token")]
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=20,
+                description="Number of likeliest tokens to report beside each token; with echo, also "
+                "of the prompt",
+            ),
+        ]
         | None
     ) = None
-    echo: Annotated[bool, Meta(description="Put the prompt before the answer; not with logprobs")] | None = None
+    echo: Annotated[bool, Meta(description="Put the prompt before the answer")] | None = None
     suffix: (
-        Annotated[str, Meta(description="Text after the answer; not supported, so only an empty one")] | None
+        Annotated[str, Meta(description="Text after the answer, for models that were trained to fill in")] | None
     ) = None
-    best_of: Annotated[int, Meta(ge=1, le=16, description="Not supported; allowed: the value of n")] | None = None
+    best_of: (
+        Annotated[
+            int,
+            Meta(ge=1, le=128, description="Generate this many answers and return the n likeliest; not streamed"),
+        ]
+        | None
+    ) = None
 
 
 class CompletionLogprobs(msgspec.Struct, kw_only=True):
-    """Log probabilities as parallel lists, with one entry per token."""
+    """Log probabilities as parallel lists, with one entry per token. ``text_offset``: where its text begins, in
+    characters. Tokens that are no whole characters are written as in "bytes:\\xf0"."""
 
     tokens: list[str]
     token_logprobs: list[float | None]
@@ -60,6 +75,9 @@ class CompletionChoice(msgspec.Struct, kw_only=True):
     text: str
     logprobs: CompletionLogprobs | None = None
     finish_reason: FinishReason | None = None
+    token_ids: list[int] | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    prompt_logprobs: PromptScores | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, kw_only=True):

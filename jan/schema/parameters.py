@@ -375,8 +375,100 @@ class SamplingFields(OpenStruct, kw_only=True):
         Annotated[GuidedText, Meta(description="A grammar in Lark or GBNF", extra=of("llama-server"))] | None
     ) = None
 
+    # --- what is reported ---------------------------------------------------------------------------
+
+    prompt_logprobs: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=20,
+                description="Log probabilities of the prompt's tokens, with this many alternatives; not streamed",
+                extra=of("vLLM"),
+            ),
+        ]
+        | None
+    ) = None
+    return_token_ids: (
+        Annotated[
+            bool,
+            Meta(description="Report the ids of the prompt's and the answer's tokens", extra=of("vLLM", "SGLang")),
+        ]
+        | None
+    ) = None
+    return_tokens_as_token_ids: (
+        Annotated[bool, Meta(description='Write tokens in log probabilities as "token_id:5"', extra=of("vLLM"))]
+        | None
+    ) = None
+    skip_special_tokens: (
+        Annotated[
+            bool,
+            Meta(
+                description="Leave out control tokens that are no marks of reasoning or tool calls; default false",
+                extra=of("vLLM", "SGLang", "TabbyAPI"),
+            ),
+        ]
+        | None
+    ) = None
+
     # --- everything else ----------------------------------------------------------------------------
 
+    truncate_prompt_tokens: (
+        Annotated[
+            int,
+            Meta(
+                ge=-1,
+                le=_MOST_TOKENS,
+                description="Keep this many tokens of the prompt; -1: as many as fit",
+                extra=of("vLLM"),
+            ),
+        ]
+        | None
+    ) = None
+    truncation_side: (
+        Annotated[
+            Literal["left", "right"], Meta(description="Where the prompt is cut; default left", extra=of("vLLM"))
+        ]
+        | None
+    ) = None
+    cache_salt: (
+        Annotated[
+            str,
+            Meta(
+                max_length=256,
+                description="Share cached prompts only with requests of the same salt",
+                extra=of("vLLM", "SGLang"),
+            ),
+        ]
+        | None
+    ) = None
+    cache_prompt: (
+        Annotated[bool, Meta(description="false: reuse no cached prompt; default true", extra=of("llama-server"))]
+        | None
+    ) = None
+    priority: (
+        Annotated[
+            int,
+            Meta(
+                ge=-(2**63),
+                le=2**63 - 1,
+                description="Above 0: after other requests. Below 0: before them, for administrators only",
+                extra=of("vLLM"),
+            ),
+        ]
+        | None
+    ) = None
+    request_id: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9._-]{1,128}(?!\n)$",
+                description="The request's id in headers and log, unless X-Request-Id says it",
+                extra=of("vLLM", "SGLang"),
+            ),
+        ]
+        | None
+    ) = None
     n: (
         Annotated[int, Meta(ge=1, le=128, description="Answers; at most as many as the model has slots and queue")]
         | None

@@ -1,7 +1,7 @@
 """Parts that chat and text completions share: stream options, usage, log probabilities."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,7 +17,8 @@ class StreamOptions(OpenStruct, kw_only=True):
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STREAM_OPTIONS
 
-    include_usage: bool = False
+    include_usage: bool | None = False
+    continuous_usage_stats: bool | None = False
 
 
 # The service tier that an answer names.
@@ -52,14 +53,20 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate token for a position."""
+    """One candidate token for a position. ``token_id`` is sent where the request asks for token ids."""
 
     token: str
     logprob: float
     bytes: list[int] | None = None
+    token_id: int | UnsetType = UNSET
 
 
 class TokenLogprob(TopLogprob, frozen=True, kw_only=True):
     """The chosen token, and the likeliest candidates beside it in descending order."""
 
     top_logprobs: list[TopLogprob] = []
+    rank: int | UnsetType = UNSET
+
+
+# For each token of the prompt: log probability, rank and text, by token id; null for the first one. vLLM's form.
+PromptScores = list[dict[str, dict[str, Any]] | None]

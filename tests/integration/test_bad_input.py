@@ -194,7 +194,7 @@ def test_as_many_messages_as_there_may_be(client: httpx.Client) -> None:
 
 
 COMPLETION_PARAMETERS: list[tuple[str, Any, str]] = [
-    ("prompt", None, "prompt"),
+    ("prompt", False, "prompt"),
     ("prompt", 1, "prompt"),
     ("prompt", {}, "prompt"),
     ("prompt", [1.5], "prompt[0]"),
@@ -234,9 +234,9 @@ def test_a_wrong_completion_parameter_is_named(client: httpx.Client, name: str, 
             "tool_choice",
             "There is no tool 'b'; allowed: a.",
         ),
-        (COMPLETIONS, {"suffix": "end"}, "suffix", "not supported"),
-        (COMPLETIONS, {"best_of": 3}, "best_of", "Not supported"),
-        (COMPLETIONS, {"echo": True, "logprobs": 1}, "echo", "Ask for one"),
+        (COMPLETIONS, {"suffix": "end"}, "suffix", "not trained to fill in"),
+        (COMPLETIONS, {"best_of": 3, "n": 4}, "best_of", "at least n, which is 4"),
+        (COMPLETIONS, {"echo": True, "logprobs": 1}, "logprobs", "no log probabilities"),
         (COMPLETIONS, {"prompt": []}, "prompt", "empty"),
         (COMPLETIONS, {"prompt": ["a"] * 65}, "prompt", "1 to 64"),
         (COMPLETIONS, {"prompt": ["a", 1]}, "prompt", "all texts, all tokens"),

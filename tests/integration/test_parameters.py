@@ -232,6 +232,8 @@ def test_a_prompt_that_fills_the_context(small: httpx.Client) -> None:
         assert (response.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "prompt")
         assert re.findall(r"\d+", error["message"]) == [str(length), str(CONTEXT)]
     assert complete(small, prompt=[260] * (CONTEXT - 1), max_tokens=9)["usage"]["completion_tokens"] == 1
+    cut = complete(small, prompt="word " * 999, max_tokens=9, truncate_prompt_tokens=-1)["usage"]
+    assert (cut["prompt_tokens"], cut["total_tokens"]) == (CONTEXT - 9, CONTEXT)
 
 
 # --- choices and prompts ----------------------------------------------------------------------------

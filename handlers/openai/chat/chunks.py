@@ -8,6 +8,7 @@ from operator import attrgetter
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from handlers.openai.reports import Reports, RunningUsage, prompt_scores
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
 from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
@@ -26,13 +27,16 @@ from jan.schema.chat_completion import (
 from jan.schema.messages import FunctionCall, ToolCall
 from jan.schema.sampling import ServiceTier
 
+# More than the choices of any request.
+_ALL = 1_000_000
+
 Chunks = ChatCompletionChunk | list[ChatCompletionChunk]
 
 
 class ChatTranslator:
     """Translates the answer to one request into OpenAI's chat completions.
 
-    - ``with_usage``: a stream ends with a chunk of token counts.
+    - ``with_usage``: a stream ends with a chunk of token counts. ``reports``: what the answer reports.
     - ``place``: where the answer is stored, sent in the first chunk. Set it before any chunk is made.
     """
 
@@ -43,7 +47,10 @@ class ChatTranslator:
         *,
         with_usage: bool,
         tier: ServiceTier | UnsetType,
+        reports: Reports = Reports(),  # noqa: B008 - frozen
     ) -> None:
+        self._reports = reports
+        self._counted = RunningUsage()
         self.place: ConversationPlace | UnsetType = UNSET
         self._with_usage = with_usage
         self._begun = False
@@ -60,36 +67,51 @@ class ChatTranslator:
         """Make the encoder of chunks."""
         return Frames()
 
-    def text_form(self, index: int) -> TextForm[ChatCompletionChunk]:
-        """Make the form of chunks that differ only in their text."""
-        return TextForm(partial(_with_text, self._chunk, index))
+    def text_form(self, index: int) -> TextForm[ChatCompletionChunk] | None:
+        """Make the form of chunks that differ only in their text; None if they differ in more."""
+        return None if self._reports.in_chunks else TextForm(partial(_with_text, self._chunk, index))
 
     def make(self, index: int, event: Started | Delta | Finished) -> Chunks | None:
         """Make chunks of an event: of a delta, one for each step of the engine."""
+        if not isinstance(event, Delta):
+            self._counted.add(index, event)
         if isinstance(event, Started):
             self._call_ids = event.notes.call_ids
             chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
+            if event.prompt_ids and self._reports.token_ids:
+                chunk.prompt_token_ids = list(event.prompt_ids)
             if not self._begun:
                 self._begun, chunk.conversation = True, self.place
             return chunk
         if isinstance(event, Finished):
             return self._with(ChatChunkChoice(index=index, delta=ChatDelta(), finish_reason=event.reason))
-        return [self._with(self._piece(index, part)) for part in event.parts or (event,) if part]
+        return [piece for part in event.parts or (event,) if (piece := self._chunk_of(index, part)) is not None]
+
+    def _chunk_of(self, index: int, part: Delta) -> ChatCompletionChunk | None:
+        """Make the chunk of one step; None if it shows nothing."""
+        self._counted.add(index, part)
+        if not self._reports.reasoning and part.reasoning:
+            part = msgspec.structs.replace(part, reasoning="")
+        return self._with(self._piece(index, part)) if part else None
 
     def last(self, count: TokenCount) -> ChatCompletionChunk | None:
         """Make the chunk of token counts if the request asked for it."""
         return msgspec.structs.replace(self._chunk, usage=count.usage) if self._with_usage else None
 
     def _with(self, choice: ChatChunkChoice) -> ChatCompletionChunk:
-        return msgspec.structs.replace(self._chunk, choices=[choice])
+        chunk = msgspec.structs.replace(self._chunk, choices=[choice])
+        if self._reports.usage_in_chunks:
+            chunk.usage = self._counted.usage(choices=_ALL)  # a chat has one prompt
+        return chunk
 
     def _piece(self, index: int, event: Delta) -> ChatChunkChoice:
         delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
         if event.tool_calls:
             calls = groupby(event.tool_calls, key=attrgetter("index"))
             delta.tool_calls = [self._call_piece(index, number, list(pieces)) for number, pieces in calls]
-        logprobs = ChoiceLogprobs(content=list(event.logprobs)) if event.logprobs else None
-        return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs)
+        logprobs = ChoiceLogprobs(content=self._reports.named(event.logprobs)) if event.logprobs else None
+        ids = list(event.token_ids) if self._reports.token_ids else UNSET
+        return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs, token_ids=ids)
 
     def _call_piece(self, choice: int, index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
         """Join the new fragments of one call. Clients lose the second piece of a call within a chunk."""
@@ -112,6 +134,7 @@ class ChatTranslator:
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> ChatCompletion:
         """Make the whole response from the collected answers."""
+        first = answers.answers[0]
         return ChatCompletion(
             id=self._chunk.id,
             created=self._chunk.created,
@@ -120,6 +143,8 @@ class ChatTranslator:
             usage=count.usage,
             service_tier=self._chunk.service_tier,
             conversation=self.place,
+            prompt_token_ids=list(first.prompt_ids) if self._reports.token_ids else UNSET,
+            prompt_logprobs=prompt_scores(first.prompt_logprobs) if self._reports.prompt_logprobs else UNSET,
         )
 
     def choice(self, index: int, answer: CollectedAnswer) -> ChatChoice:
@@ -136,11 +161,12 @@ class ChatTranslator:
             index=index,
             message=AnswerMessage(
                 content=None if calls and not content else content,
-                reasoning_content=answer.reasoning or UNSET,
+                reasoning_content=(self._reports.reasoning and answer.reasoning) or UNSET,
                 tool_calls=calls or UNSET,
             ),
-            logprobs=ChoiceLogprobs(content=answer.logprobs) if answer.logprobs else None,
+            logprobs=ChoiceLogprobs(content=self._reports.named(answer.logprobs)) if answer.logprobs else None,
             finish_reason=answer.reason or "stop",
+            token_ids=answer.token_ids if self._reports.token_ids else UNSET,
         )
 
 

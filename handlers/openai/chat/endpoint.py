@@ -8,6 +8,7 @@ from handlers.openai.chat.chunks import ChatTranslator
 from handlers.openai.chat.conversation import begin_turn, check_alone
 from handlers.openai.chat.examples import EXAMPLES
 from handlers.openai.chat.request import model_request
+from handlers.openai.reports import reports_of
 from handlers.openai.sampling import answered_tier, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import Handler
@@ -52,12 +53,14 @@ class ChatCompletions(Handler):
         `.../{id}/events`.
         """
         completion_id = f"chatcmpl-{secrets.token_hex(12)}"
+        self.take_request_id(body.request_id)
         asked = model_request(body, self.identity)
         translator = ChatTranslator(
             completion_id,
             body.model,
             with_usage=wants_usage(body) or not body.stream,
             tier=answered_tier(body, self.identity),
+            reports=reports_of(body, reasoning=body.include_reasoning is not False),
         )
         keep = None
         if body.conversation_id is None:

@@ -30,6 +30,7 @@ def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRe
         prompt=_prompt(body, output),
         max_tokens=_limit(body),
         **common_of(body),
+        inline_reasoning=body.separate_reasoning is False,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         output=output,
         owner=identity.owner,

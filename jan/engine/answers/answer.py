@@ -42,7 +42,7 @@ class Answer:
     def __init__(
         self, request: GenerationRequest, prompt_tokens: int, limit: int, dialect: Dialect = PLAIN
     ) -> None:
-        self._splitter = splitter_of(dialect)
+        self._splitter = splitter_of(PLAIN if request.inline_reasoning else dialect)
         self._reasoning = TextAssembler()
         self._text = TextAssembler(request.stop, include_stop=request.include_stop)
         self._shown_stops = frozenset(request.stop_tokens) if request.include_stop else frozenset()

@@ -14,16 +14,23 @@ from jan.engine.prompts.tokenizing import PromptTooLong
 from jan.engine.runtime.capacity import prompt_too_long, token_budget
 from jan.errors import InvalidRequest
 
+# Room for a prompt that is cut afterwards: more than any body holds.
+_NO_LIMIT = 2**31
+
 
 class ModelTokenizer(Protocol):
     """A model's vocabulary, chat template and output formats. Tokenising is thread-safe.
 
     ``pieces``: the bytes of each token, by token id. ``stop_tokens``: ids of those that end an answer.
+    ``control_tokens``: ids of those that are no text. ``fill_tokens``: ids of those before the text before a gap,
+    before the text after it, and before what fills it; None if the model can't fill in.
     ``begin_token``: what an empty prompt is replaced by. ``template``: None if the model has no chat template.
     """
 
     pieces: list[bytes]
     stop_tokens: frozenset[int]
+    control_tokens: list[int]
+    fill_tokens: tuple[int, int, int] | None
     begin_token: int
     template: ChatTemplate | None
     grammars: GrammarCompiler
@@ -97,13 +104,25 @@ def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_l
     does not have, or needs a chat template that is not there.
     """
     try:
-        prompt = _tokenized(request.prompt, model, context_length - 1)
+        room = context_length - 1 if request.truncate is None else _NO_LIMIT
+        prompt = _tokenized(request.prompt, model, room)
     except PromptTooLong as error:
         raise prompt_too_long(request, str(error), context_length) from None
     if max(prompt.tokens, default=0) >= len(model.pieces):
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
         raise InvalidRequest(f"Token ids must be below {len(model.pieces)}.", param=param)
-    return prompt
+    tokens = _truncated(prompt.tokens, request, context_length) or [model.begin_token]
+    return msgspec.structs.replace(prompt, tokens=tokens)
+
+
+def _truncated(tokens: list[int], request: GenerationRequest, context_length: int) -> list[int]:
+    """Return as much of a prompt as the request asks for."""
+    most = request.truncate
+    if most is None:
+        return tokens
+    if most < 0:
+        most = max(1, context_length - (1 if request.max_tokens is None else request.max_tokens))
+    return tokens[:most] if request.truncate_end else tokens[max(0, len(tokens) - most) :]
 
 
 def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> TokenizedPrompt:
@@ -123,10 +142,21 @@ def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokeni
 def _plain_tokens(prompt: TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> list[int]:
     """Return the tokens of a prompt without a template."""
     if isinstance(prompt, TextPrompt):
-        return model.tokenize(prompt.text, room)
+        return _filled(prompt, model, room) if prompt.suffix else model.tokenize(prompt.text, room)
     if len(prompt.tokens) > room:
         raise PromptTooLong(len(prompt.tokens), exact=True)
     return list(prompt.tokens)
+
+
+def _filled(prompt: TextPrompt, model: ModelTokenizer, room: int) -> list[int]:
+    """Return the tokens of a text with a gap, in the order prefix, suffix, middle (Bavarian et al. 2022)."""
+    assert model.fill_tokens is not None  # ``ModelInfo.fills_in`` says so
+    before, after, middle = model.fill_tokens
+    begin, text = model.tokenize("", room), model.tokenize_plain(prompt.text)
+    tokens = [*begin, before, *text, after, *model.tokenize_plain(prompt.suffix), middle]
+    if len(tokens) > room:
+        raise PromptTooLong(len(tokens), exact=True)
+    return tokens
 
 
 def prepare_request(

@@ -26,7 +26,14 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
 
 
 # Fields of a request that have another name in the API.
-_FIELDS = MappingProxyType({"stop_token_ids": "stop_tokens", "allowed_token_ids": "allowed_tokens"})
+_FIELDS = MappingProxyType(
+    {
+        "stop_token_ids": "stop_tokens",
+        "allowed_token_ids": "allowed_tokens",
+        "return_token_ids": "token_ids",
+        "truncate_prompt_tokens": "truncate",
+    }
+)
 _NEUTRAL = GenerationRequest(prompt=TextPrompt(""))
 
 
@@ -39,6 +46,8 @@ def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
         raise InvalidRequest("This model gives no log probabilities.", param="logprobs")
     if isinstance(request.prompt, TokenPrompt) and not info.token_prompts:
         raise InvalidRequest("This model takes no token ids, only text.", param="prompt")
+    if isinstance(request.prompt, TextPrompt) and request.prompt.suffix and not info.fills_in:
+        raise InvalidRequest("suffix: This model was not trained to fill in.", param="suffix")
     for name, unserved in info.unserved.items():
         field = _FIELDS.get(name, name)
         holder, neutral = (request, _NEUTRAL) if hasattr(request, field) else (request.sampling, _NEUTRAL.sampling)

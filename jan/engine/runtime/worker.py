@@ -20,13 +20,11 @@ from jan.engine.base import (
     JobId,
     Output,
     PreparedJob,
-    PreparedRequest,
-    PromptNotes,
-    Started,
     TokenizingBackend,
 )
 from jan.engine.refusals import model_failed, waited_too_long
 from jan.engine.rules import EngineRules
+from jan.engine.runtime.accepted import accepted_of, started_of
 from jan.engine.runtime.job import Job
 from jan.engine.runtime.mailbox import Cancel, Close, Message, Outbox, Prepare, Reset, Submit
 from jan.engine.runtime.waiting_room import WaitingRoom
@@ -121,13 +119,7 @@ class Worker:
         if isinstance(message, Submit):
             self._enqueue(backend, message.job)
         elif (prepared := self._prepare(backend, message.job)) is not None:
-            reply = PreparedRequest(
-                job_id=message.job.id,
-                prompt_tokens=prepared.prompt_tokens,
-                limit=prepared.limit,
-                prompt_text=prepared.prompt_text,
-                notes=_notes_of(prepared),
-            )
+            reply = accepted_of(job, prepared)
             self._outbox.put(message.job, reply)
 
     def _prepare(self, backend: Backend, job: Job) -> PreparedJob | None:
@@ -158,9 +150,7 @@ class Worker:
         elif not self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
             return
         self._stats.prompt_tokens += prepared.prompt_tokens
-        started = Started(
-            prompt_tokens=prepared.prompt_tokens, prompt_text=prepared.prompt_text, notes=_notes_of(prepared)
-        )
+        started = started_of(job, prepared)
         self._outbox.put(job, started)
         if at_once:
             self._start(backend, job)
@@ -292,9 +282,3 @@ class Worker:
 
     def _count_running(self) -> None:
         self._stats.running = len(self._running)
-
-
-def _notes_of(prepared: PreparedJob) -> PromptNotes:
-    """Return what a backend left out of a request. Backends that leave out nothing need not say so."""
-    notes = getattr(prepared, "notes", None)
-    return notes if isinstance(notes, PromptNotes) else PromptNotes()

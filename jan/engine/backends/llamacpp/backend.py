@@ -14,8 +14,10 @@ import msgspec
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
 from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
+from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
+from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
@@ -61,12 +63,18 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class _Sequence:
     """A running job. ``pending_tokens``: tokens not computed yet; the last one's logits are sampled."""
 
-    def __init__(self, job: TokenizedRequest, slot: Slot, cached: int, sampler: TokenSampler) -> None:
+    def __init__(
+        self, job: TokenizedRequest, slot: Slot, cached: int, sampler: TokenSampler, model: GgufModel
+    ) -> None:
         self.slot = slot
         self.pending_tokens = job.tokens[cached:]
         self.sampler = sampler
         self.top_logprobs = job.request.logprobs
+        self.wants_ids = job.request.token_ids
         self.stop_tokens = job.rules.stop_tokens
+        self.pieces = visible_pieces(job.request, job.dialect, model)
+        top = job.request.prompt_logprobs
+        self.scores = None if top is None else PromptScores(job.tokens, top, model.pieces)
         self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
         self.answer.cached_tokens = cached
 
@@ -116,6 +124,7 @@ class LlamaCppBackend:
             logprobs=True,
             output_formats=True,
             token_prompts=True,
+            fills_in=self._model.fill_tokens is not None,
             cache=self._cache,
             formats=self._model.grammars,
             chats=self._model.template.forms if self._model.template else None,
@@ -148,8 +157,10 @@ class LlamaCppBackend:
         """Take a slot, and reuse the prompt's cached prefix."""
         # Before the slot is taken, because an exception after that would never free the slot.
         sampler = TokenSampler(job.rules, len(self._model.pieces), job.constraint)
-        prompt = job.tokens if self._model.shares_prefixes else []
-        owner = job.request.owner if self._options.share_prefixes == "owner" else ""
+        # A prompt whose own tokens are scored is computed whole.
+        reuses = self._model.shares_prefixes and job.request.prompt_logprobs is None
+        prompt = job.tokens if reuses else []
+        owner = job.request.cache_owner(by_owner=self._options.share_prefixes == "owner")
         slot, source, cached = self._slots.acquire(prompt, len(job.tokens) + job.limit, owner)
         self._context.memory_seq_rm(slot.number, cached if slot is source else 0, -1)
         if slot is not source and cached:
@@ -157,20 +168,35 @@ class LlamaCppBackend:
         slot.tokens = job.tokens[:cached]
         for evicted in self._slots.slots_to_evict():
             self._evict(evicted)
-        self._sequences[job_id] = _Sequence(job, slot, cached, sampler)
+        self._sequences[job_id] = _Sequence(job, slot, cached, sampler, self._model)
         self._cache.used = self._slots.reserved
 
     def step(self) -> list[tuple[JobId, Output]]:
         """Compute one batch, and sample one token for each answer whose prefill is complete."""
         outputs: list[tuple[JobId, Output]] = []
-        for job_id in [id_ for id_, seq in self._sequences.items() if seq.answer.exhausted]:
+        for job_id in [id_ for id_, seq in self._sequences.items() if seq.answer.exhausted and not seq.scores]:
             outputs += self._finish(job_id, self._sequences[job_id].answer.end("length"))
         sampled = self._fill_batch()
         if self._batch.n_tokens:
             self._context.decode(self._batch)
+        for job_id in [id_ for id_, seq in self._sequences.items() if seq.scores]:
+            outputs += self._score(job_id)
         for job_id, index in sampled:
-            outputs += self._sample(job_id, index)
+            if job_id in self._sequences:
+                outputs += self._sample(job_id, index)
         return outputs
+
+    def _score(self, job_id: JobId) -> list[tuple[JobId, Output]]:
+        """Read the log probabilities of prompt tokens; return them once they are complete."""
+        sequence = self._sequences[job_id]
+        assert sequence.scores is not None  # the caller has checked it
+        sequence.scores.read(self._context)
+        scored = sequence.scores.take()
+        if not scored:
+            return []
+        sequence.scores = None
+        outputs: list[Output] = [Delta(prompt_logprobs=scored)]
+        return self._finish(job_id, outputs + (sequence.answer.end("length") if sequence.answer.exhausted else []))
 
     def _fill_batch(self) -> list[tuple[JobId, int]]:
         """Fill the batch: first decoding answers with one token each, then prompts.
@@ -180,11 +206,15 @@ class LlamaCppBackend:
         self._batch.clear()
         wanted = []
         for job_id, sequence in sorted(self._sequences.items(), key=lambda item: len(item[1].pending_tokens) > 1):
-            slot, take = sequence.slot, sequence.pending_tokens[: self._batch_size - self._batch.n_tokens]
+            room = self._batch_size - self._batch.n_tokens
+            slot, scores = sequence.slot, sequence.scores
+            take = sequence.pending_tokens[: room if scores is None else min(room, TOKENS_A_STEP)]
             complete = len(take) == len(sequence.pending_tokens)
             for offset, token in enumerate(take):
-                last = complete and offset == len(take) - 1
-                self._batch.add(token, len(slot.tokens) + offset, [slot.number], last)
+                wants_logits = scores is not None or (complete and offset == len(take) - 1)
+                if scores is not None:
+                    scores.want(self._batch.n_tokens, len(slot.tokens) + offset)
+                self._batch.add(token, len(slot.tokens) + offset, [slot.number], wants_logits)
             slot.tokens += take
             del sequence.pending_tokens[: len(take)]
             if take and complete:
@@ -198,9 +228,11 @@ class LlamaCppBackend:
             return self._finish(job_id, [format_refused(sequence.sampler.failure, "response_format")])
         if token in sequence.stop_tokens and not sequence.answer.shows_stop(token):
             return self._finish(job_id, sequence.answer.end("stop"))
-        pieces, top = self._model.pieces, sequence.top_logprobs
-        logprob = None if top is None else logprob_of(self._context, index, token, top, pieces)
-        outputs = sequence.answer.add(pieces[token], logprob)
+        pieces, top, ids = self._model.pieces, sequence.top_logprobs, sequence.wants_ids
+        logprob = None if top is None else logprob_of(self._context, index, token, top, pieces, ids=ids)
+        outputs = sequence.answer.add(sequence.pieces[token], logprob)
+        if ids:
+            outputs = with_token_id(outputs, token)
         ended = sequence.sampler.complete or token in sequence.stop_tokens
         if ended and not isinstance(outputs[-1], Finished):
             outputs += sequence.answer.end("stop")

@@ -70,8 +70,10 @@ class GgufModel:
         self._metadata: dict[str, str] = self.weights.metadata()
         self.trained_context = int(self.weights.n_ctx_train)
         self.stop_tokens = frozenset(token for token in range(self.vocab.n_vocab) if self.vocab.is_eog(token))
+        fill = (int(self.vocab.fim_prefix()), int(self.vocab.fim_suffix()), int(self.vocab.fim_middle()))
+        self.fill_tokens = fill if min(fill) >= 0 else None
         self._tokenizer = GgufTokenizer(self.vocab)
-        self.pieces = self._tokenizer.pieces
+        self.pieces, self.control_tokens = self._tokenizer.pieces, self._tokenizer.control
         self.tokenize, self.tokenize_chat = self._tokenizer.tokenize, self._tokenizer.tokenize_chat
         self.tokenize_plain = self._tokenizer.tokenize_plain
         begin = int(self.vocab.token_bos())
@@ -89,7 +91,7 @@ class GgufModel:
     def _vocabulary(self) -> Vocabulary:
         end = int(self.vocab.token_eos())
         ends = [end, *sorted(self.stop_tokens - {end})]
-        return Vocabulary(self.pieces, self._tokenizer.control, ends, self.tokenize_plain)
+        return Vocabulary(self.pieces, self.control_tokens, ends, self.tokenize_plain)
 
     def _template(
         self, tool_format: ToolFormatOption, reasoning: ReasoningOption, control_tokens: ControlTokensOption

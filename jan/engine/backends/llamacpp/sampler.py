@@ -111,7 +111,9 @@ class TokenSampler:
         self._chain.close()
 
 
-def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[bytes]) -> TokenLogprob:
+def logprob_of(
+    context: Any, index: int, token: int, top: int, pieces: list[bytes], *, ids: bool = False
+) -> TokenLogprob:
     """Return a token's log probability under the model's own distribution, with the ``top`` likeliest tokens.
 
     Args:
@@ -120,6 +122,7 @@ def logprob_of(context: Any, index: int, token: int, top: int, pieces: list[byte
         token: id of the token.
         top: number of alternatives to return.
         pieces: the bytes of each token, by token id.
+        ids: return token ids and the rank too.
     """
     logits = numpy.asarray(context.get_logits_ith(index), dtype=numpy.float32)
-    return token_logprob(logits, token, top, pieces)
+    return token_logprob(logits, token, top, pieces, ids=ids)

@@ -27,6 +27,7 @@ from jan.engine.backends.exllama.common.options import ExLlamaOptions
 from jan.engine.backends.exllama.common.salting import salt_of
 from jan.engine.backends.exllama.common.size import PAGE, ModelSize
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
+from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.formats import format_refused
 from jan.engine.stats import CacheUse
@@ -39,10 +40,12 @@ log = structlog.get_logger(__name__)
 class _Running:
     """A running job; ``job`` is the library's, None if nothing is to be generated."""
 
-    def __init__(self, prepared: TokenizedRequest) -> None:
+    def __init__(self, prepared: TokenizedRequest, model: FolderTokenizer) -> None:
         self.job: Any = prepared.library_job
         self.top_logprobs = prepared.request.logprobs
+        self.wants_ids = prepared.request.token_ids
         self.stop_tokens = prepared.rules.stop_tokens
+        self.pieces = visible_pieces(prepared.request, prepared.dialect, model)
         self.answer = Answer(prepared.request, len(prepared.tokens), prepared.limit, prepared.dialect)
 
 
@@ -123,6 +126,7 @@ class ExLlamaBackend(ABC):
             logprobs=True,
             output_formats=True,
             token_prompts=True,
+            fills_in=self._tokenizer.fill_tokens is not None,
             cache=self._cache,
             formats=self._tokenizer.grammars,
             chats=self._tokenizer.template.forms if self._tokenizer.template else None,
@@ -151,7 +155,9 @@ class ExLlamaBackend(ABC):
         if prepared.limit:
             drafted = self._options.drafted_tokens if self.stops_early else 0
             plan = plan_of(prepared, len(self._tokenizer.pieces), drafted)
-            salt = salt_of(request.owner, self._secret) if self._options.share_prefixes == "owner" else None
+            by_owner = self._options.share_prefixes == "owner"
+            owner = request.cache_owner(by_owner=by_owner)
+            salt = salt_of(owner, self._secret) if by_owner or owner else None
             prepared.library_job = self._make_job(plan, salt)
             prepared.library_job.prepare_for_queue(self._generator, 0)
         return prepared
@@ -174,7 +180,7 @@ class ExLlamaBackend(ABC):
         """Start a job and reserve its pages."""
         if job.library_job is not None:
             self._start(job.library_job)
-        self._running[job_id] = _Running(job)
+        self._running[job_id] = _Running(job, self._tokenizer)
         self._count_cache()
 
     def _count_cache(self) -> None:
@@ -215,10 +221,13 @@ class ExLlamaBackend(ABC):
         if sampled.token in running.stop_tokens and not running.answer.shows_stop(sampled.token):
             return running.answer.end("stop")
         pieces, top, logprob = self._tokenizer.pieces, running.top_logprobs, None
+        ids = running.wants_ids
         if top is not None:
             # [vocab + padding] -> [vocab]
-            logprob = token_logprob(sampled.logits.numpy()[: len(pieces)], sampled.token, top, pieces)
-        outputs = running.answer.add(pieces[sampled.token], logprob)
+            logprob = token_logprob(sampled.logits.numpy()[: len(pieces)], sampled.token, top, pieces, ids=ids)
+        outputs = running.answer.add(running.pieces[sampled.token], logprob)
+        if ids:
+            outputs = with_token_id(outputs, sampled.token)
         ended = sampled.complete or sampled.token in running.stop_tokens
         if ended and not isinstance(outputs[-1], Finished):
             outputs += running.answer.end("stop")

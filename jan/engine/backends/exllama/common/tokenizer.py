@@ -14,6 +14,15 @@ from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
 
+# Tokens before the text before a gap, before the text after it, and before what fills it: of Qwen, StarCoder,
+# Code Llama, DeepSeek and Codestral.
+_FILL_TOKENS = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("\u2581<PRE>", "\u2581<SUF>", "\u2581<MID>"),
+    ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
+    ("[PREFIX]", "[SUFFIX]", "[MIDDLE]"),
+)
 # Tokens that end an answer in any model that has them. Folders often name one of them and forget the others.
 _KNOWN_STOP_TOKENS = (
     "<|im_end|>",
@@ -60,6 +69,8 @@ class FolderTokenizer:
         self.begin_token = self._begin[0] if self._begin else stop_tokens[0]
         added = self._tokenizer.get_added_tokens_decoder()
         special = [token for token, entry in added.items() if entry.special and token < len(self.pieces)]
+        self.control_tokens = special
+        self.fill_tokens = self._find_fill_tokens()
         self._prompts = self._file.prompt_tokenizer(self.pieces)
         self.template = self._template(folder, tool_format, reasoning, control_tokens)
         vocabulary = Vocabulary(self.pieces, special, stop_tokens, self.tokenize_plain)
@@ -91,6 +102,14 @@ class FolderTokenizer:
         found = [*ids, named_end, *ends.values()]
         fitting = [token for token in found if isinstance(token, int) and 0 <= token < len(self.pieces)]
         return list(dict.fromkeys(fitting))
+
+    def _find_fill_tokens(self) -> tuple[int, int, int] | None:
+        """Return the tokens around a gap that the vocabulary has, by their names in known models."""
+        for names in _FILL_TOKENS:
+            before, after, middle = (self._tokenizer.token_to_id(name) for name in names)
+            if before is not None and after is not None and middle is not None:
+                return before, after, middle
+        return None
 
     def _word(self, key: str) -> str:
         """Return a control token of tokenizer_config.json, where it is a text or an object with ``content``."""
