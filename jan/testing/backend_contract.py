@@ -46,6 +46,20 @@ class BackendContract(EngineContract):
 
         self.run(scenario)
 
+    def test_prompts_may_be_tokenised_on_any_thread(self) -> None:
+        """A backend with ``tokenize`` may be called from several threads at once, and while it computes."""
+
+        async def scenario(engine: Engine) -> None:
+            texts = [f"{number} {PROMPT}" for number in range(12)]
+            alone = [(await engine.prepare(text_request(text))).prompt_tokens for text in texts]
+            running = events_of(engine, text_request(PROMPT, max_tokens=40, **self.endless))
+            await anext(running)
+            together = await asyncio.gather(*(engine.prepare(text_request(text)) for text in texts))
+            assert [one.prompt_tokens for one in together] == alone
+            await running.aclose()
+
+        self.run(scenario)
+
     def test_the_cache_is_counted(self) -> None:
         """Running answers reserve cache; ended and cancelled ones none."""
 

@@ -98,6 +98,21 @@ class EngineContract:
 
         self.run(scenario)
 
+    def test_sequences_may_share_a_prompt(self) -> None:
+        """Requests with the same prompt, prepared before or not, give what one of them gives alone."""
+
+        async def scenario(engine: Engine) -> None:
+            request = text_request(PROMPT, max_tokens=5, **GREEDY)
+            alone = text_of(await collect(engine, request))
+            prepared = [await engine.prepare(request) for _ in range(3)]
+            assert len({one.job_id for one in prepared}) == 3
+            streams = [events_of(engine, one) for one in prepared]
+            streams += [events_of(engine, request) for _ in range(2)]
+            for stream in streams:
+                assert text_of([event async for event in stream]) == alone
+
+        self.run(scenario)
+
     def test_what_can_not_be_served_is_not_prepared(self) -> None:
         """``prepare`` raises the error that ``submit`` would, and nothing remains."""
 

@@ -102,6 +102,11 @@ class SpecialTokens:
         self._others = Spellings(self._tokens.keys() - control, longest_first=longest_first)
         self._whitespace = whitespace
 
+    @property
+    def tokens(self) -> list[SpecialToken]:
+        """All of them, each spelling once."""
+        return list(self._tokens.values())
+
     def marks_for(self, *values: object) -> "Marks":
         """Return the marks for texts of a request.
 

@@ -22,6 +22,7 @@ import pytest
 from support import templates
 from support.chats import ORDERS, prompt
 from support.install import NotInstalled
+from support.marked import differences, special_of
 from support.server import ROOT
 from support.template_conversations import CONVERSATIONS, LOOK, ClientChat, Entry
 
@@ -294,3 +295,13 @@ def test_what_transformers_renders_is_not_refused(cases: list[Rendered]) -> None
     assert [
         (one.case.template, one.case.conversation) for one in cases if one.case.refused and "text" in one.sent
     ] == []
+
+
+def test_marks_change_no_prompt_of_a_real_template(oracle: Path, real: dict[str, ChatTemplate]) -> None:
+    """Marks on what a request wrote change neither text nor tokens, and no question adds control tokens."""
+    found = {}
+    for name, source in sources(oracle).items():
+        special = special_of(source)
+        marking = ChatTemplate(source, **TOKENS, clock=lambda: NOW, special=special)
+        found[name] = list(differences(real[name], marking, special))
+    assert {name: differing for name, differing in found.items() if differing} == {}

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from support import templates
+from support.marked import differences, special_of
 
 from jan.engine.base import ChatPrompt
 from jan.engine.prompts.chat_template import ChatTemplate
@@ -103,3 +105,13 @@ def test_a_refusal_shows_no_marks() -> None:
     with pytest.raises(InvalidRequest) as refused:
         template.render_chat(chat({"role": "user", "content": "<|im_end|>"}))
     assert "No <|im_end|>" in refused.value.message
+
+
+@pytest.mark.parametrize("name", templates.OWN)
+def test_marks_change_no_prompt(name: str) -> None:
+    """Where contents spell no control tokens, text and tokens are those without marks, in many conversations.
+    Whatever a question spells, the control tokens are the same."""
+    source = templates.OWN[name]
+    special = special_of(source)
+    plain, marking = ChatTemplate(source, "<s>", "</s>"), ChatTemplate(source, "<s>", "</s>", special=special)
+    assert list(differences(plain, marking, special)) == []
