@@ -16,6 +16,7 @@ from jan.engine.prompts.dialects import (
     ReasoningOption,
     ToolFormatOption,
     dialect_of,
+    hinted_form,
     shown_form,
 )
 from jan.engine.prompts.environment import Clock, CompiledTemplate, unsupported
@@ -149,7 +150,8 @@ class _Rendering:
     def shows_tools_in(self, dialect: Dialect) -> bool:
         """Return True if the template shows tools, and calls in this form or at least how they are written."""
         if not self.abilities.calls:
-            return self.abilities.tools and bool(dialect.calls.mark) and dialect.calls.mark in self._source
+            tells = bool(dialect.calls.mark) and dialect.calls.mark in self._source
+            return self.abilities.tools and (tells or hinted_form(self._source) == dialect.tools)
         return self.abilities.tools and self._shown_form == dialect.tools
 
     def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:

@@ -177,6 +177,19 @@ def test_every_form_is_recognised_by_what_a_template_renders(dialect: Dialect) -
     assert made.forms == ChatForms(dialect=dialect.tools, tools="native", reasoning=made.dialect.reasoning)
 
 
+def test_a_family_is_known_by_words_of_its_template() -> None:
+    """Its template lists tools and shows no calls; LFM 2's does so."""
+    listed = "{% if tools %}<|tool_list_start|>{{ tools | tojson }}{% endif %}"
+    source = listed + "{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert ChatTemplate(source).forms == ChatForms(dialect="lfm2", tools="native", reasoning="")
+
+
+def test_channels_are_always_read() -> None:
+    """Content and calls of gpt-oss stand in channels, whatever the template or the option says of reasoning."""
+    (harmony,) = (dialect for dialect in DIALECTS if dialect.tools == "harmony")
+    assert ChatTemplate(template_of(harmony), reasoning="off").dialect == harmony
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -7,7 +7,7 @@ as text, ``recognition`` finds the dialect that a chat template shows. ``dialect
 from jan.engine.prompts.dialects.dialect import PLAIN, Dialect, ReasoningOption, ToolFormatOption
 from jan.engine.prompts.dialects.forms import CallForm, ReasoningForm, ReasoningFormat
 from jan.engine.prompts.dialects.known_forms import ToolFormat
-from jan.engine.prompts.dialects.recognition import ShownCall, dialect_named, dialect_of, shown_form
+from jan.engine.prompts.dialects.recognition import ShownCall, dialect_named, dialect_of, hinted_form, shown_form
 from jan.engine.prompts.dialects.spelling import call_as_text, example_call
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "dialect_named",
     "dialect_of",
     "example_call",
+    "hinted_form",
     "shown_form",
 ]

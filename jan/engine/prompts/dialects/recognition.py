@@ -46,7 +46,7 @@ def dialect_of(
     """
     form = shown_form(shown)
     if tool_format == "auto" or (tool_format == "mistral" and form in ("mistral_args", "mistral_ids")):
-        return _dialect(form or _hinted(template) or "hermes", shown_reasoning(template), reasoning)
+        return _dialect(form or hinted_form(template) or "hermes", shown_reasoning(template), reasoning)
     return _dialect(tool_format, shown_reasoning(template), reasoning)
 
 
@@ -57,7 +57,9 @@ def dialect_named(tool_format: ToolFormatOption, reasoning: ReasoningOption = "a
 
 
 def _dialect(tools: ToolFormat, thoughts: ReasoningFormat, reasoning: ReasoningOption) -> Dialect:
-    """Return a dialect. Channels are always read, because the content stands in one too."""
+    """Return a dialect. Channels are always read, because content and calls stand in one too."""
+    if CALLS[tools].reasoning == "harmony":
+        thoughts = "harmony"
     in_channels = bool(thoughts) and REASONING[thoughts].in_channels
     return Dialect(tools=tools, reasoning=thoughts if reasoning == "auto" or in_channels else "")
 
@@ -133,8 +135,8 @@ def _read_in(text: str, form: CallForm, shown: ShownCall) -> bool:
     return False
 
 
-def _hinted(template: str) -> ToolFormat | None:
-    """Return the form of which a template has words that no template of another form has."""
+def hinted_form(template: str) -> ToolFormat | None:
+    """Return the form of which a template has words that templates of other forms lack, None if there is none."""
     for name in TOOL_FORMATS:
         hints = CALLS[name].hints
         if hints and all(hint in template for hint in hints):
