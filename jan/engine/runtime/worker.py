@@ -119,7 +119,7 @@ class Worker:
         if isinstance(message, Submit):
             self._enqueue(backend, message.job)
         elif (prepared := self._prepare(backend, message.job)) is not None:
-            reply = accepted_of(job, prepared)
+            reply = accepted_of(message.job, prepared)
             self._outbox.put(message.job, reply)
 
     def _prepare(self, backend: Backend, job: Job) -> PreparedJob | None:
