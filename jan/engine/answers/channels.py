@@ -48,6 +48,8 @@ class ChannelSplitter:
 
     def push(self, data: bytes) -> tuple[bytes, bytes]:
         """Add bytes; returns the reasoning and the content that are certain now."""
+        if self._kind and not self._fresh and not self._buffer and b"<" not in data:
+            return (data, b"") if self._kind == "reasoning" else (b"", data)  # the usual case
         self._buffer += data
         reasoning, content = b"", b""
         while True:
@@ -85,8 +87,8 @@ class ChannelSplitter:
         if not found:
             self._plain = len(self._buffer) > _LONGEST_HEADER
             return b"" if self._plain else None
-        self._buffer, self._fresh = after, True
         function, recipient = _FUNCTION.search(header), _RECIPIENT.search(header)
+        self._buffer, self._fresh = after, function is None
         if function:
             self._kind = "call"
             return b"<|channel|>commentary to=functions." + function[1] + b" <|constrain|>json<|message|>"
