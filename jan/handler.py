@@ -195,8 +195,8 @@ class Handler(Dispatcher):
     ) -> Any:
         """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
 
-        ``keep`` stores the messages of the request, and its Keeper the answer. With ``detach_as``, the answer is
-        completed even if the client disconnects, and ``resume`` reads it under this id.
+        ``keep`` reads the history of the request, and its Keeper stores messages and answer. With ``detach_as``,
+        the answer is completed even if the client disconnects, and ``resume`` reads it under this id.
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
         return await ask(stream=stream, keep=keep, detach_as=detach_as)

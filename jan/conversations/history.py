@@ -1,4 +1,4 @@
-"""Translates messages between the store's form and the models', checks them, and makes titles of them."""
+"""Translates messages between the store's form and the models', and checks them."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ from jan.schema.explain import explain
 from jan.schema.open_body import convert_open
 from jan.storage.records import MessageRecord
 
-_TITLE_LENGTH = 60
 # JSON is decoded to a limited depth, and stored messages are decoded again inside other objects.
 _DEEPEST = 100
 
@@ -68,20 +67,6 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
 def has_content(message: MessageRecord) -> bool:
     """Tell a message with content from an answer that was cut short before its first word."""
     return bool(message.content or message.tool_calls)
-
-
-def title_of(message: MessageRecord) -> str:
-    """Make a title of the beginning of a message's text, cut between words; "" if it has no text."""
-    if isinstance(message.content, str):
-        text = message.content
-    else:
-        text = " ".join(str(part.get("text", "")) for part in message.content or ())
-    # A title needs only the beginning, and splitting a whole document would take long.
-    text = " ".join(text[: 20 * _TITLE_LENGTH].split())
-    if len(text) <= _TITLE_LENGTH:
-        return text
-    beginning, _, _ = text[: _TITLE_LENGTH + 1].rpartition(" ")
-    return (beginning or text[:_TITLE_LENGTH]).rstrip(".,;:!?-") + "…"
 
 
 def _is_deep(value: Any) -> bool:

@@ -1,27 +1,21 @@
 """Conversations, as handlers work with them: the one way to the records of conversations and messages."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.conversations.history import check_message, from_chat, title_of
+from jan.conversations.history import check_message
+from jan.conversations.opening import Opening
 from jan.conversations.restored import copy_of
+from jan.conversations.titles import give_title
 from jan.conversations.turn import Turn
-from jan.errors import InvalidRequest, JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
-_replace = msgspec.structs.replace
 _CLOSE_SECONDS = 5.0
-# A title is made of the first user message among this many first messages.
-_OPENING = 5
-# The longest path from the root that a model gets: as many messages as a request may have.
-_LONGEST_PATH = 4096
 # How many messages are read or written at a time, when a whole conversation is.
 _BATCH = 200
 
@@ -100,21 +94,12 @@ class Conversations:
         conversation = await self._store.conversations.get(user_id, message.conversation_id)
         stored = await self._store.messages.append(user_id, message, at_head=at_head)
         if not conversation.title:
-            # The message is durable: a title that can't be set now must not make it look as if it were not.
-            with suppress(JanError):
-                await self._give_title(user_id, message.conversation_id)
+            await give_title(self._store, user_id, conversation.id)
         return stored
-
-    async def _give_title(self, user_id: str, conversation_id: str) -> None:
-        # From what is stored, not from what was appended just now, so that simultaneous writers agree.
-        opening = await self._store.messages.page(user_id, conversation_id, limit=_OPENING)
-        titles = (title_of(message) for message in opening.items if message.role == "user")
-        if title := next(filter(None, titles), ""):
-            await self._store.conversations.give_title(user_id, conversation_id, title)
 
     # --- turns of a chat ----------------------------------------------------------------------------
 
-    async def begin_turn(
+    async def open_turn(
         self,
         user_id: str,
         conversation_id: str,
@@ -123,55 +108,15 @@ class Conversations:
         parent_id: str | UnsetType | None = UNSET,
         message_id: str | None = None,
     ) -> Turn:
-        """Append the messages, one below the other, and return when they are durable.
+        """Read and check all that a question of these messages needs. It is stored when its answer begins.
 
         The first goes below ``parent_id``; UNSET is the message appended last, None begins a tree. The last gets
-        ``message_id``. Without messages, the one at ``parent_id`` is answered again. Raises NotFound and
-        InvalidRequest, both with ``param``.
+        ``message_id``. Without messages, the one at ``parent_id`` is answered again. Raises NotFound,
+        InvalidRequest and Conflict, all with ``param``.
         """
-        new = [check_message(from_chat(message, conversation_id)) for message in messages]
-        if new and new[-1].role == "assistant":
-            raise _nothing_to_answer()
-        if message_id is not None:
-            ids = [*(f"{message_id}.{number}" for number in range(1, len(new))), message_id]
-            new = [_replace(message, id=own) for message, own in zip(new, ids, strict=True)]
-        at_head = parent_id is UNSET
-        below = None if parent_id is UNSET else parent_id
-        await self._check_place(user_id, conversation_id, below)
-        for message in new:
-            stored = await self.append(user_id, _replace(message, parent_id=below), at_head=at_head)
-            below, at_head = stored.id, False
-        if below is None and not at_head:
-            raise _nothing_to_answer()
-        return Turn(self._store, self._tasks, user_id, await self._path(user_id, conversation_id, below))
-
-    async def _check_place(self, user_id: str, conversation_id: str, parent_id: str | None) -> None:
-        """Raise NotFound, with the request's name for what is missing, unless both are there."""
-        try:
-            await self._store.conversations.get(user_id, conversation_id)
-        except NotFound as error:
-            raise NotFound(error.message, param="conversation_id") from None
-        if parent_id is not None:
-            try:
-                await self._store.messages.get(user_id, conversation_id, parent_id)
-            except NotFound as error:
-                raise NotFound(error.message, param="parent_message_id") from None
-
-    async def _path(self, user_id: str, conversation_id: str, message_id: str | None) -> list[MessageRecord]:
-        """Return all messages from the root down to the one to answer; None is the one appended last."""
-        path = await self._store.messages.history(
-            user_id, conversation_id, message_id=message_id, limit=_LONGEST_PATH
-        )
-        if not path or path[-1].role == "assistant":
-            raise _nothing_to_answer()
-        if path[0].parent_id is not None:
-            raise InvalidRequest(
-                f"The conversation is longer than {_LONGEST_PATH} messages from its root to this one. Begin "
-                "another, or a branch nearer to the root.",
-                code="context_length_exceeded",
-                param="conversation_id",
-            )
-        return path
+        opening = Opening(self._store, user_id, conversation_id)
+        place = await opening.place_of(messages, parent_id, message_id)
+        return Turn(self._store, self._tasks, place)
 
     # --- export and import --------------------------------------------------------------------------
 
@@ -218,12 +163,3 @@ class Conversations:
                 batch = [message for message in batch if message.id not in known]
             await self._store.archive.insert(MessageRecord, batch)
         return await self.create(copy, ids)
-
-
-def _nothing_to_answer() -> InvalidRequest:
-    return InvalidRequest(
-        "messages: There is no message to answer. Send one that is not the assistant's, or name one with "
-        "parent_message_id.",
-        code="invalid_value",
-        param="messages",
-    )

@@ -1,15 +1,15 @@
 """Stores an answer while it is generated: begun empty, saved about once a second, ended in every case."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Literal
 
 import structlog
 
 from jan.errors import JanError, NotFound, Unavailable, retry_headers
-from jan.storage.records import AnswerProgress, MessageRecord
+from jan.storage.records import AnswerProgress, MessageRecord, MessageStatus
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
@@ -26,7 +26,9 @@ _ATTEMPTS = 60
 
 
 class KeptAnswer:
-    """One answer. ``progress`` returns it as far as it is; it is called about once a second, never for a token."""
+    """One answer. ``progress`` returns it as far as it is; it is called about once a second, never for a token.
+    ``append`` stores its beginning, and its question.
+    """
 
     def __init__(
         self,
@@ -35,55 +37,68 @@ class KeptAnswer:
         user_id: str,
         message: MessageRecord,
         progress: Callable[[], AnswerProgress],
+        append: Callable[[MessageRecord], Awaitable[None]],
     ) -> None:
         self.message = message
         self._store = store
         self._tasks = tasks
         self._user_id = user_id
         self._progress = progress
+        self._append = append
         self._last: AnswerProgress | None = None
         self._failure: JanError | None = None
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Append the message as ``streaming`` and return once it is durable; raises Unavailable, NotFound."""
-        append = self._tasks.start(self._store.messages.append(self._user_id, self.message))
+        """Append the message as ``streaming`` and return once it is durable.
+
+        Raises Conflict, NotFound and Unavailable. Nothing is stored then, as far as is known.
+        """
+        append = self._tasks.start(self._append_now())
         self._task = self._tasks.start(self._keep(append))
         await asyncio.shield(append)
+
+    async def _append_now(self) -> None:
+        await self._append(self.message)
 
     async def finish(self, progress: AnswerProgress) -> None:
         """Store the whole answer and return once it is durable.
 
         Raises the store's refusal, and Unavailable if it takes too long; it is still being tried then.
         """
-        assert self._task is not None  # ``begin`` was called
         self._end(progress)
-        done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
-        if not done:
+        if not await self.ended():
             raise Unavailable(
                 "The answer is complete, but the store can't keep it at the moment.",
                 code="storage_unavailable",
                 headers=retry_headers(5000, by_itself=False),
             )
-        self._task.result()
         if self._failure is not None:
             raise self._failure
 
-    def leave(self) -> None:
-        """End an answer that gets no further: it is stored as ``partial``, unless it was finished."""
+    async def ended(self) -> bool:
+        """Wait until the answer's end is durable; False if that takes too long. It is still being tried then."""
+        assert self._task is not None  # ``begin`` was called
+        done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
+        for task in done:
+            task.result()
+        return bool(done)
+
+    def leave(self, status: Literal["partial", "failed"] = "partial") -> None:
+        """End an answer that gets no further: it is stored with this status, unless it was finished."""
         if not self._ended.is_set():
-            self._end(self._progress_as("partial"))
+            self._end(self._progress_as(status))
 
     def _end(self, progress: AnswerProgress) -> None:
         self._last = progress
         self._ended.set()
 
-    def _progress_as(self, status: Any) -> AnswerProgress:
+    def _progress_as(self, status: MessageStatus) -> AnswerProgress:
         now = self._progress()
         return AnswerProgress(content=now.content, status=status, tool_calls=now.tool_calls)
 
-    async def _keep(self, append: "asyncio.Task[MessageRecord]") -> None:
+    async def _keep(self, append: "asyncio.Task[None]") -> None:
         try:
             await append
         except JanError:

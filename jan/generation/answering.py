@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jan.engine.base import PromptNotes
-from jan.errors import JanError
+from jan.errors import InvalidRequest
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
 from jan.generation.hooks import HookContext
 from jan.generation.model_request import ModelRequest
@@ -20,7 +20,7 @@ from jan.limits.windows import Standing
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
-#: Stores the messages of a request. Returns the request with the stored history, and the keeper of its answer.
+#: Reads the history of a request, and stores nothing. Returns the request with it, and the request's keeper.
 Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
 
 
@@ -97,11 +97,14 @@ class Answering:
     ) -> Run:
         self._shown = True
         try:
-            return await generate(asked)
-        except JanError as error:
-            if keeper is not None:
-                keeper.refused(error)
-            raise
+            while True:
+                try:
+                    return await generate(asked)
+                except InvalidRequest as error:
+                    instead = None if keeper is None else await keeper.instead(error)
+                    if instead is None:
+                        raise
+                    asked = instead
         finally:
             self._shown = False
 

@@ -6,8 +6,9 @@ from typing import Protocol
 import msgspec
 
 from jan.engine.base import Event
-from jan.errors import JanError
+from jan.errors import InvalidRequest, JanError
 from jan.generation.collected import CollectedAnswers
+from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, Sink
 from jan.generation.sinks import FrameOutlet, FrameSink, Translator
 from jan.generation.token_count import TokenCount
@@ -16,14 +17,23 @@ from jan.http.sse import EventStream
 
 
 class Keeper(Protocol):
-    """Keeps an answer while it is generated. See ``handlers.openai.chat.conversation``."""
+    """Keeps the messages and the answer of a request. See ``handlers.openai.chat.conversation``."""
 
-    def refused(self, error: JanError) -> None:
-        """Add information to an error that ends the request before anything was sent."""
+    async def instead(self, error: InvalidRequest) -> ModelRequest | None:
+        """Return the request to try after a refusal, with less of what precedes it; None if the refusal stands.
+        Nothing has been kept yet."""
         ...
 
     async def begin(self, answers: CollectedAnswers) -> None:
-        """Begin to keep ``answers``, which grow from now on. Nothing is sent before this returns."""
+        """Keep the messages, and begin to keep ``answers``, which grow from now on.
+
+        Called once the engine has accepted the request and the budgets have room for it. Nothing is sent before
+        this returns. An error that it raises refuses the request, which then uses no tokens.
+        """
+        ...
+
+    async def failed(self, error: JanError) -> None:
+        """Keep the partial answer, and add information to the error that ends the request after ``begin``."""
         ...
 
     async def finish(self, count: TokenCount) -> None:
@@ -48,23 +58,33 @@ async def lead(run: Run, sink: Sink, keeper: Keeper | None) -> None:
     Raises the error that ended the run early and, with a ``keeper``, the store's refusal of the answer.
     """
     try:
-        if keeper is not None:
-            await _to_retry(keeper, keeper.begin(run.collect()))
-        run.attach(sink)
-        await run.ended()
-        if keeper is not None:
-            await keeper.finish(run.count)
+        if keeper is None:
+            run.attach(sink)
+            await run.ended()
+        else:
+            await _begin(run, keeper)
+            await _kept(run, sink, keeper)
     finally:
         if keeper is not None:
             keeper.leave()
         await run.close()
 
 
-async def _to_retry(keeper: Keeper, step: Awaitable[None]) -> None:
+async def _begin(run: Run, keeper: Keeper) -> None:
     try:
-        await step
+        await keeper.begin(run.collect())
+    except JanError:
+        run.withdraw()
+        raise
+
+
+async def _kept(run: Run, sink: Sink, keeper: Keeper) -> None:
+    try:
+        run.attach(sink)
+        await run.ended()
+        await keeper.finish(run.count)
     except JanError as error:
-        keeper.refused(error)
+        await keeper.failed(error)
         raise
 
 

@@ -145,6 +145,11 @@ class Run:
             self.record.note(*note)
         self._unnoted.clear()
 
+    def withdraw(self) -> None:
+        """Refuse the request after all: it uses no tokens, and has no end that others see."""
+        self.count.granted = False
+        self.on_end.clear()
+
     def collect(self) -> CollectedAnswers:
         """Return answers that grow as events arrive. Call it before ``attach``."""
         if self._collected is None:

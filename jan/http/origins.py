@@ -19,7 +19,7 @@ _SHOWN_HEADERS = (
     "X-Request-Id, Retry-After, Retry-After-Ms, X-Should-Retry, X-RateLimit-Limit, X-RateLimit-Remaining, "
     "X-RateLimit-Reset, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, openai-processing-ms, "
-    "Idempotent-Replayed, X-Jan-Message-Id, X-Jan-Parent-Message-Id, X-Jan-Ignored, X-Jan-Relaxed"
+    "Idempotent-Replayed, X-Jan-Message-Id, X-Jan-Parent-Message-Id, X-Jan-Left-Out, X-Jan-Ignored, X-Jan-Relaxed"
 )
 _PREFLIGHT_SECONDS = 600
 _DEFAULT_PORTS = (("http:", ":80"), ("https:", ":443"))

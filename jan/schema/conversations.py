@@ -22,7 +22,7 @@ Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=1024)] | None
 Role = Literal["system", "developer", "user", "assistant", "tool"]
-Status = Literal["streaming", "partial", "complete"]
+Status = Literal["streaming", "partial", "complete", "failed"]
 
 # --- query parameters -------------------------------------------------------------------------------
 
@@ -102,7 +102,8 @@ class ConversationMessage(
     """A message, which is a node of its conversation's tree. A root has ``parent_id`` null.
 
     ``sequence`` counts a conversation's messages from 1, without gaps. The ``status`` of an answer is streaming
-    while it is generated, partial if it was cut short, and complete otherwise.
+    while it is generated, partial if it was cut short, failed if it ended before its first token, and complete
+    otherwise.
     """
 
     id: str

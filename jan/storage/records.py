@@ -27,7 +27,7 @@ POSITION = re.compile(r"[0-9a-f]{12}\.[!-~]{1,200}")
 
 Role = Literal["user", "admin"]
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
-MessageStatus = Literal["streaming", "partial", "complete"]
+MessageStatus = Literal["streaming", "partial", "complete", "failed"]
 JsonObject = dict[str, Any]
 """A part of a message as its client sent it. The store never looks inside."""
 
@@ -220,7 +220,7 @@ class MessageRecord(Record, frozen=True, kw_only=True):
 
     The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
     always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
-    ``partial``.
+    ``partial``, or as ``failed`` if it has not even a first token.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("msg"))

@@ -148,6 +148,14 @@ class MessageRepository(Protocol):
         is returned if role, content and tool calls agree. Otherwise raises Conflict.
         """
 
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+        """Add messages of one conversation, each under its ``parent_id``, all of them or none.
+
+        The parent of the first is in the conversation; raises NotFound with ``param`` parent_id if it is not.
+        Each of the others may have one of those before it as its parent. Raises Conflict with ``param`` id if one
+        of the ids is taken.
+        """
+
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
     ) -> MessageRecord:

@@ -8,7 +8,8 @@ from msgspec import UNSET
 
 from handlers.conversations.translate import usage_record
 from handlers.openai.chat.chunks import ChatTranslator
-from jan.engine.base import ChatPrompt, GenerationRequest
+from handlers.openai.chat.unservable import name_own_message, unservable
+from jan.engine.base import ChatPrompt, Engine, GenerationRequest
 from jan.errors import InvalidRequest, JanError
 from jan.handler import (
     CollectedAnswer,
@@ -20,7 +21,7 @@ from jan.handler import (
     Turn,
 )
 from jan.schema.chat import ChatCompletionRequest
-from jan.schema.messages import Message
+from jan.schema.open_body import header_value
 from jan.schema.sampling import Usage
 from jan.storage.records import AnswerProgress
 
@@ -34,7 +35,7 @@ def check_alone(body: ChatCompletionRequest) -> None:
             raise _refusal(f"{name}: Not allowed without conversation_id.", name)
 
 
-async def begin_turn(
+async def open_turn(
     services: Services,
     user_id: str,
     body: ChatCompletionRequest,
@@ -42,78 +43,102 @@ async def begin_turn(
     set_header: Callable[[str, str], None],
     asked: ModelRequest,
 ) -> tuple[ModelRequest, "StoredAnswer"]:
-    """Check everything that can be wrong with the request, then store its messages.
+    """Check everything that can be wrong with the request but what only the engine knows.
 
-    Returns the request with the conversation so far, and the keeper of its answer.
+    Returns the request with the conversation so far, and its keeper. Nothing is stored yet.
     """
     if body.n is not None and body.n != 1:
         raise _refusal("n: A conversation has one answer at a time; allowed: 1.", "n")
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id: Not allowed without messages.", "message_id")
-    await services.models.engine(asked.model)
-    turn = await services.conversations.begin_turn(
+    engine = await services.models.engine(asked.model)
+    turn = await services.conversations.open_turn(
         user_id,
         body.conversation_id or "",
         body.messages,
         parent_id=body.parent_message_id,
         message_id=body.message_id,
     )
-    sequences = tuple(_with_history(sequence, turn, body) for sequence in asked.sequences)
-    asked = msgspec.structs.replace(asked, sequences=sequences)
-    return asked, StoredAnswer(turn, asked.model, translator, set_header)
+    keeper = StoredAnswer(turn, asked, engine, translator, set_header)
+    keeper.repeatable = body.message_id is not None
+    return keeper.asked, keeper
 
 
-def _with_history(request: GenerationRequest, turn: Turn, body: ChatCompletionRequest) -> GenerationRequest:
+def _after(turn: Turn, request: GenerationRequest) -> GenerationRequest:
+    """Return the request with the stored messages of a turn before its own."""
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
-    before, stored = _split(turn.messages, len(body.messages))
-    if prompt.messages != tuple(body.messages):  # a hook changed what the model gets of the request
-        stored = prompt.messages
-    messages = (*before, *map(_with_unstored, stored, prompt.messages))
-    prompt = msgspec.structs.replace(prompt, messages=messages, stored_messages=len(before))
+    before = turn.messages
+    prompt = msgspec.structs.replace(
+        prompt, messages=(*before, *prompt.messages), stored_messages=len(before)
+    )
     return msgspec.structs.replace(request, prompt=prompt)
 
 
-def _split(messages: tuple[Message, ...], count: int) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Split off the last ``count`` messages."""
-    at = max(0, len(messages) - count)
-    return messages[:at], messages[at:]
-
-
-def _with_unstored(stored: Message, sent: Message) -> Message:
-    """Return the message with what is not stored of it, a name and reasoning, unless the store has another one."""
-    same = type(stored) is type(sent) and stored.content == sent.content
-    return sent if same else stored
-
-
 class StoredAnswer:
-    """Stores the answer to a turn in its conversation while it is generated."""
+    """Stores the question of a turn once the engine has accepted it, and the answer while it is generated.
+
+    ``repeatable``: the request can be sent again as it is, and its messages are still stored once.
+    """
 
     def __init__(
-        self, turn: Turn, model: str, translator: ChatTranslator, set_header: Callable[[str, str], None]
+        self,
+        turn: Turn,
+        asked: ModelRequest,
+        engine: Engine,
+        translator: ChatTranslator,
+        set_header: Callable[[str, str], None],
     ) -> None:
+        self.repeatable = False
         self._turn = turn
-        self._model = model
+        self._own = asked
+        self._engine = engine
         self._translator = translator
         self._set_header = set_header
         self._answer: CollectedAnswer | None = None
         self._kept: KeptAnswer | None = None
 
-    def refused(self, error: JanError) -> None:
-        """Say in the refusal which message can be answered again, and that SDKs must not retry by themselves.
+    @property
+    def asked(self) -> ModelRequest:
+        """The request with the stored messages of the conversation."""
+        sequences = tuple(_after(self._turn, sequence) for sequence in self._own.sequences)
+        return msgspec.structs.replace(self._own, sequences=sequences)
 
-        The request's messages are already stored at this point.
+    async def instead(self, error: InvalidRequest) -> ModelRequest | None:
+        """Return the request without stored messages that the model can never get, None if there are none.
+
+        A refusal that stands then names the request's own message, whatever precedes it in the conversation.
         """
-        headers = {"x-should-retry": "false", "X-Jan-Parent-Message-Id": self._turn.parent_id}
-        error.headers = {**error.headers, **headers}
+        ids = await unservable(self._engine, self._turn.history, error)
+        if not ids:
+            name_own_message(error, len(self._turn.messages))
+            return None
+        self._turn.leave_out(ids)
+        return self.asked
 
     async def begin(self, answers: CollectedAnswers) -> None:
-        """Store the beginning of the answer."""
+        """Store the question and the beginning of the answer."""
         self._answer = answers.answers[0]
-        kept = self._kept = self._turn.answer(self._model, partial(_progress, self._translator, self._answer))
+        kept = self._turn.answer(self._own.model, partial(_progress, self._translator, self._answer))
         await kept.begin()
+        self._kept = kept
         self._translator.place = self._turn.place_of(kept)
         self._set_header("X-Jan-Message-Id", kept.message.id)
+        if self._turn.left_out:
+            self._set_header("X-Jan-Left-Out", header_value(self._turn.left_out))
+
+    async def failed(self, error: JanError) -> None:
+        """Say which message can be answered again, and that SDKs must not store it twice by a retry.
+
+        Returns once the answer is stored as far as it is, if the store is there.
+        """
+        headers = {"X-Jan-Parent-Message-Id": self._turn.parent_id}
+        if not self.repeatable:
+            headers["x-should-retry"] = "false"
+        error.headers = {**error.headers, **headers}
+        self.leave()
+        assert self._kept is not None  # it has begun
+        await self._kept.ended()
 
     async def finish(self, count: TokenCount) -> None:
         """Store the complete answer."""
@@ -122,9 +147,14 @@ class StoredAnswer:
         await self._kept.finish(_progress(self._translator, self._answer, count.usage))
 
     def leave(self) -> None:
-        """Store the partial answer, unless it was finished."""
-        if self._kept is not None:
-            self._kept.leave()
+        """Store the answer as far as it is, unless it was finished."""
+        if self._kept is not None and self._answer is not None:
+            self._kept.leave("partial" if _has_begun(self._answer) else "failed")
+
+
+def _has_begun(answer: CollectedAnswer) -> bool:
+    """Return True if an answer has its first token, be it of its reasoning."""
+    return bool(answer.text or answer.reasoning or answer.calls)
 
 
 def _progress(translator: ChatTranslator, answer: CollectedAnswer, usage: Usage | None = None) -> AnswerProgress:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from handlers.openai.chat.chunks import ChatTranslator
-from handlers.openai.chat.conversation import begin_turn, check_alone
+from handlers.openai.chat.conversation import check_alone, open_turn
 from handlers.openai.chat.examples import EXAMPLES
 from handlers.openai.chat.request import model_request
 from handlers.openai.reports import reports_of
@@ -39,12 +39,15 @@ class ChatCompletions(Handler):
         chunk each, ending with `data: [DONE]`.
 
         With `conversation_id` the server remembers. The model gets the conversation's stored messages, followed by
-        those of the request, which are stored before the model begins. The answer is stored while it is generated,
-        and marked `partial` if it is cut short. This requires the permissions read and write. A conversation that
-        has become too long for the model is refused with `context_length_exceeded`; nothing is left out silently.
-        A refused request has already stored its messages, unless the request itself was wrong. Send it again with
-        the same `message_id`. Or send it without `messages`, and with the header `X-Jan-Parent-Message-Id` of the
-        refusal as `parent_message_id`.
+        those of the request, which are stored once the model's queue has accepted the request. A refused request
+        changes nothing. The answer is stored while it is generated, and marked `partial` if it is cut short, or
+        `failed` if it ends before its first token. The question stays then. Send it again with the same
+        `message_id`. Or send it without `messages`, and with the header `X-Jan-Parent-Message-Id` of the error as
+        `parent_message_id`. This requires the permissions read and write.
+
+        A conversation that has become too long for the model is refused with `context_length_exceeded`. Only
+        stored messages that the model can never get are left out, such as images for a model of text. The header
+        `X-Jan-Left-Out` names them.
 
         A model's reasoning before its answer is `reasoning_content`. A conversation stores the answer without it.
         With `continue_final_message` the answer continues the last message, which must be an assistant's.
@@ -67,7 +70,7 @@ class ChatCompletions(Handler):
             check_alone(body)
         else:
             user_id = self.require("read", "write")
-            keep = partial(begin_turn, self.services, user_id, body, translator, self.set_header)
+            keep = partial(open_turn, self.services, user_id, body, translator, self.set_header)
         return await self.answer(
             asked,
             translator,

@@ -11,6 +11,7 @@ before they apply the limit.
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from weakref import WeakValueDictionary
@@ -32,7 +33,7 @@ from jan.storage.paging import (
     too_long,
 )
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
-from jan.storage.shared_rules import missing, same_message, with_progress
+from jan.storage.shared_rules import missing, same_message, taken, with_progress
 
 _replace = msgspec.structs.replace
 # Attempts to append a message while other processes append to the same conversation.
@@ -59,8 +60,17 @@ class MongoMessages:
             if not at_head and message.parent_id not in (None, conversation.head_id):
                 await self._require(conversation.id, message.parent_id or "", param="parent_id")
             placed = await self._place(conversation, message, at_head)
-            await self._advance(conversation, placed)
+            await self._advance(conversation, [placed])
             return placed
+
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+        first = messages[0]
+        lock = self._locks.setdefault(first.conversation_id, asyncio.Lock())
+        async with lock:
+            conversation = await self._conversations.get(user_id, first.conversation_id)
+            if first.parent_id not in (None, conversation.head_id):
+                await self._require(conversation.id, first.parent_id or "", param="parent_id")
+            await self._advance(conversation, await self._place_all(conversation, messages))
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
@@ -158,9 +168,39 @@ class MongoMessages:
                 head_id, count = newest.id, newest.sequence
         raise unavailable()
 
-    async def _advance(self, conversation: ConversationRecord, placed: MessageRecord) -> None:
+    async def _place_all(
+        self, conversation: ConversationRecord, messages: Sequence[MessageRecord]
+    ) -> list[MessageRecord]:
+        """Insert messages after the newest one, in one command, and return them as stored.
+
+        If another process takes a number in between, those that are not stored yet get higher ones.
+        """
+        placed: list[MessageRecord] = []
+        waiting, count = list(messages), conversation.message_count
+        for attempt in range(_ATTEMPTS):
+            batch = [_replace(message, sequence=count + at) for at, message in enumerate(waiting, 1)]
+            try:
+                await self.records.insert(*batch)
+            except Conflict:
+                ids = [message.id for message in batch]
+                stored = await self.records.find({"_id": {"$in": ids}}, sort=[("_id", 1)], limit=len(ids))
+                if any(message not in batch for message in stored):
+                    raise taken(MessageRecord, "id") from None
+            else:
+                return placed + batch
+            placed += batch[: len(stored)]
+            waiting = waiting[len(stored) :]
+            if not waiting:  # stored by an attempt whose answer was lost
+                return placed
+            await asyncio.sleep(random.uniform(0, 0.002 * attempt))
+            if newest := await self._newest(conversation.id, count):
+                count = newest.sequence
+        raise unavailable()
+
+    async def _advance(self, conversation: ConversationRecord, appended: Sequence[MessageRecord]) -> None:
         """Point the conversation to its newest message. Undo the append if the conversation was deleted
         meanwhile."""
+        placed = appended[-1]
         latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
         not_newer = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
         fields = {"head_id": latest.head_id, "message_count": latest.message_count, **moved(latest)}
@@ -168,7 +208,7 @@ class MongoMessages:
         if await conversations.update_one(not_newer, {"$set": fields}):
             return
         if await conversations.find_one({"_id": conversation.id}) is None:
-            await self.records.delete({"_id": placed.id})
+            await self.records.delete({"_id": {"$in": [message.id for message in appended]}})
             raise missing(ConversationRecord)
 
     async def _newest(self, conversation_id: str, at_least: int) -> MessageRecord | None:

@@ -52,7 +52,16 @@ async def _version_3(connection: Connection) -> None:
     await connection.create_indexes("given_answers", [IndexModel([("first_at", ASCENDING)], name="age")])
 
 
-MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (_version_1, _version_2, _version_3)
+async def _version_4(_connection: Connection) -> None:
+    """Change nothing. Answers may have the status "failed", which older servers can't read."""
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
+    _version_1,
+    _version_2,
+    _version_3,
+    _version_4,
+)
 
 
 async def migrate(connection: Connection) -> None:

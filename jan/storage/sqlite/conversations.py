@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -26,7 +27,7 @@ from jan.storage.records import (
     milliseconds,
     now,
 )
-from jan.storage.shared_rules import apply, missing, same_message, with_progress
+from jan.storage.shared_rules import apply, missing, same_message, taken, with_progress
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
 
@@ -98,6 +99,16 @@ class SqliteMessages:
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
         return await self._db.write(lambda db: _append(db, user_id, message, at_head))
+
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            _owned(db, user_id, messages[0].conversation_id)
+            for message in messages:
+                if MESSAGES.find(db, "id = ?", message.id):
+                    raise taken(MessageRecord, "id")
+                _append(db, user_id, message, at_head=False)
+
+        await self._db.write(work)
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress

@@ -40,7 +40,9 @@ _VERSION_3 = (
     """CREATE TABLE given_answers (id TEXT PRIMARY KEY, first_at INTEGER NOT NULL, doc TEXT NOT NULL)""",
     """CREATE INDEX given_answers_by_age ON given_answers (first_at)""",
 )
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Answers may have the status "failed", which older servers can't read.
+_VERSION_4 = ()
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

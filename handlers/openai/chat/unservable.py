@@ -1,0 +1,77 @@
+"""Finds stored messages that a model can never get, once it has refused a conversation because of them."""
+
+import re
+from collections.abc import Sequence
+
+from jan.engine.base import ChatPrompt, Engine, GenerationRequest
+from jan.errors import InvalidRequest
+from jan.schema.messages import UserMessage
+from jan.storage.records import MessageRecord
+
+_MESSAGE = re.compile(r"^messages\[(\d+)\]")
+# Messages that are tried alone, longest first. All text of a conversation is read once more at most.
+_MOST_TRIED = 32
+
+
+async def unservable(engine: Engine, history: Sequence[MessageRecord], error: InvalidRequest) -> set[str]:
+    """Return the ids of the messages because of which a model refused a conversation; empty for other reasons.
+
+    - The message that the error names, and others with parts of the same type.
+    - If the prompt is too long: messages that are longer than the context alone. Others stay.
+    - If the template refuses: messages of users and tools after the last answer, which was never given.
+    """
+    if error.code == "context_length_exceeded":
+        return await _too_long_alone(engine, history)
+    named = _MESSAGE.match(error.param or "")
+    if named is None:
+        return _unanswered(history) if error.code == "unsupported_messages" else set()
+    if int(named[1]) >= len(history):
+        return set()
+    culprit = history[int(named[1])]
+    kinds = _part_types(culprit)
+    return {culprit.id, *(message.id for message in history if kinds & _part_types(message))}
+
+
+def name_own_message(error: InvalidRequest, before: int) -> None:
+    """Let an error name a message by its place in the request, which ``before`` stored ones precede."""
+    named = _MESSAGE.match(error.param or "")
+    if named is None or int(named[1]) < before:
+        return
+    own = f"messages[{int(named[1]) - before}]"
+    error.param = own + (error.param or "")[named.end() :]
+    error.message = error.message.replace(named[0], own)
+
+
+def _part_types(message: MessageRecord) -> set[str]:
+    """Return the types of a message's parts that are not text."""
+    parts = message.content if isinstance(message.content, list) else []
+    return {str(part.get("type")) for part in parts} - {"text", "refusal"}
+
+
+def _unanswered(history: Sequence[MessageRecord]) -> set[str]:
+    last = max((at for at, message in enumerate(history) if message.role == "assistant"), default=-1)
+    return {message.id for message in history[last + 1 :] if message.role in ("user", "tool")}
+
+
+async def _too_long_alone(engine: Engine, history: Sequence[MessageRecord]) -> set[str]:
+    # A token is at least one byte of the text.
+    texts = [(message.id, _text(message)) for message in history]
+    sized = [(len(text.encode()), own, text) for own, text in texts]
+    longest = sorted((one for one in sized if one[0] >= engine.info.context_length), reverse=True)[:_MOST_TRIED]
+    return {own for _, own, text in longest if await _fills_context(engine, text)}
+
+
+def _text(message: MessageRecord) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "\n".join(str(part.get("text", "")) for part in message.content or ())
+
+
+async def _fills_context(engine: Engine, text: str) -> bool:
+    prompt = ChatPrompt(messages=(UserMessage(content=text),))
+    try:
+        prepared = await engine.prepare(GenerationRequest(prompt=prompt, max_tokens=1))
+    except InvalidRequest as error:
+        return error.code == "context_length_exceeded"
+    engine.cancel(prepared.job_id)
+    return False
