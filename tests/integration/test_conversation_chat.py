@@ -237,17 +237,6 @@ def test_a_deleted_conversation_does_not_end_the_answer(me: httpx.Client) -> Non
     assert me.get(f"{CONVERSATIONS}/{made}").status_code == 404
 
 
-def test_a_prompt_that_is_too_long_keeps_the_question(me: httpx.Client) -> None:
-    """400 context_length_exceeded; the question is stored and can be answered after all, from where the
-    refusal says; SDKs are told not to repeat it."""
-    made = new_conversation(me)
-    refused = chat(me, made, "word " * 5000)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
-    (stored,) = messages_of(me, made)
-    assert refused.headers["x-jan-parent-message-id"] == stored["id"]
-    assert refused.headers["x-should-retry"] == "false"
-
-
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [

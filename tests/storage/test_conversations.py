@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
@@ -187,6 +188,53 @@ async def test_an_append_that_is_repeated_counts_once(store: Store, conversation
     with pytest.raises(Conflict):
         await store.messages.append(ME, message_in(conversation, "other", id=message.id))
     assert (await store.conversations.get(ME, conversation.id)).message_count == 2
+
+
+async def test_messages_are_appended_together(store: Store, conversation: ConversationRecord) -> None:
+    """In their order, each below its parent; the last one is the conversation's head."""
+    root = await store.messages.append(ME, message_in(conversation, "root"))
+    first = message_in(conversation, "first", parent_id=root.id)
+    second = message_in(conversation, "second", parent_id=first.id, role="assistant", status="failed")
+    await store.messages.append_all(ME, [first, second])
+    path = await store.messages.history(ME, conversation.id)
+    assert path == [root, msgspec.structs.replace(first, sequence=2), msgspec.structs.replace(second, sequence=3)]
+    changed = await store.conversations.get(ME, conversation.id)
+    assert (changed.head_id, changed.message_count) == (second.id, 3)
+    assert changed.updated_at >= conversation.updated_at
+
+
+async def test_none_is_appended_if_one_can_not_be(store: Store, conversation: ConversationRecord) -> None:
+    """For an id that is taken, a parent that is not there, another's conversation or one that was deleted."""
+    root = await store.messages.append(ME, message_in(conversation, "root"))
+    before = await store.conversations.get(ME, conversation.id)
+    for owner, first, error in (
+        (ME, msgspec.structs.replace(root, parent_id=root.id), Conflict),
+        (ME, message_in(conversation, parent_id="msg_1"), NotFound),
+        (OTHER, message_in(conversation), NotFound),
+        (ME, message_in(ConversationRecord(user_id=ME)), NotFound),
+    ):
+        answer = msgspec.structs.replace(message_in(conversation, role="assistant"), parent_id=first.id)
+        with pytest.raises(error):
+            await store.messages.append_all(owner, [first, answer])
+    assert (await store.messages.page(ME, conversation.id, limit=9)).items == [root]
+    assert await store.conversations.get(ME, conversation.id) == before
+
+
+async def test_turns_of_several_processes_at_once(
+    store: Store, second_store: Store, conversation: ConversationRecord
+) -> None:
+    """Two servers append question and answer at the same time: all are there, in numbers without gaps."""
+
+    async def turns(writer: Store, count: int) -> None:
+        for _ in range(count):
+            question = message_in(conversation)
+            answer = message_in(conversation, role="assistant", parent_id=question.id)
+            await writer.messages.append_all(ME, [question, answer])
+
+    await asyncio.gather(*(turns(writer, 12) for writer in (store, second_store) * 2))
+    items = (await store.messages.page(ME, conversation.id, limit=200)).items
+    assert [message.sequence for message in items] == list(range(1, 97))
+    assert (await store.conversations.get(ME, conversation.id)).message_count == 96
 
 
 async def test_a_given_title_is_not_overruled(store: Store) -> None:

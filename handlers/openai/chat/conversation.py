@@ -69,9 +69,7 @@ def _after(turn: Turn, request: GenerationRequest) -> GenerationRequest:
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
     before = turn.messages
-    prompt = msgspec.structs.replace(
-        prompt, messages=(*before, *prompt.messages), stored_messages=len(before)
-    )
+    prompt = msgspec.structs.replace(prompt, messages=(*before, *prompt.messages), stored_messages=len(before))
     return msgspec.structs.replace(request, prompt=prompt)
 
 
