@@ -255,6 +255,8 @@ class Engine(Protocol):
     async def prepare(self, request: GenerationRequest) -> PreparedRequest:
         """Tokenise and check a request without queueing it. The result must be submitted or cancelled.
 
+        A request with the prompt object of another open one is not tokenised again.
+
         Raises:
             InvalidRequest: if the model can't serve the request.
             Unavailable: if the engine can't serve at present.
