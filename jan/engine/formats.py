@@ -18,7 +18,9 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     ``json_schema``: a schema as JSON text. ``regex``: a regular expression. ``grammar``: a grammar in llguidance's
     variant of Lark, or in llama.cpp's GBNF. ``choices``: texts to choose from. ``param``: the request's
     parameter, for errors. ``callable_tools``: the tools that the answer may call. ``must_call``: the answer is
-    nothing but calls. ``parallel_calls``: several calls in one answer are allowed.
+    nothing but calls. ``parallel_calls``: several calls in one answer are allowed. ``strict``: all of
+    ``json_schema`` must be enforced, or the request is refused. ``schema_path``: where the request has the schema.
+    ``tool_numbers``: places of the callable tools in the request's list; empty if they are the first ones.
     """
 
     json_schema: str = ""
@@ -29,6 +31,9 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     callable_tools: tuple[Tool, ...] = ()
     must_call: bool = False
     parallel_calls: bool = True
+    strict: bool = False
+    schema_path: str = ""
+    tool_numbers: tuple[int, ...] = ()
 
     @property
     def enforced(self) -> bool:
@@ -39,6 +44,11 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     def binds(self) -> bool:
         """True if anything about the answer is fixed, even if only the form of calls that it may have."""
         return self.enforced or bool(self.callable_tools)
+
+    def tool_path(self, index: int) -> str:
+        """Return the path in the request of a callable tool's parameters."""
+        number = self.tool_numbers[index] if self.tool_numbers else index
+        return f"tools[{number}].function.parameters"
 
     @property
     def key(self) -> bytes:

@@ -176,6 +176,7 @@ class Dispatcher(StreamResponder):
         if ignored := (*self._body.ignored, *notes.ignored):
             self.keep_header("X-Jan-Ignored", header_value(ignored))
         if notes.relaxed:
+            self.log_fields["relaxed"] = header_value(notes.relaxed)
             self.keep_header("X-Jan-Relaxed", header_value(notes.relaxed))
 
     # --- the end ------------------------------------------------------------------------------------

@@ -65,9 +65,12 @@ def _formats(
 def _response_format(body: SamplingFields) -> list[OutputFormat]:
     asked, param = body.response_format, "response_format"
     if isinstance(asked, JsonObjectFormat):
-        return [_named(_ANY_OBJECT, param) if asked.schema is None else _schema(asked.schema, param)]
+        return [
+            _named(_ANY_OBJECT, param) if asked.schema is None else _schema(asked.schema, param, f"{param}.schema")
+        ]
     if isinstance(asked, JsonSchemaFormat):
-        return [_schema(asked.json_schema.schema, param)]
+        strict = bool(asked.json_schema.strict)
+        return [_schema(asked.json_schema.schema, param, f"{param}.json_schema.schema", strict)]
     if isinstance(asked, RegexFormat):
         return [_regex(asked.value, f"{param}.value")]
     return [_grammar(asked.grammar, f"{param}.grammar")] if isinstance(asked, GrammarFormat) else []
@@ -81,14 +84,14 @@ def _any_object(_asked: bool, param: str) -> OutputFormat:
     return _named(_ANY_OBJECT, param)
 
 
-def _schema(schema: dict[str, Any] | str, param: str) -> OutputFormat:
-    """Return the format of a JSON schema, which some servers take as a text too."""
+def _schema(schema: dict[str, Any] | str, param: str, path: str = "", strict: bool = False) -> OutputFormat:
+    """Return the format of a JSON schema, which some servers take as a text too. ``path``: where it is."""
     text = schema.encode() if isinstance(schema, str) else msgspec.json.encode(schema)
     if len(text) > LONGEST_FORMAT:
         raise format_refused(f"it is more than {LONGEST_FORMAT} bytes long", param)
     if isinstance(schema, str):
         text = _checked(text, param)
-    return OutputFormat(json_schema=text.decode(), param=param)
+    return OutputFormat(json_schema=text.decode(), param=param, schema_path=path, strict=strict)
 
 
 def _checked(text: bytes, param: str) -> bytes:

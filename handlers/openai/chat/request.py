@@ -59,7 +59,11 @@ def _output(body: ChatCompletionRequest) -> OutputFormat:
             "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )
     check_tools_length(tools)
-    return msgspec.structs.replace(output, callable_tools=tools, must_call=forced, parallel_calls=parallel)
+    chosen = {id(tool) for tool in tools}
+    numbers = tuple(number for number, tool in enumerate(body.tools or ()) if id(tool) in chosen)
+    return msgspec.structs.replace(
+        output, callable_tools=tools, must_call=forced, parallel_calls=parallel, tool_numbers=numbers
+    )
 
 
 def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:

@@ -168,8 +168,9 @@ def prepare_request(
     """
     limit = token_budget(request, len(prompt.tokens), context_length)
     rules = rules_of(request, prompt.tokens, limit, model)
-    constraint = model.grammars.compile(request.output, prompt.dialect)
+    constraint, relaxed = model.grammars.compile_noted(request.output, prompt.dialect)
+    notes = msgspec.structs.replace(prompt.notes, relaxed=relaxed)
     prompt_text = model.text_of(prompt.tokens) if request.echo else ""
     return TokenizedRequest(
-        request, prompt.tokens, limit, prompt_text, constraint, prompt.dialect, rules, notes=prompt.notes
+        request, prompt.tokens, limit, prompt_text, constraint, prompt.dialect, rules, notes=notes
     )

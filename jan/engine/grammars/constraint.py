@@ -2,10 +2,8 @@
 
 import json
 import re
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import llguidance
@@ -13,6 +11,8 @@ import msgspec
 import numpy
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
+from jan.engine.grammars.compiled_formats import CompiledFormat, FormatCache
+from jan.engine.grammars.enforceable import enforceable, schemas_of
 from jan.engine.grammars.grammar import grammar_of, lark_grammar
 from jan.engine.grammars.grammar_cost import grammar_too_costly, regex_too_costly, text_too_long
 from jan.engine.grammars.lark import Spelling, json_rule, parameters_of
@@ -28,11 +28,6 @@ _LOOK_AHEAD = 512
 
 # Bytes. A format of simple schemas that is at most this long compiles in a few ms.
 _SHORT_FORMAT = 4_000
-
-# Limits of the cache of compiled formats. Their memory grows with their compile time: about 200 MB for each
-# second.
-_CACHED_SECONDS = 2.0
-_CACHED_FORMATS = 128
 
 # Parts of llguidance's messages.
 _PLACE = re.compile(r"^at \d+\(\d+\): ")
@@ -128,35 +123,6 @@ class CompilerOrigin(msgspec.Struct, frozen=True):
     dialect: Dialect
 
 
-Matchers = Mapping[Dialect, llguidance.LLMatcher | None]
-
-
-class _MatcherCache:
-    """A thread-safe cache of compiled formats by key, each for all dialects. The least recently used go first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._formats: OrderedDict[bytes, tuple[Matchers, float]] = OrderedDict()
-
-    def get(self, key: bytes) -> Matchers | None:
-        with self._lock:
-            if key not in self._formats:
-                return None
-            self._formats.move_to_end(key)
-            return self._formats[key][0]
-
-    def put(self, key: bytes, matchers: Matchers, seconds: float) -> None:
-        with self._lock:
-            self._formats[key] = matchers, seconds
-            self._formats.move_to_end(key)
-            while len(self._formats) > 1 and self._is_full():
-                self._formats.popitem(last=False)
-
-    def _is_full(self) -> bool:
-        total = sum(seconds for _, seconds in self._formats.values())
-        return total > _CACHED_SECONDS or len(self._formats) > _CACHED_FORMATS
-
-
 class GrammarCompiler:
     """Compiles output formats for one model. Thread-safe.
 
@@ -175,7 +141,7 @@ class GrammarCompiler:
         self._stop_tokens = vocabulary.stop_tokens
         self._spelling = Spelling({vocabulary.tokens[id_]: id_ for id_ in vocabulary.special})
         self._origin = CompilerOrigin(list(vocabulary.tokens), list(vocabulary.special), ends, dialect)
-        self._cache = _MatcherCache()
+        self._cache = FormatCache()
 
     @classmethod
     def of(cls, origin: bytes) -> "GrammarCompiler":
@@ -196,15 +162,15 @@ class GrammarCompiler:
     def check_cost(self, output: OutputFormat) -> bool:
         """Return True if a format is certain to compile quickly. Raises InvalidRequest if it is too costly."""
         left, simple = LONGEST_FORMAT, not (output.regex or output.grammar or output.choices)
-        for schema, param in _schemas(output):
-            left -= len(msgspec.json.encode(schema))
+        for one in schemas_of(output):
+            left -= len(msgspec.json.encode(one.schema))
             if left < 0:
                 raise format_refused(
-                    f"together with those before it, it is more than {LONGEST_FORMAT} bytes long", param
+                    f"together with those before it, it is more than {LONGEST_FORMAT} bytes long", one.param
                 )
-            if reason := schema_too_costly(schema):
-                raise format_refused(reason, param)
-            simple = simple and is_simple(schema)
+            if reason := schema_too_costly(one.schema):
+                raise format_refused(reason, one.param)
+            simple = simple and is_simple(one.schema)
         if reason := regex_too_costly(output.regex) or _grammar_refused(output.grammar):
             raise format_refused(reason, output.param or "structured_outputs")
         return simple and LONGEST_FORMAT - left <= _SHORT_FORMAT
@@ -216,30 +182,41 @@ class GrammarCompiler:
     def compile_ahead(self, output: OutputFormat) -> None:
         """Compile a format into the cache. Raises InvalidRequest if it can't be enforced."""
         began = time.thread_time()
-        matchers = self.matchers(output, self.variants_of(output))
-        self._cache.put(output.key, matchers, time.thread_time() - began)
+        compiled = self.matchers(output, self.variants_of(output))
+        self._cache.put(output.key, compiled, time.thread_time() - began)
 
     def compile(self, output: OutputFormat, dialect: Dialect = PLAIN) -> Constraint | None:
         """Return the constraint of a new answer, None if anything is allowed.
 
         Raises InvalidRequest if the format can't be enforced.
         """
+        return self.compile_noted(output, dialect)[0]
+
+    def compile_noted(
+        self, output: OutputFormat, dialect: Dialect = PLAIN
+    ) -> tuple[Constraint | None, tuple[str, ...]]:
+        """Return the constraint of a new answer, None if anything is allowed, and the paths of what it leaves out.
+
+        Raises InvalidRequest if the format can't be enforced.
+        """
         if not output.binds:
-            return None
-        matchers = self._cache.get(output.key)
-        if matchers is None or dialect not in matchers:
+            return None, ()
+        compiled = self._cache.get(output.key)
+        if compiled is None or dialect not in compiled.matchers:
             self.check_cost(output)
-            matchers = self.matchers(output, (dialect,))
-        matcher = matchers[dialect]
-        return None if matcher is None else Constraint(matcher.deep_copy(), self._stop_tokens)
+            compiled = self.matchers(output, (dialect,))
+        matcher = compiled.matchers[dialect]
+        constraint = None if matcher is None else Constraint(matcher.deep_copy(), self._stop_tokens)
+        return constraint, compiled.relaxed
 
     def matchers(
         self,
         output: OutputFormat,
         dialects: Sequence[Dialect],
         on_param: Callable[[str], None] = lambda param: None,
-    ) -> Matchers:
+    ) -> CompiledFormat:
         """Compile a format for several dialects. ``on_param`` gets each parameter before it is compiled."""
+        output, relaxed = msgspec.structs.astuple(enforceable(output, on_param))
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
         param = "tools" if output.callable_tools else output.param or "response_format"
         made: dict[str, llguidance.LLMatcher] = {}
@@ -247,12 +224,15 @@ class GrammarCompiler:
             if grammar is not None and grammar not in made:
                 on_param(param_of)
                 made[grammar] = self._matcher(grammar, param_of)
-        return {dialect: None if grammar is None else made[grammar] for dialect, grammar in whole.items()}
+        matchers = {dialect: None if grammar is None else made[grammar] for dialect, grammar in whole.items()}
+        return CompiledFormat(matchers, relaxed)
 
     def _parts(self, output: OutputFormat) -> Iterator[tuple[str, str]]:
         """Yield the grammar of each part alone, because the whole hides a part that nothing satisfies."""
-        for schema, param in _schemas(output):
-            yield f"start: {json_rule(schema)}", param
+        for index, tool in enumerate(output.callable_tools):
+            yield f"start: {json_rule(parameters_of(tool))}", output.tool_path(index)
+        if output.json_schema:
+            yield f"start: {json_rule(json.loads(output.json_schema))}", output.param or "response_format"
         if output.regex or output.grammar or output.choices:
             yield grammar_of(output, PLAIN, self._spelling) or "", output.param or "structured_outputs"
 
@@ -263,15 +243,6 @@ class GrammarCompiler:
         if matcher.is_error():
             raise format_refused(_reason(matcher.get_error()), param)
         return matcher
-
-
-def _schemas(output: OutputFormat) -> list[tuple[dict[str, Any], str]]:
-    """Return the schemas to enforce, each with the request's parameter that has it."""
-    tools = enumerate(output.callable_tools)
-    schemas = [(parameters_of(tool), f"tools[{index}].function.parameters") for index, tool in tools]
-    if output.json_schema:
-        schemas.append((json.loads(output.json_schema), output.param or "response_format"))
-    return schemas
 
 
 def _grammar_refused(grammar: str) -> str:

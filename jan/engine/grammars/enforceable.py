@@ -1,0 +1,90 @@
+"""Turn an output format into one that a grammar can express, and name what is not enforced."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from jan.engine.formats import OutputFormat, format_refused
+from jan.engine.grammars.schema_keywords import Path, SchemaMalformed
+from jan.engine.grammars.schemas import written_schema
+from jan.errors import InvalidRequest
+from jan.schema.chat import Tool
+
+# Most paths that are kept of what is not enforced.
+_MOST_PATHS = 20
+
+
+class EnforceableFormat(msgspec.Struct, frozen=True):
+    """An output format whose schemas a grammar can express. ``relaxed``: the request's paths of what it leaves
+    out."""
+
+    output: OutputFormat
+    relaxed: tuple[str, ...] = ()
+
+
+class SchemaOfFormat(msgspec.Struct, frozen=True):
+    """A schema of a request. ``path``: where the request has it. ``param``: the parameter that errors name."""
+
+    schema: Any
+    path: str
+    param: str
+    strict: bool
+
+
+def schemas_of(output: OutputFormat) -> Iterator[SchemaOfFormat]:
+    """Yield the schemas to enforce: those of the callable tools, then that of the answer."""
+    for index, tool in enumerate(output.callable_tools):
+        path = output.tool_path(index)
+        yield SchemaOfFormat(tool.function.parameters or {}, path, path, bool(tool.function.strict))
+    if output.json_schema:
+        param = output.param or "response_format"
+        schema = msgspec.json.decode(output.json_schema)
+        yield SchemaOfFormat(schema, output.schema_path or param, param, output.strict)
+
+
+def enforceable(output: OutputFormat, on_param: Callable[[str], None] = lambda param: None) -> EnforceableFormat:
+    """Return the format that a grammar can express. ``on_param`` gets each parameter before its schema is read.
+
+    Raises InvalidRequest for a value that JSON Schema does not allow, and for a strict schema with a keyword that
+    can't be enforced.
+    """
+    written: list[dict[str, Any]] = []
+    relaxed: list[str] = []
+    for one in schemas_of(output):
+        on_param(one.param)
+        schema, paths = _written(one)
+        written.append(schema)
+        relaxed += paths[:_MOST_PATHS]
+    if not written:
+        return EnforceableFormat(output)
+    tools = tuple(
+        _with_parameters(tool, schema) for tool, schema in zip(output.callable_tools, written, strict=False)
+    )
+    text = msgspec.json.encode(written[-1]).decode() if output.json_schema else ""
+    changed = msgspec.structs.replace(output, callable_tools=tools, json_schema=text)
+    return EnforceableFormat(changed, tuple(relaxed[:_MOST_PATHS]))
+
+
+def _written(one: SchemaOfFormat) -> tuple[dict[str, Any], list[str]]:
+    try:
+        schema, paths = written_schema(one.schema)
+    except SchemaMalformed as malformed:
+        raise _malformed(one, malformed) from None
+    spelled = [one.path + _spelled(path) for path in paths]
+    if one.strict and spelled:
+        raise format_refused(f"{spelled[0]} is strict, and no grammar expresses it", one.param)
+    return schema, spelled
+
+
+def _malformed(one: SchemaOfFormat, malformed: SchemaMalformed) -> InvalidRequest:
+    path = one.path + _spelled(malformed.path)
+    return format_refused(f"{path} has a value that JSON Schema does not allow; {malformed.reason}", one.param)
+
+
+def _spelled(path: Path) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def _with_parameters(tool: Tool, schema: dict[str, Any]) -> Tool:
+    return msgspec.structs.replace(tool, function=msgspec.structs.replace(tool.function, parameters=schema))
