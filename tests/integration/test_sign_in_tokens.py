@@ -6,12 +6,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from support.fake_oidc import ACCESS, FakeProvider, Lab, attempt, code_of, finish
+from support.fake_oidc import ACCESS, JSON_NULL, FakeProvider, Lab, attempt, code_of, finish, reply
 from support.oidc import SECRET
 
 from jan.storage import store_from_url
@@ -63,8 +64,10 @@ _WRONG_CLAIMS: list[dict[str, Any]] = [
     {"sub": None},
     {"sub": 7},
     {"at_hash": "another"},
-    {"email": 7},
-    {"email_verified": "yes"},
+    {"azp": 7},
+    {"at_hash": 7},
+    {"at_hash": True},
+    {"aud": {"jan": True}},
 ]
 
 
@@ -81,9 +84,85 @@ def test_a_right_at_hash_is_accepted(lab: Lab) -> None:
     assert finish(lab, at_hash=at_hash, azp="jan", aud=["jan", "other"]).status_code == 200
 
 
+# Whole sign-ins of real providers have these: Amazon Cognito, Apple and JumpCloud send the texts.
+_HARMLESS: list[dict[str, Any]] = [
+    {"email_verified": "true"},
+    {"email_verified": "True"},
+    {"name": 7},
+    {"name": JSON_NULL},
+    {"name": {"given": "Ada"}},
+    {"hd": ["example.com"]},
+    {"azp": JSON_NULL},
+    {"at_hash": JSON_NULL},
+    {"aud": ["jan"]},
+    {"exp": _FAR + 0.5},
+    {"picture": {"data": {"url": "x"}}, "groups": None, "updated_at": "yesterday", "address": 3, "locale": []},
+]
+
+
+@pytest.mark.parametrize("claims", _HARMLESS, ids=str)
+def test_an_odd_claim_about_the_person_harms_nothing(lab: Lab, claims: dict[str, Any]) -> None:
+    """A claim that only describes the person, of an unusual type or null, does not refuse the whole token."""
+    answer = finish(lab, **claims)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["user"]["email"] == "ada@example.com"
+
+
+_USERINFO: list[tuple[dict[str, Any], tuple[int, str]]] = [
+    ({"email_verified": True}, (200, "")),
+    ({"email_verified": "true"}, (200, "")),
+    ({"email_verified": "TRUE", "name": 7, "picture": {}, "phone_number": None}, (200, "")),
+    ({"email_verified": "false"}, (403, "email_not_verified")),
+    ({"email_verified": None}, (403, "email_not_verified")),
+    ({"email_verified": 1}, (403, "email_not_verified")),
+    ({}, (403, "email_not_verified")),
+    ({"email_verified": True, "email": None}, (403, "email_missing")),
+    ({"email_verified": True, "email": ["ada@example.com"]}, (403, "email_missing")),
+    ({"email_verified": True, "sub": 7}, (503, "sign_in_provider_failed")),
+    ({"email_verified": True, "sub": None}, (503, "sign_in_provider_failed")),
+]
+
+
+@pytest.mark.parametrize(("info", "expected"), _USERINFO, ids=str)
+def test_userinfo_as_providers_send_it(lab: Lab, info: dict[str, Any], expected: tuple[int, str]) -> None:
+    """The address comes from the userinfo endpoint, with claims of unusual types."""
+    lab.provider.replies["/userinfo"] = reply(200, {"sub": "subject-of-ada", "email": "ada@example.com", **info})
+    try:
+        answer = finish(lab, email=None, email_verified=None, name=None)
+    finally:
+        lab.provider.replies.clear()
+    if expected[0] == 200:
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["user"]["email"] == "ada@example.com"
+    else:
+        assert code_of(answer) == expected
+
+
+def test_nulls_in_what_a_provider_publishes(tmp_path: Path) -> None:
+    """Null in the discovery document, the keys or the token's answer counts as absent."""
+    lab = Lab(tmp_path)
+    try:
+        nulls = {
+            "token_endpoint_auth_methods_supported": None,
+            "authorization_response_iss_parameter_supported": None,
+        }
+        lab.provider.replies["/.well-known/openid-configuration"] = reply(200, lab.provider.document(**nulls))
+        lab.provider.replies["/keys"] = reply(
+            200, {"keys": [{**lab.provider.public_key(), "use": None, "alg": None}]}
+        )
+        assert finish(lab).status_code == 200
+    finally:
+        lab.stop()
+
+
 _NOT_ADMITTED: list[tuple[dict[str, Any], str]] = [
     ({"email_verified": False}, "email_not_verified"),
     ({"email_verified": None}, "email_not_verified"),
+    *(
+        ({"email_verified": odd}, "email_not_verified")
+        for odd in ("false", "False", "yes", "1", "", 1, 1.0, {}, ["true"])
+    ),
+    ({"email_verified": JSON_NULL}, "email_not_verified"),
     ({"email": "eve@evil.example"}, "domain_not_allowed"),
     ({"email": "eve@example.com.evil.example"}, "domain_not_allowed"),
     ({"email": "eve@sub.example.com"}, "domain_not_allowed"),

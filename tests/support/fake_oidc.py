@@ -19,6 +19,8 @@ from support.oidc import SECRET
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 ACCESS = "provider-access"
+#: Stands for a claim that is sent, and is null.
+JSON_NULL = object()
 PAGES = ("/chat", "https://app.example.com/signed-in")
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
@@ -83,7 +85,7 @@ class FakeProvider:
         return {**RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True), "kid": self.kid, "use": "sig"}
 
     def claims(self, good_nonce: str, /, **changes: Any) -> dict[str, Any]:
-        """Claims that are all right, but for the changes; None leaves one out."""
+        """Claims that are all right, but for the changes; None leaves one out, JSON_NULL makes it null."""
         now = int(time.time())
         good = {
             "iss": self.issuer,
@@ -96,7 +98,8 @@ class FakeProvider:
             "email_verified": True,
             "name": "Ada",
         }
-        return {name: value for name, value in {**good, **changes}.items() if value is not None}
+        said = {name: value for name, value in {**good, **changes}.items() if value is not None}
+        return {name: None if value is JSON_NULL else value for name, value in said.items()}
 
     def says(self, claims: dict[str, Any], **signing: Any) -> None:
         """Answer the next codes with these claims, signed as said."""

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import msgspec
 
+from jan.auth.oidc.claims import usable_claims
 from jan.errors import AuthenticationFailed
 
 # Only asymmetric algorithms: with HMAC the provider's published key would be the secret.
@@ -61,7 +62,7 @@ def find_key(keys: Iterable[dict[str, Any]], header: IdTokenHeader) -> jwt.PyJWK
 def _usable(jwk: dict[str, Any], header: IdTokenHeader) -> jwt.PyJWK | None:
     if header.kid is not None and jwk.get("kid") != header.kid:
         return None
-    if "d" in jwk or jwk.get("use", "sig") != "sig" or jwk.get("alg", header.alg) != header.alg:
+    if "d" in jwk or jwk.get("use") not in (None, "sig") or jwk.get("alg") not in (None, header.alg):
         return None
     try:
         # PyJWK refuses a key of the wrong type for the algorithm, such as a shared secret ("oct"). Private keys
@@ -76,18 +77,16 @@ def verify(
 ) -> IdTokenClaims:
     """Verify a token and return its claims (OpenID Connect Core, section 3.1.3.7). Raises AuthenticationFailed."""
     try:
-        claims = msgspec.convert(
-            jwt.decode(
-                token,
-                key.key,
-                algorithms=[key.algorithm_name],
-                issuer=issuers,
-                audience=client_id,
-                leeway=_LEEWAY_SECONDS,
-                options={"require": _REQUIRED},
-            ),
-            IdTokenClaims,
+        decoded = jwt.decode(
+            token,
+            key.key,
+            algorithms=[key.algorithm_name],
+            issuer=issuers,
+            audience=client_id,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": _REQUIRED},
         )
+        claims = msgspec.convert(usable_claims(decoded), IdTokenClaims)
     except jwt.InvalidTokenError as error:
         raise _refused(f"{str(error)[:200]}.") from None
     # PyJWT lets the errors of impossible times through.

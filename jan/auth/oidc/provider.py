@@ -15,6 +15,7 @@ import structlog
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPInputError
 
+from jan.auth.oidc.claims import usable_claims
 from jan.auth.oidc.flow import Flow
 from jan.auth.oidc.refusal import ProviderRefused
 from jan.errors import AuthenticationFailed, Unavailable
@@ -209,8 +210,9 @@ class Provider:
         return response.body
 
     def _decode(self, raw: bytes, kind: type[T]) -> T:
+        """Read an object of the provider's. A null counts as absent (OpenID Connect Core, section 5.3.2)."""
         try:
-            return msgspec.json.decode(raw, type=kind)
+            return msgspec.convert(usable_claims(msgspec.json.decode(raw, type=dict[str, Any])), kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._failed("Its answer could not be read.") from None
 
