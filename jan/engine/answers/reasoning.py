@@ -36,7 +36,7 @@ def splitter_of(dialect: Dialect) -> ReasoningSplitter:
     return BlockSplitter(dialect.thoughts, dialect.begins_inside)
 
 
-_State = Literal["opening", "leading", "thinking", "trailing", "wrapped", "content"]
+_State = Literal["opening", "leading", "thinking", "trailing", "unwrapping", "wrapped", "content"]
 
 
 class BlockSplitter:
@@ -77,6 +77,8 @@ class BlockSplitter:
         reasoning = self._think() if self._state == "thinking" else b""
         if self._state == "trailing":
             self._skip_space("content")
+        if self._state == "unwrapping":
+            self._skip_space("wrapped")
         content = self._unwrap() if self._state == "wrapped" else b""
         return reasoning, content + self._take() if self._state == "content" else content
 
@@ -100,11 +102,11 @@ class BlockSplitter:
         if not self._content_open or not begun:
             return False
         if begun.startswith(self._content_open):
-            self._buffer, self._state = begun[len(self._content_open) :], "wrapped"
+            self._buffer, self._state = begun[len(self._content_open) :], "unwrapping"
             return True
         return self._content_open.startswith(begun)
 
-    def _skip_space(self, following: Literal["thinking", "content"]) -> None:
+    def _skip_space(self, following: Literal["thinking", "wrapped", "content"]) -> None:
         self._buffer = self._buffer.lstrip()
         if self._buffer and not (following == "content" and self._skip_content_mark(self._buffer)):
             self._state = following
@@ -114,10 +116,10 @@ class BlockSplitter:
         before, mark, after = self._buffer.partition(self._content_close)
         if mark:
             self._buffer, self._state = after, "content"
-            return before
-        keep = overlap(before, self._content_close)
-        self._buffer = before[len(before) - keep :]
-        return before[: len(before) - keep]
+            return before.rstrip()
+        certain = before[: len(before) - overlap(before, self._content_close)].rstrip()
+        self._buffer = before[len(certain) :]
+        return certain
 
     def _think(self) -> bytes:
         before, mark, after = self._buffer.partition(self._close)

@@ -173,6 +173,20 @@ def test_reasoning_is_split_off(form: ToolFormat, answer: str, reasoning: str, c
     assert (read.reasoning, read.content) == (reasoning, content)
 
 
+def test_marks_around_content_are_no_content() -> None:
+    """With reasoning and without, closed or not, and only where they belong."""
+    granite = Dialect(reasoning="response")
+    for answer, reasoning, content in (
+        ("<think>\nHm.\n</think>\n<response>\nYes <b>. \n</response>", "Hm.", "Yes <b>."),
+        ("<think>Hm.</think><response>Yes </resp", "Hm.", "Yes </resp"),
+        ("<response>Yes.</response> ", "", "Yes. "),
+        ("Yes: <response>.", "", "Yes: <response>."),
+        ("<think>Hm.</think>Yes.", "Hm.", "Yes."),
+    ):
+        read = read_at_every_cut(granite, answer)
+        assert (read.reasoning, read.content) == (reasoning, content)
+
+
 @BY_NAME
 def test_a_call_that_is_cut_off_is_none_yet(dialect: Dialect) -> None:
     """Wherever the answer breaks off, what was read of arguments is the beginning of the whole. The reason says

@@ -12,7 +12,9 @@ INDEX, NINE = "\0", "\1"
 Arguments = Literal["json", "marked", "python", "compact"]
 
 
-ReasoningFormat = Literal["", "think", "seed", "mistral", "command", "gemma4", "granite", "harmony"]
+ReasoningFormat = Literal[
+    "", "think", "seed", "mistral", "command", "gemma4", "granite", "response", "answer", "harmony"
+]
 
 
 class ArgumentForm(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,6 +69,14 @@ REASONING: Mapping[ReasoningFormat, ReasoningForm] = MappingProxyType[ReasoningF
         "gemma4": ReasoningForm(open="<|channel>thought\n", close="<channel|>"),
         # Granite 3.2.
         "granite": ReasoningForm(open="Here is my thought process:", close="Here is my response:"),
+        # Granite 3.3, ERNIE 4.5.
+        "response": ReasoningForm(
+            open="<think>", close="</think>", content_open="<response>", content_close="</response>"
+        ),
+        # Hunyuan A13B.
+        "answer": ReasoningForm(
+            open="<think>", close="</think>", content_open="<answer>", content_close="</answer>"
+        ),
         # DeepSeek R1, Qwen 3, GLM, Kimi, MiniMax, Nemotron and most others.
         "think": ReasoningForm(open="<think>", close="</think>"),
     }

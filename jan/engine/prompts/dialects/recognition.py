@@ -70,8 +70,8 @@ def shown_reasoning(template: str) -> ReasoningFormat:
 
 
 def _shows_marks(template: str, marks: ReasoningForm) -> bool:
-    """Return True if a template has the closing mark: many only cut reasoning off. Channels need the opening."""
-    return marks.close in template and (not marks.in_channels or marks.open in template)
+    """Return True if a template has the marks that tell a form from others. Of reasoning, many only cut it off."""
+    return all(mark in template for mark in (marks.close, marks.content_open))
 
 
 def shown_form(shown: ShownCall | None) -> ToolFormat | None:
