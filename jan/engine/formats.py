@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from jan.errors import InvalidRequest
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 # Bytes of all schemas of one request, as JSON. Compiling more takes seconds, whatever the schemas say.
 LONGEST_FORMAT = 500_000

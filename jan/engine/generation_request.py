@@ -5,8 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 from jan.engine.formats import OutputFormat
-from jan.schema.chat import Tool
 from jan.schema.messages import Message
+from jan.schema.tools import Tool
 
 Priority = Literal["high", "normal", "low"]
 

@@ -7,59 +7,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.messages import Message
-from jan.schema.open_body import OpenStruct, Unserved
-from jan.schema.output_formats import FunctionName, check_depth
+from jan.schema.open_body import Unserved
+from jan.schema.output_formats import check_depth
 from jan.schema.parameters import SamplingFields, of
+from jan.schema.tools import ChosenFunction, FunctionDefinition, RequestedTool, ToolChoice
+from jan.schema.tools import Tool as Tool  # also found here
 from jan.schema.unserved import UNSERVED_IN_CHAT
-
-# --- tools and formats ------------------------------------------------------------------------------
-
-
-class FunctionDefinition(OpenStruct, kw_only=True):
-    """A function that the model may call. ``parameters`` is a JSON schema."""
-
-    shown_as_sent: ClassVar[bool] = True
-
-    name: FunctionName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_depth(self.parameters)
-
-
-class Tool(OpenStruct, kw_only=True, dict=True):
-    """A tool that the model may call. Its chat template may show names that nothing here knows."""
-
-    shown_as_sent: ClassVar[bool] = True
-
-    type: Literal["function"]
-    function: FunctionDefinition
-
-    @property
-    def sent(self) -> dict[str, Any] | None:
-        """The object as the client wrote it, if that is known."""
-        found: dict[str, Any] | None = vars(self).get("written")
-        return found
-
-    def keep_written(self, written: dict[str, Any]) -> None:
-        """Remember the object as the client wrote it."""
-        vars(self)["written"] = written
-
-
-class ChosenFunction(OpenStruct, kw_only=True):
-    """The name of the chosen function."""
-
-    name: str
-
-
-class NamedToolChoice(OpenStruct, kw_only=True):
-    """A tool that the model must call."""
-
-    type: Literal["function"]
-    function: ChosenFunction
-
 
 # --- the end of the prompt ---------------------------------------------------------------------------
 
@@ -176,8 +129,19 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
         ]
         | None
     ) = None
-    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    tools: (
+        Annotated[list[RequestedTool], Meta(max_length=128, description="Functions and custom tools")] | None
+    ) = None
+    tool_choice: (
+        Annotated[ToolChoice, Meta(description="any is required; allowed_tools are a part of the tools")] | None
+    ) = None
+    functions: (
+        Annotated[list[FunctionDefinition], Meta(max_length=128, description="The older form of tools")] | None
+    ) = None
+    function_call: (
+        Annotated[Literal["none", "auto"] | ChosenFunction, Meta(description="The older form of tool_choice")]
+        | None
+    ) = None
     parallel_tool_calls: bool | None = None
     metadata: dict[str, str] | None = None
     conversation_id: ConversationId | None = None

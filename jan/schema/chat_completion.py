@@ -6,10 +6,26 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.chat import ConversationPlace
-from jan.schema.messages import ToolCall
+from jan.schema.messages import CustomCall, FunctionCall
 from jan.schema.sampling import FinishReason, PromptScores, ServiceTier, TokenLogprob, Usage
 
+# function_call: of OpenAI's older form of tools.
+ChatFinishReason = FinishReason | Literal["function_call"]
 ReasoningContent = Annotated[str, Meta(description="The model's reasoning before its answer")]
+
+
+class CalledFunction(msgspec.Struct, kw_only=True, tag_field="type", tag="function"):
+    """A call of a function."""
+
+    id: str
+    function: FunctionCall
+
+
+class CalledCustom(msgspec.Struct, kw_only=True, tag_field="type", tag="custom"):
+    """A call of a custom tool."""
+
+    id: str
+    custom: CustomCall
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):
@@ -19,7 +35,8 @@ class AnswerMessage(msgspec.Struct, kw_only=True):
     content: str | None
     reasoning_content: ReasoningContent | UnsetType = UNSET
     refusal: str | None = None
-    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_calls: list[CalledFunction | CalledCustom] | UnsetType = UNSET
+    function_call: FunctionCall | UnsetType = UNSET
 
 
 class ChoiceLogprobs(msgspec.Struct, kw_only=True):
@@ -35,7 +52,7 @@ class ChatChoice(msgspec.Struct, kw_only=True):
     index: int
     message: AnswerMessage
     logprobs: ChoiceLogprobs | None = None
-    finish_reason: FinishReason
+    finish_reason: ChatFinishReason
     token_ids: list[int] | UnsetType = UNSET
 
 
@@ -63,12 +80,13 @@ class FunctionCallDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ToolCallDelta(msgspec.Struct, kw_only=True):
-    """A piece of the tool call at ``index``."""
+    """A piece of the tool call at ``index``. A call of a custom tool is one piece."""
 
     index: int
     id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
-    function: FunctionCallDelta
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    function: FunctionCallDelta | UnsetType = UNSET
+    custom: CustomCall | UnsetType = UNSET
 
 
 class ChatDelta(msgspec.Struct, kw_only=True):
@@ -79,6 +97,7 @@ class ChatDelta(msgspec.Struct, kw_only=True):
     reasoning_content: ReasoningContent | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionCallDelta | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, kw_only=True):
@@ -87,7 +106,7 @@ class ChatChunkChoice(msgspec.Struct, kw_only=True):
     index: int
     delta: ChatDelta
     logprobs: ChoiceLogprobs | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: ChatFinishReason | None = None
     token_ids: list[int] | UnsetType = UNSET
 
 

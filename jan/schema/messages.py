@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jan.schema.open_body import OpenStruct
 
@@ -82,12 +83,26 @@ class SentFunction(OpenStruct, kw_only=True):
         return str(self.arguments)
 
 
+class CustomCall(OpenStruct, kw_only=True):
+    """A call of a custom tool, which takes a text."""
+
+    name: str
+    input: str
+
+
 class SentToolCall(OpenStruct, kw_only=True):
-    """One tool call in the history of a request."""
+    """One tool call in the history of a request. To a model, a custom tool is a function with its text."""
 
     id: str
-    type: Literal["function"] = "function"
-    function: SentFunction
+    type: Literal["function", "custom"] = "function"
+    function: SentFunction = msgspec.field(default_factory=lambda: SentFunction(name=""))
+    custom: CustomCall | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if isinstance(self.custom, CustomCall):
+            self.function = SentFunction(name=self.custom.name, arguments={"input": self.custom.input})
+        elif not self.function.name:
+            raise ValueError("function: The key 'function' is required.")
 
 
 class SystemMessage(OpenStruct, kw_only=True, tag_field="role", tag="system"):

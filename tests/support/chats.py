@@ -8,9 +8,9 @@ import msgspec
 
 from jan.engine.base import ChatPrompt
 from jan.engine.prompts.chat_template import ChatTemplate
-from jan.schema.chat import Tool
 from jan.schema.messages import Message
 from jan.schema.open_body import convert_open
+from jan.schema.tools import Tool
 
 NOW = {"type": "function", "function": {"name": "now"}}
 ASKED = {"role": "user", "content": "Time?"}

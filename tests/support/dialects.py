@@ -9,7 +9,7 @@ import msgspec
 
 from jan.engine.prompts.dialects import CallForm, Dialect, call_as_text, dialect_named
 from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 PARAMETERS: dict[str, Any] = {
     "type": "object",

@@ -2,14 +2,13 @@
 
 import time
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from handlers.openai.chat.call_chunks import CallForms, CallPieces, put_calls
 from handlers.openai.reports import Reports, RunningUsage, prompt_scores
-from jan.engine.base import Delta, Finished, Started, ToolCallFragment
+from jan.engine.base import Delta, Finished, Started
 from jan.engine.call_ids import CallIds, call_id
 from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
 from jan.schema.chat import ConversationPlace
@@ -21,10 +20,7 @@ from jan.schema.chat_completion import (
     ChatCompletionChunk,
     ChatDelta,
     ChoiceLogprobs,
-    FunctionCallDelta,
-    ToolCallDelta,
 )
-from jan.schema.messages import FunctionCall, ToolCall
 from jan.schema.sampling import ServiceTier
 
 # More than the choices of any request.
@@ -37,6 +33,7 @@ class ChatTranslator:
     """Translates the answer to one request into OpenAI's chat completions.
 
     - ``with_usage``: a stream ends with a chunk of token counts. ``reports``: what the answer reports.
+      ``calls``: the forms of its calls.
     - ``place``: where the answer is stored, sent in the first chunk. Set it before any chunk is made.
     """
 
@@ -48,7 +45,10 @@ class ChatTranslator:
         with_usage: bool,
         tier: ServiceTier | UnsetType,
         reports: Reports = Reports(),  # noqa: B008 - frozen
+        calls: CallForms = CallForms(),  # noqa: B008 - frozen
     ) -> None:
+        self._forms = calls
+        self._calls: dict[int, CallPieces] = {}
         self._reports = reports
         self._counted = RunningUsage()
         self.place: ConversationPlace | UnsetType = UNSET
@@ -84,7 +84,10 @@ class ChatTranslator:
                 self._begun, chunk.conversation = True, self.place
             return chunk
         if isinstance(event, Finished):
-            return self._with(ChatChunkChoice(index=index, delta=ChatDelta(), finish_reason=event.reason))
+            delta, reason = ChatDelta(), self._forms.reason(event.reason)
+            if index in self._calls:
+                self._calls[index].end(delta)
+            return self._with(ChatChunkChoice(index=index, delta=delta, finish_reason=reason))
         return [piece for part in event.parts or (event,) if (piece := self._chunk_of(index, part)) is not None]
 
     def _chunk_of(self, index: int, part: Delta) -> ChatCompletionChunk | None:
@@ -107,28 +110,17 @@ class ChatTranslator:
     def _piece(self, index: int, event: Delta) -> ChatChunkChoice:
         delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
         if event.tool_calls:
-            calls = groupby(event.tool_calls, key=attrgetter("index"))
-            delta.tool_calls = [self._call_piece(index, number, list(pieces)) for number, pieces in calls]
+            self._calls_of(index).add(event.tool_calls, delta)
         logprobs = ChoiceLogprobs(content=self._reports.named(event.logprobs)) if event.logprobs else None
         ids = list(event.token_ids) if self._reports.token_ids else UNSET
         return ChatChunkChoice(index=index, delta=delta, logprobs=logprobs, token_ids=ids)
 
-    def _call_piece(self, choice: int, index: int, fragments: list[ToolCallFragment]) -> ToolCallDelta:
-        """Join the new fragments of one call. Clients lose the second piece of a call within a chunk."""
-        name = "".join(fragment.name for fragment in fragments)
-        arguments = "".join(fragment.arguments for fragment in fragments)
-        if not name:
-            return ToolCallDelta(index=index, function=FunctionCallDelta(arguments=arguments))
-        return ToolCallDelta(
-            index=index,
-            id=self._call_id(choice, index, self._call_ids),
-            type="function",
-            function=FunctionCallDelta(name=name, arguments=arguments),
-        )
-
-    def _call_id(self, choice: int, index: int, form: CallIds) -> str:
-        """Return the id of a call, which is the same in every form of this answer."""
-        return call_id(form, f"{self._chunk.id} {choice} {index}")
+    def _calls_of(self, index: int) -> CallPieces:
+        """Return the calls of the choice at ``index`` so far."""
+        if index not in self._calls:
+            ids = partial(_numbered_id, self._call_ids, f"{self._chunk.id} {index}")
+            self._calls[index] = CallPieces(self._forms, ids)
+        return self._calls[index]
 
     # --- whole --------------------------------------------------------------------------------------
 
@@ -149,25 +141,24 @@ class ChatTranslator:
 
     def choice(self, index: int, answer: CollectedAnswer) -> ChatChoice:
         """Make the choice at ``index`` from its answer so far."""
-        content = answer.text
-        calls = [
-            ToolCall(
-                id=self._call_id(index, number, answer.call_ids),
-                function=FunctionCall(name=call.name, arguments=call.arguments),
-            )
-            for number, call in enumerate(answer.calls)
-        ]
+        message = AnswerMessage(
+            content=None if answer.calls and not answer.text else answer.text,
+            reasoning_content=(self._reports.reasoning and answer.reasoning) or UNSET,
+        )
+        ids = partial(_numbered_id, answer.call_ids, f"{self._chunk.id} {index}")
+        put_calls(answer, self._forms, ids, message)
         return ChatChoice(
             index=index,
-            message=AnswerMessage(
-                content=None if calls and not content else content,
-                reasoning_content=(self._reports.reasoning and answer.reasoning) or UNSET,
-                tool_calls=calls or UNSET,
-            ),
+            message=message,
             logprobs=ChoiceLogprobs(content=self._reports.named(answer.logprobs)) if answer.logprobs else None,
-            finish_reason=answer.reason or "stop",
+            finish_reason=self._forms.reason(answer.reason or "stop"),
             token_ids=answer.token_ids if self._reports.token_ids else UNSET,
         )
+
+
+def _numbered_id(form: CallIds, choice: str, number: int) -> str:
+    """Return the id of a choice's call, which is the same in every form of the answer."""
+    return call_id(form, f"{choice} {number}")
 
 
 def _with_text(chunk: ChatCompletionChunk, index: int, text: str) -> ChatCompletionChunk:

@@ -4,10 +4,12 @@ import secrets
 from functools import partial
 from typing import Any
 
+from handlers.openai.chat.call_chunks import CallForms
 from handlers.openai.chat.chunks import ChatTranslator
 from handlers.openai.chat.conversation import check_alone, open_turn
 from handlers.openai.chat.examples import EXAMPLES
 from handlers.openai.chat.request import model_request
+from handlers.openai.chat.tool_forms import tool_forms_of
 from handlers.openai.reports import reports_of
 from handlers.openai.sampling import answered_tier, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
@@ -57,12 +59,14 @@ class ChatCompletions(Handler):
         """
         completion_id = f"chatcmpl-{secrets.token_hex(12)}"
         self.take_request_id(body.request_id)
-        asked = model_request(body, self.identity)
+        tools = tool_forms_of(body)
+        asked = model_request(body, self.identity, tools)
         translator = ChatTranslator(
             completion_id,
             body.model,
             with_usage=wants_usage(body) or not body.stream,
             tier=answered_tier(body, self.identity),
+            calls=CallForms(custom=tools.custom, legacy=tools.legacy),
             reports=reports_of(body, reasoning=body.include_reasoning is not False),
         )
         keep = None

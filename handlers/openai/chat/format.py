@@ -8,7 +8,6 @@ import msgspec
 
 from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
 from jan.errors import InvalidRequest
-from jan.schema.chat import Tool
 from jan.schema.output_formats import (
     GrammarFormat,
     JsonObjectFormat,
@@ -17,6 +16,7 @@ from jan.schema.output_formats import (
     StructuredOutputs,
 )
 from jan.schema.parameters import SamplingFields
+from jan.schema.tools import Tool
 
 _ANY_OBJECT = OutputFormat(json_schema='{"type": "object"}')
 

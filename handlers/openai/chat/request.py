@@ -4,30 +4,31 @@ import msgspec
 
 from handlers.openai.chat.format import check_tools_length, format_of
 from handlers.openai.chat.template_variables import documents_of, template_options
+from handlers.openai.chat.tool_forms import ToolForms, tool_forms_of
 from handlers.openai.sampling import common_of, limit_of, priority_of, samplings_of
 from jan.engine.base import ChatPrompt, GenerationRequest
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 from jan.handler import ModelRequest
-from jan.schema.chat import ChatCompletionRequest, NamedToolChoice, Tool
+from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage
 from jan.schema.scopes import Identity
 
 
-def model_request(body: ChatCompletionRequest, identity: Identity) -> ModelRequest:
+def model_request(body: ChatCompletionRequest, identity: Identity, tools: ToolForms | None = None) -> ModelRequest:
     """Make the request to the model. Raises InvalidRequest for parameters that contradict each other."""
     # Prompt and format are made once for all choices.
-    first, choices = _generation(body, identity), body.n or 1
+    first, choices = _generation(body, identity, tools or tool_forms_of(body)), body.n or 1
     sequences = [msgspec.structs.replace(first, sampling=one) for one in samplings_of(body, choices)]
     return ModelRequest(model=body.model, sequences=tuple(sequences), choices=choices)
 
 
-def _generation(body: ChatCompletionRequest, identity: Identity) -> GenerationRequest:
+def _generation(body: ChatCompletionRequest, identity: Identity, tools: ToolForms) -> GenerationRequest:
     if body.top_logprobs is not None and not body.logprobs:
         raise InvalidRequest("top_logprobs: Not allowed unless logprobs is true.", param="top_logprobs")
-    output = _output(body)
+    output = _output(body, tools)
     return GenerationRequest(
-        prompt=_prompt(body, output),
+        prompt=_prompt(body, output, tools),
         max_tokens=_limit(body),
         **common_of(body),
         inline_reasoning=body.separate_reasoning is False,
@@ -49,26 +50,25 @@ def _limit(body: ChatCompletionRequest) -> int | None:
     return limit_of(limit)
 
 
-def _output(body: ChatCompletionRequest) -> OutputFormat:
-    tools = _callable_tools(body)
-    forced = body.tool_choice == "required" or isinstance(body.tool_choice, NamedToolChoice)
-    parallel = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, NamedToolChoice)
+def _output(body: ChatCompletionRequest, tools: ToolForms) -> OutputFormat:
     output = format_of(body)
-    if tools and (output.regex or output.grammar or output.choices):
+    if tools.callable and (output.regex or output.grammar or output.choices):
         raise InvalidRequest(
             "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )
-    check_tools_length(tools)
-    chosen = {id(tool) for tool in tools}
-    numbers = tuple(number for number, tool in enumerate(body.tools or ()) if id(tool) in chosen)
+    check_tools_length(tools.callable)
+    chosen = {id(tool) for tool in tools.callable}
     return msgspec.structs.replace(
-        output, callable_tools=tools, must_call=forced, parallel_calls=parallel, tool_numbers=numbers
+        output,
+        callable_tools=tools.callable,
+        must_call=tools.must_call,
+        parallel_calls=tools.parallel,
+        tool_numbers=tuple(number for number, tool in enumerate(tools.shown) if id(tool) in chosen),
     )
 
 
-def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
+def _prompt(body: ChatCompletionRequest, output: OutputFormat, tools: ToolForms) -> ChatPrompt:
     """Make the prompt. Raises InvalidRequest if the last message can't be continued."""
-    shown = () if body.tool_choice == "none" else tuple(body.tools or ())
     continues = bool(body.continue_final_message)
     if continues and (reason := _closed(body, output)):
         raise InvalidRequest(
@@ -76,8 +76,8 @@ def _prompt(body: ChatCompletionRequest, output: OutputFormat) -> ChatPrompt:
         )
     return ChatPrompt(
         messages=tuple(body.messages),
-        tools=shown,
-        sent_tools=tuple(tool.sent for tool in shown if tool.sent is not None),
+        tools=tools.shown,
+        sent_tools=tuple(tool.sent for tool in tools.shown if tool.sent is not None),
         documents=documents_of(body),
         template_options=template_options(body),
         add_generation_prompt=body.add_generation_prompt is not False and not continues,
@@ -97,22 +97,3 @@ def _closed(body: ChatCompletionRequest, output: OutputFormat) -> str:
     if not isinstance(last, AssistantMessage) or not last.content or last.tool_calls:
         return "The last message must be the assistant's, with content and without tool calls."
     return ""
-
-
-def _callable_tools(body: ChatCompletionRequest) -> tuple[Tool, ...]:
-    """Return the tools that the answer may call according to tool_choice."""
-    tools = tuple(body.tools or ())
-    if body.tool_choice == "none" or (not tools and body.tool_choice in (None, "auto")):
-        return ()
-    if not tools:
-        raise InvalidRequest("tool_choice: Not allowed without tools.", param="tool_choice")
-    if isinstance(body.tool_choice, NamedToolChoice):
-        wanted = body.tool_choice.function.name
-        chosen = tuple(tool for tool in tools if tool.function.name == wanted)
-        if not chosen:
-            names = ", ".join(tool.function.name for tool in tools)
-            raise InvalidRequest(
-                f"tool_choice: There is no tool '{wanted}'; allowed: {names}.", param="tool_choice"
-            )
-        return chosen
-    return tools

@@ -8,7 +8,7 @@ from jan.engine.answers.answer import Answer
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
 from jan.engine.prompts.dialects import Dialect
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 
 class ReadCall(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from jan.engine.answers.text import MarkFinder
 from jan.engine.base import Delta, ToolCallFragment
 from jan.engine.prompts.dialects.forms import CallForm
 from jan.engine.prompts.dialects.heads import head_pattern, name_in
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 
 class CallBody(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 from jan.engine.answers.argument_types import properties_of, required_of, types_of
 from jan.engine.grammars.lark import ANY_TEXT, Spelling, json_rule, parameters_of
 from jan.engine.prompts.dialects.forms import ArgumentForm, CallForm
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 _KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
 # Objects in objects are followed this far, and this many rules are written. All others may be anything.

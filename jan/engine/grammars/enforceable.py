@@ -9,7 +9,7 @@ from jan.engine.formats import OutputFormat, format_refused
 from jan.engine.grammars.schema_keywords import Path, SchemaMalformed
 from jan.engine.grammars.schemas import written_schema
 from jan.errors import InvalidRequest
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 # Most paths that are kept of what is not enforced.
 _MOST_PATHS = 20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jan.engine.prompts.dialects.forms import INDEX, NINE
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 # Compact JSON, because with free white space a small model may spend its whole budget on line breaks.
 _JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

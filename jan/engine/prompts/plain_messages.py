@@ -8,7 +8,6 @@ import msgspec
 from jan.engine.call_ids import call_id
 from jan.engine.generation_request import ChatPrompt
 from jan.errors import InvalidRequest
-from jan.schema.chat import Tool
 from jan.schema.messages import (
     AssistantMessage,
     Message,
@@ -19,6 +18,7 @@ from jan.schema.messages import (
     ToolMessage,
     UserPart,
 )
+from jan.schema.tools import Tool
 
 Entry = dict[str, Any]
 # Transformers passes reasoning on under the first two names. Some templates read the others.

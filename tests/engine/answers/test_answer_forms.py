@@ -9,7 +9,7 @@ from jan.engine.answers.answer import Answer
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
 from jan.engine.prompts.dialects import Dialect, ToolFormat
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 TOOLS = tuple(Tool(type="function", function=FunctionDefinition(name=name)) for name in ("f", "g-2"))
 ARGUMENTS = '{"a": "}\\"]", "b": [1, {"c": "ä"}]}'

@@ -8,7 +8,7 @@ from support.dialects import ARGUMENTS, DIALECTS, TOOLS, canonical, cuts
 
 from jan.engine.answers.reading import ReadAnswer, read_answer
 from jan.engine.prompts.dialects import Dialect, ToolFormat, dialect_named
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 BY_NAME = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.tools)
 

@@ -23,7 +23,7 @@ from support.peers.writers import dumps, question
 
 from jan.engine.answers.reading import ReadAnswer, read_answer
 from jan.engine.prompts.dialects import Dialect
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 # The forms of calls and of reasoning that each writer writes.
 DIALECTS = {

@@ -9,7 +9,7 @@ from jan.engine.answers.tool_calls import ToolCallReader
 from jan.engine.base import Delta, Finished, GenerationRequest, TextPrompt
 from jan.engine.formats import OutputFormat
 from jan.engine.prompts.dialects import PLAIN
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"]", "b": [1, {"c": 2}]}}\n</tool_call>'
 ARGUMENTS = {"a": '}"]', "b": [1, {"c": 2}]}

@@ -37,8 +37,8 @@ from jan.engine.base import (  # noqa: E402
 from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.engine.runtime.executor import ThreadedEngine  # noqa: E402
 from jan.errors import InternalError, InvalidRequest  # noqa: E402
-from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402
 from jan.schema.messages import UserMessage  # noqa: E402
+from jan.schema.tools import FunctionDefinition, Tool  # noqa: E402
 
 Make = Callable[[], ExLlamaV2Backend]
 GREEDY = Sampling(temperature=0)

@@ -18,7 +18,7 @@ from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.dialects import Dialect, ToolFormat, dialect_named
 from jan.engine.prompts.dialects.known_forms import REASONING
 from jan.errors import InvalidRequest
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 FORCED = OutputFormat(callable_tools=TOOLS, must_call=True)
 FREE = OutputFormat(callable_tools=TOOLS)

@@ -16,7 +16,7 @@ from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.engine.grammars.constraint import Constraint  # noqa: E402
 from jan.engine.prompts.dialects import PLAIN, Dialect, ToolFormat  # noqa: E402
 from jan.errors import InvalidRequest  # noqa: E402
-from jan.schema.chat import FunctionDefinition, Tool  # noqa: E402
+from jan.schema.tools import FunctionDefinition, Tool  # noqa: E402
 
 PARAMETERS = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TOOLS = (Tool(type="function", function=FunctionDefinition(name="f", parameters=PARAMETERS)),)

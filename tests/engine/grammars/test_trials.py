@@ -29,7 +29,7 @@ from jan.engine.grammars.trials import TrialQueue, Trials
 from jan.engine.prompts.dialects import PLAIN, Dialect
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import InvalidRequest, Unavailable
-from jan.schema.chat import FunctionDefinition, Tool
+from jan.schema.tools import FunctionDefinition, Tool
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import Dialect, ReasoningFormat, ToolFormat, ToolFormatOption, call_as_text
 from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMATS
 from jan.errors import InvalidRequest
-from jan.schema.chat import FunctionDefinition, Tool
 from jan.schema.messages import AssistantMessage, Message, SentFunction, SentToolCall, ToolMessage, UserMessage
+from jan.schema.tools import FunctionDefinition, Tool
 
 # Short templates in the styles of the models' own.
 CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}

@@ -11,7 +11,7 @@ from support.chats import ANSWER, ASKED, FOREIGN, NOW, called, prompt, render, r
 
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.errors import InvalidRequest
-from jan.schema.chat import Tool
+from jan.schema.tools import Tool
 
 # --- arguments ------------------------------------------------------------------------------------------
 
