@@ -214,7 +214,7 @@ def test_texts_of_arguments_stream(form: ToolFormat) -> None:
 @BY_NAME
 def test_reading_takes_time_in_proportion(dialect: Dialect) -> None:
     """A long argument in small pieces is passed over a few times and not once for each piece."""
-    text = "word " * 4000
+    text = "word " * 1500
     answer = canonical(dialect, ("f", {"a": 1, "s": text}))
     pieces = [answer[at : at + 4].encode() for at in range(0, len(answer), 4)]
     assert calls_of(read_answer(dialect, pieces, TOOLS)) == [("f", {"a": 1, "s": text})]

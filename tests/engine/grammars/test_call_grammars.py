@@ -14,7 +14,7 @@ import numpy
 
 from jan.engine.answers.reading import read_answer
 from jan.engine.formats import OutputFormat
-from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
+from jan.engine.grammars.constraint import Constraint, GrammarCompiler, Vocabulary
 from jan.engine.prompts.dialects import Dialect, ToolFormat, dialect_named
 from jan.engine.prompts.dialects.known_forms import REASONING
 from jan.errors import InvalidRequest
@@ -38,16 +38,21 @@ class Model:
             Vocabulary(self.pieces, list(special), [END], lambda text: list(text.encode())), dialect
         )
 
-    def allows(self, output: OutputFormat, text: str) -> bool:
-        """Return True if an answer may be this text and end there."""
+    def _constraint(self, output: OutputFormat) -> Constraint:
+        if not self.grammars.has_compiled(output.key):
+            self.grammars.compile_ahead(output)
         constraint = self.grammars.compile(output, self.dialect)
         assert constraint is not None
+        return constraint
+
+    def allows(self, output: OutputFormat, text: str) -> bool:
+        """Return True if an answer may be this text and end there."""
+        constraint = self._constraint(output)
         return all(map(constraint.accept, [*tokens_of(text, self.control), END]))
 
     def wander(self, output: OutputFormat, choices: random.Random, longest: int) -> bytes | None:
         """Return an answer of tokens chosen among the allowed ones; None if it does not end in time."""
-        constraint = self.grammars.compile(output, self.dialect)
-        assert constraint is not None
+        constraint = self._constraint(output)
         answer, waiting = b"", list[int]()
         one = self.dialect.calls.argument
         for _ in range(longest):
