@@ -96,8 +96,8 @@ class Opening:
             raise NotFound(error.message, param="parent_message_id") from None
         if path and path[0].parent_id is not None:
             raise InvalidRequest(
-                f"The conversation is longer than {_LONGEST_PATH} messages from its root to this one. Begin "
-                "another, or a branch nearer to the root.",
+                f"The prompt is too long: the conversation has more than {_LONGEST_PATH} messages from its root "
+                "to this one. Begin another, or a branch nearer to the root.",
                 code="context_length_exceeded",
                 param="conversation_id",
             )

@@ -30,6 +30,8 @@ class ServedModel:
 
     def __init__(self, settings: ModelSettings, engine: Engine) -> None:
         self.id = settings.id
+        #: The name of its engine in the configuration.
+        self.kind = str(settings.engine)
         self.names = (settings.id, *settings.aliases)
         self.eager = settings.load == "eager"
         self.engine = engine

@@ -1,4 +1,4 @@
-"""Identifies callers from the Authorization header, and checks what they may do."""
+"""Identifies callers from the headers that carry credentials, and checks what they may do."""
 
 from tornado.httputil import HTTPServerRequest
 
@@ -63,7 +63,7 @@ def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
 
 
 def required_credential(request: HTTPServerRequest) -> str:
-    """Return the token or API key of the Authorization header. Raises AuthenticationFailed without one."""
+    """Return the token or API key of a request. Raises AuthenticationFailed without one."""
     credential = _credential(request)
     if credential is None:
         raise _unauthenticated()
@@ -71,9 +71,22 @@ def required_credential(request: HTTPServerRequest) -> str:
 
 
 def _credential(request: HTTPServerRequest) -> str | None:
-    """Return the text after Bearer, or None without the header."""
-    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
-    return credential.strip() or None if scheme.lower() == "bearer" else None
+    """Return the text after Bearer; else that of the headers of Anthropic's and Azure's clients; else None.
+
+    Raises AuthenticationFailed for two different ones, because a guess could act for the wrong caller.
+    """
+    headers = request.headers
+    scheme, _, credential = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and (bearer := credential.strip()):
+        return bearer
+    first, second = headers.get("X-Api-Key", "").strip(), headers.get("Api-Key", "").strip()
+    if first and second and first != second:
+        raise AuthenticationFailed(
+            "The headers x-api-key and api-key have different credentials. Send one of them, or Authorization.",
+            code="conflicting_credentials",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return first or second or None
 
 
 def user_of(identity: Identity) -> str:
@@ -99,7 +112,7 @@ def check_scopes(identity: Identity, *scopes: Scope) -> None:
 
 def _unauthenticated() -> AuthenticationFailed:
     return AuthenticationFailed(
-        "This needs credentials. Send 'Authorization: Bearer <token or API key>'.",
+        "This needs credentials. Send 'Authorization: Bearer <token or API key>', or the header x-api-key.",
         code="missing_credentials",
         headers={"WWW-Authenticate": "Bearer"},
     )

@@ -10,7 +10,8 @@ from jan.settings.addresses import host_of, is_loopback
 from jan.settings.server import ANY_HOST
 
 _REQUEST_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, OpenAI-Organization, "
+    "Authorization, x-api-key, api-key, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, "
+    "OpenAI-Organization, "
     "OpenAI-Project, OpenAI-Beta, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, "
     "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
     "X-Stainless-Timeout, X-Stainless-Helper-Method, X-Stainless-Poll-Helper, traceparent, tracestate"

@@ -144,3 +144,34 @@ def test_malformed_authorization(guarded: Any, header: str) -> None:
     refused = client.get("/api/v1/user/profile", headers={"Authorization": header})
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key", "X-API-KEY"])
+def test_the_headers_of_other_clients_carry_credentials(guarded: Any, header: str) -> None:
+    """A key works in the headers of Anthropic's and Azure's clients as it does after Bearer. A wrong one is 401,
+    also where no credentials are needed."""
+    client, credentials, _ = guarded
+    right, wrong = ({header: credentials[name]} for name in ("read", "wrong key"))
+    assert client.get("/api/v1/user/profile", headers=right).status_code == 200
+    assert client.post("/api/v1/users", headers=right, json={"email": "a@example.org"}).status_code == 403
+    for path in ("/api/v1/user/profile", "/api/v1/models"):
+        assert client.get(path, headers=wrong).json()["error"]["code"] == "invalid_api_key"
+
+
+def test_one_credential_counts(guarded: Any) -> None:
+    """Authorization wins over the other headers. If those two differ, nobody guesses which one is meant."""
+    client, credentials, _ = guarded
+    bearer = {"Authorization": f"Bearer {credentials['read']}"}
+    one, other = {"x-api-key": credentials["write"]}, {"api-key": credentials["read"]}
+
+    def code(headers: dict[str, str]) -> str | None:
+        error: dict[str, str] = client.get("/api/v1/user/profile", headers=headers).json().get("error", {})
+        return error.get("code")
+
+    assert code({**bearer, **one, "api-key": "jan_wrong"}) is None
+    assert code({**other, "Authorization": f"Bearer {credentials['wrong key']}"}) == "invalid_api_key"
+    assert code({**other, "x-api-key": credentials["read"]}) is None
+    assert code({**one, **other}) == "conflicting_credentials"
+    refused = client.get("/api/v1/models", headers={**one, **other})
+    assert refused.status_code == 401
+    assert credentials["read"] not in refused.text

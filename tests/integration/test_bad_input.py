@@ -399,15 +399,15 @@ def test_an_announced_flood_is_413_at_once(client: httpx.Client, echo_server: Se
 
 
 def test_a_prompt_over_the_context_names_both_numbers(client: httpx.Client) -> None:
-    """A prompt longer than the context is 400 context_length_exceeded with its length and the limit; param
-    is what the endpoint calls its prompt."""
+    """A prompt longer than the context is 400 context_length_exceeded with its length and the limit, in words that
+    LiteLLM and LangChain look for; param is what the endpoint calls its prompt."""
     text = "word " * 5000
     chat = client.post(CHAT, json={"model": "echo", "messages": user(text)})
     completion = client.post(COMPLETIONS, json={"model": "echo", "prompt": text})
     for response, param in ((chat, "messages"), (completion, "prompt")):
         message = refused(response, 400, "context_length_exceeded", param)
-        assert "5000" in message
-        assert "4096" in message
+        assert message.startswith("This model's maximum context length is 4096 tokens. However, your ")
+        assert " resulted in 5000 tokens: the prompt is too long" in message
 
 
 # --- content types and encodings --------------------------------------------------------------------

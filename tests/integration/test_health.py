@@ -4,6 +4,8 @@ from datetime import datetime
 
 import httpx
 
+from jan.testing import served
+
 
 def test_health_is_as_the_reference_shows(echo: httpx.Client) -> None:
     """GET /health answers status ok and a UTC timestamp, and nothing else."""
@@ -19,5 +21,33 @@ def test_models_lists_ids_and_aliases(echo: httpx.Client) -> None:
     body = echo.get("/api/v1/models").json()
     assert body["object"] == "list"
     assert [model["id"] for model in body["data"]] == ["echo", "jan-v1-4b", "slow"]
-    assert all(set(model) == {"id", "object", "created", "owned_by"} for model in body["data"])
+    assert {model["object"] for model in body["data"]} == {"model"}
     assert {model["owned_by"] for model in body["data"]} == {"jan"}
+    assert [model.get("alias_of") for model in body["data"]] == [None, "echo", None]
+
+
+def test_models_tell_what_they_can_do() -> None:
+    """The context has the names that clients look for. What only a loaded model knows is left out until then."""
+    models = "models: [{id: echo, aliases: [other], engine: echo, load: lazy, options: {context: 77}}]"
+    with served(models) as server:
+        before = server.client.get("/v1/models/other").json()
+        server.client.post(
+            "/v1/chat/completions", json={"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+        )
+        after = server.client.get("/v1/models/other").json()
+        listed = server.client.get("/v1/models").json()["data"]
+    created = before.pop("created")
+    assert before == {
+        "id": "other",
+        "object": "model",
+        "owned_by": "jan",
+        "alias_of": "echo",
+        "loaded": False,
+        "engine": "echo",
+        "modalities": {"input": ["text"], "output": ["text"]},
+    }
+    known = {"context_length": 77, "context_window": 77, "max_model_len": 77, "tools": "native"}
+    assert after == {**after, **known, "loaded": True, "created": created, "reasoning": False}
+    assert after["dialect"]
+    assert listed[1] == after
+    assert "alias_of" not in listed[0]

@@ -16,12 +16,16 @@ def token_budget(request: GenerationRequest, prompt_tokens: int, context_length:
 
 def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_length: int) -> InvalidRequest:
     """Return the error for a prompt that fills the context. ``prompt_tokens``: its length, or a lower bound, in
-    words."""
+    words.
+
+    LiteLLM (``exception_mapping_utils.py``) and LangChain (``chat_models/base.py``) know this error by its words.
+    """
+    param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
     return InvalidRequest(
-        f"The prompt is {prompt_tokens} tokens long. This model's context takes {context_length} tokens, "
-        "prompt and answer together.",
+        f"This model's maximum context length is {context_length} tokens. However, your {param} resulted in "
+        f"{prompt_tokens} tokens: the prompt is too long. Shorten it: prompt and answer share the context.",
         code="context_length_exceeded",
-        param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+        param=param,
     )
 
 

@@ -342,7 +342,7 @@ def test_a_stop_token_ends_the_answer(loaded: ExLlamaV2Backend) -> None:
 
 def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend) -> None:
     """A prompt longer than the context, unknown token ids, and megabytes of text are refused."""
-    with pytest.raises(InvalidRequest, match="1025 tokens long") as refused:
+    with pytest.raises(InvalidRequest, match="resulted in 1025 tokens") as refused:
         loaded.prepare(GenerationRequest(prompt=TokenPrompt((5,) * 1025)))
     assert refused.value.code == "context_length_exceeded"
     with pytest.raises(InvalidRequest, match="at least"):

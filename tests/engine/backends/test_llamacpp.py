@@ -116,7 +116,7 @@ def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypat
     """Megabytes that can't fit into the context are refused without tokenising them while all others wait."""
     read: list[str] = []
     monkeypatch.setattr(GgufTokenizer, "tokenize_plain", lambda _self, text: read.append(text) or [])
-    with pytest.raises(InvalidRequest, match=r"at least [0-9]+ tokens long.*256 tokens") as refused:
+    with pytest.raises(InvalidRequest, match=r"256 tokens\. .*at least [0-9]+ tokens: the prompt") as refused:
         backend.prepare(text_request("x" * 3_000_000))
     assert read == []
     assert refused.value.code == "context_length_exceeded"
