@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from support.dialects import ARGUMENTS, DIALECTS, END, PARAMETERS, TOOLS, canonical, marks_of, tokens_of
 
@@ -15,7 +16,7 @@ import numpy
 from jan.engine.answers.reading import read_answer
 from jan.engine.formats import OutputFormat
 from jan.engine.grammars.constraint import Constraint, GrammarCompiler, Vocabulary
-from jan.engine.prompts.dialects import Dialect, ToolFormat, dialect_named
+from jan.engine.prompts.dialects import Dialect, ReasoningFormat, ToolFormat, dialect_named
 from jan.engine.prompts.dialects.known_forms import REASONING
 from jan.errors import InvalidRequest
 from jan.schema.tools import FunctionDefinition, Tool
@@ -140,6 +141,28 @@ def test_what_the_grammar_allows_is_read_as_calls(dialect: Dialect, with_marks: 
 def without_reasoning(dialect: Dialect) -> Dialect:
     """Return the dialect without reasoning, which could go on for ever."""
     return Dialect(tools=dialect.tools)
+
+
+NUMBERED = OutputFormat(json_schema=json.dumps({"type": "object", "required": ["a"]}), callable_tools=TOOLS)
+
+
+@pytest.mark.parametrize("reasoning", REASONING)
+@pytest.mark.parametrize("begins_inside", [False, True])
+def test_formats_apply_to_content_after_reasoning(reasoning: ReasoningFormat, begins_inside: bool) -> None:
+    """Between the marks that content has in a form, or as a call instead."""
+    marks = REASONING[reasoning]
+    with_channels: dict[str, ToolFormat] = {"harmony": "harmony", "command": "command"}
+    dialect = Dialect(
+        tools=with_channels.get(reasoning, "hermes"), reasoning=reasoning, begins_inside=begins_inside
+    )
+    model = Model(dialect, True)
+    thought = ("" if begins_inside else marks.open) + "Hm." + marks.close
+    thought += "<|start|>assistant" if marks.in_channels else ""
+    for output in (NUMBERED, msgspec.structs.replace(NUMBERED, callable_tools=())):
+        assert model.allows(output, f'{thought}{marks.content_open}{{"a": 1}}{marks.content_close}')
+        assert not model.allows(output, f"{thought}{marks.content_open}Hi.{marks.content_close}")
+    assert model.allows(NUMBERED, thought + canonical(dialect, ("g-2", {})))
+    assert model.allows(FREE, f"{thought}{marks.content_open}Hi.{marks.content_close}")
 
 
 @pytest.mark.parametrize("form", ["hermes", "qwen3_coder", "gemma4", "pythonic"])
