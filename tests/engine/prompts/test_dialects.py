@@ -196,6 +196,7 @@ def test_channels_are_always_read() -> None:
         "<tool_call>{{ c.function.name }}({{ c.function.arguments | tojson }})</tool_call>",
         "<tool_call><name>{{ c.function.name }}</name>{{ c.function.arguments | tojson }}</tool_call>",
         '<call>{"name": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}</call>',
+        '<tool_call>{"tool": "{{ c.function.name }}", "args": {{ c.function.arguments | tojson }}}</tool_call>',
         "[TOOL_CALLS]{{ c.function.name }}: {{ c.function.arguments | tojson }}",
     ],
 )

@@ -14,6 +14,8 @@ from jan.engine.prompts.dialects.known_forms import CALLS, REASONING, TOOL_FORMA
 from jan.engine.prompts.dialects.spelling import call_as_text
 
 _SPACE = re.compile(r"\s+")
+# The key at the end of what stands before a name or before arguments in JSON.
+_KEY = re.compile(r'"(\w+)":\s*"?\Z')
 _DECODER = json.JSONDecoder()
 
 
@@ -111,7 +113,7 @@ def _without_marks(text: str, form: CallForm) -> str:
 
 
 def _read_in(text: str, form: CallForm, shown: ShownCall) -> bool:
-    """Return True if a text has the call in JSON, with other keys or another order than the form writes."""
+    """Return True if a text has the call in JSON, with more keys or another order than the form writes."""
     if form.shown_head and any(name_in(head) == shown.name for head in head_pattern(form.shown_head).all_in(text)):
         return True
     if form.arguments != "json":
@@ -130,8 +132,9 @@ def _read_in(text: str, form: CallForm, shown: ShownCall) -> bool:
             continue
         if name_in(head) == shown.name and value == shown.arguments:
             return form.begins == mark
-        if isinstance(value, dict) and shown.name in value.values() and shown.arguments in value.values():
-            return True
+        name_key, arguments_key = (_KEY.search(text) for text in (form.before_name, form.after_name))
+        if name_key and arguments_key and isinstance(value, dict):
+            return (value.get(name_key[1]), value.get(arguments_key[1])) == (shown.name, shown.arguments)
     return False
 
 
