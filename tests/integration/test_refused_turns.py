@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
 import secrets
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -17,6 +20,7 @@ from support.mongodb import mongo_client
 
 from jan.engine.backends.echo import EchoBackend
 from jan.engine.base import JobId, Output
+from jan.handler import GeneratedAnswer, HookContext
 from jan.storage import Store, store_from_url
 from jan.storage.records import ConversationRecord, MessageRecord
 from jan.testing import ThreadServer, served
@@ -172,20 +176,19 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@STREAMS
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_request_changes_nothing(
-    server: ThreadServer, me: httpx.Client, name: str, stream: bool
-) -> None:
+def test_a_refused_request_changes_nothing(server: ThreadServer, me: httpx.Client, name: str) -> None:
     """The conversation is byte for byte what it was, and goes on; SDKs may send the request again."""
     body, status, code = REFUSED[name]
     made = new_conversation(me)
     before = state_of(server, me, made)
-    answer = me.post(CHAT, json={**body, "conversation_id": made, "stream": stream})
-    assert (answer.status_code, code_of(answer)) == (status, code), answer.text
-    assert "x-jan-parent-message-id" not in answer.headers
+    for stream in (False, True):
+        answer = me.post(CHAT, json={**body, "conversation_id": made, "stream": stream})
+        assert (answer.status_code, code_of(answer)) == (status, code), answer.text
+        assert "x-jan-parent-message-id" not in answer.headers
     assert state_of(server, me, made) == before
-    assert chat(me, made, "hi", model=body["model"] if status == 400 else "echo", max_tokens=1).status_code == 200
+    goes_on = chat(me, made, "hi", model=body["model"] if status == 400 else "echo", max_tokens=1)
+    assert goes_on.status_code == 200
     assert [role for role, _, _ in said(me, made)] == ["user", "assistant"]
 
 
@@ -234,6 +237,49 @@ def test_a_full_queue_changes_nothing(server: ThreadServer, me: httpx.Client, st
     assert (refused.status_code, code_of(refused)) == (503, "overloaded")
     assert refused.headers["x-should-retry"] == "true"
     assert state_of(server, me, made) == before
+
+
+class Ends:
+    """A hook that is told of the end of answers; it says so in a file."""
+
+    def after(self, context: HookContext, answer: GeneratedAnswer) -> None:
+        with Path(os.environ["JAN_TEST_ENDS"]).open("a") as file:
+            file.write(f"{answer.choices[0].text}\n")
+
+
+def test_a_store_that_takes_no_writes_refuses_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 after the engine has accepted it: nothing is stored, no token counts and no hook sees an answer. A limit
+    of requests that is used up changes nothing either."""
+    ends = tmp_path / "ends"
+    monkeypatch.setenv("JAN_TEST_ENDS", str(ends))
+    limits = "{authenticated: 'off', anonymous: 'off', inference: 3/minute, user: {tokens_per_day: 1000}}"
+    settings = f"storage: {{timeout_seconds: 0.2}}\nlimits: {limits}\n"
+    with served(settings, hooks=[Ends], data=tmp_path / "data") as server:
+        me = server.connect(server.add_user())
+        made = new_conversation(me)
+        before = state_of(server, me, made)
+        file = server.application.services.settings.storage_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for stream in (False, True):
+                refused = chat(me, made, "one two", stream=stream)
+                assert (refused.status_code, code_of(refused)) == (503, "storage_unavailable")
+                assert "x-jan-parent-message-id" not in refused.headers
+            other.execute("ROLLBACK")
+        assert state_of(server, me, made) == before
+        assert tokens_used(me) == 0
+        assert not ends.exists()
+        assert chat(me, made, "one two").status_code == 200
+        assert (tokens_used(me), ends.read_text()) == (4, "one two\n")
+        before = state_of(server, me, made)
+        assert code_of(chat(me, made, "three")) == "rate_limit_exceeded"
+        assert state_of(server, me, made) == before
+
+
+def tokens_used(me: httpx.Client) -> int:
+    """Tokens of the user's day."""
+    limits = me.get("/api/v1/usage").json()["limits"]
+    return int(next(limit["used"] for limit in limits if limit["name"] == "user_tokens_per_day"))
 
 
 @STREAMS
