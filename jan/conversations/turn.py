@@ -20,6 +20,7 @@ class Turn:
     Attributes:
         parent_id: the message that the answer goes below, which is the question's last one.
         history: the stored messages before the question, without those that the model does not get.
+        new: the messages of the question that are not stored yet.
         left_out: ids of the stored messages that the model can't get, oldest first.
     """
 
@@ -29,6 +30,7 @@ class Turn:
         self._place = place
         self._conversation = place.conversation
         self.parent_id = place.parent_id
+        self.new = tuple(place.new)
         self._read = {message.id: _read(message) for message in place.before if has_content(message)}
         self.history = [message for message in place.before if message.id in self._read]
         self.left_out: list[str] = []
@@ -63,14 +65,14 @@ class Turn:
         """Store the question and the beginning of its answer. Raises Conflict if somebody else stored it first."""
         store, conversation = self._store, self._conversation
         try:
-            await store.messages.append_all(conversation.user_id, [*self._place.new, answer])
+            await store.messages.append_all(conversation.user_id, [*self.new, answer])
         except Conflict:
             raise Conflict(
                 "Another request with this message_id was faster. Its answer is in the conversation.",
                 param="message_id",
                 headers={"x-should-retry": "false"},
             ) from None
-        if self._place.new and not conversation.title:
+        if self.new and not conversation.title:
             await give_title(store, conversation.user_id, conversation.id)
 
     def place_of(self, answer: KeptAnswer) -> ConversationPlace:

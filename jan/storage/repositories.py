@@ -195,7 +195,7 @@ class MessageRepository(Protocol):
 
 
 class Archive(Protocol):
-    """Whole collections, for export and import. Requests use only ``insert``, to import a conversation."""
+    """Whole collections, for export and import. Requests use only ``insert`` and ``matching``."""
 
     async def count(self, kind: type[Record]) -> int:
         """Count the records of this kind."""

@@ -450,6 +450,25 @@ def test_what_a_template_refuses_is_left_out_if_it_was_never_answered(
     assert state_of(server, me, answered) == before
 
 
+def test_a_question_that_was_refused_and_sent_again_counts_once(server: ThreadServer, me: httpx.Client) -> None:
+    """Where all of its copies together are too long. Different ones are not left out."""
+    made, question = new_conversation(me), "word " * 15
+    ids = insert(server, me, made, *({"role": "user", "content": question} for _ in range(3)))
+    answer = chat(me, made, question, model="short")
+    assert (answer.status_code, answer.headers["x-jan-left-out"]) == (200, ", ".join(ids))
+    other = new_conversation(me)
+    insert(server, me, other, *({"role": "user", "content": f"{number} {question}"} for number in range(3)))
+    assert code_of(chat(me, other, "hi", model="short")) == "context_length_exceeded"
+
+
+def test_a_stored_question_that_can_not_be_served_is_refused(server: ThreadServer, me: httpx.Client) -> None:
+    """Where it is the one to answer, it is not left out."""
+    made = new_conversation(me)
+    insert(server, me, made, {"role": "user", "content": "hi"}, {"role": "user", "content": [IMAGE]})
+    refused = chat(me, made)
+    assert (code_of(refused), refused.json()["error"]["param"]) == ("unsupported_content", "messages")
+
+
 def test_what_grew_too_long_is_still_refused(server: ThreadServer, me: httpx.Client) -> None:
     """Messages that fit one by one are not left out in silence."""
     made = new_conversation(me)

@@ -107,7 +107,7 @@ class StoredAnswer:
 
         A refusal that stands then names the request's own message, whatever precedes it in the conversation.
         """
-        ids = await unservable(self._engine, self._turn.history, error)
+        ids = await unservable(self._engine, self._turn, error)
         if not ids:
             name_own_message(error, len(self._turn.messages))
             return None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from jan.engine.base import ChatPrompt, Engine, GenerationRequest
 from jan.errors import InvalidRequest
+from jan.handler import Turn
 from jan.schema.messages import UserMessage
 from jan.storage.records import MessageRecord
 
@@ -13,15 +14,17 @@ _MESSAGE = re.compile(r"^messages\[(\d+)\]")
 _MOST_TRIED = 32
 
 
-async def unservable(engine: Engine, history: Sequence[MessageRecord], error: InvalidRequest) -> set[str]:
+async def unservable(engine: Engine, turn: Turn, error: InvalidRequest) -> set[str]:
     """Return the ids of the messages because of which a model refused a conversation; empty for other reasons.
 
     - The message that the error names, and others with parts of the same type.
-    - If the prompt is too long: messages that are longer than the context alone. Others stay.
-    - If the template refuses: messages of users and tools after the last answer, which was never given.
+    - If the prompt is too long: messages that are longer than the context alone, or else unanswered ones that are
+      there again after them. Others stay.
+    - If the template refuses: unanswered messages.
     """
+    history = turn.history
     if error.code == "context_length_exceeded":
-        return await _too_long_alone(engine, history)
+        return await _too_long_alone(engine, history) or _repeated(turn)
     named = _MESSAGE.match(error.param or "")
     if named is None:
         return _unanswered(history) if error.code == "unsupported_messages" else set()
@@ -35,7 +38,10 @@ async def unservable(engine: Engine, history: Sequence[MessageRecord], error: In
 def name_own_message(error: InvalidRequest, before: int) -> None:
     """Let an error name a message by its place in the request, which ``before`` stored ones precede."""
     named = _MESSAGE.match(error.param or "")
-    if named is None or int(named[1]) < before:
+    if named is None:
+        return
+    if int(named[1]) < before:  # the stored question that is answered again
+        error.param = "messages"
         return
     own = f"messages[{int(named[1]) - before}]"
     error.param = own + (error.param or "")[named.end() :]
@@ -49,8 +55,21 @@ def _part_types(message: MessageRecord) -> set[str]:
 
 
 def _unanswered(history: Sequence[MessageRecord]) -> set[str]:
+    """Return the ids of the messages of users and tools after the last answer."""
     last = max((at for at, message in enumerate(history) if message.role == "assistant"), default=-1)
     return {message.id for message in history[last + 1 :] if message.role in ("user", "tool")}
+
+
+def _repeated(turn: Turn) -> set[str]:
+    """Return the ids of unanswered messages that are sent again later: requests that were once refused."""
+    unanswered = _unanswered(turn.history)
+    waiting = [message for message in turn.history if message.id in unanswered]
+    later, found = [(message.role, message.content) for message in turn.new], set[str]()
+    for message in reversed(waiting):
+        if (message.role, message.content) in later:
+            found.add(message.id)
+        later.append((message.role, message.content))
+    return found
 
 
 async def _too_long_alone(engine: Engine, history: Sequence[MessageRecord]) -> set[str]:
