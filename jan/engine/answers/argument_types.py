@@ -38,7 +38,7 @@ def types_of(schema: Any, root: Mapping[str, Any] | None) -> frozenset[str]:
         if kind is None:
             types.update(_implied_types(part))
         else:
-            types.update([kind] if isinstance(kind, str) else _listed(part, "type"))
+            types.update(each for each in (kind, *_listed(part, "type")) if isinstance(each, str))
     return frozenset(types)
 
 

@@ -151,6 +151,18 @@ def test_arguments_may_have_any_names(dialect: Dialect) -> None:
         assert calls_of(read_answer(dialect, pieces, [tool])) == [("f", arguments)]
 
 
+@pytest.mark.parametrize("schema", [{"type": [{"a": 1}]}, 5, {"enum": "no"}, {"$ref": 7}, {"anyOf": [[]]}, {}])
+@pytest.mark.parametrize("form", ["qwen3_coder", "glm"])
+def test_a_schema_that_says_nothing_leaves_text(form: ToolFormat, schema: Any) -> None:
+    """However odd it is."""
+    function = FunctionDefinition(name="f", parameters={"properties": {"a": schema}, "required": {}})
+    dialect = dialect_named(form)
+    answer = read_answer(
+        dialect, canonical(dialect, ("f", {"a": "1"})), [Tool(type="function", function=function)]
+    )
+    assert calls_of(answer) == [("f", {"a": "1"})]
+
+
 @pytest.mark.parametrize(("form", "answer", "calls"), TOLERATED)
 def test_calls_in_other_spellings_are_read(form: ToolFormat, answer: str, calls: Calls) -> None:
     """JSON is read as JSON, and what a model leaves out or adds does not lose a call."""
