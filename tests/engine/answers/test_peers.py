@@ -50,6 +50,8 @@ DIALECTS = {
     "granite": Dialect(tools="granite", reasoning="granite"),
     "granite31": Dialect(tools="granite31"),
     "jamba": Dialect(tools="jamba"),
+    "ernie45": Dialect(tools="hermes", reasoning="response"),
+    "hunyuan": Dialect(tools="jamba", reasoning="answer"),
     "phi4": Dialect(tools="phi4"),
     "seed_oss": Dialect(tools="seed", reasoning="seed"),
     "minimax": Dialect(tools="minimax", reasoning="think"),
