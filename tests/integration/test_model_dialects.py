@@ -180,9 +180,17 @@ def test_a_model_that_must_call_does(models: ThreadServer, name: str) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("parameters", [{"const": 5}, {"type": "string"}, {"enum": [None, "a"]}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"const": 5},
+        {"type": "string"},
+        {"enum": [None, "a"]},
+        {"type": "object", "properties": {"a": {"type": [{"a": 1}]}}},
+    ],
+)
 def test_arguments_that_can_be_no_object_are_refused(models: ThreadServer, parameters: dict[str, Any]) -> None:
-    """The error names the tool."""
+    """The error names the tool; so it does for a schema that is none."""
     tool = {"type": "function", "function": {"name": "look", "parameters": parameters}}
     body = {"model": "xml", "messages": [{"role": "user", "content": "Weather?"}], "tools": [tool]}
     answer = models.client.post(CHAT, json={**body, "tool_choice": "required"})
