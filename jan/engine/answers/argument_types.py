@@ -18,7 +18,9 @@ def properties_of(schema: Any, root: Mapping[str, Any] | None) -> dict[str, Any]
     for part in _parts(schema, root or {}):
         properties = part.get("properties")
         if isinstance(properties, Mapping):
-            found = {**properties, **found}
+            # Another place may say more about a property that may be anything here.
+            said = {name: one for name, one in found.items() if one is not True or name not in properties}
+            found = {**properties, **said}
     return found
 
 

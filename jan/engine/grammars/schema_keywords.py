@@ -30,7 +30,6 @@ UNENFORCED = MappingProxyType[str, Callable[[Any], bool]](
         "not": lambda value: value is False,
         "propertyNames": lambda value: value in (True, {}),
         "unevaluatedItems": lambda value: value in (True, {}),
-        "unevaluatedProperties": lambda value: value in (True, {}),
         "uniqueItems": lambda value: value is False,
     }
 )

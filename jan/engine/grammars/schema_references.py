@@ -6,6 +6,8 @@ from urllib.parse import unquote, urljoin
 
 from jan.engine.grammars.schema_keywords import Path
 
+REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
+
 # Keywords whose values are data, not schemas.
 _DATA = frozenset({"const", "default", "enum", "examples"})
 

@@ -1,17 +1,21 @@
 """Write a JSON schema in the keywords that a grammar can express, and name what is left out.
 
-The written schema has no annotations and no names of its own. What is left out makes it accept more, never less.
+The written schema has no annotations and no names of its own. What is left out makes it accept more. Objects that
+list their properties have no others, unless the schema speaks of others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from jan.engine.grammars.schema_closing import ALTERNATIVES, ListedProperties, conjuncts, is_open
 from jan.engine.grammars.schema_keywords import FORMATS, UNENFORCED, Path, keywords_of
-from jan.engine.grammars.schema_references import References
+from jan.engine.grammars.schema_references import REFERENCES, References
 
-_COPIED = frozenset({"const", "enum", "maximum", "minimum", "multipleOf", "pattern", "required", "type"})
+_COPIED = frozenset({"const", "enum", "maximum", "minimum", "multipleOf", "pattern", "type"})
 _COUNTS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
-_REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
+# Keywords whose schemas hold for the same value as the schema that has them.
+_IN_PLACE = frozenset({"allOf", *ALTERNATIVES, *REFERENCES})
 
 
 def written_schema(schema: Any) -> tuple[dict[str, Any], tuple[Path, ...]]:
@@ -29,43 +33,120 @@ class _Writer:
     def __init__(self, root: Any) -> None:
         self.relaxed: list[Path] = []
         self._references = References(root)
-        self._names: dict[int, str] = {}
-        self._pending: list[tuple[str, Any, Path]] = []
+        self._names: dict[tuple[int, bool], str] = {}
+        self._pending: list[tuple[str, Any, Path, bool]] = []
 
     def whole(self, schema: Any) -> dict[str, Any]:
         """Return the written schema, with the definitions that it refers to."""
         written = self._schema(schema, ())
         definitions: dict[str, Any] = {}
         while self._pending:
-            name, target, path = self._pending.pop()
-            definitions[name] = self._schema(target, path)
+            name, target, path, closes = self._pending.pop()
+            definitions[name] = self._schema(target, path, closes)
         if isinstance(written, bool):
             return {} if written else {"enum": []}
         return {**written, "$defs": definitions} if definitions else written
 
-    def _schema(self, schema: Any, path: Path) -> Any:
+    def _schema(self, schema: Any, path: Path, closes: bool = True) -> Any:
+        """Return a written schema. ``closes``: False if another one lists the properties together with this."""
         if isinstance(schema, bool):
             return schema
         keywords = keywords_of(schema, path)
-        if keywords.get("not") in (True, {}) and "not" in keywords:
+        if "not" in keywords and keywords["not"] in (True, {}):
             return False
-        written: dict[str, Any] = {}
-        for key, value in keywords.items():
-            written.update(self._keyword(key, value, keywords, path))
+        unevaluated = keywords.get("unevaluatedProperties")
+        if not closes or "additionalProperties" in keywords or is_open(keywords):
+            if unevaluated not in (None, True, {}) and "additionalProperties" not in keywords:
+                self.relaxed.append((*path, "unevaluatedProperties"))
+            return self._keywords(keywords, path, inner_closes=False)
+        if unevaluated is not False and self._is_one_part(keywords, path):
+            if unevaluated is not None:
+                self.relaxed.append((*path, "unevaluatedProperties"))
+            return self._keywords(keywords, path, inner_closes=True)
+        return self._closed(keywords, path)
+
+    def _is_one_part(self, keywords: Mapping[str, Any], path: Path) -> bool:
+        """Return True if each alternative of a schema lists an object's properties in one place."""
+        if keywords.get("properties") or isinstance(keywords.get("required"), list):
+            return False
+        parts = sum(1 for _ in conjuncts(keywords, path, self._references))
+        return parts == 0 or (parts == 1 and not any(key in keywords for key in ALTERNATIVES))
+
+    def _closed(self, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Return a written schema whose objects have no properties but those that it lists somewhere."""
+        written = self._keywords(keywords, path, inner_closes=False)
+        chosen = next((key for key in ALTERNATIVES if key in keywords), "")
+        whole = {key: value for key, value in keywords.items() if key != chosen}
+        if not chosen:
+            return self._with_properties(written, [(whole, path)], keywords)
+        places = [((one, (*path, chosen, at)), (whole, path)) for at, one in enumerate(keywords[chosen])]
+        written[chosen] = [
+            self._with_properties({"allOf": [one]}, place, keywords)
+            for one, place in zip(written[chosen], places, strict=True)
+        ]
         return written
 
-    def _keyword(self, key: str, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        """Return the keywords that stand for one, none if it says nothing or can't be expressed."""
-        inner = (*path, key)
-        if key in _COPIED:
-            return {} if isinstance(value, bool) and key == "required" else {key: value}
-        if key in _COUNTS:
-            return {key: int(value)}
-        if key in _WRITERS:
-            return _WRITERS[key](self, value, keywords, inner)
-        if key in UNENFORCED and not UNENFORCED[key](value):
-            self.relaxed.append(inner)
-        return {}
+    def _with_properties(
+        self, written: dict[str, Any], places: Sequence[tuple[Any, Path]], keywords: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a written schema closed to properties that none of these schemas lists."""
+        found = ListedProperties()
+        for place in places:
+            found.gather(place, self._references)
+        if found.opened or not (found.listed or keywords.get("unevaluatedProperties") is False):
+            return written
+        listed = {name: self._any_of(schemas) for name, schemas in found.names.items()}
+        own = written.get("properties", {})
+        return {
+            **written,
+            "properties": {**own, **{n: one for n, one in listed.items() if n not in own}},
+            "additionalProperties": False,
+        }
+
+    def _any_of(self, places: Sequence[tuple[Any, Path]]) -> Any:
+        """Return a written schema that allows what any of these allows; anything if there is none."""
+        written = [self._schema(schema, path) for schema, path in places]
+        return {"anyOf": written} if len(written) > 1 else written[0] if written else True
+
+    def _keywords(self, keywords: Mapping[str, Any], path: Path, inner_closes: bool) -> dict[str, Any]:
+        written: dict[str, Any] = {}
+        for key, value in keywords.items():
+            inner = (*path, key)
+            if key in _IN_PLACE:
+                written.update(self._in_place(value, inner, inner_closes))
+            elif key in _WRITERS:
+                written.update(_WRITERS[key](self, value, keywords, inner))
+            elif key in UNENFORCED and not UNENFORCED[key](value):
+                self.relaxed.append(inner)
+        return written
+
+    def _in_place(self, value: Any, path: Path, closes: bool) -> dict[str, Any]:
+        key = str(path[-1])
+        if isinstance(value, str):
+            return self._reference(value, path, closes)
+        return {key: [self._schema(one, (*path, at), closes) for at, one in enumerate(value)]}
+
+    def _reference(self, value: str, path: Path, closes: bool) -> dict[str, Any]:
+        found = self._references.find(value)
+        if found is None:
+            self.relaxed.append(path)
+            return {}
+        target, place = found
+        key = (id(target), closes)
+        if key not in self._names:
+            self._names[key] = str(len(self._names))
+            self._pending.append((self._names[key], target, place, closes))
+        return {"$ref": f"#/$defs/{self._names[key]}"}
+
+    def _copy(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        return {str(path[-1]): value}
+
+    def _count(self, value: float, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        return {str(path[-1]): int(value)}
+
+    def _required(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Write the names that must be there; in draft 3 it is a boolean of the property itself."""
+        return {} if isinstance(value, bool) else {"required": list(dict.fromkeys(value))}
 
     def _format(self, value: str, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {"format": value} if value in FORMATS else {}
@@ -95,24 +176,17 @@ class _Writer:
         rest = {} if others is True else {"items": self._schema(others, (*path[:-1], "additionalItems"))}
         return {"prefixItems": [self._schema(one, (*path, at)) for at, one in enumerate(value)], **rest}
 
-    def _reference(self, value: str, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        found = self._references.find(value)
-        if found is None:
-            self.relaxed.append(path)
-            return {}
-        target, place = found
-        if id(target) not in self._names:
-            self._names[id(target)] = name = str(len(self._names))
-            self._pending.append((name, target, place))
-        return {"$ref": f"#/$defs/{self._names[id(target)]}"}
 
-
-_WRITERS: Mapping[str, Callable[[_Writer, Any, Mapping[str, Any], Path], dict[str, Any]]] = {
-    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _Writer._several),
-    **dict.fromkeys(("properties", "patternProperties"), _Writer._named),
-    **dict.fromkeys(_REFERENCES, _Writer._reference),
-    **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _Writer._exclusive),
-    "additionalProperties": _Writer._one,
-    "format": _Writer._format,
-    "items": _Writer._items,
-}
+_WRITERS: Mapping[str, Callable[[_Writer, Any, Mapping[str, Any], Path], dict[str, Any]]] = MappingProxyType(
+    {
+        **dict.fromkeys(_COPIED, _Writer._copy),
+        **dict.fromkeys(_COUNTS, _Writer._count),
+        **dict.fromkeys(("properties", "patternProperties"), _Writer._named),
+        **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _Writer._exclusive),
+        "additionalProperties": _Writer._one,
+        "format": _Writer._format,
+        "items": _Writer._items,
+        "prefixItems": _Writer._several,
+        "required": _Writer._required,
+    }
+)
