@@ -2,8 +2,9 @@
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pytest
@@ -60,13 +61,20 @@ def collected(server: ServerProcess) -> float:
     return sum(count for (name, _), count in found.items() if name == "python_gc_objects_collected_total")
 
 
-def ask(server: ServerProcess, method: str, path: str, body: object, statuses: set[int]) -> None:
+def ask(
+    server: ServerProcess,
+    method: str,
+    path: str,
+    body: object,
+    statuses: set[int],
+    credentials: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """The same request many times; each is answered with one of these."""
     parts = urlsplit(server.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     data = None if body is None else json.dumps(body)
     for _ in range(REQUESTS):
-        connection.request(method, path, data, {"Content-Type": "application/json"})
+        connection.request(method, path, data, {"Content-Type": "application/json", **credentials})
         response = connection.getresponse()
         response.read()
         assert response.status in statuses
@@ -104,6 +112,18 @@ def test_requests_leave_no_cycles(
     """However many requests come, answered, streamed or refused: the collector finds next to nothing."""
     before = collected(server)
     ask(server, method, path, body, {status})
+    assert collected(server) - before < FEW
+
+
+@pytest.mark.parametrize("body", [CHAT | {"stream": True}, LONG], ids=["stream", "refusal"])
+def test_stored_chats_leave_no_cycles(server: ServerProcess, body: dict[str, object]) -> None:
+    """Questions and answers that are stored in a conversation, or refused before they are."""
+    credentials = {"Authorization": f"Bearer {server.admin_key}"}
+    with http_client(server, headers=credentials) as client:
+        made = client.post("/api/v1/conversations", json={}).json()["id"]
+    before = collected(server)
+    stored = body | {"conversation_id": made, "parent_message_id": None}
+    ask(server, "POST", "/api/v1/chat/completions", stored, {400 if body is LONG else 200}, credentials)
     assert collected(server) - before < FEW
 
 
