@@ -182,8 +182,8 @@ def test_a_refused_request_changes_nothing(server: ThreadServer, me: httpx.Clien
     body, status, code = REFUSED[name]
     made = new_conversation(me)
     before = state_of(server, me, made)
-    for stream in (False, True):
-        answer = me.post(CHAT, json={**body, "conversation_id": made, "stream": stream})
+    for form in ({}, {"stream": True}, {"stream": True, "on_disconnect": "finish"}):
+        answer = me.post(CHAT, json={**body, "conversation_id": made, **form})
         assert (answer.status_code, code_of(answer)) == (status, code), answer.text
         assert "x-jan-parent-message-id" not in answer.headers
     assert state_of(server, me, made) == before

@@ -220,6 +220,28 @@ async def test_none_is_appended_if_one_can_not_be(store: Store, conversation: Co
     assert await store.conversations.get(ME, conversation.id) == before
 
 
+async def test_one_question_of_several_processes_at_once(
+    store: Store, second_store: Store, conversation: ConversationRecord
+) -> None:
+    """One of them stores it with its answer. The others are told, and store nothing."""
+    writers, own, at = (store, second_store) * 3, "chosen-by-the-client", now()
+    questions = [
+        message_in(conversation, id=own, created_at=at + timedelta(milliseconds=number)) for number in range(6)
+    ]
+    answers = [message_in(conversation, role="assistant", parent_id=own) for _ in writers]
+    outcomes = await asyncio.gather(
+        *(
+            writer.messages.append_all(ME, [question, answer])
+            for writer, question, answer in zip(writers, questions, answers, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [Conflict] * 5
+    (winner,) = [answer for answer, outcome in zip(answers, outcomes, strict=True) if outcome is None]
+    path = (await store.messages.page(ME, conversation.id, limit=9)).items
+    assert [message.id for message in path] == [own, winner.id]
+
+
 async def test_turns_of_several_processes_at_once(
     store: Store, second_store: Store, conversation: ConversationRecord
 ) -> None:
