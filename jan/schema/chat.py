@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from jan.schema.messages import Message
 from jan.schema.open_body import Unserved
 from jan.schema.output_formats import check_depth
-from jan.schema.parameters import SamplingFields, of
+from jan.schema.parameters import ModelOfRequest, SamplingFields
+from jan.schema.sampler_parameters import of
 from jan.schema.tools import ChosenFunction, FunctionDefinition, RequestedTool, ToolChoice
 from jan.schema.tools import Tool as Tool  # also found here
 from jan.schema.unserved import UNSERVED_IN_CHAT
@@ -17,13 +18,18 @@ from jan.schema.unserved import UNSERVED_IN_CHAT
 # --- the end of the prompt ---------------------------------------------------------------------------
 
 AddGenerationPrompt = Annotated[
-    bool, Meta(description="End the prompt with the opening of an assistant message; default true")
+    bool,
+    Meta(
+        description="End the prompt with the opening of an assistant message; default true",
+        extra=of("vLLM", "TabbyAPI"),
+    ),
 ]
 ContinueFinalMessage = Annotated[
     bool,
     Meta(
         description="Continue the last message, which must be an assistant's. The answer is the text that "
-        "follows it."
+        "follows it.",
+        extra=of("vLLM", "SGLang", "llama-server", "TabbyAPI"),
     ),
 ]
 
@@ -31,14 +37,26 @@ ReasoningEffort = Annotated[
     Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
     Meta(description="How much the model reasons, if its chat template has this switch"),
 ]
-EnableThinking = Annotated[bool, Meta(description="A switch of the chat template: reason before the answer")]
+EnableThinking = Annotated[
+    bool,
+    Meta(
+        description="A switch of the chat template: reason before the answer", extra=of("llama-server", "TabbyAPI")
+    ),
+]
 Documents = Annotated[
     list[dict[str, Any]],
-    Meta(max_length=1024, description="Texts for a chat template that shows documents, with `title` and `text`"),
+    Meta(
+        max_length=1024,
+        description="Texts for a chat template that shows documents, with `title` and `text`",
+        extra=of("vLLM"),
+    ),
 ]
 TemplateOptions = Annotated[
     dict[str, Any],
-    Meta(description="Variables of the chat template by name. One that it lacks is refused."),
+    Meta(
+        description="Variables of the chat template by name. One that it lacks is refused.",
+        extra=of("vLLM", "SGLang", "llama-server", "TabbyAPI"),
+    ),
 ]
 
 # --- our own fields: a conversation that the server keeps --------------------------------------------
@@ -48,20 +66,23 @@ ConversationId = Annotated[
     str,
     Meta(
         description="Continue this stored conversation. Its messages precede those of the request, which are "
-        "appended to it together with the answer."
+        "appended to it together with the answer.",
+        extra=of("Jan Server"),
     ),
 ]
 ParentMessageId = Annotated[
     str,
     Meta(
         description="The stored message to continue from or, without `messages`, to answer again. Default: the "
-        "conversation's last message. null begins a new tree."
+        "conversation's last message. null begins a new tree.",
+        extra=of("Jan Server"),
     ),
 ]
 NewMessageId = Annotated[
     MessageId,
     Meta(
-        description="Your own id, such as a UUID, for the last of `messages`. A repeated id stores nothing twice."
+        description="Your own id, such as a UUID, for the last of `messages`. A repeated id stores nothing twice.",
+        extra=of("Jan Server"),
     ),
 ]
 
@@ -70,7 +91,8 @@ OnDisconnect = Annotated[
     Literal["cancel", "finish"],
     Meta(
         description="If the client disconnects: `cancel` (default) ends the answer, `finish` completes "
-        "it, and GET /chat/completions/{id}/events resumes the stream until a minute after its end."
+        "it, and GET /chat/completions/{id}/events resumes the stream until a minute after its end.",
+        extra=of("Jan Server"),
     ),
 ]
 
@@ -106,7 +128,7 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_CHAT
 
-    model: str
+    model: ModelOfRequest
     messages: Annotated[
         list[Message], Meta(max_length=4096, description="Required, except in a stored conversation")
     ]
@@ -114,8 +136,11 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     max_completion_tokens: (
         Annotated[AnswerLimit, Meta(description="The same as max_tokens; takes precedence")] | None
     ) = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logprobs: Annotated[bool, Meta(description="Report the log probability of each token")] | None = None
+    top_logprobs: (
+        Annotated[int, Meta(ge=0, le=20, description="Number of likeliest tokens to report beside each token")]
+        | None
+    ) = None
     include_reasoning: (
         Annotated[
             bool, Meta(description="false: leave reasoning out of the answer; default true", extra=of("vLLM"))
@@ -142,8 +167,10 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
         Annotated[Literal["none", "auto"] | ChosenFunction, Meta(description="The older form of tool_choice")]
         | None
     ) = None
-    parallel_tool_calls: bool | None = None
-    metadata: dict[str, str] | None = None
+    parallel_tool_calls: (
+        Annotated[bool, Meta(description="Allow several calls in one answer; default true")] | None
+    ) = None
+    metadata: Annotated[dict[str, str], Meta(description="Notes of yours; they change no answer")] | None = None
     conversation_id: ConversationId | None = None
     parent_message_id: ParentMessageId | UnsetType | None = UNSET
     message_id: NewMessageId | None = None

@@ -7,9 +7,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.open_body import Unserved
-from jan.schema.parameters import SamplingFields, TokenId
+from jan.schema.parameters import ModelOfRequest, SamplingFields
+from jan.schema.penalty_parameters import TokenId
 from jan.schema.sampling import FinishReason, PromptScores, ServiceTier, Usage
-from jan.schema.unserved import UNSERVED_IN_COMPLETIONS
+from jan.schema.unserved import COMPLETION_ALIASES, UNSERVED_IN_COMPLETIONS
 
 Prompt = str | list[str | TokenId | list[TokenId]]
 
@@ -19,9 +20,10 @@ class CompletionRequest(SamplingFields, kw_only=True):
     such lists; null is an empty one."""
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_COMPLETIONS
+    aliases: ClassVar[Mapping[str, str]] = COMPLETION_ALIASES
 
-    model: str
-    prompt: Prompt | None = None
+    model: ModelOfRequest
+    prompt: Annotated[Prompt, Meta(description="One text or list of tokens, or a list of them")] | None = None
     max_tokens: (
         Annotated[
             int,

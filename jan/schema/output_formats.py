@@ -88,11 +88,13 @@ class StructuredOutputs(OpenStruct, kw_only=True, omit_defaults=True):
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STRUCTURED_OUTPUTS
 
-    json: GuidedSchema | None = None
-    json_object: bool | None = None
-    regex: GuidedText | None = None
-    choice: GuidedChoice | None = None
-    grammar: GuidedText | None = None
+    json: Annotated[GuidedSchema, Meta(description="A JSON schema", extra={"of": "vLLM"})] | None = None
+    json_object: Annotated[bool, Meta(description="Any JSON object", extra={"of": "vLLM"})] | None = None
+    regex: Annotated[GuidedText, Meta(description="A regular expression", extra={"of": "vLLM"})] | None = None
+    choice: Annotated[GuidedChoice, Meta(description="Texts to choose from", extra={"of": "vLLM"})] | None = None
+    grammar: Annotated[GuidedText, Meta(description="A grammar in Lark or GBNF", extra={"of": "vLLM"})] | None = (
+        None
+    )
 
     def __post_init__(self) -> None:
         check_depth(self.json)

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from jan.schema.open_body import OpenStruct
 from jan.schema.output_formats import (
     GuidedChoice,
     GuidedSchema,
@@ -18,308 +17,28 @@ from jan.schema.output_formats import (
     StructuredOutputs,
     check_depth,
 )
+from jan.schema.penalty_parameters import PenaltyFields, TokenIds
+from jan.schema.sampler_parameters import of
 from jan.schema.sampling import StreamOptions
 from jan.schema.unserved import ALIASES
 
 _MOST_TOKENS = 10_000_000
-_LARGE = 1_000_000
 
+ModelOfRequest = Annotated[str, Meta(description="The id of a model, or an alias")]
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=16)]
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[TokenId], Meta(max_length=200_000)]
 
 # The service tiers that a request may ask for.
 RequestedTier = Literal["auto", "default", "flex", "scale", "priority"]
 
 
-def of(*servers: str) -> dict[str, str]:
-    """Return metadata that says which other servers have a parameter."""
-    return {"of": ", ".join(servers)}
-
-
 _ALL = ("vLLM", "SGLang", "llama-server", "TabbyAPI")
 
 
-class SamplingFields(OpenStruct, kw_only=True):
+class SamplingFields(PenaltyFields, kw_only=True):
     """Parameters of both kinds of completions. ``null`` means the default."""
 
     aliases: ClassVar[Mapping[str, str]] = ALIASES
-
-    # --- the distribution ---------------------------------------------------------------------------
-
-    temperature: (
-        Annotated[float, Meta(ge=0, le=2, description="0 always takes the likeliest token; default 1")] | None
-    ) = None
-    top_p: Annotated[float, Meta(ge=0, le=1, description="Nucleus sampling; 1 is off")] | None = None
-    top_k: (
-        Annotated[int, Meta(ge=-1, le=_LARGE, description="Most candidates; 0 and -1 are off", extra=of(*_ALL))]
-        | None
-    ) = None
-    min_p: (
-        Annotated[
-            float,
-            Meta(
-                ge=0, le=1, description="Drops tokens below this part of the likeliest; 0 is off", extra=of(*_ALL)
-            ),
-        ]
-        | None
-    ) = None
-    typical_p: (
-        Annotated[
-            float,
-            Meta(
-                gt=0,
-                le=1,
-                description="Locally typical sampling; 1 is off",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    top_n_sigma: (
-        Annotated[
-            float,
-            Meta(
-                ge=-1,
-                le=1000,
-                description="Keeps logits within this many standard deviations of the highest; 0 and -1 are off",
-                extra=of("llama-server"),
-            ),
-        ]
-        | None
-    ) = None
-    xtc_probability: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=1,
-                description="Probability of excluding the top choices but one; 0 is off",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    xtc_threshold: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=1,
-                description="Least probability of a top choice; default 0.1",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dynatemp_range: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=2,
-                description="Dynamic temperature: temperature plus and minus this, by entropy; 0 is off",
-                extra=of("llama-server"),
-            ),
-        ]
-        | None
-    ) = None
-    dynatemp_exponent: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=10,
-                description="Exponent of the entropy in dynamic temperature; default 1",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    min_temp: (
-        Annotated[
-            float,
-            Meta(
-                ge=0, le=4, description="Least dynamic temperature, with max_temp; default 1", extra=of("TabbyAPI")
-            ),
-        ]
-        | None
-    ) = None
-    max_temp: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=4,
-                description="Most dynamic temperature; default 1. Off unless above min_temp",
-                extra=of("TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    mirostat: (
-        bool
-        | Annotated[
-            int,
-            Meta(
-                ge=0,
-                le=2,
-                description="1: Mirostat, 2: Mirostat 2.0, instead of the other ways to choose; 0 is off",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    mirostat_tau: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=100,
-                description="Target surprise of Mirostat in bits; default 5",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    mirostat_eta: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=10,
-                description="Learning rate of Mirostat; default 0.1",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-
-    # --- penalties, bias and bans -------------------------------------------------------------------
-
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2, description="For tokens of the answer")] | None = None
-    frequency_penalty: (
-        Annotated[float, Meta(ge=-2, le=2, description="For tokens of the answer, for each time")] | None
-    ) = None
-    repeat_penalty: (
-        Annotated[
-            float,
-            Meta(
-                ge=0.01,
-                le=100,
-                description="Divides positive logits of the answer's tokens and multiplies negative ones; "
-                "1 is off",
-                extra=of(*_ALL),
-            ),
-        ]
-        | None
-    ) = None
-    repeat_last_n: (
-        Annotated[
-            int,
-            Meta(
-                ge=-1,
-                le=_MOST_TOKENS,
-                description="Tokens of the answer that the three penalties look back at; 0: none, "
-                "-1 and default: 4096",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_multiplier: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=100,
-                description="DRY: penalty for continuing a repetition; 0 is off",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_base: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=100,
-                description="DRY: growth of the penalty with each token; below 1: default 1.75",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_allowed_length: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                le=_LARGE,
-                description="DRY: longest repetition without penalty, in tokens; default 2",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_penalty_last_n: (
-        Annotated[
-            int,
-            Meta(
-                ge=-1,
-                le=_MOST_TOKENS,
-                description="DRY: tokens of prompt and answer to look back at; 0: none, -1 and default: all",
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_range: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                le=_MOST_TOKENS,
-                description="DRY: the same as dry_penalty_last_n, but 0 means all",
-                extra=of("TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    dry_sequence_breakers: (
-        Annotated[
-            list[Annotated[str, Meta(max_length=64)]],
-            Meta(
-                max_length=64,
-                description='DRY: texts that end a repetition; default "\\n", ":", "\\"", "*"',
-                extra=of("llama-server", "TabbyAPI"),
-            ),
-        ]
-        | None
-    ) = None
-    logit_bias: (
-        Annotated[dict[str, float], Meta(description="Added to logits, by token id; -100 to 100")] | None
-    ) = None
-    bad_words: (
-        Annotated[
-            list[Annotated[str, Meta(min_length=1, max_length=1024)]],
-            Meta(max_length=1000, description="Texts that are never generated", extra=of("vLLM")),
-        ]
-        | None
-    ) = None
-    banned_tokens: (
-        Annotated[TokenIds | str, Meta(description="Token ids that are never generated", extra=of("TabbyAPI"))]
-        | None
-    ) = None
-    allowed_token_ids: (
-        Annotated[
-            TokenIds, Meta(description="The only token ids that are generated", extra=of("vLLM", "TabbyAPI"))
-        ]
-        | None
-    ) = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, description="Makes sampling repeatable")] | None = None
 
     # --- where an answer ends -----------------------------------------------------------------------
 
@@ -475,7 +194,10 @@ class SamplingFields(OpenStruct, kw_only=True):
     ) = None
     stream: Annotated[bool, Meta(description="Send the answer as server-sent events")] | None = None
     stream_options: Annotated[StreamOptions, Meta(description="Options of a stream")] | None = None
-    user: Annotated[str, Meta(max_length=512, description="A name of yours for your user; not used")] | None = None
+    user: (
+        Annotated[str, Meta(max_length=512, description="A name of yours for your user; it changes no answer")]
+        | None
+    ) = None
     service_tier: (
         Annotated[
             RequestedTier,

@@ -17,8 +17,10 @@ class StreamOptions(OpenStruct, kw_only=True):
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_STREAM_OPTIONS
 
-    include_usage: bool | None = False
-    continuous_usage_stats: bool | None = False
+    include_usage: Annotated[bool, Meta(description="End with a chunk of token counts")] | None = False
+    continuous_usage_stats: (
+        Annotated[bool, Meta(description="Token counts in each chunk", extra={"of": "vLLM, SGLang"})] | None
+    ) = False
 
 
 # The service tier that an answer names.

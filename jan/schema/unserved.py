@@ -146,6 +146,9 @@ UNSERVED_IN_CHAT: Mapping[str, Unserved] = MappingProxyType(
             reasoning_format=("auto", "deepseek"),
         ),
         **_rows("SGLang", "Use return_token_ids.", return_prompt_token_ids=(False,)),
+        **_rows("TabbyAPI", "Use /completions.", "suffix"),
+        **_rows("OpenAI, TabbyAPI", "Use chat_template_kwargs, if the template has it.", verbosity=("medium",)),
+        **_rows("TabbyAPI", "Use reasoning_effort and enable_thinking.", "reasoning"),
         **_rows("OpenAI", _MEDIA, "audio", modalities=(["text"],)),
         **_rows("OpenAI", "The server does not search the web.", "web_search_options"),
     }
@@ -156,6 +159,8 @@ UNSERVED_IN_COMPLETIONS: Mapping[str, Unserved] = MappingProxyType(
         **_BOTH,
         **_rows("vLLM", "Use a prompt of text or tokens.", "prompt_embeds"),
         **_rows("vLLM", _TOKENIZER, add_special_tokens=(True,)),
+        **_rows("llama-server", "Texts have no messages.", continue_final_message=(False,)),
+        **_rows("llama-server", "Texts have no reasoning apart.", reasoning_format=("auto", "none", "deepseek")),
     }
 )
 
@@ -203,3 +208,5 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "template_vars": "chat_template_kwargs",
     }
 )
+
+COMPLETION_ALIASES: Mapping[str, str] = MappingProxyType({**ALIASES, "max_completion_tokens": "max_tokens"})

@@ -12,10 +12,13 @@ import click
 import msgspec
 import pytest
 from support.documents import rows as rows_of
+from support.parameter_table import PAGE, page, served_rows
 from support.server import ROOT
 
 from jan.cli.commands import main
 from jan.errors import ConfigurationError, JanError, wire_of
+from jan.schema.chat import ChatCompletionRequest
+from jan.schema.completions import CompletionRequest
 from jan.settings import Settings
 
 
@@ -108,3 +111,25 @@ def test_every_error_is_in_the_table() -> None:
     listed = [code for row in rows.values() for code in re.findall(r"`(\w+)`", row[1])]
     assert codes <= set(listed)
     assert sorted(listed) == sorted(set(listed)), "a code is in two rows"
+
+
+def test_the_tables_of_parameters_are_those_of_the_schema() -> None:
+    """Run tests/support/parameter_table.py to write them anew. Every parameter says what it does."""
+    assert page(PAGE.read_text()) == PAGE.read_text()
+    assert [row[0] for row in served_rows() if not row[4]] == []
+
+
+def _peers() -> dict[str, list[str]]:
+    """The names that other servers know, by server and endpoint."""
+    text = (ROOT / "tests" / "support" / "peer_parameters.txt").read_text()
+    return {head: names.split() for head, names in re.findall(r"^\[(.+)\]\n([^[]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("peer", sorted(_peers()))
+def test_every_parameter_of_other_servers_is_served_or_refused(peer: str) -> None:
+    """None of them is a name that nobody knows."""
+    body = ChatCompletionRequest if peer.endswith("chat") else CompletionRequest
+    known = {field.encode_name for field in msgspec.structs.fields(body)} | set(body.unserved)
+    assert [
+        name for name in _peers()[peer] if body.aliases.get(name, name) not in known and name not in known
+    ] == []
