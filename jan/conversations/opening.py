@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jan.conversations.history import check_message, from_chat
+from jan.conversations.history import check_message, from_chat, has_content
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.schema import messages as chat
 from jan.storage.records import ConversationRecord, MessageRecord
@@ -54,11 +54,13 @@ class Opening:
             asked = _numbered(asked, message_id)
             known = await self._stored_of(asked, parent_id)
         path = await self._path(asked[known - 1].id if known else parent_id)
+        if not asked:
+            path = _to_last_question(path)
         below, new = path[-1].id if path else None, []
         for message in asked[known:]:
             new.append(_replace(message, parent_id=below))
             below = message.id
-        again = None if asked else _last_question(path)
+        again = None if asked else path[-1]
         before = path[: len(path) - (known if asked else 1)]
         assert below is not None  # of a message of the request, or of ``again``
         return Place(conversation, before, again, new, below)
@@ -120,10 +122,13 @@ def _check_same(stored: MessageRecord, message: MessageRecord, parent_id: str | 
         raise _taken()
 
 
-def _last_question(path: list[MessageRecord]) -> MessageRecord:
+def _to_last_question(path: list[MessageRecord]) -> list[MessageRecord]:
+    """Return the path without answers at its end that have no content: what they answer is answered again."""
+    while path and path[-1].role == "assistant" and not has_content(path[-1]):
+        path = path[:-1]
     if not path or path[-1].role == "assistant":
         raise _nothing_to_answer()
-    return path[-1]
+    return path
 
 
 def _taken() -> Conflict:

@@ -168,6 +168,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no formats": (ask(response_format=STRICT), 400, "invalid_request"),
     "a format that can't be enforced": (ask(model="picky", response_format=STRICT), 400, "invalid_schema"),
     "a token beyond the vocabulary": (ask(model="picky", logit_bias={"999999": 1}), 400, "invalid_request"),
+    "the same with a strict template": (ask(model="strict", logit_bias={"999999": 1}), 400, "invalid_request"),
     "a template that refuses": (ask("forbidden", model="picky"), 400, "unsupported_messages"),
     "a variable of no template": (ask(chat_template_kwargs={"nobody": 1}), 400, "invalid_value"),
     "no such model": (ask(model="nobody"), 404, "model_not_found"),
@@ -302,6 +303,19 @@ def test_a_request_that_waits_too_long_keeps_its_question(
     assert chat(me, made, "three").json()["usage"]["prompt_tokens"] == 2 + 2 + 1
 
 
+def test_a_question_whose_answer_failed_is_answered_again(server: ThreadServer, me: httpx.Client) -> None:
+    """Without messages, and without naming it: an answer without a word is nothing to go on from."""
+    made = new_conversation(me)
+    chat(me, made, "one")
+    for _ in range(2):
+        chat(me, made, *(["fail"] if len(messages_of(me, made)) < 4 else []), model="failing")
+    again = chat(me, made).json()
+    stored = messages_of(me, made)
+    assert [m["status"] for m in stored[3:]] == ["failed", "failed", "complete"]
+    assert {m["parent_id"] for m in stored[3:]} == {stored[2]["id"]}
+    assert (again["choices"][0]["message"]["content"], again["usage"]["prompt_tokens"]) == ("fail", 3)
+
+
 @STREAMS
 def test_a_model_that_fails_at_once_keeps_the_question(
     server: ThreadServer, me: httpx.Client, stream: bool
@@ -317,6 +331,7 @@ def test_a_model_that_fails_at_once_keeps_the_question(
         assert failed.headers["x-should-retry"] == "false"
     again = chat(me, made, parent_message_id=question["id"])
     assert again.json()["choices"][0]["message"]["content"] == "fail"
+    assert chat(me, made).status_code == 400  # it has an answer now
     exported = me.get(f"{CONVERSATIONS}/{made}/export").content
     copy = me.post(f"{CONVERSATIONS}/import", content=exported, headers={"Content-Type": "application/jsonl"})
     assert said(me, copy.json()["id"]) == said(me, made)
