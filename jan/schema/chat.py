@@ -183,9 +183,11 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     documents: Documents | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_depth(self.chat_template_kwargs)
-        check_depth(self.documents)
+        SamplingFields.__post_init__(self)
+        if self.chat_template_kwargs is not None:
+            check_depth(self.chat_template_kwargs)
+        if self.documents is not None:
+            check_depth(self.documents)
 
     def keep_sent(self, body: bytes | bytearray) -> None:
         """Keep the tools as the client wrote them, for the model's chat template."""

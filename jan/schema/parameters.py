@@ -207,5 +207,8 @@ class SamplingFields(PenaltyFields, kw_only=True):
     ) = None
 
     def __post_init__(self) -> None:
-        check_depth(self.guided_json)
-        check_depth(self.json_schema)
+        # Every request comes here, and nearly none has these.
+        if self.guided_json is not None:
+            check_depth(self.guided_json)
+        if self.json_schema is not None:
+            check_depth(self.json_schema)

@@ -584,3 +584,49 @@ def test_a_closed_model_gives_its_cache_back(tiny_folder: Path) -> None:
         assert [key() for key in keys if key() is not None] == []
     finally:
         gc.unfreeze()
+
+
+def test_the_librarys_samplers_are_set(loaded: ExLlamaV2Backend) -> None:
+    """Each parameter reaches the library's setting of it; without any, all of them are off."""
+    settings = loaded._generation.settings_of
+    plain = settings(Sampling())
+    assert (plain.temperature, plain.top_k, plain.typical, plain.mirostat, plain.max_temp) == (
+        1.0,
+        0,
+        0,
+        False,
+        0.0,
+    )
+    assert (plain.xtc_probability, plain.dry_multiplier, plain.token_repetition_penalty) == (0.0, 0.0, 1.0)
+    chosen = settings(
+        Sampling(temperature=0.5, dynatemp_range=0.7, dynatemp_exponent=2.0, typical_p=0.9, xtc_probability=0.4)
+    )
+    assert (chosen.temperature, chosen.min_temp, chosen.max_temp, chosen.temp_exponent) == (1.0, 0.0, 1.2, 2.0)
+    assert (chosen.typical, chosen.xtc_probability, chosen.xtc_ignore_tokens) == (0.9, 0.4, frozenset())
+    surprise = settings(Sampling(mirostat=2, mirostat_tau=3.0, mirostat_eta=0.2))
+    assert (surprise.mirostat, surprise.mirostat_tau, surprise.mirostat_eta) == (True, 3.0, 0.2)
+
+
+def test_bans_and_ends_hold(loaded: ExLlamaV2Backend) -> None:
+    """Ends that are ignored or come too early are not drawn; a stop token of the request's own ends the answer."""
+    ends = tuple(loaded._tokenizer.stop_tokens)
+    certain = Sampling(temperature=0, logit_bias={ends[0]: 100.0})
+    asked = {"prompt": TextPrompt("Once"), "max_tokens": 6}
+    free, _ = ended_by(loaded, GenerationRequest(sampling=certain, **asked))
+    assert free.completion_tokens == 0
+    least, _ = ended_by(loaded, GenerationRequest(sampling=certain, min_tokens=3, **asked))
+    assert least.completion_tokens == 3
+    forever, reason = ended_by(loaded, GenerationRequest(sampling=certain, ignore_eos=True, **asked))
+    assert (forever.completion_tokens, reason) == (6, "length")
+    other = Sampling(temperature=0, logit_bias={77: 100.0})
+    ended, reason = ended_by(loaded, GenerationRequest(sampling=other, stop_tokens=(77,), **asked))
+    assert (ended.completion_tokens, reason) == (0, "stop")
+
+
+def ended_by(backend: ExLlamaV2Backend, request: GenerationRequest) -> tuple[Finished, str]:
+    """The end of one answer."""
+    backend.begin(1, backend.prepare(request))
+    while True:
+        for _, output in backend.step():
+            if isinstance(output, Finished):
+                return output, output.reason
