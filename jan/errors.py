@@ -16,7 +16,8 @@ JanError
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from jan.schema.errors import ErrorDetail, ErrorEnvelope
@@ -49,9 +50,34 @@ class JanError(Exception):
 
 
 class ConfigurationError(JanError):
-    """The server can't start as configured. The message names file, path and allowed values."""
+    """The server can't start as configured. The message has one line for each mistake, with file, path and allowed
+    values."""
 
     default_code = "configuration_error"
+
+
+class Mistakes:
+    """Collects ConfigurationErrors, so that one mistake in a configuration hides no other."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Note one mistake; ``line`` is its message."""
+        self._lines.append(line)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note the ConfigurationError that is raised within, and go on behind."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self._lines += error.message.splitlines()
+
+    def raise_any(self) -> None:
+        """Raise one ConfigurationError with every mistake, if there was any."""
+        if self._lines:
+            raise ConfigurationError("\n".join(self._lines))
 
 
 class InvalidRequest(JanError):

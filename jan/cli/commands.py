@@ -16,11 +16,13 @@ import click
 from jan import __version__
 from jan.errors import ConfigurationError
 from jan.settings import Settings
-from jan.settings.load import default_config_file, load_settings
+from jan.settings.load import default_config_file, load_configuration
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
 _EXIT_MODEL_FAILED = 4
+# A page of a terminal; more help nobody.
+_MOST_MISTAKES = 20
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
@@ -64,7 +66,7 @@ def main() -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Report a mistake in the configuration as one line and an exit code, never as a traceback."""
+    """Report mistakes in the configuration as a line each and an exit code, never as a traceback."""
     from jan.application import CannotListen
 
     try:
@@ -73,23 +75,26 @@ def _explained() -> Iterator[None]:
         click.echo(f"jan: {error.message}", err=True)
         sys.exit(_EXIT_CANNOT_LISTEN)
     except ConfigurationError as error:
-        click.echo(f"jan: {error.message}", err=True)
+        lines = error.message.splitlines()
+        for line in lines[:_MOST_MISTAKES]:
+            click.echo(f"jan: {line}", err=True)
+        if len(lines) > _MOST_MISTAKES:
+            click.echo(f"jan: There are {len(lines) - _MOST_MISTAKES} more mistakes.", err=True)
         sys.exit(_EXIT_CONFIGURATION)
 
 
 @contextmanager
 def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
-    """Yield the settings. Later configuration errors get the name of their file."""
+    """Yield the settings. Later configuration errors get the file and the line that they concern."""
     from jan.application import CannotListen
 
-    file = config or default_config_file()
-    settings = load_settings(file, **overrides)
+    configuration = load_configuration(config or default_config_file(), **overrides)
     try:
-        yield settings
+        yield configuration.settings
     except CannotListen:
         raise  # not caused by the file
     except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error.message}") from error
+        raise configuration.placed(error) from error
 
 
 @main.command()

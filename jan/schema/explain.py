@@ -57,18 +57,18 @@ def _allowed(names: list[str]) -> str:
     return f"; allowed: {', '.join(dict.fromkeys(names))}" if names else ""
 
 
-def _alternatives(expected: Any) -> list[Any]:
+def alternatives(expected: Any) -> list[Any]:
     """List the members of a union, without ``Annotated``. Any other type is a list of one."""
     if get_origin(expected) is typing.Annotated:
-        return _alternatives(get_args(expected)[0])
+        return alternatives(get_args(expected)[0])
     if get_origin(expected) in (typing.Union, types.UnionType):
-        return [inner for member in get_args(expected) for inner in _alternatives(member)]
+        return [inner for member in get_args(expected) for inner in alternatives(member)]
     return [expected]
 
 
 def _at(expected: Any, path: str) -> list[Any]:
     """Return the types that may stand at ``path`` inside a document of type ``expected``."""
-    current = _alternatives(expected)
+    current = alternatives(expected)
     for key, index in _STEP.findall("." + path if path and path[0] != "[" else path):
         current = [inner for member in current for inner in _step(member, key, bool(index))]
     return current
@@ -78,11 +78,11 @@ def _step(member: Any, key: str, is_index: bool) -> list[Any]:
     # In tuple[X, ...] the element comes first, in list[X] and dict[K, X] last.
     arguments = [argument for argument in get_args(member) if argument is not ...]
     if is_index or (key == "..." and arguments):
-        return _alternatives(arguments[-1]) if arguments else []
+        return alternatives(arguments[-1]) if arguments else []
     if isinstance(member, type) and issubclass(member, msgspec.Struct):
         found = {f.encode_name: f.type for f in msgspec.structs.fields(member)}.get(key)
-        return _alternatives(found) if found is not None else [member]
-    return _alternatives(arguments[-1]) if get_origin(member) is dict else []
+        return alternatives(found) if found is not None else [member]
+    return alternatives(arguments[-1]) if get_origin(member) is dict else []
 
 
 def _structs(members: list[Any]) -> list[type[msgspec.Struct]]:

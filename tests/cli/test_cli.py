@@ -22,6 +22,7 @@ from support.raw_http import exchange, request
 from support.server import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, http_client
 
 from jan.cli.commands import main
+from jan.settings.load import load_settings
 
 CHAT = "/api/v1/chat/completions"
 EXTENDS = f"extends: {DEFAULT_CONFIG}\n"
@@ -40,15 +41,28 @@ def complaint(result: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs `jan check` without a process of its own; gives the one line of its complaint."""
+def check_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Runs `jan check` without a process of its own; gives the lines of its complaint."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def run(file: str, **environ: str) -> str:
+    def run(file: str, **environ: str) -> list[str]:
         result = CliRunner().invoke(main, ["check", file], env=environ)
-        as_process = subprocess.CompletedProcess(["jan"], result.exit_code, result.stdout, result.stderr)
-        return complaint(as_process)
+        assert (result.exit_code, result.stdout) == (1, ""), result.output
+        lines = result.stderr.splitlines()
+        assert all(line.startswith("jan: ") for line in lines), lines
+        return lines
+
+    return run
+
+
+@pytest.fixture
+def check(check_all: Callable[..., list[str]]) -> Callable[..., str]:
+    """Runs `jan check` without a process of its own; gives the one line of its complaint."""
+
+    def run(file: str, **environ: str) -> str:
+        (line,) = check_all(file, **environ)
+        return line
 
     return run
 
@@ -176,9 +190,12 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "hook that is no text": ("hooks: [1]", ["hooks[0]: Expected `str`, got `int`"]),
     "hooks that are no list": ("hooks: {a: b}", ["hooks: Expected `array`, got `object`"]),
-    "broken YAML": ("a: [1\n", ["line 2: It is not valid YAML"]),
-    "tab in YAML": ("a:\n\t- b\n", ["line 2: It is not valid YAML"]),
-    "YAML that would run code": ("a: !!python/object/apply:os.getcwd []", ["line 1: It is not valid YAML"]),
+    "broken YAML": ("a: [1\n", ["jan.yaml:2: It is not valid YAML"]),
+    "tab in YAML": ("a:\n\t- b\n", ["jan.yaml:2: It is not valid YAML"]),
+    "YAML that would run code": (
+        "a: !!python/object/apply:os.getcwd []",
+        ["jan.yaml:1: The tag '!!python/object/apply:os.getcwd' is not plain data"],
+    ),
     "alias in its own anchor": (EXTENDS + "data: &a [*a]", ["anchor"]),
     "no mapping": ("- a\n", ["It must be a mapping, not a list"]),
     "extends nothing": ("extends: nope.yaml", ["extends: There is no file /", "/nope.yaml", str(DEFAULT_CONFIG)]),
@@ -194,9 +211,145 @@ def test_check_explains_a_mistake_in_one_line(check: Callable[..., str], tmp_pat
     config, words = MISTAKES[name]
     (tmp_path / "jan.yaml").write_text(config)
     line = check("jan.yaml")
-    assert line.startswith("jan: jan.yaml: ") or "jan.yaml: extends: The file jan.yaml leads back" in line
+    assert re.match(r"jan: jan\.yaml(:\d+)?: ", line)
     for word in words:
         assert word in line
+
+
+# A document, and where its mistake is: a key that stands there twice, or another thing that YAML reads oddly.
+ODD_YAML: dict[str, tuple[str, str]] = {
+    "section twice": (
+        "server: {port: 8321, trusted_hosts: [a.example]}\nmodels: []\nserver: {grace_seconds: 5}\n",
+        "jan.yaml:3: The key 'server' in column 1 was given before, in line 1, column 1; allowed: once.",
+    ),
+    "nested twice": (
+        "server:\n  port: 1\n  'port': 2\n",
+        "jan.yaml:3: The key 'port' in column 3 was given before, in line 2, column 3",
+    ),
+    "twice in a list": (
+        'models:\n  - {id: a, engine: echo, "id": b}\n',
+        "jan.yaml:2: The key 'id' in column 27 was given before, in line 2, column 6",
+    ),
+    "twice in options": (
+        "models: [{id: a, options: {x: {y: 1, y: 1}}}]\n",
+        "jan.yaml:1: The key 'y' in column 38",
+    ),
+    "two merges": ("a: &a {}\nserver: {<<: *a, <<: *a}\n", "jan.yaml:2: The key '<<' in column 18"),
+    "merge of a text": ("server: {<<: text}\n", "jan.yaml:1: What '<<' merges must be a mapping"),
+    "octal": ("server: {port: 010}\n", "jan.yaml:1: YAML reads 010 as the number 8. Write that number"),
+    "digits that are no octal": ("server: {port: 08080}\n", "jan.yaml:1: server.port: Expected `int`, got `str`"),
+    "sexagesimal": ("server:\n  port: 1:30\n", "jan.yaml:2: YAML reads 1:30 as the number 90. Write that"),
+    "a word that is no text": (
+        "auth: {issuer: no}\n",
+        "jan.yaml:1: auth.issuer: Expected `str`, got `bool`. Put quotes",
+    ),
+    "a number that is no text": ("data: 5\n", "jan.yaml:1: data: Expected `str`, got `int`. Put quotes"),
+    "a huge number": (
+        f"server: {{port: {'9' * 5000}}}\n",
+        "jan.yaml:1: It can't be read as a value of the type int",
+    ),
+    "second document": (
+        "data: a\n---\ndata: b\n",
+        "jan.yaml:2: It is not valid YAML: a second document begins here",
+    ),
+    "NUL": ("data: a\nserver: {host: \0}\n", "jan.yaml:2: The character U+0000 is not allowed in YAML."),
+    "tag": ("data: !!binary aGk=\n", "jan.yaml:1: The tag '!!binary' is not plain data; allowed: no tag."),
+    "private tag": ("data: !env HOME\n", "jan.yaml:1: The tag '!env' is not plain data"),
+    "tag of a key": ("!env data: a\n", "jan.yaml:1: The tag '!env' is not plain data"),
+    "wrong for its tag": ("server: {port: !!int x}\n", "jan.yaml:1: It can't be read as a value of the type int"),
+    "key that YAML reads as true": ("on: 1\n", "jan.yaml:1: on: Unknown key 'on'"),
+    "number as a key": ("server: {1: 2}\n", "jan.yaml:1: server.1: Unknown key '1'"),
+    "list as a key": ("? [a]\n: 1\n", "jan.yaml:1: A key must be a text."),
+    "no key": ("? \n: 1\n", "jan.yaml:1: A key must be a text."),
+    "alias of nothing": ("data: *a\n", "jan.yaml:1: It is not valid YAML: found undefined alias."),
+    "deep": ("data: " + "[" * 900 + "]" * 900, "jan.yaml:1: It is nested too deeply."),
+    "deeper": ("data: " + "[" * 100_000, "jan.yaml:1: It is not valid YAML: exceeded maximum nesting depth."),
+    "aliases of aliases": (
+        "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+        + "".join(
+            f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+        "With its aliases it has more than 100000 values.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_YAML)
+def test_yaml_that_means_something_else_is_refused(check: Callable[..., str], tmp_path: Path, name: str) -> None:
+    """What YAML would drop or read as something else is one line with its place. Nothing is dropped in silence."""
+    document, words = ODD_YAML[name]
+    (tmp_path / "jan.yaml").write_text(document)
+    assert words in check("jan.yaml")
+
+
+def test_a_key_twice_in_an_extended_file(check: Callable[..., str], tmp_path: Path) -> None:
+    """The place is that of the file which has the mistake."""
+    (tmp_path / "base.yaml").write_text("log: {level: info}\nlog: {format: json}\n")
+    (tmp_path / "jan.yaml").write_text("extends: base.yaml\nlog: {level: debug}\n")
+    assert "base.yaml:2: The key 'log' in column 1 was given before, in line 1" in check("jan.yaml")
+
+
+def test_yaml_that_means_what_it_says(tmp_path: Path) -> None:
+    """A byte order mark, merge keys, dates as texts, and grouped digits are read as they are meant."""
+    file = tmp_path / "jan.yaml"
+    file.write_text(
+        "\ufeffextends: default\nserver: &s {port: 8_321, grace_seconds: 0x10}\n"
+        "models:\n  - &m {id: 2026-01-31, engine: echo, load: lazy}\n  - {<<: [{id: b}, *m], load: eager}\n"
+        "data: 2026-01-31\nlimits: {anonymous: off}\n"
+    )
+    settings = load_settings(file, {})
+    assert (settings.data, settings.server.port, settings.server.grace_seconds) == ("2026-01-31", 8321, 16)
+    assert [(model.id, model.load) for model in settings.models] == [("2026-01-31", "lazy"), ("b", "eager")]
+    assert settings.limits.anonymous is False
+
+
+MANY = """\
+extends: default
+server:
+  prot: 1
+  max_headers: 1
+  cors_origins: [https://a.example, "*"]
+  trusted_hosts: ["A B"]
+logs: {level: info}
+log: {level: warn, format: 5}
+models:
+  - {id: a, engine: echo, lode: lazy}
+  - {id: b c, engin: echo}
+auth: {algorithm: RS265}
+"""
+SHOWN = [
+    "jan.yaml:7: logs: Unknown key 'logs'; allowed: data, Did you mean 'log'?",
+    "jan.yaml:3: server.prot: Unknown key 'prot'; allowed: host, Did you mean 'port'?",
+    "jan.yaml:4: server.max_headers: Expected `int` >= 10.",
+    "jan.yaml:5: server.cors_origins: '*' is not exactly one origin;",
+    "jan.yaml:6: server.trusted_hosts: 'A B' is not a host name;",
+    "jan.yaml:12: auth.algorithm: Invalid enum value 'RS265'; allowed: 'HS256', Did you mean 'RS256'?",
+    "jan.yaml:8: log.format: Expected",
+    "jan.yaml:8: log.level: Invalid enum value 'warn'; allowed: Did you mean 'warning'?",
+    "jan.yaml:10: models[0].lode: Unknown key 'lode'; allowed: Did you mean 'load'?",
+    "jan.yaml:11: models[1].engin: Unknown key 'engin'; allowed: Did you mean 'engine'?",
+    "jan.yaml:11: models[1].id: Expected `str` matching",
+    "jan.yaml:11: models[1].engine: The key 'engine' is required.",
+]
+
+
+def test_every_mistake_is_shown(check_all: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Several mistakes are a line each: with file and line, what is allowed, and the word that was meant."""
+    (tmp_path / "jan.yaml").write_text(MANY)
+    lines = check_all("jan.yaml")
+    assert len(lines) == len(SHOWN), lines
+    for line, words in zip(lines, SHOWN, strict=True):
+        head, _, question = words.partition(" Did you mean")
+        for part in head.split(" allowed: ")[0], question:
+            assert part in line
+
+
+def test_a_page_of_mistakes_is_enough(check_all: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Twenty mistakes are shown, and how many more there are."""
+    (tmp_path / "jan.yaml").write_text("".join(f"wrong{number}: 1\n" for number in range(25)))
+    lines = check_all("jan.yaml")
+    assert len(lines) == 21
+    assert lines[-1] == "jan: There are 5 more mistakes."
 
 
 def test_serve_explains_a_mistake_in_one_line(tmp_path: Path) -> None:
@@ -211,7 +364,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """A configuration that is missing or no UTF-8 is one line with the reason; a folder is a usage error."""
     (tmp_path / "latin.yaml").write_bytes(b"data: \xff\xfe")
     assert "nope.yaml: It can't be read: No such file" in complaint(jan("check", "nope.yaml", cwd=tmp_path))
-    assert "latin.yaml: It can't be read: 'utf-8'" in complaint(jan("check", "latin.yaml", cwd=tmp_path))
+    assert "latin.yaml:1: It can't be read: The byte 0xff is not UTF-8" in complaint(
+        jan("check", "latin.yaml", cwd=tmp_path)
+    )
     assert jan("check", ".", cwd=tmp_path).returncode == 2
 
 
@@ -225,12 +380,26 @@ def test_check_of_a_right_file(tmp_path: Path) -> None:
 # --- the environment --------------------------------------------------------------------------------
 
 WRONG_OVERRIDES: dict[tuple[str, str], str] = {
-    ("JAN__SERVER__PORT", "abc"): "server.port: Expected `int`",
-    ("JAN__SERVER__PORT", ""): "server.port: Expected `int`",
-    ("JAN__SERVER__PROT", "1"): "server.prot: Unknown key",
-    ("JAN__SERVER", "5"): "server: Expected `object`",
+    ("JAN__SERVER__PORT", "abc"): "jan: JAN__SERVER__PORT: server.port: Expected `int`",
+    ("JAN__SERVER__PORT", ""): "jan: JAN__SERVER__PORT: server.port: Expected `int`",
+    ("JAN__SERVER__PORT", "null"): "jan: JAN__SERVER__PORT: server.port: Expected `int`",
+    ("JAN__SERVER__PROT", "1"): "jan: JAN__SERVER__PROT: server.prot: Unknown key",
+    ("JAN__SERVER", "5"): "jan: JAN__SERVER: server: Expected `object`",
+    ("JAN__LOG__FORMAT", "xml"): "jan: JAN__LOG__FORMAT: log.format: Invalid enum value",
+    (
+        "JAN__SERVER__CORS_ORIGINS",
+        '["https://a.example/x"]',
+    ): "jan: JAN__SERVER__CORS_ORIGINS: server.cors_origins",
+    ("JAN__MODELS__0__OPTIONS__SLOTZ", "1"): "jan: JAN__MODELS__0__OPTIONS__SLOTZ: models[0] (smollm2",
+    ("JAN__", "1"): "jan: JAN__: It names no setting",
+    ("JAN__SERVER____PORT", "1"): "jan: JAN__SERVER____PORT: It names no setting",
+    ("JAN__SERVER__PORT__", "1"): "jan: JAN__SERVER__PORT__: It names no setting",
+    (
+        "JAN__SERVER",
+        "{port: 1, port: 2}",
+    ): "jan: JAN__SERVER: The key 'port' in column 11 was given before, in column 2",
     ("JAN__SERVER__PORT__X", "1"): "JAN__SERVER__PORT__X: The key 'x' can't be set there",
-    ("JAN__NOPE", "1"): "nope: Unknown key",
+    ("JAN__NOPE", "1"): "jan: JAN__NOPE: nope: Unknown key",
     ("JAN__MODELS__7__ID", "x"): "JAN__MODELS__7__ID: There is nothing at '7'",
     ("JAN__MODELS__0__ENGINE", "vroom"): "Unknown engine 'vroom'",
     ("JAN__MODELS", "[{id"): "JAN__MODELS: It is not valid YAML",
