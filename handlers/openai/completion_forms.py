@@ -79,6 +79,8 @@ class CompletionTranslator:
             parts = event.parts or (event,)
             return [made for part in parts if (made := self._piece_of(index, part)) is not None]
         self._counted.add(index, event)
+        if isinstance(event, Started):
+            self._piece.system_fingerprint = event.fingerprint or None
         if isinstance(event, Finished):
             return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
         if self._shape.prompt_scored or self._reports.token_ids:
@@ -125,7 +127,12 @@ class CompletionTranslator:
         for first in range(0, len(answers.answers), self._shape.generated):
             chosen += self._best(answers.answers[first : first + self._shape.generated])
         choices = [self._choice(index, answer) for index, answer in enumerate(chosen)]
-        return msgspec.structs.replace(self._piece, choices=choices, usage=count.usage)
+        return msgspec.structs.replace(
+            self._piece,
+            choices=choices,
+            usage=count.usage,
+            system_fingerprint=answers.answers[0].fingerprint or None,
+        )
 
     def _best(self, answers: Sequence[CollectedAnswer]) -> Sequence[CollectedAnswer]:
         """Return the answers with the highest log probability per token."""

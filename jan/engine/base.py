@@ -102,6 +102,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``formats``: compiles output formats; None if they are not enforced.
     ``chats``: how chats are written; None if the model takes none.
     ``details``: text for the log and the list of models.
+    ``fingerprint``: identifies engine and weights, see ``engine.fingerprint``; '' if unknown.
     ``unserved``: parameters of requests that the engine can't serve, by their names in the API.
     """
 
@@ -115,6 +116,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     formats: FormatCompiler | None = None
     chats: ChatForms | None = None
     details: dict[str, str] = {}
+    fingerprint: str = ""
     unserved: Mapping[str, Unserved] = MappingProxyType({})
 
 

@@ -83,12 +83,13 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The request was accepted. ``prompt_text``: set if the request has ``echo``; ``prompt_ids``: if it wants
     token ids.
-    ``notes``: what was left out."""
+    ``notes``: what was left out. ``fingerprint``: that of the model."""
 
     prompt_tokens: int
     prompt_text: str = ""
     prompt_ids: tuple[int, ...] = ()
     notes: PromptNotes = PromptNotes()
+    fingerprint: str = ""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -25,6 +25,8 @@ class CollectedAnswer:
         self.calls: list[CollectedCall] = []
         #: The form of the ids of ``calls``.
         self.call_ids: CallIds = "call"
+        #: The fingerprint of the model, '' if it has none.
+        self.fingerprint = ""
         self.logprobs: list[TokenLogprob] = []
         #: Token ids of the prompt and of the answer, if the request wants them.
         self.prompt_ids: tuple[int, ...] = ()
@@ -54,7 +56,7 @@ class CollectedAnswer:
             self.reason = event.reason
         elif isinstance(event, Started):
             self.prompt_text, self.prompt_ids = event.prompt_text, event.prompt_ids
-            self.call_ids = event.notes.call_ids
+            self.call_ids, self.fingerprint = event.notes.call_ids, event.fingerprint
 
     def _add_delta(self, delta: Delta) -> None:
         self.logprobs += delta.logprobs

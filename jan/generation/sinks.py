@@ -148,9 +148,10 @@ class FrameSink:
         """Translate events into frames. Consecutive pieces of text are translated together."""
         frames: list[bytes] = []
         texts: list[str] = []
-        form = self._form_of(index)
+        form = None
         for event in events:
-            if isinstance(event, Delta) and form is not None and event.text_only:
+            # A form is made after the start, which may say what it has.
+            if isinstance(event, Delta) and event.text_only and (form := self._form_of(index)) is not None:
                 if event.parts:
                     texts += [part.text for part in event.parts if part.text]
                 elif event.text:

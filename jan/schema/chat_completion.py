@@ -28,12 +28,16 @@ class CalledCustom(msgspec.Struct, kw_only=True, tag_field="type", tag="custom")
     custom: CustomCall
 
 
+ReasoningCopy = Annotated[str, Meta(description="The same as `reasoning_content`, as OpenRouter and vLLM call it")]
+
+
 class AnswerMessage(msgspec.Struct, kw_only=True):
     """The message with which the assistant answers."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     reasoning_content: ReasoningContent | UnsetType = UNSET
+    reasoning: ReasoningCopy | UnsetType = UNSET
     refusal: str | None = None
     tool_calls: list[CalledFunction | CalledCustom] | UnsetType = UNSET
     function_call: FunctionCall | UnsetType = UNSET
@@ -95,6 +99,7 @@ class ChatDelta(msgspec.Struct, kw_only=True):
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     reasoning_content: ReasoningContent | UnsetType = UNSET
+    reasoning: ReasoningCopy | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
     function_call: FunctionCallDelta | UnsetType = UNSET

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
 from jan.engine.base import EngineStats, Event, GenerationRequest, ModelInfo, OnProgress
+from jan.engine.fingerprint import fingerprint_of
 from jan.engine.models import ServedModel
 from jan.errors import ConfigurationError
 from jan.settings import ModelSettings
@@ -77,3 +79,15 @@ def test_a_failed_load_fails_those_who_wait_and_is_tried_again() -> None:
         assert model.loaded
 
     asyncio.run(main())
+
+
+def test_a_fingerprint_is_that_of_the_weights(tmp_path: Path) -> None:
+    """Another name changes nothing; another engine, other bytes at the beginning or the end, or fewer, do."""
+    files = [tmp_path / name for name in ("a", "b", "c", "d", "e")]
+    weights = b"head" + bytes(3_000_000) + b"tail"
+    changed = (weights, weights, b"Head" + weights[4:], weights[:-1] + b"L", weights[:4] + weights[5:])
+    for file, data in zip(files, changed, strict=True):
+        file.write_bytes(data)
+    found = [fingerprint_of("x", "", [file]) for file in files]
+    assert found[0] == found[1]
+    assert len({*found, fingerprint_of("y", "", files[:1]), fingerprint_of("x", "msgspec", files[:1])}) == 6

@@ -48,7 +48,7 @@ def stream(client: httpx.Client, body: dict[str, Any], url: str = CHAT) -> list[
 def text_of(events: list[Any], index: int = 0) -> str:
     choices = [choice for event in events for choice in event["choices"] if choice["index"] == index]
     return "".join(
-        choice["text"] if "text" in choice else choice["delta"].get("content", "") for choice in choices
+        choice["text"] if "text" in choice else choice["delta"].get("content") or "" for choice in choices
     )
 
 
@@ -152,6 +152,32 @@ def test_usage_when_asked_for(echo: httpx.Client, url: str) -> None:
         "total_tokens": 9,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
+
+
+@pytest.mark.parametrize("url", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("more", [{}, {"n": 2}])
+def test_every_chunk_and_answer_has_the_model_s_fingerprint(
+    echo: httpx.Client, url: str, more: dict[str, Any]
+) -> None:
+    """The same in all answers of one model; what reports more than text is no exception."""
+    options = {"include_usage": True, "continuous_usage_stats": "n" in more}
+    body = {**chat("a b c", **more), "prompt": "a b c", "stream_options": options}
+    del body["prompt" if url == CHAT else "messages"]
+    chunks = stream(echo, body, url)
+    whole = echo.post(url, json={**body, "stream": False, "stream_options": None}).json()
+    found = {event["system_fingerprint"] for event in [*chunks, whole]}
+    assert len(found) == 1
+    assert re.fullmatch(r"fp_[0-9a-f]{12}", found.pop())
+
+
+@pytest.mark.parametrize(("choice", "content"), [("required", None), ("auto", "")])
+def test_the_first_chunk_has_no_content_if_a_tool_is_forced(
+    model: httpx.Client, choice: str, content: str | None
+) -> None:
+    """Clients take an empty text for the beginning of one."""
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    body = {**chat("hi", tools=tools, tool_choice=choice, max_tokens=1), "model": MODEL}
+    assert stream(model, body)[0]["choices"][0]["delta"] == {"role": "assistant", "content": content}
 
 
 def test_no_usage_when_declined(echo: httpx.Client) -> None:

@@ -70,6 +70,7 @@ def test_calls_and_reasoning_stream(client: openai.OpenAI, form: str, piece: int
         assert len({call.id for call in calls}) == 2
         assert not choice.message.content
         assert choice.message.reasoning_content == "Two tools, STOP."  # type: ignore[attr-defined]
+        assert choice.message.reasoning == "Two tools, STOP."  # type: ignore[attr-defined]
         assert choice.finish_reason == "tool_calls"
         assert completion.usage is not None
         assert completion.usage.completion_tokens_details is not None
@@ -99,6 +100,7 @@ def test_a_conversation_keeps_the_answer_without_reasoning(server: ServerProcess
         body = ask("<think>Hm.</think>Yes.", "hermes-0", conversation_id=made["id"])
         answer = http.post("/api/v1/chat/completions", json=body).json()
         assert answer["choices"][0]["message"]["reasoning_content"] == "Hm."
+        assert answer["choices"][0]["message"]["reasoning"] == "Hm."
         stored = http.get(f"/api/v1/conversations/{made['id']}/messages").json()["data"]
         assert [message["content"] for message in stored if message["role"] == "assistant"] == ["Yes."]
 

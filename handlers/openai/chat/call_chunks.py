@@ -24,10 +24,11 @@ from jan.schema.sampling import FinishReason
 
 class CallForms(msgspec.Struct, frozen=True, kw_only=True):
     """The forms of calls in an answer. ``custom``: names of tools whose argument is a text. ``legacy``: the answer
-    has one ``function_call`` at most."""
+    has one ``function_call`` at most. ``forced``: the answer is calls alone."""
 
     custom: frozenset[str] = frozenset()
     legacy: bool = False
+    forced: bool = False
 
     def reason(self, reason: FinishReason) -> ChatFinishReason:
         """Return why the answer ended, in the words of the form."""

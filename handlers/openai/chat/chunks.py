@@ -77,7 +77,9 @@ class ChatTranslator:
             self._counted.add(index, event)
         if isinstance(event, Started):
             self._call_ids = event.notes.call_ids
-            chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content="")))
+            self._chunk.system_fingerprint = event.fingerprint or None
+            content = None if self._forms.forced else ""
+            chunk = self._with(ChatChunkChoice(index=index, delta=ChatDelta(role="assistant", content=content)))
             if event.prompt_ids and self._reports.token_ids:
                 chunk.prompt_token_ids = list(event.prompt_ids)
             if not self._begun:
@@ -108,7 +110,8 @@ class ChatTranslator:
         return chunk
 
     def _piece(self, index: int, event: Delta) -> ChatChunkChoice:
-        delta = ChatDelta(content=event.text or UNSET, reasoning_content=event.reasoning or UNSET)
+        reasoning = event.reasoning or UNSET
+        delta = ChatDelta(content=event.text or UNSET, reasoning_content=reasoning, reasoning=reasoning)
         if event.tool_calls:
             self._calls_of(index).add(event.tool_calls, delta)
         logprobs = ChoiceLogprobs(content=self._reports.named(event.logprobs)) if event.logprobs else None
@@ -133,6 +136,7 @@ class ChatTranslator:
             model=self._chunk.model,
             choices=[self.choice(index, answer) for index, answer in enumerate(answers.answers)],
             usage=count.usage,
+            system_fingerprint=first.fingerprint or None,
             service_tier=self._chunk.service_tier,
             conversation=self.place,
             prompt_token_ids=list(first.prompt_ids) if self._reports.token_ids else UNSET,
@@ -141,9 +145,11 @@ class ChatTranslator:
 
     def choice(self, index: int, answer: CollectedAnswer) -> ChatChoice:
         """Make the choice at ``index`` from its answer so far."""
+        reasoning = (self._reports.reasoning and answer.reasoning) or UNSET
         message = AnswerMessage(
             content=None if answer.calls and not answer.text else answer.text,
-            reasoning_content=(self._reports.reasoning and answer.reasoning) or UNSET,
+            reasoning_content=reasoning,
+            reasoning=reasoning,
         )
         ids = partial(_numbered_id, answer.call_ids, f"{self._chunk.id} {index}")
         put_calls(answer, self._forms, ids, message)

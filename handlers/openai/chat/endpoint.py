@@ -51,7 +51,9 @@ class ChatCompletions(Handler):
         stored messages that the model can never get are left out, such as images for a model of text. The header
         `X-Jan-Left-Out` names them.
 
-        A model's reasoning before its answer is `reasoning_content`. A conversation stores the answer without it.
+        A model's reasoning before its answer is `reasoning_content`, and `reasoning` too. A conversation stores
+        the answer without it.
+
         With `continue_final_message` the answer continues the last message, which must be an assistant's.
 
         With `on_disconnect: finish` the answer is completed even if its client disconnects. The rest of it is at
@@ -66,7 +68,7 @@ class ChatCompletions(Handler):
             body.model,
             with_usage=wants_usage(body) or not body.stream,
             tier=answered_tier(body, self.identity),
-            calls=CallForms(custom=tools.custom, legacy=tools.legacy),
+            calls=CallForms(custom=tools.custom, legacy=tools.legacy, forced=tools.must_call),
             reports=reports_of(body, reasoning=body.include_reasoning is not False),
         )
         keep = None

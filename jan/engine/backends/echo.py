@@ -20,6 +20,7 @@ from jan.engine.base import (
     PromptNotes,
     TextPrompt,
 )
+from jan.engine.fingerprint import fingerprint_of
 from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption, dialect_named
 from jan.engine.prompts.normalise import hidden_members
@@ -114,6 +115,7 @@ class EchoBackend:
             cache=self._cache,
             unserved=ECHO,
             chats=ChatForms(dialect=self._dialect.tools, tools="native", reasoning=self._dialect.reasoning),
+            fingerprint=fingerprint_of("echo"),
         )
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:

@@ -15,13 +15,14 @@ def accepted_of(job: Job, prepared: PreparedJob) -> PreparedRequest:
     )
 
 
-def started_of(job: Job, prepared: PreparedJob) -> Started:
+def started_of(job: Job, prepared: PreparedJob, fingerprint: str) -> Started:
     """Return the first event of a queued request."""
     return Started(
         prompt_tokens=prepared.prompt_tokens,
         prompt_text=prepared.prompt_text,
         prompt_ids=tuple(getattr(prepared, "tokens", ())) if job.request.token_ids else (),
         notes=_notes_of(prepared),
+        fingerprint=fingerprint,
     )
 
 

@@ -113,7 +113,7 @@ class EngineThread:
             self.prompts.offer(tokenize)
         self._outbox.settle(loaded, info)
         try:
-            self._worker.serve(backend)
+            self._worker.serve(backend, info.fingerprint)
         except BaseException:
             # Jobs first, because formatting a traceback can take long.
             self._outbox.deliver()

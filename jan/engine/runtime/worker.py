@@ -63,10 +63,15 @@ class Worker:
         self._waiting = WaitingRoom(rules, stats)
         self._running: dict[JobId, Job] = {}
         self._unprepared: deque[Prepare | Submit] = deque()
+        self._fingerprint = ""
         self.idle = True
 
-    def serve(self, backend: Backend) -> None:
-        """Run until Close: take messages, admit, step, deliver. Wait only if there is nothing to do."""
+    def serve(self, backend: Backend, fingerprint: str) -> None:
+        """Run until Close: take messages, admit, step, deliver. Wait only if there is nothing to do.
+
+        ``fingerprint``: that of the loaded model.
+        """
+        self._fingerprint = fingerprint
         while self._drain_inbox(backend) and not self._outbox.abandoned:
             self._admit(backend)
             if self._running:
@@ -150,7 +155,7 @@ class Worker:
         elif not self._guard(job, lambda: self._waiting.push(job, time.monotonic())):
             return
         self._stats.prompt_tokens += prepared.prompt_tokens
-        started = started_of(job, prepared)
+        started = started_of(job, prepared, self._fingerprint)
         self._outbox.put(job, started)
         if at_once:
             self._start(backend, job)

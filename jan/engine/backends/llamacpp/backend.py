@@ -19,6 +19,7 @@ from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
 from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
+from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.prompts.segments import ControlTokensOption
@@ -129,6 +130,7 @@ class LlamaCppBackend:
             formats=self._model.grammars,
             chats=self._model.template.forms if self._model.template else None,
             details=details,
+            fingerprint=fingerprint_of("llamacpp", "cyllama", [self._file]),
         )
 
     def _context_parameters(self) -> Any:

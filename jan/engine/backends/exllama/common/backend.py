@@ -29,6 +29,7 @@ from jan.engine.backends.exllama.common.size import PAGE, ModelSize
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
 from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
+from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, JanError
@@ -132,6 +133,7 @@ class ExLlamaBackend(ABC):
             chats=self._tokenizer.template.forms if self._tokenizer.template else None,
             unserved=self.unserved,
             details={"name": self._folder.path.name, "attention": attention},
+            fingerprint=fingerprint_of(self.name, self.name, self._folder.weights),
         )
 
     def _check_draft(self) -> None:

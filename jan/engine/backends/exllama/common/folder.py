@@ -72,8 +72,9 @@ class ModelFolder:
             raise self._refusal("has no config.json")
         if not (self.path / "tokenizer.json").is_file():
             raise self._refusal("has no tokenizer.json")
-        self._weights = sorted(self.path.glob("*.safetensors"))
-        if not self._weights:
+        #: The files of the weights.
+        self.weights = sorted(self.path.glob("*.safetensors"))
+        if not self.weights:
             raise self._refusal("has no .safetensors files")
         try:
             self._config = msgspec.convert(self.config, _Config)
@@ -125,7 +126,7 @@ class ModelFolder:
     @property
     def weight_bytes(self) -> int:
         """Bytes of weights on the GPUs. An embedding that is not also the output layer stays on the CPU."""
-        size = sum(file.stat().st_size for file in self._weights)
+        size = sum(file.stat().st_size for file in self.weights)
         return size if self._config.tie_word_embeddings else size - self._embedding_bytes()
 
     def _embedding_bytes(self) -> int:
@@ -136,7 +137,7 @@ class ModelFolder:
         return 0
 
     def _tensors(self) -> Iterator[tuple[str, _TensorEntry]]:
-        for file in self._weights:
+        for file in self.weights:
             with file.open("rb") as data:
                 length = int.from_bytes(data.read(8), "little")
                 if not 2 <= length <= _LONGEST_HEADER:
