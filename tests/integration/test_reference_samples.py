@@ -19,6 +19,7 @@ from support.conversation import StoredServer, new_conversation
 from support.fake_oidc import Lab
 
 from jan.auth.keyring import Keyring
+from jan.schema.models import Model
 
 REFERENCE = r"""
 ### JWT Token Authentication
@@ -238,7 +239,8 @@ def is_models(answer: Any, _person: Person | None = None) -> None:
     assert answer["object"] == "list"
     assert "jan-v1-4b" in {model["id"] for model in answer["data"]}
     for model in answer["data"]:
-        assert set(model) == {"id", "object", "created", "owned_by"}
+        assert {"id", "object", "created", "owned_by"} <= set(model)
+        assert set(model) <= set(Model.__struct_fields__)
         assert (model["object"], model["owned_by"]) == ("model", "jan")
 
 
