@@ -20,11 +20,11 @@ from jan.errors import ConfigurationError
 from jan.generation.hooks import Hooks
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
-from jan.http.dispatch import UnknownUrl
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
 from jan.http.tls import load_context
+from jan.http.unknown_url import UnknownUrl
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
 from jan.people.assembly import make_keyring, make_people

@@ -1,6 +1,7 @@
 """Collects a request's body up to a limit, and decodes it into a typed object."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,6 +12,8 @@ import msgspec
 from tornado.httputil import HTTPHeaders
 
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
+from jan.http.inflate import CODINGS, BrokenCompression, Inflater
+from jan.http.malformed import reason_of_malformed
 from jan.schema.explain import explain
 from jan.schema.open_body import OpenStruct, has_unknown, without_unknown
 
@@ -112,6 +115,9 @@ class Body:
         self._taken = 0
         self._data = bytearray()
         self._too_large = self._no_room = False
+        self._broken = ""
+        coding = headers.get("Content-Encoding")
+        self._inflater = Inflater(limit) if coding is not None and coding.strip().lower() in CODINGS else None
         self._timeout: asyncio.TimerHandle | None = None
         #: Paths of names in the decoded body that nothing here knows. They were left out.
         self.ignored: tuple[str, ...] = ()
@@ -128,9 +134,16 @@ class Body:
 
     def complete(self) -> None:
         """Note that the whole body has arrived. Raises PayloadTooLarge if it exceeded the limit, Unavailable if
-        memory was short."""
+        memory was short, InvalidRequest if it was not compressed as announced."""
         self._stop_timeout()
+        if self._inflater is not None and not self._broken:
+            try:
+                self._inflater.complete()
+            except BrokenCompression as error:
+                self._broken = str(error)
         self._check()
+        if self._data.startswith(BOM_UTF8):
+            del self._data[: len(BOM_UTF8)]
 
     def _stop_timeout(self) -> None:
         if self._timeout is not None:
@@ -149,9 +162,17 @@ class Body:
             raise self._refusal()
 
     def add(self, chunk: bytes) -> None:
-        """Collect a chunk. Once the limit is exceeded or memory is short, everything is discarded."""
-        if self._too_large or self._no_room:
+        """Collect a chunk, inflated if it is compressed. Once the limit is exceeded or memory is short, everything
+        is discarded."""
+        if self._too_large or self._no_room or self._broken:
             return
+        if self._inflater is not None:
+            try:
+                chunk = self._inflater.add(chunk)
+            except BrokenCompression as error:
+                self._broken = str(error)
+                self._free()
+                return
         size = len(self._data) + len(chunk)
         self._too_large = size > self._limit
         self._no_room = not self._too_large and size > _SMALL and not self._take(len(chunk))
@@ -180,6 +201,9 @@ class Body:
     def _check(self) -> None:
         if self._too_large:
             raise self._refusal()
+        if self._broken:
+            message = f"The body is not compressed as its Content-Encoding says: {self._broken}."
+            raise InvalidRequest(message, code="invalid_encoding")
         if self._no_room:
             raise Unavailable(
                 "The server is already reading as many large requests as it allows. Try again shortly.",
@@ -225,9 +249,7 @@ class Body:
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"The body is not valid UTF-8: {error.reason}.", code="invalid_json") from None
         except msgspec.DecodeError as error:
-            what = str(error) if self._data else "it is empty"
-            if "truncated" in what:
-                what = f"it ends too early (byte {len(self._data)})"
+            what = reason_of_malformed(str(error), self._data)
             raise InvalidRequest(f"The body is not valid JSON: {what}.", code="invalid_json") from None
         except RecursionError:
             raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
@@ -246,5 +268,8 @@ class Body:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind not in readable:
             raise UnsupportedMediaType(f"The Content-Type '{kind}' is not supported; allowed: application/json.")
-        if self._headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("The body is compressed; allowed: Content-Encoding identity.")
+        coding = self._headers.get("Content-Encoding", "identity")
+        if self._inflater is None and coding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType(
+                f"The body has the Content-Encoding '{coding[:64]}'; allowed: gzip, deflate, identity."
+            )

@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 
 from jan.engine.base import PromptNotes
-from jan.errors import AuthenticationFailed, NotFound, Unavailable
+from jan.errors import AuthenticationFailed, Unavailable
 from jan.http.authenticate import address_of, check_access, identify, stranger
 from jan.http.body import Body
 from jan.http.query import decode_query
-from jan.http.responder import Responder
 from jan.http.sse import EventStream
 from jan.http.stream_responder import StreamResponder
 from jan.idempotency.ids import IdSource
@@ -206,12 +205,3 @@ class Dispatcher(StreamResponder):
         return Unavailable(
             "The server is shutting down. Try again later.", code="shutting_down", headers={"Connection": "close"}
         )
-
-
-class UnknownUrl(Dispatcher):
-    """Answers for every URL that the route table does not have."""
-
-    def prepare(self) -> None:
-        """Refuse the request. Raises NotFound."""
-        Responder.prepare(self)
-        raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")

@@ -55,6 +55,7 @@ LAYERS = {
     "jan.generation": 3,
     "jan.generation.token_count": 1,
     "jan.http.stream_responder": 3,
+    "jan.http.unknown_url": 3,
     "jan.handler": 3,
     "jan.application": 4,
     "jan.bench": 4,

@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import zlib
 from typing import Any
 
 import httpx
 import pytest
+from support.patience import until
 from support.raw_http import connect, exchange, parse, request
 from support.server import MODEL, ServerProcess
 
@@ -290,11 +292,15 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "raw NUL in a string": (HEAD.encode()[:-4] + b'\x00"}]}', "invalid character"),
     "raw line break in a string": (HEAD.encode()[:-4] + b'\n"}]}', "invalid character"),
     "UTF-16": ((HEAD + "}").encode("utf-16"), "byte 0"),
-    "byte order mark": (b"\xef\xbb\xbf" + HEAD.encode() + b"}", "byte 0"),
+    "byte order mark twice": (b"\xef\xbb\xbf" * 2 + HEAD.encode() + b"}", "byte 0"),
     "invalid UTF-8": (b'{"model": "\xff\xfe"}', "not valid UTF-8"),
     "cut UTF-8": (HEAD.encode()[:-4] + b'\xc3("}]}', "not valid UTF-8"),
     "surrogate in UTF-8": (HEAD.encode()[:-4] + b'\xed\xa0\x80"}]}', "not valid UTF-8"),
     "lone high surrogate": (HEAD.encode()[:-4] + b'\\ud800 and on"}]}', "surrogate pair"),
+    "lone high surrogate near the end": (b'{"model": "a\\uD800b"}', "only its first half (byte 12)"),
+    "lone high surrogate at the end": (b'{"model": "a\\ud83d"}', "only its first half (byte 12)"),
+    "pair that is cut off": (b'{"model": "a\\ud83d\\ud', "ends too early (byte 21)"),
+    "no escape near the end": (b'{"model": "a\\\\ud83db', "ends too early (byte 20)"),
     "lone low surrogate": (HEAD.encode()[:-4] + b'\\udc00 and on"}]}', "surrogate pair"),
     "NaN": (HEAD.encode() + b', "temperature": NaN}', "invalid character"),
     "Infinity": (HEAD.encode() + b', "temperature": Infinity}', "invalid character"),
@@ -316,6 +322,12 @@ def test_malformed_json_is_refused_with_its_position(client: httpx.Client, name:
     data, words = MALFORMED[name]
     code = "json_too_deep" if "deep" in name else "invalid_json"
     assert words in refused(client.post(CHAT, content=data, headers=JSON), 400, code)
+
+
+def test_a_byte_order_mark_is_skipped(client: httpx.Client) -> None:
+    """Some editors write one at the beginning of UTF-8 (RFC 8259 8.1 lets a reader ignore it)."""
+    response = client.post(CHAT, content=b"\xef\xbb\xbf" + HEAD.encode() + b"}", headers=JSON)
+    assert response.json()["choices"][0]["message"]["content"] == "hi"
 
 
 @pytest.mark.parametrize("data", ["[]", "1", "null", '"text"', "true"], ids=lambda data: data[:9])
@@ -433,12 +445,51 @@ def test_other_content_types_are_415(client: httpx.Client, kind: str) -> None:
     assert "application/json" in message
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "garbage"])
-def test_compressed_bodies_are_415(client: httpx.Client, encoding: str) -> None:
-    """A compressed body is 415; it is not decompressed, so it can't be a bomb."""
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "garbage"])
+def test_other_content_encodings_are_415(client: httpx.Client, encoding: str) -> None:
+    """The refusal names what came and what is read."""
     data = gzip.compress(HEAD.encode() + b"}")
     response = client.post(CHAT, content=data, headers={**JSON, "content-encoding": encoding})
-    assert "compressed" in refused(response, 415, "unsupported_media_type")
+    message = refused(response, 415, "unsupported_media_type")
+    assert f"'{encoding}'; allowed: gzip, deflate, identity" in message
+
+
+COMPRESSED: dict[str, tuple[str, bytes]] = {
+    "gzip": ("gzip", gzip.compress(HEAD.encode() + b"}")),
+    "upper case": ("GZIP", gzip.compress(HEAD.encode() + b"}")),
+    "members": ("x-gzip", gzip.compress(HEAD.encode()) + gzip.compress(b"") + gzip.compress(b"}")),
+    "deflate": ("deflate", zlib.compress(HEAD.encode() + b"}")),
+    "identity": ("identity", HEAD.encode() + b"}"),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed_bodies_are_read(client: httpx.Client, name: str) -> None:
+    """In one piece, and byte by byte."""
+    encoding, data = COMPRESSED[name]
+    for content in (data, (data[at : at + 1] for at in range(len(data)))):
+        response = client.post(CHAT, content=content, headers={**JSON, "content-encoding": encoding})
+        assert response.json()["choices"][0]["message"]["content"] == "hi"
+
+
+@pytest.mark.parametrize("spaces", [LIMIT, 20 * LIMIT], ids=["a byte too many", "a bomb"])
+def test_a_body_that_inflates_beyond_the_limit_is_413(client: httpx.Client, spaces: int) -> None:
+    """What counts is the inflated size, and no more than that is inflated."""
+    bomb, tail = zlib.compressobj(wbits=31), b""
+    for _ in range(spaces // LIMIT):
+        tail += bomb.compress(b" " * LIMIT)
+    tail += bomb.compress(b"1") + bomb.flush()
+    response = client.post(CHAT, content=tail, headers={**JSON, "content-encoding": "gzip"})
+    assert str(LIMIT) in refused(response, 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", HEAD.encode(), gzip.compress(HEAD.encode())[:-4], gzip.compress(b"{}") + b"more"]
+)
+def test_broken_compression_is_400(client: httpx.Client, data: bytes) -> None:
+    """Nothing, no compressed data, data that were cut off, and data with more behind them."""
+    response = client.post(CHAT, content=data, headers={**JSON, "content-encoding": "gzip"})
+    refused(response, 400, "invalid_encoding")
 
 
 @pytest.mark.parametrize("kind", ["APPLICATION/JSON", "application/json;charset=utf-8", "text/plain", ""])
@@ -490,15 +541,10 @@ def test_options(client: httpx.Client, url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "//",
         "/nope",
         "/api/v1",
         "/api/v2/models",
-        "/v1//models",
-        "//v1/models",
         "/V1/models",
-        "/v1/models/",
-        "/health/",
         "/health%00",
         "/health%2f",
         "/%ff",
@@ -513,7 +559,10 @@ def test_options(client: httpx.Client, url: str) -> None:
         "/api/swagger/initializer.py",
         "*",
         "health",
-        "http://elsewhere/health",
+        "//nope//",
+        "http://localhost/nope",
+        "http://user@localhost/health",
+        "ftp://localhost/health",
     ],
     ids=lambda url: url[:40],
 )
@@ -523,6 +572,65 @@ def test_urls_that_are_not_there(client: httpx.Client, echo_server: ServerProces
     assert response.status == 404
     assert response.json()["error"]["code"] == "not_found"
     assert "x-request-id" in response.headers
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/v1/models",
+        "/v1/models/",
+        "/v1//models",
+        "//v1/models//",
+        "/v1/models/echo/",
+        "/api/v1//models//echo",
+        "http://localhost/v1/models",
+        "HTTP://localhost:1//v1//models/?a=//b/",
+    ],
+)
+def test_slashes_too_many_and_absolute_urls_lead_where_they_are_meant_to(
+    client: httpx.Client, echo_server: ServerProcess, url: str
+) -> None:
+    """Clients join a base URL that ends with a slash; a target may be in absolute form (RFC 9112 3.2.2)."""
+    response = parse(exchange(echo_server.url, request("GET", url)))
+    assert response.status == 200
+    assert response.json()["object"] == ("model" if "echo" in url else "list")
+
+
+def test_the_host_of_an_absolute_url_counts(client: httpx.Client, echo_server: ServerProcess) -> None:
+    """Also if the Host header is this server's."""
+    response = parse(exchange(echo_server.url, request("GET", "http://elsewhere/health")))
+    assert response.status == 400
+    assert response.json()["error"]["code"] == "host_not_allowed"
+
+
+UNSERVED = {
+    "/v1/responses": "no Responses API yet; use /api/v1/chat/completions.",
+    "/v1/responses/input_tokens": "no Responses API yet",
+    "/api/v1/messages?beta=true": "use /api/v1/chat/completions.",
+    "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",
+    "/v1//embeddings/": "no Embeddings API yet.",
+    "/tokenizer_info": "no Tokenize API yet.",
+    "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
+    "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
+    "/v1/deployments/echo/chat/completions": "URLs of Azure",
+    "/api/chat": "no Ollama API yet; use /api/v1/chat/completions.",
+}
+
+
+@pytest.mark.parametrize("url", UNSERVED)
+def test_apis_that_are_not_served_are_named(client: httpx.Client, url: str) -> None:
+    """404 with what to use instead, and nothing that a client could take for a missing model."""
+    for method in ("POST", "GET"):
+        assert UNSERVED[url] in refused(client.request(method, url), 404, "unknown_url")
+
+
+def test_the_log_says_which_urls_are_missing(client: httpx.Client, echo_server: ServerProcess) -> None:
+    """Its first parts, printable and short, without the query."""
+    url = "/missing/" + "x" * 100 + "/%0a\xff/secret?token=secret"
+    assert parse(exchange(echo_server.url, request("GET", url))).status == 404
+    shown = "/missing/" + "x" * 32 + r"/%0a\xff"
+    assert until(lambda: any(entry.get("path") == shown for entry in echo_server.log))
+    assert not any("secret" in json.dumps(entry) for entry in echo_server.log)
 
 
 def test_dots_in_a_path_lead_nowhere(client: httpx.Client, echo_server: ServerProcess) -> None:

@@ -1,0 +1,81 @@
+"""Answers for every URL that the route table does not have."""
+
+from types import MappingProxyType
+
+from jan.errors import NotFound
+from jan.http.dispatch import Dispatcher
+from jan.http.responder import Responder
+
+_CHAT = "use {api}/chat/completions"
+# APIs of OpenAI and other servers that clients ask for, by the beginning of the path: the name, and what to use.
+_UNSERVED = MappingProxyType(
+    {
+        "responses": ("Responses API", _CHAT),
+        "messages": ("Messages API of Anthropic", _CHAT),
+        "chat/completions": ("API of stored chat completions", "use {api}/conversations"),
+        "fim/completions": ("FIM API of Mistral", "use {api}/completions with a suffix"),
+        "embeddings": ("Embeddings API", ""),
+        "moderations": ("Moderations API", ""),
+        "audio": ("Audio API", ""),
+        "images": ("Images API", ""),
+        "videos": ("Videos API", ""),
+        "files": ("Files API", ""),
+        "uploads": ("Uploads API", ""),
+        "batches": ("Batch API", ""),
+        "rerank": ("Rerank API", ""),
+        "score": ("Score API", ""),
+        "pooling": ("Pooling API", ""),
+        "classify": ("Classify API", ""),
+        "vector_stores": ("Vector Stores API", ""),
+        "fine_tuning": ("Fine-tuning API", ""),
+        "assistants": ("Assistants API", _CHAT),
+        "threads": ("Assistants API", _CHAT),
+        "realtime": ("Realtime API", _CHAT),
+        "tokenize": ("Tokenize API", ""),
+        "detokenize": ("Tokenize API", ""),
+        "tokenizer_info": ("Tokenize API", ""),
+        "openai/deployments": ("URLs of Azure", _CHAT + " and name the model in the body"),
+        "deployments": ("URLs of Azure", _CHAT + " and name the model in the body"),
+        "api/chat": ("Ollama API", _CHAT),
+        "api/generate": ("Ollama API", "use {api}/completions"),
+        "api/tags": ("Ollama API", "use {api}/models"),
+        "api/show": ("Ollama API", "use {api}/models"),
+        "api/embed": ("Ollama API", ""),
+        "api/embeddings": ("Ollama API", ""),
+    }
+)
+_PARTS = 3
+_PART_LENGTH = 32
+
+
+class UnknownUrl(Dispatcher):
+    """Answers for a URL that is not there. APIs that are known elsewhere are named: no model is missing."""
+
+    def prepare(self) -> None:
+        """Refuse the request. Raises NotFound."""
+        self.log_fields["path"] = shown_path(self.request.path)
+        Responder.prepare(self)
+        prefixes = self.services.settings.server.api_prefixes
+        found = _unserved(self.request.path, prefixes)
+        if found is None:
+            raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")
+        name, instead = found
+        advice = f"; {instead.format(api=prefixes[0])}" if instead else ""
+        raise NotFound(f"This server has no {name} yet{advice}.", code="unknown_url")
+
+
+def _unserved(path: str, prefixes: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the name of the API that a path belongs to, and what to use instead; None for an unknown one."""
+    beginnings = [prefix + "/" for prefix in (*prefixes, "")]
+    for beginning in beginnings:
+        parts = path.removeprefix(beginning).split("/") if path.startswith(beginning) else []
+        for count in (2, 1):
+            if (found := _UNSERVED.get("/".join(parts[:count]))) is not None:
+                return found
+    return None
+
+
+def shown_path(path: str) -> str:
+    """Return the first parts of a path for the log: printable ASCII, and never long."""
+    parts = [part[:_PART_LENGTH] for part in path.split("/")[1 : _PARTS + 1]]
+    return "/" + ascii("/".join(parts))[1:-1]
