@@ -1,6 +1,7 @@
 """JSON schemas of tools and formats: what can't be enforced is left out and named, and strict ones are refused."""
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -40,30 +41,37 @@ SCHEMAS: list[tuple[dict[str, Any], str]] = [
     ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, ".uniqueItems"),
     ({"type": "array", "contains": {"type": "string"}, "minContains": 2}, ".contains"),
     ({"type": "string", "not": {"enum": ["a"]}}, ".not"),
+    ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, ""),
+    ({"type": "number", "minimum": -3.4e38, "maximum": 3.4e38}, ""),
+    ({"type": "integer", "minimum": 2**60}, ".minimum"),
+    ({"type": "number", "multipleOf": 0.07}, ".multipleOf"),
+    ({"type": "string", "pattern": "^(?=a)"}, ".pattern"),
+    ({"type": "string", "pattern": r"\bfoo"}, ".pattern"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, ".oneOf"),
+    ({"oneOf": [having({"const": 1}) | {"required": ["p"]}, {"type": "null"}]}, ""),
+    ({"type": "object", "patternProperties": {"^a": {}, "b$": {}}}, ".patternProperties.b$"),
+    ({"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "minProperties": 2}, ".minProperties"),
+    ({"$ref": "https://a.example/schema.json"}, ".$ref"),
+    ({"$ref": "#/properties/p"}, ".$ref"),
     ({"type": "object", "dependentRequired": {"a": ["b"]}}, ".dependentRequired"),
     ({"anyOf": [{"type": "string"}, {"if": {"type": "string"}, "then": {"minLength": 1}}]}, ".anyOf[1].if"),
 ]
-
-
-def both(schema: Any, **options: Any) -> list[tuple[dict[str, Any], str, str]]:
-    """Requests with the schema, the parameter that errors name, and the path of the schema."""
-    return [(tool(schema, **options), TOOL, TOOL), (answer(schema, **options), "response_format", ANSWER)]
 
 
 def ask(client: httpx.Client, **parameters: Any) -> httpx.Response:
     return client.post(CHAT, json=PLAIN | parameters)
 
 
-@pytest.mark.parametrize(("schema", "relaxed"), SCHEMAS, ids=str)
+@pytest.mark.parametrize(("schema", "relaxed"), SCHEMAS, ids=lambda one: str(one)[:60])
 def test_what_no_grammar_expresses_is_left_out_and_named(
     model: httpx.Client, schema: dict[str, Any], relaxed: str
 ) -> None:
     """For a tool and for the answer alike; annotations are not named."""
-    for asked, _, path in both(having(schema)):
+    for asked, path in ((tool(having(schema)), TOOL), (answer(having(schema)), ANSWER)):
         response = ask(model, **asked)
         assert response.status_code == 200, response.text
         named = response.headers.get("X-Jan-Relaxed")
-        assert named == (f"{path}.properties.p{relaxed}" if relaxed else None)
+        assert named == (quote(f"{path}.properties.p{relaxed}", safe="[]$.^") if relaxed else None)
 
 
 def refused(response: httpx.Response, param: str, place: str) -> None:
@@ -72,15 +80,27 @@ def refused(response: httpx.Response, param: str, place: str) -> None:
     assert f"{place} " in error["message"]
 
 
-@pytest.mark.parametrize(("schema", "relaxed"), SCHEMAS, ids=str)
+@pytest.mark.parametrize(("schema", "relaxed"), SCHEMAS, ids=lambda one: str(one)[:60])
 def test_strict_schemas_are_enforced_or_refused(model: httpx.Client, schema: dict[str, Any], relaxed: str) -> None:
     """The error names the place; annotations say nothing that could be enforced."""
-    for asked, param, path in both(having(schema), strict=True):
-        response = ask(model, **asked)
-        if relaxed:
-            refused(response, param, f"{path}.properties.p{relaxed}")
-        else:
-            assert response.status_code == 200, response.text
+    response = ask(model, **tool(having(schema), strict=True))
+    if relaxed:
+        refused(response, TOOL, f"{TOOL}.properties.p{relaxed}")
+    else:
+        assert response.status_code == 200, response.text
+
+
+def test_strict_holds_for_answers_too(model: httpx.Client) -> None:
+    """Only the schema of a tool, and that of json_schema, can be strict."""
+    response = ask(model, **answer(having({"not": {"type": "null"}}), strict=True))
+    refused(response, "response_format", f"{ANSWER}.properties.p.not")
+
+
+def test_a_huge_enum_is_left_out(model: httpx.Client) -> None:
+    """It would take too long to compile; a strict one is refused."""
+    schema = having({"enum": [f"v{number}" for number in range(2500)]})
+    assert ask(model, **answer(schema)).headers["X-Jan-Relaxed"] == f"{ANSWER}.properties.p.enum"
+    assert ask(model, **answer(schema, strict=True)).status_code == 400
 
 
 def test_the_place_of_a_tool_is_that_in_the_request(model: httpx.Client) -> None:
@@ -108,11 +128,48 @@ def test_the_place_of_a_tool_is_that_in_the_request(model: httpx.Client) -> None
         (having({"maximum": "9"}), ".properties.p.maximum"),
         (having({"items": {"required": [1]}}), ".properties.p.items.required"),
         (having({"not": 3}), ".properties.p.not"),
+        (having({"type": "string", "pattern": "a)"}), ".properties.p.pattern"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"multipleOf": 0}}}, ".$defs.a.multipleOf"),
     ],
     ids=str,
 )
 def test_what_is_no_schema_is_refused(model: httpx.Client, schema: dict[str, Any], place: str) -> None:
     """A mistake is named with its place, strict or not."""
-    for asked, param, path in both(schema):
-        refused(ask(model, **asked), param, path + place)
+    refused(ask(model, **tool(schema)), TOOL, TOOL + place)
+    refused(ask(model, **answer(schema)), "response_format", ANSWER + place)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"p": False}, "required": ["p"]},
+        having({"type": "integer"}) | {"allOf": [having({"type": "string"}) | {"required": ["p"]}]},
+        {"type": "object", "minProperties": 2, "maxProperties": 1},
+        having({"type": "string", "pattern": "^aaa", "maxLength": 2}) | {"required": ["p"]},
+    ],
+    ids=str,
+)
+def test_a_schema_that_nothing_satisfies_is_refused(model: httpx.Client, schema: dict[str, Any]) -> None:
+    """The parameter that has it is named."""
+    error = ask(model, **tool(schema)).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_schema", TOOL)
+    assert "nsatisfiable" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "string"}, {"const": 5}, {"enum": ["a"]}, {"anyOf": [{"type": "null"}]}]
+)
+def test_arguments_are_an_object(model: httpx.Client, schema: dict[str, Any]) -> None:
+    """Parameters that allow no object are refused, whether or not the model must call the tool."""
+    for choice in ("auto", "required"):
+        response = ask(model, **tool(schema), tool_choice=choice)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (400, "invalid_schema", TOOL)
+
+
+def test_a_call_has_no_arguments_but_those_listed(model: httpx.Client) -> None:
+    """The model would go on with others of its own."""
+    schema = {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"p": {"const": 1}}, "required": ["p"]}}}
+    asked = tool(schema) | {"tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 60}
+    (call,) = ask(model, **asked).json()["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"] == '{"p": 1}'

@@ -168,7 +168,7 @@ class GrammarCompiler:
                 raise format_refused(
                     f"together with those before it, it is more than {LONGEST_FORMAT} bytes long", one.param
                 )
-            if reason := schema_too_costly(one.schema):
+            if reason := schema_too_costly(one.schema, one.strict):
                 raise format_refused(reason, one.param)
             simple = simple and is_simple(one.schema)
         if reason := regex_too_costly(output.regex) or _grammar_refused(output.grammar):
@@ -216,7 +216,7 @@ class GrammarCompiler:
         on_param: Callable[[str], None] = lambda param: None,
     ) -> CompiledFormat:
         """Compile a format for several dialects. ``on_param`` gets each parameter before it is compiled."""
-        output, relaxed = msgspec.structs.astuple(enforceable(output, on_param))
+        output, relaxed = msgspec.structs.astuple(enforceable(output, refusal_of, on_param))
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
         param = "tools" if output.callable_tools else output.param or "response_format"
         made: dict[str, llguidance.LLMatcher] = {}
@@ -243,6 +243,11 @@ class GrammarCompiler:
         if matcher.is_error():
             raise format_refused(_reason(matcher.get_error()), param)
         return matcher
+
+
+def refusal_of(schema: Any) -> str:
+    """Return why the compiler can't express a schema, '' if it can."""
+    return _reason(str(llguidance.LLMatcher.validate_grammar(f"start: {json_rule(schema)}")))
 
 
 def _grammar_refused(grammar: str) -> str:

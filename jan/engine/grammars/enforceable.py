@@ -7,6 +7,7 @@ import msgspec
 
 from jan.engine.formats import OutputFormat, format_refused
 from jan.engine.grammars.schema_keywords import Path, SchemaMalformed
+from jan.engine.grammars.schema_trial import Refusal
 from jan.engine.grammars.schemas import written_schema
 from jan.errors import InvalidRequest
 from jan.schema.tools import Tool
@@ -43,8 +44,13 @@ def schemas_of(output: OutputFormat) -> Iterator[SchemaOfFormat]:
         yield SchemaOfFormat(schema, output.schema_path or param, param, output.strict)
 
 
-def enforceable(output: OutputFormat, on_param: Callable[[str], None] = lambda param: None) -> EnforceableFormat:
-    """Return the format that a grammar can express. ``on_param`` gets each parameter before its schema is read.
+def enforceable(output: OutputFormat, refusal: Refusal, on_param: Callable[[str], None]) -> EnforceableFormat:
+    """Return the format that a grammar can express.
+
+    Args:
+        output: the format that the request asks for.
+        refusal: returns why the compiler can't express a schema, '' if it can.
+        on_param: gets each parameter before its schema is read.
 
     Raises InvalidRequest for a value that JSON Schema does not allow, and for a strict schema with a keyword that
     can't be enforced.
@@ -53,7 +59,7 @@ def enforceable(output: OutputFormat, on_param: Callable[[str], None] = lambda p
     relaxed: list[str] = []
     for one in schemas_of(output):
         on_param(one.param)
-        schema, paths = _written(one)
+        schema, paths = _written(one, refusal)
         written.append(schema)
         relaxed += paths[:_MOST_PATHS]
     if not written:
@@ -66,9 +72,9 @@ def enforceable(output: OutputFormat, on_param: Callable[[str], None] = lambda p
     return EnforceableFormat(changed, tuple(relaxed[:_MOST_PATHS]))
 
 
-def _written(one: SchemaOfFormat) -> tuple[dict[str, Any], list[str]]:
+def _written(one: SchemaOfFormat, refusal: Refusal) -> tuple[dict[str, Any], list[str]]:
     try:
-        schema, paths = written_schema(one.schema)
+        schema, paths = written_schema(one.schema, refusal)
     except SchemaMalformed as malformed:
         raise _malformed(one, malformed) from None
     spelled = [one.path + _spelled(path) for path in paths]

@@ -8,8 +8,14 @@ from typing import Any
 from jan.engine.prompts.dialects.forms import INDEX, NINE
 from jan.schema.tools import Tool
 
-# Compact JSON, because with free white space a small model may spend its whole budget on line breaks.
-_JSON_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Compact JSON, because with free white space a small model may spend its whole budget on line breaks. Without \\u,
+# because a key that is spelled with it would escape from its property's schema.
+_JSON_OPTIONS: dict[str, Any] = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "json_allowed_escapes": 'nrbtf\\"',
+}
 
 ANY_TEXT = r"/(.|\n)*/"
 # Characters of regular expressions that mean themselves only after a backslash.

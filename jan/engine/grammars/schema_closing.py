@@ -17,22 +17,24 @@ _CONDITIONAL = ("then", "else")
 _DEPENDENT = ("dependentSchemas", "dependencies")
 
 # A schema and its path.
-_Place = tuple[Any, Path]
+Place = tuple[Any, Path]
 
 
 class ListedProperties:
     """The properties that a schema and all its parts list for one object.
 
     ``names``: by name, the schemas of those that only a condition lists; none if the property is listed without.
-    ``listed``: True if there is any ``properties`` with a name in it. ``opened``: True if a part allows others.
+    ``required``: names that must be there. ``listed``: True if there is any ``properties`` with a name in it.
+    ``opened``: True if a part allows others.
     """
 
     def __init__(self) -> None:
-        self.names: dict[str, list[_Place]] = {}
+        self.names: dict[str, list[Place]] = {}
+        self.required: set[str] = set()
         self.listed = False
         self.opened = False
 
-    def gather(self, place: _Place, references: References) -> "ListedProperties":
+    def gather(self, place: Place, references: References) -> "ListedProperties":
         """Add those of a schema and of all its parts."""
         pending, seen = deque([(place, False)]), set[int]()
         while pending:
@@ -57,8 +59,7 @@ class ListedProperties:
                     self.names[name] = []
         required = schema.get("required")
         if isinstance(required, list):
-            for name in required:
-                self.names.setdefault(name, [])
+            self.required.update(name for name in required if isinstance(name, str))
         if not conditional:
             self.opened = self.opened or is_open(schema)
 
@@ -69,7 +70,7 @@ def is_open(schema: Mapping[str, Any]) -> bool:
     return schema.get("additionalProperties") not in (None, False) or unevaluated in (True, {})
 
 
-def conjuncts(schema: Mapping[str, Any], path: Path, references: References) -> Iterator[_Place]:
+def conjuncts(schema: Mapping[str, Any], path: Path, references: References) -> Iterator[Place]:
     """Yield the schemas that hold together with this one for the same value."""
     yield from _in_list(schema, path, "allOf")
     for key in REFERENCES & schema.keys():
@@ -78,13 +79,29 @@ def conjuncts(schema: Mapping[str, Any], path: Path, references: References) -> 
             yield found
 
 
-def _in_list(schema: Mapping[str, Any], path: Path, key: str) -> Iterator[_Place]:
+def includes_itself(place: Place, references: References) -> bool:
+    """Return True if a value fits a schema only if it fits that schema, which says nothing."""
+    pending, seen = [place], set[int]()
+    while pending:
+        schema, path = pending.pop()
+        if id(schema) in seen or not isinstance(schema, dict):
+            continue
+        seen.add(id(schema))
+        parts = list(conjuncts(schema, path, references))
+        parts += [part for key in ALTERNATIVES for part in _in_list(schema, path, key)]
+        if any(part is place[0] for part, _ in parts):
+            return True
+        pending += parts
+    return False
+
+
+def _in_list(schema: Mapping[str, Any], path: Path, key: str) -> Iterator[Place]:
     parts = schema.get(key)
     if isinstance(parts, list):
         yield from ((part, (*path, key, at)) for at, part in enumerate(parts))
 
 
-def _conditional(schema: Mapping[str, Any], path: Path) -> Iterator[_Place]:
+def _conditional(schema: Mapping[str, Any], path: Path) -> Iterator[Place]:
     if "if" in schema:
         yield from ((schema[key], (*path, key)) for key in _CONDITIONAL if key in schema)
     for key in _DEPENDENT:

@@ -29,7 +29,6 @@ UNENFORCED = MappingProxyType[str, Callable[[Any], bool]](
         "if": lambda value: value is None,
         "not": lambda value: value is False,
         "propertyNames": lambda value: value in (True, {}),
-        "unevaluatedItems": lambda value: value in (True, {}),
         "uniqueItems": lambda value: value is False,
     }
 )

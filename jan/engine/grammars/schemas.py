@@ -8,30 +8,60 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from jan.engine.grammars.schema_closing import ALTERNATIVES, ListedProperties, conjuncts, is_open
+from jan.engine.grammars.schema_alternatives import exclude_each_other
+from jan.engine.grammars.schema_closing import (
+    ALTERNATIVES,
+    ListedProperties,
+    Place,
+    conjuncts,
+    includes_itself,
+    is_open,
+)
+from jan.engine.grammars.schema_cost import MOST_CHOICES
 from jan.engine.grammars.schema_keywords import FORMATS, UNENFORCED, Path, keywords_of
+from jan.engine.grammars.schema_numbers import is_expressible, narrowed_bounds
 from jan.engine.grammars.schema_references import REFERENCES, References
+from jan.engine.grammars.schema_trial import (
+    KeywordTrial,
+    Refusal,
+    is_inexpressible,
+    is_loosely_counted,
+    without_inexpressible,
+)
 
-_COPIED = frozenset({"const", "enum", "maximum", "minimum", "multipleOf", "pattern", "type"})
+_COPIED = frozenset({"maximum", "minimum", "multipleOf", "pattern", "type"})
 _COUNTS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
 # Keywords whose schemas hold for the same value as the schema that has them.
 _IN_PLACE = frozenset({"allOf", *ALTERNATIVES, *REFERENCES})
 
 
-def written_schema(schema: Any) -> tuple[dict[str, Any], tuple[Path, ...]]:
+def written_schema(schema: Any, refusal: Refusal) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """Return a schema as a grammar can express it, and the paths of what is left out.
+
+    Args:
+        schema: the schema as the request has it.
+        refusal: returns why the compiler can't express a written schema, '' if it can.
 
     Raises SchemaMalformed for a value that JSON Schema does not allow.
     """
     writer = _Writer(schema)
-    return writer.whole(schema), tuple(dict.fromkeys(writer.relaxed))
+    written = writer.whole(schema)
+    if is_inexpressible(written, refusal):
+        # Only now each keyword is tried alone, which takes longer.
+        writer = _Writer(schema, KeywordTrial(refusal))
+        written = writer.whole(schema)
+        written, left_out = without_inexpressible(written, refusal)
+        writer.relaxed += left_out
+    return written, tuple(dict.fromkeys(writer.relaxed))
 
 
 class _Writer:
     """Writes one schema and its definitions. ``relaxed``: the paths of keywords that were left out."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, trial: KeywordTrial | None = None) -> None:
         self.relaxed: list[Path] = []
+        self._trial = trial
+        self._choices = 0
         self._references = References(root)
         self._names: dict[tuple[int, bool], str] = {}
         self._pending: list[tuple[str, Any, Path, bool]] = []
@@ -54,16 +84,28 @@ class _Writer:
         keywords = keywords_of(schema, path)
         if "not" in keywords and keywords["not"] in (True, {}):
             return False
-        unevaluated = keywords.get("unevaluatedProperties")
+        written = self._with_alternatives(self._shape(keywords, path, closes), keywords, path)
+        written.update(narrowed_bounds(written))
+        if self._trial is not None:
+            self.relaxed += [(*path, *keys) for keys in self._trial.remove_inexpressible(written, path)]
+        if is_loosely_counted(written):
+            self.relaxed.append((*path, "minProperties"))
+        return written
+
+    def _shape(self, keywords: Mapping[str, Any], path: Path, closes: bool) -> dict[str, Any]:
+        """Return a schema with its parts written, and its object closed where that belongs."""
         if not closes or "additionalProperties" in keywords or is_open(keywords):
-            if unevaluated not in (None, True, {}) and "additionalProperties" not in keywords:
-                self.relaxed.append((*path, "unevaluatedProperties"))
+            self._leave_out_unevaluated(keywords, path)
             return self._keywords(keywords, path, inner_closes=False)
-        if unevaluated is not False and self._is_one_part(keywords, path):
-            if unevaluated is not None:
-                self.relaxed.append((*path, "unevaluatedProperties"))
+        if keywords.get("unevaluatedProperties") is not False and self._is_one_part(keywords, path):
+            self._leave_out_unevaluated(keywords, path)
             return self._keywords(keywords, path, inner_closes=True)
         return self._closed(keywords, path)
+
+    def _leave_out_unevaluated(self, keywords: Mapping[str, Any], path: Path) -> None:
+        says_nothing = "additionalProperties" in keywords  # which is about all the properties that are left
+        if keywords.get("unevaluatedProperties") not in (None, True, {}) and not says_nothing:
+            self.relaxed.append((*path, "unevaluatedProperties"))
 
     def _is_one_part(self, keywords: Mapping[str, Any], path: Path) -> bool:
         """Return True if each alternative of a schema lists an object's properties in one place."""
@@ -78,32 +120,47 @@ class _Writer:
         chosen = next((key for key in ALTERNATIVES if key in keywords), "")
         whole = {key: value for key, value in keywords.items() if key != chosen}
         if not chosen:
-            return self._with_properties(written, [(whole, path)], keywords)
+            return self._with_properties(written, [(whole, path)], keywords, path)
         places = [((one, (*path, chosen, at)), (whole, path)) for at, one in enumerate(keywords[chosen])]
         written[chosen] = [
-            self._with_properties({"allOf": [one]}, place, keywords)
+            self._with_properties({"allOf": [one]}, place, keywords, path)
             for one, place in zip(written[chosen], places, strict=True)
         ]
         return written
 
     def _with_properties(
-        self, written: dict[str, Any], places: Sequence[tuple[Any, Path]], keywords: Mapping[str, Any]
+        self, written: dict[str, Any], places: Sequence[Place], keywords: Mapping[str, Any], path: Path
     ) -> dict[str, Any]:
         """Return a written schema closed to properties that none of these schemas lists."""
         found = ListedProperties()
         for place in places:
             found.gather(place, self._references)
-        if found.opened or not (found.listed or keywords.get("unevaluatedProperties") is False):
+        nothing_else = keywords.get("unevaluatedProperties") is False
+        if found.opened or not (found.listed or nothing_else):
+            self._leave_out_unevaluated(keywords, path)
             return written
-        listed = {name: self._any_of(schemas) for name, schemas in found.names.items()}
-        own = written.get("properties", {})
-        return {
-            **written,
-            "properties": {**own, **{n: one for n, one in listed.items() if n not in own}},
-            "additionalProperties": False,
-        }
+        properties = dict(written.get("properties", {}))
+        for name, schemas in found.names.items():
+            properties.setdefault(name, self._any_of(schemas))
+        if not nothing_else:
+            properties |= dict.fromkeys(sorted(found.required - properties.keys()), True)
+        return {**written, "properties": properties, "additionalProperties": False}
 
-    def _any_of(self, places: Sequence[tuple[Any, Path]]) -> Any:
+    def _with_alternatives(
+        self, written: dict[str, Any], keywords: Mapping[str, Any], path: Path
+    ) -> dict[str, Any]:
+        """Write oneOf as anyOf, which accepts more unless the alternatives exclude each other."""
+        if "oneOf" not in written:
+            return written
+        places = [(one, (*path, "oneOf", at)) for at, one in enumerate(keywords["oneOf"])]
+        if not exclude_each_other(places, keywords.get("type"), self._references):
+            self.relaxed.append((*path, "oneOf"))
+        if "anyOf" in written:
+            both = [*written.get("allOf", []), {"anyOf": written["oneOf"]}]
+            return {key: value for key, value in written.items() if key != "oneOf"} | {"allOf": both}
+        return {"anyOf" if key == "oneOf" else key: value for key, value in written.items()}
+
+    def _any_of(self, places: Sequence[Place]) -> Any:
         """Return a written schema that allows what any of these allows; anything if there is none."""
         written = [self._schema(schema, path) for schema, path in places]
         return {"anyOf": written} if len(written) > 1 else written[0] if written else True
@@ -128,7 +185,7 @@ class _Writer:
 
     def _reference(self, value: str, path: Path, closes: bool) -> dict[str, Any]:
         found = self._references.find(value)
-        if found is None:
+        if found is None or includes_itself(found, self._references):
             self.relaxed.append(path)
             return {}
         target, place = found
@@ -137,6 +194,18 @@ class _Writer:
             self._names[key] = str(len(self._names))
             self._pending.append((self._names[key], target, place, closes))
         return {"$ref": f"#/$defs/{self._names[key]}"}
+
+    def _values(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Write the values that are allowed, without those that no grammar expresses."""
+        if path[-1] == "const":
+            value = [value]
+        kept = [one for one in value if is_expressible(one)]
+        self._choices += len(kept)
+        if (not kept and value) or self._choices > MOST_CHOICES:
+            self._choices -= len(kept)
+            self.relaxed.append(path)
+            return {}
+        return {"const": kept[0]} if path[-1] == "const" else {"enum": kept}
 
     def _copy(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {str(path[-1]): value}
@@ -168,6 +237,14 @@ class _Writer:
     def _named(self, value: dict[str, Any], keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {str(path[-1]): {name: self._schema(one, (*path, name)) for name, one in value.items()}}
 
+    def _unevaluated_items(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Write the items that no other keyword is about, which is certain only without parts in place."""
+        if keywords.keys() & {*_IN_PLACE, "if", "contains", "dependentSchemas"}:
+            if value not in (True, {}):
+                self.relaxed.append(path)
+            return {}
+        return {} if "items" in keywords else {"items": self._schema(value, path)}
+
     def _items(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Write the items of an array; up to draft 2019-09, a list is what prefixItems is now."""
         if not isinstance(value, list):
@@ -183,10 +260,12 @@ _WRITERS: Mapping[str, Callable[[_Writer, Any, Mapping[str, Any], Path], dict[st
         **dict.fromkeys(_COUNTS, _Writer._count),
         **dict.fromkeys(("properties", "patternProperties"), _Writer._named),
         **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _Writer._exclusive),
+        **dict.fromkeys(("const", "enum"), _Writer._values),
         "additionalProperties": _Writer._one,
         "format": _Writer._format,
         "items": _Writer._items,
         "prefixItems": _Writer._several,
         "required": _Writer._required,
+        "unevaluatedItems": _Writer._unevaluated_items,
     }
 )
