@@ -17,7 +17,7 @@ from jan.engine.backends.token_rules import TokenRules  # noqa: E402
 from jan.engine.base import Sampling  # noqa: E402
 
 Array = numpy.ndarray[Any, Any]
-DRAWS = 250
+DRAWS = 160
 # The sampled text ends with these words twice, so that DRY has something to penalise.
 TEXT = "The cat sat on the mat. The dog sat on the"
 
@@ -123,7 +123,7 @@ def test_first_draws_follow_the_formula(
         drawn[sampler.sample(backend._context, backend._batch.n_tokens - 1)] += 1
     assert all(expected[token] > 0 for token in drawn)
     for token in numpy.argsort(-expected)[:5].tolist():
-        assert drawn[token] / DRAWS == pytest.approx(expected[token], abs=0.12)
+        assert drawn[token] / DRAWS == pytest.approx(expected[token], abs=0.14)
 
 
 def sampler_of(
