@@ -91,6 +91,10 @@ def _load(dotted: DottedName, where: str) -> type[Handler]:
 
 def _operations(handler: type[Handler], where: str) -> dict[str, Operation]:
     """Return the declared operations. A method without a declaration has no access rule, so it is refused."""
+    if inspect.iscoroutinefunction(handler.prepare):
+        raise ConfigurationError(
+            f"{where}: {handler.__name__}.prepare must not be async, because nothing awaits it."
+        )
     declared = handler.operations()
     for method in handler.SUPPORTED_METHODS:
         own = getattr(handler, method.lower())

@@ -74,6 +74,14 @@ def test_every_template_serves_a_tool_loop(client: httpx.Client, name: str) -> N
     assert tokens(client, name, *history, tools=[LOOK]) > tokens(client, name, *history[:2], tools=[LOOK])
 
 
+@pytest.mark.parametrize("name", templates.OWN)
+def test_results_without_calls_end_no_conversation(client: httpx.Client, name: str) -> None:
+    """A client that left out the message with the call, at the beginning or later."""
+    answer = {"role": "assistant", "content": "Sun."}
+    assert tokens(client, name, result(), answer, ASKED)
+    assert tokens(client, name, ASKED, answer, result(), answer, ASKED, result(), ASKED)
+
+
 def test_ids_of_calls_go_there_and_back(client: httpx.Client) -> None:
     """The id that a server of a Mistral model gives, whole or streamed, is one that its template takes."""
     said = '[TOOL_CALLS][{"name": "look", "arguments": {"at": "R"}}]'

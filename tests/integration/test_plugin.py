@@ -96,6 +96,14 @@ class Undeclared(Handler):
         self.finish("hi")
 
 
+class Unawaited(Greet):
+    """A check that would never run."""
+
+    async def prepare(self) -> None:
+        """Refuses everybody."""
+        raise NotFound("Nothing is here.")
+
+
 class Mislimited(Handler):
     """A limit class that there is not."""
 
@@ -230,6 +238,10 @@ WRONG = {
     "no @operation": (
         "{path: /x, handler: greetings.Undeclared, name: x}",
         "Undeclared.get has no @operation",
+    ),
+    "prepare that is async": (
+        "{path: '/x/{name}', handler: greetings.Unawaited, name: x}",
+        "Unawaited.prepare must not be async, because nothing awaits it.",
     ),
     "creates without an answer": (
         "{path: /x, handler: greetings.NoAnswer, name: x}",

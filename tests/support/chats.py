@@ -67,4 +67,6 @@ ORDERS = {
     "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
     "only an answer": [ANSWER],
     "a result without a call": [ASKED, result()],
+    "a result without a call first": [result(), ANSWER, ASKED],
+    "a late result without a call": [ASKED, ANSWER, result(), ANSWER, ASKED],
 }

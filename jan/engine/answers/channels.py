@@ -32,7 +32,7 @@ class ChannelSplitter:
         self._buffer = b""
         self._kind: _Kind | None = "reasoning" if begins_inside else None
         self._written: set[_Kind] = set()
-        self._fresh = True  # nothing of the message has been returned
+        self._fresh = True  # nothing of the message's text has been returned
         self._plain = False  # the answer has no messages
         self._began = begins_inside
 
@@ -88,7 +88,7 @@ class ChannelSplitter:
             self._plain = len(self._buffer) > _LONGEST_HEADER
             return b"" if self._plain else None
         function, recipient = _FUNCTION.search(header), _RECIPIENT.search(header)
-        self._buffer, self._fresh = after, function is None
+        self._buffer, self._fresh = after, True
         if function:
             self._kind = "call"
             return b"<|channel|>commentary to=functions." + function[1] + b" <|constrain|>json<|message|>"
@@ -109,12 +109,17 @@ class ChannelSplitter:
         opens = end[0] in (b"<|start|>", b"<|channel|>")
         self._buffer = self._buffer[end.start() if opens else end.end() :]
         is_call, self._kind = self._kind == "call", None
-        return taken + b"<|call|>" if is_call else taken
+        if not is_call:
+            return taken
+        return taken + (b"{}<|call|>" if self._fresh else b"<|call|>")  # no text is no arguments
 
     def _separated(self, text: bytes) -> bytes:
         """Return text of the present message, on a line of its own if there was one of its kind before."""
         kind = self._kind
-        if not text or kind is None or kind == "call" or not self._fresh:
+        if kind == "call":
+            self._fresh = self._fresh and not text.strip()
+            return text
+        if not text or kind is None or not self._fresh:
             return text
         before, self._fresh = kind in self._written, False
         self._written.add(kind)

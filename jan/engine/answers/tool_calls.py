@@ -79,10 +79,8 @@ class ToolCallReader:
 
     @property
     def inside(self) -> bool:
-        """True if a call has begun and is not complete."""
-        if self._state == self._arguments:
-            return not self._body.whole
-        return self._state == self._read_head and bool(self._mark)
+        """True if the last call that was returned is not complete."""
+        return self._shown and self._state == self._arguments and not self._body.whole
 
     def _outside(self) -> Delta:
         """Read text up to the mark of a call."""

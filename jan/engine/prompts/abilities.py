@@ -155,7 +155,8 @@ def _with_form(trial: Trial, found: TemplateAbilities, call: TriedCall, text: st
         null_content=call.null,
         arguments_as_text=call.as_text,
         result_names=call.named or RESULT_NAME in shown,
-        results_alone=trial.shows(asked(), call.result(2), tools=TOOLS),
+        results_alone=trial.shows(asked(), call.result(2), tools=TOOLS)
+        and trial.shows(asked(), say("assistant"), call.result(2), say("assistant", 3), asked(4), tools=TOOLS),
         shown_call=ShownCall(text, trial.render([asked()], TOOLS) or "", NAME, {KEY: VALUE}, call.id),
     )
 

@@ -68,6 +68,9 @@ TOLERATED: list[tuple[ToolFormat, str, Calls]] = [
      [("f", {"a": 1, "o": {"n": "q, {}", "m": [1, True]}, "l": []})]),
     ("harmony", ' to=functions.f<|channel|>commentary json<|message|>{"a": 1}<|call|>', ONE),
     ("harmony", '<|channel|>analysis to=functions.f code<|message|>{"a": 1}', ONE),
+    ("harmony", "<|channel|>commentary to=functions.f<|message|> <|call|>", [("f", {})]),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>', ONE),
+    ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "f"', ONE),
 ]  # fmt: skip
 
 # The form, and an answer that is all text.
