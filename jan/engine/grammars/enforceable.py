@@ -77,6 +77,8 @@ def _written(one: SchemaOfFormat, refusal: Refusal) -> tuple[dict[str, Any], lis
         schema, paths = written_schema(one.schema, refusal)
     except SchemaMalformed as malformed:
         raise _malformed(one, malformed) from None
+    except RecursionError:
+        raise format_refused("it is nested too deeply", one.param) from None
     spelled = [one.path + _spelled(path) for path in paths]
     if one.strict and spelled:
         raise format_refused(f"{spelled[0]} is strict, and no grammar expresses it", one.param)

@@ -12,16 +12,14 @@ _LOWER = ("minimum", "exclusiveMinimum")
 def narrowed_bounds(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return the bounds that replace those of a written schema, which are beyond what a grammar can express.
 
-    A number that fits them fits the schema.
+    A number that fits them fits the schema. None are returned if no number would fit them.
     """
-    narrowed: dict[str, Any] = {}
-    for key in _UPPER:
-        if key in keywords and keywords[key] > _LARGEST:
-            narrowed[key] = _LARGEST
-    for key in _LOWER:
-        if key in keywords and keywords[key] < -_LARGEST:
-            narrowed[key] = -_LARGEST
-    return narrowed
+    upper = {key: keywords[key] for key in _UPPER if key in keywords}
+    lower = {key: keywords[key] for key in _LOWER if key in keywords}
+    if max(lower.values(), default=0) >= _LARGEST or min(upper.values(), default=0) <= -_LARGEST:
+        return {}
+    narrowed = {key: _LARGEST for key, bound in upper.items() if bound > _LARGEST}
+    return narrowed | {key: -_LARGEST for key, bound in lower.items() if bound < -_LARGEST}
 
 
 def is_expressible(value: Any) -> bool:
