@@ -161,7 +161,7 @@ class CompletionTranslator:
         """Return log probabilities. ``begins``: the first token is a prompt's first, which has none."""
         named = [self._name(token) for token in tokens]
         tops = [
-            {self._name(top): top.logprob for top in token.top_logprobs} | {name: token.logprob}
+            {name: token.logprob} | {self._name(top): top.logprob for top in token.top_logprobs}
             for token, name in zip(tokens, named, strict=True)
         ]
         chances = [token.logprob for token in tokens]

@@ -50,7 +50,7 @@ def reports_of(body: SamplingFields, *, reasoning: bool = True) -> Reports:
         token_ids=bool(body.return_token_ids),
         names_are_ids=bool(body.return_tokens_as_token_ids),
         prompt_logprobs=body.prompt_logprobs is not None,
-        usage_in_chunks=options is not None and bool(options.continuous_usage_stats),
+        usage_in_chunks=options is not None and bool(options.include_usage and options.continuous_usage_stats),
         reasoning=reasoning,
     )
 

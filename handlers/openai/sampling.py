@@ -29,6 +29,8 @@ _SAME = frozenset(Sampling.__struct_fields__) - {
 _BAN = -1000.0
 _LARGEST_BIAS = 100
 _LARGEST_TOKEN = 2**31 - 1
+# The most keys that an error message repeats.
+_KEYS_NAMED = 5
 # Ways to choose a token that Mirostat replaces, each with the value that is off.
 _REPLACED = MappingProxyType(
     {
@@ -96,14 +98,20 @@ def _check_mirostat(chosen: Mapping[str, Any]) -> None:
 
 def _biases(body: SamplingFields) -> dict[int, float]:
     """Return the bias of tokens by id, with those of banned tokens. Raises InvalidRequest that names a bad key."""
-    biases = {}
+    biases, wrong = {}, [key for key in body.logit_bias or () if not _is_token(key)]
+    if wrong:
+        keys = ", ".join(f"'{key[:50]}'" for key in wrong[:_KEYS_NAMED])
+        raise refused("logit_bias", f"No token ids: {keys}; allowed as keys: 0 to {_LARGEST_TOKEN}.")
     for key, bias in (body.logit_bias or {}).items():
-        if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= _LARGEST_TOKEN):
-            raise refused("logit_bias", f"The key '{key[:50]}' is not a token id; allowed: 0 to {_LARGEST_TOKEN}.")
         if not -_LARGEST_BIAS <= bias <= _LARGEST_BIAS:
             raise refused("logit_bias", f"The bias of '{key}' is {bias:g}; allowed: -100 to 100.")
         biases[int(key)] = bias
     return biases | dict.fromkeys(_banned(body), _BAN)
+
+
+def _is_token(key: str) -> bool:
+    """Return True if a text can be a token's id."""
+    return key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= _LARGEST_TOKEN
 
 
 def _banned(body: SamplingFields) -> list[int]:
@@ -112,7 +120,7 @@ def _banned(body: SamplingFields) -> list[int]:
         return banned or []
     parts = [part.strip() for part in banned.split(",") if part.strip()]
     for part in parts:
-        if not (part.isascii() and part.isdigit() and len(part) <= 10):
+        if not _is_token(part):
             raise refused("banned_tokens", f"'{part[:50]}' is not a token id; allowed: ids, separated by commas.")
     return [int(part) for part in parts]
 

@@ -50,9 +50,9 @@ class JsonObjectFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_obj
 
 
 class JsonSchema(OpenStruct, kw_only=True):
-    """A JSON schema with a name."""
+    """A JSON schema with a name, which may be left out as in llama-server."""
 
-    name: FunctionName
+    name: FunctionName | None = None
     schema: dict[str, Any] = msgspec.field(default_factory=dict)
     description: str | None = None
     strict: bool | None = None

@@ -111,7 +111,10 @@ class SamplingFields(PenaltyFields, kw_only=True):
     return_token_ids: (
         Annotated[
             bool,
-            Meta(description="Report the ids of the prompt's and the answer's tokens", extra=of("vLLM", "SGLang")),
+            Meta(
+                description="Report the ids of the prompt's and the answer's tokens, with that of its end",
+                extra=of("vLLM", "SGLang"),
+            ),
         ]
         | None
     ) = None

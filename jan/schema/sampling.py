@@ -19,7 +19,10 @@ class StreamOptions(OpenStruct, kw_only=True):
 
     include_usage: Annotated[bool, Meta(description="End with a chunk of token counts")] | None = False
     continuous_usage_stats: (
-        Annotated[bool, Meta(description="Token counts in each chunk", extra={"of": "vLLM, SGLang"})] | None
+        Annotated[
+            bool, Meta(description="Token counts in each chunk, with include_usage", extra={"of": "vLLM, SGLang"})
+        ]
+        | None
     ) = False
 
 

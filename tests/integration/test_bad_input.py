@@ -129,7 +129,7 @@ CHAT_PARAMETERS: list[tuple[str, Any, str]] = [
     ("response_format", {}, "response_format.type"),
     ("response_format", {"type": "xml"}, "response_format.type"),
     ("response_format", {"type": "json_schema"}, "response_format.json_schema"),
-    ("response_format", {"type": "json_schema", "json_schema": {}}, "response_format.json_schema.name"),
+    ("response_format", {"type": "json_schema", "json_schema": {"name": ""}}, "response_format.json_schema.name"),
     ("response_format", schema_format([]), "response_format.json_schema.schema"),
     ("tools", {}, "tools"),
     ("tools", [{}], "tools[0].type"),

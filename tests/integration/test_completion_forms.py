@@ -13,6 +13,9 @@ pytestmark = pytest.mark.model
 COMPLETIONS = "/api/v1/completions"
 CHAT = "/api/v1/chat/completions"
 PROMPT = "The capital of France is"
+HELLO = [{"role": "user", "content": "Say hello."}]
+# The id of the token that ends the bundled model's answers.
+END = 2
 PARTY = "\U0001f389\U0001f38a\U0001f973" * 3
 
 
@@ -43,6 +46,14 @@ def test_the_sampled_token_is_among_the_candidates(model: httpx.Client, logprobs
     for token, chance, top in zip(found["tokens"], found["token_logprobs"], found["top_logprobs"], strict=True):
         assert top[token] == chance
         assert max(1, logprobs) <= len(top) <= logprobs + 1
+
+
+def test_the_sampled_token_is_the_first_candidate(model: httpx.Client) -> None:
+    """As in vLLM, whose clients read it there: also in an echoed prompt, and where others were likelier."""
+    body = {"echo": True, "logprobs": 2, "temperature": 2, "seed": 5, "return_tokens_as_token_ids": True}
+    found = complete(model, **body)["choices"][0]["logprobs"]
+    assert found["tokens"][1:] == [next(iter(top)) for top in found["top_logprobs"][1:]]
+    assert any(list(top.values()) != sorted(top.values(), reverse=True) for top in found["top_logprobs"][1:])
 
 
 def test_offsets_never_go_back(model: httpx.Client) -> None:
@@ -147,6 +158,27 @@ def test_token_ids(model: httpx.Client, path: str) -> None:
     assert complete(model, prompt=ids, echo=True, max_tokens=0)["choices"][0]["text"] == text
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT], ids=["text", "chat"])
+def test_the_token_that_ends_an_answer_has_an_id(model: httpx.Client, path: str, stream: bool) -> None:
+    """It has no text; ids and log probabilities stay side by side. The bias makes the model stop at once."""
+    said = {"prompt": PROMPT, "logprobs": 1} if path == COMPLETIONS else {"messages": HELLO, "logprobs": True}
+    body = {"model": MODEL, "logit_bias": {str(END): 100}, "return_token_ids": True, "stream": stream, **said}
+    answer = model.post(path, json=body)
+    pieces = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    choices = [one["choices"][0] for one in (pieces if stream else [answer.json()])]
+    assert [token for choice in choices for token in choice.get("token_ids", ())] == [END]
+    assert [logprob for choice in choices for logprob in names(choice)] == ["<|im_end|>"]
+    assert choices[-1]["finish_reason"] == "stop"
+    assert not any(choice.get("text") or choice.get("delta", {}).get("content") for choice in choices)
+
+
+def names(choice: dict[str, Any]) -> list[str]:
+    """Return the tokens that a choice has log probabilities of, in either API."""
+    found = choice.get("logprobs") or {}
+    return found.get("tokens", [one["token"] for one in found.get("content", ())])
+
+
 def test_tokens_named_by_id(model: httpx.Client) -> None:
     """Every name in log probabilities is an id, in both APIs."""
     found = complete(model, logprobs=1, return_tokens_as_token_ids=True)["choices"][0]["logprobs"]
@@ -183,6 +215,12 @@ def test_counts_in_each_chunk(model: httpx.Client, path: str) -> None:
     assert grown == sorted(grown)
     assert counts[-1]["total_tokens"] == counts[-2]["total_tokens"]
     assert {count["prompt_tokens"] for count in counts} == {counts[-1]["prompt_tokens"]}
+
+
+def test_counts_in_each_chunk_need_counts_at_all(model: httpx.Client) -> None:
+    """As in vLLM: without include_usage nothing is counted."""
+    options = {"include_usage": False, "continuous_usage_stats": True}
+    assert all(piece.get("usage") is None for piece in chunks(model, COMPLETIONS, stream_options=options))
 
 
 @pytest.mark.parametrize(

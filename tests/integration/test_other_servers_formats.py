@@ -35,6 +35,7 @@ FORMATS: list[tuple[dict[str, Any], str]] = [
     ({"ebnf": GBNF}, "Rome|Oslo"),
     ({"grammar": GBNF}, "Rome|Oslo"),
     ({"grammar_string": LARK}, "Rome|Oslo"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}}, r'\{"a": "42"\}'),
     ({"json_schema": SCHEMA}, r'\{"a": "42"\}'),
     ({"json_schema": json.dumps(SCHEMA)}, r'\{"a": "42"\}'),
 ]

@@ -110,7 +110,7 @@ def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_l
         raise prompt_too_long(request, str(error), context_length) from None
     if max(prompt.tokens, default=0) >= len(model.pieces):
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
-        raise InvalidRequest(f"Token ids must be below {len(model.pieces)}.", param=param)
+        raise InvalidRequest(f"A token id is out of vocabulary: not below {len(model.pieces)}.", param=param)
     tokens = _truncated(prompt.tokens, request, context_length) or [model.begin_token]
     return msgspec.structs.replace(prompt, tokens=tokens)
 

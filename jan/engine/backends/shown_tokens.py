@@ -7,6 +7,7 @@ import msgspec
 
 from jan.engine.base import Delta, GenerationRequest, Output
 from jan.engine.prompts.dialects import PLAIN, Dialect
+from jan.schema.sampling import TokenLogprob
 
 
 class ControlTokens(Protocol):
@@ -37,3 +38,10 @@ def with_token_id(outputs: list[Output], token: int) -> list[Output]:
     if not isinstance(first, Delta):
         return outputs
     return [msgspec.structs.replace(first, token_ids=(token,)), *outputs[1:]]
+
+
+def with_end_token(outputs: list[Output], token: int, logprob: TokenLogprob | None) -> list[Output]:
+    """Return the outputs of an answer's end, and before the last one the token that ended it: it has an id but no
+    text (as in vLLM)."""
+    shown = Delta(token_ids=(token,), logprobs=() if logprob is None else (logprob,))
+    return [*outputs[:-1], shown, outputs[-1]]

@@ -17,7 +17,7 @@ from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
-from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
+from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
@@ -228,10 +228,13 @@ class LlamaCppBackend:
         token = sequence.sampler.sample(self._context, index)
         if sequence.sampler.failure:
             return self._finish(job_id, [format_refused(sequence.sampler.failure, "response_format")])
-        if token in sequence.stop_tokens and not sequence.answer.shows_stop(token):
-            return self._finish(job_id, sequence.answer.end("stop"))
         pieces, top, ids = self._model.pieces, sequence.top_logprobs, sequence.wants_ids
+        hidden = token in sequence.stop_tokens and not sequence.answer.shows_stop(token)
+        if hidden and not ids:
+            return self._finish(job_id, sequence.answer.end("stop"))
         logprob = None if top is None else logprob_of(self._context, index, token, top, pieces, ids=ids)
+        if hidden:
+            return self._finish(job_id, with_end_token(sequence.answer.end("stop"), token, logprob))
         outputs = sequence.answer.add(sequence.pieces[token], logprob)
         if ids:
             outputs = with_token_id(outputs, token)

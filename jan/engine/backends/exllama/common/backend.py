@@ -27,7 +27,7 @@ from jan.engine.backends.exllama.common.options import ExLlamaOptions
 from jan.engine.backends.exllama.common.salting import salt_of
 from jan.engine.backends.exllama.common.size import PAGE, ModelSize
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
-from jan.engine.backends.shown_tokens import visible_pieces, with_token_id
+from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
@@ -220,13 +220,16 @@ class ExLlamaBackend(ABC):
     def _add_token(self, running: _Running, sampled: SampledToken) -> list[Output]:
         if sampled.failure:
             return [format_refused(sampled.failure, "response_format")]
-        if sampled.token in running.stop_tokens and not running.answer.shows_stop(sampled.token):
-            return running.answer.end("stop")
         pieces, top, logprob = self._tokenizer.pieces, running.top_logprobs, None
         ids = running.wants_ids
+        hidden = sampled.token in running.stop_tokens and not running.answer.shows_stop(sampled.token)
+        if hidden and not ids:
+            return running.answer.end("stop")
         if top is not None:
             # [vocab + padding] -> [vocab]
             logprob = token_logprob(sampled.logits.numpy()[: len(pieces)], sampled.token, top, pieces, ids=ids)
+        if hidden:
+            return with_end_token(running.answer.end("stop"), sampled.token, logprob)
         outputs = running.answer.add(running.pieces[sampled.token], logprob)
         if ids:
             outputs = with_token_id(outputs, sampled.token)
