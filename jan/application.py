@@ -118,7 +118,7 @@ class Server:
             # Handlers write their own line in the log.
             log_function=lambda _handler: None,
         )
-        self._http = ConnectionServer(application, settings.server, context)
+        self._http = ConnectionServer(application, settings.server, context, metrics.count_malformed)
 
     async def start(self, report: LoadReport) -> list[str]:
         """Take the port, open the store, load the eager models, and begin to serve. Returns the server's base

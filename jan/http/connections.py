@@ -5,21 +5,25 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any
 
 import msgspec
 import structlog
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
-from tornado.httpserver import HTTPServer
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from jan.errors import Unavailable, envelope_of
+from jan.errors import JanError, Unavailable, envelope_of, status_of
 from jan.http.body import DRAIN_FACTOR
+from jan.http.plain_response import new_request_id
+from jan.http.request_connection import OnMalformed, ServerConnection
+from jan.http.request_head import too_long
 from jan.settings import ServerSettings
 from jan.settings.addresses import TrustedProxies
 
@@ -49,15 +53,32 @@ _INHERITED = sys.platform == "linux"
 class PromptStream(IOStream):
     """The stream of a plain connection, whose system sends everything at once (TCP_NODELAY, RFC 1122 4.2.3.4)."""
 
+    #: Makes the answer to a request whose head is too long. Tornado closes the connection at once then.
+    on_malformed: OnMalformed | None = None
+
     def set_nodelay(self, value: bool) -> None:
         """Do nothing, because it is set for good. Tornado asks for a change twice for each response."""
+
+    def close(self, exc_info: Any = False) -> None:
+        """Close the connection, with an answer if a request was too long to be read."""
+        if isinstance(exc_info, UnsatisfiableReadError) and self.on_malformed is not None and not self.closed():
+            with suppress(OSError):
+                self.socket.send(self.on_malformed(too_long()))
+        super().close(exc_info)
 
 
 class ConnectionServer(HTTPServer):
     """Tornado's server with limits on connections and on clients that do not read."""
 
-    def initialize(self, application: Application, settings: ServerSettings, tls: SSLContext | None) -> None:  # type: ignore[override]  # made by us alone
-        """Configure the server. Tornado calls this on construction."""
+    def initialize(  # type: ignore[override]  # made by us alone
+        self,
+        application: Application,
+        settings: ServerSettings,
+        tls: SSLContext | None,
+        count_malformed: Callable[[int, str], None],
+    ) -> None:
+        """Configure the server. Tornado calls this on construction. ``count_malformed`` gets an
+        error's status and code."""
         super().initialize(
             application,
             ssl_options=tls,
@@ -67,6 +88,7 @@ class ConnectionServer(HTTPServer):
         # Tornado's own limit makes a future and a timer for each request. Here one timer looks at all connections.
         self.conn_params.header_timeout = None
         self._settings = settings
+        self._count_malformed = count_malformed
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._by_address: Counter[str] = Counter()
         self._watch: asyncio.TimerHandle | None = None
@@ -117,6 +139,7 @@ class ConnectionServer(HTTPServer):
         if not _INHERITED:
             _prepare(connection)
         stream = PromptStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=_READ_BYTES)
+        stream.on_malformed = self._answer_malformed
         self.handle_stream(stream, address)
 
     async def close_all_connections(self) -> None:
@@ -152,7 +175,17 @@ class ConnectionServer(HTTPServer):
             _refuse(stream, "Your address has too many connections to this server. Close some and try again.")
         else:
             self._by_address[owner] += 1
-            super().handle_stream(stream, address)
+            context = _HTTPRequestContext(stream, address, self.protocol)
+            connection = ServerConnection(stream, self.conn_params, context, self._answer_malformed)
+            self._connections.add(connection)
+            connection.start_serving(self)
+
+    def _answer_malformed(self, error: JanError) -> bytes:
+        """Log and count a request that reaches no handler, and return the answer."""
+        request_id, status = new_request_id(), status_of(type(error))
+        self._count_malformed(status, error.code)
+        log.info("request", request_id=request_id, route="malformed", status=status, error=error.code)
+        return _whole_answer(error, f"X-Request-Id: {request_id}")
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection. Tornado calls this at its end."""
@@ -216,10 +249,17 @@ def _refuse(stream: IOStream, why: str) -> None:
     if isinstance(stream, SSLIOStream):
         stream.close()
         return
-    body = msgspec.json.encode(envelope_of(Unavailable(why, code="too_many_connections")))
+    answer = _whole_answer(Unavailable(why, code="too_many_connections"), "Retry-After: 5")
+    with suppress(StreamClosedError):
+        stream.write(answer).add_done_callback(lambda _done: stream.close())
+
+
+def _whole_answer(error: JanError, header: str) -> bytes:
+    """Return the answer that reports an error and ends the connection."""
+    body = msgspec.json.encode(envelope_of(error))
+    status = HTTPStatus(status_of(type(error)))
     head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{header}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    with suppress(StreamClosedError):
-        stream.write(head.encode() + body).add_done_callback(lambda _done: stream.close())
+    return head.encode() + body

@@ -36,7 +36,7 @@ class PlainResponse(RequestHandler):
         if not self.request_id:
             given = self.request.headers.get("X-Request-Id")
             well_formed = given is not None and _REQUEST_ID.match(given)
-            self.request_id = given if well_formed else f"req_{random.getrandbits(96):024x}"  # type: ignore[assignment]
+            self.request_id = given if well_formed else new_request_id()  # type: ignore[assignment]
         self._headers["X-Request-Id"] = self.request_id
         self._headers["X-Content-Type-Options"] = "nosniff"
 
@@ -85,6 +85,11 @@ class PlainResponse(RequestHandler):
         if not self._headers_written:
             self.complete_headers()
         return super().flush(include_footers)
+
+
+def new_request_id() -> str:
+    """Return a request id of our own."""
+    return f"req_{random.getrandbits(96):024x}"
 
 
 @lru_cache(2)

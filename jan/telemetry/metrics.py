@@ -148,6 +148,11 @@ class Metrics:
             self.first_token_seconds.labels(model), self._between_tokens.labels(model), self._speed.labels(model)
         )
 
+    def count_malformed(self, status: int, code: str) -> None:
+        """Count a request that reached no handler, because it was no HTTP."""
+        self.requests.labels("malformed", "other", str(status)).inc()
+        self.errors.labels("malformed", code).inc()
+
     def exposition(self) -> bytes:
         """Format all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.metrics import becomes, value
 from support.patience import until
 from support.raw_http import connect, exchange, parse, request
 from support.server import MODEL, ServerProcess
@@ -741,17 +742,99 @@ BROKEN_HTTP: dict[str, bytes] = {
     "folded header": b"GET /health HTTP/1.1\r\n Host: localhost\r\n\r\n",
     "header of 100 KB": GET + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
     "20,000 headers": GET + b"".join(b"X-%d: a\r\n" % number for number in range(20_000)) + b"\r\n",
+    "folded value": GET + b"X-A: a\r\n b\r\n\r\n",
+    "differing Content-Lengths in one header": POST + b"Content-Length: 5, 6\r\n\r\n" + BODY,
+    "xchunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks in HTTP/1.0": POST.replace(b"/1.1", b"/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "space before the colon": POST + b"Content-Length : 5\r\n\r\n" + BODY,
+    "space before Transfer-Encoding's colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "LF alone": GET.replace(b"\r\n", b"\n") + b"\n",
+    "LF alone after one header": GET + b"X-A: a\nX-B: b\r\n\r\n",
+    "CR alone": GET + b"X-A: a\rX-B: b\r\n\r\n",
+    "two Hosts": GET + b"Host: elsewhere\r\n\r\n",
+    "no host in Host": b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "empty chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n",
+    "chunk line that ends with LF": POST + b"Transfer-Encoding: chunked\r\n\r\n1\n{\r\n0\r\n\r\n",
+    "LF in a chunk extension": POST + b"Transfer-Encoding: chunked\r\n\r\n1;a\nb\r\n{\r\n0\r\n\r\n",
+    "endless chunk extension": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n1;"
+    + b"a" * 5_000
+    + b"\r\n{\r\n0\r\n\r\n",
+    "trailer without a colon": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nnonsense\r\n\r\n",
+    "endless trailers": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-T: 1\r\n" * 100 + b"\r\n",
+    "too many parameters in the query": b"GET /health?" + b"a&" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "request line of 100 KB": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
 @pytest.mark.parametrize("name", BROKEN_HTTP)
 def test_what_is_not_http_ends_the_connection(client: httpx.Client, echo_server: ServerProcess, name: str) -> None:
-    """Bytes that are no HTTP request get 400 if anything, and the connection ends: nothing that follows on
-    it can be taken for another request."""
+    """Bytes that are no HTTP request get a 400 in the one envelope, and the connection ends: nothing that follows
+    on it can be taken for another request."""
     received = exchange(echo_server.url, BROKEN_HTTP[name] + b"\r\n" + request("GET", "/health"))
-    assert received == b"" or parse(received).status == 400
-    assert received.count(b"HTTP/1.1") <= 1
+    assert received.count(b"HTTP/1.1 ") == 1
+    answer = parse(received)
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    code, status = error["code"], answer.status
+    too_long = ("headers_too_large", "url_too_long")
+    assert status == (413 if code == "body_too_large" else 400)
+    assert code in ("malformed_request", "body_too_large", *too_long)
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_malformed_requests_are_counted_and_logged_without_what_they_say(
+    client: httpx.Client, echo_server: ServerProcess
+) -> None:
+    """One line of the log each; a header's value may be a credential."""
+
+    labels = {"route": "malformed", "code": "malformed_request"}
+    before = value(client, "jan_http_errors_total", **labels)
+    received = exchange(echo_server.url, GET + b"Authorization: Bearer jan_secret\x01\r\n\r\n")
+    assert b"jan_secret" not in received
+    request_id = parse(received).headers["x-request-id"]
+    assert until(lambda: any(entry.get("request_id") == request_id for entry in echo_server.log))
+    assert not any("jan_secret" in json.dumps(entry) for entry in echo_server.log)
+    assert becomes(client, before + 1, "jan_http_errors_total", **labels)
+
+
+CHUNKED: dict[str, tuple[bytes, bytes]] = {
+    "extension": (b";a=b", b""),
+    "extension after spaces": (b' \t ; a = "b;c" ;d', b""),
+    "trailers": (b"", b"X-T: 1\r\nContent-Length: 3\r\nHost: elsewhere\r\n"),
+    "both": (b";a", b"X-T:\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_chunk_extensions_and_trailers_are_skipped(
+    client: httpx.Client, echo_server: ServerProcess, name: str
+) -> None:
+    """A recipient must ignore extensions that it does not know, and may discard trailers (RFC 9112 7.1)."""
+    extension, trailers = CHUNKED[name]
+    pieces = [BODY[at : at + 7] for at in range(0, len(BODY), 7)]
+    chunks = b"".join(b"%X%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)
+    whole = POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0" + extension + b"\r\n" + trailers + b"\r\n"
+    # What follows on the connection is a request of its own.
+    received = exchange(echo_server.url, whole + request("GET", "/health"))
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert b'"content":"hi"' in received
+
+
+def test_a_client_that_waits_for_100_continue(client: httpx.Client, echo_server: ServerProcess) -> None:
+    """It is told to go on, unless its request is refused already."""
+    head = POST + b"Expect: 100-Continue\r\nContent-Length: "
+    with connect(echo_server.url) as connection:
+        connection.sendall(head + b"%d\r\n\r\n" % len(BODY))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(BODY)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    received = exchange(echo_server.url, head + b"9999999999\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b" 100 " not in received
 
 
 def test_a_client_that_announces_more_than_it_sends(client: httpx.Client, echo_server: ServerProcess) -> None:
