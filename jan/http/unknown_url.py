@@ -52,9 +52,11 @@ class UnknownUrl(Dispatcher):
     """Answers for a URL that is not there. APIs that are known elsewhere are named: no model is missing."""
 
     def prepare(self) -> None:
-        """Refuse the request. Raises NotFound."""
+        """Refuse the request, unless it asks whether the server is there. Raises NotFound."""
         self.log_fields["path"] = shown_path(self.request.path)
         Responder.prepare(self)
+        if (self.request.method, self.request.path) == ("OPTIONS", "*"):
+            return  # about the server as a whole (RFC 9110 9.3.7)
         prefixes = self.services.settings.server.api_prefixes
         found = _unserved(self.request.path, prefixes)
         if found is None:

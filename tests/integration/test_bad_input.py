@@ -604,6 +604,13 @@ def test_the_host_of_an_absolute_url_counts(client: httpx.Client, echo_server: S
     assert response.json()["error"]["code"] == "host_not_allowed"
 
 
+def test_options_of_the_whole_server(client: httpx.Client, echo_server: ServerProcess) -> None:
+    """Its target is an asterisk, and the answer is empty (RFC 9110 9.3.7)."""
+    received = exchange(echo_server.url, request("OPTIONS", "*"))
+    assert received.startswith(b"HTTP/1.1 204 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
 UNSERVED = {
     "/v1/responses": "no Responses API yet; use /api/v1/chat/completions.",
     "/v1/responses/input_tokens": "no Responses API yet",

@@ -139,7 +139,7 @@ def test_preflight(site: httpx.Client) -> None:
     assert answer.headers["access-control-allow-origin"] == APP
     assert answer.headers["vary"] == "Origin"
     assert "POST" in answer.headers["access-control-allow-methods"]
-    for name in ("Authorization", "traceparent"):
+    for name in ("Authorization", "x-api-key", "api-key", "traceparent"):
         assert name in answer.headers["access-control-allow-headers"]
     assert "access-control-allow-credentials" not in answer.headers
 
