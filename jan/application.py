@@ -16,7 +16,7 @@ from tornado.netutil import bind_sockets
 from jan.auth.oidc.sign_in import SignIn
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
-from jan.errors import ConfigurationError
+from jan.errors import ConfigurationError, Mistakes
 from jan.generation.hooks import Hooks
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
@@ -33,11 +33,11 @@ from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
 from jan.routing.routed_application import RoutedApplication
-from jan.routing.table import resolve_routes
+from jan.routing.table import Route, resolve_routes
 from jan.services import LiveRequests, Services
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
-from jan.storage import store_from_url
+from jan.storage import check_store, store_from_url
 from jan.storage.measured import MeasuredStore
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.trace_sender import make_tracing
@@ -64,13 +64,22 @@ class Server:
 
     def __init__(self, settings: Settings, *, show_late_key: Callable[[str], None]) -> None:
         self.settings = settings
-        self.routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-        self.models = ServedModels(settings.models)
         metrics, self._live = Metrics(), LiveRequests()
-        self._lag, self._tracing = LoopLag(metrics), make_tracing(settings.tracing)
-        store = MeasuredStore(
-            store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds), metrics
-        )
+        mistakes = Mistakes()
+        with mistakes.collecting():
+            self.routes = _some_routes(settings)
+        with mistakes.collecting():
+            self.models = ServedModels(settings.models)
+        with mistakes.collecting():
+            self._hooks = Hooks(settings.hooks, metrics)
+        with mistakes.collecting():
+            tls = None if settings.server.tls is None else load_context(settings.server.tls)
+        with mistakes.collecting():
+            backend = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
+        with mistakes.collecting():
+            self._tracing = make_tracing(settings.tracing)
+        mistakes.raise_any()
+        self._lag, store = LoopLag(metrics), MeasuredStore(backend, metrics)
         self._keyring = make_keyring(settings)
         people = make_people(settings.auth, store, self._keyring)
         self._keeper = StoreKeeper(
@@ -78,7 +87,6 @@ class Server:
         )
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.idempotent_answers)
-        self._hooks = Hooks(settings.hooks, metrics)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         metrics.registry.register(self.models)
         metrics.registry.register(self._live)
@@ -108,8 +116,6 @@ class Server:
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
-        tls = settings.server.tls
-        context = None if tls is None else load_context(tls)
         application = RoutedApplication(
             self.routes,
             self.services,
@@ -118,7 +124,21 @@ class Server:
             # Handlers write their own line in the log.
             log_function=lambda _handler: None,
         )
-        self._http = ConnectionServer(application, settings.server, context, metrics.count_malformed)
+        self._http = ConnectionServer(application, settings.server, tls, metrics.count_malformed)
+
+    def check(self) -> None:
+        """Check what ``start`` needs on the disk, without making or opening anything. Raises ConfigurationError.
+
+        Whether the port is free, a store elsewhere answers, and the models load, is known only by trying.
+        """
+        self._keyring.check()
+        check_store(self.settings.storage_url)
+
+    async def discard(self) -> None:
+        """Free a server that was never started."""
+        await self._keeper.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     async def start(self, report: LoadReport) -> list[str]:
         """Take the port, open the store, load the eager models, and begin to serve. Returns the server's base
@@ -127,6 +147,7 @@ class Server:
         Raises CannotListen, or ConfigurationError for a model. The port is taken first, because that fails
         fastest. Clients that connect while a model loads are served as soon as it is loaded.
         """
+        self.check()
         settings, sockets = self.settings.server, self._listen()
         try:
             self._keyring.load()
@@ -160,8 +181,9 @@ class Server:
         host, port = self.settings.server.host, self.settings.server.port
         try:
             return bind_sockets(port, host)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        except (OSError, UnicodeError) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number and number > 0 else str(error)
             raise CannotListen(
                 f"Can't listen on {host}:{port}: {reason}. Choose another port with --port or server.port."
             ) from error
@@ -186,6 +208,16 @@ class Server:
         if self._tracing is not None:
             await self._tracing.close()
         log.info("stopped", ended_early=ended)
+
+
+def _some_routes(settings: Settings) -> list[Route]:
+    """Return the routes of a server. Raises ConfigurationError if there are none."""
+    if not settings.routes:
+        raise ConfigurationError(
+            "routes: There are none, so the server would answer no request. Begin the file with "
+            "`extends: default`, or list routes."
+        )
+    return resolve_routes(settings.routes, settings.server.api_prefixes)
 
 
 def _url(scheme: str, bound: socket.socket) -> str:

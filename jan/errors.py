@@ -55,6 +55,10 @@ class ConfigurationError(JanError):
 
     default_code = "configuration_error"
 
+    def under(self, path: str) -> "ConfigurationError":
+        """Return the same error with a path before each line."""
+        return ConfigurationError("\n".join(f"{path}: {line}" for line in self.message.splitlines()))
+
 
 class Mistakes:
     """Collects ConfigurationErrors, so that one mistake in a configuration hides no other."""

@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
 from jan.errors import ConfigurationError
+from jan.settings.folders import why_unwritable
 
 Algorithm = Literal["HS256", "RS256", "EdDSA"]
 _SECRET_BYTES = 32
@@ -57,6 +59,16 @@ class Keyring:
         self._algorithm = algorithm
         self._keys: dict[str, SigningKey] = {}
 
+    def check(self) -> None:
+        """Raise ConfigurationError if ``load`` would. Nothing is made."""
+        try:
+            keys = [_read(file) for file in sorted(self._folder.glob("*.key"))]
+        except OSError as error:
+            raise self._unreadable(str(error.strerror)) from error
+        reason = None if self._sign(keys) else why_unwritable(self._folder)
+        if reason is not None:
+            raise ConfigurationError(f"data: Can't make signing keys in {self._folder}: {reason}.")
+
     def load(self) -> None:
         """Read the folder; create the first key if there is none. Raises ConfigurationError for unusable files."""
         try:
@@ -65,10 +77,17 @@ class Keyring:
                 folder.mkdir(mode=0o700, exist_ok=True)
             files = sorted(self._folder.glob("*.key"))
             self._keys = {key.kid: key for key in map(_read, files)}
-            if not any(key.algorithm == self._algorithm for key in self._keys.values()):
+            if not self._sign(self._keys.values()):
                 self.rotate()
         except OSError as error:
-            raise ConfigurationError(f"{self._folder}: Can't read the signing keys: {error.strerror}.") from error
+            raise self._unreadable(str(error.strerror)) from error
+
+    def _sign(self, keys: Iterable[SigningKey]) -> bool:
+        """Return whether any of these keys is of the algorithm that signs."""
+        return any(key.algorithm == self._algorithm for key in keys)
+
+    def _unreadable(self, reason: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._folder}: Can't read the signing keys: {reason}.")
 
     def rotate(self) -> str:
         """Create a new key, which signs from now on; return its id. The other keys still verify."""

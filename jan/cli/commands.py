@@ -23,6 +23,7 @@ _EXIT_CANNOT_LISTEN = 3
 _EXIT_MODEL_FAILED = 4
 # A page of a terminal; more help nobody.
 _MOST_MISTAKES = 20
+_NO_MODEL = "The configuration has no `models`, so chats and completions are refused."
 _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
@@ -146,6 +147,8 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
     for model in settings.models:
         names = ", ".join((model.id, *model.aliases))
         click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
+    if not settings.models:
+        click.echo(f"  Model    none. {_NO_MODEL}")
     if admin_key is not None:
         _show_key(admin_key)
     click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
@@ -175,18 +178,25 @@ def _chat_command(url: str) -> str:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check(file: Path) -> None:
-    """Check a configuration FILE. On a mistake, print one line and exit with code 1."""
-    from jan.engine.models import ServedModels
-    from jan.generation.hooks import Hooks
-    from jan.routing.table import resolve_routes
-    from jan.telemetry.metrics import Metrics
+    """Check a configuration FILE as `jan serve` does. Print each mistake on a line and exit with code 1."""
+    from jan.application import Server
+
+    async def checked(settings: Settings) -> int:
+        server = Server(settings, show_late_key=_show_key)
+        try:
+            server.check()
+        finally:
+            await server.discard()
+        return len(server.routes)
 
     with _explained(), _settings(file) as settings:
-        routes = resolve_routes(settings.routes, settings.server.api_prefixes)
-        ServedModels(settings.models)
-        Hooks(settings.hooks, Metrics())
-        models = len(settings.models)
-        click.echo(f"{file}: fine; {len(routes)} URLs, {models} model{'' if models == 1 else 's'}")
+        routes, models = asyncio.run(checked(settings)), len(settings.models)
+        click.echo(f"{file}: fine; {routes} URLs, {models} model{'' if models == 1 else 's'}")
+        if not models:
+            click.echo(f"Note: {_NO_MODEL}")
+        click.echo(
+            "Not checked: whether the port is free, models load, and a store or provider elsewhere answers."
+        )
 
 
 @main.command()

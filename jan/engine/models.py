@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from jan.engine.base import Engine
 from jan.engine.registry import create_engine
 from jan.engine.rules import rules_of
-from jan.errors import ConfigurationError, NotFound, Unavailable
+from jan.errors import ConfigurationError, Mistakes, NotFound, Unavailable
 from jan.routing.moved import old_names_of
 from jan.settings import ModelSettings
 
@@ -77,7 +77,12 @@ class ServedModels:
 
     def __init__(self, settings: Iterable[ModelSettings]) -> None:
         self.failed = asyncio.Event()
-        self._served = [self._make(index, model) for index, model in enumerate(settings)]
+        self._served: list[ServedModel] = []
+        mistakes = Mistakes()
+        for index, model in enumerate(settings):
+            with mistakes.collecting():
+                self._served.append(self._make(index, model))
+        mistakes.raise_any()
         self._by_name = {name: model for model in self._served for name in model.names}
 
     def _make(self, index: int, settings: ModelSettings) -> ServedModel:
@@ -85,7 +90,7 @@ class ServedModels:
         try:
             engine = create_engine(settings.id, settings.engine, settings.options, rules, self.failed.set)
         except ConfigurationError as error:
-            raise ConfigurationError(f"models[{index}] ({settings.id}): {error.message}") from error
+            raise error.under(f"models[{index}] ({settings.id})") from error
         return ServedModel(settings, engine)
 
     def __iter__(self) -> Iterator[ServedModel]:

@@ -6,13 +6,12 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from jan.engine.base import Backend, Engine
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
-from jan.schema.explain import explain
+from jan.schema.suggest import did_you_mean
+from jan.settings.mistakes import convert_options
 from jan.settings.names import DottedName
 from jan.settings.plugins import CannotImport, import_class
 
@@ -65,6 +64,7 @@ def _class_of(kind: DottedName) -> Any:
         if "." not in kind:
             raise ConfigurationError(
                 f"engine: Unknown engine '{kind}'; allowed: {', '.join(_KINDS)}, or module.Class."
+                f"{did_you_mean(kind, _KINDS)}"
             )
         try:
             return import_class(kind)
@@ -87,11 +87,7 @@ def _options(found: Any, options: dict[str, Any]) -> tuple[Any, ...]:
         if options:
             raise ConfigurationError(f"options: {found.__name__} takes none.")
         return ()
-    try:
-        return (msgspec.convert(options, kind, strict=False),)
-    except msgspec.ValidationError as error:
-        why = explain(error, kind)
-        raise ConfigurationError(f"options.{why.path}: {why.message}") from error
+    return (convert_options(options, kind),)
 
 
 def _missing(found: Any, contract: type) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from jan.errors import ConfigurationError, InternalError, JanError
+from jan.errors import ConfigurationError, InternalError, JanError, Mistakes
 from jan.generation.collected import CollectedAnswer, CollectedAnswers
 from jan.generation.model_request import ModelRequest
 from jan.generation.token_count import TokenCount, UsedTokens
@@ -105,7 +105,12 @@ class Hooks:
 
     def __init__(self, names: Iterable[DottedName], metrics: Metrics) -> None:
         """Make the hooks. Raises ConfigurationError."""
-        made = [(str(name), _make(name, f"hooks[{index}]")) for index, name in enumerate(names)]
+        made: list[tuple[str, Any]] = []
+        mistakes = Mistakes()
+        for index, name in enumerate(names):
+            with mistakes.collecting():
+                made.append((str(name), _make(name, f"hooks[{index}]")))
+        mistakes.raise_any()
         self._before = [(name, hook.before) for name, hook in made if _has(hook, "before")]
         self._after = [(name, hook.after) for name, hook in made if _has(hook, "after")]
         self._errors = metrics.hook_errors
@@ -171,7 +176,8 @@ def _make(name: DottedName, where: str) -> Any:
     except CannotImport as error:
         raise ConfigurationError(f"{where}: {error.message}") from error
     except Exception as error:
-        raise ConfigurationError(f"{where}: Can't make '{name}': {type(error).__name__}: {error}.") from error
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{where}: Can't make '{name}': {type(error).__name__}: {reason}.") from error
     if not (_has(made, "before") or _has(made, "after")):
         raise ConfigurationError(f"{where}: The class '{name}' needs a method 'before' or 'after'.")
     return made

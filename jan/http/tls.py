@@ -36,8 +36,9 @@ def _check_readable(name: str, file: str | None) -> None:
     try:
         with Path(file).open("rb"):
             pass
-    except OSError as error:
-        raise ConfigurationError(f"server.tls.{name}: Can't read {file}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"server.tls.{name}: Can't read {file}: {reason}.") from error
 
 
 def _reason(error: Exception) -> str:

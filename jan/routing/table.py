@@ -8,11 +8,11 @@ from typing import Any, get_args
 import msgspec
 from tornado.web import RequestHandler
 
-from jan.errors import ConfigurationError
+from jan.errors import ConfigurationError, Mistakes
 from jan.handler import Handler
 from jan.operation import LimitClass, Operation
-from jan.schema.explain import explain
 from jan.settings import RouteSettings
+from jan.settings.mistakes import convert_options
 from jan.settings.names import DottedName
 from jan.settings.plugins import CannotImport, import_class
 
@@ -40,12 +40,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]) -> list[Route]:
     """Import the handlers and check the table. Raises ConfigurationError, which names entry and remedy."""
     routes: list[Route] = []
+    mistakes = Mistakes()
     for index, entry in enumerate(table):
         where = f"routes[{index}] ({entry.path})"
         prefixes = api_prefixes if _API in entry.path else ("",)
-        for number, prefix in enumerate(prefixes):
-            routes.append(_resolve(entry, entry.path.replace(_API, prefix), number > 0, where))
-    _check_unique(routes)
+        with mistakes.collecting():
+            for number, prefix in enumerate(prefixes):
+                routes.append(_resolve(entry, entry.path.replace(_API, prefix), number > 0, where))
+    with mistakes.collecting():
+        _check_unique(routes)
+    mistakes.raise_any()
     return routes
 
 
@@ -146,10 +150,9 @@ def _options(handler: type[Handler], options: dict[str, Any], where: str) -> Any
             raise ConfigurationError(f"{where}: options: {handler.__name__} takes none.")
         return None
     try:
-        return msgspec.convert(options, handler.Options, strict=False)
-    except msgspec.ValidationError as error:
-        why = explain(error, handler.Options)
-        raise ConfigurationError(f"{where}: options.{why.path}: {why.message}") from error
+        return convert_options(options, handler.Options)
+    except ConfigurationError as error:
+        raise error.under(where) from error
 
 
 def _check_unique(routes: list[Route]) -> None:

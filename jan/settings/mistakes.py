@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from jan.errors import ConfigurationError
 from jan.schema.explain import Explanation, alternatives, explain
 from jan.schema.suggest import did_you_mean
 from jan.settings.names import decode_name
@@ -31,6 +32,17 @@ def find_mistakes(value: Any, kind: Any, path: str = "") -> Iterator[Explanation
                 return
     if (mistake := _first_mistake(value, kind)) is not None:
         yield _with_hints(mistake, value, kind, path)
+
+
+def convert_options(options: dict[str, Any], kind: Any) -> Any:
+    """Return options as a type of theirs. Raises ConfigurationError, with a line for each mistake."""
+    try:
+        return msgspec.convert(options, kind, strict=False)
+    except msgspec.ValidationError as error:
+        places = (
+            f"options{'.' * bool(one.path)}{one.path}: {one.message}" for one in find_mistakes(options, kind)
+        )
+        raise ConfigurationError("\n".join(places)) from error
 
 
 def _in_struct(value: dict[str, Any], kind: type[msgspec.Struct], path: str) -> Iterator[Explanation]:

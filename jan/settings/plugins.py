@@ -17,6 +17,7 @@ from typing import Any
 
 from jan.errors import ConfigurationError
 from jan.routing.moved import new_name, warn_of_name
+from jan.schema.suggest import did_you_mean
 from jan.settings.beside import is_beside, private_package, without_private
 from jan.settings.names import DottedName
 
@@ -50,7 +51,10 @@ def import_class(name: DottedName) -> Any:
         classes = [key for key, value in vars(module).items() if _is_own_class(value, module)]
         there = ", ".join(classes) or "none"
         place = name.rpartition(".")[0]
-        raise CannotImport(f"Can't import '{name}': '{place}' has no '{attribute}'; allowed: {there}.") from error
+        raise CannotImport(
+            f"Can't import '{name}': '{place}' has no '{attribute}'; allowed: {there}."
+            f"{did_you_mean(attribute, classes)}"
+        ) from error
 
 
 def _importable(name: DottedName) -> str:

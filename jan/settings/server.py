@@ -64,6 +64,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.max_bodies_bytes < 2 * self.max_body_bytes:
             raise ValueError("max_bodies_bytes: Too small for one body; allowed: at least twice max_body_bytes.")
+        for prefix in self.api_prefixes:
+            if not prefix.startswith("/"):
+                raise ValueError(f"api_prefixes: {prefix!r} must begin with '/'.")
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

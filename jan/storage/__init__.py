@@ -1,6 +1,6 @@
 """Stores for users, keys, sessions, conversations and messages, on SQLite or MongoDB."""
 
-from jan.storage.open import store_from_url
+from jan.storage.open import check_store, store_from_url
 from jan.storage.repositories import Store
 
-__all__ = ["Store", "store_from_url"]
+__all__ = ["Store", "check_store", "store_from_url"]

@@ -32,6 +32,15 @@ def sqlite_file(url: str) -> Path | None:
     return Path(unquote(urlsplit(url).path.removeprefix("/"))) if url.startswith("sqlite:") else None
 
 
+def check_store(url: str) -> None:
+    """Raise ConfigurationError if a store is a file that can't be opened. Nothing is opened or made."""
+    file = sqlite_file(url)
+    if file is not None:
+        from jan.storage.sqlite.inspection import check_file
+
+        check_file(file)
+
+
 def _sqlite(url: str, path: str, timeout: float) -> Store:
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not path or path == ":memory:":

@@ -4,11 +4,12 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from support.server import DEFAULT_CONFIG, ECHO_CONFIG, MODEL, ServerProcess, ht
 
 from jan.cli.commands import main
 from jan.settings.load import load_settings
+from jan.storage.sqlite.migrations import APPLICATION_ID
 
 CHAT = "/api/v1/chat/completions"
 EXTENDS = f"extends: {DEFAULT_CONFIG}\n"
@@ -104,7 +106,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "no number": (EXTENDS + "server: {keepalive_seconds: .nan}", ["server.keepalive_seconds", "> 0"]),
     "tiny body limit": (EXTENDS + "server: {max_body_bytes: 10}", ["server.max_body_bytes", ">= 1024"]),
     "no API prefix": (EXTENDS + "server: {api_prefixes: []}", ["server.api_prefixes", "length >= 1"]),
-    "bad API prefix": (EXTENDS + "server: {api_prefixes: [v1]}", ["routes[0]", "must begin with '/'"]),
+    "bad API prefix": (EXTENDS + "server: {api_prefixes: [v1]}", ["server.api_prefixes", "must begin with '/'"]),
     "bad choice": (
         EXTENDS + "access: {anonymous: everyone}",
         ["access.anonymous", "'refuse', 'on-loopback', 'anyone-who-can-reach-this-server'"],
@@ -183,9 +185,12 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["access.anonymous", "'refuse', or 'anyone-who-can-reach-this-server'"],
     ),
     "unset variable": (EXTENDS + "data: ${NO_SUCH_VARIABLE}", ["data", "NO_SUCH_VARIABLE", "Set it, or write"]),
-    "hook of no module": ("hooks: [nowhere.Hook]", ["hooks[0]: Can't import 'nowhere.Hook'", "module.Class"]),
+    "hook of no module": (
+        EXTENDS + "hooks: [nowhere.Hook]",
+        ["hooks[0]: Can't import 'nowhere.Hook'", "module.Class"],
+    ),
     "hook that is none": (
-        "hooks: [handlers.service.health.HealthCheck]",
+        EXTENDS + "hooks: [handlers.service.health.HealthCheck]",
         ["hooks[0]: Can't make 'handlers.service.health.HealthCheck': TypeError"],
     ),
     "hook that is no text": ("hooks: [1]", ["hooks[0]: Expected `str`, got `int`"]),
@@ -352,6 +357,129 @@ def test_a_page_of_mistakes_is_enough(check_all: Callable[..., list[str]], tmp_p
     assert lines[-1] == "jan: There are 5 more mistakes."
 
 
+# What only a server that is made finds; {folder} is the configuration's.
+UNSERVABLE: dict[str, tuple[str, str]] = {
+    "empty": ("", "jan: jan.yaml: routes: There are none, so the server would answer no request."),
+    "only comments": ("# server: {port: 1}\n---\n", "jan: jan.yaml: routes: There are none"),
+    "models alone": ("models: [{id: a, engine: echo}]\n", "jan: jan.yaml: routes: There are none"),
+    "no TLS files": (
+        EXTENDS + "server:\n  tls: {certificate: c.pem, key: k.pem}\n",
+        "jan: jan.yaml:3: server.tls.certificate: Can't read c.pem: No such file or directory.",
+    ),
+    "TLS files with NUL": (
+        EXTENDS + 'server: {tls: {certificate: "a\\0b", key: k.pem}}\n',
+        "jan: jan.yaml:2: server.tls.certificate: Can't read",
+    ),
+    "TLS files that are none": (
+        EXTENDS + "server: {tls: {certificate: jan.yaml, key: jan.yaml}}\n",
+        "jan: jan.yaml:2: server.tls: Can't use certificate jan.yaml with key jan.yaml",
+    ),
+    "unknown store": (
+        EXTENDS + "storage: {url: 'postgres://u:pw@x'}\n",
+        "jan: jan.yaml:2: storage.url: Unknown scheme",
+    ),
+    "a store in a file's folder": (
+        EXTENDS + "storage: {url: 'sqlite:///jan.yaml/jan.db'}\n",
+        "jan: jan.yaml:2: storage.url: Can't open {folder}/jan.yaml/jan.db",
+    ),
+    "a store that is none": (
+        EXTENDS + "storage: {url: 'sqlite:///jan.yaml'}\n",
+        "jan: jan.yaml:2: storage.url: {folder}/jan.yaml is not an SQLite database.",
+    ),
+    "a store that is a folder": (
+        EXTENDS + "storage: {url: 'sqlite:////tmp'}\n",
+        "jan: jan.yaml:2: storage.url: Can't open /tmp: Is a directory.",
+    ),
+    "another program's store": (
+        EXTENDS + "storage: {url: 'sqlite:///other.db'}\n",
+        "jan: jan.yaml:2: storage.url: {folder}/other.db is the database of another program.",
+    ),
+    "a newer store": (
+        EXTENDS + "storage: {url: 'sqlite:///newer.db'}\n",
+        "jan: jan.yaml:2: storage.url: {folder}/newer.db has schema version 999, written by a newer Jan Server.",
+    ),
+    "data in a file": (
+        EXTENDS + "data: jan.yaml\n",
+        "jan: jan.yaml:2: data: Can't make signing keys in jan.yaml/",
+    ),
+    "data with NUL": (EXTENDS + 'data: "a\\0b"\n', "jan: jan.yaml:2: data: Can't make signing keys in"),
+    "data with broken keys": (EXTENDS + "data: broken\n", "1.HS256.key: Not a signing key; allowed: PEM"),
+    "no GGUF": (
+        EXTENDS + "models: [{id: a, engine: llamacpp, options: {model: jan.yaml}}]\n",
+        "jan: jan.yaml:2: models[0] (a): Model file jan.yaml is no GGUF file",
+    ),
+    "engine that is misspelt": (
+        EXTENDS + "models: [{id: a, engine: lamacpp}]\n",
+        "jan: jan.yaml:2: models[0] (a): engine: Unknown engine 'lamacpp'; allowed: echo, llamacpp, exllamav2, "
+        "exllamav3, or module.Class. Did you mean 'llamacpp'?",
+    ),
+    "handler that is misspelt": (
+        EXTENDS + "routes: [{path: /a, handler: handlers.service.health.HealthChek, name: a}]\n",
+        "allowed: HealthCheck, VersionInfo. Did you mean 'HealthCheck'?",
+    ),
+    "option that is misspelt": (
+        EXTENDS + "models:\n  - id: a\n    engine: echo\n    options:\n      slotz: 1\n",
+        "jan: jan.yaml:6: models[0] (a): options.slotz: Unknown key 'slotz'; allowed: context, slots",
+    ),
+    "Google without its secret": (
+        EXTENDS + "sign_in: {client_id: jan}\n",
+        "jan: jan.yaml: sign_in.client_secret: Required, because https://accounts.google.com needs it.",
+    ),
+    "a secret that is not sent": (
+        EXTENDS + "sign_in: {client_id: jan, issuer: 'https://i.example', client_authentication: basic}\n",
+        "sign_in.client_secret: Required, because client_authentication basic needs it.",
+    ),
+    "a secret without a client": (
+        EXTENDS + "sign_in: {client_secret: x}\n",
+        "sign_in.client_id: Required, because",
+    ),
+}
+
+
+def _unservable_files(folder: Path) -> None:
+    """Files that a configuration of UNSERVABLE names: databases of others, and a broken signing key."""
+    for name, version in (("other", 0), ("newer", 999)):
+        with closing(sqlite3.connect(folder / f"{name}.db")) as database:
+            database.execute("CREATE TABLE anything (id INTEGER)")
+            database.execute(f"PRAGMA user_version = {version}")
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID if version else 0}")
+    (folder / "broken" / "signing-keys").mkdir(parents=True)
+    (folder / "broken" / "signing-keys" / "1.HS256.key").write_bytes(b"short")
+
+
+ALL_WRONG = {
+    **{f"mistake: {name}": config for name, (config, _) in MISTAKES.items()},
+    **{f"odd: {name}": config for name, (config, _) in ODD_YAML.items()},
+    **{f"unservable: {name}": config for name, (config, _) in UNSERVABLE.items()},
+    "many": MANY,
+    "many that a server finds": EXTENDS
+    + (
+        "hooks: [nowhere.Hook, nowhere.Other]\nserver: {tls: {certificate: no.pem, key: no.pem}}\n"
+        "models: [{id: a, engine: lamacpp}, {id: b, engine: echo, options: {slotz: 1, context: x}}]\n"
+        "routes: [{path: /a, handler: no.Such, name: a}, {path: b, handler: no.Such, name: b}]\n"
+        "storage: {url: 'postgres://x'}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALL_WRONG)
+def test_check_and_serve_say_the_same(check_all: Callable[..., list[str]], tmp_path: Path, name: str) -> None:
+    """`jan serve` refuses what `jan check` refuses, in the same words, and leaves nothing behind."""
+    _unservable_files(tmp_path)
+    (tmp_path / "jan.yaml").write_text(ALL_WRONG[name])
+    lines, before = check_all("jan.yaml"), sorted(tmp_path.rglob("*"))
+    server = CliRunner().invoke(main, ["serve", "--config", "jan.yaml"])
+    assert (server.exit_code, server.stdout) == (1, "")
+    assert server.stderr.splitlines() == lines
+    assert sorted(tmp_path.rglob("*")) == before
+    if name.startswith("unservable: "):
+        words = UNSERVABLE[name.removeprefix("unservable: ")][1].replace("{folder}", str(tmp_path))
+        assert len(lines) == 1
+        assert words in lines[0]
+    if name == "many that a server finds":
+        assert len(lines) == 9, lines
+
+
 def test_serve_explains_a_mistake_in_one_line(tmp_path: Path) -> None:
     """`jan serve` and the other commands that read the configuration refuse a wrong one like `jan check`."""
     (tmp_path / "jan.yaml").write_text(EXTENDS + "server: {prot: 1}")
@@ -368,6 +496,20 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         jan("check", "latin.yaml", cwd=tmp_path)
     )
     assert jan("check", ".", cwd=tmp_path).returncode == 2
+
+
+def test_check_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right configuration is checked without making the data folder; no models is a note, and what can only be
+    tried is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jan.yaml").write_text("extends: default\nmodels: []\n")
+    result = CliRunner().invoke(main, ["check", "jan.yaml"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    fine, note, untried = result.stdout.splitlines()
+    assert re.fullmatch(r"jan\.yaml: fine; \d+ URLs, 0 models", fine)
+    assert note == "Note: The configuration has no `models`, so chats and completions are refused."
+    assert untried.startswith("Not checked: whether the port is free")
+    assert [path.name for path in tmp_path.iterdir()] == ["jan.yaml"]
 
 
 def test_check_of_a_right_file(tmp_path: Path) -> None:
@@ -477,7 +619,7 @@ def test_beyond_loopback_only_on_purpose(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     """A model file that is no GGUF file is exit code 1 and a line that names it."""
-    (tmp_path / "fake.gguf").write_text("not a model")
+    (tmp_path / "fake.gguf").write_text("GGUF, but not a model")
     config = tmp_path / "jan.yaml"
     config.write_text(EXTENDS + "models: [{id: a, engine: llamacpp, options: {model: fake.gguf}}]")
     result = jan("serve", "--config", "jan.yaml", "--port", "0", cwd=tmp_path)

@@ -67,18 +67,28 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     [marked] = connection.execute("PRAGMA application_id").fetchone()
     [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if marked != APPLICATION_ID and tables:
-        raise ConfigurationError(f"storage.url: {path} is the database of another program.")
+        raise of_another_program(path)
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise ConfigurationError(
-            f"storage.url: {path} has schema version {version}, written by a newer Jan Server."
-            f" This one knows versions up to {len(MIGRATIONS)}."
-        )
+        raise too_new(path, version)
     for step in MIGRATIONS[version:]:
         for statement in step:
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def of_another_program(path: Path) -> ConfigurationError:
+    """Make the error for a file that is not ours."""
+    return ConfigurationError(f"storage.url: {path} is the database of another program.")
+
+
+def too_new(path: Path, version: int) -> ConfigurationError:
+    """Make the error for a file of a schema version that does not exist yet."""
+    return ConfigurationError(
+        f"storage.url: {path} has schema version {version}, written by a newer Jan Server."
+        f" This one knows versions up to {len(MIGRATIONS)}."
+    )

