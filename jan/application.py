@@ -116,7 +116,11 @@ class Server:
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
-        application = RoutedApplication(
+        self._http = ConnectionServer(self._application(), settings.server, tls, metrics.count_malformed)
+
+    def _application(self) -> RoutedApplication:
+        """Make what finds the handler of a request."""
+        return RoutedApplication(
             self.routes,
             self.services,
             default_handler_class=UnknownUrl,
@@ -124,7 +128,6 @@ class Server:
             # Handlers write their own line in the log.
             log_function=lambda _handler: None,
         )
-        self._http = ConnectionServer(application, settings.server, tls, metrics.count_malformed)
 
     def check(self) -> None:
         """Check what ``start`` needs on the disk, without making or opening anything. Raises ConfigurationError.

@@ -69,7 +69,7 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def mistake(self, host: str) -> str | None:
         """Return what would be an oversight on a server that listens on ``host`` and may be open to a network."""
         if not self.configured:
-            return "client_id: Required, because client_secret is set." if self.client_secret else None
+            return None
         if not self.client_secret and (self.issuer == GOOGLE or self.client_authentication != "auto"):
             who = self.issuer if self.issuer == GOOGLE else f"client_authentication {self.client_authentication}"
             return f"client_secret: Required, because {who} needs it."

@@ -429,10 +429,6 @@ UNSERVABLE: dict[str, tuple[str, str]] = {
         EXTENDS + "sign_in: {client_id: jan, issuer: 'https://i.example', client_authentication: basic}\n",
         "sign_in.client_secret: Required, because client_authentication basic needs it.",
     ),
-    "a secret without a client": (
-        EXTENDS + "sign_in: {client_secret: x}\n",
-        "sign_in.client_id: Required, because",
-    ),
 }
 
 
