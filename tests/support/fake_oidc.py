@@ -20,7 +20,7 @@ from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 ACCESS = "provider-access"
 #: Stands for a claim that is sent, and is null.
-JSON_NULL = object()
+JSON_NULL = "<null>"
 PAGES = ("/chat", "https://app.example.com/signed-in")
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
@@ -99,7 +99,7 @@ class FakeProvider:
             "name": "Ada",
         }
         said = {name: value for name, value in {**good, **changes}.items() if value is not None}
-        return {name: None if value is JSON_NULL else value for name, value in said.items()}
+        return {name: None if value == JSON_NULL else value for name, value in said.items()}
 
     def says(self, claims: dict[str, Any], **signing: Any) -> None:
         """Answer the next codes with these claims, signed as said."""
