@@ -485,7 +485,9 @@ def test_a_body_that_inflates_beyond_the_limit_is_413(client: httpx.Client, spac
 
 
 @pytest.mark.parametrize(
-    "data", [b"", HEAD.encode(), gzip.compress(HEAD.encode())[:-4], gzip.compress(b"{}") + b"more"]
+    "data",
+    [b"", HEAD.encode(), gzip.compress(HEAD.encode())[:-4], gzip.compress(b"{}") + b"more"],
+    ids=["nothing", "not compressed", "cut", "more after it"],
 )
 def test_broken_compression_is_400(client: httpx.Client, data: bytes) -> None:
     """Nothing, no compressed data, data that were cut off, and data with more behind them."""
