@@ -929,7 +929,7 @@ def test_schemas_that_no_grammar_expresses(real: httpx.Client, name: str) -> Non
 @pytest.mark.model
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_unknown_format_is_an_annotation(real: httpx.Client, strict: bool) -> None:
-    """It says nothing that a grammar could hold to, so nothing is left out (JSON Schema 2020-12, validation 7.2)."""
+    """It says nothing that a grammar could hold to, so nothing is left out (JSON Schema validation, 7.2)."""
     format = {"name": "s", "schema": {"type": "string", "format": "nonsense"}, "strict": strict}
     body = {"model": MODEL, "messages": USER, "max_tokens": 1}
     body["response_format"] = {"type": "json_schema", "json_schema": format}
