@@ -45,6 +45,11 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
         """True if anything about the answer is fixed, even if only the form of calls that it may have."""
         return self.enforced or bool(self.callable_tools)
 
+    @property
+    def named(self) -> str:
+        """The parameter that errors name which belong to no single schema."""
+        return "tools" if self.callable_tools else self.param or "response_format"
+
     def tool_path(self, index: int) -> str:
         """Return the path in the request of a callable tool's parameters."""
         number = self.tool_numbers[index] if self.tool_numbers else index

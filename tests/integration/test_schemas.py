@@ -179,3 +179,18 @@ def test_a_call_has_no_arguments_but_those_listed(model: httpx.Client) -> None:
     asked = tool(schema) | {"tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 60}
     (call,) = ask(model, **asked).json()["choices"][0]["message"]["tool_calls"]
     assert call["function"]["arguments"] == '{"p": 1}'
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -(2**70)])
+def test_a_number_may_have_any_size(model: httpx.Client, number: int) -> None:
+    """Such numbers come from the limits of other languages' types."""
+    for keyword in ({"maximum": number}, {"const": number}, {"enum": [number]}, {"default": number}):
+        response = ask(model, **tool(having({"type": "integer", **keyword})))
+        assert response.status_code == 200, response.text
+
+
+def test_an_endless_format_is_refused_by_name(model: httpx.Client) -> None:
+    """Here each object must have another one within, and the model finds that out while it answers."""
+    endless = having({"$ref": "#"}) | {"required": ["p"]}
+    error = ask(model, **tool(endless), tool_choice="required").json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_schema", "tools")

@@ -108,9 +108,10 @@ def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_l
         prompt = _tokenized(request.prompt, model, room)
     except PromptTooLong as error:
         raise prompt_too_long(request, str(error), context_length) from None
-    if max(prompt.tokens, default=0) >= len(model.pieces):
+    if (largest := max(prompt.tokens, default=0)) >= (size := len(model.pieces)):
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
-        raise InvalidRequest(f"A token id is out of vocabulary: not below {len(model.pieces)}.", param=param)
+        allowed = f"Token ids must be below {size}, the size of this model's vocabulary"
+        raise InvalidRequest(f"{param}: {allowed}. Wrong: {largest}.", param=param)
     tokens = _truncated(prompt.tokens, request, context_length) or [model.begin_token]
     return msgspec.structs.replace(prompt, tokens=tokens)
 

@@ -218,9 +218,8 @@ class GrammarCompiler:
         """Compile a format for several dialects. ``on_param`` gets each parameter before it is compiled."""
         output, relaxed = msgspec.structs.astuple(enforceable(output, refusal_of, on_param))
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
-        param = "tools" if output.callable_tools else output.param or "response_format"
         made: dict[str, llguidance.LLMatcher] = {}
-        for grammar, param_of in [*self._parts(output), *((grammar, param) for grammar in whole.values())]:
+        for grammar, param_of in [*self._parts(output), *((grammar, output.named) for grammar in whole.values())]:
             if grammar is not None and grammar not in made:
                 on_param(param_of)
                 made[grammar] = self._matcher(grammar, param_of)

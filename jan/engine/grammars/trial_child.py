@@ -62,7 +62,7 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     _limit_memory()
     send(TrialReport())
     while (frame := _read_frame(source)) is not None:
-        output = msgspec.msgpack.decode(frame, type=OutputFormat)
+        output = msgspec.json.decode(frame, type=OutputFormat)
         # The signal's default action ends the process, also while the compiler runs no Python.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         report = TrialReport()

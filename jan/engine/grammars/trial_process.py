@@ -95,7 +95,7 @@ class TrialProcess:
         return made
 
     async def compile(self, output: bytes) -> TrialReport:
-        """Compile a format, given as msgpack; returns the result. Raises TrialProcessDied."""
+        """Compile a format, given as JSON; returns the result. Raises TrialProcessDied."""
         report = await self._ask(output, _TRIAL_SECONDS)
         if report is not None:
             return report

@@ -120,7 +120,7 @@ class Trials:
         if self._closed:
             raise cannot_be_tried()
         self.tried += 1
-        content = msgspec.msgpack.encode(output)
+        content = msgspec.json.encode(output)
         if self._idle:
             try:
                 return await self._compile(content, self._idle.pop())

@@ -96,7 +96,7 @@ class PromptThreads:
         return shared
 
     async def _wait(self, shared: SharedPrompt) -> None:
-        size = len(msgspec.msgpack.encode(shared.request.prompt))
+        size = len(msgspec.json.encode(shared.request.prompt))
         lane = self._lanes[size > _SHORT]
         if not shared.waiters:
             lane.add(shared, size)

@@ -347,7 +347,7 @@ def test_oversize_is_refused_before_the_library_sees_it(loaded: ExLlamaV2Backend
     assert refused.value.code == "context_length_exceeded"
     with pytest.raises(InvalidRequest, match="at least"):
         loaded.prepare(text_request("x" * 3_000_000))
-    with pytest.raises(InvalidRequest, match="out of vocabulary: not below 4096"):
+    with pytest.raises(InvalidRequest, match="Token ids must be below 4096"):
         loaded.prepare(GenerationRequest(prompt=TokenPrompt((4096,))))
     with pytest.raises(InvalidRequest, match="logit_bias"):
         loaded.prepare(text_request("a", sampling=Sampling(logit_bias={4096: 1.0})))

@@ -72,6 +72,7 @@ class _Sequence:
         self.sampler = sampler
         self.top_logprobs = job.request.logprobs
         self.wants_ids = job.request.token_ids
+        self.format_param = job.request.output.named
         self.stop_tokens = job.rules.stop_tokens
         self.pieces = visible_pieces(job.request, job.dialect, model)
         top = job.request.prompt_logprobs
@@ -227,7 +228,7 @@ class LlamaCppBackend:
         sequence = self._sequences[job_id]
         token = sequence.sampler.sample(self._context, index)
         if sequence.sampler.failure:
-            return self._finish(job_id, [format_refused(sequence.sampler.failure, "response_format")])
+            return self._finish(job_id, [format_refused(sequence.sampler.failure, sequence.format_param)])
         pieces, top, ids = self._model.pieces, sequence.top_logprobs, sequence.wants_ids
         hidden = token in sequence.stop_tokens and not sequence.answer.shows_stop(token)
         if hidden and not ids:

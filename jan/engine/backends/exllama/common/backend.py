@@ -45,6 +45,7 @@ class _Running:
         self.job: Any = prepared.library_job
         self.top_logprobs = prepared.request.logprobs
         self.wants_ids = prepared.request.token_ids
+        self.format_param = prepared.request.output.named
         self.stop_tokens = prepared.rules.stop_tokens
         self.pieces = visible_pieces(prepared.request, prepared.dialect, model)
         self.answer = Answer(prepared.request, len(prepared.tokens), prepared.limit, prepared.dialect)
@@ -219,7 +220,7 @@ class ExLlamaBackend(ABC):
 
     def _add_token(self, running: _Running, sampled: SampledToken) -> list[Output]:
         if sampled.failure:
-            return [format_refused(sampled.failure, "response_format")]
+            return [format_refused(sampled.failure, running.format_param)]
         pieces, top, logprob = self._tokenizer.pieces, running.top_logprobs, None
         ids = running.wants_ids
         hidden = sampled.token in running.stop_tokens and not running.answer.shows_stop(sampled.token)
