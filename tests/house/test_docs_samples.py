@@ -169,7 +169,7 @@ def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sampl
     ran = run_jan("check", "my.yaml", cwd=tmp_path)
     assert ran.returncode == 1
     assert "/path/to/model.gguf" in ran.stderr
-    (tmp_path / "model.gguf").touch()
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
     (tmp_path / "my.yaml").write_text(sample.replace("/path/to/", f"{tmp_path}/"))
     ran = run_jan("check", "my.yaml", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
