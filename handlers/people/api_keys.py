@@ -6,8 +6,16 @@ from jan.errors import Conflict, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.paging import PageQuery
-from jan.schema.scopes import READ, WRITE
-from jan.schema.users import ApiKeyChanges, ApiKeyInfo, ApiKeyList, CreatedApiKey, NewApiKey
+from jan.schema.scopes import KEYS, KEYS_OR_ITSELF, READ
+from jan.schema.users import (
+    ApiKeyChanges,
+    ApiKeyInfo,
+    ApiKeyList,
+    CreatedApiKey,
+    KeyRotation,
+    NewApiKey,
+    RevokeQuery,
+)
 from jan.storage.records import ApiKey
 
 
@@ -42,7 +50,7 @@ class ApiKeys(Handler):
 
     @operation(
         summary="Generate an API key",
-        access=WRITE,
+        access=KEYS,
         tag="user",
         request=NewApiKey,
         response=CreatedApiKey,
@@ -56,8 +64,8 @@ class ApiKeys(Handler):
     )
     async def post(self, body: NewApiKey) -> CreatedApiKey:
         """Make a key. The answer's `key` is never shown again. A key can do no more than the credentials that make
-        it: a key that is made by another key expires no later and may use no more tokens than that one. All keys
-        of a user together may use what the user may."""
+        it: a key that is made by another key expires no later and may use no more tokens than that one, and its
+        tokens are charged to the budgets of both. All keys of a user together may use what the user may."""
         created = await self.services.key_grants.create(self.user_id, self.identity, body, self.mint)
         return _with_secret(created.record, created.secret)
 
@@ -67,7 +75,7 @@ class OneApiKey(Handler):
 
     @operation(
         summary="Rename an API key",
-        access=WRITE,
+        access=KEYS,
         tag="user",
         request=ApiKeyChanges,
         response=ApiKeyInfo,
@@ -75,13 +83,23 @@ class OneApiKey(Handler):
         examples=(Example(summary="Another name", body={"name": "Laptop"}),),
     )
     async def patch(self, key_id: str, body: ApiKeyChanges) -> ApiKeyInfo:
-        """Change the key's name, which is all that can be changed of it."""
-        return _info(await self.services.keys.rename(self.user_id, key_id, body.name))
+        """Change the key's name, which is all that can be changed of it. A key renames only keys that can do no
+        more than itself."""
+        return _info(await self.services.key_grants.rename(self.user_id, self.identity, key_id, body.name))
 
-    @operation(summary="Revoke an API key", access=WRITE, tag="user", response=ApiKeyInfo, errors=(NotFound,))
-    async def delete(self, key_id: str) -> ApiKeyInfo:
-        """End the key. Every process of the server refuses it within a second."""
-        return _info(await self.services.keys.revoke(self.user_id, key_id))
+    @operation(
+        summary="Revoke an API key",
+        access=KEYS_OR_ITSELF,
+        tag="user",
+        query=RevokeQuery,
+        response=ApiKeyInfo,
+        errors=(NotFound,),
+    )
+    async def delete(self, key_id: str, query: RevokeQuery) -> ApiKeyInfo:
+        """End the key. Every process of the server refuses it within a second. A key revokes itself, or with the
+        permission `keys` those that can do no more than itself."""
+        grants = self.services.key_grants
+        return _info(await grants.revoke(self.user_id, self.identity, key_id, cascade=query.cascade))
 
 
 class ApiKeyRotation(Handler):
@@ -89,14 +107,19 @@ class ApiKeyRotation(Handler):
 
     @operation(
         summary="Rotate an API key",
-        access=WRITE,
+        access=KEYS_OR_ITSELF,
         tag="user",
+        request=KeyRotation | None,
+        examples=(Example(summary="After a leak", body={"grace_seconds": 0}),),
         response=CreatedApiKey,
         creates=True,
         errors=(NotFound, Conflict),
     )
-    async def post(self, key_id: str) -> CreatedApiKey:
-        """Make a new key with the same name, permissions and budgets. The old one works for the configured grace
-        period. The caller's credentials must themselves allow all that the key does."""
-        rotated = await self.services.key_grants.rotate(self.user_id, self.identity, key_id, self.mint)
+    async def post(self, key_id: str, body: KeyRotation | None) -> CreatedApiKey:
+        """Make a new key with the same name, permissions, end and budgets; both are charged to the same budgets.
+        The old one works for `grace_seconds`, or the configured grace period, but manages no keys any more. A key
+        rotates itself, or with the permission `keys` those that can do no more than itself."""
+        grace = body.grace_seconds if body else None
+        grants = self.services.key_grants
+        rotated = await grants.rotate(self.user_id, self.identity, key_id, grace, self.mint)
         return _with_secret(rotated.record, rotated.secret)

@@ -6,7 +6,7 @@ from jan.errors import AuthenticationFailed, InvalidRequest
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.auth import JsonWebKeySet, SignedOut, TokenResponse
-from jan.schema.scopes import PUBLIC, READ, WRITE
+from jan.schema.scopes import KEYS, PUBLIC, READ
 
 
 class TokenRefresh(Handler):
@@ -46,9 +46,12 @@ class Logout(Handler):
 class LogoutEverywhere(Handler):
     """The end of all sessions."""
 
-    @operation(summary="Sign out everywhere", access=WRITE, tag="auth", response=SignedOut)
+    @operation(summary="Sign out everywhere", access=KEYS, tag="auth", response=SignedOut)
     async def post(self) -> SignedOut:
-        """End all sessions of the user. Every token issued so far is refused from now on."""
+        """End all sessions of the user. Every token issued so far is refused from now on; API keys work on. A key
+        may do it if it can do all that the sessions can."""
+        user = await self.services.users.get(self.user_id)
+        await self.services.key_grants.check_sessions(user, self.identity)
         await self.services.sessions.sign_out(self.identity, everywhere=True)
         return SignedOut()
 

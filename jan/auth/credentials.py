@@ -120,7 +120,7 @@ class Credentials:
             key_id=key.id,
             expires_at=key.expires_at,
             budget=user.budget,
-            key_budget=key.budget,
+            accounts=key.accounts,
         )
 
     async def _by_token(self, claims: TokenClaims) -> Identity:

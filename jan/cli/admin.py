@@ -134,7 +134,7 @@ def user_budget(
     "--permissions",
     default="read,write,inference",
     show_default=True,
-    help="Comma-separated; also: admin.",
+    help="Comma-separated; also: keys (to manage the user's keys), admin.",
 )
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="Budget of the key; default: as configured.")
 @click.option("--tokens-per-day", type=click.IntRange(1))
@@ -172,20 +172,22 @@ def list_keys(context: StoreContext, email: str) -> None:
 
     for found in context.run(load):
         state = "live" if found.is_live(now()) else "revoked" if found.revoked_at else "expired"
-        click.echo(f"{found.id}  {found.prefix}...  {state:7}  {','.join(found.permissions)}  {found.name}")
+        maker = f"  made by {found.created_by}" if found.created_by else ""
+        click.echo(f"{found.id}  {found.prefix}...  {state:7}  {','.join(found.permissions)}  {found.name}{maker}")
 
 
 @key.command("revoke")
 @click.argument("key_id")
+@click.option("--cascade", is_flag=True, help="Revoke the keys that it made, and those that they made, too.")
 @click.pass_obj
-def revoke_key(context: StoreContext, key_id: str) -> None:
+def revoke_key(context: StoreContext, key_id: str, cascade: bool) -> None:
     """Revoke a key. A running server follows within a second."""
 
     async def revoke(people: People) -> None:
         found = await people.keys.find(key_id)
         if found is None:
             raise NotFound(f"There is no key {key_id}. `jan key list EMAIL` shows a user's keys.")
-        await people.keys.revoke(found.user_id, key_id)
+        await people.keys.revoke(found.user_id, key_id, cascade=cascade)
 
     context.run(revoke)
     click.echo(f"{key_id} is revoked")

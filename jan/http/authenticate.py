@@ -1,5 +1,7 @@
 """Identifies callers from the headers that carry credentials, and checks what they may do."""
 
+from collections.abc import Mapping
+
 from tornado.httputil import HTTPServerRequest
 
 from jan.errors import AuthenticationFailed, PermissionDenied
@@ -96,9 +98,13 @@ def user_of(identity: Identity) -> str:
     return identity.user_id
 
 
-def check_access(identity: Identity, access: Access) -> None:
-    """Raise PermissionDenied for a known caller who lacks the operation's scope."""
-    if access.scope is not None:
+def check_access(identity: Identity, access: Access, path: Mapping[str, str]) -> None:
+    """Raise PermissionDenied for a known caller who lacks the operation's scope.
+
+    ``path``: the parameters of the URL, which say if a key acts on itself.
+    """
+    itself = access.to_itself and identity.key_id is not None and identity.key_id == path.get("key_id")
+    if access.scope is not None and not itself:
         check_scopes(identity, access.scope)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from tornado.httputil import HTTPHeaders
@@ -255,9 +255,12 @@ class Body:
             raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
 
     def _decode_one(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
-        """Decode the body as one object, without names that nobody knows where any may stand."""
+        """Decode the body as one object, without names that nobody knows where any may stand.
+
+        No body is null where the operation takes null.
+        """
         try:
-            return decoder.decode(self._data)
+            return decoder.decode(self._data or (b"null" if type(None) in get_args(decoder.type) else b""))
         except msgspec.ValidationError as error:
             if not has_unknown(error):
                 raise

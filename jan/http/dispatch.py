@@ -120,7 +120,7 @@ class Dispatcher(StreamResponder):
             self.log_fields["user"] = self.identity.user_id
         await self._limit(self.identity, operation.limit)
         if not self.identity.anonymous:
-            check_access(self.identity, operation.access)
+            check_access(self.identity, operation.access, self.path_kwargs)
 
     async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:
         """Count the request and report the state of limits in its headers. Raises RateLimited."""
@@ -157,7 +157,8 @@ class Dispatcher(StreamResponder):
         """Return the rights of the caller's credentials. A stored answer may hold a key's secret, so weaker
         credentials must not get it."""
         identity = self.identity
-        return sorted(identity.scopes), identity.expires_at, identity.key_id is not None, identity.key_budget
+        budgets = [account.budget for account in identity.accounts]
+        return sorted(identity.scopes), identity.expires_at, identity.key_id is not None, budgets
 
     def complete_headers(self) -> None:
         """Report the state of the caller's limits in the headers."""

@@ -101,9 +101,9 @@ class Limiter:
         standings, refused = await self._taker.take([(window, 1) for window in requests] + _looks(tokens))
         return Verdict(requests=standings[: len(requests)], tokens=standings[len(requests) :], refusal=refused)
 
-    def check_key(self, identity: Identity, budget: TokenBudget) -> None:
-        """Raise PermissionDenied if a key would make or renew a key that may use more tokens than itself."""
-        self._windows.check_key(identity, budget)
+    def excess_of_key(self, identity: Identity, budget: TokenBudget) -> str | None:
+        """Return the first field in which a key with this budget may use more tokens than the caller's own key."""
+        return self._windows.excess_of_key(identity, budget)
 
     async def standings(self, identity: Identity) -> tuple[Standing, ...]:
         """Return the state of all of a caller's windows without counting anything."""

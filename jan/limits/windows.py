@@ -6,9 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from jan.errors import PermissionDenied
 from jan.operation import LimitClass
-from jan.schema.limits import TokenBudget
+from jan.schema.limits import KeyAccount, TokenBudget
 from jan.schema.scopes import Identity
 from jan.settings.limits import LimitSettings, Rate, parse_rate
 from jan.storage.accounting import Counter, Demand
@@ -99,27 +98,21 @@ class Windows:
         found = _budget(
             "user", identity.owner, _whose(identity), identity, identity.budget.with_defaults(self._user)
         )
-        if identity.key_id is not None:
-            budget = identity.key_budget.with_defaults(self._key)
-            found += _budget("key", identity.key_id, "this API key", identity, budget)
+        accounts = identity.accounts or ((KeyAccount(id=identity.key_id),) if identity.key_id else ())
+        for place, account in enumerate(accounts):
+            kind, whose = ("maker", "the key that made this one") if place else ("key", "this API key")
+            found += _budget(kind, account.id, whose, identity, account.budget.with_defaults(self._key))
         return found
 
-    def check_key(self, identity: Identity, budget: TokenBudget) -> None:
-        """Raise PermissionDenied if the caller's key must not make or renew a key with this budget.
+    def excess_of_key(self, identity: Identity, budget: TokenBudget) -> str | None:
+        """Return the first field in which a key with this budget may use more tokens than the caller's own key.
 
-        The new key may not have more than the caller's key. A key with a budget of its own may make none, since
-        each new key would have the whole budget again.
+        None if it may not, or if the caller came without a key.
         """
-        if identity.key_id is None:
-            return
-        if identity.key_budget != TokenBudget():
-            raise PermissionDenied("A key with a token budget can't make other keys.")
-        own = identity.key_budget.with_defaults(self._key)
-        if name := budget.with_defaults(self._key).first_excess_over(own):
-            raise PermissionDenied(
-                f"{name}: Too large; allowed: {getattr(own, name)}, which is the budget of the key that makes it.",
-                param=name,
-            )
+        if not identity.accounts:
+            return None
+        own = identity.accounts[0].budget.with_defaults(self._key)
+        return budget.with_defaults(self._key).first_excess_over(own)
 
 
 def _whose(identity: Identity) -> str:
@@ -131,7 +124,7 @@ def _budget(kind: str, owner: str, whose: str, identity: Identity, budget: Token
     return tuple(
         Window(
             name=f"{kind}_tokens_per_{word}",
-            key=f"{kind}_tokens_per_{word}:{owner}",
+            key=f"{'key' if kind == 'maker' else kind}_tokens_per_{word}:{owner}",
             limit=limit,
             seconds=seconds,
             unit="tokens",

@@ -11,13 +11,27 @@ from jan.auth import api_keys
 from jan.auth.credentials import Credentials
 from jan.errors import Conflict, NotFound
 from jan.idempotency.ids import IdSource
-from jan.schema.limits import TokenBudget
+from jan.schema.limits import KeyAccount, TokenBudget
 from jan.schema.scopes import Scope
 from jan.storage.paging import every_item
 from jan.storage.records import ApiKey, Page, now
 from jan.storage.repositories import Store
 
 NO_BUDGET = TokenBudget()
+_replace = msgspec.structs.replace
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a new key comes from: the credential that made it, and the accounts that its maker shares with it.
+
+    A new key has an account of its own before these. The successor of a rotated key has these alone.
+    """
+
+    created_by: str | None = None
+    charged_to: tuple[KeyAccount, ...] = ()
+
+
+FROM_COMMAND_LINE = Origin()
 
 
 class CreatedKey(msgspec.Struct, frozen=True):
@@ -67,10 +81,15 @@ class UserKeys:
         expires_at: datetime | None = None,
         budget: TokenBudget = NO_BUDGET,
         *,
+        origin: Origin = FROM_COMMAND_LINE,
         ids: IdSource | None = None,
     ) -> CreatedKey:
         """Make a key for a user. Its id and secret are from ``ids``; an earlier attempt counts as this one."""
         created = _new_key(user_id, name, permissions, expires_at, budget, ids or IdSource())
+        record = created.record
+        charged_to = (*record.accounts, *origin.charged_to) if origin.charged_to else ()
+        record = _replace(record, created_by=origin.created_by, charged_to=charged_to)
+        created = _replace(created, record=record)
         try:
             await self._store.keys.create(created.record)
         except Conflict as error:
@@ -81,23 +100,32 @@ class UserKeys:
         """Give a user's key another name and return it; raises NotFound."""
         return await self._store.keys.rename(user_id, key_id, name)
 
-    async def rotate(self, old: ApiKey, grace: timedelta, ids: IdSource) -> CreatedKey:
+    async def rotate(self, old: ApiKey, grace: timedelta, origin: Origin, ids: IdSource) -> CreatedKey:
         """Make a successor with the same name, permissions, end and budget; the old key works on for ``grace``.
 
         Raises NotFound, and Conflict if the key was revoked or rotated before.
         """
         new = _new_key(old.user_id, old.name, old.permissions, old.expires_at, old.budget, ids)
+        record = _replace(new.record, created_by=origin.created_by, charged_to=origin.charged_to)
         try:
-            record = await self._store.keys.rotate(old.user_id, old.id, new.record, now() + grace)
+            record = await self._store.keys.rotate(old.user_id, old.id, record, now() + grace)
         except Conflict as error:
-            record = await self._made_before(new.record, ids, error)
+            record = await self._made_before(record, ids, error)
         self._credentials.forget()
         return CreatedKey(record, new.secret)
 
-    async def revoke(self, user_id: str, key_id: str) -> ApiKey:
-        """End a user's key at once and return it; raises NotFound."""
+    async def revoke(self, user_id: str, key_id: str, *, cascade: bool = False) -> ApiKey:
+        """End a user's key at once and return it; raises NotFound.
+
+        With ``cascade`` the keys that it made end too, and those that these made. The key ends first, so that it
+        makes no more of them. If the store fails meanwhile, the same call ends the rest.
+        """
         revoked = await self._store.keys.revoke(user_id, key_id, now())
         self._credentials.forget()
+        while cascade and (made := _made_by(key_id, await self.all(user_id))):
+            for key in made:
+                await self._store.keys.revoke(user_id, key.id, now())
+            self._credentials.forget()
         return revoked
 
     async def _made_before(self, record: ApiKey, ids: IdSource | None, error: Conflict) -> ApiKey:
@@ -106,6 +134,20 @@ class UserKeys:
         if found is None or found.hash != record.hash:
             raise error
         return found
+
+
+def _made_by(key_id: str, keys: Iterable[ApiKey]) -> list[ApiKey]:
+    """Return the keys that are not revoked among those that a key made, and that these made in turn."""
+    children: dict[str | None, list[ApiKey]] = {}
+    for key in keys:
+        children.setdefault(key.created_by, []).append(key)
+    found: list[ApiKey] = []
+    makers = [key_id]
+    while makers:
+        made = children.pop(makers.pop(), [])
+        found += made
+        makers += [key.id for key in made]
+    return [key for key in found if key.revoked_at is None]
 
 
 def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from apispec import APISpec
@@ -118,7 +118,7 @@ def _operation(
         described["parameters"] = parameters
     if operation.request is not None:
         described["requestBody"] = {
-            "required": True,
+            "required": type(None) not in get_args(operation.request),
             "content": {operation.request_media_type: _body(operation, references)},
         }
     return described

@@ -28,3 +28,10 @@ class TokenBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if most is not None and (own is None or own > most):
                 return name
         return None
+
+
+class KeyAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A key whose budget a request is charged to. ``id`` is the one that its tokens are counted under."""
+
+    id: str
+    budget: TokenBudget = TokenBudget()

@@ -5,11 +5,11 @@ from typing import Literal
 
 import msgspec
 
-from jan.schema.limits import TokenBudget
+from jan.schema.limits import KeyAccount, TokenBudget
 
-Scope = Literal["read", "write", "inference", "admin"]
+Scope = Literal["read", "write", "inference", "keys", "admin"]
 
-USER_SCOPES: frozenset[Scope] = frozenset({"read", "write", "inference"})
+USER_SCOPES: frozenset[Scope] = frozenset({"read", "write", "inference", "keys"})
 ADMIN_SCOPES: frozenset[Scope] = USER_SCOPES | {"admin"}
 
 
@@ -18,17 +18,19 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
     Users need ``scope``. ``anonymous`` callers are admitted too if the configuration allows them; with
     ``loopback``, only if it allows them from this machine. Without a scope everybody is admitted (public).
+    With ``to_itself`` an API key needs no scope for the operation on itself, the ``key_id`` of the URL.
     """
 
     scope: Scope | None
     anonymous: bool = False
     loopback: bool = False
+    to_itself: bool = False
 
     def __str__(self) -> str:
         if self.scope is None:
             return "public"
         if not self.anonymous:
-            return self.scope
+            return f"{self.scope}{', or a key on itself' if self.to_itself else ''}"
         return f"anonymous{' on loopback' if self.loopback else ''} or {self.scope}"
 
 
@@ -37,6 +39,8 @@ ANONYMOUS_OR_INFERENCE = Access(scope="inference", anonymous=True)
 LOOPBACK_OR_ADMIN = Access(scope="admin", anonymous=True, loopback=True)
 READ = Access(scope="read")
 WRITE = Access(scope="write")
+KEYS = Access(scope="keys")
+KEYS_OR_ITSELF = Access(scope="keys", to_itself=True)
 ADMIN = Access(scope="admin")
 
 
@@ -47,7 +51,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     - ``user_id``: None for an anonymous caller.
     - ``key_id``, ``session_id``: the credential that was used.
     - ``expires_at``: when the key stops working.
-    - ``budget``, ``key_budget``: token budgets of this user and this key that override the configured ones.
+    - ``budget``: the user's own token budget, which overrides the configured one.
+    - ``accounts``: the keys whose budgets the request is charged to: the one used first, then those that made it.
     """
 
     owner: str
@@ -57,7 +62,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     expires_at: datetime | None = None
     budget: TokenBudget = TokenBudget()
-    key_budget: TokenBudget = TokenBudget()
+    accounts: tuple[KeyAccount, ...] = ()
 
     @property
     def anonymous(self) -> bool:

@@ -64,7 +64,8 @@ class UserList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An API key to create. It can't exceed the permissions of the credentials that create it."""
+    """An API key to create. It can't exceed the permissions, end and budget of the credentials that create it.
+    The permission ``keys`` lets it manage other keys of its user."""
 
     name: DisplayName
     permissions: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(
@@ -89,7 +90,8 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret. ``prefix`` helps to recognise it."""
+    """A key without its secret. ``prefix`` helps to recognise it. ``created_by`` is the id of the key or session
+    that made it, null for the command line."""
 
     id: str
     object: Literal["api_key"] = "api_key"
@@ -101,6 +103,7 @@ class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: str | None = None
+    created_by: str | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
 
@@ -127,3 +130,18 @@ class ApiKeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The fields of a key that can be changed."""
 
     name: DisplayName
+
+
+class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to rotate a key. ``grace_seconds``: how long the old key still works; 0 ends it at once. Default and
+    most: the server's `auth.key_rotation_grace_seconds`."""
+
+    grace_seconds: Annotated[float, Meta(ge=0)] | None = None
+
+
+class RevokeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of a revocation."""
+
+    cascade: Annotated[
+        bool, Meta(description="Revoke the keys that this one made, and those that they made, too")
+    ] = False

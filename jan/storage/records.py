@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.routing.moved import old_names_of
-from jan.schema.limits import TokenBudget
+from jan.schema.limits import KeyAccount, TokenBudget
 
 if not TYPE_CHECKING:
     __getattr__ = old_names_of(__name__)
@@ -123,7 +123,8 @@ class ApiKey(Record, frozen=True, kw_only=True):
     """A key to the API. Only its ``hash`` and its recognisable ``prefix`` are kept.
 
     A rotated key names its successor in ``replaced_by`` and works until ``expires_at``, the end of its grace
-    period.
+    period. ``created_by`` is the key or session that made it; None if the command line did. ``charged_to`` names
+    the keys whose budgets it is charged to, its own account first; empty: only its own.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("key"))
@@ -139,11 +140,18 @@ class ApiKey(Record, frozen=True, kw_only=True):
     replaced_by: str | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
+    created_by: str | None = None
+    charged_to: tuple[KeyAccount, ...] = ()
 
     @property
     def budget(self) -> TokenBudget:
         """The key's own token budget, which overrides the configured one."""
         return TokenBudget(tokens_per_minute=self.tokens_per_minute, tokens_per_day=self.tokens_per_day)
+
+    @property
+    def accounts(self) -> tuple[KeyAccount, ...]:
+        """The accounts that the key's tokens are charged to, its own first."""
+        return self.charged_to or (KeyAccount(id=self.id, budget=self.budget),)
 
     def is_live(self, at: datetime) -> bool:
         """Return True if the key is accepted at this time."""

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.conversation import (
+    ALL,
     API,
     CHAT,
     CONVERSATIONS,
@@ -216,7 +217,7 @@ def test_people_do_not_meet(me: httpx.Client, somebody: httpx.Client) -> None:
 
 
 WEAKER: list[dict[str, Any]] = [
-    {"permissions": ["write"]},
+    {"permissions": ["write", "keys"]},
     {"tokens_per_minute": 30},
     {"tokens_per_day": 30},
     {"expires_at": "2126-01-01T00:00:00Z"},
@@ -228,7 +229,7 @@ def test_weaker_credentials_get_no_stronger_answer(
     me: httpx.Client, stored_server: StoredServer, weaker: dict[str, Any]
 ) -> None:
     """A key that may less than the one that asked first does not get its answer, which may hold a secret."""
-    weak = me.post(KEYS, json={"name": "weak", **weaker}).json()["key"]
+    weak = me.post(KEYS, json={"name": "weak", "permissions": ALL, **weaker}).json()["key"]
     key = fresh()
     assert make_key(me, key).status_code == 200
     with stored_server.client(weak) as client:

@@ -249,16 +249,47 @@ def test_a_key_has_a_budget_of_its_own(budgeted: httpx.Client) -> None:
     assert (rotated["tokens_per_minute"], rotated["tokens_per_day"]) == (30, 40)
 
 
-def test_a_key_with_a_budget_makes_no_others(budgeted: httpx.Client) -> None:
-    """Nor does it renew itself: each new key would have the budget anew."""
-    small = budgeted.post(KEYS, json={"name": "small", "tokens_per_minute": 30}).json()
-    headers = bearer(small["key"])
-    for budget in ({"tokens_per_minute": 30}, {"tokens_per_minute": 1}, {}):
-        refused = budgeted.post(KEYS, json={"name": "x", **budget}, headers=headers)
+def test_a_key_is_charged_to_its_makers_budget_too(budgeted: httpx.Client) -> None:
+    """Keys that a key makes, or gets by rotating itself, have together no more than itself."""
+    wanted = {"name": "x", "permissions": ["inference", "keys"], "tokens_per_minute": 30}
+    small = budgeted.post(KEYS, json=wanted).json()
+    for budget in ({"tokens_per_minute": 31}, {"tokens_per_minute": None}):
+        refused = budgeted.post(KEYS, json={**wanted, **budget}, headers=bearer(small["key"]))
         assert refused.status_code == 403
-        assert "can't make other keys" in refused.json()["error"]["message"]
-    assert budgeted.post(f"{KEYS}/{small['id']}/rotate", headers=headers).status_code == 403
-    assert budgeted.post(f"{KEYS}/{small['id']}/rotate").status_code == 200
+        assert refused.json()["error"]["param"] == "tokens_per_minute"
+    child = budgeted.post(KEYS, json=wanted, headers=bearer(small["key"])).json()
+    grandchild = budgeted.post(KEYS, json=wanted, headers=bearer(child["key"])).json()
+    rotated = budgeted.post(f"{KEYS}/{small['id']}/rotate", headers=bearer(small["key"])).json()
+    assert budgeted.post(CHAT, json=question(max_tokens=10), headers=bearer(child["key"])).status_code == 200
+    for key in (small, child, grandchild, rotated):
+        refused = budgeted.post(CHAT, json=question(max_tokens=10), headers=bearer(key["key"]))
+        assert refused.status_code == 429
+    named = budgeted.post(CHAT, json=question(max_tokens=10), headers=bearer(grandchild["key"])).json()["error"]
+    assert "'maker_tokens_per_minute' is 30 tokens a minute for the key that made this one" in named["message"]
+    assert budgeted.post(CHAT, json=question(max_tokens=10)).status_code == 200
+
+
+def test_the_budget_of_every_key_is_not_multiplied(start_limited: Start) -> None:
+    """A key without a budget of its own has the configured one, and shares it with the keys that it makes."""
+    server = start_limited("limits: {key: {tokens_per_day: 30}}")
+    with http_client(server, headers=bearer(server.admin_key)) as admin:
+        made = [admin.post(KEYS, json={"name": "x", "permissions": ["inference"]}).json() for _ in range(3)]
+        assert admin.post(CHAT, json=question(max_tokens=10)).status_code == 200
+        for key in made:
+            refused = admin.post(CHAT, json=question(max_tokens=10), headers=bearer(key["key"]))
+            assert refused.status_code == 429, refused.text
+
+
+def test_keys_make_keys_only_so_far(budgeted: httpx.Client) -> None:
+    """A line of keys that made one another ends, because each is charged to all before it; rotation adds none."""
+    wanted = {"name": "x", "permissions": ["keys"]}
+    key = budgeted.post(KEYS, json=wanted).json()["key"]
+    for _ in range(12):
+        made = budgeted.post(KEYS, json=wanted, headers=bearer(key)).json()
+        if "error" in made:
+            break
+        key = budgeted.post(f"{KEYS}/{made['id']}/rotate", headers=bearer(made["key"])).json()["key"]
+    assert "Too many keys made one another in a row" in made["error"]["message"]
 
 
 def test_an_error_before_the_model_is_asked_tells_of_tokens_too(budgeted: httpx.Client) -> None:

@@ -53,7 +53,7 @@ def test_a_key_does_what_its_permissions_say(admin: httpx.Client, echo: httpx.Cl
 
 def test_a_key_can_not_make_one_with_more_permissions(admin: httpx.Client, echo: httpx.Client) -> None:
     """Permissions that the maker lacks are refused."""
-    key = make_key(admin, permissions=["write"])
+    key = make_key(admin, permissions=["write", "keys"])
     refused = echo.post(KEYS, headers=bearer(key["key"]), json={"name": "x", "permissions": ["admin"]})
     assert refused.status_code == 403
     assert refused.json()["error"]["param"] == "permissions"
@@ -61,7 +61,7 @@ def test_a_key_can_not_make_one_with_more_permissions(admin: httpx.Client, echo:
 
 def test_a_key_can_not_rotate_one_with_more_permissions(admin: httpx.Client, echo: httpx.Client) -> None:
     """The successor's secret would give what the caller lacks. A key that may do no more can be rotated."""
-    weak = make_key(admin, permissions=["write"])
+    weak = make_key(admin, permissions=["write", "keys"])
     strong = make_key(admin, permissions=["write", "admin"])
     refused = echo.post(f"{KEYS}/{strong['id']}/rotate", headers=bearer(weak["key"]))
     assert refused.status_code == 403
@@ -72,7 +72,7 @@ def test_a_key_can_not_rotate_one_with_more_permissions(admin: httpx.Client, ech
 def test_a_key_that_expires_makes_none_that_outlives_it(admin: httpx.Client, echo: httpx.Client) -> None:
     """A key of an hour can't be turned into one for ever."""
     ends = datetime.now(UTC) + timedelta(hours=1)
-    key = make_key(admin, permissions=["read", "write"], expires_at=ends.isoformat())
+    key = make_key(admin, permissions=["read", "keys"], expires_at=ends.isoformat())
     for wanted in (None, (ends + timedelta(minutes=1)).isoformat()):
         body = {"name": "x", "permissions": ["read"], "expires_at": wanted}
         refused = echo.post(KEYS, headers=bearer(key["key"]), json=body)

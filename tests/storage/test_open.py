@@ -139,6 +139,11 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite_url: st
     old.executescript(";".join(MIGRATIONS[0]))
     document = msgspec.json.encode(User(id="user_1", email="a@example.com")).decode()
     old.execute("INSERT INTO users (id, email, doc) VALUES ('user_1', 'a@example.com', ?)", (document,))
+    key = (
+        '{"id": "key_1", "user_id": "user_1", "name": "k", "prefix": "p", "hash": "h", "permissions":'
+        ' ["read", "write"], "created_at": "2025-01-01T00:00:00Z", "tokens_per_day": 7}'
+    )
+    old.execute("INSERT INTO api_keys (id, user_id, hash, doc) VALUES ('key_1', 'user_1', 'h', ?)", (key,))
     old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     old.execute("PRAGMA user_version = 1")
     old.commit()
@@ -146,6 +151,10 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite_url: st
     store = store_from_url(sqlite_url)
     await store.open()
     assert (await store.users.get("user_1")).email == "a@example.com"
+    found = await store.keys.find("key_1")
+    assert found is not None
+    assert (found.permissions, found.created_by) == (("read", "write"), None)
+    assert [(account.id, account.budget.tokens_per_day) for account in found.accounts] == [("key_1", 7)]
     taken = await store.counters.take([Demand(key="a", cost=1, limit=1, seconds=60.0)], 0)
     assert taken.refused is None
     await store.close()

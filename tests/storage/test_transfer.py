@@ -7,9 +7,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from jan.errors import Conflict, InvalidRequest
+from jan.schema.limits import KeyAccount
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
 from jan.storage.records import (
@@ -36,6 +38,9 @@ async def fill(store: Store) -> None:
     await store.users.create(user)
     await store.users.create(User(email="b@example.com", disabled=True))
     key = ApiKey(user_id=user.id, name="k", prefix="p", hash="h", permissions=("read",), last_used_at=now())
+    key = msgspec.structs.replace(
+        key, created_by="key_1", charged_to=(KeyAccount(id=key.id), KeyAccount(id="key_1"))
+    )
     await store.keys.create(key)
     session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
     await store.sessions.start(session)

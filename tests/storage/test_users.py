@@ -4,9 +4,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import msgspec
 import pytest
 
 from jan.errors import Conflict, InvalidRequest, NotFound
+from jan.schema.limits import KeyAccount, TokenBudget
 from jan.storage import Store
 from jan.storage.paging import every_item
 from jan.storage.records import ApiKey, OidcSubject, RefreshSession, User, UserChanges, now
@@ -119,7 +121,9 @@ async def test_no_list_of_keys_stops_early(store: Store) -> None:
 
 async def test_a_key_comes_back_as_it_was_written(store: Store) -> None:
     """A key is found by hash and by id, and listed for its user only."""
-    key = key_of("user_1", permissions=("read", "inference"), expires_at=now() + HOUR)
+    accounts = tuple(KeyAccount(id=name, budget=TokenBudget(tokens_per_day=2**53)) for name in ("key_1", "key_2"))
+    key = key_of("user_1", permissions=("read", "keys"), expires_at=now() + HOUR, created_by="key_2")
+    key = msgspec.structs.replace(key, charged_to=accounts)
     await store.keys.create(key)
     assert await store.keys.find_by_hash("00ff") == key
     assert await store.keys.find(key.id) == key

@@ -19,7 +19,7 @@ CONVERSATIONS = f"{API}/conversations"
 CHAT = f"{API}/chat/completions"
 FAILING_CHAT = "/failing/chat/completions"
 NOWHERE = "conv_000000000000"
-ALL = ("read", "write", "inference")
+ALL = ("read", "write", "inference", "keys")
 
 # An endpoint like the real one, but its model fails after the third word.
 FAILING = """

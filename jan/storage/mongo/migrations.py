@@ -56,11 +56,17 @@ async def _version_4(_connection: Connection) -> None:
     """Change nothing. Answers may have the status "failed", which older servers can't read."""
 
 
+async def _version_5(_connection: Connection) -> None:
+    """Change nothing. Keys say who made them and whose budgets they are charged to, which older servers would
+    lose."""
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
     _version_3,
     _version_4,
+    _version_5,
 )
 
 

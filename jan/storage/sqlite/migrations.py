@@ -42,7 +42,9 @@ _VERSION_3 = (
 )
 # Answers may have the status "failed", which older servers can't read.
 _VERSION_4 = ()
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# Keys say who made them and whose budgets they are charged to, which older servers would lose.
+_VERSION_5 = ()
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
