@@ -1,6 +1,7 @@
 """``jan user``, ``jan key`` and ``jan store``: administration, with or without a running server."""
 
 import os
+import re
 from pathlib import Path
 
 import click
@@ -8,11 +9,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.cli.store_context import StoreContext, store_group
+from jan.cli.terminal import say
 from jan.errors import JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.people.assembly import People
 from jan.people.keys import parse_scopes
 from jan.schema.limits import TokenBudget, Tokens
+from jan.schema.plain_text import NAME, SENTENCES, printable
 from jan.storage import Store
 from jan.storage.records import ApiKey, User, UserChanges, now
 
@@ -31,9 +34,16 @@ async def _find(people: People, email: str) -> User:
 # --- users ----------------------------------------------------------------------------------------------
 
 
+def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check a name. The default of an option without one is ""."""
+    if value and re.search(NAME, value) is None:
+        raise click.BadParameter(SENTENCES[NAME])
+    return value
+
+
 @user.command("add")
 @click.argument("email")
-@click.option("--name", default="", help="Display name.")
+@click.option("--name", default="", callback=_name, help="Display name.")
 @click.option("--admin", is_flag=True, help="Make an administrator.")
 @click.pass_obj
 def add_user(context: StoreContext, email: str, name: str, admin: bool) -> None:
@@ -42,7 +52,7 @@ def add_user(context: StoreContext, email: str, name: str, admin: bool) -> None:
         raise click.BadParameter(f"'{email}' is not an e-mail address.")
     new = User(email=email, name=name, role="admin" if admin else "user")
     context.run(lambda people: people.users.add(new, IdSource()), creates=True)
-    click.echo(new.id)
+    say(new.id)
 
 
 @user.command("list")
@@ -51,7 +61,7 @@ def list_users(context: StoreContext) -> None:
     """List all users with their state."""
     for found in context.run(lambda people: people.users.all()):
         state = "disabled" if found.disabled else "enabled"
-        click.echo(f"{found.id}  {found.role:5}  {state:8}  {found.email}  {found.name}".rstrip())
+        say(f"{found.id}  {found.role:5}  {state:8}  {printable(found.email)}  {printable(found.name)}".rstrip())
 
 
 def _set_disabled(context: StoreContext, email: str, disabled: bool) -> None:
@@ -59,7 +69,7 @@ def _set_disabled(context: StoreContext, email: str, disabled: bool) -> None:
         await people.users.update((await _find(people, email)).id, UserChanges(disabled=disabled))
 
     context.run(change)
-    click.echo(f"{email} is {'disabled' if disabled else 'enabled'}")
+    say(f"{email} is {'disabled' if disabled else 'enabled'}")
 
 
 @user.command("disable")
@@ -87,7 +97,7 @@ def user_token(context: StoreContext, email: str) -> None:
     async def sign_in(people: People) -> str:
         return (await people.sessions.sign_in(await _find(people, email))).token
 
-    click.echo(context.run(sign_in))
+    say(context.run(sign_in))
 
 
 def _tokens(context: click.Context, parameter: click.Parameter, value: str | None) -> int | UnsetType | None:
@@ -121,7 +131,7 @@ def user_budget(
 
     changed = context.run(change)
     minute, day = changed.tokens_per_minute or "default", changed.tokens_per_day or "default"
-    click.echo(f"{email}: tokens per minute: {minute}, per day: {day}")
+    say(f"{email}: tokens per minute: {minute}, per day: {day}")
 
 
 # --- keys -----------------------------------------------------------------------------------------------
@@ -129,7 +139,7 @@ def user_budget(
 
 @key.command("add")
 @click.argument("email")
-@click.option("--name", required=True, help="What the key is used for.")
+@click.option("--name", required=True, callback=_name, help="What the key is used for.")
 @click.option(
     "--permissions",
     default="read,write,inference",
@@ -158,7 +168,7 @@ def add_key(
         owner = await _find(people, email)
         return (await people.keys.create(owner.id, name, scopes, budget=budget)).secret
 
-    click.echo(context.run(create))
+    say(context.run(create))
 
 
 @key.command("list")
@@ -173,7 +183,8 @@ def list_keys(context: StoreContext, email: str) -> None:
     for found in context.run(load):
         state = "live" if found.is_live(now()) else "revoked" if found.revoked_at else "expired"
         maker = f"  made by {found.created_by}" if found.created_by else ""
-        click.echo(f"{found.id}  {found.prefix}...  {state:7}  {','.join(found.permissions)}  {found.name}{maker}")
+        name = printable(found.name) + maker
+        say(f"{found.id}  {found.prefix}...  {state:7}  {','.join(found.permissions)}  {name}")
 
 
 @key.command("revoke")
@@ -190,7 +201,7 @@ def revoke_key(context: StoreContext, key_id: str, cascade: bool) -> None:
         await people.keys.revoke(found.user_id, key_id, cascade=cascade)
 
     context.run(revoke)
-    click.echo(f"{key_id} is revoked")
+    say(f"{key_id} is revoked")
 
 
 # --- the whole store ------------------------------------------------------------------------------------
@@ -217,7 +228,7 @@ def export_file(context: StoreContext, file: Path) -> None:
 
     if file.exists():
         raise click.BadParameter(f"{file} already exists. Choose another name.")
-    click.echo(f"{context.run_on_store(export)} records written to {file}")
+    say(f"{context.run_on_store(export)} records written to {file}")
 
 
 @store.command("import")
@@ -228,4 +239,4 @@ def import_file(context: StoreContext, file: Path) -> None:
     from jan.storage.transfer import import_store
 
     count = context.run_on_store(lambda store: import_store(store, file), creates=True)
-    click.echo(f"{count} records read from {file}")
+    say(f"{count} records read from {file}")

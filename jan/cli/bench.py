@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from jan.cli.terminal import say
+
 if TYPE_CHECKING:
     from jan.bench.plan import Plan
     from jan.bench.results import BenchReport
@@ -88,7 +90,7 @@ def bench(
         plan = Plan(
             folder=Path(folder),
             cache=cache,
-            say=lambda line: click.echo(line, err=True),
+            say=lambda line: say(line, err=True),
             rounds=1 if quick else rounds,
             seconds=seconds,
             quick=quick,
@@ -136,7 +138,7 @@ def _measure(names: Sequence[str], plan: "Plan", command: str) -> "BenchReport":
     except ModuleNotFoundError as error:
         _fail(f"The package '{error.name}' is missing: pip install 'jan-server[bench]'.")
     signal.signal(signal.SIGTERM, _stop)
-    return measure(names, plan, command, lambda result: click.echo(as_text(result)))
+    return measure(names, plan, command, lambda result: say(as_text(result)))
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -150,7 +152,7 @@ def _write(
     from jan.bench.plot import write_plot
     from jan.bench.report import describe, write_json, write_markdown
 
-    click.echo(describe(report))
+    say(describe(report))
     if json_file is not None:
         write_json(report, json_file)
     if markdown_file is not None:
@@ -160,5 +162,5 @@ def _write(
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"jan bench: {message}", err=True)
+    say(f"jan bench: {message}", err=True)
     sys.exit(_EXIT_FAILED)

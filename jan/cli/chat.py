@@ -12,14 +12,12 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
+from jan.cli.terminal import say
 
 _HELP = "Enter sends, /new starts over, /exit or Ctrl-D leaves, Ctrl-C stops an answer."
 _CONNECT_SECONDS = 10.0
 # The server sends a comment every few seconds while it works, so silence for this long means failure.
 _SILENCE_SECONDS = 300.0
-# A model's text must not control the terminal: no control characters except tab and line feed.
-_HARMLESS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class ChatError(Exception):
@@ -118,14 +116,14 @@ def run_chat(client: ChatClient, model: str | None, system: str | None) -> int:
     try:
         model = _choose(client.models(), model)
     except ChatError as error:
-        click.echo(f"jan: {error}", err=True)
+        say(f"jan: {error}", err=True)
         return 1
     interactive = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     if interactive:
         _edit_lines()
-        click.echo(f"Talking with {model}.\n{_HELP}")
+        say(f"Talking with {model}.\n{_HELP}")
     return _ChatSession(client, model, system).run(interactive)
 
 
@@ -159,7 +157,7 @@ class _ChatSession:
         while (line := _ask(interactive)) not in (None, "/exit"):
             if line == "/new":
                 self._messages = list(self._beginning)
-                click.echo("A new conversation.")
+                say("A new conversation.")
             elif line:
                 answered = self._answer(line)
         return 0 if answered or interactive else 1
@@ -173,13 +171,13 @@ class _ChatSession:
             with closing(self._client.stream(self._model, asked)) as pieces:
                 for piece in pieces:
                     shown.append(piece)
-                    click.echo(piece.translate(_HARMLESS), nl=False)
-            click.echo()
+                    say(piece, nl=False)
+            say()
         except KeyboardInterrupt:
-            click.echo("\n(stopped)")
+            say("\n(stopped)")
         except ChatError as error:
             answered = False
-            click.echo(f"{chr(10) * any(shown)}jan: {error}", err=True)
+            say(f"{chr(10) * any(shown)}jan: {error}", err=True)
         if any(shown):
             self._messages = [*asked, {"role": "assistant", "content": "".join(shown)}]
         return answered
@@ -191,9 +189,9 @@ def _ask(interactive: bool) -> str | None:
         try:
             return input("\n> ").strip()
         except EOFError:
-            click.echo()
+            say()
             return None
         except KeyboardInterrupt:
-            click.echo("\n(/exit or Ctrl-D leaves)", nl=False)
+            say("\n(/exit or Ctrl-D leaves)", nl=False)
     line = sys.stdin.readline()
     return line.strip() if line else None

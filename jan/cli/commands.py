@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from jan import __version__
+from jan.cli.terminal import say
 from jan.errors import ConfigurationError
 from jan.settings import Settings
 from jan.settings.load import default_config_file, load_configuration
@@ -73,14 +74,14 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except CannotListen as error:
-        click.echo(f"jan: {error.message}", err=True)
+        say(f"jan: {error.message}", err=True)
         sys.exit(_EXIT_CANNOT_LISTEN)
     except ConfigurationError as error:
         lines = error.message.splitlines()
         for line in lines[:_MOST_MISTAKES]:
-            click.echo(f"jan: {line}", err=True)
+            say(f"jan: {line}", err=True)
         if len(lines) > _MOST_MISTAKES:
-            click.echo(f"jan: There are {len(lines) - _MOST_MISTAKES} more mistakes.", err=True)
+            say(f"jan: There are {len(lines) - _MOST_MISTAKES} more mistakes.", err=True)
         sys.exit(_EXIT_CONFIGURATION)
 
 
@@ -132,36 +133,36 @@ def _show_progress() -> Callable[[str, float], None]:
 
     def report(model: str, part: float) -> None:
         if terminal:
-            click.echo(f"\rloading {model} {part:4.0%}", nl=part >= 1, err=True)
+            say(f"loading {model} {part:4.0%}", nl=part >= 1, err=True, redraw=True)
         elif part == 0:
-            click.echo(f"loading {model} ...", err=True)
+            say(f"loading {model} ...", err=True)
 
     return report
 
 
 def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
-    click.echo(f"Jan Server {__version__} is ready")
+    say(f"Jan Server {__version__} is ready")
     for url in urls:
-        click.echo(f"  API      {url}{settings.server.api_prefixes[0]}")
-        click.echo(f"  Swagger  {url}/api/swagger/index.html")
+        say(f"  API      {url}{settings.server.api_prefixes[0]}")
+        say(f"  Swagger  {url}/api/swagger/index.html")
     for model in settings.models:
         names = ", ".join((model.id, *model.aliases))
-        click.echo(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
+        say(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
     if not settings.models:
-        click.echo(f"  Model    none. {_NO_MODEL}")
+        say(f"  Model    none. {_NO_MODEL}")
     if admin_key is not None:
         _show_key(admin_key)
-    click.echo(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
-    click.echo("  Stop it  Ctrl-C")
+    say(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
+    say("  Stop it  Ctrl-C")
     sys.stdout.flush()
 
 
 def _show_key(admin_key: str) -> None:
     from jan.people.store_keeper import FIRST_ADMIN
 
-    click.echo(f"  Key      {admin_key}")
-    click.echo(f"           This key of {FIRST_ADMIN}, the administrator, is shown this once. Another one:")
-    click.echo(f"           jan key add {FIRST_ADMIN} --name NAME")
+    say(f"  Key      {admin_key}")
+    say(f"           This key of {FIRST_ADMIN}, the administrator, is shown this once. Another one:")
+    say(f"           jan key add {FIRST_ADMIN} --name NAME")
     sys.stdout.flush()
 
 
@@ -191,12 +192,10 @@ def check(file: Path) -> None:
 
     with _explained(), _settings(file) as settings:
         routes, models = asyncio.run(checked(settings)), len(settings.models)
-        click.echo(f"{file}: fine; {routes} URLs, {models} model{'' if models == 1 else 's'}")
+        say(f"{file}: fine; {routes} URLs, {models} model{'' if models == 1 else 's'}")
         if not models:
-            click.echo(f"Note: {_NO_MODEL}")
-        click.echo(
-            "Not checked: whether the port is free, models load, and a store or provider elsewhere answers."
-        )
+            say(f"Note: {_NO_MODEL}")
+        say("Not checked: whether the port is free, models load, and a store or provider elsewhere answers.")
 
 
 @main.command()
@@ -210,7 +209,7 @@ def routes(config: Path | None) -> None:
     table = [("URL", "METHOD", "ACCESS", "LIMIT", "NAME"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(5)]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @main.command()
@@ -222,7 +221,7 @@ def openapi(config: Path | None) -> None:
 
     with _explained(), _settings(config) as settings:
         document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    say(json.dumps(document, indent=2))
 
 
 @main.command()

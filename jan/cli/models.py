@@ -10,6 +10,7 @@ import click
 
 from jan.catalog.hub import Listing, download, in_gib, list_repo
 from jan.catalog.model_files import Memory, ModelFiles, find_models, free_memory
+from jan.cli.terminal import say
 from jan.errors import JanError, Unavailable
 from jan.settings.load import default_config_file, load_settings
 
@@ -32,7 +33,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except JanError as error:
-        click.echo(f"jan: {error.message}", err=True)
+        say(f"jan: {error.message}", err=True)
         sys.exit(1)
 
 
@@ -59,12 +60,12 @@ def pull(
         target = _models_folder(config, folder) / repo.replace("/", "--")
         listing = list_repo(repo, revision).choose(files)
         _check_room(listing, target)
-        click.echo(f"{repo}: {len(listing.files)} files, {in_gib(listing.size)}, to {target}")
+        say(f"{repo}: {len(listing.files)} files, {in_gib(listing.size)}, to {target}")
         download(listing, target)
         memory = free_memory()
         for model in find_models(target):
-            click.echo(_report(model, memory))
-            click.echo(_how_to_serve(model))
+            say(_report(model, memory))
+            say(_how_to_serve(model))
 
 
 def _check_room(listing: Listing, target: Path) -> None:
@@ -95,11 +96,11 @@ def list_models(config: Path | None, folder: Path | None) -> None:
         place = _models_folder(config, folder)
     found = list(find_models(place))
     if not found:
-        click.echo(f"No models in {place}; `jan pull owner/name` fetches one.")
+        say(f"No models in {place}; `jan pull owner/name` fetches one.")
         return
     memory = free_memory()
     for model in found:
-        click.echo(_report(model, memory))
+        say(_report(model, memory))
 
 
 def _report(model: ModelFiles, memory: Memory) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from jan.cli.terminal import say
 from jan.errors import ConfigurationError, JanError, NotFound
 from jan.people.assembly import People, make_keyring, make_people
 from jan.settings import Settings
@@ -54,7 +55,7 @@ class StoreContext:
             except NotFound as error:
                 raise NotFound(f"{error.message} The data folder is {folder}.") from error
         except (JanError, OSError) as error:  # OSError comes from a file that can't be read or written
-            click.echo(f"jan: {error}", err=True)
+            say(f"jan: {error}", err=True)
             sys.exit(1)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from jan.conversations.history import check_message
 from jan.errors import InvalidRequest
 from jan.idempotency.ids import IdSource
+from jan.schema.plain_text import cleaned
 from jan.storage.records import ConversationRecord, MessageRecord, now
 
 _replace = msgspec.structs.replace
@@ -37,6 +38,7 @@ def copy_of(
         conversation,
         id=conversation_id,
         user_id=user_id,
+        title=cleaned(conversation.title),
         updated_at=min(conversation.updated_at, at),
         head_id=copies[-1].id if copies else None,
         message_count=len(copies),

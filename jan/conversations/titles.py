@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from jan.errors import JanError
+from jan.schema.plain_text import cleaned
 from jan.storage.records import MessageRecord
 from jan.storage.repositories import Store
 
@@ -29,7 +30,7 @@ def title_of(message: MessageRecord) -> str:
     else:
         text = " ".join(str(part.get("text", "")) for part in message.content or ())
     # A title needs only the beginning, and splitting a whole document would take long.
-    text = " ".join(text[: 20 * _TITLE_LENGTH].split())
+    text = " ".join(cleaned(text[: 20 * _TITLE_LENGTH]).split())
     if len(text) <= _TITLE_LENGTH:
         return text
     beginning, _, _ = text[: _TITLE_LENGTH + 1].rpartition(" ")

@@ -8,9 +8,10 @@ from msgspec import UNSET, Meta, UnsetType
 from jan.schema.chat import MessageId
 from jan.schema.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart, ToolCall
 from jan.schema.paging import Cursor, PageQuery
+from jan.schema.plain_text import NAME_OR_NOTHING
 from jan.schema.sampling import Usage
 
-Title = Annotated[str, Meta(max_length=200)]
+Title = Annotated[str, Meta(max_length=200, pattern=NAME_OR_NOTHING)]
 ModelName = Annotated[str, Meta(max_length=128)]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
@@ -128,7 +129,7 @@ class Conversation(
     """A conversation. ``head_id`` is the message appended last."""
 
     id: str
-    title: Title
+    title: Annotated[str, Meta(max_length=200)]
     model: ModelName | None
     metadata: Metadata
     created_at: Moment

@@ -8,6 +8,8 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import inspect as mi
 
+from jan.schema.plain_text import SENTENCES
+
 _AT = re.compile(r"^(?P<what>.*?)(?P<key> - at `key` in)?(?: - at)?(?: `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -33,6 +35,9 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
         return Explanation(f"Unknown key '{name}'{_allowed(_field_names(where))}.", _join(path, name))
     if match["key"]:
         what = f"Wrong key: {what[:1].lower()}{what[1:]}"
+    what = next(
+        (said for pattern, said in SENTENCES.items() if what.endswith(f"matching regex {pattern!r}")), what
+    )
     if what.startswith("Invalid"):
         what += _allowed(_choices(where, path))
     return _of_one_field(what if what.endswith(".") else f"{what}.", path, where)

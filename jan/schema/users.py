@@ -7,9 +7,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.limits import TokenBudget, Tokens
+from jan.schema.plain_text import NAME, NAME_OR_NOTHING
 from jan.schema.scopes import Scope
 
-DisplayName = Annotated[str, Meta(min_length=1, max_length=200)]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=200, pattern=NAME)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+(?!\n)$", max_length=320)]
 AwareTime = Annotated[datetime, Meta(tz=True)]
 
@@ -39,7 +40,7 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A user created by an administrator."""
 
     email: Email
-    name: Annotated[str, Meta(max_length=200)] = ""
+    name: Annotated[str, Meta(max_length=200, pattern=NAME_OR_NOTHING)] = ""
     role: Literal["user", "admin"] = "user"
 
 

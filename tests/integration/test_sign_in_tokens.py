@@ -108,6 +108,12 @@ def test_an_odd_claim_about_the_person_harms_nothing(lab: Lab, claims: dict[str,
     assert answer.json()["user"]["email"] == "ada@example.com"
 
 
+def test_a_name_of_the_provider_is_cleaned(lab: Lab) -> None:
+    """A name does not steer the terminal of who lists the users, and hides nothing."""
+    answer = finish(lab, name="\x1b[31mA\u202eda\u200b\r\nuser_0000  admin ")
+    assert answer.json()["user"]["name"] == "[31mAda  user_0000  admin"
+
+
 _USERINFO: list[tuple[dict[str, Any], tuple[int, str]]] = [
     ({"email_verified": True}, (200, "")),
     ({"email_verified": "true"}, (200, "")),

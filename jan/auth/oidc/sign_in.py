@@ -17,6 +17,7 @@ from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer
 from jan.auth.oidc.refusal import ProviderRefused
 from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
+from jan.schema.plain_text import cleaned
 from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
 from jan.settings.sign_in import GOOGLE, SignInSettings
 from jan.storage.records import OidcSubject
@@ -188,7 +189,7 @@ class SignIn:
         return Person(
             subject=OidcSubject(issuer=self._settings.issuer, subject=claims.sub),
             email=email,
-            name=(claims.name or "").strip(),
+            name=cleaned(claims.name or "").strip(),
             domain=_domain(self._settings.issuer, email, claims.hd),
         )
 
