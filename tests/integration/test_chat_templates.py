@@ -75,6 +75,14 @@ def test_every_template_serves_a_tool_loop(client: httpx.Client, name: str) -> N
 
 
 @pytest.mark.parametrize("name", templates.OWN)
+def test_instructions_alone_are_shown(client: httpx.Client, name: str) -> None:
+    """A client that sends nothing but a system message, with tools and without."""
+    system = {"role": "system", "content": "Be brief. " * 20}
+    assert tokens(client, name, system) > 40
+    assert tokens(client, name, system, tools=[LOOK]) > 40
+
+
+@pytest.mark.parametrize("name", templates.OWN)
 def test_results_without_calls_end_no_conversation(client: httpx.Client, name: str) -> None:
     """A client that left out the message with the call, at the beginning or later."""
     answer = {"role": "assistant", "content": "Sun."}

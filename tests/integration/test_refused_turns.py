@@ -173,6 +173,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "a variable of no template": (ask(chat_template_kwargs={"nobody": 1}), 400, "invalid_value"),
     "no such model": (ask(model="nobody"), 404, "model_not_found"),
     "no such parent": (ask(parent_message_id="msg_1"), 404, "not_found"),
+    "functions of the older form": (ask(functions=[{"name": "f"}]), 400, "invalid_value"),
     "several answers": (ask(n=2), 400, "invalid_value"),
 }
 

@@ -66,6 +66,7 @@ ORDERS = {
     "parallel calls in another order": [ASKED, called("{}", "{}"), result("B", "b"), result("A"), ASKED],
     "empty contents": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
     "only an answer": [ANSWER],
+    "only a system message": [SYSTEM],
     "a result without a call": [ASKED, result()],
     "a result without a call first": [result(), ANSWER, ASKED],
     "a late result without a call": [ASKED, ANSWER, result(), ANSWER, ASKED],

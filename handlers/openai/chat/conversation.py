@@ -49,6 +49,10 @@ async def open_turn(
     """
     if body.n is not None and body.n != 1:
         raise _refusal("n: A conversation has one answer at a time; allowed: 1.", "n")
+    if body.functions or body.function_call not in (None, "none"):
+        raise _refusal(
+            "functions: Not allowed with conversation_id. Use tools, whose calls it keeps.", "functions"
+        )
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id: Not allowed without messages.", "message_id")
     engine = await services.models.engine(asked.model)

@@ -38,7 +38,8 @@ _REASONING = frozenset(REASONING_NAMES)
 class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     """The messages that a template shows without a refusal.
 
-    ``system``: a system message. ``several_systems``: several at the beginning. ``late_system``: one after others.
+    ``system``: a system message. ``system_alone``: one without any other message.
+    ``several_systems``: several at the beginning. ``late_system``: one after others.
     ``developer``: a role of its own. ``user_neighbours``, ``assistant_neighbours``: two such messages in a row.
     ``assistant_first``: a conversation that the assistant begins. ``user_after_tool``: no answer to a result.
     ``text``, ``parts``: content as a string, and as a list of parts. ``names``: the ``name`` of a message.
@@ -51,6 +52,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     system: bool = True
+    system_alone: bool = True
     several_systems: bool = True
     late_system: bool = True
     developer: bool = False
@@ -82,6 +84,7 @@ def abilities_of(template: CompiledTemplate, tokens: Mapping[str, str]) -> Templ
     system = trial.shows(say("system"), asked())
     found = TemplateAbilities(
         system=system,
+        system_alone=trial.shows(say("system")),
         several_systems=system and trial.shows(say("system"), say("system", 2), asked()),
         late_system=system and trial.shows(asked(), say("assistant"), say("system", 2), asked(3)),
         developer="developer" in template.words
@@ -123,7 +126,8 @@ def _with_tools(trial: Trial, found: TemplateAbilities) -> TemplateAbilities:
     if not trial.shows(asked(), also=(LISTED,), tools=TOOLS):
         return found
     undescribed = trial.shows(asked(), also=(LISTED,), tools=UNDESCRIBED)
-    found = msgspec.structs.replace(found, tools=True, undescribed_tools=undescribed)
+    alone = found.system_alone and trial.shows(say("system"), also=(LISTED,), tools=TOOLS)
+    found = msgspec.structs.replace(found, tools=True, undescribed_tools=undescribed, system_alone=alone)
     for call in _forms():
         text = trial.render([asked(), call.message(), call.result(2)], TOOLS)
         if text is not None and _shows_call(text):

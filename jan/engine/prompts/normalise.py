@@ -131,7 +131,8 @@ def _with_fitting_systems(entries: list[Entry], abilities: TemplateAbilities) ->
         leading = [_joined(*leading)]
     if not abilities.late_system:
         rest = list(_said_by_user(rest))
-    return [*leading, *rest] if abilities.system else list(_said_by_user([*leading, *rest]))
+    shown = abilities.system if rest else abilities.system_alone
+    return [*leading, *rest] if shown else list(_said_by_user([*leading, *rest]))
 
 
 def _said_by_user(entries: Iterable[Entry]) -> Iterable[Entry]:
