@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
+import yaml
 from support.conversation import StoredServer
 from support.cpu import CpuReport
 from support.forked import end_fork_parent
@@ -172,7 +173,8 @@ def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             home = tmp_path / folder
             home.mkdir(exist_ok=True)
             config = home / f"jan-{next(numbers)}.yaml"
-            config.write_text(f"{ECHO_CONFIG}\n{settings}\n")
+            merged = {**yaml.safe_load(ECHO_CONFIG), **(yaml.safe_load(settings) or {})}
+            config.write_text(yaml.safe_dump(merged))
             server = ServerProcess(config, limits=True, environ=environ)
             servers.callback(_end, server)
             return server
