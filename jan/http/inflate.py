@@ -30,8 +30,8 @@ class Inflater:
                 self._inflate = zlib.decompressobj(_EITHER_HEADER)
             try:
                 piece = self._inflate.decompress(chunk, self._left)
-            except zlib.error as error:
-                raise BrokenCompression(str(error)) from None
+            except zlib.error:  # its own words are a number and a part of its code
+                raise BrokenCompression("a part of it is neither gzip nor zlib, or is damaged") from None
             inflated += piece
             self._left -= len(piece)
             chunk = self._inflate.unused_data or self._inflate.unconsumed_tail

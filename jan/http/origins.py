@@ -47,9 +47,13 @@ class OriginPolicy:
         name = host_of(f"//{request.host}").removesuffix(".")
         if name not in self._hosts and not is_loopback(name):
             allowed = ", ".join(sorted({*self._hosts, "localhost", "127.0.0.1", "[::1]"}))
+            given = (
+                f"The host '{request.host[:100]}' is not this server's"
+                if request.host
+                else "The Host header is empty"
+            )
             raise InvalidRequest(
-                f"The host '{request.host[:100]}' is not this server's; allowed: {allowed}, and the names in "
-                "server.trusted_hosts.",
+                f"{given}; allowed: {allowed}, and the names in server.trusted_hosts.",
                 code="host_not_allowed",
             )
 

@@ -44,7 +44,7 @@ class RequestConnection(HTTP1Connection):
         except MalformedRequest as error:
             self._refuse(error.error)
         except HTTPInputError:  # its own words may have a credential
-            self._refuse(malformed("The request's Host, query or body is malformed.").error)
+            self._refuse(malformed("The request's query or body is malformed.").error)
         finally:
             self._clear_callbacks()
         self.close()
@@ -104,8 +104,12 @@ class RequestConnection(HTTP1Connection):
         await self._skip_trailers()
 
     async def _line(self) -> bytes:
-        line = (await self.stream.read_until(b"\r\n", max_bytes=_CHUNK_LINE_BYTES))[:-2]
-        if b"\n" in line or b"\r" in line or b"\0" in line:
+        # Not up to CRLF, which never comes from a client that ends lines with LF.
+        line = await self.stream.read_until(b"\n", max_bytes=_CHUNK_LINE_BYTES)
+        if not line.endswith(b"\r\n"):
+            raise malformed("A line of a chunk does not end with CRLF.")
+        line = line[:-2]
+        if b"\r" in line or b"\0" in line:
             raise malformed("The line of a chunk has a character that is not allowed.")
         return line
 

@@ -12,6 +12,8 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, pars
 from jan.errors import InvalidRequest, JanError
 
 _FOLDED = re.compile(rb"\r\n[ \t]")
+# RFC 9110 4.2.1, without the comma: a proxy may join several headers with it.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~:!$&'()*+;=\[\]-]|%[0-9A-Fa-f]{2})*")
 _LENGTH = re.compile(r"([0-9]+)(?:,[ \t]*\1)*")
 
 
@@ -51,10 +53,20 @@ def parse_head(data: bytes) -> tuple[RequestStartLine, HTTPHeaders]:
         headers = HTTPHeaders.parse(rest)
     except HTTPInputError:  # its own words may have a credential
         raise malformed("A header is not 'name: value', or has a character that is not allowed.") from None
-    if "Host" not in headers and start_line.version != "HTTP/1.0":
-        raise malformed("The Host header is missing.")
+    _check_host(start_line, headers)
     _check_framing(start_line, headers)
     return start_line, headers
+
+
+def _check_host(start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+    """Refuse a request that names no host, or several (RFC 9112 3.2). Raises MalformedRequest."""
+    hosts = headers.get_list("Host")
+    if not hosts and start_line.version != "HTTP/1.0":
+        raise malformed("The Host header is missing.")
+    if len(hosts) > 1:
+        raise malformed("There are several Host headers; allowed: one.")
+    if hosts and _HOST.fullmatch(hosts[0]) is None:
+        raise malformed("The Host header has a character that is not allowed.")
 
 
 def _check_framing(start_line: RequestStartLine, headers: HTTPHeaders) -> None:

@@ -102,12 +102,16 @@ def hidden_members(prompt: ChatPrompt, abilities: TemplateAbilities) -> Iterable
 
 
 def _without_lone_results(entries: Sequence[Entry], form: CallForm) -> Iterable[Entry]:
-    """Turn results whose calls are not there, because a client left them out, into messages of the user."""
-    called: set[str] = set()
+    """Move results behind their calls, and turn those whose calls a client left out into messages of the user."""
+    turns: list[list[Entry]] = []
+    of_call: dict[str, list[Entry]] = {}
     for entry in entries:
-        called |= {call["id"] for call in entry.get("tool_calls", ())}
-        lone = entry["role"] == "tool" and entry["tool_call_id"] not in called
-        yield from spelled_messages([entry], form) if lone else [entry]
+        if entry["role"] == "tool" and entry["tool_call_id"] in of_call:
+            of_call[entry["tool_call_id"]].append(entry)
+            continue
+        turns.append(spelled_messages([entry], form) if entry["role"] == "tool" else [entry])
+        of_call |= {call["id"]: turns[-1] for call in entry.get("tool_calls", ())}
+    return chain.from_iterable(turns)
 
 
 def _instructed(entries: list[Entry], instructions: str) -> list[Entry]:

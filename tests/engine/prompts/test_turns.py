@@ -51,6 +51,18 @@ def test_a_developer_keeps_the_role_where_the_template_has_it() -> None:
     assert "<|im_start|>system\nBe kind." in render(templates.PLAIN, message, ASKED)
 
 
+def test_a_late_result_stands_behind_its_call() -> None:
+    """A template that refuses a result without a call before it gets the result there, whatever came between."""
+    refuses = (
+        "{%- if m.role == 'tool' and not loop.previtem.tool_calls %}{{ raise_exception('no call') }}{%- endif %}"
+    )
+    source = templates.TOOL_USE.replace("{%- for m in messages %}", "{%- for m in messages %}" + refuses)
+    assert source != templates.TOOL_USE
+    for between in ([ANSWER], [ASKED], [ANSWER, ASKED]):
+        text = render(source, ASKED, called("{}"), *between, result("12:00"), tools=[NOW])
+        assert text.index("<tool_call>") < text.index("12:00") < text.rindex(str(between[0]["content"]))
+
+
 def test_parallel_calls_are_split_where_a_message_has_one() -> None:
     """Each call is followed by its own result, in whatever order the results came."""
     history = [
