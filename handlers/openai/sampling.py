@@ -105,6 +105,9 @@ def _biases(body: SamplingFields) -> dict[int, float]:
     for key, bias in (body.logit_bias or {}).items():
         if not -_LARGEST_BIAS <= bias <= _LARGEST_BIAS:
             raise refused("logit_bias", f"The bias of '{key}' is {bias:g}; allowed: -100 to 100.")
+        if int(key) in biases:
+            twice = ", ".join(f"'{one}'" for one in body.logit_bias or () if int(one) == int(key))
+            raise refused("logit_bias", f"The keys {twice[:100]} are one token id; allowed: one of them.")
         biases[int(key)] = bias
     return biases | dict.fromkeys(_banned(body), _BAN)
 
@@ -129,6 +132,8 @@ def common_of(body: SamplingFields) -> dict[str, Any]:
     """Return the fields of an engine's request that are the same for all choices, but for those of sampling."""
     if body.min_tokens and 0 <= (limit := getattr(body, "max_tokens", None) or -1) < body.min_tokens:
         raise refused("min_tokens", f"Must be at most max_tokens, which is {limit}.")
+    if body.truncate_prompt_tokens == 0:
+        raise refused("truncate_prompt_tokens", "Of 0 tokens nothing is left; allowed: -1, or from 1 on.")
     return {
         "stop": _stop_of(body),
         "stop_tokens": tuple(body.stop_token_ids or ()),

@@ -141,7 +141,7 @@ class SamplingFields(PenaltyFields, kw_only=True):
             Meta(
                 ge=-1,
                 le=_MOST_TOKENS,
-                description="Keep this many tokens of the prompt; -1: as many as fit",
+                description="Keep this many tokens of the prompt, at least 1; -1: as many as fit",
                 extra=of("vLLM"),
             ),
         ]

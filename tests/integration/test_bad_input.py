@@ -254,6 +254,24 @@ def test_what_does_not_fit_together_is_explained(
     assert words in refused(client.post(url, json=base | body), 400, "invalid_request", param)
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"tools": named({"name": "a"}) * 2}, "tools[1].function.name"),
+        (
+            {"tools": [*named({"name": "a"}), {"type": "custom", "custom": {"name": "a"}}]},
+            "tools[1].function.name",
+        ),
+        ({"functions": [{"name": "a"}, {"name": "a"}]}, "functions[1].name"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
+    ],
+    ids=str,
+)
+def test_what_means_nothing_is_refused_by_name(client: httpx.Client, body: dict[str, Any], param: str) -> None:
+    """Two tools of one name, and a prompt cut to nothing."""
+    refused(client.post(CHAT, json={"model": "echo", "messages": USER} | body), 400, "invalid_value", param)
+
+
 def test_what_the_model_cannot_take(client: httpx.Client) -> None:
     """Token ids for a model without any, and a picture for one that reads text, are 400 with their place."""
     response = client.post(COMPLETIONS, json={"model": "echo", "prompt": [1, 2, 3]})
@@ -414,13 +432,18 @@ def test_an_announced_flood_is_413_at_once(client: httpx.Client, echo_server: Se
 def test_a_prompt_over_the_context_names_both_numbers(client: httpx.Client) -> None:
     """A prompt longer than the context is 400 context_length_exceeded with its length and the limit, in words that
     LiteLLM and LangChain look for; param is what the endpoint calls its prompt."""
-    text = "word " * 5000
+    full = "resulted in 4096 tokens, 4097 with one of an answer"
+    for length, words in ((5000, "resulted in 5000 tokens: the prompt is too long"), (4096, full)):
+        _check_too_long(client, "word " * length, words)
+
+
+def _check_too_long(client: httpx.Client, text: str, words: str) -> None:
     chat = client.post(CHAT, json={"model": "echo", "messages": user(text)})
     completion = client.post(COMPLETIONS, json={"model": "echo", "prompt": text})
     for response, param in ((chat, "messages"), (completion, "prompt")):
         message = refused(response, 400, "context_length_exceeded", param)
         assert message.startswith("This model's maximum context length is 4096 tokens. However, your ")
-        assert " resulted in 5000 tokens: the prompt is too long" in message
+        assert words in message
 
 
 # --- content types and encodings --------------------------------------------------------------------

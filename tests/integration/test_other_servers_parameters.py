@@ -150,7 +150,28 @@ def test_what_is_not_served_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    "bias", [{"999999": 1}, {"abc": 1}, {"-1": 1}, {"1": 101}, {"7": -100.5}, {"bad1": 1, "bad2": 1}], ids=str
+    ("parameters", "other"),
+    [
+        ({"allowed_token_ids": [5], "banned_tokens": [5]}, "banned_tokens"),
+        ({"allowed_token_ids": [2], "ignore_eos": True}, "ignore_eos"),
+        ({"allowed_token_ids": [2], "min_tokens": 1}, "min_tokens"),
+        ({"allowed_token_ids": [2, 5], "min_tokens": 1, "banned_tokens": [5]}, "banned_tokens and min_tokens"),
+    ],
+    ids=str,
+)
+def test_a_ban_of_all_allowed_tokens_is_refused(
+    model: httpx.Client, parameters: dict[str, Any], other: str
+) -> None:
+    """Where none is left, both parameters are named."""
+    error = refusal(model, **parameters)
+    assert error["param"] == "allowed_token_ids"
+    assert f"forbidden by {other}," in error["message"]
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [{"01": 1, "1": 2}, {"999999": 1}, {"abc": 1}, {"-1": 1}, {"1": 101}, {"7": -100.5}, {"bad1": 1, "bad2": 1}],
+    ids=str,
 )
 def test_a_bad_bias_is_named(model: httpx.Client, bias: dict[str, float]) -> None:
     """The message has the keys that are wrong, all of those that are no ids."""

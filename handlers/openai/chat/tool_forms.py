@@ -53,6 +53,7 @@ def tool_forms_of(body: ChatCompletionRequest) -> ToolForms:
             return _NONE
         raise InvalidRequest("tool_choice: Not allowed without tools.", param="tool_choice")
     tools = tuple(map(_function_of, body.tools))
+    _check_names(tools, "tools[{}].function.name")
     custom = frozenset(tool.custom.name for tool in body.tools if isinstance(tool, CustomTool))
     forms = ToolForms(shown=tools, callable=tools, custom=custom, parallel=body.parallel_tool_calls is not False)
     if choice == "none":
@@ -98,12 +99,27 @@ def _legacy(body: ChatCompletionRequest) -> ToolForms:
     if not functions:
         raise refused("function_call", "Not allowed without functions.")
     tools = tuple(Tool(type="function", function=function) for function in functions)
+    _check_names(tools, "functions[{}].name")
     forms = ToolForms(shown=tools, callable=tools, parallel=False, legacy=True)
     if isinstance(choice, ChosenFunction):
         return msgspec.structs.replace(
             forms, callable=_named(tools, [choice.name], "function_call"), must_call=True
         )
     return forms
+
+
+def _check_names(tools: tuple[Tool, ...], place: str) -> None:
+    """Refuse a name that two tools have, because a call of it could mean either. Raises InvalidRequest.
+
+    ``place``: where the request has a tool's name, with {} for the tool's number.
+    """
+    seen = set[str]()
+    for index, tool in enumerate(tools):
+        if (name := tool.function.name) in seen:
+            raise refused(
+                place.format(index), f"An earlier tool is named '{name}' too; allowed: a name of its own."
+            )
+        seen.add(name)
 
 
 def _function_of(asked: RequestedTool) -> Tool:

@@ -183,4 +183,28 @@ def check_token_ids(request: GenerationRequest, vocabulary: int) -> None:
 def rules_of(request: GenerationRequest, prompt: Sequence[int], limit: int, model: Pieces) -> TokenRules:
     """Return the rules of a request's answer."""
     check_token_ids(request, len(model.pieces))
-    return TokenRules(request, prompt, limit, model)
+    rules = TokenRules(request, prompt, limit, model)
+    _check_some_left(request, rules)
+    return rules
+
+
+def _check_some_left(request: GenerationRequest, rules: TokenRules) -> None:
+    """Raise InvalidRequest if every token of ``allowed_token_ids`` is forbidden by another parameter."""
+    allowed = frozenset(request.allowed_tokens)
+    if not allowed:
+        return
+    banned = {token for token, bias in rules.bias.items() if bias <= BAN}
+    early_ends = rules.stop_tokens if request.min_tokens else frozenset[int]()
+    if allowed <= banned | early_ends:
+        own = {token for token, bias in request.sampling.logit_bias.items() if bias <= BAN}
+        reasons = {
+            "banned_tokens": bool(allowed & own),
+            "bad_words": bool(request.bad_words and allowed & banned - own),
+            "ignore_eos": request.ignore_eos and bool(allowed & banned - own),
+            "min_tokens": bool(allowed & early_ends),
+        }
+        others = " and ".join(name for name, forbids in reasons.items() if forbids)
+        raise InvalidRequest(
+            f"allowed_token_ids: All of these tokens are forbidden by {others}, so none is left.",
+            param="allowed_token_ids",
+        )

@@ -60,11 +60,12 @@ class PromptTokenizer:
 
     def _fitting_parts(self, prompt: MarkedPrompt, room: int) -> list[int | str]:
         """Return the special tokens and the texts between them, unless that are too many tokens in any case."""
-        parts, least = [], 0
+        # A bound that says more than the room: with one token of an answer, room + 1 is the context's length.
+        parts, least, most = [], 0, room + 1
         for part in self.special.split(prompt):
             parts.append(part)
-            least += 1 if isinstance(part, int) else self._bound.least(part, room - least)
-            if least > room:
+            least += 1 if isinstance(part, int) else self._bound.least(part, most - least)
+            if least > most:
                 raise PromptTooLong(least, exact=False)
         return parts
 

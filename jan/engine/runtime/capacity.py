@@ -21,9 +21,11 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
     LiteLLM (``exception_mapping_utils.py``) and LangChain (``chat_models/base.py``) know this error by its words.
     """
     param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
+    with_answer = "" if prompt_tokens != str(context_length) else f", {context_length + 1} with one of an answer"
     return InvalidRequest(
         f"This model's maximum context length is {context_length} tokens. However, your {param} resulted in "
-        f"{prompt_tokens} tokens: the prompt is too long. Shorten it: prompt and answer share the context.",
+        f"{prompt_tokens} tokens{with_answer}: the prompt is too long. Shorten it: "
+        "prompt and answer share the context.",
         code="context_length_exceeded",
         param=param,
     )

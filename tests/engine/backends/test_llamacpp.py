@@ -119,6 +119,7 @@ def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypat
     with pytest.raises(InvalidRequest, match=r"256 tokens\. .*at least [0-9]+ tokens: the prompt") as refused:
         backend.prepare(text_request("x" * 3_000_000))
     assert read == []
+    assert "at least 256 tokens" not in refused.value.message
     assert refused.value.code == "context_length_exceeded"
 
 
