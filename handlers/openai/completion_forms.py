@@ -60,6 +60,8 @@ class CompletionTranslator:
         self._offsets = [TextOffsets() for _ in range(choices)]
         # What each sequence's start said, until it is sent with the first chunk.
         self._started: dict[int, Started] = {}
+        # The sequences whose answer begins with the log probabilities of a prompt. An empty one has none.
+        self._scored: set[int] = set()
 
     # --- streamed -----------------------------------------------------------------------------------
 
@@ -83,7 +85,9 @@ class CompletionTranslator:
             self._piece.system_fingerprint = event.fingerprint or None
         if isinstance(event, Finished):
             return self._with(CompletionChoice(index=index, text="", finish_reason=event.reason))
-        if self._shape.prompt_scored or self._reports.token_ids:
+        if self._shape.prompt_scored and event.prompt_text:
+            self._scored.add(index)
+        if index in self._scored or self._reports.token_ids:
             self._started[index] = event
             return None
         if not event.prompt_text:
@@ -93,7 +97,10 @@ class CompletionTranslator:
 
     def _piece_of(self, index: int, part: Delta) -> Completion | None:
         self._counted.add(index, part)
-        if not part or (self._shape.prompt_scored and index in self._started and not part.prompt_logprobs):
+        scored = index in self._scored
+        if part.prompt_logprobs and not scored:
+            part = msgspec.structs.replace(part, prompt_logprobs=())
+        if not part or (scored and index in self._started and not part.prompt_logprobs):
             return None
         choice = CompletionChoice(index=index, text=part.text)
         started = self._started.pop(index, None)
@@ -101,7 +108,7 @@ class CompletionTranslator:
             choice.text = started.prompt_text + choice.text
             if self._reports.token_ids:
                 choice.prompt_token_ids = list(started.prompt_ids)
-        tokens = (*(part.prompt_logprobs if self._shape.prompt_scored else ()), *part.logprobs)
+        tokens = (*part.prompt_logprobs, *part.logprobs)
         if tokens:
             offsets = self._offsets[index].next(tokens)
             choice.logprobs = self._logprobs(tokens, offsets, begins=bool(part.prompt_logprobs))
@@ -141,12 +148,12 @@ class CompletionTranslator:
         return sorted(answers, key=_likelihood, reverse=True)[: self._shape.returned]
 
     def _choice(self, index: int, answer: CollectedAnswer) -> CompletionChoice:
-        prompt = answer.prompt_logprobs if self._shape.prompt_scored else ()
+        scored = self._shape.prompt_scored
+        prompt = answer.prompt_logprobs if scored and answer.prompt_text else ()
         tokens = (*prompt, *answer.logprobs)
         offsets = TextOffsets(0 if prompt else len(answer.prompt_text)).next(tokens)
-        wanted = self._shape.logprobs and tokens
+        wanted = scored or (self._shape.logprobs and tokens)
         ids = self._reports.token_ids
-        scored = self._reports.prompt_logprobs
         return CompletionChoice(
             index=index,
             text=answer.prompt_text + answer.text,
@@ -154,7 +161,7 @@ class CompletionTranslator:
             finish_reason=answer.reason,
             token_ids=answer.token_ids if ids else UNSET,
             prompt_token_ids=list(answer.prompt_ids) if ids else UNSET,
-            prompt_logprobs=prompt_scores(answer.prompt_logprobs) if scored else UNSET,
+            prompt_logprobs=prompt_scores(answer.prompt_logprobs) if self._reports.prompt_logprobs else UNSET,
         )
 
     def _logprobs(self, tokens: Sequence[TokenLogprob], offsets: list[int], *, begins: bool) -> CompletionLogprobs:

@@ -112,6 +112,34 @@ def test_likelihoods_of_token_lists(model: httpx.Client) -> None:
     assert unlikely < likely < 0
 
 
+@pytest.mark.parametrize("ids", [{}, {"return_token_ids": True}], ids=["", "ids"])
+@pytest.mark.parametrize("limit", [0, 3])
+def test_an_empty_prompt_is_echoed_as_nothing(model: httpx.Client, limit: int, ids: dict[str, Any]) -> None:
+    """The token that stands for it is no text of the client's, and has no place among the log probabilities."""
+    body = {"prompt": "", "echo": True, "max_tokens": limit, **ids}
+    answer = complete(model, prompt="", max_tokens=limit)["choices"][0]["text"]
+    assert complete(model, **body)["choices"][0]["text"] == answer
+    choice = complete(model, **body, logprobs=1)["choices"][0]
+    found = choice["logprobs"]
+    assert choice["text"] == answer
+    assert [len(found[name]) for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")] == [
+        limit
+    ] * 4
+    assert None not in found["token_logprobs"]
+    assert found["text_offset"][:1] == [0][:limit]
+    pieces = [piece["choices"][0] for piece in chunks(model, **body, logprobs=1)]
+    assert "".join(piece["text"] for piece in pieces) == answer
+    assert [name for piece in pieces if piece["logprobs"] for name in piece["logprobs"]["tokens"]] == found[
+        "tokens"
+    ]
+
+
+def test_a_prompt_of_one_token_has_its_log_probability(model: httpx.Client) -> None:
+    """Also where nothing is generated: the first token has none, and stands in the lists."""
+    found = complete(model, prompt=[5], echo=True, logprobs=1, max_tokens=0)["choices"][0]["logprobs"]
+    assert (len(found["tokens"]), found["token_logprobs"]) == (1, [None])
+
+
 @pytest.mark.parametrize("prompt", [{"prompt": None}, {"prompt": ""}], ids=str)
 def test_an_empty_prompt(model: httpx.Client, prompt: dict[str, Any]) -> None:
     """null is an empty text, from which the model begins by itself."""

@@ -87,12 +87,14 @@ class TokenizedRequest(msgspec.Struct):
 class TokenizedPrompt(msgspec.Struct, frozen=True):
     """A prompt's tokens. All sequences of a request that have the prompt share it.
 
-    ``dialect``: how answers to it are written. ``notes``: what was left out of the request.
+    ``dialect``: how answers to it are written. ``notes``: what was left out of the request. ``empty``: it had no
+    tokens, and the begin token stands for it.
     """
 
     tokens: list[int]
     dialect: Dialect
     notes: PromptNotes
+    empty: bool = False
 
 
 def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_length: int) -> TokenizedPrompt:
@@ -137,7 +139,7 @@ def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokeni
         tokens = _plain_tokens(prompt, model, room)
         dialect, notes = PLAIN, PromptNotes()
     # The first token is sampled from the logits of the one before, so there must be one before.
-    return TokenizedPrompt(tokens or [model.begin_token], dialect, notes)
+    return TokenizedPrompt(tokens or [model.begin_token], dialect, notes, empty=not tokens)
 
 
 def _plain_tokens(prompt: TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> list[int]:
@@ -171,7 +173,7 @@ def prepare_request(
     rules = rules_of(request, prompt.tokens, limit, model)
     constraint, relaxed = model.grammars.compile_noted(request.output, prompt.dialect)
     notes = msgspec.structs.replace(prompt.notes, relaxed=relaxed)
-    prompt_text = model.text_of(prompt.tokens) if request.echo else ""
+    prompt_text = model.text_of(prompt.tokens) if request.echo and not prompt.empty else ""
     return TokenizedRequest(
         request, prompt.tokens, limit, prompt_text, constraint, prompt.dialect, rules, notes=notes
     )
