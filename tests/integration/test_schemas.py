@@ -46,6 +46,8 @@ SCHEMAS: list[tuple[dict[str, Any], str]] = [
     ({"type": "integer", "minimum": 2**63}, ".minimum"),
     ({"type": "integer", "minimum": 2**60, "maximum": 2**63 - 1}, ""),
     ({"type": "number", "multipleOf": 0.07}, ".multipleOf"),
+    ({"type": "integer", "multipleOf": 2**70}, ".multipleOf"),
+    ({"type": "number", "multipleOf": 1e300}, ".multipleOf"),
     ({"type": "string", "pattern": "^(?=a)"}, ".pattern"),
     ({"type": "string", "pattern": r"\bfoo"}, ".pattern"),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, ".oneOf"),
@@ -189,8 +191,40 @@ def test_a_number_may_have_any_size(model: httpx.Client, number: int) -> None:
         assert response.status_code == 200, response.text
 
 
-def test_an_endless_format_is_refused_by_name(model: httpx.Client) -> None:
-    """Here each object must have another one within, and the model finds that out while it answers."""
-    endless = having({"$ref": "#"}) | {"required": ["p"]}
-    error = ask(model, **tool(endless), tool_choice="required").json()["error"]
-    assert (error["code"], error["param"]) == ("invalid_schema", "tools")
+@pytest.mark.parametrize(
+    "endless",
+    [
+        {"type": "object"} | having({"$ref": "#"}) | {"required": ["p"]},
+        {"type": "object"}
+        | having({"type": "array", "items": {"$ref": "#"}, "minItems": 1})
+        | {"required": ["p"]},
+        {"type": "object"} | having({"anyOf": [{"$ref": "#"}, {"allOf": [{"$ref": "#"}]}]}) | {"required": ["p"]},
+    ],
+    ids=str,
+)
+def test_an_endless_format_is_refused_by_name(model: httpx.Client, endless: dict[str, Any]) -> None:
+    """Here each object must have another one within, which is found before a stream begins."""
+    response = ask(model, **tool(endless), tool_choice="required", stream=True)
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_schema", TOOL)
+    assert "nsatisfiable" in error["message"]
+
+
+def test_a_recursion_that_can_end_is_enforced(model: httpx.Client) -> None:
+    """A list may be empty, an alternative may end, and what never ends may be left out."""
+    endless = {"type": "object", "properties": {"p": {"$ref": "#/$defs/endless"}}, "required": ["p"]}
+    properties = {
+        "list": {"type": "array", "items": {"$ref": "#"}},
+        "choice": {"anyOf": [{"$ref": "#"}, {"type": "null"}, {"$ref": "#/$defs/endless"}]},
+        "never": {"$ref": "#/$defs/endless"},
+    }
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": ["list", "choice"],
+        "$defs": {"endless": endless},
+    }
+    response = ask(model, **tool(schema), tool_choice="required", max_tokens=8)
+    assert response.status_code == 200, response.text
+    assert "x-jan-relaxed" not in response.headers

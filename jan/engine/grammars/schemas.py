@@ -17,7 +17,8 @@ from jan.engine.grammars.schema_closing import (
     includes_itself,
     is_open,
 )
-from jan.engine.grammars.schema_cost import MOST_CHOICES
+from jan.engine.grammars.schema_cost import MOST_CHOICES, MOST_MULTIPLES, digits_as_number
+from jan.engine.grammars.schema_endless import without_endless
 from jan.engine.grammars.schema_keywords import FORMATS, UNENFORCED, Path, keywords_of
 from jan.engine.grammars.schema_numbers import is_expressible, narrowed_bounds
 from jan.engine.grammars.schema_references import REFERENCES, References
@@ -29,7 +30,7 @@ from jan.engine.grammars.schema_trial import (
     without_inexpressible,
 )
 
-_COPIED = frozenset({"maximum", "minimum", "multipleOf", "pattern", "type"})
+_COPIED = frozenset({"maximum", "minimum", "pattern", "type"})
 _COUNTS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
 # Keywords whose schemas hold for the same value as the schema that has them.
 _IN_PLACE = frozenset({"allOf", *ALTERNATIVES, *REFERENCES})
@@ -62,6 +63,7 @@ class _Writer:
         self.relaxed: list[Path] = []
         self._trial = trial
         self._choices = 0
+        self._multiples = 0
         self._references = References(root)
         self._names: dict[tuple[int, bool], str] = {}
         self._pending: list[tuple[str, Any, Path, bool]] = []
@@ -73,6 +75,7 @@ class _Writer:
         while self._pending:
             name, target, path, closes = self._pending.pop()
             definitions[name] = self._schema(target, path, closes)
+        written, definitions = without_endless(written, definitions)
         if isinstance(written, bool):
             return {} if written else {"enum": []}
         return {**written, "$defs": definitions} if definitions else written
@@ -210,6 +213,14 @@ class _Writer:
     def _copy(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {str(path[-1]): value}
 
+    def _multiple(self, value: float, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Write a divisor, unless compiling it with those before takes too long."""
+        if self._multiples + (digits := digits_as_number(value)) > MOST_MULTIPLES:
+            self.relaxed.append(path)
+            return {}
+        self._multiples += digits
+        return {"multipleOf": value}
+
     def _count(self, value: float, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {str(path[-1]): int(value)}
 
@@ -257,6 +268,7 @@ class _Writer:
 _WRITERS: Mapping[str, Callable[[_Writer, Any, Mapping[str, Any], Path], dict[str, Any]]] = MappingProxyType(
     {
         **dict.fromkeys(_COPIED, _Writer._copy),
+        "multipleOf": _Writer._multiple,
         **dict.fromkeys(_COUNTS, _Writer._count),
         **dict.fromkeys(("properties", "patternProperties"), _Writer._named),
         **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _Writer._exclusive),
