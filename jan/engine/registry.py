@@ -10,9 +10,8 @@ from jan.engine.base import Backend, Engine
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
-from jan.schema.suggest import did_you_mean
 from jan.settings.mistakes import convert_options
-from jan.settings.names import DottedName
+from jan.settings.names import DottedName, reason_of_unknown
 from jan.settings.plugins import CannotImport, import_class
 
 # name -> module, backend class, the extra that installs its library
@@ -60,12 +59,9 @@ class _FirstMade:
 
 
 def _class_of(kind: DottedName) -> Any:
+    if (reason := reason_of_unknown(kind)) is not None:
+        raise ConfigurationError(f"engine: {reason}")
     if kind not in _KINDS:
-        if "." not in kind:
-            raise ConfigurationError(
-                f"engine: Unknown engine '{kind}'; allowed: {', '.join(_KINDS)}, or module.Class."
-                f"{did_you_mean(kind, _KINDS)}"
-            )
         try:
             return import_class(kind)
         except CannotImport as error:

@@ -38,13 +38,19 @@ def read_file(file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = (
     return read_text(text, file, environ, seen)
 
 
+def _named(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "one value"
+
+
 def read_text(text: str, file: Path, environ: Mapping[str, str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a mapping as ``read_file`` does; ``file`` is its place for relative paths and messages."""
     tree = parse_yaml(text, str(file))
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise ConfigurationError(f"{file}: It must be a mapping, not a {type(tree).__name__}.")
+        raise ConfigurationError(
+            f"{file}: The whole file is {_named(tree)}. It must be a mapping, such as 'server: {{port: 1337}}'."
+        )
     tree = {key: _fill(value, key.place, key, environ) for key, value in tree.items()}
     mark_names(tree, file.resolve())
     base = tree.pop("extends", None)

@@ -21,7 +21,7 @@ from jan.settings.layers import (
     without_places,
 )
 from jan.settings.mistakes import find_mistakes
-from jan.settings.names import decode_name
+from jan.settings.names import decode_name, unknown_engines
 
 __all__ = ["Configuration", "default_config_file", "load_configuration", "load_settings", "settings_from_text"]
 
@@ -42,11 +42,15 @@ class Configuration:
             self.settings = msgspec.convert(plain, Settings, strict=False, dec_hook=decode_name)
         except msgspec.ValidationError as error:
             found = [f"{one.path or 'the document'}: {one.message}" for one in find_mistakes(plain, Settings)]
-            raise self.placed(ConfigurationError("\n".join(found))) from error
+            raise self._mistaken(found, plain) from error
         try:
             _check(self.settings)
         except ConfigurationError as error:
-            raise self.placed(error) from error
+            raise self._mistaken([error.message], plain) from error
+
+    def _mistaken(self, found: list[str], plain: dict[str, Any]) -> ConfigurationError:
+        """Return the error of these mistakes, and of engines, which are else looked for when nothing is wrong."""
+        return self.placed(ConfigurationError("\n".join([*found, *unknown_engines(plain)])))
 
     def placed(self, error: ConfigurationError) -> ConfigurationError:
         """Return an error whose lines begin with a path, with the file and line or the variable of each."""

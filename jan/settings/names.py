@@ -1,9 +1,14 @@
 """Classes by dotted name, as a configuration file gives them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from jan.schema.suggest import did_you_mean
+
+#: The names of our own engines.
+ENGINES = ("echo", "llamacpp", "exllamav2", "exllamav3")
 # As msgspec's own messages call them.
 _JSON_NAMES = MappingProxyType({dict: "object", list: "array", int: "int", float: "float", bool: "bool"})
 
@@ -43,6 +48,23 @@ def mark_names(tree: dict[str, Any], file: Path) -> None:
     hooks = tree.get("hooks")
     if isinstance(hooks, list):
         tree["hooks"] = [DottedName.written_in(file, hook) if isinstance(hook, str) else hook for hook in hooks]
+
+
+def reason_of_unknown(engine: str) -> str | None:
+    """Return what is wrong with the name of an engine: it is neither ours nor dotted. None if nothing is."""
+    if engine in ENGINES or "." in engine:
+        return None
+    allowed = f"{', '.join(ENGINES)}, or module.Class"
+    return f"Unknown engine '{engine}'; allowed: {allowed}.{did_you_mean(engine, ENGINES)}"
+
+
+def unknown_engines(tree: dict[str, Any]) -> Iterator[str]:
+    """Yield a mistake for each model of a file's mapping whose engine has an unknown name."""
+    models = tree.get("models")
+    for index, model in enumerate(models if isinstance(models, list) else ()):
+        engine = model.get("engine") if isinstance(model, dict) else None
+        if isinstance(engine, str) and (reason := reason_of_unknown(engine)) is not None:
+            yield f"models[{index}].engine: {reason}"
 
 
 def decode_name(kind: type, value: Any) -> Any:

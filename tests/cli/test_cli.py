@@ -202,7 +202,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["jan.yaml:1: The tag '!!python/object/apply:os.getcwd' is not plain data"],
     ),
     "alias in its own anchor": (EXTENDS + "data: &a [*a]", ["anchor"]),
-    "no mapping": ("- a\n", ["It must be a mapping, not a list"]),
+    "no mapping": ("- a\n", ["The whole file is a list. It must be a mapping, such as 'server: {port: 1337}'."]),
+    "a single word": ("a\n", ["The whole file is one value. It must be a mapping"]),
     "extends nothing": ("extends: nope.yaml", ["extends: There is no file /", "/nope.yaml", str(DEFAULT_CONFIG)]),
     "extends a list": ("extends: [a]", ["extends: There is no file /", "/['a']"]),
     "extends itself": ("extends: jan.yaml", ["extends: The file jan.yaml leads back to this one"]),
@@ -347,6 +348,24 @@ def test_every_mistake_is_shown(check_all: Callable[..., list[str]], tmp_path: P
         head, _, question = words.partition(" Did you mean")
         for part in head.split(" allowed: ")[0], question:
             assert part in line
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("server: {prot: 80}", "jan.yaml:2: server.prot: "),
+        ("access: {anonymous: on-loopback}\nserver: {host: 0.0.0.0}", "jan.yaml:2: access.anonymous: "),
+    ],
+)
+def test_an_unknown_engine_is_shown_beside_others(
+    check_all: Callable[..., list[str]], tmp_path: Path, other: str, said: str
+) -> None:
+    """Its mistake is in the first list, whatever else is wrong."""
+    (tmp_path / "jan.yaml").write_text(f"models: [{{id: a, engine: ecoh}}]\n{other}\n")
+    first, engine = check_all("jan.yaml")
+    assert said in first
+    assert "jan.yaml:1: models[0].engine: Unknown engine 'ecoh'; allowed: echo, " in engine
+    assert engine.endswith("Did you mean 'echo'?")
 
 
 def test_a_page_of_mistakes_is_enough(check_all: Callable[..., list[str]], tmp_path: Path) -> None:
