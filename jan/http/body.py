@@ -14,7 +14,7 @@ from tornado.httputil import HTTPHeaders
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.http.inflate import CODINGS, BrokenCompression, Inflater
 from jan.http.malformed import reason_of_malformed
-from jan.schema.explain import explain
+from jan.schema.explain import explain, wrong_key
 from jan.schema.open_body import OpenStruct, has_unknown, without_unknown
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
@@ -245,6 +245,8 @@ class Body:
         except msgspec.ValidationError as error:
             why = explain(error, list[expected] if lines else expected)
             message = f"{why.path}: {why.message}" if why.path else why.message
+            if key := wrong_key(self._data, why.path, expected):
+                message = f"{message} The key is '{key[:64]}'."
             raise InvalidRequest(message, code="invalid_value", param=why.path or None) from None
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"The body is not valid UTF-8: {error.reason}.", code="invalid_json") from None

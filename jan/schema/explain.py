@@ -43,6 +43,25 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
     return _of_one_field(what if what.endswith(".") else f"{what}.", path, where)
 
 
+def wrong_key(data: bytes | bytearray, path: str, expected: Any) -> str:
+    """Return the key of a wrong value in a mapping of JSON text; '' if ``path`` is not like "field[...]"."""
+    name = path.removesuffix("[...]")
+    if name == path:
+        return ""
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # the text may be wrong after the mapping too
+        return ""
+    mapping = document.get(name) if isinstance(document, dict) else None
+    kinds = [kind for kind in _at(expected, name) if get_origin(kind) is dict]
+    for key, value in mapping.items() if isinstance(mapping, dict) and kinds else ():
+        try:
+            msgspec.convert({key: value}, kinds[0])
+        except msgspec.ValidationError:
+            return str(key)
+    return ""
+
+
 def _of_one_field(message: str, path: str, where: list[Any]) -> Explanation:
     """Move the name of a field from the beginning of a message to its path.
 

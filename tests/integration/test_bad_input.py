@@ -189,6 +189,15 @@ def test_a_wrong_chat_parameter_is_named(client: httpx.Client, name: str, value:
     assert refused(response, 400, "invalid_value", param).startswith(param)
 
 
+def test_the_wrong_key_of_a_mapping_is_named(client: httpx.Client) -> None:
+    """The path says only that it is one of them."""
+    body = {"model": "echo", "messages": USER, "metadata": {"a": "1", "b": 2}}
+    assert "The key is 'b'." in refused(client.post(CHAT, json=body), 400, "invalid_value", "metadata[...]")
+    cut_short = json.dumps(body)[:-1]
+    response = client.post(CHAT, content=cut_short, headers={"Content-Type": "application/json"})
+    refused(response, 400, "invalid_value", "metadata[...]")
+
+
 def test_as_many_messages_as_there_may_be(client: httpx.Client) -> None:
     """4,096 messages are answered; it is one more that is refused."""
     answer = client.post(CHAT, json={"model": "echo", "messages": user("") * 4095 + USER})
