@@ -1,7 +1,7 @@
 """Make the OpenAPI 3.1 document from routes and operations; nothing in it is written twice."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -40,7 +40,14 @@ _IDEMPOTENCY = (
     "it is not carried out again: you get the first answer, with `Idempotent-Replayed: true`"
 )
 _REF = "#/components/schemas/{name}"
-_BEARER = "bearer"
+# How credentials may be sent: Authorization, and the headers of Anthropic's and Azure's clients. Any one will do.
+_CREDENTIALS: Mapping[str, dict[str, str]] = MappingProxyType(
+    {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+    }
+)
 _REQUEST_ID = "X-Request-Id"
 _LOCATION = "Location"
 
@@ -63,7 +70,8 @@ def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[s
         # Relative, so that the document holds behind any host name and proxy.
         servers=[{"url": "/", "description": "This server"}],
     )
-    spec.components.security_scheme(_BEARER, {"type": "http", "scheme": "bearer"})
+    for name, scheme in _CREDENTIALS.items():
+        spec.components.security_scheme(name, scheme)
     for name, meaning in _ALWAYS.items():
         spec.components.header(name, {"description": meaning, "required": True, "schema": {"type": "string"}})
     for name, meaning in {**LIMIT_HEADERS, **RETRY_HEADERS}.items():
@@ -127,8 +135,8 @@ def _operation(
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
     if operation.access.scope is None:
         return [{}]
-    bearer: dict[str, list[str]] = {_BEARER: [operation.access.scope]}
-    return [{}, bearer] if operation.access.anonymous else [bearer]
+    schemes: list[dict[str, list[str]]] = [{name: [operation.access.scope]} for name in _CREDENTIALS]
+    return [{}, *schemes] if operation.access.anonymous else [*schemes]
 
 
 def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
