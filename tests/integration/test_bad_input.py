@@ -163,7 +163,10 @@ HUGE_FORMATS: list[tuple[dict[str, Any], str]] = [
     ({"structured_outputs": {"json": HUGE_SCHEMA}}, "structured_outputs.json"),
     ({"guided_choice": ["x" * 3_900] * 1_000}, "guided_choice"),
     ({"tools": named({"name": "f", "parameters": HUGE_SCHEMA})}, "tools[0].function.parameters"),
-    ({"tools": named({"name": "f", "parameters": {"const": "x" * 90_000}}) * 8}, "tools[5].function.parameters"),
+    (
+        {"tools": [named({"name": f"f{n}", "parameters": {"const": "x" * 90_000}})[0] for n in range(8)]},
+        "tools[5].function.parameters",
+    ),
 ]
 
 

@@ -57,7 +57,7 @@ class SecantusServer:
     def start(self) -> None:
         """Start the process and wait until it accepts connections."""
         arguments = ["--host", "127.0.0.1", "--port", str(self._port), "--sync-on-commit"]
-        arguments += ["--cache-size", "256M", "--storage-path", str(self._directory / "data")]
+        arguments += ["--cache-size", "1G", "--storage-path", str(self._directory / "data")]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SECANTUS_")}
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
