@@ -758,7 +758,8 @@ def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     server = serve(ECHO_CONFIG.replace("grace_seconds: 5", "grace_seconds: 60"))
     slow = {**SLOW, "messages": [{"role": "user", "content": " ".join([WORDS] * 25)}]}
     with http_client(server) as client, client.stream("POST", CHAT, json=slow) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # kept, since the client leaves when it is dropped
+        next(lines)
         server.signal(signal.SIGINT)
         assert until(lambda: is_stopping(server))
         server.signal(signal.SIGINT)
