@@ -34,11 +34,12 @@ _SHORT = 1 << 15
 class SharedPrompt:
     """A prompt that is tokenised once for all sequences that have it. It lives as long as a job refers to it.
 
-    ``tokenized``: what the backend made of it.
+    ``size``: its length in bytes, as JSON. ``tokenized``: what the backend made of it.
     """
 
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
+        self.size = len(msgspec.json.encode(request.prompt))
         self.tokenized: Any = None
         self.waiters: set[asyncio.Future[Any]] = set()
 
@@ -96,10 +97,9 @@ class PromptThreads:
         return shared
 
     async def _wait(self, shared: SharedPrompt) -> None:
-        size = len(msgspec.json.encode(shared.request.prompt))
-        lane = self._lanes[size > _SHORT]
+        lane = self._lanes[shared.size > _SHORT]
         if not shared.waiters:
-            lane.add(shared, size)
+            lane.add(shared)
         waiter = asyncio.get_running_loop().create_future()
         shared.waiters.add(waiter)
         try:
@@ -145,9 +145,9 @@ class _Lane:
         self._using_backend = threading.Lock()
         self._stopped = False
 
-    def add(self, shared: SharedPrompt, size: int) -> None:
-        """Add a prompt of ``size`` bytes."""
-        self._waiting.push(shared.request.owner, shared, size, shared.request.priority)
+    def add(self, shared: SharedPrompt) -> None:
+        """Add a prompt, which waits until it is its owner's turn."""
+        self._waiting.push(shared.request.owner, shared, shared.size, shared.request.priority)
         self._begin_next()
 
     def remove(self, shared: SharedPrompt) -> None:
