@@ -46,9 +46,19 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
         return self.enforced or bool(self.callable_tools)
 
     @property
+    def schema_param(self) -> str:
+        """The parameter that errors name which belong to the answer's schema."""
+        return self.param or "response_format"
+
+    @property
+    def text_param(self) -> str:
+        """The parameter that errors name which belong to a regular expression, a grammar or choices."""
+        return self.param or "structured_outputs"
+
+    @property
     def named(self) -> str:
         """The parameter that errors name which belong to no single schema."""
-        return "tools" if self.callable_tools else self.param or "response_format"
+        return "tools" if self.callable_tools else self.schema_param
 
     def tool_path(self, index: int) -> str:
         """Return the path in the request of a callable tool's parameters."""

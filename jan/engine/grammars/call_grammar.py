@@ -1,11 +1,11 @@
 """Write the grammar of one tool call: its name, and arguments that its schema allows, in a dialect's form."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jan.engine.answers.argument_types import properties_of, required_of, types_of
+from jan.engine.grammars.ascii_classes import with_ascii_classes
 from jan.engine.grammars.lark import ANY_TEXT, Spelling, json_rule, parameters_of
 from jan.engine.prompts.dialects.forms import ArgumentForm, CallForm
 from jan.schema.tools import Tool
@@ -14,9 +14,6 @@ _KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
 # Objects in objects are followed this far, and this many rules are written. All others may be anything.
 _MAX_DEPTH = 6
 _MAX_RULES = 2000
-# In regular expressions of JSON schemas these classes are ASCII (ECMA-262); in Lark's they are not.
-_CLASSES = {r"\d": "[0-9]", r"\w": "[A-Za-z0-9_]", r"\s": r"[ \t\n\r\f\v]"}
-_ESCAPE = re.compile(r"\\.", re.DOTALL)
 
 
 def body_rules(index: int, tool: Tool, form: CallForm, spelling: Spelling) -> str:
@@ -129,7 +126,7 @@ class _ArgumentRules:
         pattern = schema.get("pattern") if isinstance(schema, Mapping) else None
         if not isinstance(pattern, str) or not pattern.startswith("^") or not pattern.endswith("$"):
             return ""
-        inner = _ESCAPE.sub(lambda found: _CLASSES.get(found[0], found[0]), pattern[1:-1])
+        inner = with_ascii_classes(pattern[1:-1])
         return "" if not inner or "/" in inner or "\n" in inner or "(?" in inner else f"/{inner}/"
 
     def _python_value(self, name: str, schema: Any, depth: int) -> str:

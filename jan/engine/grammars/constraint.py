@@ -172,7 +172,7 @@ class GrammarCompiler:
                 raise format_refused(reason, one.param)
             simple = simple and is_simple(one.schema)
         if reason := regex_too_costly(output.regex) or _grammar_refused(output.grammar):
-            raise format_refused(reason, output.param or "structured_outputs")
+            raise format_refused(reason, output.text_param)
         return simple and LONGEST_FORMAT - left <= _SHORT_FORMAT
 
     def has_compiled(self, key: bytes) -> bool:
@@ -231,9 +231,9 @@ class GrammarCompiler:
         for index, tool in enumerate(output.callable_tools):
             yield f"start: {json_rule(parameters_of(tool))}", output.tool_path(index)
         if output.json_schema:
-            yield f"start: {json_rule(json.loads(output.json_schema))}", output.param or "response_format"
+            yield f"start: {json_rule(json.loads(output.json_schema))}", output.schema_param
         if output.regex or output.grammar or output.choices:
-            yield grammar_of(output, PLAIN, self._spelling) or "", output.param or "structured_outputs"
+            yield grammar_of(output, PLAIN, self._spelling) or "", output.text_param
 
     def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)

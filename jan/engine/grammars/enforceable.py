@@ -39,7 +39,7 @@ def schemas_of(output: OutputFormat) -> Iterator[SchemaOfFormat]:
         path = output.tool_path(index)
         yield SchemaOfFormat(tool.function.parameters or {}, path, path, bool(tool.function.strict))
     if output.json_schema:
-        param = output.param or "response_format"
+        param = output.schema_param
         schema = msgspec.json.decode(output.json_schema)
         yield SchemaOfFormat(schema, output.schema_path or param, param, output.strict)
 
