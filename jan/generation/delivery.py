@@ -99,13 +99,14 @@ class GeneratedStream(EventStream):
     """The answer of a started run, as frames of an API."""
 
     def __init__(self, run: Run, translator: Translator, keeper: Keeper | None) -> None:
+        self.frames = translator.frames()
         self._run = run
         self._translator = translator
         self._keeper = keeper
 
     async def send(self, outlet: Outlet) -> None:
         """Send the frames until the run ends; see ``EventStream.send``."""
-        sink = FrameSink(self._translator, outlet)
+        sink = FrameSink(self._translator, self.frames, outlet)
         try:
             await lead(self._run, sink, self._keeper)
         except JanError:
@@ -125,7 +126,7 @@ async def detached_answer(
     """Start a run and lead it to its end, whoever reads ``outlet``. With ``whole``, return the whole answer."""
     run = await start()
     answers = run.collect() if whole else None
-    sink = FrameSink(translator, outlet)
+    sink = FrameSink(translator, translator.frames(), outlet)
     try:
         await lead(run, sink, keeper)
     except JanError:

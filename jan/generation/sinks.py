@@ -14,8 +14,7 @@ from jan.engine.base import Delta, Event, Finished, Queued, Started
 from jan.engine.runtime.unread import UnreadEvents
 from jan.generation.collected import CollectedAnswers
 from jan.generation.token_count import TokenCount
-from jan.http.outlet import KEEP_ALIVE
-from jan.http.sse import Frames, TextForm, queue_comment
+from jan.http.sse import Frames, TextForm
 
 
 class Translator(Protocol):
@@ -88,9 +87,9 @@ class FrameSink:
         "_unread",
     )
 
-    def __init__(self, translator: Translator, outlet: FrameOutlet) -> None:
+    def __init__(self, translator: Translator, frames: Frames, outlet: FrameOutlet) -> None:
         self._translator = translator
-        self._frames = translator.frames()
+        self._frames = frames
         self._forms: dict[int, TextForm[Any] | None] = {}
         # The sequence of the latest events, and its form.
         self._index = -1
@@ -140,9 +139,9 @@ class FrameSink:
             self._wait_for(self._outlet.send(frames, at))
         elif isinstance(end, Started):
             # The first frame may be long in coming. The client must know that it was accepted.
-            self._wait_for(self._outlet.queued(KEEP_ALIVE, at))
+            self._wait_for(self._outlet.queued(self._frames.keep_alive, at))
         if isinstance(end, Queued):
-            self._wait_for(self._outlet.queued(queue_comment(end), at))
+            self._wait_for(self._outlet.queued(self._frames.queued(end), at))
 
     def _translated(self, index: int, events: Sequence[Event]) -> list[bytes]:
         """Translate events into frames. Consecutive pieces of text are translated together."""

@@ -1,7 +1,7 @@
 """Runs the declared operation of a request: identify, limit, decode, call, reply or stream."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from jan.operation import LimitClass, Operation
 from jan.schema.open_body import header_value
 from jan.schema.scopes import Identity
 from jan.services import Services
+
+Limits = tuple[Standing, ...]
 
 
 class Dispatcher(StreamResponder):
@@ -165,10 +167,14 @@ class Dispatcher(StreamResponder):
         tokens_left = (self.answering and self.answering.standings) or self._tokens_left
         if self._requests_left or tokens_left:
             now = self.services.limiter.clock()
-            for name, value in request_headers(self._requests_left, now) + token_headers(tokens_left, now):
+            for name, value in self.limit_headers(self._requests_left, tokens_left, now):
                 self.keep_header(name, value)
         self._report_left_out()
         super().complete_headers()
+
+    def limit_headers(self, requests: Limits, tokens: Limits, now: int) -> Sequence[tuple[str, str]]:
+        """Make the headers about the limits of requests and tokens. ``now`` is in milliseconds since 1970."""
+        return request_headers(requests, now) + token_headers(tokens, now)
 
     def _report_left_out(self) -> None:
         """Name in the headers what was left out of the request or of its output format."""

@@ -97,7 +97,7 @@ class EventWriter:
 
 
 class KeepAlive:
-    """Sends a comment, or repeats the last one, after ``seconds`` of silence, unless something waits for the
+    """Sends ``text``, or repeats the last comment, after ``seconds`` of silence, unless something waits for the
     client.
 
     Uses a single timer. Times are by ``perf_counter``.
@@ -105,14 +105,14 @@ class KeepAlive:
 
     __slots__ = ("_loop", "_seconds", "_timer", "_writer", "paused", "text", "touched")
 
-    def __init__(self, seconds: float, writer: EventWriter) -> None:
+    def __init__(self, seconds: float, writer: EventWriter, text: bytes = KEEP_ALIVE) -> None:
         self._seconds = seconds
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         #: The time when something was last sent.
         self.touched = perf_counter()
         #: The comment that is repeated while nothing else is sent.
-        self.text = KEEP_ALIVE
+        self.text = text
         #: True while something waits for the client, which then needs no comments.
         self.paused = False
         self._timer = self._loop.call_later(seconds, self._tick)
@@ -121,7 +121,7 @@ class KeepAlive:
         now = perf_counter()
         if now >= self.touched + self._seconds:
             # A client that takes nothing needs no more data, not even a comment.
-            if not self.paused and not self._writer.behind:
+            if self.text and not self.paused and not self._writer.behind:
                 with suppress(StreamClosedError):  # whoever waits for events is informed
                     self._writer.write(self.text)
             self.touched = now
@@ -136,14 +136,17 @@ class Outlet:
     """Sends a stream's frames to its client: headers with the first frames, comments during silence.
 
     ``begin`` makes the headers and returns the writer for them and the first frames. Before that, an error can
-    still be a response of its own.
+    still be a response of its own. ``keep_alive``: sent during silence.
     """
 
-    __slots__ = ("_begin", "_ended", "_keepalive", "_seconds", "_writer")
+    __slots__ = ("_begin", "_ended", "_keep_alive", "_keepalive", "_seconds", "_writer")
 
-    def __init__(self, begin: Callable[[], EventWriter], keepalive_seconds: float) -> None:
+    def __init__(
+        self, begin: Callable[[], EventWriter], keepalive_seconds: float, keep_alive: bytes = KEEP_ALIVE
+    ) -> None:
         self._begin: Callable[[], EventWriter] | None = begin
         self._seconds = keepalive_seconds
+        self._keep_alive = keep_alive
         self._writer: EventWriter | None = None
         self._keepalive: KeepAlive | None = None
         self._ended = False
@@ -151,7 +154,7 @@ class Outlet:
     def send(self, frames: Sequence[bytes], at: float) -> "asyncio.Future[None] | None":
         """Send frames in one piece, at this time of ``perf_counter``; returns None if the client keeps up, else
         what is done when it has taken everything. Raises StreamClosedError when it has left."""
-        return self._send(frames[0] if len(frames) == 1 else b"".join(frames), at, KEEP_ALIVE)
+        return self._send(frames[0] if len(frames) == 1 else b"".join(frames), at, self._keep_alive)
 
     def queued(self, comment: bytes, at: float) -> "asyncio.Future[None] | None":
         """Send a comment, which is repeated while nothing else is sent."""
@@ -161,7 +164,7 @@ class Outlet:
         keepalive, writer = self._keepalive, self._writer
         if keepalive is None or writer is None:
             writer = writer or self._begun()
-            keepalive = self._keepalive = KeepAlive(self._seconds, writer)
+            keepalive = self._keepalive = KeepAlive(self._seconds, writer, self._keep_alive)
         taken = writer.write(data)
         keepalive.touched = at
         if taken is not None or keepalive.paused or keepalive.text is not text:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from jan.generation.answering import Answering
 from jan.http.outlet import send_at_once, takes_at_once
 from jan.http.plain_response import PlainResponse
 from jan.operation import Operation, operation_of
+from jan.schema.errors import ErrorEnvelope
 from jan.services import Services
 from jan.telemetry.request_record import RequestRecord
 
@@ -35,6 +36,8 @@ class Responder(PlainResponse):
     """Answers requests of any kind."""
 
     services: Services
+    #: The type of the bodies of errors.
+    error_type: ClassVar[type[msgspec.Struct]] = ErrorEnvelope
     #: True while the body is unread. An early answer then has to close the connection.
     body_unread = True
     #: True once the request has reached its operation. Later calls of operations are plain calls in Python.
@@ -177,6 +180,11 @@ class Responder(PlainResponse):
             f"The request can't be served: {error.log_message or error.reason}."
         )
 
+    @classmethod
+    def error_body(cls, error: JanError, request_id: str) -> msgspec.Struct:
+        """Make the body of an error response, of the type ``error_type``. ``request_id``: that of the response."""
+        return envelope_of(error)
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log only unexpected errors. The request's own line reports the others."""
         if not isinstance(value, JanError | HTTPError | StreamClosedError):
@@ -208,7 +216,7 @@ class Responder(PlainResponse):
         if self.body_unread:
             # Tornado closes a connection whose body is unread. The client must be informed.
             self.set_header("Connection", "close")
-        self.reply(envelope_of(error))
+        self.reply(self.error_body(error, self.request_id))
         if raised is not None:
             drop_traceback(raised)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
-from jan.http.sse import DONE, EventStream
+from jan.http.sse import DONE, EventStream, Frames
 from jan.settings import StreamSettings
 from jan.tasks import Tasks
 
@@ -27,14 +27,21 @@ _OVERHEAD_BYTES = 48
 _BATCH = 64
 
 
-class Replay(EventStream):
-    """A stream that is read from a log, whose events are already frames."""
+class KeptFrames(Frames):
+    """Passes on the frames of a log, whose end is among them."""
 
     last = b""
 
-    def encoder(self) -> Callable[[bytes], Sequence[bytes]]:
-        """Return an encoder that passes frames on unchanged."""
-        return lambda frame: (frame,)
+    def each(self, event: bytes) -> list[bytes]:
+        """Return the frame as it is."""
+        return [event]
+
+
+class Replay(EventStream):
+    """A stream that is read from a log, whose events are already frames."""
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(frames, KeptFrames())
 
 
 class StreamLog:

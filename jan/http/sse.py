@@ -4,13 +4,13 @@ mean."""
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from jan.engine.base import Queued
 from jan.errors import JanError, envelope_of
-from jan.http.outlet import Outlet, until_taken
+from jan.http.outlet import KEEP_ALIVE, Outlet, until_taken
 
 E = TypeVar("E")
 
@@ -40,15 +40,28 @@ class TextForm(Generic[E]):
 
 
 class Frames:
-    """Encodes events as frames, numbered from 1. JSON has no raw line breaks, so one line holds an event."""
+    """Encodes the events of one stream as frames, numbered from 1. JSON has no raw line breaks, so one line holds
+    an event. The form is OpenAI's; an API with another form extends this."""
 
     __slots__ = ("_number",)
 
+    #: The headers of the response.
+    headers: ClassVar[tuple[tuple[str, str], ...]] = HEADERS
     #: The frame that ends a complete stream.
-    last = DONE
+    last: ClassVar[bytes] = DONE
+    #: Sent while there is nothing else to send; empty if the form has nothing that clients ignore.
+    keep_alive: ClassVar[bytes] = KEEP_ALIVE
 
     def __init__(self) -> None:
         self._number = 0
+
+    def queued(self, event: Queued) -> bytes:
+        """Encode a place in the queue."""
+        return queue_comment(event)
+
+    def error(self, error: JanError) -> bytes:
+        """Encode the error that ends a stream whose status line said 200."""
+        return error_frame(error)
 
     def each(self, event: Any) -> list[bytes]:
         """Encode an event, or a list of them, as frames."""
@@ -98,26 +111,21 @@ class EventStream:
     A ``Queued`` among the events becomes a comment. The events of a list are sent together.
     """
 
-    #: The frame that ends a complete stream.
-    last = DONE
-
-    def __init__(self, events: AsyncGenerator[Any, None]) -> None:
+    def __init__(self, events: AsyncGenerator[Any, None], frames: Frames | None = None) -> None:
         self.events = events
-
-    def encoder(self) -> Callable[[Any], Sequence[bytes]]:
-        """Return the encoder for the events, from the first one on."""
-        return Frames().each
+        #: The encoder of the events, and of an error that ends them.
+        self.frames = frames or Frames()
 
     async def send(self, outlet: Outlet) -> None:
         """Send the events until they end. Raises their error, or StreamClosedError if the client disconnects."""
-        encode = self.encoder()
+        frames = self.frames
         async with aclosing(self.events) as events:
             async for event in events:
                 if isinstance(event, Queued):
-                    taken = outlet.queued(queue_comment(event), perf_counter())
+                    taken = outlet.queued(frames.queued(event), perf_counter())
                 else:
-                    taken = outlet.send(encode(event), perf_counter())
+                    taken = outlet.send(frames.each(event), perf_counter())
                 if taken is not None:
                     await until_taken(taken)
                     outlet.resume()
-        await until_taken(outlet.end((), self.last))
+        await until_taken(outlet.end((), frames.last))

@@ -9,7 +9,7 @@ from tornado.iostream import StreamClosedError
 from jan.errors import JanError, drop_traceback
 from jan.http.outlet import EventWriter, Outlet, until_taken
 from jan.http.responder import Responder
-from jan.http.sse import HEADERS, EventStream, error_frame
+from jan.http.sse import EventStream, Frames
 
 
 class StreamResponder(Responder):
@@ -18,10 +18,13 @@ class StreamResponder(Responder):
     #: True while events are being sent.
     streaming = False
     _outlet: Outlet | None = None
+    _frames: Frames
 
     async def stream(self, stream: EventStream) -> None:
         """Send a stream. An error before its first event is raised; a later one becomes its last event."""
-        outlet = self._outlet = Outlet(self._begin_stream, self.services.settings.server.keepalive_seconds)
+        self._frames = frames = stream.frames
+        seconds = self.services.settings.server.keepalive_seconds
+        outlet = self._outlet = Outlet(self._begin_stream, seconds, frames.keep_alive)
         try:
             await stream.send(outlet)
         except StreamClosedError:
@@ -40,11 +43,11 @@ class StreamResponder(Responder):
         if not self._headers_written or self._outlet is None:
             raise error
         self.log_fields["error"] = error.code
-        await until_taken(self._outlet.end((error_frame(error),), b""))
+        await until_taken(self._outlet.end((self._frames.error(error),), b""))
 
     def _begin_stream(self) -> EventWriter:
         """Make the headers. Returns the writer that sends them with the first frame and then the others."""
-        for name, value in HEADERS:
+        for name, value in self._frames.headers:
             self.set_header(name, value)
         self.set_timing()
         chunked = self.request.version == "HTTP/1.1"

@@ -20,14 +20,13 @@ from jan.errors import (
     RateLimited,
     Unavailable,
     UnsupportedMediaType,
-    envelope_of,
     status_of,
 )
+from jan.handler import Handler
 from jan.idempotency.once import KEY_HEADER, KEY_PATTERN
 from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
 from jan.operation import Example, Operation
 from jan.routing.table import Route
-from jan.schema.errors import ErrorEnvelope
 from jan.schema.open_body import OpenStruct
 
 _DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
@@ -91,7 +90,7 @@ def build_document(routes: Iterable[Route], title: str = "Jan Server") -> dict[s
 def _register_schemas(spec: APISpec, routes: list[Route]) -> dict[Any, dict[str, Any]]:
     """Put every type of every operation into the components. Returns the reference to each."""
     operations = [operation for route in routes for operation in route.operations.values()]
-    types = [ErrorEnvelope]
+    types: list[Any] = [route.handler.error_type for route in routes]
     for operation in operations:
         types += [t for t in (operation.request, operation.response, operation.events) if t is not None]
     unique = list(dict.fromkeys(types))
@@ -117,7 +116,7 @@ def _operation(
         "description": operation.description,
         "tags": [operation.tag],
         "security": _security(operation),
-        "responses": _with_request_id(_responses(operation, references)),
+        "responses": _with_request_id(_responses(route.handler, operation, references)),
     }
     names = [part[1:-1] for part in route.template.split("/") if part.startswith("{")]
     parameters = [*(_path_parameter(name, operation) for name in names), *_query_parameters(operation)]
@@ -182,7 +181,9 @@ def _slug(example: Example) -> str:
     return re.sub(r"[^a-z0-9]+", "-", example.summary.lower()).strip("-")
 
 
-def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _responses(
+    handler: type[Handler], operation: Operation, references: dict[Any, dict[str, Any]]
+) -> dict[str, Any]:
     content: dict[str, Any] = {operation.media_type: {}}
     if operation.response is not None:
         content = {operation.media_type: {"schema": references[operation.response]}}
@@ -195,7 +196,7 @@ def _responses(operation: Operation, references: dict[Any, dict[str, Any]]) -> d
         if operation.response is None:
             del responses["200"]
     for error in _errors(operation):
-        responses[str(status_of(error))] = _error_response(error, references)
+        responses[str(status_of(error))] = _error_response(handler, error, references)
     if operation.limit != "none":
         for response in responses.values():
             response["headers"] = response.get("headers", {}) | _header_references(LIMIT_HEADERS)
@@ -215,12 +216,14 @@ def _header_references(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _error_response(error: type[JanError], references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _error_response(
+    handler: type[Handler], error: type[JanError], references: dict[Any, dict[str, Any]]
+) -> dict[str, Any]:
     meaning = (error.__doc__ or error.__name__).strip()
-    example = msgspec.to_builtins(envelope_of(error(meaning)))
+    example = msgspec.to_builtins(handler.error_body(error(meaning), f"req_{0:024x}"))
     return {
         "description": meaning,
-        "content": {"application/json": {"schema": references[ErrorEnvelope], "example": example}},
+        "content": {"application/json": {"schema": references[handler.error_type], "example": example}},
     }
 
 
