@@ -39,6 +39,7 @@ from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import check_store, store_from_url
 from jan.storage.measured import MeasuredStore
+from jan.telemetry.client_addresses import ClientAddresses
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.trace_sender import make_tracing
 
@@ -98,6 +99,7 @@ class Server:
             live=self._live,
             bodies=BodyRoom(settings.server.max_bodies_bytes),
             proxies=TrustedProxies(settings.server.trusted_proxies),
+            addresses=ClientAddresses(hashed=settings.log.addresses == "hashed", derived=self._keyring.derived),
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,
             origins=OriginPolicy(settings.server, settings.sign_in.public_url),

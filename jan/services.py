@@ -30,6 +30,7 @@ from jan.people.usage import UsageReports
 from jan.people.users import Users
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
+from jan.telemetry.client_addresses import ClientAddresses
 from jan.telemetry.metrics import Metrics
 from jan.telemetry.request_record import Tracing
 
@@ -107,6 +108,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     live: LiveRequests
     bodies: BodyRoom
     proxies: TrustedProxies
+    addresses: ClientAddresses
     limiter: Limiter
     ledger: Ledger
     origins: OriginPolicy

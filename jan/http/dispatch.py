@@ -119,10 +119,17 @@ class Dispatcher(StreamResponder):
             await self._limit(stranger(self.request, self.services), operation.limit, tried=True)
             raise
         if not self.identity.anonymous:
-            self.log_fields["user"] = self.identity.user_id
+            self._log_caller(self.identity)
         await self._limit(self.identity, operation.limit)
         if not self.identity.anonymous:
             check_access(self.identity, operation.access, self.path_kwargs)
+
+    def _log_caller(self, identity: Identity) -> None:
+        self.log_fields["user"] = identity.user_id
+        if identity.key_id is not None:
+            self.log_fields["key_id"] = identity.key_id
+        else:
+            self.log_fields["session_id"] = identity.session_id
 
     async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:
         """Count the request and report the state of limits in its headers. Raises RateLimited."""

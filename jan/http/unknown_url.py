@@ -44,8 +44,7 @@ _UNSERVED = MappingProxyType(
         "api/embeddings": ("Ollama API", ""),
     }
 )
-_PARTS = 3
-_PART_LENGTH = 32
+_LONGEST_PATH = 200
 
 
 class UnknownUrl(Dispatcher):
@@ -78,6 +77,8 @@ def _unserved(path: str, prefixes: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 def shown_path(path: str) -> str:
-    """Return the first parts of a path for the log: printable ASCII, and never long."""
-    parts = [part[:_PART_LENGTH] for part in path.split("/")[1 : _PARTS + 1]]
-    return "/" + ascii("/".join(parts))[1:-1]
+    """Return a path, which has no query, for the log: printable ASCII of at most 200 characters.
+
+    What could begin a line of its own, or look like one, is escaped.
+    """
+    return ascii(path[:_LONGEST_PATH])[1:-1][:_LONGEST_PATH]

@@ -59,10 +59,12 @@ class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The server's log. ``format`` auto is readable on a terminal and JSON elsewhere."""
+    """The server's log. ``format`` auto is readable on a terminal and JSON elsewhere. ``addresses`` of clients are
+    shown as they are, or hashed with the server's key."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    addresses: Literal["plain", "hashed"] = "plain"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

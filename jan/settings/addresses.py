@@ -69,18 +69,27 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(network_of(text) for text in networks)
-        #: Returns the client's address for a peer and its X-Forwarded-For; an IPv6 address as its /64.
+        #: Returns the client's address for a peer and its X-Forwarded-For; "unknown" for a Unix socket.
+        self.exact = lru_cache(_CLIENTS)(self._exact)
+        #: Returns the same for counting: an IPv6 address as its /64.
         self.client = lru_cache(_CLIENTS)(self._client)
 
+    def _exact(self, peer: str, forwarded_for: str) -> str:
+        return str(self._find(peer, forwarded_for) or "unknown")
+
     def _client(self, peer: str, forwarded_for: str) -> str:
-        """Find the client's address.
+        found = self._find(peer, forwarded_for)
+        return "unknown" if found is None else _subscriber(found)
+
+    def _find(self, peer: str, forwarded_for: str) -> Address | None:
+        """Find the client's address; None for a Unix socket.
 
         This is the peer, unless the peer is a trusted proxy. Then it is the right-most address in X-Forwarded-For
         that is not a trusted proxy. Everything to the left of it may be forged.
         """
         address = _address(peer)
         if address is None:
-            return "unknown"  # a Unix socket
+            return None
         if self._networks and self._trusts(address):
             for hop in reversed(forwarded_for.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):
                 before = _address(hop)
@@ -89,7 +98,7 @@ class TrustedProxies:
                 address = before
                 if not self._trusts(address):
                     break
-        return _subscriber(address)
+        return address
 
     def includes(self, peer: str) -> bool:
         """Return True if a peer is a trusted proxy."""
