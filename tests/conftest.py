@@ -175,7 +175,9 @@ def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             config = home / f"jan-{next(numbers)}.yaml"
             merged = {**yaml.safe_load(ECHO_CONFIG), **(yaml.safe_load(settings) or {})}
             config.write_text(yaml.safe_dump(merged))
-            server = ServerProcess(config, limits=True, environ=environ)
+            # A test is one address that sends all its requests at once.
+            connections = {"JAN__SERVER__MAX_CONNECTIONS_PER_ADDRESS": "1024"}
+            server = ServerProcess(config, limits=True, environ={**connections, **environ})
             servers.callback(_end, server)
             return server
 

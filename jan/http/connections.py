@@ -4,7 +4,6 @@ import asyncio
 import socket
 import struct
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from tornado.web import Application
 
 from jan.errors import JanError, Unavailable, envelope_of, status_of
 from jan.http.body import DRAIN_FACTOR
+from jan.http.open_connections import OpenConnections
 from jan.http.plain_response import new_request_id
 from jan.http.request_connection import OnMalformed, ServerConnection
 from jan.http.request_head import too_long
@@ -90,11 +90,9 @@ class ConnectionServer(HTTPServer):
         self._settings = settings
         self._count_malformed = count_malformed
         self._proxies = TrustedProxies(settings.trusted_proxies)
-        self._by_address: Counter[str] = Counter()
+        self._open = OpenConnections(settings.first_request_timeout_seconds, settings.header_timeout_seconds)
         self._watch: asyncio.TimerHandle | None = None
         self._progress: dict[IOStream, tuple[int, float]] = {}
-        # Of each connection, its latest request and when that was first waited for.
-        self._requests: dict[HTTP1ServerConnection, tuple[HTTP1Connection, float]] = {}
         self._idle_watch: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
@@ -108,21 +106,16 @@ class ConnectionServer(HTTPServer):
         self._end_stalled(asyncio.get_running_loop().time() - seconds)
 
     def _watch_idle(self) -> None:
-        loop, seconds = asyncio.get_running_loop(), self._settings.header_timeout_seconds
-        self._idle_watch = loop.call_later(seconds / _LOOKS, self._watch_idle)
-        now = loop.time()
-        for connection, (request, waited_since) in list(self._requests.items()):
-            if connection.stream.writing():
-                # The client has the next request's time after it has taken the answer to this one.
-                self._requests[connection] = (request, now)
-            elif waited_since < now - seconds and request._request_start_line is None:
-                connection.stream.close()
+        loop = asyncio.get_running_loop()
+        self._idle_watch = loop.call_later(self._open.shortest_wait / _LOOKS, self._watch_idle)
+        for connection in self._open.overdue(loop.time()):
+            connection.stream.close()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Note that a request is waited for. Tornado calls this."""
         assert isinstance(server_conn, HTTP1ServerConnection)
         assert isinstance(request_conn, HTTP1Connection)
-        self._requests[server_conn] = (request_conn, asyncio.get_running_loop().time())
+        self._open.expect(server_conn, request_conn, asyncio.get_running_loop().time())
         return super().start_request(server_conn, request_conn)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
@@ -167,18 +160,34 @@ class ConnectionServer(HTTPServer):
         self._progress = seen
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Serve a new connection, unless there are too many."""
-        owner = self._owner(address)
-        if len(self._connections) >= self._settings.max_connections:
-            _refuse(stream, "The server has too many connections. Try again later.")
-        elif self._has_enough(_peer(address)):
+        """Serve a new connection. If there are too many, an idle one makes room; if none is idle, refuse."""
+        peer = _peer(address)
+        owner = self._proxies.client(peer, "")
+        if self._has_enough(owner, peer) and not self._make_room(owner):
             _refuse(stream, "Your address has too many connections to this server. Close some and try again.")
+        elif len(self._open) >= self._settings.max_connections and not self._make_room(None):
+            _refuse(stream, "The server has too many connections. Try again later.")
         else:
-            self._by_address[owner] += 1
             context = _HTTPRequestContext(stream, address, self.protocol)
             connection = ServerConnection(stream, self.conn_params, context, self._answer_malformed)
             self._connections.add(connection)
+            self._open.add(connection, owner, asyncio.get_running_loop().time())
             connection.start_serving(self)
+
+    def _has_enough(self, owner: str, peer: str) -> bool:
+        """Return True if an address has all the connections it may have. A trusted proxy has many clients and is
+        exempt."""
+        taken = self._open.of_owner(owner)
+        return taken >= self._settings.max_connections_per_address and not self._proxies.includes(peer)
+
+    def _make_room(self, owner: str | None) -> bool:
+        """Close an idle connection, of this owner if one is given. Return False if every connection is in use."""
+        idle = self._open.most_dispensable(owner, asyncio.get_running_loop().time())
+        if idle is None:
+            return False
+        self._open.forget(idle)
+        idle.stream.close()
+        return True
 
     def _answer_malformed(self, error: JanError) -> bytes:
         """Log and count a request that reaches no handler, and return the answer."""
@@ -191,20 +200,7 @@ class ConnectionServer(HTTPServer):
         """Forget a connection. Tornado calls this at its end."""
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
-        self._requests.pop(server_conn, None)
-        owner = self._owner(server_conn.context.address)  # type: ignore[attr-defined]  # Tornado's own context
-        self._by_address[owner] -= 1
-        if self._by_address[owner] <= 0:
-            del self._by_address[owner]
-
-    def _owner(self, address: Any) -> str:
-        return self._proxies.client(_peer(address), "")
-
-    def _has_enough(self, peer: str) -> bool:
-        """Return True if an address has all the connections it may have. A trusted proxy has many clients and is
-        exempt."""
-        taken = self._by_address[self._proxies.client(peer, "")]
-        return taken >= self._settings.max_connections_per_address and not self._proxies.includes(peer)
+        self._open.forget(server_conn)
 
 
 def _prepare(one: socket.socket) -> None:

@@ -32,6 +32,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     - ``port``: 0 takes a free one.
     - ``grace_seconds``: how long running answers may take at shutdown.
     - ``keepalive_seconds``: a stream that is silent for this long gets a comment.
+    - ``first_request_timeout_seconds``: from the start of a connection to the last header of its first request,
+      if this is shorter than ``header_timeout_seconds``.
     - ``header_timeout_seconds``: from the end of one request to the last header of the next.
     - ``write_timeout_seconds``: how long a client may accept none of the data that waits for it.
     - ``cors_origins``: other sites whose pages may call this server.
@@ -49,7 +51,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_header_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1048576)] = 32768
     max_headers: Annotated[int, msgspec.Meta(ge=10)] = 100
     max_connections: Count = 2048
-    max_connections_per_address: Count = 1024
+    max_connections_per_address: Count = 64
+    first_request_timeout_seconds: Patience = 10.0
     header_timeout_seconds: Patience = 60.0
     body_timeout_seconds: Patience = 120.0
     write_timeout_seconds: Patience = 60.0

@@ -17,7 +17,7 @@ COMPLETIONS = "/api/v1/completions"
 
 # One slot each; in `short` nobody may wait for long.
 MODELS = """
-server: {keepalive_seconds: 0.1, grace_seconds: 1}
+server: {keepalive_seconds: 0.1, grace_seconds: 1, max_connections_per_address: 200}
 models:
   - {id: one, engine: echo, options: {slots: 1, step_seconds: 0.01}}
   - {id: short, engine: echo, queue_timeout_seconds: 0.2, options: {slots: 1, step_seconds: 0.02}}

@@ -128,7 +128,7 @@ def test_a_slow_download_is_no_idle_connection(strict: ServerProcess) -> None:
 
 def test_five_hundred_idle_connections_hurt_nobody(server_with: ServerOf) -> None:
     """Others are served while 500 connections do nothing."""
-    server = server_with("max_connections: 2000")
+    server = server_with("max_connections: 2000, max_connections_per_address: 1000")
     with ExitStack() as stack:
         for _ in range(500):
             stack.enter_context(connect(server.url))
@@ -139,11 +139,13 @@ def test_five_hundred_idle_connections_hurt_nobody(server_with: ServerOf) -> Non
 
 
 @pytest.mark.parametrize("bound", ["max_connections: 3", "max_connections_per_address: 3"])
-def test_connections_are_bounded(server_with: ServerOf, bound: str) -> None:
-    """One too many is told so and closed; when one of the others has ended there is room again."""
+def test_connections_in_use_are_bounded(server_with: ServerOf, bound: str) -> None:
+    """While all connections have requests that run, one too many is told so and closed; when one of the others has
+    ended there is room again."""
     server = server_with(bound)
     with ExitStack() as stack:
-        held = [stack.enter_context(connect(server.url)) for _ in range(3)]
+        held = [stack.enter_context(begin_stream(server)) for _ in range(3)]
+        assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in held)
         with connect(server.url) as one_too_many:
             refusal = parse(ends(one_too_many))
         assert refusal.status == 503
@@ -151,6 +153,90 @@ def test_connections_are_bounded(server_with: ServerOf, bound: str) -> None:
         held[0].close()
         # There is room as soon as the server has noticed.
         assert until(lambda: exchange(server.url, request("GET", "/health")).startswith(b"HTTP/1.1 200"))
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def connect_from(server: ServerProcess, address: str, beginning: bytes = b"") -> socket.socket:
+    """Connect from a loopback address of one's own, and send the beginning of a request."""
+    where = urlsplit(server.url)
+    connection = socket.create_connection((where.hostname, where.port), timeout=60, source_address=(address, 0))
+    connection.sendall(beginning)
+    return connection
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Return True if the server answers on a connection, and leaves it open."""
+    answer = b""
+    with suppress(ConnectionError):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not answer.endswith(b"}") and (piece := connection.recv(65536)):
+            answer += piece
+    return answer.startswith(b"HTTP/1.1 200")
+
+
+def kept_alive(server: ServerProcess, address: str) -> socket.socket:
+    """Return a connection that is idle after an answer."""
+    connection = connect_from(server, address)
+    assert is_open(connection)
+    return connection
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /health HTTP/1.1\r\nHost: lo"], ids=["nothing", "half a head"])
+def test_idle_addresses_cannot_fill_the_server(server_with: ServerOf, beginning: bytes) -> None:
+    """Two addresses with more idle connections than the server holds keep nobody out: the oldest of those that
+    have asked for nothing end, and neither a running request nor one that was answered."""
+    server = server_with("max_connections: 40, max_connections_per_address: 30, first_request_timeout_seconds: 60")
+    with ExitStack() as stack:
+        stream = stack.enter_context(begin_stream(server))
+        assert stream.recv(12) == b"HTTP/1.1 200"
+        answered = stack.enter_context(kept_alive(server, "127.0.0.11"))
+        idle = [
+            stack.enter_context(connect_from(server, address, beginning))
+            for _ in range(45)
+            for address in ("127.0.0.9", "127.0.0.10")
+        ]
+        assert all(serves(server) for _ in range(3))
+        assert ends(idle[0]) == b""
+        assert is_open(answered)
+        assert stream.recv(1)
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+@pytest.mark.parametrize("bound", ["max_connections: 3", "max_connections_per_address: 3"])
+def test_the_connection_idle_for_longest_makes_room(server_with: ServerOf, bound: str) -> None:
+    """When all connections were answered before, the one that is idle for longest ends; a new one is served."""
+    server = server_with(bound)
+    with ExitStack() as stack:
+        first, second, third = (stack.enter_context(kept_alive(server, "127.0.0.1")) for _ in range(3))
+        assert is_open(first)
+        # One address's own connections give way only after they were idle for a moment.
+        assert until(lambda: exchange(server.url, request("GET", "/health")).startswith(b"HTTP/1.1 200"))
+        assert ends(second) == b""
+        assert all(is_open(connection) for connection in (first, third))
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_an_unfinished_body_makes_room_after_a_while(server_with: ServerOf) -> None:
+    """Connections whose bodies never end do not keep others out, but an upload has the time of a first request."""
+    server = server_with("max_connections: 3, first_request_timeout_seconds: 1")
+    unfinished = request("POST", CHAT, "Content-Length: 100000", "Content-Type: application/json") + b"{"
+    with ExitStack() as stack:
+        held = [stack.enter_context(connect_from(server, "127.0.0.9", unfinished)) for _ in range(3)]
+        assert until(lambda: serves(server))
+        assert ends(held[0]) == b""
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_a_fresh_connection_has_a_shorter_time(server_with: ServerOf) -> None:
+    """A connection that asks for nothing ends soon; one that was answered may stay idle for longer."""
+    server = server_with("first_request_timeout_seconds: 1, header_timeout_seconds: 600")
+    with connect(server.url) as fresh, kept_alive(server, "127.0.0.1") as answered:
+        assert ends(fresh) == b""
+        assert is_open(answered)
     assert server.stop() == 0
     assert server.errors() == []
 
