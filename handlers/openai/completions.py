@@ -123,7 +123,6 @@ def _model_request(body: CompletionRequest, identity: Identity) -> ModelRequest:
         # The best of several answers are found by their log probabilities.
         logprobs=0 if body.logprobs is None and choices > (body.n or 1) else body.logprobs,
         echo=bool(body.echo),
-        owner=identity.owner,
         priority=priority_of(body, identity),
         buffered=not body.stream,
     )

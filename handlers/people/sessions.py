@@ -24,7 +24,6 @@ class TokenRefresh(Handler):
         """Exchange a token, expired or not, for a new one, once. Send it as `Authorization: Bearer`. A token that
         is sent a second time ends its whole session."""
         issued = await self.services.sessions.refresh(self.required_credential())
-        self.set_header("Cache-Control", "no-store")
         seconds = (issued.expires_at - datetime.now(UTC)).total_seconds()
         return TokenResponse(
             access_token=issued.token, expires_in=max(0, round(seconds)), expires_at=issued.expires_at

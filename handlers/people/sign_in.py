@@ -14,9 +14,8 @@ class _SignInHandler(Handler):
     """Both ends of a sign-in, which share the cookie that ties it to one browser."""
 
     def set_default_headers(self) -> None:
-        """Keep the answers out of caches, and the URL out of requests to other sites."""
+        """Keep the URL, which has a secret, out of requests to other sites."""
         super().set_default_headers()
-        self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
 
     @property

@@ -118,7 +118,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``cache_salt``: only requests with the same one share cached prefixes.
     ``output``: the form that the answer must have.
     ``echo``: return the prompt's text too.
-    ``owner``: the caller whose share of the queue and of cached prefixes this uses.
+    ``owner``: the caller whose share of the queue and of cached prefixes this uses; ``anonymous``: the caller
+    has no credentials. A run sets both.
     ``priority``: the class in which it waits.
     ``buffered``: nothing is shown before the end, so deltas may be delayed a little and merged.
     """
@@ -144,10 +145,6 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     output: OutputFormat = OutputFormat()
     echo: bool = False
     owner: str = ""
+    anonymous: bool = False
     priority: Priority = "normal"
     buffered: bool = False
-
-    def cache_owner(self, *, by_owner: bool) -> str:
-        """Return whose cached prefixes this may use; '' for those of all. ``by_owner``: owners share nothing."""
-        owner = self.owner if by_owner else ""
-        return f"{owner}\0{self.cache_salt}" if self.cache_salt else owner

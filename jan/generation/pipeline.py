@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from jan.engine.base import (
     ChatPrompt,
     Delta,
@@ -275,4 +277,12 @@ async def open_run(services: Services, identity: Identity, asked: ModelRequest, 
         began=began,
         count=count,
     )
-    return Run(engine, asked, count, record, services.ledger.open(Payer(identity=identity, model=name)))
+    return Run(
+        engine, _owned(asked, identity), count, record, services.ledger.open(Payer(identity=identity, model=name))
+    )
+
+
+def _owned(asked: ModelRequest, identity: Identity) -> ModelRequest:
+    """Return the request as its caller's, whoever made it: an endpoint or a hook could forget that."""
+    owned = (replace(one, owner=identity.owner, anonymous=identity.anonymous) for one in asked.sequences)
+    return replace(asked, sequences=tuple(owned))

@@ -32,13 +32,16 @@ class PlainResponse(RequestHandler):
         self._status_code, self._reason = 200, "OK"
 
     def set_default_headers(self) -> None:
-        """Set the request id on every response. The client's own is used if it is well-formed."""
+        """Set the headers of every response: the request id, the client's own if it is well-formed, and those that
+        keep caches and browsers from more than showing the answer once."""
         if not self.request_id:
             given = self.request.headers.get("X-Request-Id")
             well_formed = given is not None and _REQUEST_ID.match(given)
             self.request_id = given if well_formed else new_request_id()  # type: ignore[assignment]
         self._headers["X-Request-Id"] = self.request_id
         self._headers["X-Content-Type-Options"] = "nosniff"
+        # Deny by default (RFC 9111 5.2.2.5): what is public and may be kept says so itself.
+        self._headers["Cache-Control"] = "no-store"
 
     def take_request_id(self, request_id: str | None) -> None:
         """Use an id that the body has, unless the client has sent one in the header."""

@@ -21,7 +21,7 @@ DONE = b"data: [DONE]\n\n"
 
 HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
-    ("Cache-Control", "no-cache"),
+    ("Cache-Control", "no-cache, no-store"),
     # Otherwise proxies such as nginx would buffer the events.
     ("X-Accel-Buffering", "no"),
 )

@@ -93,7 +93,7 @@ def whole(client: httpx.Client, stream_id: str) -> bytes:
     answer = resumed(client, stream_id)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-cache, no-store"
     return without_comments(answer.content)
 
 

@@ -87,7 +87,7 @@ def test_the_bytes_of_a_chat_stream(echo_server: ServerProcess) -> None:
     response = parse(exchange(echo_server.url, request("POST", CHAT, *head, body=body)))
     assert response.status == 200
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["cache-control"] == "no-cache, no-store"
     assert response.headers["x-accel-buffering"] == "no"
     assert response.headers["transfer-encoding"] == "chunked"
     assert int(response.headers["openai-processing-ms"]) >= 0

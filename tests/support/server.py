@@ -172,8 +172,11 @@ def start_jan(
 
 
 def check_invariants(response: httpx.Response) -> None:
-    """Check what holds for every answer: a request id, a content type, and the envelope on errors."""
+    """Check what holds for every answer: a request id, a content type, and the envelope on errors. No cache keeps
+    it, unless it is a file that is the same for everybody."""
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", response.headers["x-request-id"])
+    if response.status_code != 200 or not response.url.path.startswith("/api/swagger/"):
+        assert "no-store" in response.headers["cache-control"]
     if response.status_code >= 400 and response.request.method != "HEAD":
         assert response.headers["content-type"] == "application/json"
         response.read()

@@ -34,7 +34,6 @@ def _generation(body: ChatCompletionRequest, identity: Identity, tools: ToolForm
         inline_reasoning=body.separate_reasoning is False,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         output=output,
-        owner=identity.owner,
         priority=priority_of(body, identity),
         # An answer that outlives its client may be read as events.
         buffered=not body.stream and body.on_disconnect != "finish",

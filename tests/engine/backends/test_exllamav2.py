@@ -24,6 +24,7 @@ from support.folder_models import TINY  # noqa: E402
 from jan.engine.backends.exllama.v2 import ExLlamaV2Backend, ExLlamaV2Options  # noqa: E402
 from jan.engine.backends.exllama.v2.options import LoraOptions  # noqa: E402
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
+from jan.engine.backends.prefix_sharing import PrefixSharing  # noqa: E402
 from jan.engine.base import (  # noqa: E402
     ChatPrompt,
     Delta,
@@ -176,27 +177,41 @@ def test_pages_are_reserved_for_the_longest_answer(tiny_folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def owned(tiny_folder: Path) -> Iterator[ExLlamaV2Backend]:
-    backend = make(tiny_folder, share_prefixes="owner", cache_tokens=2048)
+    backend = make(tiny_folder, cache_tokens=2048)
     backend.load(lambda part: None)
     yield backend
     backend.close()
 
 
 def cached(backend: ExLlamaV2Backend, prompt: str | tuple[int, ...], owner: str, max_tokens: int = 2) -> int:
+    anonymous = owner.startswith("ip:")
     made = TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(prompt)
-    request = GenerationRequest(prompt=made, owner=owner, max_tokens=max_tokens, sampling=GREEDY)
+    request = GenerationRequest(
+        prompt=made, owner=owner, anonymous=anonymous, max_tokens=max_tokens, sampling=GREEDY
+    )
     return answer(backend, request)[1].cached_tokens
 
 
 @pytest.mark.parametrize("prompt", [LONG, LONG[:400]], ids=["whole pages", "part of a page"])
 def test_what_others_wrote_is_not_reused(owned: ExLlamaV2Backend, prompt: str) -> None:
-    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached, in whole pages and in parts of
-    one."""
+    """By default, only the owner of a prompt finds it cached, in whole pages and in parts of one. Callers without
+    credentials share theirs, and find nothing of known users."""
     owned.reset()
     assert cached(owned, prompt, "ann") == 0
     assert cached(owned, prompt, "bob") == 0
     assert cached(owned, prompt, "ann") > 50
     assert cached(owned, prompt, "bob") > 50
+    assert cached(owned, prompt, "ip:10.0.0.1") == 0
+    assert cached(owned, prompt, "ip:10.0.0.2") > 50
+
+
+def test_what_all_share_is_reported_to_nobody(owned: ExLlamaV2Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``share_prefixes: all``, the number of cached tokens would tell what others wrote."""
+    owned.reset()
+    monkeypatch.setattr(owned, "_sharing", PrefixSharing("all"))
+    assert [cached(owned, LONG, owner) for owner in ("ann", "bob", "ann")] == [0, 0, 0]
+    monkeypatch.setattr(owned._sharing, "reported", lambda cached: cached)
+    assert cached(owned, LONG, "cid") > 50  # it was reused all the same
 
 
 def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV2Backend) -> None:
@@ -586,9 +601,10 @@ def test_a_closed_model_gives_its_cache_back(tiny_folder: Path) -> None:
         gc.unfreeze()
 
 
-def test_the_librarys_samplers_are_set(loaded: ExLlamaV2Backend) -> None:
+def test_the_librarys_samplers_are_set() -> None:
     """Each parameter reaches the library's setting of it; without any, all of them are off."""
-    settings = loaded._generation.settings_of
+    from jan.engine.backends.exllama.v2.generation import settings_of as settings
+
     plain = settings(Sampling())
     assert (plain.temperature, plain.top_k, plain.typical, plain.mirostat, plain.max_temp) == (
         1.0,

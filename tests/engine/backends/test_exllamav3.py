@@ -126,14 +126,17 @@ def test_a_known_beginning_is_not_computed_again(loaded: ExLlamaV3Backend) -> No
 
 @pytest.fixture(scope="module")
 def owned(tiny_folder: Path) -> Iterator[ExLlamaV3Backend]:
-    backend = make(tiny_folder, share_prefixes="owner", cache_tokens=2048, context=1024)
+    backend = make(tiny_folder, cache_tokens=2048, context=1024)
     backend.load(lambda part: None)
     yield backend
     backend.close()
 
 
 def cached(backend: ExLlamaV3Backend, prompt: tuple[int, ...], owner: str) -> int:
-    request = GenerationRequest(prompt=TokenPrompt(prompt), owner=owner, max_tokens=2, sampling=GREEDY)
+    anonymous = owner.startswith("ip:")
+    request = GenerationRequest(
+        prompt=TokenPrompt(prompt), owner=owner, anonymous=anonymous, max_tokens=2, sampling=GREEDY
+    )
     [(_, end)] = answers(backend, request)
     assert isinstance(end, Finished)
     return end.cached_tokens
@@ -141,14 +144,16 @@ def cached(backend: ExLlamaV3Backend, prompt: tuple[int, ...], owner: str) -> in
 
 @pytest.mark.parametrize("length", [600, 100], ids=["whole pages", "part of a page"])
 def test_what_others_wrote_is_not_reused(owned: ExLlamaV3Backend, length: int) -> None:
-    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached, in whole pages and in parts of
-    one."""
+    """By default, only the owner of a prompt finds it cached, in whole pages and in parts of one. Callers without
+    credentials share theirs, and find nothing of known users."""
     owned.reset()
     prompt = tuple(range(100, 100 + length))
     assert cached(owned, prompt, "ann") == 0
     assert cached(owned, prompt, "bob") == 0
     assert cached(owned, prompt, "ann") > 50
     assert cached(owned, prompt, "bob") > 50
+    assert cached(owned, prompt, "ip:10.0.0.1") == 0
+    assert cached(owned, prompt, "ip:10.0.0.2") > 50
 
 
 def test_pages_that_were_taken_and_not_written_are_their_writers(owned: ExLlamaV3Backend) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy
 import pytest
@@ -11,9 +11,11 @@ from support.engine import text_request
 pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model
 
+from jan.engine.backends.exllama.common.options import ExLlamaOptions  # noqa: E402
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
 from jan.engine.backends.llamacpp.sampler import TokenSampler  # noqa: E402
 from jan.engine.backends.llamacpp.tokenizer import GgufTokenizer  # noqa: E402
+from jan.engine.backends.prefix_sharing import SharePrefixes  # noqa: E402
 from jan.engine.backends.token_rules import TokenRules  # noqa: E402
 from jan.engine.base import Delta, Finished, Sampling  # noqa: E402
 from jan.engine.grammars.constraint import Constraint  # noqa: E402
@@ -123,27 +125,53 @@ def test_a_hopeless_prompt_is_refused_unread(backend: LlamaCppBackend, monkeypat
     assert refused.value.code == "context_length_exceeded"
 
 
-@pytest.mark.parametrize(("share", "reused"), [("all", True), ("owner", False)])
-def test_whose_beginning_is_reused(share: Literal["all", "owner"], reused: bool) -> None:
-    """With ``share_prefixes: owner``, only the owner of a prompt finds it cached; the answer is the same."""
-    made = LlamaCppBackend(LlamaCppOptions(slots=3, context=128, share_prefixes=share))
+# The callers, and after each of them: is the prompt's prefix reused, and is its length reported?
+ORDER = ("ann", "bob", "ann", "bob", "ip:10.0.0.1", "ip:10.0.0.2", "ip:10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("share", "reused", "reported"),
+    [
+        ("auto", "0011011", "0011011"),
+        ("owner", "0011001", "0011001"),
+        ("all", "0111111", "0000000"),
+    ],
+)
+def test_whose_beginning_is_reused(share: SharePrefixes, reused: str, reported: str) -> None:
+    """By default a known user finds only their own prompts cached, and callers without credentials share theirs.
+    What everybody shares is reported to nobody. The answer is the same."""
+    made = LlamaCppBackend(LlamaCppOptions(slots=4, context=128, share_prefixes=share))
     made.load(lambda part: None)
-    known = [answer_of(made, owner) for owner in ("ann", "bob", "ann", "bob")]
+    known = [answer_of(made, owner) for owner in ORDER]
     made.close()
-    assert len({text for text, _ in known}) == 1
-    assert [tokens > 0 for _, tokens in known] == [False, reused, True, True]
+    assert len({text for text, _, _ in known}) == 1
+    assert "".join("1" if computed < 3 else "0" for _, computed, _ in known) == reused
+    assert "".join("1" if tokens > 0 else "0" for _, _, tokens in known) == reported
 
 
-def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int]:
-    """Return an answer's text and the number of cached prompt tokens."""
-    request = text_request("one two three four", max_tokens=4, owner=owner, sampling=Sampling(temperature=0))
+def test_the_default_keeps_users_apart() -> None:
+    """No option has to be set for that."""
+    assert LlamaCppOptions().share_prefixes == "auto"
+    assert ExLlamaOptions(model="m").share_prefixes == "auto"
+
+
+def answer_of(made: LlamaCppBackend, owner: str) -> tuple[str, int, int]:
+    """Return an answer's text, the number of prompt tokens computed, and the reported number of cached ones."""
+    request = text_request(
+        "one two three four",
+        max_tokens=4,
+        owner=owner,
+        anonymous=owner.startswith("ip:"),
+        sampling=Sampling(temperature=0),
+    )
     made.begin(1, made.prepare(request))
+    computed = len(made._sequences[1].pending_tokens)
     text, cached = "", 0
     while made._sequences:
         for _, output in made.step():
             text += output.text if isinstance(output, Delta) else ""
             cached = output.cached_tokens if isinstance(output, Finished) else cached
-    return text, cached
+    return text, computed, cached
 
 
 def test_a_state_that_can_not_be_cut_is_not_shared(

@@ -6,7 +6,7 @@ SARATHI). The library is cyllama: llama.cpp's C API for Python, which releases t
 """
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import cyllama.llama.llama_cpp as llama
 import msgspec
@@ -17,6 +17,7 @@ from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
+from jan.engine.backends.prefix_sharing import PrefixSharing, SharePrefixes
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
@@ -44,8 +45,7 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
     ``control_tokens_in_content``: what control tokens are that a message or a tool spells: ``text``, or control
     tokens (``allow``).
-    ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
-    timing what others wrote.
+    ``share_prefixes``: who may reuse the cache of a prompt's prefix; see ``PrefixSharing``.
     """
 
     model: str = BUNDLED
@@ -58,7 +58,7 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
     control_tokens_in_content: ControlTokensOption = "text"
-    share_prefixes: Literal["all", "owner"] = "all"
+    share_prefixes: SharePrefixes = "auto"
 
 
 class _Sequence:
@@ -78,7 +78,6 @@ class _Sequence:
         top = job.request.prompt_logprobs
         self.scores = None if top is None else PromptScores(job.tokens, top, model.pieces)
         self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
-        self.answer.cached_tokens = cached
 
 
 class LlamaCppBackend:
@@ -95,6 +94,7 @@ class LlamaCppBackend:
                 f"Option cache_tokens is {self._cache_tokens}. It must be at least context ({options.context})."
             )
         self._slots = Slots(options.slots, self._cache_tokens)
+        self._sharing = PrefixSharing(options.share_prefixes)
         self._sequences: dict[JobId, _Sequence] = {}
         self._cache = CacheUse(total=self._cache_tokens)
 
@@ -163,7 +163,7 @@ class LlamaCppBackend:
         # A prompt whose own tokens are scored is computed whole.
         reuses = self._model.shares_prefixes and job.request.prompt_logprobs is None
         prompt = job.tokens if reuses else []
-        owner = job.request.cache_owner(by_owner=self._options.share_prefixes == "owner")
+        owner = self._sharing.owner_of(job.request)
         slot, source, cached = self._slots.acquire(prompt, len(job.tokens) + job.limit, owner)
         self._context.memory_seq_rm(slot.number, cached if slot is source else 0, -1)
         if slot is not source and cached:
@@ -171,7 +171,8 @@ class LlamaCppBackend:
         slot.tokens = job.tokens[:cached]
         for evicted in self._slots.slots_to_evict():
             self._evict(evicted)
-        self._sequences[job_id] = _Sequence(job, slot, cached, sampler, self._model)
+        sequence = self._sequences[job_id] = _Sequence(job, slot, cached, sampler, self._model)
+        sequence.answer.cached_tokens = self._sharing.reported(cached)
         self._cache.used = self._slots.reserved
 
     def step(self) -> list[tuple[JobId, Output]]:

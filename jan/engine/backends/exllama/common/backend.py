@@ -27,6 +27,7 @@ from jan.engine.backends.exllama.common.options import ExLlamaOptions
 from jan.engine.backends.exllama.common.salting import salt_of
 from jan.engine.backends.exllama.common.size import PAGE, ModelSize
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
+from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
@@ -74,6 +75,7 @@ class ExLlamaBackend(ABC):
         self._device.check()
         self._running: dict[JobId, _Running] = {}
         self._cache = CacheUse(total=self._size.cache_tokens)
+        self._sharing = PrefixSharing(options.share_prefixes)
         # New in each run, so that nobody can compute the salts.
         self._secret = secrets.token_bytes(32)
 
@@ -82,8 +84,8 @@ class ExLlamaBackend(ABC):
         """Import the modules that call the library, which is open now. ``gpus``: number of GPUs."""
 
     @abstractmethod
-    def _make_job(self, plan: JobPlan, salt: bytes | None) -> Any:
-        """Make the library's job. ``salt``: the owner's, if pages may not be shared between owners."""
+    def _make_job(self, plan: JobPlan, salt: bytes) -> Any:
+        """Make the library's job. ``salt``: that of the owner of its prefixes."""
 
     @abstractmethod
     def _free_pages(self) -> int:
@@ -158,9 +160,7 @@ class ExLlamaBackend(ABC):
         if prepared.limit:
             drafted = self._options.drafted_tokens if self.stops_early else 0
             plan = plan_of(prepared, len(self._tokenizer.pieces), drafted)
-            by_owner = self._options.share_prefixes == "owner"
-            owner = request.cache_owner(by_owner=by_owner)
-            salt = salt_of(owner, self._secret) if by_owner or owner else None
+            salt = salt_of(self._sharing.owner_of(request), self._secret)
             prepared.library_job = self._make_job(plan, salt)
             prepared.library_job.prepare_for_queue(self._generator, 0)
         return prepared
@@ -210,7 +210,8 @@ class ExLlamaBackend(ABC):
         sampled, running.job.sampled = running.job.sampled, []
         if sampled:
             job = running.job
-            running.answer.cached_tokens = job.cached_pages * PAGE + job.cached_tokens
+            cached = job.cached_pages * PAGE + job.cached_tokens
+            running.answer.cached_tokens = self._sharing.reported(cached)
         outputs: list[Output] = []
         for token in sampled:
             outputs += self._add_token(running, token)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jan.engine.backends.prefix_sharing import SharePrefixes
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.prompts.segments import ControlTokensOption
 
@@ -29,8 +30,7 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
     ``control_tokens_in_content``: what control tokens are that a message or a tool spells: ``text``, or control
     tokens (``allow``).
-    ``share_prefixes``: who may reuse the cache of a prompt's prefix. ``owner`` keeps anybody from finding out by
-    timing what others wrote.
+    ``share_prefixes``: who may reuse the cache of a prompt's prefix; see ``PrefixSharing``.
     """
 
     model: str
@@ -48,7 +48,7 @@ class ExLlamaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "auto"
     control_tokens_in_content: ControlTokensOption = "text"
-    share_prefixes: Literal["all", "owner"] = "all"
+    share_prefixes: SharePrefixes = "auto"
 
     @property
     def drafted_tokens(self) -> int:

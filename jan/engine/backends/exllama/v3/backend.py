@@ -35,13 +35,13 @@ class ExLlamaV3Backend(ExLlamaBackend):
         self._chosen = options
 
     def _make_loaded(self, gpus: int) -> LoadedGenerator:
-        from jan.engine.backends.exllama.v3 import generation, loading, salting
+        from jan.engine.backends.exllama.v3 import loading, salting
 
-        self._generation, self._salting = generation, salting
+        self._salting = salting
         return loading.LoadedModel(self._chosen, self._size.cache_tokens)
 
-    def _make_job(self, plan: JobPlan, salt: bytes | None) -> Any:
-        return self._salting.OwnedJob(plan, salt=salt) if salt else self._generation.SampledJob(plan)
+    def _make_job(self, plan: JobPlan, salt: bytes) -> Any:
+        return self._salting.OwnedJob(plan, salt=salt)
 
     def _free_pages(self) -> int:
         return int(self._generator.pagetable.num_unreferenced_pages())
