@@ -18,6 +18,7 @@ from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError, Mistakes
 from jan.generation.hooks import Hooks
+from jan.http.anonymous import AnonymousPolicy
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
 from jan.http.healthchecks import Probes
@@ -103,6 +104,7 @@ class Server:
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,
             origins=OriginPolicy(settings.server, settings.sign_in.public_url),
+            anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live),
@@ -163,6 +165,7 @@ class Server:
             for bound in sockets:
                 bound.close()
             raise
+        self.services.anonymous.announce()
         self._lag.start()
         allow_files(settings.max_connections)
         self._http.add_sockets(sockets)

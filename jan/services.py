@@ -18,6 +18,7 @@ from jan.auth.sessions import Sessions
 from jan.conversations import Conversations
 from jan.engine.models import ServedModels
 from jan.generation.hooks import Hooks
+from jan.http.anonymous import AnonymousPolicy
 from jan.http.body import BodyRoom
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
@@ -112,6 +113,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limiter: Limiter
     ledger: Ledger
     origins: OriginPolicy
+    anonymous: AnonymousPolicy
     conversations: Conversations
     idempotency: Idempotency
     streams: StreamLogs

@@ -7,8 +7,6 @@ from tornado.httputil import HTTPServerRequest
 from jan.errors import AuthenticationFailed, PermissionDenied
 from jan.schema.scopes import Access, Identity, Scope
 from jan.services import Services
-from jan.settings import ANYONE
-from jan.settings.addresses import host_of, is_loopback
 
 
 async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:
@@ -17,12 +15,12 @@ async def identify(request: HTTPServerRequest, access: Access, services: Service
 
     ``check_access`` decides what a known caller may do.
     """
-    admitted = _admits_anonymous(request, access, services) and not _has_credential(request, services)
+    admitted = services.anonymous.admits(request, access) and not _has_credential(request, services)
     if access.scope is None or admitted:
         if access.scope is not None:
             services.origins.check_anonymous(request)
         return stranger(request, services)
-    return await services.credentials.identify(required_credential(request))
+    return await services.credentials.identify(required_credential(request, services.anonymous.hint(access)))
 
 
 def address_of(request: HTTPServerRequest, services: Services) -> str:
@@ -36,24 +34,6 @@ def stranger(request: HTTPServerRequest, services: Services) -> Identity:
     return Identity(owner=address_of(request, services))
 
 
-def _admits_anonymous(request: HTTPServerRequest, access: Access, services: Services) -> bool:
-    if not access.anonymous:
-        return False
-    if services.settings.access.anonymous == ANYONE:
-        return not access.loopback
-    return services.settings.access.anonymous == "on-loopback" and _is_from_here(request)
-
-
-def _is_from_here(request: HTTPServerRequest) -> bool:
-    """Return True if a request to a server on loopback comes from this machine.
-
-    A request through a proxy on this machine has the proxy's address. It is recognised by another host name or by
-    the proxy's forwarding headers.
-    """
-    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-    return not forwarded and is_loopback(host_of(f"//{request.host}").removesuffix("."))
-
-
 def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
     """Return True if the request carries a credential meant for this server.
 
@@ -64,11 +44,11 @@ def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
     return credential is not None and services.credentials.recognises(credential)
 
 
-def required_credential(request: HTTPServerRequest) -> str:
-    """Return the token or API key of a request. Raises AuthenticationFailed without one."""
+def required_credential(request: HTTPServerRequest, hint: str = "") -> str:
+    """Return the token or API key of a request. Raises AuthenticationFailed without one, ``hint`` at its end."""
     credential = _credential(request)
     if credential is None:
-        raise _unauthenticated()
+        raise _unauthenticated(hint)
     return credential
 
 
@@ -116,9 +96,9 @@ def check_scopes(identity: Identity, *scopes: Scope) -> None:
             raise PermissionDenied(f"This needs the permission '{scope}'. These credentials have: {has}.")
 
 
-def _unauthenticated() -> AuthenticationFailed:
+def _unauthenticated(hint: str = "") -> AuthenticationFailed:
     return AuthenticationFailed(
-        "This needs credentials. Send 'Authorization: Bearer <token or API key>', or the header x-api-key.",
+        f"This needs credentials. Send 'Authorization: Bearer <token or API key>', or the header x-api-key.{hint}",
         code="missing_credentials",
         headers={"WWW-Authenticate": "Bearer"},
     )

@@ -6,7 +6,7 @@ from tornado.httputil import HTTPServerRequest
 
 from jan.errors import InvalidRequest, PermissionDenied
 from jan.settings import ServerSettings
-from jan.settings.addresses import host_of, is_loopback
+from jan.settings.addresses import host_of, is_address, is_loopback
 from jan.settings.server import ANY_HOST
 
 _REQUEST_HEADERS = (
@@ -44,25 +44,33 @@ class OriginPolicy:
         """
         if self._any_host:
             return
-        name = host_of(f"//{request.host}").removesuffix(".")
+        name = _name_of(request)
         if name not in self._hosts and not is_loopback(name):
-            allowed = ", ".join(sorted({*self._hosts, "localhost", "127.0.0.1", "[::1]"}))
             given = (
                 f"The host '{request.host[:100]}' is not this server's"
                 if request.host
                 else "The Host header is empty"
             )
-            raise InvalidRequest(
-                f"{given}; allowed: {allowed}, and the names in server.trusted_hosts.",
-                code="host_not_allowed",
-            )
+            raise self._not_ours(given)
+
+    def _not_ours(self, given: str) -> InvalidRequest:
+        allowed = ", ".join(sorted({*self._hosts, "localhost", "127.0.0.1", "[::1]"}))
+        return InvalidRequest(
+            f"{given}; allowed: {allowed}, and the names in server.trusted_hosts.", code="host_not_allowed"
+        )
 
     def check_anonymous(self, request: HTTPServerRequest) -> None:
-        """Raise PermissionDenied for a request without credentials from another site's page.
+        """Raise PermissionDenied for a request without credentials from another site's page, and InvalidRequest
+        for one from a page of a name that is not known to be this server's.
 
-        Otherwise any page could use the models of whoever looks at it.
+        Otherwise any page could use the models of whoever looks at it. A site can point its own name to this
+        server's address (DNS rebinding). Then browsers take the server for the site, but not under an address.
         """
         origin = request.headers.get("Origin")
+        if self._any_host and _is_browser(request) and origin not in self._cors:
+            name = _name_of(request)
+            if name not in self._hosts and not is_address(name) and not is_loopback(name):
+                raise self._not_ours(f"Pages of '{name[:100]}' may not call this server without credentials")
         if origin is not None:
             foreign = not self._is_own(origin, request.host) and origin not in self._cors
         else:
@@ -103,6 +111,18 @@ class OriginPolicy:
             ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
             ("Access-Control-Max-Age", str(_PREFLIGHT_SECONDS)),
         )
+
+
+def _name_of(request: HTTPServerRequest) -> str:
+    return host_of(f"//{request.host}").removesuffix(".")
+
+
+def _is_browser(request: HTTPServerRequest) -> bool:
+    """Return True if a browser may have sent a request. Over plain HTTP a browser may send neither Origin nor
+    Sec-Fetch-Site."""
+    headers = request.headers
+    signs = "Origin" in headers or "Referer" in headers or headers.get("User-Agent", "").startswith("Mozilla/")
+    return signs or any(name.startswith("Sec-") for name in headers)
 
 
 def _origin_of(url: str) -> str:

@@ -34,6 +34,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_address(host: str) -> bool:
+    """Return True for an IP address, without brackets."""
+    return _address(host) is not None
+
+
 @lru_cache(_HOSTS)
 def host_of(url: str) -> str:
     """Return the host in a URL, without port and brackets; '' if there is none."""
@@ -41,6 +46,15 @@ def host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+@lru_cache(_HOSTS)
+def port_of(url: str) -> int | None:
+    """Return the port that a URL names, 0 for one that is no port; None if it names none."""
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return 0
 
 
 def is_safe_url(url: str) -> bool:

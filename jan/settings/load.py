@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from jan.errors import ConfigurationError, Mistakes
-from jan.settings import ANYONE, Settings
-from jan.settings.addresses import is_loopback
+from jan.settings import Settings
+from jan.settings.exposure import check_exposure
 from jan.settings.layers import (
     apply_variables,
     assign,
@@ -99,27 +99,12 @@ def _check(settings: Settings) -> None:
     """Check what the settings mean together. Raises ConfigurationError with every mistake."""
     mistakes = Mistakes()
     with mistakes.collecting():
-        _check_exposure(settings)
+        check_exposure(settings)
     if (mistake := settings.sign_in.mistake(settings.server.host)) is not None:
         mistakes.add(f"sign_in.{mistake}")
     with mistakes.collecting():
         _check_names(settings)
     mistakes.raise_any()
-
-
-def _check_exposure(settings: Settings) -> None:
-    if settings.access.anonymous == "on-loopback" and not is_loopback(settings.server.host):
-        raise ConfigurationError(
-            f"access.anonymous: Other machines can reach server.host {settings.server.host}, and "
-            "'on-loopback' allows requests without credentials on loopback only; allowed here: 'refuse', or "
-            f"'{ANYONE}' to let anyone use the models. JAN__ACCESS__ANONYMOUS in the environment sets it too."
-        )
-    if settings.access.anonymous == "on-loopback" and settings.server.trusted_proxies:
-        raise ConfigurationError(
-            "access.anonymous: Whoever reaches a proxy of server.trusted_proxies reaches this server, "
-            "and 'on-loopback' allows requests without credentials on loopback only; allowed here: 'refuse', or "
-            f"'{ANYONE}' to let anyone use the models."
-        )
 
 
 def _check_names(settings: Settings) -> None:

@@ -105,6 +105,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Access without credentials. ``anonymous`` says from where it is allowed to use the models."""
+    """Access without credentials.
 
-    anonymous: Literal["refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "on-loopback"
+    - ``anonymous``: from where the models may be used so. auto is on-loopback, or refuse where other settings show
+      that others can reach the server (``jan.settings.exposure``).
+    """
+
+    anonymous: Literal["auto", "refuse", "on-loopback", "anyone-who-can-reach-this-server"] = "auto"

@@ -98,7 +98,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["has host bits set"],
     ),
     "anybody through a proxy": (
-        EXTENDS + "server: {trusted_proxies: [127.0.0.1]}",
+        EXTENDS + "access: {anonymous: on-loopback}\nserver: {trusted_proxies: [127.0.0.1]}",
         ["access.anonymous", "trusted_proxies", "'refuse'", "anyone-who-can-reach-this-server"],
     ),
     "negative seconds": (EXTENDS + "server: {grace_seconds: -1}", ["server.grace_seconds", ">= 0"]),
@@ -109,7 +109,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "bad API prefix": (EXTENDS + "server: {api_prefixes: [v1]}", ["server.api_prefixes", "must begin with '/'"]),
     "bad choice": (
         EXTENDS + "access: {anonymous: everyone}",
-        ["access.anonymous", "'refuse', 'on-loopback', 'anyone-who-can-reach-this-server'"],
+        ["access.anonymous", "'auto', 'refuse', 'on-loopback', 'anyone-who-can-reach-this-server'"],
     ),
     "bad log format": (EXTENDS + "log: {format: xml}", ["log.format", "'auto', 'json', 'console'"]),
     "bad log level": (EXTENDS + "log: {level: loud}", ["log.level", "'debug', 'info', 'warning', 'error'"]),
