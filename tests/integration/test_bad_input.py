@@ -932,23 +932,39 @@ BAD_SCHEMAS: dict[str, dict[str, Any]] = {
     "1,000 optional properties": {"properties": {f"p{n}": {"type": "string"} for n in range(1000)}},
     "a constant of a million": {"const": "x" * 1_000_000},
 }
+# Of these, a tool without ``strict`` is served without the keyword that is wrong.
+MISTAKES = ("unknown type", "type is a number", "properties are a list", "required is a string", "empty enum")
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", BAD_SCHEMAS)
 def test_schemas_that_cannot_be_enforced(real: httpx.Client, name: str) -> None:
     """A schema that is wrong, that nothing satisfies, or that would stop everybody while it is compiled is
-    400 with the reason, as an answer's format and as a tool's parameters; no grammar of ours is shown."""
+    400 with the reason, as an answer's format and as a strict tool's parameters; no grammar of ours is shown."""
     schema = BAD_SCHEMAS[name]
     base = {"model": MODEL, "messages": USER, "max_tokens": 1}
     response = real.post(CHAT, json={**base, "response_format": schema_format(schema)})
     message = refused(response, 400, "invalid_schema", "response_format")
     assert "body_0" not in message
-    if len(json.dumps(schema)) < 4000:
-        tools = named({"name": "f", "parameters": schema})
+    for strict in (True, False):
+        if len(json.dumps(schema)) >= 4000 or (name in MISTAKES and not strict):
+            continue
+        tools = named({"name": "f", "parameters": schema, "strict": strict})
         response = real.post(CHAT, json={**base, "tools": tools, "tool_choice": "required"})
         message = refused(response, 400, "invalid_schema", "tools[0].function.parameters")
         assert "body_0" not in message
+
+
+@pytest.mark.model
+def test_mistakes_in_tools_are_left_out(real: httpx.Client) -> None:
+    """Tools without ``strict`` are served without them, each named, as other servers do."""
+    tools = [*named({"name": "good"})]
+    tools += [named({"name": f"f{n}", "parameters": BAD_SCHEMAS[name]})[0] for n, name in enumerate(MISTAKES)]
+    body = {"model": MODEL, "messages": USER, "max_tokens": 1, "tools": tools}
+    response = real.post(CHAT, json=body)
+    assert response.status_code == 200, response.text
+    places = [f"tools[{n + 1}].function.parameters.{[*BAD_SCHEMAS[name]][-1]}" for n, name in enumerate(MISTAKES)]
+    assert response.headers["x-jan-relaxed"] == ", ".join(places)
 
 
 # No grammar of ours expresses these.

@@ -22,6 +22,7 @@ OFF = {"enable_thinking": False}
 ASKED: dict[str, Any] = {"role": "user", "content": "Weather in Rome?"}
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 MODELS = {name: {"default": source} for name, source in templates.OWN.items()} | {
+    "signatures": {"default": templates.SIGNATURES},
     "named": {"default": templates.PLAIN, "tool_use": templates.TOOL_USE},
     "zero": {"default": "{% for m in messages %}{{ m.content }}{% endfor %}{{ 1 / (messages | length - 4) }}"},
 }
@@ -72,6 +73,17 @@ def test_every_template_serves_a_tool_loop(client: httpx.Client, name: str) -> N
     """Tools, a call and its result, and what a client asks next."""
     history = [{"role": "system", "content": "Be brief."}, ASKED, called('{"at": "R"}'), result(), ASKED]
     assert tokens(client, name, *history, tools=[LOOK]) > tokens(client, name, *history[:2], tools=[LOOK])
+
+
+def test_a_malformed_schema_of_a_tool_is_shown_somehow(client: httpx.Client) -> None:
+    """The template fails at a list, and the tool is shown without it. The header says what is not enforced."""
+    odd = {"type": "function", "function": {"name": "odd", "parameters": {"properties": ["at"]}}}
+    response = post(client, "signatures", ASKED, tools=[LOOK, odd])
+    assert response.status_code == 200, response.text
+    assert response.headers["X-Jan-Relaxed"] == "tools[1].function.parameters.properties"
+    odd["function"] |= {"strict": True}
+    response = post(client, "signatures", ASKED, tools=[LOOK, odd])
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_schema")
 
 
 @pytest.mark.parametrize("name", templates.OWN)

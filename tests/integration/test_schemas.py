@@ -117,27 +117,72 @@ def test_the_place_of_a_tool_is_that_in_the_request(model: httpx.Client) -> None
     assert every.headers["X-Jan-Relaxed"].count("function.parameters.properties.p.not") == 2
 
 
-@pytest.mark.parametrize(
-    ("schema", "place"),
-    [
-        ({"properties": 5}, ".properties"),
-        (having(5), ".properties"),
-        (having({"type": "text"}), ".properties.p.type"),
-        (having({"type": []}), ".properties.p.type"),
-        (having({"enum": "a"}), ".properties.p.enum"),
-        (having({"anyOf": []}), ".properties.p.anyOf"),
-        (having({"minLength": -1}), ".properties.p.minLength"),
-        (having({"maximum": "9"}), ".properties.p.maximum"),
-        (having({"items": {"required": [1]}}), ".properties.p.items.required"),
-        (having({"not": 3}), ".properties.p.not"),
-        (having({"type": "string", "pattern": "a)"}), ".properties.p.pattern"),
-        ({"$ref": "#/$defs/a", "$defs": {"a": {"multipleOf": 0}}}, ".$defs.a.multipleOf"),
-    ],
-    ids=str,
-)
-def test_what_is_no_schema_is_refused(model: httpx.Client, schema: dict[str, Any], place: str) -> None:
-    """A mistake is named with its place, strict or not."""
-    refused(ask(model, **tool(schema)), TOOL, TOOL + place)
+# Schemas with a mistake, and the place that has it.
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"properties": 5}, ".properties"),
+    ({"properties": ["p"]}, ".properties"),
+    ({"required": "p"}, ".required"),
+    ({"type": "any"}, ".type"),
+    ({"type": ["object", "dict"]}, ".type"),
+    ({"additionalProperties": "no"}, ".additionalProperties"),
+    (having(5), ".properties.p"),
+    (having(None), ".properties.p"),
+    (having({"type": "text"}), ".properties.p.type"),
+    (having({"type": []}), ".properties.p.type"),
+    (having({"format": 5}), ".properties.p.format"),
+    (having({"enum": "a"}), ".properties.p.enum"),
+    (having({"anyOf": []}), ".properties.p.anyOf"),
+    (having({"anyOf": [{"type": "null"}, "string"]}), ".properties.p.anyOf[1]"),
+    (having({"minLength": -1}), ".properties.p.minLength"),
+    (having({"maximum": "9"}), ".properties.p.maximum"),
+    (having({"items": 5}), ".properties.p.items"),
+    (having({"items": {"required": [1]}}), ".properties.p.items.required"),
+    (having({"$ref": 7}), ".properties.p.$ref"),
+    (having({"not": 3}), ".properties.p.not"),
+    (having({"type": "string", "pattern": "a)"}), ".properties.p.pattern"),
+    ({"$ref": "#/$defs/a", "$defs": {"a": {"multipleOf": 0}}}, ".$defs.a.multipleOf"),
+]
+
+
+@pytest.mark.parametrize(("schema", "place"), MALFORMED, ids=str)
+def test_a_mistake_in_a_strict_tool_is_refused(model: httpx.Client, schema: dict[str, Any], place: str) -> None:
+    """The error names the place."""
+    refused(ask(model, **tool(schema, strict=True)), TOOL, TOOL + place)
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_a_mistake_is_left_out_of_a_tool_and_named(model: httpx.Client, choice: str) -> None:
+    """Odd tools among many must not fail each request."""
+    some = MALFORMED[::2] if choice == "auto" else MALFORMED[1::2]
+    tools = [tool(schema, name=f"f{at}")["tools"][0] for at, (schema, _) in enumerate(some)]
+    response = ask(model, tools=tools, tool_choice=choice)
+    assert response.status_code == 200, response.text
+    places = [f"tools[{at}].function.parameters{place}" for at, (_, place) in enumerate(some)]
+    assert response.headers["X-Jan-Relaxed"] == quote(", ".join(places), safe="[]$., ")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_mistake_in_a_format_is_refused(model: httpx.Client, strict: bool) -> None:
+    """Nothing else was asked for."""
+    schema = having({"type": "any"})
+    refused(ask(model, **answer(schema, strict=strict)), "response_format", f"{ANSWER}.properties.p.type")
+
+
+def test_the_rest_of_a_schema_with_a_mistake_is_enforced(model: httpx.Client) -> None:
+    """Properties are checked one by one."""
+    schema = {"type": "dict", "properties": {"p": {"const": 1}, "q": None}, "required": ["p", "q"]}
+    asked = tool(schema) | {"tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 100}
+    response = ask(model, **asked)
+    assert response.headers["X-Jan-Relaxed"] == f"{TOOL}.type, {TOOL}.properties.q"
+    (call,) = response.json()["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"].startswith('{"p": 1, "q": ')
+
+
+def test_an_empty_list_of_values_is_left_out_of_a_tool(model: httpx.Client) -> None:
+    """A server of tools writes one while it has nothing to choose from."""
+    schema = having({"enum": []}) | {"required": ["p"]}
+    assert ask(model, **tool(schema)).headers["X-Jan-Relaxed"] == f"{TOOL}.properties.p.enum"
+    assert ask(model, **tool(schema, strict=True)).status_code == 400
 
 
 def test_a_text_that_is_nested_too_deeply_is_refused(model: httpx.Client) -> None:

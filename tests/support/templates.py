@@ -228,3 +228,11 @@ ONE_CALL = """\
 OWN = {
     name.lower(): source for name, source in list(globals().items()) if name.isupper() and isinstance(source, str)
 }
+
+# Gemma 4 and gpt-oss: tools as signatures, for which schemas must be well-formed. Else it is TOOL_USE, so not in OWN.
+SIGNATURES = TOOL_USE.replace(
+    "{{ tool | tojson }}",
+    """{%- set schema = tool.function.parameters %}{{ tool.function.name }}(
+{%- for name, one in schema.properties.items() %}{{ name + ': ' + (one.description or one.type or 'any') }}
+{%- for value in one.enum or [] %}{{ '|' + value }}{% endfor %}{{ '' if name in schema.required or [] else '?' }}, {% endfor %})""",
+)

@@ -25,19 +25,24 @@ class EnforceableFormat(msgspec.Struct, frozen=True):
 
 
 class SchemaOfFormat(msgspec.Struct, frozen=True):
-    """A schema of a request. ``path``: where the request has it. ``param``: the parameter that errors name."""
+    """A schema of a request. ``path``: where the request has it. ``param``: the parameter that errors name.
+
+    ``strict``: all of it must be enforced. ``tolerant``: malformed keywords are left out, as other servers do for
+    tools. Otherwise the request is refused.
+    """
 
     schema: Any
     path: str
     param: str
     strict: bool
+    tolerant: bool = False
 
 
 def schemas_of(output: OutputFormat) -> Iterator[SchemaOfFormat]:
     """Yield the schemas to enforce: those of the callable tools, then that of the answer."""
     for index, tool in enumerate(output.callable_tools):
-        path = output.tool_path(index)
-        yield SchemaOfFormat(tool.function.parameters or {}, path, path, bool(tool.function.strict))
+        path, strict = output.tool_path(index), bool(tool.function.strict)
+        yield SchemaOfFormat(tool.function.parameters or {}, path, path, strict, tolerant=not strict)
     if output.json_schema:
         param = output.schema_param
         schema = msgspec.json.decode(output.json_schema)
@@ -52,8 +57,8 @@ def enforceable(output: OutputFormat, refusal: Refusal, on_param: Callable[[str]
         refusal: returns why the compiler can't express a schema, '' if it can.
         on_param: gets each parameter before its schema is read.
 
-    Raises InvalidRequest for a value that JSON Schema does not allow, and for a strict schema with a keyword that
-    can't be enforced.
+    Raises InvalidRequest for a value that JSON Schema does not allow, unless a tool without ``strict`` has it, and
+    for a strict schema with a keyword that can't be enforced.
     """
     written: list[dict[str, Any]] = []
     relaxed: list[str] = []
@@ -74,7 +79,7 @@ def enforceable(output: OutputFormat, refusal: Refusal, on_param: Callable[[str]
 
 def _written(one: SchemaOfFormat, refusal: Refusal) -> tuple[dict[str, Any], list[str]]:
     try:
-        schema, paths = written_schema(one.schema, refusal)
+        schema, paths = written_schema(one.schema, refusal, tolerant=one.tolerant)
     except SchemaMalformed as malformed:
         raise _malformed(one, malformed) from None
     except RecursionError:

@@ -51,10 +51,6 @@ def _is_schema(value: Any) -> bool:
     return isinstance(value, bool | dict)
 
 
-def _are_schemas(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_schema, value))
-
-
 def _are_named_schemas(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_schema, value.values()))
 
@@ -83,8 +79,9 @@ def _are_dependencies(value: Any) -> bool:
 
 _Check = tuple[Callable[[Any], bool], str]
 _SCHEMA: _Check = _is_schema, "an object or a boolean"
-_SCHEMAS: _Check = lambda value: _are_schemas(value) and bool(value), "a list of one or more schemas"
-_NAMED: _Check = _are_named_schemas, "an object of schemas"
+# Of these, each schema is checked by itself.
+_SCHEMAS: _Check = lambda value: isinstance(value, list) and bool(value), "a list of one or more schemas"
+_NAMED: _Check = lambda value: isinstance(value, dict), "an object of schemas"
 _COUNT: _Check = _is_count, "a whole number from 0 on"
 _BOUND: _Check = lambda value: isinstance(value, bool) or _is_number(value), "a number"
 _TEXT: _Check = lambda value: isinstance(value, str), "a text"
@@ -92,7 +89,8 @@ _TEXT: _Check = lambda value: isinstance(value, str), "a text"
 _CHECKS = MappingProxyType[str, _Check](
     {
         **dict.fromkeys(("allOf", "anyOf", "oneOf"), _SCHEMAS),
-        **dict.fromkeys(("properties", "patternProperties", "dependentSchemas"), _NAMED),
+        **dict.fromkeys(("properties", "patternProperties"), _NAMED),
+        "dependentSchemas": (_are_named_schemas, "an object of schemas"),
         **dict.fromkeys(("additionalProperties", "unevaluatedProperties", "propertyNames", "not"), _SCHEMA),
         **dict.fromkeys(("if", "then", "else", "contains", "additionalItems", "unevaluatedItems"), _SCHEMA),
         **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties"), _COUNT),
@@ -101,7 +99,7 @@ _CHECKS = MappingProxyType[str, _Check](
         **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _BOUND),
         **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef", "pattern", "format"), _TEXT),
         "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
-        "items": (lambda value: _is_schema(value) or _are_schemas(value), "a schema or a list of schemas"),
+        "items": (lambda value: isinstance(value, bool | dict | list), "a schema or a list of schemas"),
         "prefixItems": _SCHEMAS,
         "type": (_is_type, f"one or more of {', '.join(sorted(TYPES))}"),
         "enum": (lambda value: isinstance(value, list), "a list"),
@@ -115,22 +113,37 @@ _CHECKS = MappingProxyType[str, _Check](
         "dependencies": (_are_dependencies, "an object of schemas or lists of texts"),
     }
 )
-_ANYTHING: _Check = lambda value: True, "anything"
 # Here null is a value like others.
 _VALUES = frozenset({"const", "default"})
 
 
-def keywords_of(schema: Any, path: Path) -> Mapping[str, Any]:
-    """Return the keywords of a schema that is an object. Those that are null, as some libraries write them, are
-    left out.
+# Gets the path of a malformed value, and a clause that says what is allowed there.
+OnMalformed = Callable[[Path, str], None]
 
-    Raises SchemaMalformed if one has a value that JSON Schema does not allow.
+
+def refuse_malformed(path: Path, reason: str) -> None:
+    """Raise SchemaMalformed for a malformed value."""
+    raise SchemaMalformed(path, reason)
+
+
+def keywords_of(schema: Any, path: Path, on_malformed: OnMalformed) -> Mapping[str, Any]:
+    """Return the keywords of a schema that is an object. Those that are null, as some libraries write them, are
+    left out, and so are those with a value that JSON Schema does not allow.
     """
     if not isinstance(schema, dict):
-        raise SchemaMalformed(path, "allowed is an object or a boolean")
-    found = {key: value for key, value in schema.items() if value is not None or key in _VALUES}
-    for key, value in found.items():
-        holds, allowed = _CHECKS.get(key, _ANYTHING)
-        if not holds(value):
-            raise SchemaMalformed((*path, key), f"allowed is {allowed}")
+        on_malformed(path, "allowed is an object or a boolean")
+        return {}
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if value is None and key not in _VALUES:
+            continue
+        if is_allowed(key, value):
+            found[key] = value
+        else:
+            on_malformed((*path, key), f"allowed is {_CHECKS[key][1]}")
     return found
+
+
+def is_allowed(key: str, value: Any) -> bool:
+    """Return True if a keyword may have this value. Each schema in it has to be checked by itself."""
+    return key not in _CHECKS or _CHECKS[key][0](value)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jan.engine.grammars.schema_keywords import Path, SchemaMalformed
+from jan.engine.grammars.schema_keywords import OnMalformed, Path
 
 # Returns why the compiler can't express a schema, '' if it can.
 Refusal = Callable[[dict[str, Any]], str]
@@ -29,15 +29,16 @@ def is_loosely_counted(schema: dict[str, Any]) -> bool:
 
 
 class KeywordTrial:
-    """Tries the keywords of written schemas, each alone."""
+    """Tries the keywords of written schemas, each alone. ``on_malformed`` gets wrong regular expressions."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, on_malformed: OnMalformed) -> None:
         self._refusal = refusal
+        self._on_malformed = on_malformed
 
     def remove_inexpressible(self, schema: dict[str, Any], path: Path) -> Iterator[Path]:
         """Remove the keywords of a written schema that can't be expressed, and yield the path of each.
 
-        Raises SchemaMalformed for a pattern that is no regular expression. ``path``: where the schema is.
+        ``path``: where the schema is.
         """
         if "pattern" in schema:
             self._check_regex(schema["pattern"], (*path, "pattern"))
@@ -55,7 +56,7 @@ class KeywordTrial:
     def _check_regex(self, pattern: str, path: Path) -> None:
         reason = self._refusal({"type": "string", "pattern": pattern})
         if any(fault in reason for fault in _FAULTS):
-            raise SchemaMalformed(path, f"it is no regular expression: {reason}")
+            self._on_malformed(path, f"it is no regular expression: {reason}")
 
     def _patterns(self, schema: dict[str, Any]) -> Iterator[Path]:
         """Keep those patterns of names that can be expressed together. They must exclude each other."""

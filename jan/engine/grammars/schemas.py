@@ -19,8 +19,9 @@ from jan.engine.grammars.schema_closing import (
 )
 from jan.engine.grammars.schema_cost import MOST_CHOICES, MOST_MULTIPLES, digits_as_number
 from jan.engine.grammars.schema_endless import without_endless
-from jan.engine.grammars.schema_keywords import FORMATS, UNENFORCED, Path, keywords_of
+from jan.engine.grammars.schema_keywords import UNENFORCED, OnMalformed, Path, keywords_of, refuse_malformed
 from jan.engine.grammars.schema_numbers import is_expressible, narrowed_bounds
+from jan.engine.grammars.schema_plain_keywords import PLAIN_KEYWORDS
 from jan.engine.grammars.schema_references import REFERENCES, References
 from jan.engine.grammars.schema_trial import (
     KeywordTrial,
@@ -30,26 +31,25 @@ from jan.engine.grammars.schema_trial import (
     without_inexpressible,
 )
 
-_COPIED = frozenset({"maximum", "minimum", "pattern", "type"})
-_COUNTS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
 # Keywords whose schemas hold for the same value as the schema that has them.
 _IN_PLACE = frozenset({"allOf", *ALTERNATIVES, *REFERENCES})
 
 
-def written_schema(schema: Any, refusal: Refusal) -> tuple[dict[str, Any], tuple[Path, ...]]:
+def written_schema(
+    schema: Any, refusal: Refusal, *, tolerant: bool = False
+) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """Return a schema as a grammar can express it, and the paths of what is left out.
 
     Args:
         schema: the schema as the request has it.
         refusal: returns why the compiler can't express a written schema, '' if it can.
-
-    Raises SchemaMalformed for a value that JSON Schema does not allow.
+        tolerant: leave out what JSON Schema does not allow. Otherwise it raises SchemaMalformed.
     """
-    writer = _Writer(schema)
+    writer = _Writer(schema, tolerant)
     written = writer.whole(schema)
     if is_inexpressible(written, refusal):
         # Only now each keyword is tried alone, which takes longer.
-        writer = _Writer(schema, KeywordTrial(refusal))
+        writer = _Writer(schema, tolerant, refusal)
         written = writer.whole(schema)
         written, left_out = without_inexpressible(written, refusal)
         writer.relaxed += left_out
@@ -59,9 +59,11 @@ def written_schema(schema: Any, refusal: Refusal) -> tuple[dict[str, Any], tuple
 class _Writer:
     """Writes one schema and its definitions. ``relaxed``: the paths of keywords that were left out."""
 
-    def __init__(self, root: Any, trial: KeywordTrial | None = None) -> None:
+    def __init__(self, root: Any, tolerant: bool, refusal: Refusal | None = None) -> None:
         self.relaxed: list[Path] = []
-        self._trial = trial
+        self._tolerant = tolerant
+        self._on_malformed: OnMalformed = self._leave_out if tolerant else refuse_malformed
+        self._trial = None if refusal is None else KeywordTrial(refusal, self._on_malformed)
         self._choices = 0
         self._multiples = 0
         self._references = References(root)
@@ -80,11 +82,14 @@ class _Writer:
             return {} if written else {"enum": []}
         return {**written, "$defs": definitions} if definitions else written
 
+    def _leave_out(self, path: Path, reason: str) -> None:
+        self.relaxed.append(path)
+
     def _schema(self, schema: Any, path: Path, closes: bool = True) -> Any:
         """Return a written schema. ``closes``: False if another one lists the properties together with this."""
         if isinstance(schema, bool):
             return schema
-        keywords = keywords_of(schema, path)
+        keywords = keywords_of(schema, path, self._on_malformed)
         if "not" in keywords and keywords["not"] in (True, {}):
             return False
         written = self._with_alternatives(self._shape(keywords, path, closes), keywords, path)
@@ -174,6 +179,8 @@ class _Writer:
             inner = (*path, key)
             if key in _IN_PLACE:
                 written.update(self._in_place(value, inner, inner_closes))
+            elif key in PLAIN_KEYWORDS:
+                written.update(PLAIN_KEYWORDS[key](key, value, keywords))
             elif key in _WRITERS:
                 written.update(_WRITERS[key](self, value, keywords, inner))
             elif key in UNENFORCED and not UNENFORCED[key](value):
@@ -204,14 +211,12 @@ class _Writer:
             value = [value]
         kept = [one for one in value if is_expressible(one)]
         self._choices += len(kept)
-        if (not kept and value) or self._choices > MOST_CHOICES:
+        # Up to draft 4, enum had to list a value.
+        if (not kept and (value or self._tolerant)) or self._choices > MOST_CHOICES:
             self._choices -= len(kept)
             self.relaxed.append(path)
             return {}
         return {"const": kept[0]} if path[-1] == "const" else {"enum": kept}
-
-    def _copy(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        return {str(path[-1]): value}
 
     def _multiple(self, value: float, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Write a divisor, unless compiling it with those before takes too long."""
@@ -220,24 +225,6 @@ class _Writer:
             return {}
         self._multiples += digits
         return {"multipleOf": value}
-
-    def _count(self, value: float, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        return {str(path[-1]): int(value)}
-
-    def _required(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        """Write the names that must be there; in draft 3 it is a boolean of the property itself."""
-        return {} if isinstance(value, bool) else {"required": list(dict.fromkeys(value))}
-
-    def _format(self, value: str, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        return {"format": value} if value in FORMATS else {}
-
-    def _exclusive(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        """Write an exclusive bound, which in draft 4 is a boolean beside the bound."""
-        key = str(path[-1])
-        bound = keywords.get({"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}[key])
-        if isinstance(value, bool):
-            return {key: bound} if value and bound is not None else {}
-        return {key: value}
 
     def _one(self, value: Any, keywords: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {str(path[-1]): self._schema(value, path)}
@@ -267,17 +254,12 @@ class _Writer:
 
 _WRITERS: Mapping[str, Callable[[_Writer, Any, Mapping[str, Any], Path], dict[str, Any]]] = MappingProxyType(
     {
-        **dict.fromkeys(_COPIED, _Writer._copy),
         "multipleOf": _Writer._multiple,
-        **dict.fromkeys(_COUNTS, _Writer._count),
         **dict.fromkeys(("properties", "patternProperties"), _Writer._named),
-        **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _Writer._exclusive),
         **dict.fromkeys(("const", "enum"), _Writer._values),
         "additionalProperties": _Writer._one,
-        "format": _Writer._format,
         "items": _Writer._items,
         "prefixItems": _Writer._several,
-        "required": _Writer._required,
         "unevaluatedItems": _Writer._unevaluated_items,
     }
 )

@@ -24,6 +24,8 @@ from jan.engine.prompts.normalise import normalise
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, text_of
 from jan.engine.prompts.segments import MarkedPrompt, SpecialTokens
 from jan.engine.prompts.template_options import check_options, ignored_options
+from jan.engine.prompts.well_formed_tools import with_well_formed_tools
+from jan.errors import InvalidRequest
 from jan.schema.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
 
 # Plugins import these from here.
@@ -155,7 +157,19 @@ class _Rendering:
         return self.abilities.tools and self._shown_form == dialect.tools
 
     def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:
-        """Return the prompt, and the paths of what it does not show."""
+        """Return the prompt, and the paths of what it does not show.
+
+        Tools are shown as they were sent, if the template takes them so.
+        """
+        try:
+            return self._rendered(prompt, dialect)
+        except InvalidRequest:
+            well_formed = with_well_formed_tools(prompt)
+            if well_formed is None:
+                raise
+        return self._rendered(well_formed, dialect)
+
+    def _rendered(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:
         check_options(prompt, self._template.variables)
         native = self.shows_tools_in(dialect)
         fitted = normalise(prompt, self.abilities, dialect.calls, native=native, special=self._special)

@@ -190,6 +190,33 @@ def test_a_template_that_needs_a_description_gets_one() -> None:
     assert "// Time: now" in render(source, ASKED, tools=[described])
 
 
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        ({"properties": {"a": {"type": "any"}}, "required": "a"}, "now(a: any, )"),
+        ({"properties": ["a"]}, "now()"),
+        ({"properties": {"a": None, "b": {"type": "string"}, "c": 1}}, "now(a: any?, b: string?, c: any?, )"),
+        ({"properties": {"a": {"type": "string", "description": 5, "enum": 5}}}, "now(a: string?, )"),
+        ({"properties": {"a": {"type": "integer"}}, "required": True}, "now(a: integer?, )"),
+    ],
+    ids=str,
+)
+def test_a_malformed_schema_is_shown_as_far_as_a_template_can(schema: dict[str, Any], shown: str) -> None:
+    """A template that writes each property by itself gets none that is no schema. JSON is shown as it was sent."""
+    tool = {"type": "function", "function": {"name": "now", "parameters": schema}}
+    assert shown in render(templates.SIGNATURES, ASKED, tools=[tool])
+    assert json.dumps(schema) in render(templates.TOOL_USE, ASKED, tools=[tool])
+
+
+def test_messages_are_refused_for_their_own_reason() -> None:
+    """Tools that are well-formed change nothing about it."""
+    for schema in ({"type": "object"}, {"type": "any"}):
+        tool = {"type": "function", "function": {"name": "now", "parameters": schema}}
+        source = templates.TOOL_USE + "{{ raise_exception('Not today') }}"
+        with pytest.raises(InvalidRequest, match="Not today"):
+            ChatTemplate(source).render(prompt([ASKED], [tool]))
+
+
 def test_a_template_may_list_tools_and_hide_calls() -> None:
     """Then only the calls and results of the past are written into the messages."""
     text = render(templates.LISTED, ASKED, called('{"at": "R"}'), result(), tools=[NOW])
