@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -110,7 +111,7 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.telemetry.logs import configure_logging
 
     async def run(settings: Settings) -> bool:
-        server = Server(settings, show_late_key=_show_key)
+        server = Server(settings, show_late_key=partial(_hand_over, settings))
 
         def ready(urls: list[str]) -> None:
             _banner(settings, urls, server.admin_key)
@@ -151,19 +152,16 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
     if not settings.models:
         say(f"  Model    none. {_NO_MODEL}")
     if admin_key is not None:
-        _show_key(admin_key)
+        _hand_over(settings, admin_key)
     say(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
     say("  Stop it  Ctrl-C")
     sys.stdout.flush()
 
 
-def _show_key(admin_key: str) -> None:
-    from jan.people.store_keeper import FIRST_ADMIN
+def _hand_over(settings: Settings, admin_key: str) -> None:
+    from jan.cli.first_key import hand_over
 
-    say(f"  Key      {admin_key}")
-    say(f"           This key of {FIRST_ADMIN}, the administrator, is shown this once. Another one:")
-    say(f"           jan key add {FIRST_ADMIN} --name NAME")
-    sys.stdout.flush()
+    hand_over(admin_key, Path(settings.data))
 
 
 def _chat_command(url: str) -> str:
@@ -183,7 +181,7 @@ def check(file: Path) -> None:
     from jan.application import Server
 
     async def checked(settings: Settings) -> int:
-        server = Server(settings, show_late_key=_show_key)
+        server = Server(settings, show_late_key=partial(_hand_over, settings))
         try:
             server.check()
         finally:

@@ -13,7 +13,8 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     - ``token_seconds``: how long a token is valid.
     - ``refresh_grace_seconds``: how long an expired token can still be exchanged, once.
     - ``session_seconds``: how long a session can be prolonged.
-    - ``create_admin``: at the first start, create an administrator and a key, and print the key.
+    - ``create_admin``: at the first start, create an administrator and a key. It is shown on a terminal,
+      else written to ``admin-key`` in the data folder.
     """
 
     algorithm: Literal["HS256", "RS256", "EdDSA"] = "HS256"

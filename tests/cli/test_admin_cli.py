@@ -1,15 +1,20 @@
 """``jan user``, ``jan key`` and ``jan store``, beside a running server and without one."""
 
 import asyncio
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.patience import otherwise
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.cli.commands import main
+from jan.cli.first_key import hand_over
+from jan.people.store_keeper import FIRST_ADMIN
 from jan.storage import store_from_url
 from jan.storage.records import ApiKey, User
 
@@ -151,16 +156,52 @@ def test_beside_a_running_server(config: Path) -> None:
 
 
 def test_the_first_start_makes_an_administrator_once(config: Path) -> None:
-    """The first start shows a key, a second one does not, and the key goes on working."""
+    """The first start makes a key, a second one does not, and the key goes on working. Where output is no
+    terminal, the key is in a file that only its owner can read, and neither in the output nor in the log."""
     first = ServerProcess(config)
-    assert first.admin_key
+    assert first.admin_key.startswith("jan_")
     assert first.stop() == 0
-    assert not any(first.admin_key in line for line in first.stderr)
+    assert not any(first.admin_key in line for line in [first.banner, *first.stderr])
+    [file] = config.parent.rglob("admin-key")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert [entry["file"] for entry in first.log if entry["event"] == "administrator's key written"] == [str(file)]
     second = ServerProcess(config)
     assert second.admin_key == ""
     with http_client(second, headers={"Authorization": f"Bearer {first.admin_key}"}) as client:
         assert client.get("/api/v1/user/profile").json()["role"] == "admin"
     assert second.stop() == 0
+
+
+def test_on_a_terminal_the_key_is_shown(config: Path) -> None:
+    """It is in no file then."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "jan", "serve", "--config", str(config), "--port", "0"]
+    server = subprocess.Popen(command, cwd=config.parent, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    try:
+        with open(ours) as shown, otherwise(server.kill, 60):
+            lines = list(iter(shown.readline, "  Stop it  Ctrl-C\n"))
+        assert [line.split()[1][:4] for line in lines if line.startswith("  Key ")] == ["jan_"]
+        assert list(config.parent.rglob("admin-key")) == []
+        server.terminate()
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_key_that_can_not_be_written_is_not_shown_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason is told, and how to make another one."""
+    (tmp_path / "admin-key").mkdir()
+    hand_over("jan_secret", tmp_path)
+    told = capsys.readouterr()
+    assert "jan_secret" not in told.out + told.err
+    assert [file.name for file in tmp_path.iterdir()] == ["admin-key"]
+    assert "can't be written" in told.out
+    assert f"jan key add {FIRST_ADMIN} --name NAME" in told.out
 
 
 def test_everything_moves_from_store_to_store(config: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,15 +19,9 @@ from jan.testing import served
 BASE = "http://localhost:8080"
 
 
-def _administrator_key(server: ServerProcess) -> str:
-    found = re.search(r"Key +(\S+)", server.banner)
-    assert found is not None
-    return found[1]
-
-
 def _for(server: ServerProcess, block: str) -> str:
     """A sample with the server's address and key in place of the printed ones."""
-    return block.replace(BASE, server.url).replace("jan_...", _administrator_key(server))
+    return block.replace(BASE, server.url).replace("jan_...", server.admin_key)
 
 
 def _run(command: list[str], folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -37,7 +37,7 @@ UNLIMITED = {f"JAN__LIMITS__{name}": "off" for name in ("AUTHENTICATED", "ANONYM
 _START_SECONDS = 120
 _TOLD_LINES = 40
 _JAN = ("-m", "jan")
-_KEY = re.compile(r"Key\s+(jan_\S+)")
+_KEY = re.compile(r"Key\s+(/.+)")
 _READY = re.compile(r"API\s+(https?://\S+)/api/v1")
 
 
@@ -82,10 +82,10 @@ class ServerProcess:
 
     def _key(self) -> str:
         found = _KEY.search(self.banner)
-        return found[1] if found else ""
+        return Path(found[1]).read_text().strip() if found else ""
 
     def late_key(self) -> str:
-        """The administrator's key of a first start whose store was not there at once; it is printed later."""
+        """The administrator's key of a first start whose store was not there at once; it is made later."""
         if not self.admin_key:
             self._print_on("Key")
             self.admin_key = self._key()
