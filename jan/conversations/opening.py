@@ -11,6 +11,7 @@ from jan.schema import messages as chat
 from jan.storage.records import ConversationRecord, MessageRecord
 from jan.storage.repositories import Store
 from jan.storage.shared_rules import same_message
+from jan.tasks import apart
 
 _replace = msgspec.structs.replace
 # The longest path from the root that a model gets: as many messages as a request may have.
@@ -45,7 +46,7 @@ class Opening:
         self, messages: Sequence[chat.Message], parent_id: str | UnsetType | None, message_id: str | None
     ) -> Place:
         """Return the place of a request's messages; see ``Conversations.open_turn``."""
-        asked = [check_message(from_chat(message, self._conversation_id)) for message in messages]
+        asked = await apart(len(messages), lambda: self._asked(messages))
         if asked and asked[-1].role == "assistant":
             raise _nothing_to_answer()
         conversation = await self._conversation()
@@ -64,6 +65,9 @@ class Opening:
         before = path[: len(path) - (known if asked else 1)]
         assert below is not None  # of a message of the request, or of ``again``
         return Place(conversation, before, again, new, below)
+
+    def _asked(self, messages: Sequence[chat.Message]) -> list[MessageRecord]:
+        return [check_message(from_chat(message, self._conversation_id)) for message in messages]
 
     async def _conversation(self) -> ConversationRecord:
         try:

@@ -13,7 +13,7 @@ from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
-from jan.tasks import Tasks
+from jan.tasks import Tasks, apart
 
 _CLOSE_SECONDS = 5.0
 # How many messages are read or written at a time, when a whole conversation is.
@@ -116,7 +116,7 @@ class Conversations:
         """
         opening = Opening(self._store, user_id, conversation_id)
         place = await opening.place_of(messages, parent_id, message_id)
-        return Turn(self._store, self._tasks, place)
+        return await apart(len(place.before), lambda: Turn(self._store, self._tasks, place))
 
     # --- export and import --------------------------------------------------------------------------
 

@@ -4,18 +4,13 @@ import asyncio
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
-from itertools import accumulate
-from typing import Any, get_args
+from typing import Any
 
-import msgspec
 from tornado.httputil import HTTPHeaders
 
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.http.inflate import CODINGS, BrokenCompression, Inflater
-from jan.http.malformed import reason_of_malformed
-from jan.schema.explain import explain, wrong_key
-from jan.schema.open_body import OpenStruct, has_unknown, without_unknown
+from jan.http.json_body import JsonLimits, decode_json, takes_long
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
 # ends.
@@ -29,44 +24,6 @@ _MAX_LENGTH_DIGITS = 19
 # curl's -d sends the urlencoded type by default, with JSON inside.
 _READABLE = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
 _READABLE_LINES = (*_READABLE, "application/jsonl", "application/x-ndjson")
-
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_OTHERS = bytes(set(range(256)) - set(b"{}[]"))
-# Maps "[" to +1 and "]" to -1.
-_STEP = (ord("[") + 1).__sub__
-# Between two slices another thread may run.
-_SLICE = 1 << 16
-# Decoding a larger body would block the event loop for too long.
-_LARGE = 1 << 18
-
-
-def nested_deeper(text: bytes | bytearray, levels: int) -> bool:
-    """Return True if JSON text nests more than ``levels`` arrays and objects.
-
-    Uses no recursion, and no Python step for each byte. For text that is not JSON either result is possible.
-    """
-    if text.count(b"[") + text.count(b"{") <= levels:
-        return False
-    unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
-    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _OTHERS)
-    # Removing the innermost pairs lowers the nesting by one level, and usually shortens the text a lot.
-    for height in range(levels + 1):
-        if not left:
-            return False
-        before, left = left, left.replace(b"[]", b"")
-        if 2 * len(left) > len(before):
-            return _highest(left, height + 1, levels)
-    return True
-
-
-def _highest(brackets: bytes, level: int, levels: int) -> bool:
-    """Return True if brackets that begin at ``level`` nest deeper than ``levels``."""
-    for start in range(0, len(brackets), _SLICE):
-        path = list(accumulate(map(_STEP, brackets[start : start + _SLICE]), initial=level))
-        if max(path) > levels:
-            return True
-        level = path[-1]
-    return False
 
 
 class BodyRoom:
@@ -96,19 +53,14 @@ class BodyRoom:
             del self._held[address]
 
 
-@lru_cache(256)
-def _decoder_of(expected: Any) -> "msgspec.json.Decoder[Any]":
-    return msgspec.json.Decoder(expected)
-
-
 class Body:
     """The bytes of one request's body. Call ``release`` however the request ends."""
 
     def __init__(
-        self, headers: HTTPHeaders, limit: int, max_depth: int, room: BodyRoom, address: Callable[[], str]
+        self, headers: HTTPHeaders, limit: int, json: JsonLimits, room: BodyRoom, address: Callable[[], str]
     ) -> None:
         self._headers = headers
-        self._max_depth = max_depth
+        self._json = json
         self._limit = limit
         self._room = room
         self._address = address
@@ -220,8 +172,8 @@ class Body:
         return bytes(self._data)
 
     async def read(self, expected: Any, *, lines: bool = False) -> Any:
-        """Decode the body like ``decode``, on a thread if it is large."""
-        if len(self._data) > _LARGE:
+        """Decode the body like ``decode``, on a thread if that takes long."""
+        if takes_long(self._data):
             return await asyncio.to_thread(self.decode, expected, lines=lines)
         return self.decode(expected, lines=lines)
 
@@ -231,43 +183,9 @@ class Body:
         Raises InvalidRequest that names the field, or the position in the JSON text.
         """
         self._check_type(_READABLE_LINES if lines else _READABLE)
-        if nested_deeper(self._data, self._max_depth):
-            message = f"The body is nested too deeply; allowed: {self._max_depth} levels."
-            raise InvalidRequest(message, code="json_too_deep")
-        decoder = _decoder_of(expected)
-        try:
-            if lines:
-                return decoder.decode_lines(self._data)
-            decoded = self._decode_one(decoder)
-            if isinstance(decoded, OpenStruct):
-                decoded.keep_sent(self._data)
-            return decoded
-        except msgspec.ValidationError as error:
-            why = explain(error, list[expected] if lines else expected)
-            message = f"{why.path}: {why.message}" if why.path else why.message
-            if key := wrong_key(self._data, why.path, expected):
-                message = f"{message} The key is '{key[:64]}'."
-            raise InvalidRequest(message, code="invalid_value", param=why.path or None) from None
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(f"The body is not valid UTF-8: {error.reason}.", code="invalid_json") from None
-        except msgspec.DecodeError as error:
-            what = reason_of_malformed(str(error), self._data)
-            raise InvalidRequest(f"The body is not valid JSON: {what}.", code="invalid_json") from None
-        except RecursionError:
-            raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
-
-    def _decode_one(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
-        """Decode the body as one object, without names that nobody knows where any may stand.
-
-        No body is null where the operation takes null.
-        """
-        try:
-            return decoder.decode(self._data or (b"null" if type(None) in get_args(decoder.type) else b""))
-        except msgspec.ValidationError as error:
-            if not has_unknown(error):
-                raise
-            known, self.ignored = without_unknown(msgspec.Raw(self.data.strip()), decoder.type)
-            return decoder.decode(msgspec.json.encode(known))
+        decoded = decode_json(self._data, expected, self._json, lines=lines)
+        self.ignored = decoded.ignored
+        return decoded.value
 
     def _check_type(self, readable: tuple[str, ...]) -> None:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -11,6 +11,7 @@ from jan.engine.base import PromptNotes
 from jan.errors import AuthenticationFailed, Unavailable
 from jan.http.authenticate import address_of, check_access, identify, stranger
 from jan.http.body import Body
+from jan.http.json_body import JsonLimits
 from jan.http.query import decode_query
 from jan.http.sse import EventStream
 from jan.http.stream_responder import StreamResponder
@@ -46,9 +47,8 @@ class Dispatcher(StreamResponder):
         # Nothing that belongs to a handler may refer back to it. Only the garbage collector would find such a
         # cycle, and it stops everything for tens of milliseconds. See docs/architecture.md.
         address = partial(address_of, self.request, services)
-        self._body = Body(
-            self.request.headers, limits.max_body_bytes, limits.max_json_depth, services.bodies, address
-        )
+        json = JsonLimits(limits.max_json_depth, limits.max_json_members)
+        self._body = Body(self.request.headers, limits.max_body_bytes, json, services.bodies, address)
         self._work: asyncio.Task[Any] | None = None
         self._ended_early = self._shutting_down = False
 

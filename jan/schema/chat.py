@@ -59,6 +59,18 @@ TemplateOptions = Annotated[
     ),
 ]
 
+# --- notes of the client ------------------------------------------------------------------------------
+
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Meta(
+        max_length=16,
+        description="Notes of yours, which change no answer: up to 16 keys of 64 characters, values of 512",
+    ),
+]
+
 # --- our own fields: a conversation that the server keeps --------------------------------------------
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}(?!\n)$")]
@@ -170,7 +182,7 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     parallel_tool_calls: (
         Annotated[bool, Meta(description="Allow several calls in one answer; default true")] | None
     ) = None
-    metadata: Annotated[dict[str, str], Meta(description="Notes of yours; they change no answer")] | None = None
+    metadata: Metadata | None = None
     conversation_id: ConversationId | None = None
     parent_message_id: ParentMessageId | UnsetType | None = UNSET
     message_id: NewMessageId | None = None

@@ -12,7 +12,15 @@ from jan.schema.penalty_parameters import TokenId
 from jan.schema.sampling import FinishReason, PromptScores, ServiceTier, Usage
 from jan.schema.unserved import COMPLETION_ALIASES, UNSERVED_IN_COMPLETIONS
 
-Prompt = str | list[str | TokenId | list[TokenId]]
+# Longer than the context of any model.
+_MOST_TOKENS = 2**20
+Prompt = (
+    str
+    | Annotated[
+        list[str | TokenId | Annotated[list[TokenId], Meta(max_length=_MOST_TOKENS)]],
+        Meta(max_length=_MOST_TOKENS),
+    ]
+)
 
 
 class CompletionRequest(SamplingFields, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.chat import MessageId
+from jan.schema.chat import MessageId, Metadata
 from jan.schema.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart, ToolCall
 from jan.schema.paging import Cursor, PageQuery
 from jan.schema.plain_text import NAME_OR_NOTHING
@@ -13,12 +13,6 @@ from jan.schema.sampling import Usage
 
 Title = Annotated[str, Meta(max_length=200, pattern=NAME_OR_NOTHING)]
 ModelName = Annotated[str, Meta(max_length=128)]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[
-    dict[MetadataKey, MetadataValue],
-    Meta(max_length=16, description="The client's own data: up to 16 keys of 64 characters, values of 512"),
-]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=1024)] | None

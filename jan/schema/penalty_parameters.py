@@ -119,7 +119,11 @@ class PenaltyFields(SamplerFields, kw_only=True):
         | None
     ) = None
     logit_bias: (
-        Annotated[dict[str, float], Meta(description="Added to logits, by token id; -100 to 100")] | None
+        Annotated[
+            dict[str, float],
+            Meta(max_length=1024, description="Added to logits, by token id; -100 to 100"),
+        ]
+        | None
     ) = None
     bad_words: (
         Annotated[

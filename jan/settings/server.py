@@ -47,6 +47,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
     max_bodies_bytes: Annotated[int, msgspec.Meta(ge=2048)] = 256 * 1024 * 1024
     max_json_depth: Annotated[int, msgspec.Meta(ge=8, le=500)] = 100
+    max_json_members: Annotated[int, msgspec.Meta(ge=1000)] = 50_000
     max_url_bytes: Annotated[int, msgspec.Meta(ge=256, le=65536)] = 8192
     max_header_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1048576)] = 32768
     max_headers: Annotated[int, msgspec.Meta(ge=10)] = 100

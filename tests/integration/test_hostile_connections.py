@@ -15,7 +15,7 @@ from support.patience import in_time, until
 from support.raw_http import connect, exchange, parse, request
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
-from jan.http.body import nested_deeper
+from jan.http.json_structure import nested_deeper
 
 pytestmark = pytest.mark.slow
 
