@@ -51,6 +51,8 @@ class Dispatcher(StreamResponder):
         self._body = Body(self.request.headers, limits.max_body_bytes, json, services.bodies, address)
         self._work: asyncio.Task[Any] | None = None
         self._ended_early = self._shutting_down = False
+        # Names of what the request has and nothing here uses.
+        self._ignored: list[str] = []
 
     def prepare(self) -> None:
         """Refuse before the body is read: during a shutdown, or if the body is far too large."""
@@ -183,10 +185,14 @@ class Dispatcher(StreamResponder):
         """Make the headers about the limits of requests and tokens. ``now`` is in milliseconds since 1970."""
         return request_headers(requests, now) + token_headers(tokens, now)
 
+    def ignore(self, *names: str) -> None:
+        """Name in a header parts of the request that nothing here uses."""
+        self._ignored += names
+
     def _report_left_out(self) -> None:
         """Name in the headers what was left out of the request or of its output format."""
         notes = PromptNotes() if self.answering is None else self.answering.notes
-        if ignored := (*self._body.ignored, *notes.ignored):
+        if ignored := (*self._body.ignored, *self._ignored, *notes.ignored):
             self.keep_header("X-Jan-Ignored", header_value(ignored))
         if notes.relaxed:
             self.log_fields["relaxed"] = header_value(notes.relaxed)
