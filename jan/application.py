@@ -14,6 +14,7 @@ import structlog
 from tornado.netutil import bind_sockets
 
 from jan.auth.oidc.sign_in import SignIn
+from jan.auth.running import RunningWork
 from jan.conversations import Conversations
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError, Mistakes
@@ -50,9 +51,8 @@ log = structlog.get_logger(__name__)
 # How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
 # wait for the event loop longer than one of its steps takes.
 _SWITCH_SECONDS = 0.0001
-# New objects between two garbage collections. Requests make no reference cycles, so they can be rare. A streamed
-# request has about 160 objects, so those of 256 streams that begin at once are not scanned.
-_GARBAGE_THRESHOLD = 50_000
+# New objects between two garbage collections. Requests make no reference cycles, so they can be rare.
+_GARBAGE_THRESHOLD = 20_000
 
 
 class CannotListen(ConfigurationError):
@@ -88,6 +88,8 @@ class Server:
         self._keeper = StoreKeeper(
             store, people, create_admin=settings.auth.create_admin, show_late_key=show_late_key
         )
+        self._running = RunningWork(store, people.credentials.forget)
+        people.credentials.on_change = self._running.look_now
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.idempotent_answers)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
@@ -99,6 +101,7 @@ class Server:
             metrics=metrics,
             tracing=self._tracing,
             live=self._live,
+            running=self._running,
             bodies=BodyRoom(settings.server.max_bodies_bytes),
             proxies=TrustedProxies(settings.server.trusted_proxies),
             addresses=ClientAddresses(hashed=settings.log.addresses == "hashed", derived=self._keyring.derived),
@@ -108,7 +111,7 @@ class Server:
             anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
             idempotency=self._idempotency,
-            streams=StreamLogs(settings.streams, self._live),
+            streams=StreamLogs(settings.streams, self._live, self._running),
             hooks=self._hooks,
             users=people.users,
             keys=people.keys,
@@ -189,8 +192,7 @@ class Server:
     def _listen(self) -> list[socket.socket]:
         host, port = self.settings.server.host, self.settings.server.port
         try:
-            # A client that finds no place in the system's queue tries again after a second.
-            return bind_sockets(port, host, backlog=self.settings.server.max_connections)
+            return bind_sockets(port, host)
         except (OSError, UnicodeError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number and number > 0 else str(error)
@@ -208,6 +210,7 @@ class Server:
         self._http.stop()
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
+        await self._running.close()
         await self.models.close()
         await self._hooks.close()
         await self._idempotency.close()

@@ -34,12 +34,12 @@ The route ``{path: /summary, handler: summaries.Summary, name: summary, options:
 method may return an ``EventStream`` of a generator's events. ``jan.testing`` has what its tests need.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
+from jan.auth.credentials import check_scopes
 from jan.conversations import KeptAnswer, Turn
 from jan.engine.base import ChatPrompt, GenerationRequest, Sampling, TextPrompt, TokenPrompt
 from jan.errors import (
@@ -63,10 +63,10 @@ from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, Sink
 from jan.generation.sinks import Translator
 from jan.generation.token_count import TokenCount
-from jan.http.authenticate import check_scopes, required_credential, user_of
+from jan.http.authenticate import required_credential, user_of
 from jan.http.dispatch import Dispatcher
-from jan.http.sse import EventStream, Frames, TextForm, TypedFrames
-from jan.limits import Standing, tightest
+from jan.http.sse import EventStream, Frames, TextForm
+from jan.limits import Standing
 from jan.operation import Example, LimitClass, Operation, operation
 from jan.schema.scopes import (
     ADMIN,
@@ -129,11 +129,9 @@ __all__ = [
     "TokenPrompt",
     "Translator",
     "Turn",
-    "TypedFrames",
     "Unavailable",
     "UnsupportedMediaType",
     "operation",
-    "tightest",
 ]
 
 
@@ -165,6 +163,7 @@ class Handler(Dispatcher):
         """
         user_id = self.user_id
         check_scopes(self.identity, *scopes)
+        self.permit.needs += scopes
         return user_id
 
     def required_credential(self) -> str:
@@ -204,18 +203,6 @@ class Handler(Dispatcher):
         ask = partial(self._models().answer, self.generate, asked, translator)
         return await ask(stream=stream, keep=keep, detach_as=detach_as)
 
-    async def count_prompt(self, asked: ModelRequest) -> int:
-        """Return the tokens of a request's prompt. Raises NotFound for an unknown model, and what the engine
-        refuses."""
-        return await self._models().count_prompt(asked)
-
-    def name_notes(self, named: Callable[[str], str]) -> None:
-        """Name in the headers what the engine left out as the clients of this API know it."""
-        if self.answering is not None:
-            notes = self.answering.notes
-            ignored, relaxed = tuple(map(named, notes.ignored)), tuple(map(named, notes.relaxed))
-            self.answering.notes = msgspec.structs.replace(notes, ignored=ignored, relaxed=relaxed)
-
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
         return self._models().resume(stream_id, number)
@@ -225,5 +212,5 @@ class Handler(Dispatcher):
             context = HookContext(
                 request_id=self.request_id, identity=self.identity, route=self.route_name, api=self.api
             )
-            self.answering = Answering(self.services, context, self.began)
+            self.answering = Answering(self.services, context, self.permit, self.began)
         return self.answering

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
+from jan.auth.running import RunningWork
 from jan.auth.sessions import Sessions
 from jan.conversations import Conversations
 from jan.engine.models import ServedModels
@@ -107,6 +108,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     tracing: Tracing | None
     live: LiveRequests
+    running: RunningWork
     bodies: BodyRoom
     proxies: TrustedProxies
     addresses: ClientAddresses

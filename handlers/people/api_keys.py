@@ -92,12 +92,13 @@ class OneApiKey(Handler):
         access=KEYS_OR_ITSELF,
         tag="user",
         query=RevokeQuery,
+        ends_credentials=True,
         response=ApiKeyInfo,
         errors=(NotFound,),
     )
     async def delete(self, key_id: str, query: RevokeQuery) -> ApiKeyInfo:
-        """End the key. Every process of the server refuses it within a second. A key revokes itself, or with the
-        permission `keys` those that can do no more than itself."""
+        """End the key. Every process of the server refuses it within a second, and ends what runs with it. A key
+        revokes itself, or with the permission `keys` those that can do no more than itself."""
         grants = self.services.key_grants
         return _info(await grants.revoke(self.user_id, self.identity, key_id, cascade=query.cascade))
 
@@ -113,12 +114,14 @@ class ApiKeyRotation(Handler):
         examples=(Example(summary="After a leak", body={"grace_seconds": 0}),),
         response=CreatedApiKey,
         creates=True,
+        ends_credentials=True,
         errors=(NotFound, Conflict),
     )
     async def post(self, key_id: str, body: KeyRotation | None) -> CreatedApiKey:
         """Make a new key with the same name, permissions, end and budgets; both are charged to the same budgets.
-        The old one works for `grace_seconds`, or the configured grace period, but manages no keys any more. A key
-        rotates itself, or with the permission `keys` those that can do no more than itself."""
+        The old one works for `grace_seconds`, or the configured grace period, but manages no keys any more. What
+        runs with it ends with the grace. A key rotates itself, or with the permission `keys` those that can do no
+        more than itself."""
         grace = body.grace_seconds if body else None
         grants = self.services.key_grants
         rotated = await grants.rotate(self.user_id, self.identity, key_id, grace, self.mint)

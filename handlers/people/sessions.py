@@ -33,9 +33,17 @@ class TokenRefresh(Handler):
 class Logout(Handler):
     """The end of the session."""
 
-    @operation(summary="Sign out", access=READ, tag="auth", response=SignedOut, errors=(InvalidRequest,))
+    @operation(
+        summary="Sign out",
+        access=READ,
+        tag="auth",
+        ends_credentials=True,
+        response=SignedOut,
+        errors=(InvalidRequest,),
+    )
     async def post(self) -> SignedOut:
-        """End the session of the token. The token and those exchanged for it are refused from now on."""
+        """End the session of the token. The token and those exchanged for it are refused from now on, and what
+        runs with them ends."""
         if self.identity.session_id is None:
             raise InvalidRequest("An API key has no session. Revoke it with DELETE /user/api-keys/{id}.")
         await self.services.sessions.sign_out(self.identity)
@@ -45,10 +53,10 @@ class Logout(Handler):
 class LogoutEverywhere(Handler):
     """The end of all sessions."""
 
-    @operation(summary="Sign out everywhere", access=KEYS, tag="auth", response=SignedOut)
+    @operation(summary="Sign out everywhere", access=KEYS, tag="auth", ends_credentials=True, response=SignedOut)
     async def post(self) -> SignedOut:
-        """End all sessions of the user. Every token issued so far is refused from now on; API keys work on. A key
-        may do it if it can do all that the sessions can."""
+        """End all sessions of the user. Every token issued so far is refused from now on, and what runs with it
+        ends; API keys work on. A key may do it if it can do all that the sessions can."""
         user = await self.services.users.get(self.user_id)
         await self.services.key_grants.check_sessions(user, self.identity)
         await self.services.sessions.sign_out(self.identity, everywhere=True)

@@ -70,7 +70,8 @@ class OneUser(Handler):
     )
     async def patch(self, user_id: str, body: UserUpdate) -> UserProfile:
         """Change name, role, budgets, or whether the user may come in. Every process of the server refuses a
-        disabled user within a second; keys and tokens work again when the user is enabled. The budgets count all
+        disabled user within a second, and ends what runs for them; keys and tokens work again when the user is
+        enabled. The budgets count all
         that the user generates, with whichever key."""
         if user_id == self.user_id and (body.disabled is True or body.role == "user"):
             raise InvalidRequest("Administrators can't lock themselves out. Let another one do it.")

@@ -3,14 +3,15 @@
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from jan.auth import api_keys
 from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
-from jan.errors import AuthenticationFailed, NotFound, Unavailable, retry_headers
+from jan.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable, retry_headers
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
-from jan.storage.records import User, now
+from jan.storage.records import ApiKey, RefreshSession, User, now
 from jan.storage.repositories import Store
 
 # A revocation by another process or the command line takes effect after at most this time.
@@ -32,6 +33,8 @@ class Credentials:
         self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
         self._ask_again_at = 0.0
         self._changes = 0
+        #: Called when something was revoked or changed in this process.
+        self.on_change: Callable[[], None] = lambda: None
 
     async def identify(self, credential: str) -> Identity:
         """Return the identity that this token or API key belongs to. Raises AuthenticationFailed.
@@ -75,6 +78,7 @@ class Credentials:
         """Forget all cached identities, because something was revoked or changed."""
         self._changes += 1
         self._cache.clear()
+        self.on_change()
 
     @staticmethod
     def recognises(credential: str) -> bool:
@@ -103,20 +107,17 @@ class Credentials:
     async def _by_key(self, key_hash: str) -> Identity:
         self._check_outage()
         key, at = await self._store.keys.find_by_hash(key_hash), now()
-        if key is None or not secrets.compare_digest(key.hash, key_hash):
-            raise wrong("The API key is not known.")
-        if not key.is_live(at):
-            raise wrong("The API key was revoked." if key.revoked_at else "The API key has expired.")
+        if key is not None and not secrets.compare_digest(key.hash, key_hash):
+            key = None
+        key = accepted_key(key, at)
         user = await self.enabled_user(key.user_id)
         if key.last_used_at is None or at - key.last_used_at > _TOUCH_EVERY:
             with suppress(Unavailable):  # a store that can be read but not written must not refuse anybody
                 await self._store.keys.touch(key.id, at)
-        allowed = scopes_of(user)
-        scopes = frozenset(scope for scope in allowed if scope in key.permissions)
         return Identity(
             owner=user.id,
             user_id=user.id,
-            scopes=scopes,
+            scopes=scopes_of(user, key),
             key_id=key.id,
             expires_at=key.expires_at,
             budget=user.budget,
@@ -128,13 +129,16 @@ class Credentials:
             raise wrong("This token must first be exchanged with POST /api/v1/auth/refresh.", "token_expired")
         self._check_outage()
         user = await self.enabled_user(claims.user_id)
-        session = await self._store.sessions.find(claims.session_id)
-        if session is None or session.ended_at is not None or session.user_id != user.id:
-            raise wrong("The session has ended. Sign in again.", "session_ended")
-        if user.valid_after is not None and claims.issued_at < user.valid_after:
-            raise wrong("All sessions were ended. Sign in again.", "session_ended")
+        session = accepted_session(
+            await self._store.sessions.find(claims.session_id), user, issued_at=claims.issued_at
+        )
         return Identity(
-            owner=user.id, user_id=user.id, scopes=scopes_of(user), session_id=session.id, budget=user.budget
+            owner=user.id,
+            user_id=user.id,
+            scopes=scopes_of(user),
+            session_id=session.id,
+            issued_at=claims.issued_at,
+            budget=user.budget,
         )
 
     async def enabled_user(self, user_id: str) -> User:
@@ -143,15 +147,54 @@ class Credentials:
         try:
             user = await self._store.users.get(user_id)
         except NotFound:
-            raise wrong("The user of this credential does not exist any more.") from None
-        if user.disabled:
-            raise wrong("The account is disabled.", "account_disabled")
-        return user
+            user = None
+        return accepted_user(user)
 
 
-def scopes_of(user: User) -> frozenset[Scope]:
-    """Return the scopes that a user's role allows."""
-    return ADMIN_SCOPES if user.role == "admin" else USER_SCOPES
+def accepted_key(key: ApiKey | None, at: datetime | None) -> ApiKey:
+    """Return a key that is accepted at this time; None stands for any time before its end.
+
+    Raises AuthenticationFailed.
+    """
+    if key is None:
+        raise wrong("The API key is not known.")
+    if key.revoked_at is not None:
+        raise wrong("The API key was revoked.")
+    if at is not None and not key.is_live(at):
+        raise wrong("The API key was rotated." if key.replaced_by else "The API key has expired.")
+    return key
+
+
+def accepted_user(user: User | None) -> User:
+    """Return a user whose credentials are accepted. Raises AuthenticationFailed."""
+    if user is None:
+        raise wrong("The user of this credential does not exist any more.")
+    if user.disabled:
+        raise wrong("The account is disabled.", "account_disabled")
+    return user
+
+
+def accepted_session(session: RefreshSession | None, user: User, *, issued_at: datetime | None) -> RefreshSession:
+    """Return the session of a user's token that was issued then. Raises AuthenticationFailed if it has ended."""
+    if session is None or session.ended_at is not None or session.user_id != user.id:
+        raise wrong("The session has ended. Sign in again.", "session_ended")
+    if user.valid_after is not None and issued_at is not None and issued_at < user.valid_after:
+        raise wrong("All sessions were ended. Sign in again.", "session_ended")
+    return session
+
+
+def scopes_of(user: User, key: ApiKey | None = None) -> frozenset[Scope]:
+    """Return the scopes that a user's role allows and, with a key, the key has."""
+    allowed = ADMIN_SCOPES if user.role == "admin" else USER_SCOPES
+    return allowed if key is None else frozenset(scope for scope in allowed if scope in key.permissions)
+
+
+def check_scopes(identity: Identity, *scopes: Scope) -> None:
+    """Raise PermissionDenied for a caller who lacks one of the scopes."""
+    for scope in scopes:
+        if scope not in identity.scopes:
+            has = ", ".join(sorted(identity.scopes)) or "none"
+            raise PermissionDenied(f"This needs the permission '{scope}'. These credentials have: {has}.")
 
 
 def wrong(message: str, code: str = "invalid_api_key") -> AuthenticationFailed:

@@ -90,8 +90,8 @@ class Sessions:
         rotation = await self._store.sessions.rotate(
             claims.session_id, claims.jti, jti, at=at, expires_at=session.expires_at
         )
-        self._credentials.forget()
         if rotation.outcome == "reused":
+            self._credentials.forget()
             log.warning("refresh token used twice; its session was ended", user_id=user.id)
             raise wrong("The token was exchanged before, so its session was ended; sign in again.", "token_reused")
         if rotation.outcome != "rotated":

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jan.auth.running import Permit
 from jan.engine.base import PromptNotes
 from jan.errors import InvalidRequest
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
@@ -25,11 +26,12 @@ Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
 
 
 class Answering:
-    """The use of models by one HTTP request. ``context`` tells hooks where it comes from, ``began`` is its arrival
-    by ``perf_counter``."""
+    """The use of models by one HTTP request. ``context`` tells hooks where it comes from, ``permit`` is what it
+    rests on, ``began`` is its arrival by ``perf_counter``."""
 
-    def __init__(self, services: Services, context: HookContext, began: float) -> None:
+    def __init__(self, services: Services, context: HookContext, permit: Permit, began: float) -> None:
         self._services = services
+        self._permit = permit
         self._context = context
         self._began = began
         # True while ``generate`` is called with a request that the hooks have seen.
@@ -61,18 +63,6 @@ class Answering:
             run.on_end.append(partial(hooks.after, self._context, run.collect()))
         return run
 
-    async def count_prompt(self, asked: ModelRequest) -> int:
-        """Return the tokens of a request's prompt, as a run would count them. Nothing is queued.
-
-        Raises NotFound for an unknown model, and the engine's refusals.
-        """
-        asked = await self._show(asked)
-        engine = await self._services.models.engine(asked.model)
-        prepared = await engine.prepare(asked.sequences[0])
-        engine.cancel(prepared.job_id)
-        self.notes = prepared.notes
-        return prepared.prompt_tokens
-
     async def _show(self, asked: ModelRequest) -> ModelRequest:
         """Show the request to the hooks; returns it as they leave it."""
         self._context = msgspec.structs.replace(self._context, model=asked.model)
@@ -97,7 +87,7 @@ class Answering:
         start = partial(self._start, generate, asked, keeper)
         if detach_as:
             work = partial(detached_answer, start, translator, keeper, whole=not stream)
-            log, self.detached_task = self._services.streams.start(detach_as, self._context.identity.owner, work)
+            log, self.detached_task = self._services.streams.start(detach_as, self._permit, work)
             return (
                 Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.detached_task)
             )

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from tornado.httputil import HTTPServerRequest
 
-from jan.errors import AuthenticationFailed, PermissionDenied
-from jan.schema.scopes import Access, Identity, Scope
+from jan.auth.credentials import check_scopes
+from jan.errors import AuthenticationFailed
+from jan.schema.scopes import Access, Identity
 from jan.services import Services
 
 
@@ -86,14 +87,6 @@ def check_access(identity: Identity, access: Access, path: Mapping[str, str]) ->
     itself = access.to_itself and identity.key_id is not None and identity.key_id == path.get("key_id")
     if access.scope is not None and not itself:
         check_scopes(identity, access.scope)
-
-
-def check_scopes(identity: Identity, *scopes: Scope) -> None:
-    """Raise PermissionDenied for a caller who lacks one of the scopes."""
-    for scope in scopes:
-        if scope not in identity.scopes:
-            has = ", ".join(sorted(identity.scopes)) or "none"
-            raise PermissionDenied(f"This needs the permission '{scope}'. These credentials have: {has}.")
 
 
 def _unauthenticated(hint: str = "") -> AuthenticationFailed:

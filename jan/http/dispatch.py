@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from jan.auth.running import Permit
 from jan.engine.base import PromptNotes
-from jan.errors import AuthenticationFailed, Unavailable
+from jan.errors import AuthenticationFailed, JanError, Unavailable
 from jan.http.authenticate import address_of, check_access, identify, stranger
 from jan.http.body import Body
 from jan.http.json_body import JsonLimits
@@ -31,6 +32,8 @@ class Dispatcher(StreamResponder):
 
     route_options: Any
     identity: Identity
+    #: What the request rests on: it ends when its credential does.
+    permit: Permit
     #: The state of the caller's limits, for the headers.
     _requests_left: tuple[Standing, ...] = ()
     _tokens_left: tuple[Standing, ...] = ()
@@ -50,9 +53,9 @@ class Dispatcher(StreamResponder):
         json = JsonLimits(limits.max_json_depth, limits.max_json_members)
         self._body = Body(self.request.headers, limits.max_body_bytes, json, services.bodies, address)
         self._work: asyncio.Task[Any] | None = None
-        self._ended_early = self._shutting_down = False
-        # Names of what the request has and nothing here uses.
-        self._ignored: list[str] = []
+        self._ended_early = False
+        # The error for the client of a request that the server ended early.
+        self._ending: JanError | None = None
 
     def prepare(self) -> None:
         """Refuse before the body is read: during a shutdown, or if the body is far too large."""
@@ -73,7 +76,8 @@ class Dispatcher(StreamResponder):
     async def serve(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
     ) -> None:
-        """Run one declared operation. It is cancelled when the client disconnects or the server shuts down."""
+        """Run one declared operation. It is cancelled when the client disconnects, the server shuts down or the
+        caller's credential is revoked."""
         self.body_unread = False
         self.services.live.add(self)
         self._work = work = asyncio.current_task()
@@ -85,13 +89,14 @@ class Dispatcher(StreamResponder):
             self._work = None
             while work.cancelling():
                 work.uncancel()
-            if self._shutting_down:
-                await self.fail(self._shutdown_error())
-            else:
+            if self._ending is None:
                 self.log_fields["client_left"] = True
+            else:
+                await self.fail(self._ending)
         finally:
             self._work = None
             self.services.live.remove(self)
+            self.services.running.remove(self)
 
     async def _run(
         self, operation: Operation, method: Callable[..., Awaitable[Any]], path: dict[str, Any]
@@ -125,6 +130,10 @@ class Dispatcher(StreamResponder):
         await self._limit(self.identity, operation.limit)
         if not self.identity.anonymous:
             check_access(self.identity, operation.access, self.path_kwargs)
+        scope = operation.access.scope
+        needs = () if scope is None or operation.access.to_itself else (scope,)
+        self.permit = Permit(self.identity, needs, outlives=operation.ends_credentials)
+        self.services.running.add(self, self.permit)
 
     def _log_caller(self, identity: Identity) -> None:
         self.log_fields["user"] = identity.user_id
@@ -150,7 +159,8 @@ class Dispatcher(StreamResponder):
 
         async def carry_out(mint: IdSource) -> bytes:
             self.mint = mint
-            return msgspec.json.encode(await call())
+            with self.services.running.current_task(self.permit):
+                return msgspec.json.encode(await call())
 
         asked = Asked(
             owner=self.identity.owner,
@@ -185,14 +195,10 @@ class Dispatcher(StreamResponder):
         """Make the headers about the limits of requests and tokens. ``now`` is in milliseconds since 1970."""
         return request_headers(requests, now) + token_headers(tokens, now)
 
-    def ignore(self, *names: str) -> None:
-        """Name in a header parts of the request that nothing here uses."""
-        self._ignored += names
-
     def _report_left_out(self) -> None:
         """Name in the headers what was left out of the request or of its output format."""
         notes = PromptNotes() if self.answering is None else self.answering.notes
-        if ignored := (*self._body.ignored, *self._ignored, *notes.ignored):
+        if ignored := (*self._body.ignored, *notes.ignored):
             self.keep_header("X-Jan-Ignored", header_value(ignored))
         if notes.relaxed:
             self.log_fields["relaxed"] = header_value(notes.relaxed)
@@ -212,7 +218,11 @@ class Dispatcher(StreamResponder):
 
     def shut_down(self) -> None:
         """End this request now, because the grace period is over."""
-        self._shutting_down = True
+        self.end(self._shutdown_error())
+
+    def end(self, error: JanError) -> None:
+        """End this request now, with an error for its client."""
+        self._ending = self._ending or error
         self._end_early()
 
     def _end_early(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from jan.auth.running import Permit, RunningWork
 from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
 from jan.http.sse import DONE, EventStream, Frames
 from jan.settings import StreamSettings
@@ -168,9 +169,27 @@ class _DetachedStream:
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self._task = task
+        self._ending: JanError | None = None
 
     def shut_down(self) -> None:
         self._task.cancel()
+
+    def end(self, error: JanError) -> None:
+        """End the stream now, with an error for its readers."""
+        self._ending = error
+        self._task.cancel()
+
+    @property
+    def reason(self) -> JanError | None:
+        """The error that ended the stream early, or None. The stream has ended."""
+        if self._task.cancelled():
+            shutdown = Unavailable("The server is shutting down. Try again later.", code="shutting_down")
+            return self._ending or shutdown
+        error = self._task.exception()
+        if error is None or isinstance(error, JanError):
+            return error
+        log.error("stream failed", exc_info=error)
+        return InternalError("The server failed to continue this stream. Its log says why.")
 
 
 class Live(Protocol):
@@ -183,9 +202,10 @@ class Live(Protocol):
 class StreamLogs:
     """The logs of streams that outlive their clients, and of those that ended recently."""
 
-    def __init__(self, settings: StreamSettings, live: Live) -> None:
+    def __init__(self, settings: StreamSettings, live: Live, running: RunningWork) -> None:
         self._settings = settings
         self._live = live
+        self._running = running
         self._tasks = Tasks()
         self._logs: dict[str, StreamLog] = {}
         # The logs of ended streams, oldest first. They are the first to go when memory is short.
@@ -194,10 +214,13 @@ class StreamLogs:
         self.size = 0
 
     def start(
-        self, stream_id: str, owner: str, work: "Callable[[LogOutlet], Awaitable[T]]"
+        self, stream_id: str, permit: Permit, work: "Callable[[LogOutlet], Awaitable[T]]"
     ) -> "tuple[StreamLog, asyncio.Task[T]]":
-        """Let ``work`` make a stream and send its frames to a log, whether or not anybody reads it."""
-        stream_log = self._logs[stream_id] = StreamLog(stream_id, owner)
+        """Let ``work`` make a stream and send its frames to a log, whether or not anybody reads it.
+
+        It ends with what ``permit`` rests on, and its readers get the error.
+        """
+        stream_log = self._logs[stream_id] = StreamLog(stream_id, permit.identity.owner)
 
         async def carry_out() -> T:
             return await work(LogOutlet(stream_log, self._append))
@@ -205,10 +228,12 @@ class StreamLogs:
         task = self._tasks.start(carry_out())
         detached = _DetachedStream(task)
         self._live.add(detached)
+        self._running.add(detached, permit)
 
-        def ended(task: "asyncio.Task[T]") -> None:
+        def ended(_: "asyncio.Task[T]") -> None:
             self._live.remove(detached)
-            self._end(stream_log, _reason(task))
+            self._running.remove(detached)
+            self._end(stream_log, detached.reason)
 
         task.add_done_callback(ended)
         return stream_log, task
@@ -267,14 +292,3 @@ class StreamLogs:
         self._ended.pop(stream_log.id, None)
         while stream_log.size:
             self.size -= stream_log.drop_oldest()
-
-
-def _reason(task: "asyncio.Task[Any]") -> JanError | None:
-    """Return the error that ended a stream early, or None."""
-    if task.cancelled():
-        return Unavailable("The server is shutting down. Try again later.", code="shutting_down")
-    error = task.exception()
-    if error is None or isinstance(error, JanError):
-        return error
-    log.error("stream failed", exc_info=error)
-    return InternalError("The server failed to continue this stream. Its log says why.")

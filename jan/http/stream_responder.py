@@ -43,7 +43,10 @@ class StreamResponder(Responder):
         if not self._headers_written or self._outlet is None:
             raise error
         self.log_fields["error"] = error.code
-        await until_taken(self._outlet.end((self._frames.error(error),), b""))
+        try:
+            await until_taken(self._outlet.end((self._frames.error(error),), b""))
+        except StreamClosedError:
+            self.log_fields["client_left"] = True
 
     def _begin_stream(self) -> EventWriter:
         """Make the headers. Returns the writer that sends them with the first frame and then the others."""

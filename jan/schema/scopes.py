@@ -50,6 +50,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     - ``owner``: whose limits and fair share the request counts towards.
     - ``user_id``: None for an anonymous caller.
     - ``key_id``, ``session_id``: the credential that was used.
+    - ``issued_at``: when the session's token was issued.
     - ``expires_at``: when the key stops working.
     - ``budget``: the user's own token budget, which overrides the configured one.
     - ``accounts``: the keys whose budgets the request is charged to: the one used first, then those that made it.
@@ -60,6 +61,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[Scope] = frozenset()
     key_id: str | None = None
     session_id: str | None = None
+    issued_at: datetime | None = None
     expires_at: datetime | None = None
     budget: TokenBudget = TokenBudget()
     accounts: tuple[KeyAccount, ...] = ()

@@ -25,7 +25,6 @@ MIRRORS = (
         "jan/auth",
         "jan/people",
         "handlers/openai",
-        "handlers/anthropic",
         "handlers/conversations",
         "handlers/people",
         "handlers/service",

@@ -7,12 +7,15 @@ from contextlib import aclosing
 import msgspec
 import pytest
 
+from jan.auth.running import Permit, RunningWork
 from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, NotFound, Unavailable
 from jan.http.resumable import LogOutlet, StreamLog, StreamLogs
 from jan.http.sse import DONE, Frames, queue_comment
+from jan.schema.scopes import Identity
 from jan.services import LiveRequests
 from jan.settings import StreamSettings
+from jan.storage import store_from_url
 
 ME = "user_me"
 
@@ -57,11 +60,12 @@ class Case:
 
     def __init__(self, **settings: int | float) -> None:
         self.live = LiveRequests()
-        self.logs = StreamLogs(msgspec.convert(settings, StreamSettings), self.live)
+        running = RunningWork(store_from_url("sqlite:///never-opened.db", timeout=1), lambda: None)
+        self.logs = StreamLogs(msgspec.convert(settings, StreamSettings), self.live, running)
 
     def start(self, name: str = "s") -> tuple[Source, StreamLog, "asyncio.Task[None]"]:
         source = Source()
-        return source, *self.logs.start(name, ME, source.send)
+        return source, *self.logs.start(name, Permit(Identity(owner=ME)), source.send)
 
     async def say(self, source: Source, log: StreamLog, *words: str) -> None:
         """Give words, and wait until the log has them."""

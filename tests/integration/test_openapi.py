@@ -144,10 +144,7 @@ def test_every_error_is_documented_with_the_envelope(path: str, method: str, ope
     for response in errors.values():
         content = response["content"]["application/json"]
         assert response["description"]
-        envelope = (
-            "MessagesErrorEnvelope" if "/messages" in path and "conversations" not in path else "ErrorEnvelope"
-        )
-        assert content["schema"] == {"$ref": f"#/components/schemas/{envelope}"}
+        assert content["schema"] == {"$ref": "#/components/schemas/ErrorEnvelope"}
         _validate(content["example"], content["schema"])
 
 
