@@ -56,6 +56,11 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
         return self.param or "structured_outputs"
 
     @property
+    def text_kind(self) -> str:
+        """The kind of text that ``text_param`` is, in words."""
+        return "list of choices" if self.choices else "regular expression" if self.regex else "grammar"
+
+    @property
     def named(self) -> str:
         """The parameter that errors name which belong to no single schema."""
         return "tools" if self.callable_tools else self.schema_param
@@ -108,10 +113,16 @@ class FormatCompiler(Protocol):
         ...
 
 
-def format_refused(reason: str, param: str) -> InvalidRequest:
-    """Return the error for a format that can't be enforced. ``reason``: a clause without a full stop."""
-    is_schema = param in ("response_format", "json_schema") or param.startswith("tools") or param.endswith("json")
-    kind = "schema" if is_schema else "regular expression or grammar"
+def format_refused(reason: str, param: str, what: str = "format") -> InvalidRequest:
+    """Return the error for a format that can't be enforced.
+
+    ``reason``: a clause without a full stop. ``what``: the part of the format that has it, if that is known.
+    """
     return InvalidRequest(
-        f"The {kind} can't be enforced: {reason.rstrip('.')}.", code="invalid_schema", param=param
+        f"The {what} can't be enforced: {reason.rstrip('.')}.", code="invalid_schema", param=param
     )
+
+
+def schema_refused(reason: str, param: str) -> InvalidRequest:
+    """Return the error for a JSON schema that can't be enforced. ``reason``: a clause without a full stop."""
+    return format_refused(reason, param, "schema")

@@ -44,6 +44,8 @@ _UNSERVED = MappingProxyType(
         "api/embeddings": ("Ollama API", ""),
     }
 )
+# What clients ask for whose base URL lacks the prefix.
+_WITHOUT_PREFIX = frozenset({"chat/completions", "completions", "models"})
 _LONGEST_PATH = 200
 
 
@@ -57,6 +59,9 @@ class UnknownUrl(Dispatcher):
         if (self.request.method, self.request.path) == ("OPTIONS", "*"):
             return  # about the server as a whole (RFC 9110 9.3.7)
         prefixes = self.services.settings.server.api_prefixes
+        if (path := self.request.path.strip("/")) in _WITHOUT_PREFIX:
+            said = f"There is no such URL. Use {prefixes[0]}/{path}. "
+            raise NotFound(f"{said}The base URL of a client ends with {prefixes[0]}.", code="unknown_url")
         found = _unserved(self.request.path, prefixes)
         if found is None:
             raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")

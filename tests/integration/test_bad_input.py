@@ -663,6 +663,8 @@ UNSERVED = {
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",
     "/api/chat": "no Ollama API yet; use /api/v1/chat/completions.",
+    "/chat/completions": "Use /api/v1/chat/completions. The base URL of a client ends with /api/v1.",
+    "/models/": "Use /api/v1/models.",
 }
 
 
@@ -1081,8 +1083,11 @@ def test_a_schema_that_turns_out_too_much(real: httpx.Client) -> None:
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
 )
 def test_tokens_beyond_the_vocabulary(real: httpx.Client, url: str, body: dict[str, Any], param: str) -> None:
-    """A token id that the model does not have is 400 with the size of its vocabulary."""
-    assert "49152" in refused(real.post(url, json={"model": MODEL, **body}), 400, "invalid_request", param)
+    """A token id that the model does not have is 400 with the size of its vocabulary. Of a prompt's, clients look
+    for vLLM's words."""
+    message = refused(real.post(url, json={"model": MODEL, **body}), 400, "invalid_request", param)
+    assert "49152" in message
+    assert ("out of vocabulary" in message) == (param == "prompt")
 
 
 @pytest.mark.model

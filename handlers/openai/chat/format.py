@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
+from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused, schema_refused
 from jan.errors import InvalidRequest
 from jan.schema.output_formats import (
     GrammarFormat,
@@ -44,7 +44,7 @@ def check_tools_length(tools: Sequence[Tool]) -> None:
     for index, tool in enumerate(tools):
         left -= len(msgspec.json.encode(tool.function.parameters))
         if left < 0:
-            raise format_refused(
+            raise schema_refused(
                 f"together with the tools before it, it is more than {LONGEST_FORMAT} bytes long",
                 f"tools[{index}].function.parameters",
             )
@@ -88,7 +88,7 @@ def _schema(schema: dict[str, Any] | str, param: str, path: str = "", strict: bo
     """Return the format of a JSON schema, which some servers take as a text too. ``path``: where it is."""
     text = schema.encode() if isinstance(schema, str) else msgspec.json.encode(schema)
     if len(text) > LONGEST_FORMAT:
-        raise format_refused(f"it is more than {LONGEST_FORMAT} bytes long", param)
+        raise schema_refused(f"it is more than {LONGEST_FORMAT} bytes long", param)
     if isinstance(schema, str):
         text = _checked(text, param)
     return OutputFormat(json_schema=text.decode(), param=param, schema_path=path, strict=strict)
@@ -99,7 +99,7 @@ def _checked(text: bytes, param: str) -> bytes:
     try:
         return msgspec.json.encode(msgspec.json.decode(text, type=dict[str, Any]))
     except (msgspec.DecodeError, RecursionError):
-        raise format_refused("it is not the JSON of an object", param) from None
+        raise schema_refused("it is not the JSON of an object", param) from None
 
 
 def _regex(regex: str, param: str) -> OutputFormat:
@@ -112,7 +112,7 @@ def _grammar(grammar: str, param: str) -> OutputFormat:
 
 def _choice(choices: list[str], param: str) -> OutputFormat:
     if sum(map(len, choices)) > LONGEST_FORMAT:
-        raise format_refused(f"its choices are more than {LONGEST_FORMAT} characters long", param)
+        raise format_refused(f"it is more than {LONGEST_FORMAT} characters long", param, "list of choices")
     return OutputFormat(choices=tuple(choices), param=param)
 
 

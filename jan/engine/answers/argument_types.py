@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jan.engine.answers.literals import literal_of, number_of
+from jan.engine.grammars.schema_references import followed
 
 _INTEGER = re.compile(r"[-+]?\d{1,400}")
 _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
@@ -108,15 +109,9 @@ def _parts(
             continue
         seen.add(id(part))
         yield part
-        if isinstance(part.get("$ref"), str):
-            waiting.append(_referred(part["$ref"], root))
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            found = followed(root, (), reference[1:])
+            waiting.append(found and found[0])
         for key in alternatives:
             waiting.extend(_listed(part, key))
-
-
-def _referred(reference: str, root: Mapping[str, Any]) -> Any:
-    """Return the schema that a reference within the same document names, None if there is none."""
-    found: Any = root
-    for key in reference.removeprefix("#").split("/")[1:]:
-        found = found.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-    return found if reference.startswith("#") else None

@@ -113,7 +113,7 @@ def tokenize_prompt(request: GenerationRequest, model: ModelTokenizer, context_l
     if (largest := max(prompt.tokens, default=0)) >= (size := len(model.pieces)):
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
         allowed = f"Token ids must be below {size}, the size of this model's vocabulary"
-        raise InvalidRequest(f"{param}: {allowed}. Wrong: {largest}.", param=param)
+        raise InvalidRequest(f"{param}: {allowed}. Token {largest} is out of vocabulary.", param=param)
     tokens = _truncated(prompt.tokens, request, context_length) or [model.begin_token]
     return msgspec.structs.replace(prompt, tokens=tokens)
 

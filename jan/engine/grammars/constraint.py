@@ -10,7 +10,7 @@ import llguidance
 import msgspec
 import numpy
 
-from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused
+from jan.engine.formats import LONGEST_FORMAT, OutputFormat, format_refused, schema_refused
 from jan.engine.grammars.compiled_formats import CompiledFormat, FormatCache
 from jan.engine.grammars.enforceable import enforceable, schemas_of
 from jan.engine.grammars.grammar import grammar_of, lark_grammar
@@ -165,14 +165,14 @@ class GrammarCompiler:
         for one in schemas_of(output):
             left -= len(msgspec.json.encode(one.schema))
             if left < 0:
-                raise format_refused(
+                raise schema_refused(
                     f"together with those before it, it is more than {LONGEST_FORMAT} bytes long", one.param
                 )
             if reason := schema_too_costly(one.schema, one.strict):
-                raise format_refused(reason, one.param)
+                raise schema_refused(reason, one.param)
             simple = simple and is_simple(one.schema)
         if reason := regex_too_costly(output.regex) or _grammar_refused(output.grammar):
-            raise format_refused(reason, output.text_param)
+            raise format_refused(reason, output.text_param, output.text_kind)
         return simple and LONGEST_FORMAT - left <= _SHORT_FORMAT
 
     def has_compiled(self, key: bytes) -> bool:
@@ -219,28 +219,30 @@ class GrammarCompiler:
         output, relaxed = msgspec.structs.astuple(enforceable(output, refusal_of, on_param))
         whole = {dialect: grammar_of(output, dialect, self._spelling) for dialect in dialects}
         made: dict[str, llguidance.LLMatcher] = {}
-        for grammar, param_of in [*self._parts(output), *((grammar, output.named) for grammar in whole.values())]:
+        wholes = ((grammar, output.named, "format") for grammar in whole.values())
+        for grammar, param, what in [*self._parts(output), *wholes]:
             if grammar is not None and grammar not in made:
-                on_param(param_of)
-                made[grammar] = self._matcher(grammar, param_of)
+                on_param(param)
+                made[grammar] = self._matcher(grammar, param, what)
         matchers = {dialect: None if grammar is None else made[grammar] for dialect, grammar in whole.items()}
         return CompiledFormat(matchers, relaxed)
 
-    def _parts(self, output: OutputFormat) -> Iterator[tuple[str, str]]:
-        """Yield the grammar of each part alone, because the whole hides a part that nothing satisfies."""
+    def _parts(self, output: OutputFormat) -> Iterator[tuple[str, str, str]]:
+        """Yield the grammar of each part alone, its parameter, and what it is. The whole hides a part that nothing
+        satisfies."""
         for index, tool in enumerate(output.callable_tools):
-            yield f"start: {json_rule(parameters_of(tool))}", output.tool_path(index)
+            yield f"start: {json_rule(parameters_of(tool))}", output.tool_path(index), "schema"
         if output.json_schema:
-            yield f"start: {json_rule(json.loads(output.json_schema))}", output.schema_param
+            yield f"start: {json_rule(json.loads(output.json_schema))}", output.schema_param, "schema"
         if output.regex or output.grammar or output.choices:
-            yield grammar_of(output, PLAIN, self._spelling) or "", output.text_param
+            yield grammar_of(output, PLAIN, self._spelling) or "", output.text_param, output.text_kind
 
-    def _matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
+    def _matcher(self, grammar: str, param: str, what: str) -> llguidance.LLMatcher:
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
         # Only the first mask shows that nothing satisfies a grammar.
         matcher.compute_bitmask()
         if matcher.is_error():
-            raise format_refused(_reason(matcher.get_error()), param)
+            raise format_refused(_reason(matcher.get_error()), param, what)
         return matcher
 
 

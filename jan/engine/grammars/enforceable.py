@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from jan.engine.formats import OutputFormat, format_refused
+from jan.engine.formats import OutputFormat, schema_refused
 from jan.engine.grammars.schema_keywords import Path, SchemaMalformed
 from jan.engine.grammars.schema_trial import Refusal
 from jan.engine.grammars.schemas import written_schema
@@ -83,16 +83,16 @@ def _written(one: SchemaOfFormat, refusal: Refusal) -> tuple[dict[str, Any], lis
     except SchemaMalformed as malformed:
         raise _malformed(one, malformed) from None
     except RecursionError:
-        raise format_refused("it is nested too deeply", one.param) from None
+        raise schema_refused("it is nested too deeply", one.param) from None
     spelled = [one.path + _spelled(path) for path in paths]
     if one.strict and spelled:
-        raise format_refused(f"{spelled[0]} is strict, and no grammar expresses it", one.param)
+        raise schema_refused(f"{spelled[0]} is strict, and no grammar expresses it", one.param)
     return schema, spelled
 
 
 def _malformed(one: SchemaOfFormat, malformed: SchemaMalformed) -> InvalidRequest:
     path = one.path + _spelled(malformed.path)
-    return format_refused(f"{path} has a value that JSON Schema does not allow; {malformed.reason}", one.param)
+    return schema_refused(f"{path} has a value that JSON Schema does not allow; {malformed.reason}", one.param)
 
 
 def _spelled(path: Path) -> str:

@@ -35,13 +35,16 @@ class References:
                 return self._named[name]
             base, _, fragment = name.partition("#")
             start = self._named.get(base) if base else (self._root, ())
-            if start is not None and (found := _follow(*start, fragment)) is not None:
+            if start is not None and (found := followed(*start, fragment)) is not None:
                 return found
         return None
 
 
-def _follow(schema: Any, path: Path, fragment: str) -> tuple[Any, Path] | None:
-    """Return the schema that a JSON pointer names, starting at a schema; None if there is none."""
+def followed(schema: Any, path: Path, fragment: str) -> tuple[Any, Path] | None:
+    """Return the schema that a JSON pointer names, and its path; None if there is none.
+
+    ``schema``, ``path``: where it starts. ``fragment``: the pointer as the fragment of a URL.
+    """
     if fragment and not fragment.startswith("/"):
         return None
     for part in unquote(fragment).split("/")[1:]:

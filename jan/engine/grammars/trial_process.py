@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 # The real limits are on CPU time. These are for a machine that gives the process no CPU time.
 _START_SECONDS = 60.0
-_TRIAL_SECONDS = 20.0
+_TRIAL_SECONDS = 60.0
 _END_SECONDS = 5.0
 # A lower priority than the engine's.
 _NICE = 5

@@ -166,6 +166,17 @@ def test_a_schema_that_says_nothing_leaves_text(form: ToolFormat, schema: Any) -
     assert calls_of(answer) == [("f", {"a": "1"})]
 
 
+@pytest.mark.parametrize("reference", ["#/$defs/a%20b", "#/$defs/a b", "#/prefixItems/0"])
+def test_a_type_is_found_wherever_a_reference_names_it(reference: str) -> None:
+    """As for the grammar: by a pointer into a list too, and with its blanks escaped (RFC 6901, section 6)."""
+    number = {"type": "integer"}
+    schema = {"properties": {"a": {"$ref": reference}}, "$defs": {"a b": number}, "prefixItems": [number]}
+    tool = Tool(type="function", function=FunctionDefinition(name="f", parameters=schema))
+    dialect = dialect_named("qwen3_coder")
+    answer = read_answer(dialect, canonical(dialect, ("f", {"a": "1"})), [tool])
+    assert calls_of(answer) == [("f", {"a": 1})]
+
+
 @pytest.mark.parametrize(("form", "answer", "calls"), TOLERATED)
 def test_calls_in_other_spellings_are_read(form: ToolFormat, answer: str, calls: Calls) -> None:
     """JSON is read as JSON, and what a model leaves out or adds does not lose a call."""

@@ -5,7 +5,7 @@ import re
 from itertools import groupby
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jan.engine.prompts.segments import ASCII_WHITESPACE, NONCHARACTERS, MarkedPrompt, SpecialToken, SpecialTokens
@@ -132,6 +132,8 @@ def test_overlapping_tokens() -> None:
     assert parts(SpecialTokens(tokens), "abcdab") == [1, "cd", 1]
 
 
+# A busy machine takes any time for an example.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TOKENS = st.lists(st.text("<|ab>", min_size=1, max_size=4), min_size=1, max_size=5, unique=True)
 
 
@@ -147,6 +149,7 @@ def partition(text: str, tokens: list[str]) -> list[int | str]:
     return found
 
 
+@PATIENT
 @given(TOKENS, st.text("<|ab>", max_size=30))
 def test_longest_first_is_the_order_of_llama_cpp(tokens: list[str], text: str) -> None:
     """Words of different lengths are found as by one pass for each, the longest first."""
@@ -157,6 +160,7 @@ def test_longest_first_is_the_order_of_llama_cpp(tokens: list[str], text: str) -
     assert parts(special, text) == partition(text, by_length)
 
 
+@PATIENT
 @given(TOKENS, st.lists(st.tuples(st.booleans(), st.text("<|ab>", max_size=6)), max_size=8))
 def test_only_the_template_spells_tokens(tokens: list[str], pieces: list[tuple[bool, str]]) -> None:
     """Whatever stands beside each other: tokens are found in the template's own text only, and no text is lost."""
