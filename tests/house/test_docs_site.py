@@ -21,7 +21,7 @@ from support.server import ROOT
 
 pytestmark = pytest.mark.slow
 
-REQUIREMENTS = ROOT / "tools" / "docs-requirements.txt"
+REQUIREMENTS = ROOT / "requirements" / "docs.txt"
 PAGES = sorted(path.stem for path in ROOT.glob("docs/*.md"))
 _BUILD_SECONDS = 120
 # Elements and style sheets that make a browser fetch something by itself.
@@ -38,13 +38,12 @@ def environment(cache_dir: Path) -> Path:
             shutil.rmtree(home, ignore_errors=True)
             try:
                 run_installer([sys.executable, "-m", "venv", str(home)])
-                run_installer(
-                    [str(home / "bin" / "pip"), "install", "--quiet", "--requirement", str(REQUIREMENTS)]
-                )
+                install = [str(home / "bin" / "pip"), "install", "--quiet", "--require-hashes", "--no-deps"]
+                run_installer([*install, "--requirement", str(REQUIREMENTS)])
             except NotInstalled as problem:
                 shutil.rmtree(home, ignore_errors=True)
                 stop = pytest.fail if os.environ.get("CI") else pytest.skip
-                stop(f"can't install {REQUIREMENTS.read_text().strip()}, which builds the documents: {problem}")
+                stop(f"can't install {REQUIREMENTS}, whose packages build the documents: {problem}")
             (home / "complete").touch()
     return home
 
