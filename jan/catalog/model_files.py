@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+
+from jan.engine.model_trials.gguf_header import read_gguf_header
+from jan.errors import ConfigurationError
 
 Kind = Literal["gguf", "exl2", "exl3", "gptq", "safetensors", "unknown"]
 
@@ -108,14 +110,11 @@ def _kind(config: dict[str, Any]) -> Kind:
 
 
 def inspect_gguf(file: Path) -> ModelFiles:
-    """Describe a GGUF file; from its size alone if llama.cpp's library is not installed."""
+    """Describe a GGUF file. One whose header is wrong is of an unknown kind."""
     weights = file.stat().st_size
-    if find_spec("cyllama") is None:
-        return ModelFiles(path=file, kind="gguf", weights=weights)
-    from jan.engine.backends.llamacpp.header import read_header
-
-    header = read_header(file)
-    if header is None:
+    try:
+        header = read_gguf_header(file)
+    except ConfigurationError:
         return ModelFiles(path=file, kind="unknown", weights=weights)
     architecture = header.get("general.architecture", "")
     values = {key.removeprefix(f"{architecture}."): value for key, value in header.items()}

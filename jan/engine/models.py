@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from jan.engine.base import Engine
+from jan.engine.model_trials.tried_models import ModelTrials
 from jan.engine.registry import create_engine
 from jan.engine.rules import rules_of
 from jan.errors import ConfigurationError, Mistakes, NotFound, Unavailable
@@ -23,6 +24,20 @@ if not TYPE_CHECKING:
 
 # Called with a model's id and the part of it that is loaded, 0..1.
 LoadReport = Callable[[str, float], None]
+
+
+class _Progress:
+    """Reports how much of a model is loaded, each part once."""
+
+    def __init__(self, name: str, report: LoadReport) -> None:
+        self._name = name
+        self._report = report
+        self._shown = -1.0
+
+    def __call__(self, part: float) -> None:
+        if part > self._shown:
+            self._shown = part
+            self._report(self._name, part)
 
 
 class ServedModel:
@@ -51,8 +66,10 @@ class ServedModel:
         await asyncio.shield(self._loading)
 
     async def _load(self, report: LoadReport) -> None:
-        began = time.monotonic()
-        await self.engine.start(lambda part: report(self.id, part))
+        began, progress = time.monotonic(), _Progress(self.id, report)
+        # Before the first part comes the trial.
+        progress(0.0)
+        await self.engine.start(progress)
         self.loaded = True
         chats = self.engine.info.chats
         forms = {} if chats is None else msgspec.structs.asdict(chats)
@@ -77,6 +94,7 @@ class ServedModels:
 
     def __init__(self, settings: Iterable[ModelSettings]) -> None:
         self.failed = asyncio.Event()
+        self._trials = ModelTrials()
         self._served: list[ServedModel] = []
         mistakes = Mistakes()
         for index, model in enumerate(settings):
@@ -88,7 +106,9 @@ class ServedModels:
     def _make(self, index: int, settings: ModelSettings) -> ServedModel:
         rules = rules_of(settings)
         try:
-            engine = create_engine(settings.id, settings.engine, settings.options, rules, self.failed.set)
+            engine = create_engine(
+                settings.id, settings.engine, settings.options, rules, self.failed.set, self._trials
+            )
         except ConfigurationError as error:
             raise error.under(f"models[{index}] ({settings.id})") from error
         return ServedModel(settings, engine)
@@ -126,17 +146,23 @@ class ServedModels:
             except ConfigurationError as error:
                 log.error("model can't be loaded", model=model.id, reason=error.message)
                 raise Unavailable(f"Model '{model.id}' can't be loaded. The server's log says why.") from error
+            finally:
+                await asyncio.to_thread(self._trials.rest)
         return model.engine
 
     async def start(self, report: LoadReport) -> None:
         """Load the models with ``load: eager``, one after another."""
-        for model in self._served:
-            if model.eager:
-                await model.load(report)
+        try:
+            for model in self._served:
+                if model.eager:
+                    await model.load(report)
+        finally:
+            await asyncio.to_thread(self._trials.rest)
 
     async def close(self) -> None:
         """Stop the engines of all models."""
         await asyncio.gather(*(model.engine.close() for model in self._served))
+        await asyncio.to_thread(self._trials.rest)
 
     def collect(self) -> Iterable[Metric]:
         """Return the engines' counters as Prometheus metrics."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jan.engine.base import Backend, Engine
+from jan.engine.model_trials.tried_models import ModelTrials
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
@@ -26,9 +27,15 @@ _KINDS = MappingProxyType(
 
 
 def create_engine(
-    name: str, kind: DottedName, options: dict[str, Any], rules: EngineRules, on_exit: Callable[[], None]
+    name: str,
+    kind: DottedName,
+    options: dict[str, Any],
+    rules: EngineRules,
+    on_exit: Callable[[], None],
+    trials: ModelTrials | None = None,
 ) -> Engine:
-    """Make an engine that is not started yet. ``on_exit`` is called if it fails and its rules say so.
+    """Make an engine that is not started yet. ``on_exit`` is called if it fails and its rules say so. ``trials``:
+    tries models before they are loaded.
 
     ``kind`` is a name of ours, or that of a class: a Backend, which runs on a thread of ours, or an Engine, which
     runs on the event loop. Raises ConfigurationError for an unknown kind, a library that is not installed, or
@@ -37,7 +44,7 @@ def create_engine(
     found = _class_of(kind)
     arguments = _options(found, options)
     if not _missing(found, Backend):
-        return ThreadedEngine(name, _FirstMade(lambda: found(*arguments)), rules, on_exit)
+        return ThreadedEngine(name, _FirstMade(lambda: found(*arguments), trials or ModelTrials()), rules, on_exit)
     if not _missing(found, Engine):
         engine: Engine = found(*arguments)
         return engine
@@ -46,16 +53,19 @@ def create_engine(
 
 
 class _FirstMade:
-    """Makes backends. The first is made at once, because that is how a backend checks its options, and is the one
-    that runs; others are made after a failure."""
+    """Makes backends, whose models have been tried. The first is made at once, because that is how a backend
+    checks its options, and is the one that runs; others are made after a failure."""
 
-    def __init__(self, make: Callable[[], Backend]) -> None:
+    def __init__(self, make: Callable[[], Backend], trials: ModelTrials) -> None:
         self._make = make
+        self._trials = trials
         self._first: Backend | None = make()
 
     def __call__(self) -> Backend:
         first, self._first = self._first, None
-        return first or self._make()
+        backend = first or self._make()
+        self._trials.admit(backend)
+        return backend
 
 
 def _class_of(kind: DottedName) -> Any:

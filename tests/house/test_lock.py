@@ -35,9 +35,9 @@ def entries(name: str) -> list[tuple[Requirement, list[str]]]:
 
 
 def pinned(name: str, machine: dict[str, str]) -> dict[str, str]:
-    """The versions that one kind of machine installs."""
-    found = {}
-    for asked, _ in entries(name):
+    """The versions that one kind of machine installs; for tests with PyTorch, which has a file of its own."""
+    found: dict[str, str] = {}
+    for asked, _ in [*entries(name), *(entries("torch") if name == "test" else [])]:
         if asked.marker is None or asked.marker.evaluate(machine):
             [one] = asked.specifier
             assert canonicalize_name(asked.name) not in found, f"{asked.name} twice in {name}.txt"
@@ -45,7 +45,7 @@ def pinned(name: str, machine: dict[str, str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "cuda"])
+@pytest.mark.parametrize("name", [*LOCKS, "torch", "cuda"])
 def test_each_requirement_has_one_version_and_hashes_and_no_file_names_a_place(name: str) -> None:
     text = (FOLDER / f"{name}.txt").read_text()
     assert "://" not in text
@@ -75,7 +75,7 @@ def test_what_is_locked_is_what_is_asked_for(name: str) -> None:
 def test_what_is_locked_is_complete(name: str) -> None:
     """Nothing that is installed for an extra here comes from beside its file."""
     needed = {*pulled_in("" if name == "core" else name)} | ({*pulled_in()} if name not in ALONE else set())
-    known = {canonicalize_name(asked.name) for asked, _ in [*entries(name), *entries("cuda")]}
+    known = {canonicalize_name(asked.name) for asked, _ in [*entries(name), *entries("torch"), *entries("cuda")]}
     assert needed - known == set()
 
 

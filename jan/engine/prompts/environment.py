@@ -6,7 +6,6 @@ must render the same text here.
 
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -17,8 +16,9 @@ import jinja2.meta
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jan.engine.prompts.render_budget import TooCostly
+from jan.engine.prompts.sandbox import CountingSandbox
 from jan.engine.prompts.segments import NONCHARACTERS
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError, InvalidRequest
@@ -38,8 +38,6 @@ _RENDERING = (
     TypeError,
     ValueError,
 )
-# Most accesses to members for one prompt, which take about two seconds. Most templates make ten for each message.
-_MOST_STEPS = 600_000
 # Tests and filters that make sense only for a variable that may be missing.
 _ASKING = frozenset({"defined", "undefined", "none", "default", "d"})
 # Errors of Python's compiler on what Jinja made of a template: too deep, too long, a break without its loop.
@@ -49,6 +47,10 @@ _COMPILING = (jinja2.TemplateError, MemoryError, OverflowError, RecursionError, 
 # Characters that JSON in ASCII escapes, but for noncharacters: those are the marks of texts of the request.
 _ESCAPED = re.compile(f"[^\0-~{NONCHARACTERS}]+")
 _UNMARKED = MappingProxyType(dict.fromkeys(map(ord, NONCHARACTERS)))
+
+
+class TemplateTooCostly(InvalidRequest):
+    """A template exceeds the budget of one rendering."""
 
 
 class CompiledTemplate:
@@ -62,7 +64,7 @@ class CompiledTemplate:
 
     def __init__(self, source: str, clock: Clock = datetime.now) -> None:
         environment = _environment(clock)
-        self._steps = environment.steps
+        self._budget = environment.budget
         try:
             tree = environment.parse(source)
             self._template = environment.from_string(source)
@@ -77,11 +79,13 @@ class CompiledTemplate:
     def render(self, variables: Mapping[str, Any]) -> str:
         """Return the text. Raises InvalidRequest ``unsupported_messages`` with the template's reason.
 
-        A template that looks at all messages again for each message is stopped when that takes too long.
+        A template that exceeds its budget is stopped. One that looks at all messages again for each message may.
         """
-        self._steps.left = _MOST_STEPS
+        self._budget.begin()
         try:
             return self._template.render(variables)
+        except TooCostly as error:
+            raise unsupported(str(error), TemplateTooCostly) from error
         except _RENDERING as error:
             raise unsupported(reason_of(error)) from error
 
@@ -102,9 +106,9 @@ def _variables(tree: nodes.Template) -> frozenset[str]:
     return frozenset(jinja2.meta.find_undeclared_variables(tree)) - (own - asked)
 
 
-def unsupported(reason: str) -> InvalidRequest:
+def unsupported(reason: str, kind: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
     """Return the error for messages that a template can't render."""
-    return InvalidRequest(
+    return kind(
         f"The model's chat template does not take these messages: {reason.translate(_UNMARKED)}.",
         code="unsupported_messages",
         param="messages",
@@ -123,40 +127,13 @@ class _Generation(Extension):
         return nodes.Scope(body, lineno=line)
 
 
-class _Steps(threading.local):
-    """Accesses to members that the template of this thread may still make."""
-
-    left = _MOST_STEPS
-
-    def count(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise jinja2.TemplateError("It takes too long to render so many of them")
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Transformers' sandbox, which also counts the accesses to members of messages and all else."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.steps = _Steps()
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        self.steps.count()
-        return super().getattr(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        self.steps.count()
-        return super().getitem(obj, argument)
-
-
-def _environment(clock: Clock) -> _Sandbox:
-    environment = _Sandbox(
+def _environment(clock: Clock) -> CountingSandbox:
+    environment = CountingSandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda pattern: clock().strftime(pattern)
-    environment.filters["tojson"] = _to_json
+    environment.add_filter("tojson", _to_json)
     return environment
 
 
@@ -172,7 +149,7 @@ def _to_json(
     return _ESCAPED.sub(lambda run: json.dumps(run[0])[1:-1], text) if ensure_ascii else text
 
 
-def _place(environment: ImmutableSandboxedEnvironment, source: str, error: BaseException) -> str:
+def _place(environment: CountingSandbox, source: str, error: BaseException) -> str:
     """Return the template's line that an error of compiling names, as ", line 3"; '' if it names none."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return f", line {error.lineno}"

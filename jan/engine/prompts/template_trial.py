@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from jan.engine.prompts.environment import CompiledTemplate
+from jan.engine.prompts.environment import CompiledTemplate, TemplateTooCostly
 from jan.engine.prompts.plain_messages import Entry
-from jan.errors import InvalidRequest
+from jan.errors import ConfigurationError, InvalidRequest
 
 LONG_ID, SHORT_ID, NINE_ID = "call_0123456789abcdef01234567", "1", "abcde1234"
 KEY, VALUE, NAME, LISTED, RESULT_NAME = "keyqv", "valueqv", "nameqv", "listedqv", "resultqv"
@@ -89,10 +89,18 @@ class Trial:
         self.tokens = tokens
 
     def render(self, messages: Sequence[Entry], tools: Sequence[Entry] = ()) -> str | None:
-        """Return the text, None if the template refuses."""
+        """Return the text, None if the template refuses.
+
+        Raises ConfigurationError for a template that uses too much even for these few messages.
+        """
         variables = {"messages": messages, "tools": list(tools) or None, "documents": None}
         try:
             return self.template.render({**variables, "add_generation_prompt": True, **self.tokens})
+        except TemplateTooCostly as error:
+            reason = str(error.__cause__).rstrip(".")
+            raise ConfigurationError(
+                f"The model's chat template uses too much for {len(messages)} short messages: {reason}."
+            ) from error
         except InvalidRequest:
             return None
 

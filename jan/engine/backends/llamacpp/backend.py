@@ -22,6 +22,7 @@ from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, wit
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
+from jan.engine.model_trials.model_trial import ModelTrial, mapped_bytes
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.prompts.segments import ControlTokensOption
 from jan.engine.refusals import reason_of
@@ -97,6 +98,21 @@ class LlamaCppBackend:
         self._sharing = PrefixSharing(options.share_prefixes)
         self._sequences: dict[JobId, _Sequence] = {}
         self._cache = CacheUse(total=self._cache_tokens)
+
+    def trial(self) -> ModelTrial | None:
+        """Return the trial of the model's file. The bundled one was installed by its hash, like this code."""
+        if self._options.model == BUNDLED:
+            return None
+        return ModelTrial(
+            call="jan.engine.backends.llamacpp.first_reading:read_first",
+            arguments={
+                "model": str(self._file),
+                "tool_format": self._options.tool_format,
+                "reasoning": self._options.reasoning,
+            },
+            named=f"Model file {self._file}",
+            mapped_bytes=mapped_bytes(self._file),
+        )
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Load the weights and allocate the cache. Raises ConfigurationError if the file is not a model."""

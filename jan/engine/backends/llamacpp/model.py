@@ -55,7 +55,10 @@ class _LogitsModel(llama.LlamaModel):  # type: ignore[misc]
 
 
 class GgufModel:
-    """Weights, and everything else that is read from the file once, at load, so that no request waits for it."""
+    """Weights, and everything else that is read from the file once, at load, so that no request waits for it.
+
+    ``without_weights``: no memory is taken for them, and nothing can be computed.
+    """
 
     def __init__(
         self,
@@ -65,11 +68,14 @@ class GgufModel:
         tool_format: ToolFormatOption = "auto",
         reasoning: ReasoningOption = "auto",
         control_tokens: ControlTokensOption = "text",
+        without_weights: bool = False,
     ) -> None:
         llama.disable_logging()
         llama.llama_backend_init()
         parameters = llama.LlamaModelParams()
         parameters.n_gpu_layers = gpu_layers
+        if without_weights:
+            parameters.no_alloc, parameters.use_mmap = True, False
         try:
             self.weights = _LogitsModel(os.fspath(file), parameters)
         except (ValueError, OSError, RuntimeError) as error:
