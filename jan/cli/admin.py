@@ -14,6 +14,7 @@ from jan.errors import JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.people.assembly import People
 from jan.people.keys import parse_scopes
+from jan.schema.email_address import EMAILS_ALLOWED, is_email
 from jan.schema.limits import TokenBudget, Tokens
 from jan.schema.plain_text import NAME, SENTENCES, printable
 from jan.storage import Store
@@ -48,8 +49,8 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
 @click.pass_obj
 def add_user(context: StoreContext, email: str, name: str, admin: bool) -> None:
     """Add a user and print the id."""
-    if email.count("@") != 1 or email.startswith("@") or email.endswith("@") or any(map(str.isspace, email)):
-        raise click.BadParameter(f"'{email}' is not an e-mail address.")
+    if not is_email(email):
+        raise click.BadParameter(f"'{printable(email)}' is not an e-mail address; allowed: {EMAILS_ALLOWED}.")
     new = User(email=email, name=name, role="admin" if admin else "user")
     context.run(lambda people: people.users.add(new, IdSource()), creates=True)
     say(new.id)

@@ -3,16 +3,20 @@
 import re
 import types
 import typing
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import inspect as mi
 
+from jan.schema.email_address import EMAIL_SENTENCES
 from jan.schema.plain_text import SENTENCES
 
 _AT = re.compile(r"^(?P<what>.*?)(?P<key> - at `key` in)?(?: - at)?(?: `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+# What is said of a text that does not match, by regular expression.
+_SENTENCES = MappingProxyType({**SENTENCES, **EMAIL_SENTENCES})
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
     if match["key"]:
         what = f"Wrong key: {what[:1].lower()}{what[1:]}"
     what = next(
-        (said for pattern, said in SENTENCES.items() if what.endswith(f"matching regex {pattern!r}")), what
+        (said for pattern, said in _SENTENCES.items() if what.endswith(f"matching regex {pattern!r}")), what
     )
     if what.startswith("Invalid"):
         what += _allowed(_choices(where, path))

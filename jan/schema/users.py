@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from jan.schema.email_address import EMAIL
 from jan.schema.limits import TokenBudget, Tokens
 from jan.schema.plain_text import NAME, NAME_OR_NOTHING
 from jan.schema.scopes import Scope
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=200, pattern=NAME)]
-Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+(?!\n)$", max_length=320)]
+Email = Annotated[str, Meta(pattern=EMAIL, max_length=320)]
 AwareTime = Annotated[datetime, Meta(tz=True)]
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jan.schema.email_address import DOMAIN_OR_ANY, EMAIL, EMAIL_OR_ANY
 from jan.settings.addresses import host_of, is_loopback, is_own_path, is_safe_url
 
 GOOGLE = "https://accounts.google.com"
@@ -31,9 +32,9 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     client_authentication: Literal["auto", "basic", "post"] = "auto"
     public_url: str | None = None
     scopes: tuple[str, ...] = ("openid", "email", "profile")
-    allowed_domains: tuple[str, ...] = ()
-    allowed_emails: tuple[str, ...] = ()
-    admins: tuple[str, ...] = ()
+    allowed_domains: tuple[Annotated[str, msgspec.Meta(pattern=DOMAIN_OR_ANY)], ...] = ()
+    allowed_emails: tuple[Annotated[str, msgspec.Meta(pattern=EMAIL_OR_ANY)], ...] = ()
+    admins: tuple[Annotated[str, msgspec.Meta(pattern=EMAIL)], ...] = ()
     create_users: bool = True
     return_to: tuple[str, ...] = ()
     state_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 600

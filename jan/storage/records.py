@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jan.routing.moved import old_names_of
+from jan.schema.email_address import ascii_lower
 from jan.schema.limits import KeyAccount, TokenBudget
 
 if not TYPE_CHECKING:
@@ -82,7 +83,7 @@ class OidcSubject(msgspec.Struct, frozen=True):
 class User(Record, frozen=True, kw_only=True):
     """A person who uses the server.
 
-    ``email`` is unique and in lower case. Sessions that began before ``valid_after`` are void.
+    ``email`` is unique, its ASCII letters in lower case. Sessions that began before ``valid_after`` are void.
     ``tokens_per_minute`` and ``tokens_per_day`` override the configured budgets for this user.
     """
 
@@ -104,7 +105,7 @@ class User(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        msgspec.structs.force_setattr(self, "email", self.email.strip().lower())
+        msgspec.structs.force_setattr(self, "email", ascii_lower(self.email.strip()))
 
 
 class UserChanges(msgspec.Struct, frozen=True, kw_only=True):

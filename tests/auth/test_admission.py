@@ -145,6 +145,8 @@ def test_two_windows_at_once(tmp_path: Path) -> None:
         (GOOGLE, "ada@example.com", "example.com", "example.com"),
         (GOOGLE, "ada@alias.example", "Example.com", "example.com"),
         (GOOGLE, "ada@example.com", None, None),
+        (GOOGLE, "ada@korp.test", "\u212aorp.test", None),
+        (GOOGLE, "ada@korp.test", " korp.test", None),
         (GOOGLE, "ada@gmail.com", None, "gmail.com"),
         ("https://id.example.com", "ada@example.com", None, "example.com"),
         ("https://id.example.com", "", None, None),

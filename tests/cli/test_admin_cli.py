@@ -236,3 +236,14 @@ def test_mistakes_are_explained(config: Path, arguments: tuple[str, ...], code: 
     told = jan(config, *arguments, code=code)
     assert said in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "email", ["bos\u212a@example.org", "a\x1b[2J@example.org", "a b@example.org", "a@b@c", "a"], ids=ascii
+)
+def test_an_address_that_is_none_makes_no_user(config: Path, email: str) -> None:
+    """It is refused in printable words, and not even a store is made for it."""
+    said = jan(config, "user", "add", email, code=2)
+    assert "is not an e-mail address; allowed: addresses like ada@example.com" in " ".join(said.split())
+    assert "\x1b" not in said
+    assert not (config.parent / "data").exists()

@@ -16,6 +16,7 @@ import pytest
 from jwt.algorithms import RSAAlgorithm
 from support.fake_oidc import FakeProvider, Reply, code_of, reply
 from support.oidc import SECRET
+from support.patience import until
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
@@ -182,6 +183,24 @@ def test_the_token_endpoint_fails(client: httpx.Client, provider: FakeProvider, 
     query = _begin(client, provider)
     provider.replies["/token"] = RUBBISH[kind]
     assert code_of(client.get("/auth/google/callback", params=query)) == FAILED
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(path, status) for path in ("/token", "/userinfo") for status in (200, 418, 500)]
+)
+def test_visitors_do_not_hear_what_an_address_answered(
+    client: httpx.Client, server: ServerProcess, provider: FakeProvider, path: str, status: int
+) -> None:
+    """All that is not what a provider answers is told alike, or a hostile provider could have this server look
+    around in its network. The log has it."""
+    query = _begin(client, provider, email=None, email_verified=None)
+    provider.replies[path] = reply(status, b"<html>secret</html>")
+    refused = client.get("/auth/google/callback", params=query).json()["error"]["message"]
+    said = f"The sign-in provider {provider.issuer} can't be used now. It gave no usable answer; the server's log "
+    assert refused == f"{said}says more."
+    seen = "no JSON of the expected form" if status == 200 else f"status {status}"
+    expected = (f"{provider.issuer}{path}", seen)
+    assert until(lambda: expected in [(entry.get("url"), entry.get("seen")) for entry in server.log])
 
 
 _TOKEN_ERRORS: list[tuple[Any, tuple[int, str]]] = [

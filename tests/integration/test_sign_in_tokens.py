@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.fake_oidc import ACCESS, JSON_NULL, FakeProvider, Lab, attempt, code_of, finish, reply
 from support.oidc import SECRET
+from support.server import http_client
 
 from jan.storage import store_from_url
 from jan.storage.records import UserChanges
@@ -175,15 +176,53 @@ _NOT_ADMITTED: list[tuple[dict[str, Any], str]] = [
     ({"email": "eve@evil.example@example.com"}, "email_missing"),
     ({"email": "@example.com"}, "email_missing"),
     ({"email": "a b@example.com"}, "email_missing"),
+    ({"email": " ada@example.com"}, "email_missing"),
+    ({"email": "ada@example.com\n"}, "email_missing"),
+    ({"email": "ada\x00@example.com"}, "email_missing"),
+    ({"email": "ada\u200b@example.com"}, "email_missing"),
+    ({"email": "\u0430da@example.com"}, "email_missing"),
+    ({"email": "ada@ex\u00e4mple.com"}, "email_missing"),
+    ({"email": "ada@example\u3002com"}, "email_missing"),
+    ({"email": "ada@example.\uff43om"}, "email_missing"),
     ({"sub": "another-subject"}, "account_linked_elsewhere"),
 ]
 
 
-@pytest.mark.parametrize(("claims", "code"), _NOT_ADMITTED, ids=str)
+@pytest.mark.parametrize(("claims", "code"), _NOT_ADMITTED, ids=ascii)
 def test_who_may_not_come_in(lab: Lab, claims: dict[str, Any], code: str) -> None:
     """An unverified address, a foreign domain, and somebody else with a known address are refused: 403."""
     assert finish(lab).status_code == 200
     assert code_of(finish(lab, **claims)) == (403, code)
+
+
+# Each becomes the address of somebody else in lower case, or by Unicode's compatibility forms (NFKC).
+_LOOKALIKES = ("bos\u212a@example.com", "bosk@example.com\u200b", "\uff42osk@example.com", "BOS\u212a@EXAMPLE.COM")
+
+
+@pytest.mark.parametrize("address", _LOOKALIKES, ids=ascii)
+@pytest.mark.parametrize("role", ["admin", "user"])
+def test_an_address_that_looks_like_another_takes_no_account(lab: Lab, role: str, address: str) -> None:
+    """An account is found by exactly the address that the provider vouches for: a Kelvin sign is no k. The account
+    stays its owner's, who can still sign in to it."""
+    owner = f"{role}-bosk@example.com"
+    headers = {"Authorization": f"Bearer {lab.server.admin_key}"}
+    with http_client(lab.server, headers=headers) as admin:
+        made = admin.post("/api/v1/users", json={"email": owner, "role": role})
+    assert made.status_code in (200, 409)
+    hostile = finish(lab, sub=f"hostile-{role}", email=f"{role}-{address}")
+    assert code_of(hostile) == (403, "email_missing")
+    assert finish(lab, sub=f"owner-{role}", email=owner).json()["user"]["role"] == role
+
+
+def test_a_domain_that_looks_like_another_is_not_allowed(tmp_path: Path) -> None:
+    """Not even where it becomes an allowed one in lower case. An allowed one may be an A-label."""
+    lab = Lab(tmp_path, domains="korp.test, xn--bcher-kva.example")
+    try:
+        assert code_of(finish(lab, sub="1", email="z@\u212aorp.test")) == (403, "email_missing")
+        assert finish(lab, sub="2", email="z@KORP.test").json()["user"]["email"] == "z@korp.test"
+        assert finish(lab, sub="3", email="z@xn--bcher-kva.example").status_code == 200
+    finally:
+        lab.stop()
 
 
 def test_a_disabled_user_is_refused(lab: Lab) -> None:

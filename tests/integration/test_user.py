@@ -163,6 +163,19 @@ def test_an_administrator_manages_users(admin: httpx.Client) -> None:
     assert made["email"] == "new@example.org"
     assert admin.post("/api/v1/users", json={"email": "new@example.org"}).status_code == 409
     assert admin.post("/api/v1/users", json={"email": "nobody"}).status_code == 400
+    for odd in ("bos\u212a@example.org", "a\x00@example.org", "a\x7f@example.org", "a\u202e@example.org"):
+        refused = admin.post("/api/v1/users", json={"email": odd}).json()["error"]
+        assert refused["param"] == "email"
+        assert "allowed: addresses like ada@example.com" in refused["message"]
+    for odd in (
+        " a@example.org",
+        "a@example.org\n",
+        "a@b@example.org",
+        "@example.org",
+        "a@",
+        "a@ex\u00e4mple.org",
+    ):
+        assert admin.post("/api/v1/users", json={"email": odd}).status_code == 400
     url = f"/api/v1/users/{made['id']}"
     assert admin.patch(url, json={"role": "admin", "disabled": True}).json()["disabled"] is True
     assert admin.get(url).json()["role"] == "admin"

@@ -33,6 +33,7 @@ _PUBLIC = {"host": "0.0.0.0"}
         (_PUBLIC, {"public_url": "https://jan.example.com", "allowed_emails": ["*"]}),
         (_PUBLIC, {"public_url": "https://jan.example.com", "create_users": False}),
         (_PUBLIC, {"client_id": ""}),
+        ({}, {"allowed_domains": ["*"], "allowed_emails": ["Ada@xn--bcher-kva.example"], "admins": ["a+b@c"]}),
     ],
 )
 def test_what_is_right(tmp_path: Path, server: dict[str, Any], sign_in: dict[str, Any]) -> None:
@@ -63,6 +64,13 @@ def test_what_is_right(tmp_path: Path, server: dict[str, Any], sign_in: dict[str
         ({}, {"state_seconds": 0}, "state_seconds"),
         ({}, {"client_authentication": "jwt"}, "'auto', 'basic', 'post'"),
         ({}, {"domains": []}, "Unknown key 'domains'"),
+        ({}, {"allowed_domains": ["\u212aorp.test"]}, "sign_in.allowed_domains[0]: Is not the domain of"),
+        ({}, {"allowed_domains": ["a.test", "b\u00fccher.test"]}, "allowed_domains[1]: Is not the domain of"),
+        ({}, {"allowed_domains": ["@korp.test"]}, "A-label form, like xn--bcher-kva.example"),
+        ({}, {"allowed_emails": ["bos\u212a@korp.test"]}, "sign_in.allowed_emails[0]: Is not an e-mail address"),
+        ({}, {"allowed_emails": [" boss@korp.test"]}, "; or * for anyone."),
+        ({}, {"admins": ["boss\u200b@korp.test"]}, "sign_in.admins[0]: Is not an e-mail address"),
+        ({}, {"admins": ["*"]}, "sign_in.admins[0]: Is not an e-mail address; allowed: addresses like"),
         (_PUBLIC, {"allowed_domains": ["example.com"]}, "sign_in.public_url: Required, because"),
         (_PUBLIC, {"public_url": "https://jan.example.com"}, "sign_in.create_users: This would give an account"),
         ({}, {"public_url": "https://jan.example.com"}, "sign_in.create_users: This would give an account"),

@@ -130,14 +130,20 @@ def reply(status: int, body: Any, *, headers: dict[str, str] | None = None, seco
 class Lab:
     """A server, and the provider that it believes in."""
 
-    def __init__(self, folder: Path, more: str = "", environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        environ: dict[str, str] | None = None,
+        domains: str = "example.com",
+    ) -> None:
         self.provider = FakeProvider()
         self.data = folder / "data"
         config = folder / "jan.yaml"
         config.write_text(
             f"{ECHO_CONFIG}\n"
             f"sign_in: {{issuer: '{self.provider.issuer}', client_id: jan, client_secret: '{SECRET}',\n"
-            f"  allowed_domains: [example.com], return_to: [{', '.join(PAGES)}], timeout_seconds: 1{more}}}\n"
+            f"  allowed_domains: [{domains}], return_to: [{', '.join(PAGES)}], timeout_seconds: 1{more}}}\n"
         )
         try:
             self.server = ServerProcess(config, environ={"JAN__LOG__LEVEL": "debug", **(environ or {})})

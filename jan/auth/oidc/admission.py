@@ -1,24 +1,22 @@
 """Finds, links or creates the user for a person whom the provider vouches for, or refuses the person."""
 
-import re
-
 import msgspec
 import structlog
 from msgspec import UNSET
 
 from jan.errors import Conflict, PermissionDenied
+from jan.schema.email_address import ascii_lower, is_email
 from jan.settings.sign_in import ANYBODY, SignInSettings
 from jan.storage.records import OidcSubject, User, UserChanges
 from jan.storage.repositories import Store
 
 log = structlog.get_logger(__name__)
 
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _LONGEST_NAME = 200
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as the provider describes them.
+    """A person as the provider describes them, with ASCII letters of the address in lower case.
 
     ``domain`` is the organisation that manages the account according to the provider. It is None if the provider
     only verified once that its owner could read mail to the address.
@@ -50,8 +48,12 @@ class Admission:
 
     def _check(self, person: Person) -> None:
         """Raise PermissionDenied if a person with this address is not admitted."""
-        if _EMAIL.fullmatch(person.email) is None:
-            raise PermissionDenied("The provider sent no usable e-mail address.", code="email_missing")
+        if not is_email(person.email):
+            raise PermissionDenied(
+                "The provider sent no usable e-mail address; allowed: ASCII, with a domain of another script in "
+                "its A-label form (xn--).",
+                code="email_missing",
+            )
         everybody = not (self._domains or self._emails) or self._settings.admits_anybody
         named = person.email in self._emails or person.email in self._admins
         if not (everybody or named or person.domain in self._domains):
@@ -125,4 +127,4 @@ class Admission:
 
 
 def _lower(texts: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(text.strip().lower() for text in texts if text != ANYBODY)
+    return frozenset(ascii_lower(text) for text in texts if text != ANYBODY)

@@ -17,9 +17,9 @@ from tornado.httputil import HTTPInputError
 
 from jan.auth.oidc.claims import usable_claims
 from jan.auth.oidc.flow import Flow
+from jan.auth.oidc.provider_urls import may_name
 from jan.auth.oidc.refusal import ProviderRefused
 from jan.errors import AuthenticationFailed, Unavailable
-from jan.settings.addresses import is_safe_url
 from jan.settings.sign_in import SignInSettings
 
 if TYPE_CHECKING:
@@ -119,17 +119,17 @@ class Provider:
 
     async def _discover(self) -> Metadata:
         url = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = self._decode(await self._fetch(url), Metadata)
+        found = await self._fetch(url, Metadata)
         # Otherwise the document of another provider, perhaps on the same host, would be accepted.
         if found.issuer != self._settings.issuer:
             raise self._failed("Its discovery document belongs to another issuer.")
         used = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri, found.userinfo_endpoint)
-        if not all(is_safe_url(url) for url in used if url is not None):
-            raise self._failed("Its discovery document has a URL without TLS.")
+        if not all(may_name(found.issuer, url) for url in used if url is not None):
+            raise self._failed("Its discovery document has a URL without TLS, or one of this server's network.")
         return found
 
     async def _fetch_keys(self) -> KeySet:
-        return self._decode(await self._fetch((await self.metadata()).jwks_uri), KeySet)
+        return await self._fetch((await self.metadata()).jwks_uri, KeySet)
 
     async def redeem(self, authorization: "Authorization", flow: Flow, code: str) -> TokenAnswer:
         """Exchange a code for tokens. Raises AuthenticationFailed if the provider rejects it."""
@@ -138,8 +138,8 @@ class Provider:
         headers = {"Authorization": self._basic()} if basic else {}
         secret = None if basic else self._settings.client_secret or None
         body = authorization.token_request(flow, code, secret)
-        raw = await self._fetch(metadata.token_endpoint, body=body, headers=headers, accept=(200, 400, 401))
-        answer = self._decode(raw, TokenAnswer)
+        accept = (200, 400, 401)
+        answer = await self._fetch(metadata.token_endpoint, TokenAnswer, body=body, headers=headers, accept=accept)
         try:
             # Pass on only the decoded fields: oauthlib fails on fields of unexpected types.
             authorization.check_token_answer(msgspec.json.encode(answer))
@@ -170,18 +170,20 @@ class Provider:
         url = (await self.metadata()).userinfo_endpoint
         if url is None:
             return None
-        return self._decode(await self._fetch(url, headers={"Authorization": f"Bearer {access_token}"}), UserInfo)
+        return await self._fetch(url, UserInfo, headers={"Authorization": f"Bearer {access_token}"})
 
     # --- the network --------------------------------------------------------------------------------
 
     async def _fetch(
         self,
         url: str,
+        kind: type[T],
         *,
         body: str | None = None,
         headers: dict[str, str] | None = None,
         accept: tuple[int, ...] = (200,),
-    ) -> bytes:
+    ) -> T:
+        """Return the object that a URL of the provider answers. Raises Unavailable."""
         request = HTTPRequest(
             url,
             method="GET" if body is None else "POST",
@@ -202,23 +204,32 @@ class Provider:
             response = await client.fetch(request, raise_error=False)
         except (HTTPClientError, HTTPInputError, OSError, ValueError) as error:
             # Name only the kind of failure: its message might quote what was sent.
-            raise self._failed(f"No answer from {url}: {type(error).__name__}.") from None
+            raise self._unusable(url, type(error).__name__) from None
         finally:
             client.close()
         if response.code not in accept:
-            raise self._failed(f"{url} answered {response.code}.")
-        return response.body
-
-    def _decode(self, raw: bytes, kind: type[T]) -> T:
-        """Read an object of the provider's. A null counts as absent (OpenID Connect Core, section 5.3.2)."""
+            raise self._unusable(url, f"status {response.code}")
         try:
-            return msgspec.convert(usable_claims(msgspec.json.decode(raw, type=dict[str, Any])), kind)
+            return _decode(response.body, kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise self._failed("Its answer could not be read.") from None
+            raise self._unusable(url, "no JSON of the expected form") from None
+
+    def _unusable(self, url: str, seen: str) -> Unavailable:
+        """Log what came from a URL. Callers are not told, or they could try out addresses by this server."""
+        log.warning("the sign-in provider gave no answer", issuer=self._settings.issuer, url=url, seen=seen)
+        return self._error("It gave no usable answer; the server's log says more.")
 
     def _failed(self, reason: str) -> Unavailable:
         log.warning("the sign-in provider failed", issuer=self._settings.issuer, reason=reason)
+        return self._error(reason)
+
+    def _error(self, reason: str) -> Unavailable:
         return Unavailable(
             f"The sign-in provider {self._settings.issuer} can't be used now. {reason}",
             code="sign_in_provider_failed",
         )
+
+
+def _decode(raw: bytes, kind: type[T]) -> T:
+    """Read an object of the provider's. A null counts as absent (OpenID Connect Core, section 5.3.2)."""
+    return msgspec.convert(usable_claims(msgspec.json.decode(raw, type=dict[str, Any])), kind)

@@ -17,6 +17,7 @@ from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer
 from jan.auth.oidc.refusal import ProviderRefused
 from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
+from jan.schema.email_address import ascii_lower, is_domain
 from jan.schema.plain_text import cleaned
 from jan.settings.addresses import is_loopback, is_own_path, is_safe_url
 from jan.settings.sign_in import GOOGLE, SignInSettings
@@ -180,7 +181,7 @@ class SignIn:
 
     def _person(self, claims: id_token.IdTokenClaims) -> Person:
         """Return the person of verified claims. Raises PermissionDenied for an unverified e-mail address."""
-        email = (claims.email or "").strip().lower()
+        email = ascii_lower(claims.email or "")
         if email and not claims.email_verified:
             raise PermissionDenied(
                 "The provider has not verified this account's e-mail address. Verify it there and sign in again.",
@@ -202,7 +203,7 @@ def _domain(issuer: str, email: str, hosted: str | None) -> str | None:
     """
     domain = email.rpartition("@")[2]
     if issuer == GOOGLE and domain != "gmail.com":
-        domain = (hosted or "").lower()
+        domain = ascii_lower(hosted) if hosted is not None and is_domain(hosted) else ""
     return domain or None
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from jan.errors import Conflict
+from jan.schema.email_address import ascii_lower
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import id_of, page_of
@@ -30,7 +31,7 @@ class MongoUsers:
         return user
 
     async def find_by_email(self, email: str) -> User | None:
-        return await self.records.find_one({"email": email.strip().lower()})
+        return await self.records.find_one({"email": ascii_lower(email.strip())})
 
     async def find_by_subject(self, subject: OidcSubject) -> User | None:
         return await self.records.find_one({"oidc.issuer": subject.issuer, "oidc.subject": subject.subject})

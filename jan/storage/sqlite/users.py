@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from jan.schema.email_address import ascii_lower
 from jan.storage.paging import id_of, page_of
 from jan.storage.records import (
     ApiKey,
@@ -36,7 +37,7 @@ class SqliteUsers:
         return await self._db.read(lambda db: _user(db, user_id))
 
     async def find_by_email(self, email: str) -> User | None:
-        return await self._db.read(lambda db: USERS.find(db, "email = ?", email.strip().lower()))
+        return await self._db.read(lambda db: USERS.find(db, "email = ?", ascii_lower(email.strip())))
 
     async def find_by_subject(self, subject: OidcSubject) -> User | None:
         key = f"{subject.issuer} {subject.subject}"
