@@ -51,8 +51,9 @@ log = structlog.get_logger(__name__)
 # How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
 # wait for the event loop longer than one of its steps takes.
 _SWITCH_SECONDS = 0.0001
-# New objects between two garbage collections. Requests make no reference cycles, so they can be rare.
-_GARBAGE_THRESHOLD = 20_000
+# New objects between two garbage collections. Requests make no reference cycles, so they can be rare. A streamed
+# request has about 160 objects, so those of 256 streams that begin at once are not scanned.
+_GARBAGE_THRESHOLD = 50_000
 
 
 class CannotListen(ConfigurationError):
@@ -192,7 +193,8 @@ class Server:
     def _listen(self) -> list[socket.socket]:
         host, port = self.settings.server.host, self.settings.server.port
         try:
-            return bind_sockets(port, host)
+            # A client that finds no place in the system's queue tries again after a second.
+            return bind_sockets(port, host, backlog=self.settings.server.max_connections)
         except (OSError, UnicodeError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number and number > 0 else str(error)

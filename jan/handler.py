@@ -34,6 +34,7 @@ The route ``{path: /summary, handler: summaries.Summary, name: summary, options:
 method may return an ``EventStream`` of a generator's events. ``jan.testing`` has what its tests need.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -65,8 +66,8 @@ from jan.generation.sinks import Translator
 from jan.generation.token_count import TokenCount
 from jan.http.authenticate import required_credential, user_of
 from jan.http.dispatch import Dispatcher
-from jan.http.sse import EventStream, Frames, TextForm
-from jan.limits import Standing
+from jan.http.sse import EventStream, Frames, TextForm, TypedFrames
+from jan.limits import Standing, tightest
 from jan.operation import Example, LimitClass, Operation, operation
 from jan.schema.scopes import (
     ADMIN,
@@ -129,9 +130,11 @@ __all__ = [
     "TokenPrompt",
     "Translator",
     "Turn",
+    "TypedFrames",
     "Unavailable",
     "UnsupportedMediaType",
     "operation",
+    "tightest",
 ]
 
 
@@ -202,6 +205,18 @@ class Handler(Dispatcher):
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
         return await ask(stream=stream, keep=keep, detach_as=detach_as)
+
+    async def count_prompt(self, asked: ModelRequest) -> int:
+        """Return the tokens of a request's prompt. Raises NotFound for an unknown model, and what the engine
+        refuses."""
+        return await self._models().count_prompt(asked)
+
+    def name_notes(self, named: Callable[[str], str]) -> None:
+        """Name in the headers what the engine left out as the clients of this API know it."""
+        if self.answering is not None:
+            notes = self.answering.notes
+            ignored, relaxed = tuple(map(named, notes.ignored)), tuple(map(named, notes.relaxed))
+            self.answering.notes = msgspec.structs.replace(notes, ignored=ignored, relaxed=relaxed)
 
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""

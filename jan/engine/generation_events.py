@@ -148,7 +148,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The end of an answer: its reason and token counts.
+    """The end of an answer: its reason, the stop string that ended it if one did, and token counts.
 
     ``cached_tokens``: prompt tokens found in the cache. ``reasoning_tokens``: completion tokens that were
     reasoning.
@@ -156,6 +156,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """
 
     reason: FinishReason
+    stop_string: str = ""
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0

@@ -63,6 +63,18 @@ class Answering:
             run.on_end.append(partial(hooks.after, self._context, run.collect()))
         return run
 
+    async def count_prompt(self, asked: ModelRequest) -> int:
+        """Return the tokens of a request's prompt, as a run would count them. Nothing is queued.
+
+        Raises NotFound for an unknown model, and the engine's refusals.
+        """
+        asked = await self._show(asked)
+        engine = await self._services.models.engine(asked.model)
+        prepared = await engine.prepare(asked.sequences[0])
+        engine.cancel(prepared.job_id)
+        self.notes = prepared.notes
+        return prepared.prompt_tokens
+
     async def _show(self, asked: ModelRequest) -> ModelRequest:
         """Show the request to the hooks; returns it as they leave it."""
         self._context = msgspec.structs.replace(self._context, model=asked.model)

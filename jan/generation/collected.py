@@ -35,6 +35,8 @@ class CollectedAnswer:
         self.prompt_logprobs: tuple[TokenLogprob, ...] = ()
         #: The reason why the answer ended; None before its end.
         self.reason: FinishReason | None = None
+        #: The stop string that ended it, '' if none did.
+        self.stop_string = ""
         self._text: list[str] = []
         self._reasoning: list[str] = []
 
@@ -53,7 +55,7 @@ class CollectedAnswer:
         if isinstance(event, Delta):
             self._add_delta(event)
         elif isinstance(event, Finished):
-            self.reason = event.reason
+            self.reason, self.stop_string = event.reason, event.stop_string
         elif isinstance(event, Started):
             self.prompt_text, self.prompt_ids = event.prompt_text, event.prompt_ids
             self.call_ids, self.fingerprint = event.notes.call_ids, event.fingerprint

@@ -26,7 +26,7 @@ class Translator(Protocol):
 
     def text_form(self, index: int) -> TextForm[Any] | None:
         """Return the form of events that have only new text of the sequence at ``index``; None if ``make`` makes
-        them too."""
+        them too. It holds until ``make`` is called."""
         ...
 
     def make(self, index: int, event: Started | Delta | Finished) -> Any | None:
@@ -163,6 +163,9 @@ class FrameSink:
                 made = self._translator.make(index, event)
                 if made is not None:
                     frames += self._frames.each(made)
+                # What was made may have changed what text means, such as by beginning or ending a part.
+                self._forms.pop(index, None)
+                self._form = None
         if texts and form is not None:
             frames += self._frames.texts(form, texts)
         return frames

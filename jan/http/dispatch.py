@@ -56,6 +56,8 @@ class Dispatcher(StreamResponder):
         self._ended_early = False
         # The error for the client of a request that the server ended early.
         self._ending: JanError | None = None
+        # Names of what the request has and nothing here uses.
+        self._ignored: list[str] = []
 
     def prepare(self) -> None:
         """Refuse before the body is read: during a shutdown, or if the body is far too large."""
@@ -195,10 +197,14 @@ class Dispatcher(StreamResponder):
         """Make the headers about the limits of requests and tokens. ``now`` is in milliseconds since 1970."""
         return request_headers(requests, now) + token_headers(tokens, now)
 
+    def ignore(self, *names: str) -> None:
+        """Name in a header parts of the request that nothing here uses."""
+        self._ignored += names
+
     def _report_left_out(self) -> None:
         """Name in the headers what was left out of the request or of its output format."""
         notes = PromptNotes() if self.answering is None else self.answering.notes
-        if ignored := (*self._body.ignored, *notes.ignored):
+        if ignored := (*self._body.ignored, *self._ignored, *notes.ignored):
             self.keep_header("X-Jan-Ignored", header_value(ignored))
         if notes.relaxed:
             self.log_fields["relaxed"] = header_value(notes.relaxed)

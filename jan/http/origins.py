@@ -10,15 +10,17 @@ from jan.settings.addresses import host_of, is_address, is_loopback
 from jan.settings.server import ANY_HOST
 
 _REQUEST_HEADERS = (
-    "Authorization, x-api-key, api-key, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, "
+    "Authorization, x-api-key, api-key, anthropic-version, anthropic-beta, "
+    "anthropic-dangerous-direct-browser-access, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, "
     "OpenAI-Organization, "
     "OpenAI-Project, OpenAI-Beta, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, "
     "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
     "X-Stainless-Timeout, X-Stainless-Helper-Method, X-Stainless-Poll-Helper, traceparent, tracestate"
 )
 _SHOWN_HEADERS = (
-    "X-Request-Id, Retry-After, Retry-After-Ms, X-Should-Retry, X-RateLimit-Limit, X-RateLimit-Remaining, "
-    "X-RateLimit-Reset, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "X-Request-Id, request-id, Retry-After, Retry-After-Ms, X-Should-Retry, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, openai-processing-ms, "
     "Idempotent-Replayed, X-Jan-Message-Id, X-Jan-Parent-Message-Id, X-Jan-Left-Out, X-Jan-Ignored, X-Jan-Relaxed"
 )

@@ -27,16 +27,25 @@ HEADERS = (
 )
 
 
+def _type_of(event: Any) -> bytes:
+    """Return the type of an event, which is its tag; empty if it has none."""
+    tag = event.__struct_config__.tag if isinstance(event, msgspec.Struct) else None
+    return str(tag or "").encode()
+
+
 class TextForm(Generic[E]):
     """The form of events that differ only in one text. ``make`` makes the event for a text."""
 
-    __slots__ = ("after", "before", "make")
+    __slots__ = ("after", "before", "make", "type")
 
     def __init__(self, make: Callable[[str], E]) -> None:
         self.make = make
         hole: Any = msgspec.Raw(b"\0")  # a byte that never appears in JSON
+        event = make(hole)
+        #: The event's type, if it has one, as bytes.
+        self.type = _type_of(event)
         #: The event's JSON before and after the text.
-        self.before, self.after = msgspec.json.encode(make(hole)).split(b"\0")
+        self.before, self.after = msgspec.json.encode(event).split(b"\0")
 
 
 class Frames:
@@ -83,6 +92,26 @@ class Frames:
             b"id: %d\ndata: %b%b%b\n\n" % (number, before, _encode(text), after)
             for number, text in enumerate(texts, first)
         ]
+
+
+class TypedFrames(Frames):
+    """Encodes events that have a ``type``, which is also the name of the frame. They have no numbers."""
+
+    __slots__ = ()
+
+    def each(self, event: Any) -> list[bytes]:
+        """Encode an event, or a list of them, as frames."""
+        if isinstance(event, list):
+            return [frame for one in event for frame in self.each(one)]
+        return [b"event: %b\ndata: %b\n\n" % (_type_of(event), _encode(event))]
+
+    def text(self, form: TextForm[Any], text: str) -> bytes:
+        """Encode an event of this form with a text as a frame."""
+        return b"event: %b\ndata: %b%b%b\n\n" % (form.type, form.before, _encode(text), form.after)
+
+    def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
+        """Encode several events of this form as frames."""
+        return [self.text(form, text) for text in texts]
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

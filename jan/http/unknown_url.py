@@ -7,27 +7,28 @@ from jan.http.dispatch import Dispatcher
 from jan.http.responder import Responder
 
 _CHAT = "use {api}/chat/completions"
+_TEXT = "its models read and write text: " + _CHAT
 # APIs of OpenAI and other servers that clients ask for, by the beginning of the path: the name, and what to use.
 _UNSERVED = MappingProxyType(
     {
         "responses": ("Responses API", _CHAT),
-        "messages": ("Messages API of Anthropic", _CHAT),
+        "messages": ("API of batches and stored messages of Anthropic", "use {api}/messages"),
         "chat/completions": ("API of stored chat completions", "use {api}/conversations"),
         "fim/completions": ("FIM API of Mistral", "use {api}/completions with a suffix"),
         "embeddings": ("Embeddings API", ""),
-        "moderations": ("Moderations API", ""),
-        "audio": ("Audio API", ""),
-        "images": ("Images API", ""),
-        "videos": ("Videos API", ""),
-        "files": ("Files API", ""),
-        "uploads": ("Uploads API", ""),
-        "batches": ("Batch API", ""),
+        "moderations": ("Moderations API", "a hook can judge requests and answers, see docs/plugins.md"),
+        "audio": ("Audio API", _TEXT),
+        "images": ("Images API", _TEXT),
+        "videos": ("Videos API", _TEXT),
+        "files": ("Files API", _CHAT + " with the text in a message"),
+        "uploads": ("Uploads API", _CHAT + " with the text in a message"),
+        "batches": ("Batch API", _CHAT + " for each request, with service_tier flex"),
         "rerank": ("Rerank API", ""),
         "score": ("Score API", ""),
         "pooling": ("Pooling API", ""),
         "classify": ("Classify API", ""),
-        "vector_stores": ("Vector Stores API", ""),
-        "fine_tuning": ("Fine-tuning API", ""),
+        "vector_stores": ("Vector Stores API", _CHAT + " with what was found in a message"),
+        "fine_tuning": ("Fine-tuning API", "models are trained elsewhere and named in the configuration"),
         "assistants": ("Assistants API", _CHAT),
         "threads": ("Assistants API", _CHAT),
         "realtime": ("Realtime API", _CHAT),
@@ -61,13 +62,13 @@ class UnknownUrl(Dispatcher):
         prefixes = self.services.settings.server.api_prefixes
         if (path := self.request.path.strip("/")) in _WITHOUT_PREFIX:
             said = f"There is no such URL. Use {prefixes[0]}/{path}. "
-            raise NotFound(f"{said}The base URL of a client ends with {prefixes[0]}.", code="unknown_url")
+            raise NotFound(f"{said}The base URL of a client ends with {prefixes[0]}.", code="endpoint_not_served")
         found = _unserved(self.request.path, prefixes)
         if found is None:
             raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")
         name, instead = found
         advice = f"; {instead.format(api=prefixes[0])}" if instead else ""
-        raise NotFound(f"This server has no {name} yet{advice}.", code="unknown_url")
+        raise NotFound(f"This server has no {name}{advice}.", code="endpoint_not_served")
 
 
 def _unserved(path: str, prefixes: tuple[str, ...]) -> tuple[str, str] | None:

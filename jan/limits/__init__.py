@@ -8,7 +8,7 @@ from jan.limits.ledger import Ledger, Payer
 from jan.limits.limiter import Limiter, Taker, Verdict
 from jan.limits.memory import FailoverCounters, MemoryCounters
 from jan.limits.usage_writer import UsageWriter
-from jan.limits.windows import Standing, Windows
+from jan.limits.windows import Standing, Windows, tightest
 from jan.settings import Settings
 from jan.storage.accounting import Counters, UsageLog
 from jan.telemetry.metrics import Metrics
@@ -23,6 +23,7 @@ __all__ = [
     "UsageLimits",
     "Verdict",
     "request_headers",
+    "tightest",
     "token_headers",
 ]
 

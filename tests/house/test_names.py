@@ -25,6 +25,7 @@ MIRRORS = (
         "jan/auth",
         "jan/people",
         "handlers/openai",
+        "handlers/anthropic",
         "handlers/conversations",
         "handlers/people",
         "handlers/service",

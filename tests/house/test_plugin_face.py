@@ -14,11 +14,12 @@ EXPORTED = (
     "Conflict EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice GenerationRequest Handler "
     "Hook HookContext Identity InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN "
     "LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge PermissionDenied READ RateLimited Run "
-    "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Translator Turn Unavailable "
-    "UnsupportedMediaType WRITE operation"
+    "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Translator Turn TypedFrames "
+    "Unavailable UnsupportedMediaType WRITE operation tightest"
 )
 OF_HANDLERS = (
-    "Options allowed_methods answer api complete generate identity mint operations require required_credential "
+    "Options allowed_methods answer api complete count_prompt error_body error_type generate identity ignore "
+    "limit_headers mint name_notes operations require required_credential "
     "resume route_options services user_id"
 )
 

@@ -653,16 +653,17 @@ def test_options_of_the_whole_server(client: httpx.Client, echo_server: ServerPr
 
 
 UNSERVED = {
-    "/v1/responses": "no Responses API yet; use /api/v1/chat/completions.",
-    "/v1/responses/input_tokens": "no Responses API yet",
-    "/api/v1/messages?beta=true": "use /api/v1/chat/completions.",
+    "/v1/responses": "no Responses API; use /api/v1/chat/completions.",
+    "/v1/responses/input_tokens": "no Responses API",
+    "/api/v1/messages/batches?beta=true": "use /api/v1/messages.",
+    "/v1/audio/speech": "its models read and write text: use /api/v1/chat/completions.",
     "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",
-    "/v1//embeddings/": "no Embeddings API yet.",
-    "/tokenizer_info": "no Tokenize API yet.",
+    "/v1//embeddings/": "no Embeddings API.",
+    "/tokenizer_info": "no Tokenize API.",
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",
-    "/api/chat": "no Ollama API yet; use /api/v1/chat/completions.",
+    "/api/chat": "no Ollama API; use /api/v1/chat/completions.",
     "/chat/completions": "Use /api/v1/chat/completions. The base URL of a client ends with /api/v1.",
     "/models/": "Use /api/v1/models.",
 }
@@ -672,7 +673,7 @@ UNSERVED = {
 def test_apis_that_are_not_served_are_named(client: httpx.Client, url: str) -> None:
     """404 with what to use instead, and nothing that a client could take for a missing model."""
     for method in ("POST", "GET"):
-        assert UNSERVED[url] in refused(client.request(method, url), 404, "unknown_url")
+        assert UNSERVED[url] in refused(client.request(method, url), 404, "endpoint_not_served")
 
 
 def test_the_log_says_which_urls_are_missing(client: httpx.Client, echo_server: ServerProcess) -> None:

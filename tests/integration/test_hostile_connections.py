@@ -1,5 +1,6 @@
 """Connections that are slow, idle or too many, and requests that are too much, on a real server."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -16,6 +17,7 @@ from support.raw_http import connect, exchange, parse, request
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
 from jan.http.json_structure import nested_deeper
+from jan.testing import serve
 
 pytestmark = pytest.mark.slow
 
@@ -239,6 +241,21 @@ def test_a_fresh_connection_has_a_shorter_time(server_with: ServerOf) -> None:
         assert is_open(answered)
     assert server.stop() == 0
     assert server.errors() == []
+
+
+def test_a_burst_of_clients_need_not_try_again() -> None:
+    """Hundreds of clients connect while the server does something else. One whose connection is dropped would try
+    again only after a second."""
+
+    async def main() -> None:
+        async with serve("extends: default\nserver: {max_connections_per_address: 1000}") as server:
+            with ExitStack() as stack:
+                # The server's loop is this one, so it accepts nobody meanwhile.
+                clients = [stack.enter_context(connect(server.url, timeout=5)) for _ in range(300)]
+                clients[-1].sendall(request("GET", "/health"))
+                assert parse(await asyncio.to_thread(ends, clients[-1])).status == 200
+
+    asyncio.run(main())
 
 
 def small_connection(server: ServerProcess) -> socket.socket:

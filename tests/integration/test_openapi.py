@@ -144,7 +144,10 @@ def test_every_error_is_documented_with_the_envelope(path: str, method: str, ope
     for response in errors.values():
         content = response["content"]["application/json"]
         assert response["description"]
-        assert content["schema"] == {"$ref": "#/components/schemas/ErrorEnvelope"}
+        envelope = (
+            "MessagesErrorEnvelope" if "/messages" in path and "conversations" not in path else "ErrorEnvelope"
+        )
+        assert content["schema"] == {"$ref": f"#/components/schemas/{envelope}"}
         _validate(content["example"], content["schema"])
 
 

@@ -102,7 +102,7 @@ def test_errors(play: Callable[..., Any], echo_server: ServerProcess) -> None:
         "value": ["BadRequestError", 400, "invalid_value", "temperature"],
         "stream": ["BadRequestError", 400, "invalid_value", "temperature"],
         "model": ["NotFoundError", 404, "model_not_found", "model"],
-        "url": ["NotFoundError", 404, "unknown_url", None],
+        "url": ["NotFoundError", 404, "endpoint_not_served", None],
         "size": ["APIError", 413, "body_too_large", None],
         "type": ["APIError", 415, "unsupported_media_type", None],
     }

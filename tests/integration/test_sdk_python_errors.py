@@ -76,7 +76,7 @@ def test_unknown_endpoint(client: openai.OpenAI) -> None:
     """An endpoint of OpenAI's that is not served is a NotFoundError too, told apart by its code."""
     with pytest.raises(openai.NotFoundError) as caught:
         client.moderations.create(input="x")
-    assert (caught.value.code, caught.value.param) == ("unknown_url", None)
+    assert (caught.value.code, caught.value.param) == ("endpoint_not_served", None)
 
 
 @pytest.mark.parametrize(

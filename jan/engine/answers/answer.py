@@ -92,6 +92,7 @@ class Answer:
                 reason = "tool_calls"
         finished = Finished(
             reason=reason,
+            stop_string=self._text.stop_string,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,

@@ -16,7 +16,16 @@ class TextAssembler:
     through them either. With ``include_stop``, the stop string is part of the text.
     """
 
-    __slots__ = ("_decoder", "_held", "_include_stop", "_logprobs", "_stop", "_unfinished", "stopped")
+    __slots__ = (
+        "_decoder",
+        "_held",
+        "_include_stop",
+        "_logprobs",
+        "_stop",
+        "_unfinished",
+        "stop_string",
+        "stopped",
+    )
 
     def __init__(self, stop: tuple[str, ...] = (), *, include_stop: bool = False) -> None:
         self._stop = stop
@@ -26,6 +35,8 @@ class TextAssembler:
         self._held = ""
         self._logprobs: deque[TokenLogprob] = deque()
         self.stopped = False
+        #: The stop string that ended the text.
+        self.stop_string = ""
 
     def push(self, data: bytes, logprob: TokenLogprob | None = None) -> tuple[str, tuple[TokenLogprob, ...]]:
         """Add a token's bytes; returns the text and the log probabilities that may be sent now."""
@@ -48,6 +59,7 @@ class TextAssembler:
         if found:
             self.stopped, self._held = True, ""
             at, stop = min(found)
+            self.stop_string = stop
             if self._include_stop:
                 return text[: at + len(stop)], self._release(True)
             self._logprobs.clear()

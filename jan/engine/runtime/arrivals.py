@@ -79,8 +79,8 @@ class Arrivals:
     def _grouped(self) -> list[tuple[JobId, list[Event | PreparedRequest]]]:
         """Return all events that have arrived by job, in reverse order of the jobs."""
         groups: dict[JobId, list[Event | PreparedRequest]] = {}
-        for batch in self._batches:
-            for job_id, event in batch:
+        for ids, arrived in self._batches:
+            for job_id, event in zip(ids, arrived, strict=True):
                 if job_id in groups:
                     groups[job_id].append(event)
                 else:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from jan.engine.base import Event, JobId, ModelInfo, PreparedRequest
 from jan.engine.runtime.job import Job
 
-#: One delivery: events, each with the id of its job.
-Batch = list[tuple[JobId, Event | PreparedRequest]]
+#: One delivery: ids of jobs, and an event for each. Not pairs, which the garbage collector would scan: a fast
+#: engine delivers hundreds of thousands of events before the event loop fetches them.
+Batch = tuple[list[JobId], list[Event | PreparedRequest]]
 
 
 class Prepare:
@@ -54,7 +55,8 @@ class Outbox:
     def __init__(self, arrive: Callable[[list[Batch]], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_arrival = arrive
-        self._items: Batch = []
+        self._ids: list[JobId] = []
+        self._events: list[Event | PreparedRequest] = []
         self._sent: deque[Batch] = deque()
         # True while the event loop has been woken and has not fetched the deliveries yet.
         self._woken = False
@@ -62,11 +64,13 @@ class Outbox:
 
     def put(self, job: Job, item: Event | PreparedRequest) -> None:
         """Keep an event of a job until the next delivery."""
-        self._items.append((job.id, item))
+        self._ids.append(job.id)
+        self._events.append(item)
 
     def clear(self) -> None:
         """Drop the events that were not delivered yet."""
-        self._items.clear()
+        self._ids.clear()
+        self._events.clear()
 
     def deliver(self) -> None:
         """Send all events that were put here.
@@ -74,9 +78,9 @@ class Outbox:
         A busy loop is woken once for several deliveries, because each wake-up makes the thread release Python's
         lock and wait for it again.
         """
-        if self._items:
-            self._sent.append(self._items)
-            self._items = []
+        if self._events:
+            self._sent.append((self._ids, self._events))
+            self._ids, self._events = [], []
             if not self._woken:
                 self._woken = True
                 self.call(self._arrive)

@@ -65,9 +65,10 @@ def test_a_turn_of_the_loop_is_short() -> None:
         jobs = [Job(number, text_request("x"), partial(receiver, number)) for number in range(1000)]
         for job in jobs:
             arrivals.add(job)
-        arrivals.arrive([[(job.id, Delta(text=text, tokens=1)) for job in jobs] for text in "ab"])
+        ids = [job.id for job in jobs]
+        arrivals.arrive([(ids, [Delta(text=text, tokens=1) for _ in jobs]) for text in "ab"])
         turns.append(len(received))
-        arrivals.arrive([[(job.id, Delta(text="c", tokens=1)) for job in jobs]])
+        arrivals.arrive([(ids, [Delta(text="c", tokens=1) for _ in jobs])])
         while len(received) < 1000 or set(received.values()) != {"abc"}:
             await asyncio.sleep(0)
             turns.append(len(received))

@@ -1,0 +1,137 @@
+"""Turns a request of Anthropic's form into a chat completion request, so that the same rules hold for both."""
+
+import re
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from handlers.anthropic.message_prompt import messages_of
+from jan.errors import InvalidRequest
+from jan.schema.anthropic import MessagesRequest, PromptOfMessages, ToolOfMessages
+from jan.schema.chat import ChatCompletionRequest
+from jan.schema.messages import AssistantMessage, Message
+from jan.schema.output_formats import JsonSchema, JsonSchemaFormat
+from jan.schema.tools import ChosenFunction, FunctionDefinition, FunctionTool, NamedToolChoice, ToolChoice
+
+_CHOICES = MappingProxyType[str, ToolChoice]({"auto": "auto", "any": "required", "none": "none"})
+_PLACE = re.compile(r"\b(messages|tools)\[(\d+)\]")
+# Parts of a path, or whole names, by what they are called here.
+_NAMES = MappingProxyType(
+    {
+        ".function.parameters": ".input_schema",
+        ".function.name": ".name",
+        "response_format.json_schema.schema": "output_config.format.schema",
+        "continue_final_message": "messages",
+        "enable_thinking": "thinking",
+        "reasoning_effort": "output_config.effort",
+        "type 'image_url'": "type 'image'",
+        "type 'file'": "type 'document'",
+    }
+)
+
+
+class TranslatedRequest:
+    """A request in OpenAI's form, and the names that its parts have in Anthropic's. Raises InvalidRequest.
+
+    Attributes:
+        chat: the request.
+        ignored: names of what nothing here uses.
+        asks_cache: usage tells what was read from the cache.
+    """
+
+    def __init__(self, body: PromptOfMessages) -> None:
+        placed = messages_of(body)
+        numbers = [number for number, tool in enumerate(body.tools or ()) if tool.type in (None, "custom")]
+        self._places = {"messages": list(placed.places), "tools": [f"tools[{number}]" for number in numbers]}
+        self.ignored = _ignored_of(body, numbers)
+        self.asks_cache = _asks_cache(body)
+        tools = [_tool(body.tools[number], number) for number in numbers] if body.tools else []
+        self.chat = ChatCompletionRequest(
+            model=body.model,
+            messages=list(placed.messages),
+            continue_final_message=_is_prefilled(placed.messages) or None,
+            tools=list(tools) or None,
+            tool_choice=_choice_of(body, has_tools=bool(tools)),
+            **_reasoning_of(body),
+        )
+        if body.tool_choice is not None:
+            self.chat.parallel_tool_calls = not body.tool_choice.disable_parallel_tool_use
+        output = body.output_format or (body.output_config and body.output_config.format)
+        if output:
+            self.chat.response_format = JsonSchemaFormat(json_schema=JsonSchema(schema=output.schema))
+        if isinstance(body, MessagesRequest):
+            for name in ("max_tokens", "temperature", "top_k", "top_p", "stream"):
+                setattr(self.chat, name, getattr(body, name))
+            self.chat.stop = body.stop_sequences or None
+
+    def named(self, text: str) -> str:
+        """Return a text in which parts of the request have the names that the client knows."""
+        text = _PLACE.sub(self._place, text)
+        for theirs, ours in _NAMES.items():
+            text = text.replace(theirs, ours)
+        return text
+
+    def _place(self, found: "re.Match[str]") -> str:
+        places, number = self._places[found[1]], int(found[2])
+        return places[number] if number < len(places) else found[0]
+
+    def name_in(self, error: InvalidRequest) -> None:
+        """Let an error name parts of the request as the client knows them."""
+        error.message = self.named(error.message)
+        error.param = None if error.param is None else self.named(error.param)
+
+
+def _ignored_of(body: PromptOfMessages, numbers: list[int]) -> list[str]:
+    ignored = [f"tools[{number}]" for number in range(len(body.tools or ())) if number not in numbers]
+    if body.thinking is not None and body.thinking.budget_tokens is not None:
+        ignored.append("thinking.budget_tokens")
+    return ignored
+
+
+def _asks_cache(body: PromptOfMessages) -> bool:
+    """Return True if the request has a ``cache_control`` anywhere."""
+    return b'"cache_control":{' in msgspec.json.encode(body)
+
+
+def _is_prefilled(messages: tuple[Message, ...]) -> bool:
+    last = messages[-1]
+    return isinstance(last, AssistantMessage) and bool(last.content)
+
+
+def _reasoning_of(body: PromptOfMessages) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if body.thinking is not None:
+        found["enable_thinking"] = body.thinking.type != "disabled"
+    if body.output_config is not None and body.output_config.effort is not None:
+        found["reasoning_effort"] = body.output_config.effort
+    return found
+
+
+def _choice_of(body: PromptOfMessages, *, has_tools: bool) -> ToolChoice | None:
+    choice = body.tool_choice
+    if choice is None:
+        return None
+    if choice.type != "tool":
+        return _CHOICES[choice.type] if has_tools or choice.type == "any" else None
+    if choice.name is None:
+        raise InvalidRequest(
+            "tool_choice.name: Required with the type tool.", code="invalid_value", param="tool_choice.name"
+        )
+    return NamedToolChoice(function=ChosenFunction(name=choice.name))
+
+
+def _tool(tool: ToolOfMessages, number: int) -> FunctionTool:
+    if tool.input_schema is None:
+        place = f"tools[{number}].input_schema"
+        raise InvalidRequest(
+            f"{place}: Required for a tool that the client runs.", code="invalid_value", param=place
+        )
+    function = FunctionDefinition(
+        name=tool.name, description=tool.description, parameters=tool.input_schema, strict=tool.strict
+    )
+    found = FunctionTool(function=function)
+    shown = {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
+    kept = {name: value for name, value in shown.items() if value is not None}
+    found.keep_written({"type": "function", "function": kept})
+    return found
