@@ -7,7 +7,6 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 from support.conversation import messages_of, new_conversation
-from support.ended import CHAT, KEYS, LASTING, Person, UnderWay, asked, streamed
+from support.ended import CHAT, KEYS, LASTING, Person, UnderWay, all_streamed, asked, streamed
 from support.metrics import becomes
 from support.patience import until
 
@@ -72,10 +71,9 @@ class Lasting(Handler):
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ThreadServer, ThreadServer]]:
     """Two servers on one store. Their logs stay free of errors."""
     data = tmp_path_factory.mktemp("revocation")
-    slow = model("slow", step_seconds=0.02, slots=64, **LASTING)
-    narrow = model("narrow", step_seconds=0.02, slots=1, **LASTING)
-    short = model("short", step_seconds=0.02, repeat=20)
-    options: Any = {"models": [slow, narrow, short], "routes": [route("/lasting", Lasting)], "data": data}
+    slow = model("slow", step_seconds=0.05, slots=64, **LASTING)
+    narrow = model("narrow", step_seconds=0.05, slots=1, **LASTING)
+    options: Any = {"models": [slow, narrow], "routes": [route("/lasting", Lasting)], "data": data}
     with served(**options) as here, served(**options) as there:
         yield here, there
         assert [*here.errors, *there.errors] == []
@@ -135,21 +133,21 @@ ACTS: dict[str, list[Callable[[Person, ThreadServer], None]]] = {
     "key": [revoke, revoke_itself, rotate_at_once, rotate_with_grace, disable, delete],
     "session": [log_out, log_out_everywhere, use_a_token_twice, disable],
 }
-CASES = [(kind, act) for kind, acts in ACTS.items() for act in acts]
+CASES = [(kind, act, place) for kind, acts in ACTS.items() for act in acts for place in (0, 1)]
 
 
-@pytest.mark.parametrize("place", ["here", "there"])
-def test_what_ends_a_credential_ends_its_streams(servers: tuple[ThreadServer, ThreadServer], place: str) -> None:
-    """The last event is the error of the 401 that the credential gets from now on; the tokens that came are
-    charged, once, and no others; and somebody else's stream goes on."""
+def test_what_ends_a_credential_ends_its_streams(servers: tuple[ThreadServer, ThreadServer]) -> None:
+    """On the server where it is done, and on the other one. The last event is the error of the 401 that the
+    credential gets from now on; the tokens that came are charged, once, and no others; and somebody else's stream
+    goes on."""
     here, there = servers
     other, people = Person(here, there), [Person(here, there) for _ in CASES]
-    clients = [me.key if kind == "key" else me.session for (kind, _), me in zip(CASES, people, strict=True)]
-    others, streams = streamed(other.session), [streamed(client) for client in clients]
-    for (_, act), me in zip(CASES, people, strict=True):
-        act(me, here if place == "here" else there)
-    for (kind, act), me, client, stream in zip(CASES, people, clients, streams, strict=True):
-        name, error = f"{kind} {act.__name__}", stream.error
+    clients = [me.key if kind == "key" else me.session for (kind, _, _), me in zip(CASES, people, strict=True)]
+    others, *streams = all_streamed([other.session, *clients])
+    for (_, act, place), me in zip(CASES, people, strict=True):
+        act(me, servers[place])
+    for (kind, act, place), me, client, stream in zip(CASES, people, clients, streams, strict=True):
+        name, error = f"{kind} {act.__name__} {place}", stream.error
         refused = client.get(f"{API}/user/profile")
         assert refused.status_code == 401, name
         assert (error["type"], error["code"]) == ("authentication_error", refused.json()["error"]["code"]), name
@@ -180,14 +178,21 @@ def test_a_key_that_a_key_made_ends_with_it(servers: tuple[ThreadServer, ThreadS
 
 
 def test_what_began_before_a_key_expires_goes_on(servers: tuple[ThreadServer, ThreadServer]) -> None:
-    """The key is refused, but its answer comes to its end."""
+    """The key is refused from then on, but its answer is not ended when others are."""
     here, there = servers
-    me = Person(here, there)
-    ends = datetime.now(UTC) + timedelta(seconds=0.8)
-    client = here.connect(me.key_of(me.session, expires_at=ends.isoformat())["key"])
-    stream = streamed(client, model="short")
-    assert until(lambda: client.get(f"{API}/user/profile").status_code == 401)
-    assert stream.events[-1] == "[DONE]"
+    me, other = Person(here, there), Person(here, there)
+    stream, others = all_streamed([me.key, other.key])
+    past = "2026-01-01T00:00:00Z"
+    with sqlite3.connect(Path(here.application.settings.data) / "jan.db") as db:
+        changed = "UPDATE api_keys SET doc = json_set(doc, '$.expires_at', ?) WHERE id = ?"
+        assert db.execute(changed, (past, me.made["id"])).rowcount == 1
+    assert until(lambda: me.key.get(f"{API}/user/profile").status_code == 401)
+    revoke(other, there)
+    assert others.error["code"] == "invalid_api_key"
+    seen = len(stream.body)
+    assert until(lambda: len(stream.body) > seen)
+    revoke(me, here)
+    assert stream.error["code"] == "invalid_api_key"
 
 
 # --- what runs --------------------------------------------------------------------------------------------

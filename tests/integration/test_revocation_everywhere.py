@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from support.conversation import API, StoredServer
-from support.ended import KEYS, LASTING, UnderWay, streamed
+from support.ended import KEYS, LASTING, UnderWay, all_streamed, streamed
 from support.metrics import becomes
 from support.mongodb import SecantusServer
 from support.patience import until
@@ -24,7 +24,7 @@ LONG = [{"role": "user", "content": "word " * 1000}]
 @pytest.fixture(scope="module")
 def second(stored_server: StoredServer) -> Iterator[ThreadServer]:
     """Another server on the same store, in this process."""
-    slow = model("slow", step_seconds=0.02, slots=64, **LASTING)
+    slow = model("slow", step_seconds=0.05, slots=64, **LASTING)
     with served(f"storage: {{url: '{stored_server.store_url}'}}", models=[slow]) as server:
         yield server
         assert server.errors == []
@@ -33,8 +33,8 @@ def second(stored_server: StoredServer) -> Iterator[ThreadServer]:
 def streams(first: httpx.Client, second: httpx.Client, at_one: int = 1, at_the_other: int = 1) -> list[UnderWay]:
     """Streams of one credential on both servers; all have their headers, and most their first events."""
     return [
-        *(streamed(first, messages=LONG) for _ in range(at_one)),
-        *(streamed(second) for _ in range(at_the_other)),
+        *all_streamed([first] * at_one, messages=LONG),
+        *all_streamed([second] * at_the_other),
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_command_line_ends_streams(stored_server: StoredServer, second: Thre
 def test_a_store_that_is_away_ends_nothing(own_server: SecantusServer) -> None:
     """Streams go on while it does not answer, and after it is back; then a revocation ends them."""
     url = own_server.url(f"jan_test_{secrets.token_hex(6)}")
-    slow = model("slow", step_seconds=0.02, slots=64, **LASTING)
+    slow = model("slow", step_seconds=0.05, slots=64, **LASTING)
     with served(f"storage: {{url: '{url}', timeout_seconds: 0.5}}", models=[slow]) as server:
         key = server.add_user()
         stream = streamed(server.connect(key))

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,11 +79,16 @@ class UnderWay:
         return sum(bool(choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"])
 
 
+def all_streamed(clients: Iterable[httpx.Client], **fields: Any) -> list[UnderWay]:
+    """A stream for each of the clients; all have begun."""
+    streams = [UnderWay(client, "POST", CHAT, json=asked(**fields)) for client in clients]
+    assert all(stream.begun.wait(SECONDS) for stream in streams)
+    return streams
+
+
 def streamed(client: httpx.Client, **fields: Any) -> UnderWay:
     """A stream that has begun."""
-    stream = UnderWay(client, "POST", CHAT, json=asked(**fields))
-    assert stream.begun.wait(SECONDS)
-    return stream
+    return all_streamed([client], **fields)[0]
 
 
 class Person:

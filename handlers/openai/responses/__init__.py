@@ -1,1 +1,0 @@
-"""OpenAI's Responses API: requests in, items and events out."""
