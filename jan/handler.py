@@ -197,14 +197,16 @@ class Handler(Dispatcher):
         stream: bool,
         keep: Keep | None = None,
         detach_as: str = "",
+        about: str = "",
     ) -> Any:
         """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
 
         ``keep`` reads the history of the request, and its Keeper stores messages and answer. With ``detach_as``,
-        the answer is completed even if the client disconnects, and ``resume`` reads it under this id.
+        the answer is completed even if the client disconnects, and ``resume`` reads it under this id, unless the
+        conversation ``about`` is deleted.
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
-        return await ask(stream=stream, keep=keep, detach_as=detach_as)
+        return await ask(stream=stream, keep=keep, detach_as=detach_as, about=about)
 
     async def count_prompt(self, asked: ModelRequest) -> int:
         """Return the tokens of a request's prompt. Raises NotFound for an unknown model, and what the engine

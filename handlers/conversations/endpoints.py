@@ -120,4 +120,6 @@ class OneConversation(Handler):
     async def delete(self, conversation_id: str) -> ConversationDeleted:
         """Remove the conversation and all its messages, for good."""
         await self.services.conversations.delete(self.user_id, conversation_id)
+        await self.services.idempotency.forget_about(conversation_id)
+        self.services.streams.forget_about(conversation_id)
         return ConversationDeleted(id=conversation_id)

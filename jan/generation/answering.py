@@ -15,8 +15,7 @@ from jan.generation.hooks import HookContext
 from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, open_run
 from jan.generation.sinks import Translator
-from jan.http.resumable import Replay
-from jan.http.sse import EventStream, at_once
+from jan.http.sse import EventStream, Replay, at_once
 from jan.limits.windows import Standing
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
@@ -89,6 +88,7 @@ class Answering:
         stream: bool,
         keep: Keep | None,
         detach_as: str,
+        about: str = "",
     ) -> Any:
         """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
@@ -99,7 +99,7 @@ class Answering:
         start = partial(self._start, generate, asked, keeper)
         if detach_as:
             work = partial(detached_answer, start, translator, keeper, whole=not stream)
-            log, self.detached_task = self._services.streams.start(detach_as, self._permit, work)
+            log, self.detached_task = self._services.streams.start(detach_as, self._permit, work, about)
             return (
                 Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.detached_task)
             )

@@ -169,6 +169,7 @@ class Dispatcher(StreamResponder):
             operation=f"{operation.name} {self.route_name}",
             key=key,
             content=(self._credentials(), self.path_kwargs, self._body.data),
+            about=self.path_kwargs.get("conversation_id"),
         )
         given = await self.services.idempotency.once(asked, carry_out)
         if given.replayed:

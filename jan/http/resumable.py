@@ -14,7 +14,7 @@ import structlog
 
 from jan.auth.running import Permit, RunningWork
 from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
-from jan.http.sse import DONE, EventStream, Frames
+from jan.http.sse import DONE
 from jan.settings import StreamSettings
 from jan.tasks import Tasks
 
@@ -28,29 +28,13 @@ _OVERHEAD_BYTES = 48
 _BATCH = 64
 
 
-class KeptFrames(Frames):
-    """Passes on the frames of a log, whose end is among them."""
-
-    last = b""
-
-    def each(self, event: bytes) -> list[bytes]:
-        """Return the frame as it is."""
-        return [event]
-
-
-class Replay(EventStream):
-    """A stream that is read from a log, whose events are already frames."""
-
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(frames, KeptFrames())
-
-
 class StreamLog:
     """The numbered events of one stream, as far as they are kept. The first is number 1."""
 
-    def __init__(self, stream_id: str, owner: str) -> None:
+    def __init__(self, stream_id: str, owner: str, about: str = "") -> None:
         self.id = stream_id
         self.owner = owner
+        self.about = about  # the conversation that it belongs to, if any
         #: Bytes of memory that the log takes.
         self.size = 0
         self.readers = 0
@@ -214,13 +198,13 @@ class StreamLogs:
         self.size = 0
 
     def start(
-        self, stream_id: str, permit: Permit, work: "Callable[[LogOutlet], Awaitable[T]]"
+        self, stream_id: str, permit: Permit, work: "Callable[[LogOutlet], Awaitable[T]]", about: str = ""
     ) -> "tuple[StreamLog, asyncio.Task[T]]":
         """Let ``work`` make a stream and send its frames to a log, whether or not anybody reads it.
 
         It ends with what ``permit`` rests on, and its readers get the error.
         """
-        stream_log = self._logs[stream_id] = StreamLog(stream_id, permit.identity.owner)
+        stream_log = self._logs[stream_id] = StreamLog(stream_id, permit.identity.owner, about)
 
         async def carry_out() -> T:
             return await work(LogOutlet(stream_log, self._append))
@@ -261,6 +245,14 @@ class StreamLogs:
             )
         return found
 
+    def forget_about(self, conversation_id: str) -> None:
+        """Forget the streams of a conversation, which is deleted. One that still runs is forgotten at its end."""
+        for stream_log in [kept for kept in self._logs.values() if kept.about == conversation_id]:
+            if stream_log.ended:
+                self._expire(stream_log)
+            else:
+                stream_log.expired = self._logs.pop(stream_log.id) is stream_log
+
     def _append(self, stream_log: StreamLog, frame: bytes) -> None:
         self.size += stream_log.append(frame)
         while stream_log.size > self._settings.max_bytes:
@@ -269,13 +261,13 @@ class StreamLogs:
             if self._ended:
                 self._free(next(iter(self._ended.values())))
             else:
-                # Drop from the largest log, not from this one, whose reader may be about to get the newest events.
-                self.size -= max(self._logs.values(), key=attrgetter("size")).drop_oldest()
+                # Not from this log, whose reader may be about to get the newest events, unless it is the largest.
+                self.size -= max((*self._logs.values(), stream_log), key=attrgetter("size")).drop_oldest()
 
     def _end(self, stream_log: StreamLog, error: JanError | None) -> None:
         stream_log.end(error)
         self._ended[stream_log.id] = stream_log
-        if error is not None and not stream_log.count:
+        if stream_log.expired or (error is not None and not stream_log.count):
             self._expire(stream_log)  # refused before it began: its client has the error, and no id to resume by
             return
         asyncio.get_running_loop().call_later(self._settings.keep_seconds, self._expire, stream_log)

@@ -158,3 +158,20 @@ class EventStream:
                     await until_taken(taken)
                     outlet.resume()
         await until_taken(outlet.end((), frames.last))
+
+
+class KeptFrames(Frames):
+    """Passes on the frames of a log, whose end is among them."""
+
+    last = b""
+
+    def each(self, event: bytes) -> list[bytes]:
+        """Return the frame as it is."""
+        return [event]
+
+
+class Replay(EventStream):
+    """A stream that is read from a log, whose events are already frames."""
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(frames, KeptFrames())

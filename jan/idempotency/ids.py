@@ -1,9 +1,10 @@
 """Sources of ids and secrets for new objects: random, or derived from a seed so that they can be repeated."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,6 +23,8 @@ class IdSource:
 
     #: True if the objects may have been made before and may already be in the store.
     again = False
+    #: The id made last, by prefix. Only a source that makes the same ids again remembers it.
+    last_made: Mapping[str, str] = MappingProxyType({})
 
     def new_id(self, prefix: str) -> str:
         """Make a new identifier."""
@@ -55,9 +58,11 @@ class SeededIdSource(IdSource):
         self._seed = seed
         self._time = f"{milliseconds(at):012x}"
         self._made = 0
+        self.last_made: dict[str, str] = {}
 
     def new_id(self, prefix: str) -> str:
-        return f"{prefix}_{self._time}{self.token_bytes(_ID_BYTES).hex()}"
+        made = self.last_made[prefix] = f"{prefix}_{self._time}{self.token_bytes(_ID_BYTES).hex()}"
+        return made
 
     def token_bytes(self, count: int) -> bytes:
         self._made += 1

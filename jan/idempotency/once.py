@@ -44,12 +44,14 @@ Work = Callable[[IdSource], Awaitable[bytes]]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request: caller, operation and Idempotency-Key. ``content`` identifies its parameters and body."""
+    """A request: caller, operation and Idempotency-Key. ``content`` identifies its parameters and body, ``about``
+    the conversation in its URL."""
 
     owner: str
     operation: str
     key: str
     content: Any
+    about: str | None = None
 
     def __repr__(self) -> str:
         return f"Asked(operation={self.operation!r})"
@@ -72,6 +74,7 @@ class _Envelope:
     def __init__(self, asked: Asked) -> None:
         origin = msgspec.json.encode([asked.owner, asked.operation, asked.key])
         self.id = _derived(origin, b"jan idempotency id").hex()
+        self._about = asked.about
         self._cipher = AESGCM(_derived(origin, b"jan idempotency seal"))
         printed = _derived(origin, b"jan idempotency fingerprint")
         self.fingerprint = hmac.digest(printed, msgspec.json.encode(asked.content), "sha256").hex()
@@ -83,6 +86,11 @@ class _Envelope:
     def open(self, sealed: bytes) -> bytes:
         return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self.id.encode())
 
+    def answered(self, stored: IdempotentAnswer, answer: bytes, mint: IdSource) -> IdempotentAnswer:
+        """Make the record of a request with its answer."""
+        about = self._about or mint.last_made.get("conv")
+        return msgspec.structs.replace(stored, answer=self.seal(answer), about=about)
+
     def attempt(self, at: datetime) -> IdempotentAnswer:
         """Make the record of a first attempt at the request."""
         return IdempotentAnswer(
@@ -92,6 +100,7 @@ class _Envelope:
             begun_at=at,
             first_at=at,
             seed=self.seal(secrets.token_bytes(_SEED_BYTES)),
+            about=self._about,
         )
 
 
@@ -113,6 +122,10 @@ class Idempotency:
     async def close(self) -> None:
         """Let running work end. Call it before the store is closed."""
         await self._tasks.close(_CLOSE_SECONDS)
+
+    async def forget_about(self, conversation_id: str) -> None:
+        """Forget all answers about a conversation, which is deleted."""
+        await self._answers.forget_about(conversation_id)
 
     async def once(self, asked: Asked, work: Work) -> Given:
         """Return the answer of ``work`` if the request is new, otherwise the stored answer. Only successes are
@@ -153,7 +166,7 @@ class Idempotency:
         settle, outcome = self._answers.release, stored
         try:
             answer = await work(mint)
-            settle, outcome = self._answers.finish, msgspec.structs.replace(stored, answer=envelope.seal(answer))
+            settle, outcome = self._answers.finish, envelope.answered(stored, answer, mint)
             return answer
         except JanError as error:
             if status_of(type(error)) < 500:

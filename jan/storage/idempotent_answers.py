@@ -17,7 +17,7 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
     ``id`` is derived from the caller, the operation and the key; ``fingerprint`` from the request itself.
     ``attempt`` is random and identifies the attempt that has been under way since ``begun_at``. ``first_at`` is
     when the first attempt began. Attempts derive their ids and secrets from ``seed``. Seed and answer are
-    encrypted, so the store can't read them.
+    encrypted, so the store can't read them. ``about`` is the conversation that the answer is about, if any.
     """
 
     fingerprint: str
@@ -26,6 +26,7 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
     first_at: datetime
     seed: bytes
     answer: bytes | None = None
+    about: str | None = None
 
 
 def replaces(
@@ -62,6 +63,9 @@ class IdempotentAnswers(Protocol):
 
     async def forget(self, request: IdempotentAnswer) -> None:
         """Forget the request of this attempt, which changed nothing, so that its key is free again."""
+
+    async def forget_about(self, conversation_id: str) -> None:
+        """Forget the requests whose answers are about a conversation."""
 
     async def purge(self, before: datetime) -> int:
         """Forget requests whose first attempt began before this time; return their number."""

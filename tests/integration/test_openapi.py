@@ -93,7 +93,7 @@ def _events(response: httpx.Response) -> list[str]:
     """The data of each event of a stream; comments are none."""
     events = re.sub(r"^:.*\n", "", response.text, flags=re.MULTILINE)
     blocks = [block for block in events.split("\n\n") if block]
-    data = [re.sub(r"\Aid: \d+\n", "", block) for block in blocks]
+    data = [re.sub(r"\A(id|event): .+\n", "", block) for block in blocks]
     assert all(block.startswith("data: ") for block in data)
     return [block.removeprefix("data: ") for block in data]
 
@@ -183,8 +183,10 @@ def test_examples_work_as_printed(
     kind = response.headers["content-type"].partition(";")[0]
     schema = operation["responses"]["200"]["content"][kind].get("schema")
     if kind == "text/event-stream":
-        *events, last = _events(response)
-        assert last == "[DONE]"
+        events = _events(response)
+        # Only OpenAI's older APIs end with a mark that is no event.
+        if "/completions" in url:
+            assert events.pop() == "[DONE]"
         assert events
         for event in events:
             _validate(json.loads(event), schema)

@@ -83,4 +83,5 @@ class ChatCompletions(Handler):
             stream=bool(body.stream),
             keep=keep,
             detach_as=completion_id if body.on_disconnect == "finish" else "",
+            about=body.conversation_id or "",
         )

@@ -41,7 +41,7 @@ class MongoIdempotentAnswers:
         return successor if await self.records.update_one(same, {"$set": fields}) else None
 
     async def finish(self, request: IdempotentAnswer) -> None:
-        await self._set(request, {"answer": encode(request)["answer"]})
+        await self._set(request, {name: encode(request)[name] for name in ("answer", "about")})
 
     async def release(self, request: IdempotentAnswer) -> None:
         await self._set(request, {"begun_at": LONG_AGO})
@@ -51,6 +51,9 @@ class MongoIdempotentAnswers:
 
     async def forget(self, request: IdempotentAnswer) -> None:
         await self.records.delete({"_id": request.id, "attempt": request.attempt})
+
+    async def forget_about(self, conversation_id: str) -> None:
+        await self.records.delete({"about": conversation_id})
 
     async def purge(self, before: datetime) -> int:
         return await self.records.delete({"first_at": {"$lt": before}})

@@ -61,12 +61,18 @@ async def _version_5(_connection: Connection) -> None:
     lose."""
 
 
+async def _version_6(connection: Connection) -> None:
+    about = IndexModel([("about", ASCENDING)], name="about", sparse=True)
+    await connection.create_indexes("given_answers", [about])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
     _version_3,
     _version_4,
     _version_5,
+    _version_6,
 )
 
 

@@ -72,7 +72,7 @@ class SqliteConversations:
             changed = apply(_owned(db, user_id, conversation_id), changes)
             return CONVERSATIONS.replace(db, _replace(changed, updated_at=now()))
 
-        return await self._db.write(work)
+        return await self._db.write(work, erases=True)
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -88,7 +88,7 @@ class SqliteConversations:
             db.execute("DELETE FROM messages WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
-        await self._db.write(work)
+        await self._db.write(work, erases=True)
 
 
 class SqliteMessages:

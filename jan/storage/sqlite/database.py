@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jan.errors import JanError, Unavailable, retry_headers
+from jan.storage.sqlite.erasure import Eraser, empty_log, rewrite_if_small
 from jan.storage.sqlite.failures import translate, translate_opening
 from jan.storage.sqlite.files import PrivateFile
 from jan.storage.sqlite.migrations import migrate
@@ -29,6 +30,7 @@ _LARGEST_GROUP = 256
 class _Transaction(NamedTuple, Generic[T]):
     work: Work[T]
     done: asyncio.Future[T]
+    erases: bool
 
 
 class Database:
@@ -43,6 +45,7 @@ class Database:
         self._read_connections: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._waiting: list[_Transaction[Any]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._eraser = Eraser(self._on_writer)
 
     async def open(self) -> None:
         """Open the file, bring its schema up to date and start the threads."""
@@ -60,24 +63,36 @@ class Database:
         readers, self._readers = self._readers, None
         if self._draining is not None:
             await self._draining
+        await self._eraser.stop()
         for threads in (writer, readers):
             if threads is not None:
                 await asyncio.to_thread(threads.shutdown)
-        self._disconnect()
+        await asyncio.to_thread(self._disconnect)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, erases: bool = False) -> T:
         """Run ``work`` in a write transaction and return its result once that is durable.
 
-        A JanError that ``work`` raises undoes the changes of this ``work`` only.
+        A JanError that ``work`` raises undoes the changes of this ``work`` only. What is deleted or replaced by
+        one that ``erases`` is in no file a second or two later.
         """
         loop = asyncio.get_running_loop()
         if self._writer is None:
             raise _closed()
         done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append(_Transaction(work, done))
+        self._waiting.append(_Transaction(work, done, erases))
         if self._draining is None or self._draining.done():
             self._draining = loop.create_task(self._drain(self._writer))
         return await done
+
+    async def purge(self, table: str, where: str, value: str | int) -> int:
+        """Delete the rows for which the condition holds; return their number."""
+
+        def work(db: sqlite3.Connection) -> int:
+            return db.execute(f"DELETE FROM {table} WHERE {where}", (value,)).rowcount
+
+        one = f"SELECT 1 FROM {table} WHERE {where} LIMIT 1"
+        found = await self.read(lambda db: db.execute(one, (value,)).fetchone())
+        return await self.write(work, erases=True) if found else 0
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a snapshot of the committed data and return its result."""
@@ -102,6 +117,14 @@ class Database:
         outcomes = [error] * len(group) if error is not None else committed.result()
         for job, outcome in zip(group, outcomes, strict=True):
             _settle(job.done, outcome)
+        if error is None and any(job.erases for job in group):
+            self._eraser.note()
+
+    async def _on_writer(self, work: Work[bool]) -> bool:
+        """Run ``work`` on the writer's thread, outside any transaction."""
+        if self._writer is None or (connection := self._write_connection) is None:
+            return True
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work, connection)
 
     def _commit(self, works: list[Work[Any]]) -> list[Any]:
         """Run a group in one transaction. Return for each its result or the JanError that it raised."""
@@ -135,6 +158,7 @@ class Database:
         try:
             self._write_connection = self._new_connection()
             migrate(self._write_connection, self._file.path)
+            empty_log(self._write_connection)  # a process that was killed may have left deleted text there
             for _ in range(_READERS):
                 reader = self._new_connection()
                 self._read_connections.put(reader)
@@ -152,6 +176,7 @@ class Database:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
         except sqlite3.Error:
             connection.close()
             raise
@@ -161,6 +186,8 @@ class Database:
         while not self._read_connections.empty():
             self._read_connections.get().close()
         if self._write_connection is not None:
+            if self._eraser.deleted:
+                rewrite_if_small(self._write_connection, self._file.path)
             self._write_connection.close()  # the last connection to close folds the -wal file into the database
             self._write_connection = None
 

@@ -49,8 +49,10 @@ class SqliteIdempotentAnswers:
         await self._db.write(work)
 
     async def purge(self, before: datetime) -> int:
-        sql, limit = "DELETE FROM given_answers WHERE first_at < ?", milliseconds(before)
-        return await self._db.write(lambda db: db.execute(sql, (limit,)).rowcount)
+        return await self._db.purge("given_answers", "first_at < ?", milliseconds(before))
+
+    async def forget_about(self, conversation_id: str) -> None:
+        await self._db.purge("given_answers", "about = ?", conversation_id)
 
 
 def _is_attempt(db: sqlite3.Connection, request: IdempotentAnswer) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jan.errors import ConfigurationError
+from jan.storage.sqlite.erasure import rewrite_if_small
 
 APPLICATION_ID = 0x4A414E53
 """Marks the file as Jan's ("JANS"), so that another program's database is refused."""
@@ -44,7 +45,21 @@ _VERSION_3 = (
 _VERSION_4 = ()
 # Keys say who made them and whose budgets they are charged to, which older servers would lose.
 _VERSION_5 = ()
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+# Stored answers are forgotten with the conversation that they are about.
+_VERSION_6 = (
+    """ALTER TABLE given_answers ADD COLUMN about TEXT""",
+    """CREATE INDEX given_answers_about ON given_answers (about) WHERE about IS NOT NULL""",
+)
+MIGRATIONS: tuple[Sequence[str], ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+    _VERSION_5,
+    _VERSION_6,
+)
+# Files of earlier versions may hold deleted text, which these did not overwrite.
+_ERASES_SINCE = 6
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -58,11 +73,13 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_ours(connection, path)
-        _upgrade(connection, path)
+        before = _upgrade(connection, path)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    if 0 < before < _ERASES_SINCE:
+        rewrite_if_small(connection, path)
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
@@ -72,7 +89,9 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise of_another_program(path)
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path) -> int:
+    """Bring the schema up to date. Returns the version that it had before; 0 for a new file."""
+    version: int
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise too_new(path, version)
@@ -81,6 +100,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    return version
 
 
 def of_another_program(path: Path) -> ConfigurationError:

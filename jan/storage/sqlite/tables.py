@@ -116,6 +116,8 @@ MESSAGES = Table(
         "updated_at": lambda r: _ms(r.updated_at),
     },
 )
-ANSWERS = Table("given_answers", IdempotentAnswer, {"first_at": lambda r: _ms(r.first_at)})
+ANSWERS = Table(
+    "given_answers", IdempotentAnswer, {"first_at": lambda r: _ms(r.first_at), "about": lambda r: r.about}
+)
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
 ARCHIVED_TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES, USAGE)

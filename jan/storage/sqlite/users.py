@@ -50,7 +50,7 @@ class SqliteUsers:
         return page_of(found, limit, lambda user: user.id)
 
     async def update(self, user_id: str, changes: UserChanges) -> User:
-        return await self._db.write(lambda db: USERS.replace(db, apply(_user(db, user_id), changes)))
+        return await self._db.write(lambda db: USERS.replace(db, apply(_user(db, user_id), changes)), erases=True)
 
 
 def _user(db: sqlite3.Connection, user_id: str) -> User:
@@ -82,7 +82,9 @@ class SqliteKeys:
         return page_of(found, limit, lambda key: key.id)
 
     async def rename(self, user_id: str, key_id: str, name: str) -> ApiKey:
-        return await self._db.write(lambda db: KEYS.replace(db, _replace(_key(db, user_id, key_id), name=name)))
+        return await self._db.write(
+            lambda db: KEYS.replace(db, _replace(_key(db, user_id, key_id), name=name)), erases=True
+        )
 
     async def revoke(self, user_id: str, key_id: str, at: datetime) -> ApiKey:
         def work(db: sqlite3.Connection) -> ApiKey:
@@ -149,8 +151,7 @@ class SqliteSessions:
         return await self._db.write(lambda db: _end(db, at, reason, "user_id = ?", user_id))
 
     async def purge(self, before: datetime) -> int:
-        sql, limit = "DELETE FROM sessions WHERE expires_at < ?", milliseconds(before)
-        return await self._db.write(lambda db: db.execute(sql, (limit,)).rowcount)
+        return await self._db.purge("sessions", "expires_at < ?", milliseconds(before))
 
 
 def _end(db: sqlite3.Connection, at: datetime, reason: str, where: str, value: str) -> int:

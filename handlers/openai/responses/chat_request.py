@@ -1,0 +1,199 @@
+"""Turns a request for a response into a chat completion request, so that the same rules hold for both."""
+
+import re
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from handlers.openai.responses.sent_items import messages_of, read_items
+from jan.errors import InvalidRequest
+from jan.schema.chat import ChatCompletionRequest
+from jan.schema.explain import explain
+from jan.schema.messages import Message, SystemMessage
+from jan.schema.open_body import convert_open
+from jan.schema.output_formats import JsonSchema, JsonSchemaFormat, ResponseFormat
+from jan.schema.responses import PromptOfResponse, ResponseRequest, SchemaFormat
+from jan.schema.tools import (
+    AllowedTools,
+    AllowedToolsChoice,
+    ChosenFunction,
+    CustomTool,
+    FunctionTool,
+    NamedCustomChoice,
+    NamedToolChoice,
+    RequestedTool,
+    ToolChoice,
+)
+
+_PLACE = re.compile(r"\b(messages|tools)\[(\d+)\]")
+# Parts of a path, or whole names, by what they are called here.
+_NAMES = MappingProxyType(
+    {
+        ".function.": ".",
+        ".custom.": ".",
+        "response_format.json_schema.schema": "text.format.schema",
+        "response_format": "text.format",
+        ".reasoning_content": ".content",
+        "reasoning_effort": "reasoning.effort",
+        "max_tokens": "max_output_tokens",
+        "type 'image_url'": "type 'input_image'",
+        "type 'file'": "type 'input_file'",
+    }
+)
+_LOGPROBS = "message.output_text.logprobs"
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
+_CUSTOM_KEYS = ("name", "description", "format")
+
+
+class ChatRequestOfResponse:
+    """A request in the form of chat completions, and the names that its parts have for the client.
+
+    Raises InvalidRequest.
+
+    Attributes:
+        chat: the request.
+        tools: its tools, as the client wrote them, without those that nothing here runs.
+        ignored: names of what nothing here uses.
+    """
+
+    def __init__(self, body: PromptOfResponse) -> None:
+        read = read_items(body.input)
+        messages, places = messages_of(read.items)
+        if body.instructions:
+            messages, places = [SystemMessage(content=body.instructions), *messages], ["instructions", *places]
+        self.ignored = [*read.ignored, *_ignored_of(body)]
+        numbers = self._served_tools(body)
+        self._places = {"messages": places, "tools": [f"tools[{number}]" for number in numbers]}
+        self.tools = [body.tools[number] for number in numbers] if body.tools else []
+        self.chat = ChatCompletionRequest(
+            model=body.model,
+            messages=messages,
+            tools=[_tool(tool, f"tools[{number}]") for tool, number in zip(self.tools, numbers, strict=True)]
+            or None,
+            tool_choice=_choice_of(body.tool_choice, has_tools=bool(numbers)),
+            parallel_tool_calls=body.parallel_tool_calls,
+            response_format=_format_of(body),
+            reasoning_effort=None if body.reasoning is None else body.reasoning.effort,
+        )
+        if isinstance(body, ResponseRequest):
+            self._add_sampling(body)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages of the request, instructions first."""
+        return self.chat.messages
+
+    def check_alone(self) -> None:
+        """Refuse a request without any message, unless stored ones precede it. Raises InvalidRequest."""
+        if not self.chat.messages:
+            raise InvalidRequest(
+                "input: It is empty; allowed: a text, or a list with at least one item.",
+                code="invalid_value",
+                param="input",
+            )
+
+    def _served_tools(self, body: PromptOfResponse) -> list[int]:
+        numbers = []
+        for number, tool in enumerate(body.tools or ()):
+            if tool.get("type") in ("function", "custom"):
+                numbers.append(number)
+            else:
+                self.ignored.append(f"tools[{number}]")
+        return numbers
+
+    def _add_sampling(self, body: ResponseRequest) -> None:
+        chat = self.chat
+        chat.max_tokens, chat.temperature, chat.top_p = body.max_output_tokens, body.temperature, body.top_p
+        chat.stream, chat.service_tier = body.stream, body.service_tier
+        if body.top_logprobs is not None or _LOGPROBS in (body.include or ()):
+            chat.logprobs, chat.top_logprobs = True, body.top_logprobs or 0
+
+    def named(self, text: str) -> str:
+        """Return a text in which parts of the request have the names that the client knows."""
+        text = _PLACE.sub(self._place, text)
+        for theirs, ours in _NAMES.items():
+            text = text.replace(theirs, ours)
+        return text
+
+    def _place(self, found: "re.Match[str]") -> str:
+        places, number = self._places[found[1]], int(found[2])
+        return places[number] if number < len(places) else found[0]
+
+    def name_in(self, error: InvalidRequest) -> None:
+        """Let an error name parts of the request as the client knows them."""
+        error.message = self.named(error.message)
+        error.param = None if error.param is None else self.named(error.param)
+
+
+def _ignored_of(body: PromptOfResponse) -> list[str]:
+    ignored = []
+    if body.reasoning is not None and (body.reasoning.summary or body.reasoning.generate_summary):
+        ignored.append("reasoning.summary")
+    if body.text is not None and body.text.verbosity not in (None, "medium"):
+        ignored.append("text.verbosity")
+    if isinstance(body, ResponseRequest) and body.max_tool_calls is not None:
+        ignored.append("max_tool_calls")  # counts calls of tools that the server runs: there are none
+    return ignored
+
+
+def _format_of(body: PromptOfResponse) -> ResponseFormat | None:
+    output = None if body.text is None else body.text.format
+    if not isinstance(output, SchemaFormat):
+        return output
+    return JsonSchemaFormat(json_schema=JsonSchema(schema=output.schema, strict=output.strict))
+
+
+def _tool(given: dict[str, Any], place: str) -> RequestedTool:
+    """Return a tool in the form of chat completions, where its definition is one level deeper."""
+    kind: str = given["type"]
+    expected: Any = CustomTool if kind == "custom" else FunctionTool
+    keys = _CUSTOM_KEYS if kind == "custom" else _FUNCTION_KEYS
+    inner = {name: given[name] for name in keys if given.get(name) is not None}
+    if isinstance(form := inner.get("format"), dict) and form.get("type") == "grammar" and "grammar" not in form:
+        grammar = {name: value for name, value in form.items() if name != "type"}
+        inner["format"] = {"type": "grammar", "grammar": grammar}
+    written = {"type": kind, kind: inner}
+    try:
+        tool: RequestedTool = convert_open(written, expected)
+    except (msgspec.ValidationError, ValueError) as error:
+        why = explain(error, expected) if isinstance(error, msgspec.ValidationError) else None
+        path = "" if why is None else why.path.removeprefix(kind).removeprefix(".")
+        where = f"{place}.{path}" if path else place
+        reason = str(error) if why is None else why.message
+        raise InvalidRequest(f"{where}: {reason}", code="invalid_value", param=where) from None
+    tool.keep_written(written)
+    return tool
+
+
+def _choice_of(choice: Any, *, has_tools: bool) -> ToolChoice | None:
+    if choice is None or (choice in ("auto", "none") and not has_tools):
+        return None
+    if isinstance(choice, str):
+        return choice  # type: ignore[return-value]  # the type of the field allows no other texts
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        tools = [_named_choice(tool) for tool in choice.get("tools", ()) if isinstance(tool, dict)]
+        mode = choice.get("mode", "auto")
+        if not tools or mode not in ("auto", "required"):
+            raise _wrong_choice()
+        return AllowedToolsChoice(allowed_tools=AllowedTools(mode=mode, tools=tools))
+    return _named_choice(choice)
+
+
+def _named_choice(choice: dict[str, Any]) -> NamedToolChoice | NamedCustomChoice:
+    kind, name = choice.get("type"), choice.get("name")
+    if kind not in ("function", "custom") or not isinstance(name, str):
+        raise _wrong_choice()
+    if kind == "custom":
+        return NamedCustomChoice(custom=ChosenFunction(name=name))
+    return NamedToolChoice(function=ChosenFunction(name=name))
+
+
+def _wrong_choice() -> InvalidRequest:
+    return InvalidRequest(
+        "tool_choice: Not a choice that is served; allowed: none, auto, required, a function or custom tool by "
+        "its name, or allowed_tools with such.",
+        code="invalid_value",
+        param="tool_choice",
+    )

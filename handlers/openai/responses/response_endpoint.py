@@ -1,0 +1,136 @@
+"""POST /responses, and the URLs below it."""
+
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from handlers.openai.chat.request import model_request
+from handlers.openai.chat.tool_forms import tool_forms_of
+from handlers.openai.responses.chat_request import ChatRequestOfResponse
+from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
+from handlers.openai.responses.response_translator import ResponseTranslator
+from handlers.openai.sampling import tier_of
+from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jan.handler import Handler
+from jan.operation import operation
+from jan.schema.response_events import ResponseEvent
+from jan.schema.responses import ConversationOption, CountedInput, PromptOfResponse, Response, ResponseRequest
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
+
+
+class Responses(Handler):
+    """Responses, compatible with OpenAI's."""
+
+    api = "openai.responses"
+
+    @operation(
+        summary="Create a response",
+        access=ANONYMOUS_OR_INFERENCE,
+        tag="inference",
+        request=ResponseRequest,
+        response=Response,
+        events=ResponseEvent,
+        limit="inference",
+        errors=(NotFound, Conflict, Unavailable),
+        examples=EXAMPLES,
+    )
+    async def post(self, body: ResponseRequest) -> Any:
+        """Return the model's answer as items. With `stream: true` it is sent as server-sent events.
+
+        Tools and items that nothing here runs are left out and named in `X-Jan-Ignored`.
+        """
+        _check_stateless(body)
+        translated = ChatRequestOfResponse(body)
+        self.ignore(*translated.ignored)
+        translated.check_alone()
+        try:
+            tools = tool_forms_of(translated.chat)
+            asked = model_request(translated.chat, self.identity, tools)
+            response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
+            response.service_tier = tier_of(translated.chat, self.identity)
+            translator = ResponseTranslator(
+                response, custom=tools.custom, with_logprobs=bool(translated.chat.logprobs)
+            )
+            return await self.answer(asked, translator, stream=bool(body.stream))
+        except InvalidRequest as error:
+            translated.name_in(error)
+            raise
+        finally:
+            self.name_notes(translated.named)
+
+
+class ResponseInputTokens(Handler):
+    """The number of tokens that the prompt of a response has."""
+
+    api = "openai.responses"
+
+    @operation(
+        summary="Count the tokens of a response's input",
+        access=ANONYMOUS_OR_INFERENCE,
+        tag="inference",
+        request=PromptOfResponse,
+        response=CountedInput,
+        errors=(NotFound, Unavailable),
+        examples=COUNTED,
+    )
+    async def post(self, body: PromptOfResponse) -> CountedInput:
+        """Return the number of tokens of a prompt, which is what the usage of its response says. Nothing is
+        generated."""
+        translated = ChatRequestOfResponse(body)
+        self.ignore(*translated.ignored)
+        translated.check_alone()
+        try:
+            asked = model_request(translated.chat, self.identity)
+            return CountedInput(input_tokens=await self.count_prompt(asked))
+        except InvalidRequest as error:
+            translated.name_in(error)
+            raise
+        finally:
+            self.name_notes(translated.named)
+
+
+def _check_stateless(body: ResponseRequest) -> None:
+    """Refuse what needs a stored response. Raises InvalidRequest."""
+    for name in ("store", "background", "previous_response_id", "conversation"):
+        if getattr(body, name):
+            raise InvalidRequest(
+                f"{name}: Responses are not stored here yet. Send all items as input.",
+                code="unsupported_parameter",
+                param=name,
+            )
+
+
+def response_of(body: ResponseRequest, translated: ChatRequestOfResponse, own: str) -> Response:
+    """Return the response to a request, before its output."""
+    reasoning, text = body.reasoning, body.text
+    output: dict[str, Any] = {"type": "text"}
+    if text is not None and text.format is not None:
+        output = msgspec.to_builtins(text.format)
+    conversation = body.conversation
+    return Response(
+        id=own,
+        created_at=int(time.time()),
+        status="in_progress",
+        background=bool(body.background),
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        max_tool_calls=body.max_tool_calls,
+        model=body.model,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id,
+        conversation={"id": conversation.id} if isinstance(conversation, ConversationOption) else None,
+        prompt_cache_key=body.prompt_cache_key,
+        reasoning={"effort": None if reasoning is None else reasoning.effort, "summary": None},
+        safety_identifier=body.safety_identifier,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        text={"format": output, "verbosity": "medium"},
+        tool_choice=body.tool_choice or "auto",
+        tools=translated.tools,
+        top_logprobs=body.top_logprobs or 0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        truncation=body.truncation or "disabled",
+        user=body.user,
+        metadata=body.metadata or {},
+    )

@@ -1,0 +1,272 @@
+"""Responses on the wire: an engine's events as those of OpenAI's Responses API, and answers as whole responses."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from handlers.openai.chat.tool_forms import input_of
+from handlers.openai.reports import Reports
+from handlers.openai.responses.open_item import CallItem, OpenItem, ReasoningItem, TextItem
+from jan.engine.base import Delta, Finished, Started, ToolCallFragment
+from jan.engine.call_ids import CallIds, call_id
+from jan.errors import JanError
+from jan.handler import CollectedAnswer, CollectedAnswers, TextForm, TokenCount, TypedFrames
+from jan.schema.response_events import (
+    OutputTextDelta,
+    ResponseCompleted,
+    ResponseCreated,
+    ResponseErrorEvent,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseIncomplete,
+    ResponseInProgress,
+)
+from jan.schema.response_items import (
+    CustomCallOutput,
+    FunctionCallOutput,
+    ItemStatus,
+    MessageOutput,
+    OutputItem,
+    ReasoningContent,
+    ReasoningOutput,
+    TextContent,
+)
+from jan.schema.responses import (
+    Incompleteness,
+    InputDetails,
+    OutputDetails,
+    Response,
+    ResponseError,
+    ResponseUsage,
+)
+from jan.schema.sampling import FinishReason, Usage
+
+_REPORTS = Reports()
+_NUMBER_AT_END = b"0}"
+
+
+class ResponseFrames(TypedFrames):
+    """Encodes the events of one response, numbered from 0."""
+
+    __slots__ = ("_after", "_form", "_keep", "_next", "_translator")
+
+    last = b""
+
+    def __init__(self, translator: "ResponseTranslator") -> None:
+        super().__init__()
+        self._translator = translator
+        self._next = 0
+        self._form: TextForm[Any] | None = None
+        self._keep: Callable[[str], None] = translator.keep
+        self._after = b""
+
+    def each(self, event: Any) -> list[bytes]:
+        """Encode an event, or a list of them, as frames, and number them."""
+        if isinstance(event, list):
+            return [frame for one in event for frame in self.each(one)]
+        event.sequence_number, self._next = self._next, self._next + 1
+        return super().each(event)
+
+    def text(self, form: TextForm[Any], text: str) -> bytes:
+        """Encode new text as a frame with its number."""
+        if form is not self._form:
+            # The number is the last member of the event.
+            self._form, self._after = form, form.after.removesuffix(_NUMBER_AT_END)
+        self._keep(text)
+        number, self._next = self._next, self._next + 1
+        said = msgspec.json.encode(text)
+        return b"event: %b\ndata: %b%b%b%d}\n\n" % (form.type, form.before, said, self._after, number)
+
+    def error(self, error: JanError) -> bytes:
+        """Encode the events that end a response early."""
+        return b"".join(self.each(self._translator.failed(error)))
+
+
+class ResponseTranslator:
+    """Translates the answer to one request into a response.
+
+    ``response``: the response before its output. ``custom``: names of tools whose argument is a text.
+    ``with_logprobs``: the text has log probabilities.
+    """
+
+    def __init__(self, response: Response, *, custom: frozenset[str], with_logprobs: bool) -> None:
+        self.response = response
+        self._custom = custom
+        self._with_logprobs = with_logprobs
+        self._call_ids: CallIds = "call"
+        self._done: list[OutputItem] = []
+        self._open: OpenItem | None = None
+        self._call = -1
+        self._reason: FinishReason = "stop"
+
+    # --- streamed -----------------------------------------------------------------------------------
+
+    def frames(self) -> ResponseFrames:
+        """Make the encoder of the events."""
+        return ResponseFrames(self)
+
+    def text_form(self, _index: int) -> TextForm[OutputTextDelta] | None:
+        """Make the form of new text of the item that is open; None if that is something else."""
+        item = self._open
+        return TextForm(item.delta_of) if isinstance(item, TextItem) and not self._with_logprobs else None
+
+    def keep(self, text: str) -> None:
+        """Add text to the item that is open. Its event was made by the form."""
+        assert isinstance(self._open, TextItem)  # only this has a form
+        self._open.keep(text)
+
+    def make(self, _index: int, event: Started | Delta | Finished) -> list[ResponseEvent]:
+        """Make the events for an event of the engine."""
+        if isinstance(event, Started):
+            self._call_ids = event.notes.call_ids
+            return [ResponseCreated(response=self._now()), ResponseInProgress(response=self._now())]
+        if isinstance(event, Finished):
+            self._reason = event.reason
+            return self._close("incomplete" if event.reason in _INCOMPLETE else "completed")
+        made: list[ResponseEvent] = []
+        if event.reasoning:
+            made += self._in(ReasoningItem, partial(ReasoningItem, self._item_id("rs")))
+            assert self._open is not None  # just opened
+            made += self._open.add(event.reasoning, [])
+        if event.text:
+            made += self._in(TextItem, partial(TextItem, self._item_id("msg")))
+            assert self._open is not None  # just opened
+            made += self._open.add(event.text, _REPORTS.named(event.logprobs))
+        for fragment in event.tool_calls:
+            made += self._of_call(fragment)
+        return made
+
+    def _of_call(self, fragment: ToolCallFragment) -> list[ResponseEvent]:
+        made: list[ResponseEvent] = []
+        if fragment.index != self._call:
+            self._call = fragment.index
+            made += self._close("completed")
+            custom = fragment.name in self._custom
+            item = CallItem(
+                self._item_id("ctc" if custom else "fc"),
+                len(self._done),
+                call=self._call_id(fragment.index),
+                name=fragment.name,
+                custom=custom,
+            )
+            self._open = item
+            made += item.begin()
+        assert self._open is not None  # opened by the first fragment of the call
+        return made + (self._open.add(fragment.arguments, []) if fragment.arguments else [])
+
+    def _in(self, kind: type[OpenItem], make: Any) -> list[ResponseEvent]:
+        """Begin an item, unless one of this kind is open."""
+        if isinstance(self._open, kind):
+            return []
+        made = self._close("completed")
+        item: OpenItem = make(len(self._done))
+        self._open = item
+        return [*made, *item.begin()]
+
+    def _close(self, status: ItemStatus) -> list[ResponseEvent]:
+        """End the item that is open, if any."""
+        item, self._open = self._open, None
+        if item is None:
+            return []
+        made = item.end(status)
+        self._done.append(item.whole(status))
+        return made
+
+    def last(self, count: TokenCount) -> list[ResponseEvent]:
+        """Make the last event: the whole response."""
+        ended = self._ended(self._done, self._reason, count.usage)
+        return [
+            ResponseIncomplete(response=ended)
+            if ended.status == "incomplete"
+            else ResponseCompleted(response=ended)
+        ]
+
+    def failed(self, error: JanError) -> list[ResponseEvent]:
+        """Make the events of a response that an error ended."""
+        made = self._close("incomplete")
+        response = self._now()
+        response.status, response.output = "failed", self._done
+        response.error = ResponseError(code=error.code, message=error.message)
+        said = ResponseErrorEvent(code=error.code, message=error.message, param=error.param)
+        return [*made, said, ResponseFailed(response=response)]
+
+    # --- whole --------------------------------------------------------------------------------------
+
+    def whole(self, answers: CollectedAnswers, count: TokenCount) -> Response:
+        """Make the whole response from the collected answer."""
+        answer = answers.answers[0]
+        self._call_ids = answer.call_ids
+        reason = answer.reason or "stop"
+        return self._ended(self.output_of(answer, reason), reason, count.usage)
+
+    def output_of(self, answer: CollectedAnswer, reason: FinishReason) -> list[OutputItem]:
+        """Return the items of an answer so far."""
+        output: list[OutputItem] = []
+        if answer.reasoning:
+            content = [ReasoningContent(text=answer.reasoning)]
+            own = self._item_id("rs", 0)
+            output.append(ReasoningOutput(id=own, status="completed", content=content))
+        if answer.text or not answer.calls:
+            logprobs = _REPORTS.named(answer.logprobs)
+            text = TextContent(text=answer.text, logprobs=logprobs)
+            own = self._item_id("msg", len(output))
+            output.append(MessageOutput(id=own, status="completed", content=[text]))
+        for number, call in enumerate(answer.calls):
+            output.append(self._call_output(number, call.name, call.arguments, len(output)))
+        if reason in _INCOMPLETE and output:
+            output[-1].status = "incomplete"
+        return output
+
+    def _call_output(self, number: int, name: str, arguments: str, at: int) -> OutputItem:
+        call = self._call_id(number)
+        if name in self._custom:
+            own, text = self._item_id("ctc", at), input_of(arguments)
+            return CustomCallOutput(id=own, status="completed", call_id=call, name=name, input=text)
+        own = self._item_id("fc", at)
+        return FunctionCallOutput(id=own, status="completed", call_id=call, name=name, arguments=arguments)
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def _now(self) -> Response:
+        return msgspec.structs.replace(self.response)
+
+    def _item_id(self, prefix: str, at: int | None = None) -> str:
+        number = len(self._done) + (self._open is not None) if at is None else at
+        digest = hashlib.blake2b(f"{self.response.id} {number}".encode(), digest_size=16)
+        return f"{prefix}_{digest.hexdigest()}"
+
+    def _call_id(self, number: int) -> str:
+        return call_id(self._call_ids, f"{self.response.id} {number}")
+
+    def _ended(self, output: list[OutputItem], reason: FinishReason, usage: Usage) -> Response:
+        response = self._now()
+        response.output = output
+        response.usage = usage_of(usage)
+        response.status = "completed"
+        response.completed_at = int(time.time())
+        if reason in _INCOMPLETE:
+            response.status = "incomplete"
+            why = "max_output_tokens" if reason == "length" else "content_filter"
+            response.incomplete_details = Incompleteness(reason=why)  # type: ignore[arg-type]  # one of both
+        return response
+
+
+_INCOMPLETE: tuple[FinishReason, ...] = ("length", "content_filter")
+
+
+def usage_of(usage: Usage) -> ResponseUsage:
+    """Return token counts in the form of responses."""
+    details = usage.completion_tokens_details
+    return ResponseUsage(
+        input_tokens=usage.prompt_tokens,
+        input_tokens_details=InputDetails(cached_tokens=usage.prompt_tokens_details.cached_tokens),
+        output_tokens=usage.completion_tokens,
+        output_tokens_details=OutputDetails(
+            reasoning_tokens=details.reasoning_tokens if isinstance(details, msgspec.Struct) else 0
+        ),
+        total_tokens=usage.total_tokens,
+    )

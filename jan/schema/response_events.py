@@ -1,0 +1,200 @@
+"""Events of a streamed response. ``sequence_number`` is given when an event is sent, and comes last in each."""
+
+import msgspec
+
+from jan.schema.response_items import OutputItem, ReasoningContent, TextContent
+from jan.schema.responses import Response
+from jan.schema.sampling import TokenLogprob
+
+Part = TextContent | ReasoningContent
+
+
+class ResponseCreated(msgspec.Struct, kw_only=True, tag_field="type", tag="response.created"):
+    """The first event: the response without output."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseQueued(msgspec.Struct, kw_only=True, tag_field="type", tag="response.queued"):
+    """The response waits for the model."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseInProgress(msgspec.Struct, kw_only=True, tag_field="type", tag="response.in_progress"):
+    """The model has accepted the response."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseCompleted(msgspec.Struct, kw_only=True, tag_field="type", tag="response.completed"):
+    """The last event of a complete response."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseIncomplete(msgspec.Struct, kw_only=True, tag_field="type", tag="response.incomplete"):
+    """The last event of a response that reached its limit."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseFailed(msgspec.Struct, kw_only=True, tag_field="type", tag="response.failed"):
+    """The last event of a response that an error ended."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class ResponseErrorEvent(msgspec.Struct, kw_only=True, tag_field="type", tag="error"):
+    """An error, before the end of a response that it ends."""
+
+    code: str
+    message: str
+    param: str | None = None
+    sequence_number: int = 0
+
+
+class OutputItemAdded(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_item.added"):
+    """An item begins, empty."""
+
+    output_index: int
+    item: OutputItem
+    sequence_number: int = 0
+
+
+class OutputItemDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_item.done"):
+    """An item is complete."""
+
+    output_index: int
+    item: OutputItem
+    sequence_number: int = 0
+
+
+class ContentPartAdded(msgspec.Struct, kw_only=True, tag_field="type", tag="response.content_part.added"):
+    """A part of an item begins, empty."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    part: Part
+    sequence_number: int = 0
+
+
+class ContentPartDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.content_part.done"):
+    """A part of an item is complete."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    part: Part
+    sequence_number: int = 0
+
+
+class OutputTextDelta(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_text.delta"):
+    """New text of an answer."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    delta: str
+    logprobs: list[TokenLogprob] = []
+    sequence_number: int = 0
+
+
+class OutputTextDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_text.done"):
+    """All text of a part."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    text: str
+    logprobs: list[TokenLogprob] = []
+    sequence_number: int = 0
+
+
+class ReasoningTextDelta(msgspec.Struct, kw_only=True, tag_field="type", tag="response.reasoning_text.delta"):
+    """New reasoning of the model."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    delta: str
+    sequence_number: int = 0
+
+
+class ReasoningTextDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.reasoning_text.done"):
+    """All reasoning of a part."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    text: str
+    sequence_number: int = 0
+
+
+class ArgumentsDelta(msgspec.Struct, kw_only=True, tag_field="type", tag="response.function_call_arguments.delta"):
+    """A new piece of a call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    sequence_number: int = 0
+
+
+class ArgumentsDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.function_call_arguments.done"):
+    """All arguments of a call."""
+
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
+    sequence_number: int = 0
+
+
+class CustomInputDelta(
+    msgspec.Struct, kw_only=True, tag_field="type", tag="response.custom_tool_call_input.delta"
+):
+    """New text of a custom tool's input."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    sequence_number: int = 0
+
+
+class CustomInputDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.custom_tool_call_input.done"):
+    """All text of a custom tool's input."""
+
+    item_id: str
+    output_index: int
+    input: str
+    sequence_number: int = 0
+
+
+ResponseEvent = (
+    ResponseCreated
+    | ResponseQueued
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | ResponseErrorEvent
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | ArgumentsDelta
+    | ArgumentsDone
+    | CustomInputDelta
+    | CustomInputDone
+)

@@ -1,0 +1,201 @@
+"""POST /responses: the request and the answer, as in https://platform.openai.com/docs/api-reference/responses."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from jan.schema.open_body import OpenStruct, Unserved
+from jan.schema.output_formats import JsonObjectFormat, TextFormat, check_depth
+from jan.schema.parameters import ModelOfRequest, RequestedTier
+from jan.schema.response_items import OutputItem
+from jan.schema.sampling import Tally
+
+# --- request ----------------------------------------------------------------------------------------
+
+
+class ReasoningOptions(OpenStruct, kw_only=True):
+    """How much the model reasons, if its chat template has this switch. There are no summaries."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
+
+
+class SchemaFormat(OpenStruct, kw_only=True, tag_field="type", tag="json_schema"):
+    """JSON that is valid against a schema."""
+
+    schema: dict[str, Any]
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_depth(self.schema)
+
+
+class TextOptions(OpenStruct, kw_only=True):
+    """The form of the answer's text."""
+
+    format: TextFormat | JsonObjectFormat | SchemaFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class ConversationOption(OpenStruct, kw_only=True):
+    """A stored conversation by its id."""
+
+    id: str
+
+
+class ResponseStreamOptions(OpenStruct, kw_only=True):
+    """Options of a stream. Deltas are never padded."""
+
+    include_obfuscation: bool | None = None
+
+
+class PromptOfResponse(OpenStruct, kw_only=True):
+    """The part of a request that makes its prompt; the body of a request that counts its tokens."""
+
+    unserved: ClassVar[Mapping[str, Unserved]] = MappingProxyType(
+        {
+            "prompt": Unserved(whose="OpenAI", reason="There are no stored prompts. Send input and instructions."),
+            "context_management": Unserved(whose="OpenAI", reason="Nothing is compacted without being asked."),
+        }
+    )
+
+    model: ModelOfRequest
+    input: Annotated[
+        str | list[dict[str, Any]], Meta(description="A text, or messages, calls, results and reasoning")
+    ] = ""
+    instructions: Annotated[str, Meta(description="Instructions to the model, for this answer only")] | None = None
+    previous_response_id: Annotated[str, Meta(description="The stored response that this one follows")] | None = (
+        None
+    )
+    conversation: (
+        Annotated[str | ConversationOption, Meta(description="The stored conversation that this one continues")]
+        | None
+    ) = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=256)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningOptions | None = None
+    text: TextOptions | None = None
+    truncation: (
+        Annotated[
+            Literal["auto", "disabled"],
+            Meta(description="auto: leave out the oldest items if the prompt is too long; default disabled"),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.input, list):
+            check_depth({"input": self.input})
+        if self.tools is not None:
+            check_depth({"tools": self.tools})
+
+
+class ResponseRequest(PromptOfResponse, kw_only=True):
+    """Body of a request for a response."""
+
+    max_output_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    include: list[str] | None = None
+    store: Annotated[bool, Meta(description="Keep the response; default true for users")] | None = None
+    stream: bool | None = None
+    stream_options: ResponseStreamOptions | None = None
+    background: Annotated[bool, Meta(description="Answer at once, and go on without the client")] | None = None
+    metadata: Annotated[dict[str, str], Meta(max_length=16)] | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=512)] | None = None
+    prompt_cache_retention: str | None = None
+    service_tier: RequestedTier | None = None
+
+
+# --- answer -----------------------------------------------------------------------------------------
+
+ResponseStatus = Literal["completed", "incomplete", "in_progress", "failed", "cancelled", "queued"]
+
+
+class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Details on the tokens of the prompt."""
+
+    cached_tokens: Tally = 0
+
+
+class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Details on the tokens of the answer."""
+
+    reasoning_tokens: Tally = 0
+
+
+class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Token counts of a response."""
+
+    input_tokens: Tally
+    input_tokens_details: InputDetails = InputDetails()
+    output_tokens: Tally
+    output_tokens_details: OutputDetails = OutputDetails()
+    total_tokens: Tally
+
+
+class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that ended a response."""
+
+    code: str
+    message: str
+
+
+class Incompleteness(msgspec.Struct, frozen=True, kw_only=True):
+    """The reason why a response is incomplete."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """A response: what was asked for, and the output."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: ResponseStatus
+    background: bool = False
+    error: ResponseError | None = None
+    incomplete_details: Incompleteness | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    model: str
+    output: list[OutputItem] = []
+    parallel_tool_calls: bool = True
+    previous_response_id: str | None = None
+    conversation: dict[str, str] | None = None
+    prompt_cache_key: str | None = None
+    reasoning: dict[str, str | None]
+    safety_identifier: str | None = None
+    service_tier: str = "default"
+    store: bool = False
+    temperature: float = 1.0
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any] = "auto"
+    tools: list[dict[str, Any]] = []
+    top_logprobs: int = 0
+    top_p: float = 1.0
+    truncation: Literal["auto", "disabled"] = "disabled"
+    usage: ResponseUsage | None = None
+    user: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class CountedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of tokens of a prompt."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: Tally

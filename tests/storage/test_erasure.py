@@ -1,0 +1,65 @@
+"""Deleted text is in none of SQLite's files, also of a database that an earlier version wrote."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from jan.storage.records import ConversationChanges, ConversationRecord, User
+from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
+from jan.storage.sqlite.store import SqliteStore
+
+CANARY = "canary-of-a-deleted-row"
+_OLD = 5
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    return [file.name for file in folder.iterdir() if text.encode() in file.read_bytes()]
+
+
+def write_old(file: Path) -> None:
+    """Write a database of an earlier version, in which a deleted row has left its text."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as old:
+        old.execute("PRAGMA secure_delete = OFF")
+        for step in MIGRATIONS[:_OLD]:
+            old.executescript(";".join(step))
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute(f"PRAGMA user_version = {_OLD}")
+        old.execute("INSERT INTO users (id, email, doc) VALUES ('user_1', 'a@b.c', ?)", (CANARY,))
+        old.execute("DELETE FROM users")
+
+
+def test_a_database_of_an_earlier_version_is_written_anew(tmp_path: Path) -> None:
+    """Once: its deleted rows were not overwritten."""
+    file = tmp_path / "jan.db"
+    write_old(file)
+    assert files_with(tmp_path, CANARY) == ["jan.db"]
+
+    async def opened() -> None:
+        store = SqliteStore(str(file))
+        await store.open()
+        assert files_with(tmp_path, CANARY) == []
+        await store.close()
+
+    asyncio.run(opened())
+
+
+def test_copies_in_unused_parts_of_pages_go_at_the_end(tmp_path: Path) -> None:
+    """SQLite leaves them when it moves rows between pages: a few of thousands of titles, by chance."""
+    file = tmp_path / "jan.db"
+
+    async def deleted() -> None:
+        store = SqliteStore(str(file))
+        await store.open()
+        owner = User(email="a@b.c")
+        made = [ConversationRecord(user_id=owner.id, title=f"{CANARY} {n} {'.' * (n % 700)}") for n in range(400)]
+        await asyncio.gather(*map(store.conversations.create, made))
+        longer = ConversationChanges(title=f"{CANARY} {'+' * 900}")
+        await asyncio.gather(*(store.conversations.update(owner.id, one.id, longer) for one in made[::2]))
+        await asyncio.gather(*(store.conversations.delete(owner.id, one.id) for one in made[1:]))
+        await store.conversations.update(owner.id, made[0].id, ConversationChanges(title="kept"))
+        await store.close()
+
+    asyncio.run(deleted())
+    assert files_with(tmp_path, CANARY) == []
+    assert files_with(tmp_path, "kept") == ["jan.db"]
