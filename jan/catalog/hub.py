@@ -1,13 +1,16 @@
 """Fetch models from the Hugging Face Hub with its own library, which resumes an interrupted download."""
 
 import fnmatch
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from jan.engine.model_trials.pulled_files import PullRecord, file_as_it_is, read_record, write_record
 from jan.errors import ConfigurationError, InvalidRequest, NotFound, PermissionDenied, Unavailable
+from jan.settings.secret_files import SecretEnvironment
 
 # The same weights in formats that no engine here reads, and files that are not part of a model.
 _UNUSED = (
@@ -28,10 +31,11 @@ _WEIGHTS = ("*.safetensors", "*.gguf")
 
 
 class RepoFile(msgspec.Struct, frozen=True):
-    """A file of a repository. ``size``: bytes."""
+    """A file of a repository. ``size``: bytes. ``sha256``: as the Hub says; '' if it does not."""
 
     name: str
     size: int
+    sha256: str = ""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +110,11 @@ def list_repo(repo: str, revision: str | None) -> Listing:
     with _explained(repo):
         from huggingface_hub import HfApi
 
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        files = tuple(RepoFile(file.rfilename, file.size or 0) for file in info.siblings or ())
+        info = HfApi(token=_token()).model_info(repo, revision=revision, files_metadata=True)
+        files = tuple(
+            RepoFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "")
+            for file in info.siblings or ()
+        )
         return Listing(repo=repo, commit=info.sha or "", files=files)
 
 
@@ -120,7 +127,34 @@ def download(listing: Listing, folder: Path) -> None:
         from huggingface_hub import snapshot_download
 
         names = [_literal(file.name) for file in listing.files]
-        snapshot_download(listing.repo, revision=listing.commit, local_dir=folder, allow_patterns=names)
+        # By the commit that the branch or tag had when its files were listed: all files are of one revision.
+        snapshot_download(
+            listing.repo, revision=listing.commit, local_dir=folder, allow_patterns=names, token=_token()
+        )
+
+
+def record_pulled(listing: Listing, folder: Path) -> None:
+    """Write the SHA-256 of the downloaded files beside them, for the check at each load.
+
+    Raises Unavailable for a file that is not the one that the Hub names; it is removed.
+    """
+    before = read_record(folder)
+    files = {} if before is None or before.repo != listing.repo else dict(before.files)
+    for file in listing.files:
+        pulled = file_as_it_is(folder / file.name, listing.commit)
+        if file.sha256 and pulled.sha256 != file.sha256:
+            (folder / file.name).unlink()
+            raise Unavailable(
+                f"File {file.name} of {listing.repo} was damaged on its way, and is removed: its SHA-256 is "
+                f"{pulled.sha256[:16]}, and the Hub says {file.sha256[:16]}. The same command fetches it again."
+            )
+        files[file.name] = pulled
+    write_record(folder, PullRecord(repo=listing.repo, files=files))
+
+
+def _token() -> str | None:
+    """Return the token in HF_TOKEN or in the file of HF_TOKEN_FILE; None: as the Hub's library finds one."""
+    return SecretEnvironment(os.environ).get("HF_TOKEN")
 
 
 def _literal(name: str) -> str:

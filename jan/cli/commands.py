@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from jan import __version__
 from jan.cli.terminal import say
 from jan.errors import ConfigurationError
 from jan.settings import Settings
-from jan.settings.load import default_config_file, load_configuration
+from jan.settings.load import Configuration, default_config_file, load_configuration
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
@@ -89,11 +90,18 @@ def _explained() -> Iterator[None]:
 @contextmanager
 def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
     """Yield the settings. Later configuration errors get the file and the line that they concern."""
+    with _configuration(config, **overrides) as configuration:
+        yield configuration.settings
+
+
+@contextmanager
+def _configuration(config: Path | None, **overrides: Any) -> Iterator[Configuration]:
+    """Yield the settings with their places, as ``_settings`` does."""
     from jan.application import CannotListen
 
     configuration = load_configuration(config or default_config_file(), **overrides)
     try:
-        yield configuration.settings
+        yield configuration
     except CannotListen:
         raise  # not caused by the file
     except ConfigurationError as error:
@@ -108,6 +116,7 @@ def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
     """Run the server until it is stopped."""
     from jan.application import Server, serve_until_signalled
+    from jan.settings.secret_files import warn_of_open_files
     from jan.telemetry.logs import configure_logging
 
     async def run(settings: Settings) -> bool:
@@ -118,8 +127,10 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
 
         return await serve_until_signalled(server, _show_progress(), ready)
 
-    with _explained(), _settings(config, server__host=host, server__port=port, data=data) as settings:
+    with _explained(), _configuration(config, server__host=host, server__port=port, data=data) as configuration:
+        settings = configuration.settings
         configure_logging(settings.log)
+        warn_of_open_files(configuration.secret_files)
         try:
             orderly = asyncio.run(run(settings))
         except KeyboardInterrupt:
@@ -225,7 +236,7 @@ def openapi(config: Path | None) -> None:
 @main.command()
 @click.option("--url", default=_DEFAULT_URL, show_default=True, help="The API's base URL.")
 @click.option("--model", help="Model id; the default is the server's first.")
-@click.option("--api-key", envvar="JAN_API_KEY", help="Token or API key, if the server requires one.")
+@click.option("--api-key", help="Token or API key, if the server requires one; default: JAN_API_KEY.")
 @click.option("--system", help="Instructions to the model.")
 @click.option(
     "--temperature",
@@ -237,5 +248,8 @@ def openapi(config: Path | None) -> None:
 def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
     """Talk with a model of a running server in the terminal."""
     from jan.cli.chat import ChatClient, run_chat
+    from jan.settings.secret_files import SecretEnvironment
 
+    with _explained():
+        api_key = api_key or SecretEnvironment(os.environ).get("JAN_API_KEY")
     sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from jan.catalog.hub import Listing, download, in_gib, list_repo
+from jan.catalog.hub import Listing, download, in_gib, list_repo, record_pulled
 from jan.catalog.model_files import Memory, ModelFiles, find_models, free_memory
 from jan.cli.terminal import say
+from jan.engine.model_trials.pulled_files import accepted
 from jan.errors import JanError, Unavailable
 from jan.settings.load import default_config_file, load_settings
 
@@ -60,8 +61,10 @@ def pull(
         target = _models_folder(config, folder) / repo.replace("/", "--")
         listing = list_repo(repo, revision).choose(files)
         _check_room(listing, target)
-        say(f"{repo}: {len(listing.files)} files, {in_gib(listing.size)}, to {target}")
+        commit = listing.commit[:12]
+        say(f"{repo} at commit {commit}: {len(listing.files)} files, {in_gib(listing.size)}, to {target}")
         download(listing, target)
+        record_pulled(listing, target)
         memory = free_memory()
         for model in find_models(target):
             say(_report(model, memory))
@@ -90,8 +93,17 @@ def _how_to_serve(model: ModelFiles) -> str:
 @click.command("models")
 @_config_option
 @_folder_option
-def list_models(config: Path | None, folder: Path | None) -> None:
+@click.option(
+    "--accept",
+    type=click.Path(path_type=Path, exists=True),
+    help="A pulled model that has changed: take it as it is now.",
+)
+def list_models(config: Path | None, folder: Path | None, accept: Path | None) -> None:
     """List the models on disk with kind, engine and size, and say which fit into the free memory."""
+    if accept is not None:
+        with _explained():
+            say(f"{accept}: {accepted(accept)} changed files are accepted.")
+        return
     with _explained():
         place = _models_folder(config, folder)
     found = list(find_models(place))

@@ -146,8 +146,6 @@ class ServedModels:
             except ConfigurationError as error:
                 log.error("model can't be loaded", model=model.id, reason=error.message)
                 raise Unavailable(f"Model '{model.id}' can't be loaded. The server's log says why.") from error
-            finally:
-                await asyncio.to_thread(self._trials.rest)
         return model.engine
 
     async def start(self, report: LoadReport) -> None:

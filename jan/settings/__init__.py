@@ -36,10 +36,12 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The store and how to reach it.
 
     - ``url``: sqlite:///relative.db, sqlite:////absolute.db or mongodb://...; default: jan.db in the data folder.
+    - ``url_file``: a file with the URL, instead of the URL.
     - ``timeout_seconds``: how long a request waits for a store that is unreachable.
     """
 
     url: str | None = None
+    url_file: str | None = None
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 2.0
 
     def __repr__(self) -> str:

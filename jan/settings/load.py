@@ -22,6 +22,7 @@ from jan.settings.layers import (
 )
 from jan.settings.mistakes import find_mistakes
 from jan.settings.names import decode_name, unknown_engines
+from jan.settings.secret_files import SecretEnvironment, take_secrets
 
 __all__ = ["Configuration", "default_config_file", "load_configuration", "load_settings", "settings_from_text"]
 
@@ -31,12 +32,19 @@ _PATH = re.compile(rf"(?P<path>{_STEPS})(?: \(\S+\)(?:: (?P<rest>{_STEPS}))?)?: 
 
 
 class Configuration:
-    """The settings of a file, and the places where they are written."""
+    """The settings of a file, and the places where they are written.
+
+    ``secret_files``: the files that secrets were read from, by the setting or variable that names them.
+    """
 
     def __init__(self, file: Path, tree: dict[str, Any]) -> None:
         """Read the settings. Raises ConfigurationError, its message one line for each mistake."""
         self._file = file
         self._tree = tree
+        try:
+            self.secret_files = take_secrets(tree)
+        except ConfigurationError as error:
+            raise self.placed(error) from error
         plain = without_places(tree)
         try:
             self.settings = msgspec.convert(plain, Settings, strict=False, dec_hook=decode_name)
@@ -70,7 +78,8 @@ def load_configuration(file: Path, environ: Mapping[str, str] = os.environ, **ov
 
     Raises ConfigurationError, its message one line for each mistake: file and line, path, and what is allowed.
     """
-    return _layered(read_file(file, environ), file, environ, overrides)
+    secrets = SecretEnvironment(environ)
+    return _layered(read_file(file, secrets), file, secrets, overrides)
 
 
 def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -81,18 +90,21 @@ def load_settings(file: Path, environ: Mapping[str, str] = os.environ, **overrid
 def settings_from_text(text: str, file: Path, environ: Mapping[str, str], **overrides: Any) -> Settings:
     """Read a configuration that is in no file. ``file`` is its place for relative paths, dotted names and
     messages."""
-    return _layered(read_text(text, file, environ), file, environ, overrides).settings
+    secrets = SecretEnvironment(environ)
+    return _layered(read_text(text, file, secrets), file, secrets, overrides).settings
 
 
 def _layered(
-    tree: dict[str, Any], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]
+    tree: dict[str, Any], file: Path, environ: SecretEnvironment, overrides: Mapping[str, Any]
 ) -> Configuration:
     apply_variables(tree, environ)
     for key, value in overrides.items():
         if value is not None:
             keys = key.split("__")
             assign(tree, f"--{keys[-1]}", keys, value)
-    return Configuration(file, tree)
+    configuration = Configuration(file, tree)
+    configuration.secret_files.update(environ.files)
+    return configuration
 
 
 def _check(settings: Settings) -> None:

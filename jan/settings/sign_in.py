@@ -16,6 +16,7 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Sign-in with an OpenID Connect provider, off without ``client_id``.
 
     - ``issuer``: the provider; default: Google.
+    - ``client_secret_file``: a file with the secret, instead of the secret.
     - ``client_authentication``: how the secret is sent to the provider.
     - ``public_url``: where browsers reach this server. Default: the loopback name that they used.
     - ``allowed_domains``, ``allowed_emails``: who is admitted; '*' means anyone. If both are empty, only people
@@ -29,6 +30,7 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     issuer: str = GOOGLE
     client_id: str = ""
     client_secret: str = ""
+    client_secret_file: str | None = None
     client_authentication: Literal["auto", "basic", "post"] = "auto"
     public_url: str | None = None
     scopes: tuple[str, ...] = ("openid", "email", "profile")

@@ -15,6 +15,7 @@ class ModelTrial(msgspec.Struct, frozen=True, kw_only=True):
 
     ``call``: the function that tries, as ``module:name``. It gets ``arguments`` and raises ConfigurationError for
     a model that must not be loaded. It must not need what a trial can't have: a GPU, or memory for weights.
+    ``files``: files and folders of the model. If they were pulled, they must be as they were then.
     ``named``: the model in messages, such as "Model file x.gguf".
     ``mapped_bytes``: size of the files that the library maps into its address space.
     ``cpu_seconds``, ``memory_bytes``: the limits. Memory is counted as address space, beyond what the child has
@@ -24,6 +25,7 @@ class ModelTrial(msgspec.Struct, frozen=True, kw_only=True):
     call: str
     arguments: dict[str, Any]
     named: str
+    files: tuple[str, ...] = ()
     mapped_bytes: int = 0
     cpu_seconds: float = _CPU_SECONDS
     memory_bytes: int = _MEMORY_BYTES

@@ -16,6 +16,7 @@ import structlog
 
 from jan.engine.model_trials.model_trial import ModelTrial, TriedBackend
 from jan.engine.model_trials.model_trial_child import ModelVerdict
+from jan.engine.model_trials.pulled_files import check_pulled
 from jan.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class ModelTrials:
         if trial is None:
             return
         began = time.monotonic()
+        check_pulled(map(Path, trial.files))
         with self._turn:
             refusal = self._refusal(trial)
         if refusal:
@@ -102,6 +104,8 @@ class _Child:
         except OSError as error:
             self._said.close()
             raise ConfigurationError(f"The process that tries models can't be started: {error}.") from error
+        # So that one that ended while idle does not stay in the table of processes.
+        threading.Thread(target=self._process.wait, name="model-trial", daemon=True).start()
 
     def ask(self, trial: ModelTrial) -> ModelVerdict | None:
         """Return the verdict, None if the process ended."""

@@ -110,6 +110,7 @@ class LlamaCppBackend:
                 "tool_format": self._options.tool_format,
                 "reasoning": self._options.reasoning,
             },
+            files=(str(self._file),),
             named=f"Model file {self._file}",
             mapped_bytes=mapped_bytes(self._file),
         )

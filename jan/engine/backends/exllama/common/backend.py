@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import structlog
 
 from jan.engine.answers.answer import Answer
@@ -32,6 +33,7 @@ from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, wit
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
+from jan.engine.model_trials.model_trial import ModelTrial
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, JanError
 from jan.schema.open_body import Unserved
@@ -98,6 +100,20 @@ class ExLlamaBackend(ABC):
     @abstractmethod
     def _advance(self) -> dict[int, JanError]:
         """Run one iteration. Returns the errors of the jobs that failed, by ``id()`` of the library's job."""
+
+    def trial(self) -> ModelTrial:
+        """Return the trial of the model's folder."""
+        return ModelTrial(
+            call="jan.engine.backends.exllama.common.read_folder:read_first",
+            arguments={
+                "model": str(self._folder.path),
+                **msgspec.structs.asdict(self.formats),
+                "tool_format": self._options.tool_format,
+                "reasoning": self._options.reasoning,
+            },
+            files=(str(self._folder.path), *([self._options.draft_model] if self._draft else [])),
+            named=f"Model folder {self._folder.path}",
+        )
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Load the weights and allocate the cache. Raises ConfigurationError if that fails."""

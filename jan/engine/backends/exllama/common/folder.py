@@ -4,8 +4,10 @@ Reading it needs no model library, so a wrong folder is reported before anything
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -16,8 +18,16 @@ from jan.errors import ConfigurationError
 
 # Bytes of one number in the cache. Quantised ones include their scales: a float16 for every 32 numbers.
 _CACHE_BYTES: tuple[tuple[CacheType, float], ...] = (("fp16", 2.0), ("q8", 1.0625), ("q6", 0.8125), ("q4", 0.5625))
-# Bytes of the header of a safetensors file, which lists its tensors.
+# Bytes of the header of a safetensors file, which lists its tensors; the library's own limit.
 _LONGEST_HEADER = 100 * 2**20
+# Bytes of a JSON file of the folder but for the vocabulary, which only the trial reads.
+_LONGEST_JSON = 16 * 2**20
+# Bits of a number of each type in safetensors.
+_BITS = MappingProxyType(
+    {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16}
+    | {"BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
+)
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 32)]
 
 
 class FolderFormats(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +49,13 @@ class _Quantization(msgspec.Struct, frozen=True):
 class _Shape(msgspec.Struct, frozen=True):
     """The shape of the language model in config.json; None where an entry is missing."""
 
-    vocab_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    max_position_embeddings: int | None = None
-    num_hidden_layers: int | None = None
-    num_attention_heads: int | None = None
-    num_key_value_heads: int | None = None
-    hidden_size: int | None = None
-    head_dim: int | None = None
+    vocab_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] | None = None
+    max_position_embeddings: _Count | None = None
+    num_hidden_layers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    num_attention_heads: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] | None = None
+    num_key_value_heads: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] | None = None
+    hidden_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+    head_dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
 
 class _Config(_Shape, frozen=True):
@@ -56,7 +66,19 @@ class _Config(_Shape, frozen=True):
 
 
 class _TensorEntry(msgspec.Struct, frozen=True):
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
     data_offsets: tuple[int, int] = (0, 0)
+
+    def mistake(self, room: int) -> str | None:
+        """Return what is wrong in the entry, None if nothing is. ``room``: bytes of all tensors."""
+        begin, end = self.data_offsets
+        if not 0 <= begin <= end <= room:
+            return f"data_offsets {begin}, {end} that are not in the file"
+        bits = math.prod(self.shape) * _BITS.get(self.dtype, 0)
+        if min(self.shape, default=1) < 0 or (self.dtype in _BITS and bits != (end - begin) * 8):
+            return f"a shape {list(self.shape)} that does not fit its data"
+        return None
 
 
 class ModelFolder:
@@ -88,6 +110,8 @@ class ModelFolder:
         file = self.path / name
         if not file.is_file():
             return {}
+        if file.stat().st_size > _LONGEST_JSON:
+            raise self._refusal(f"has a {name} of more than {_LONGEST_JSON >> 20} MiB")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
@@ -147,7 +171,16 @@ class ModelFolder:
                     header = msgspec.json.decode(data.read(length), type=dict[str, _TensorEntry])
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise self._refusal(f"has a {file.name} that is no safetensors file") from error
+            room = file.stat().st_size - 8 - length
+            for tensor, entry in header.items():
+                if (mistake := entry.mistake(room)) is not None:
+                    raise self._refusal(f"has a {file.name} whose tensor {tensor} has {mistake}")
             yield from header.items()
+
+    def check_weights(self) -> None:
+        """Read the headers of all weights. Raises ConfigurationError for a tensor that is not in its file."""
+        for _ in self._tensors():
+            pass
 
     def cache_bytes(self, tokens: int, cache_type: CacheType) -> int:
         """Return the bytes that a key-value cache of this many tokens takes."""
