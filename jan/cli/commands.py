@@ -37,6 +37,7 @@ _ELSEWHERE = MappingProxyType(
         "pull": "jan.cli.models:pull",
         "models": "jan.cli.models:list_models",
         "bench": "jan.cli.bench:bench",
+        "sbom": "jan.cli.sbom:sbom",
     }
 )
 

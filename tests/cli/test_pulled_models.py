@@ -82,7 +82,7 @@ def test_a_changed_file_is_refused_until_it_is_accepted(copied: Path, name: str)
     assert (
         f"Model file {file} is not the one that was pulled from ada/tiny: It has changed" in refused.value.message
     )
-    assert refused.value.message.endswith(f"jan models --accept {file}")
+    assert refused.value.message.endswith(f"(jan models --accept {file}).")
     assert accepted(file) == 1
     check_pulled([file, copied])
 

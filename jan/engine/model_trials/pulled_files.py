@@ -148,7 +148,7 @@ def _added(folder: Path, record: PullRecord) -> Iterator[str]:
 def _changed(file: Path, why: str, record: PullRecord, model: Path) -> ConfigurationError:
     return ConfigurationError(
         f"Model file {file} is not the one that was pulled from {record.repo}: It {why}. Pull it again, or accept "
-        f"it as it is with: jan models --accept {model}"
+        f"it as it is (jan models --accept {model})."
     )
 
 
