@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tornado.http1connection import (
     HTTP1Connection,
@@ -14,6 +14,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, H
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from jan.errors import JanError, PayloadTooLarge
+from jan.http.request_delegate import RequestDelegate
 from jan.http.request_head import MalformedRequest, malformed, parse_head
 
 # Longest line of a chunk: its size, and extensions that nobody here knows (RFC 9112 7.1.1).
@@ -37,8 +38,8 @@ class RequestConnection(HTTP1Connection):
         super().__init__(stream, False, params, context)
         self._on_malformed = on_malformed
 
-    async def _read_message_inner(self, delegate: HTTPMessageDelegate, num_1xx: int = 0) -> bool:
-        """Read the request and wait for the end of its answer. Returns False if it was the last one."""
+    async def serve(self, delegate: RequestDelegate) -> bool:
+        """Read the request and answer it. Returns False if it was the last one."""
         try:
             return await self._read_request(delegate)
         except MalformedRequest as error:
@@ -50,7 +51,7 @@ class RequestConnection(HTTP1Connection):
         self.close()
         return False
 
-    async def _read_request(self, delegate: HTTPMessageDelegate) -> bool:
+    async def _read_request(self, delegate: RequestDelegate) -> bool:
         head = await self.stream.read_until_regex(rb"\r?\n\r?\n", max_bytes=self.params.max_header_size)
         start_line, headers = parse_head(head)
         self._request_start_line, self._request_headers = start_line, headers
@@ -63,15 +64,14 @@ class RequestConnection(HTTP1Connection):
             body = self._read_body(0, headers, delegate)
             if body is not None:
                 await body
-            self._read_finished = True
-            if not self._write_finished:
-                delegate.finish()
-            told = True
+            self._read_finished = told = True
         finally:
             if not told:
                 delegate.on_connection_close()
+        self.stream.set_close_callback(self._on_connection_close)
+        if not self._write_finished:
+            await delegate.run()
         if not self._finish_future.done() and not self.stream.closed():
-            self.stream.set_close_callback(self._on_connection_close)
             await self._finish_future
         return True
 
@@ -144,13 +144,18 @@ class ServerConnection(HTTP1ServerConnection):
         super().__init__(stream, params, context)
         self._on_malformed = on_malformed
 
+    def start_serving(self, delegate: HTTPServerConnectionDelegate) -> None:
+        """Serve requests in one task, which also runs their handlers. Tornado makes a task for each of them, and
+        several futures."""
+        self._serving_future = asyncio.get_running_loop().create_task(self._server_request_loop(delegate))
+
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
-        """Read requests until the connection ends."""
+        """Read and answer requests until the connection ends."""
         try:
             going_on = True
             while going_on:
                 request = RequestConnection(self.stream, self.params, self.context, self._on_malformed)
-                going_on = await request.read_response(delegate.start_request(self, request))
+                going_on = await request.serve(cast(RequestDelegate, delegate.start_request(self, request)))
                 await asyncio.sleep(0)
         except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
             return

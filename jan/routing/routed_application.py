@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPConnection, HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application
 
-from jan.http.request_delegate import RequestDelegate
+from jan.http.request_delegate import Found, RequestDelegate
 from jan.http.responder import Responder
 from jan.routing.table import Route
 from jan.services import Services
@@ -46,8 +45,12 @@ class RoutedApplication(Application):
             if fitting is not None and not fitting.regex.groups:
                 self._by_path[route.path] = fitting
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> RequestDelegate:  # type: ignore[override]  # see below
-        """Find the handler of a request, by its path alone if that has no parameters."""
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> RequestDelegate:
+        """Make what passes a request to its handler."""
+        return RequestDelegate(self.find_handler, server_conn, request_conn)
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Found:  # type: ignore[override]  # only for us
+        """Make the handler of a request, by its path alone if that has no parameters."""
         spec = self._by_path.get(request.path)
         if spec is None and _is_odd(request.path):
             _take_absolute_form(request)
@@ -73,9 +76,9 @@ class RoutedApplication(Application):
         target_kwargs: dict[str, Any] | None = None,
         path_args: list[bytes] | None = None,
         path_kwargs: dict[str, bytes] | None = None,
-    ) -> RequestDelegate:
-        """Make what passes a request to its handler. Tornado calls this for a path with parameters."""
-        return RequestDelegate(partial(target_class, self, request, **(target_kwargs or {})), path_kwargs or {})
+    ) -> Found:
+        """Make the handler of a request. Tornado calls this for a path with parameters."""
+        return target_class(self, request, **(target_kwargs or {})), path_kwargs or {}
 
 
 def _is_odd(path: str) -> bool:
