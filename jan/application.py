@@ -212,6 +212,7 @@ class Server:
         self._http.stop()
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
+        self.services.anonymous.close()
         await self._running.close()
         await self.models.close()
         await self._hooks.close()

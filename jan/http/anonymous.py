@@ -10,7 +10,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 
-from jan.http.peer_account import is_service
+from jan.http.peer_account import PeerAccounts
 from jan.schema.scopes import Access
 from jan.settings import ANYONE, Settings
 from jan.settings.addresses import host_of, is_loopback, port_of
@@ -43,6 +43,7 @@ class AnonymousPolicy:
         self._signs = signs_of_exposure(settings) if settings.access.anonymous == "auto" else []
         #: Connections of programs on this machine: True for those that are no services.
         self._local: WeakKeyDictionary[IOStream, bool] = WeakKeyDictionary()
+        self._accounts = PeerAccounts()
 
     def announce(self) -> None:
         """Log that nobody is served without credentials, if that follows from other settings."""
@@ -50,6 +51,10 @@ class AnonymousPolicy:
             log.info(
                 "requests without credentials are refused", because_of=self._signs, setting="access.anonymous"
             )
+
+    def close(self) -> None:
+        """Free what decisions needed."""
+        self._accounts.close()
 
     def admits(self, request: HTTPServerRequest, access: Access) -> bool:
         """Return True if an operation serves this request without credentials."""
@@ -86,7 +91,7 @@ class AnonymousPolicy:
         """Return True unless a service's account opened the connection."""
         known = self._local.get(stream)
         if known is None:
-            self._local[stream] = known = not is_service(stream.socket)
+            self._local[stream] = known = not self._accounts.is_service(stream.socket)
         return known
 
 

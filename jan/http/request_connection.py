@@ -14,7 +14,6 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, H
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from jan.errors import JanError, PayloadTooLarge
-from jan.http.request_delegate import RequestDelegate
 from jan.http.request_head import MalformedRequest, malformed, parse_head
 
 # Longest line of a chunk: its size, and extensions that nobody here knows (RFC 9112 7.1.1).
@@ -29,6 +28,14 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 OnMalformed = Callable[[JanError], bytes]
 
 
+class RequestRunner(HTTPMessageDelegate):
+    """Takes the parts of a request as they arrive, and then runs it."""
+
+    async def run(self) -> None:
+        """Carry the request out, and answer it."""
+        raise NotImplementedError
+
+
 class RequestConnection(HTTP1Connection):
     """One request of a connection."""
 
@@ -38,7 +45,7 @@ class RequestConnection(HTTP1Connection):
         super().__init__(stream, False, params, context)
         self._on_malformed = on_malformed
 
-    async def serve(self, delegate: RequestDelegate) -> bool:
+    async def serve(self, delegate: RequestRunner) -> bool:
         """Read the request and answer it. Returns False if it was the last one."""
         try:
             return await self._read_request(delegate)
@@ -51,7 +58,7 @@ class RequestConnection(HTTP1Connection):
         self.close()
         return False
 
-    async def _read_request(self, delegate: RequestDelegate) -> bool:
+    async def _read_request(self, delegate: RequestRunner) -> bool:
         head = await self.stream.read_until_regex(rb"\r?\n\r?\n", max_bytes=self.params.max_header_size)
         start_line, headers = parse_head(head)
         self._request_start_line, self._request_headers = start_line, headers
@@ -155,7 +162,7 @@ class ServerConnection(HTTP1ServerConnection):
             going_on = True
             while going_on:
                 request = RequestConnection(self.stream, self.params, self.context, self._on_malformed)
-                going_on = await request.serve(cast(RequestDelegate, delegate.start_request(self, request)))
+                going_on = await request.serve(cast(RequestRunner, delegate.start_request(self, request)))
                 await asyncio.sleep(0)
         except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
             return

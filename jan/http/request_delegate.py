@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
-    HTTPMessageDelegate,
     HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
 
+from jan.http.request_connection import RequestRunner
 from jan.http.responder import Responder
 
 #: The handler that was made for a request, and the parameters of its path.
 Found = tuple[Responder, Mapping[str, bytes]]
 
 
-class RequestDelegate(HTTPMessageDelegate):
+class RequestDelegate(RequestRunner):
     """Makes the handler of one request with its headers, and runs it with the end of its body.
 
     Tornado's own delegates start a task before there is a body, and wait by futures for what is known at once.

@@ -5,6 +5,7 @@ ambiguous is refused.
 """
 
 import re
+from typing import Any
 
 from tornado.http1connection import is_transfer_encoding_chunked
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, parse_request_start_line
@@ -23,6 +24,18 @@ class MalformedRequest(Exception):
     def __init__(self, error: JanError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class RequestHeaders(HTTPHeaders):
+    """The headers of a request, which is asked for a dozen of them that it does not have.
+
+    Tornado raises and catches a KeyError for each of those.
+    """
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a header's value, several ones joined with commas."""
+        values = self.get_list(name)
+        return ",".join(values) if values else default
 
 
 def malformed(message: str) -> MalformedRequest:
@@ -49,8 +62,12 @@ def parse_head(data: bytes) -> tuple[RequestStartLine, HTTPHeaders]:
         raise malformed("The request line is not 'METHOD target HTTP/1.1'.") from None
     if _FOLDED.search(data):
         raise malformed("A header is folded over several lines; allowed: one line.")
+    headers = RequestHeaders()
     try:
-        headers = HTTPHeaders.parse(rest)
+        for field in filter(None, rest.split("\r\n")):
+            name, colon, value = field.partition(":")
+            # A line without a colon has no name, which is refused.
+            headers.add(name if colon else "", value.strip(" \t"))
     except HTTPInputError:  # its own words may have a credential
         raise malformed("A header is not 'name: value', or has a character that is not allowed.") from None
     _check_host(start_line, headers)

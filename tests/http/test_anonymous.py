@@ -14,7 +14,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from jan.errors import ConfigurationError, InvalidRequest
 from jan.http.origins import OriginPolicy
-from jan.http.peer_account import account_of
+from jan.http.peer_account import PeerAccounts
 from jan.settings import ANYONE, ServerSettings, Settings
 from jan.settings.exposure import admitted_without_credentials
 from jan.settings.load import load_settings
@@ -209,13 +209,14 @@ def test_a_service_of_this_machine_needs_credentials(server: ThreadServer, accou
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_account_at_the_other_end_is_known(host: str) -> None:
     """By either version of IP; of a connection that has ended nothing is known."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family, accounts = socket.AF_INET6 if ":" in host else socket.AF_INET, PeerAccounts()
     with socket.create_server((host, 0), family=family) as listening:
         with socket.create_connection(listening.getsockname()[:2]):
             accepted, _ = listening.accept()
-            assert account_of(accepted) == os.geteuid()
+            assert [accounts.account_of(accepted) for _ in range(2)] == [os.geteuid()] * 2
         accepted.close()
-    assert account_of(accepted) is None
+    assert accounts.account_of(accepted) is None
+    accounts.close()
 
 
 def rebound(server: ThreadServer, host: str, headers: dict[str, str]) -> tuple[int, str]:
