@@ -20,7 +20,7 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     parameter, for errors. ``callable_tools``: the tools that the answer may call. ``must_call``: the answer is
     nothing but calls. ``parallel_calls``: several calls in one answer are allowed. ``strict``: all of
     ``json_schema`` must be enforced, or the request is refused. ``schema_path``: where the request has the schema.
-    ``tool_numbers``: places of the callable tools in the request's list; empty if they are the first ones.
+    ``tool_paths``: where the request has the parameters of each callable tool; empty: in OpenAI's ``tools``.
     """
 
     json_schema: str = ""
@@ -33,7 +33,7 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     parallel_calls: bool = True
     strict: bool = False
     schema_path: str = ""
-    tool_numbers: tuple[int, ...] = ()
+    tool_paths: tuple[str, ...] = ()
 
     @property
     def enforced(self) -> bool:
@@ -63,12 +63,11 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def named(self) -> str:
         """The parameter that errors name which belong to no single schema."""
-        return "tools" if self.callable_tools else self.schema_param
+        return self.tool_path(0).partition("[")[0] if self.callable_tools else self.schema_param
 
     def tool_path(self, index: int) -> str:
         """Return the path in the request of a callable tool's parameters."""
-        number = self.tool_numbers[index] if self.tool_numbers else index
-        return f"tools[{number}].function.parameters"
+        return self.tool_paths[index] if self.tool_paths else f"tools[{index}].function.parameters"
 
     @property
     def key(self) -> bytes:

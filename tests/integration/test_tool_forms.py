@@ -162,3 +162,20 @@ def test_what_does_not_fit_is_refused(echo: httpx.Client, body: dict[str, Any], 
     response = echo.post(CHAT, json={"model": "echo", "messages": say("a"), **body})
     assert response.status_code == 400, response.text
     assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.model
+def test_every_form_of_tools_is_named_as_it_was_sent(model: httpx.Client) -> None:
+    """Where its schema or regular expression is wrong, in errors and in the header."""
+    body = {"model": MODEL, "messages": say("a"), "max_tokens": 1}
+    odd = {"name": "odd", "parameters": {"properties": {"p": None}}}
+    response = model.post(CHAT, json=body | {"functions": [TIME, odd]})
+    assert response.headers["X-Jan-Relaxed"] == "functions[1].parameters.properties.p"
+    format = DIGITS | {"grammar": {"syntax": "regex", "definition": "("}}
+    custom = {"type": "custom", "custom": {"name": "c", "format": format}}
+    for parameters, place in (
+        ({"functions": [TIME, odd | {"parameters": {"type": "string"}}]}, "functions[1].parameters"),
+        ({"tools": [*TOOLS, custom]}, "tools[2].custom.format"),
+    ):
+        error = model.post(CHAT, json=body | parameters).json()["error"]
+        assert (error["code"], error["param"]) == ("invalid_schema", place)

@@ -56,13 +56,12 @@ def _output(body: ChatCompletionRequest, tools: ToolForms) -> OutputFormat:
             "tools: Not allowed with a regular expression or grammar; allowed: a JSON schema.", param="tools"
         )
     check_tools_length(tools.callable)
-    chosen = {id(tool) for tool in tools.callable}
     return msgspec.structs.replace(
         output,
         callable_tools=tools.callable,
         must_call=tools.must_call,
         parallel_calls=tools.parallel,
-        tool_numbers=tuple(number for number, tool in enumerate(tools.shown) if id(tool) in chosen),
+        tool_paths=tools.paths,
     )
 
 

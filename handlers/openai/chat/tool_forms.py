@@ -39,6 +39,19 @@ class ToolForms(msgspec.Struct, frozen=True, kw_only=True):
     custom: frozenset[str] = frozenset()
     legacy: bool = False
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The places in the request of what each callable tool takes."""
+        chosen = {id(tool) for tool in self.callable}
+        shown = ((number, tool) for number, tool in enumerate(self.shown) if id(tool) in chosen)
+        return tuple(self._path(number, tool) for number, tool in shown)
+
+    def _path(self, number: int, tool: Tool) -> str:
+        if self.legacy:
+            return f"functions[{number}].parameters"
+        is_custom = tool.function.name in self.custom
+        return f"tools[{number}].{'custom.format' if is_custom else 'function.parameters'}"
+
 
 _NONE = ToolForms()
 
