@@ -21,7 +21,7 @@ from tornado.web import Application
 from jan.errors import JanError, Unavailable, envelope_of, status_of
 from jan.http.body import DRAIN_FACTOR
 from jan.http.open_connections import OpenConnections
-from jan.http.plain_response import new_request_id
+from jan.http.plain_response import RESTRAINTS, new_request_id
 from jan.http.request_connection import OnMalformed, ServerConnection
 from jan.http.request_head import too_long
 from jan.settings import ServerSettings
@@ -254,8 +254,9 @@ def _whole_answer(error: JanError, header: str) -> bytes:
     """Return the answer that reports an error and ends the connection."""
     body = msgspec.json.encode(envelope_of(error))
     status = HTTPStatus(status_of(type(error)))
+    restraints = "".join(f"{name}: {value}\r\n" for name, value in RESTRAINTS)
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{header}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{header}\r\n{restraints}"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -11,6 +11,12 @@ from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.web import RequestHandler
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+#: Headers of every response. What is public and may be kept (RFC 9111 5.2.2.5), or is a page, says so itself.
+RESTRAINTS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
 
 
 class PlainResponse(RequestHandler):
@@ -39,9 +45,8 @@ class PlainResponse(RequestHandler):
             well_formed = given is not None and _REQUEST_ID.match(given)
             self.request_id = given if well_formed else new_request_id()  # type: ignore[assignment]
         self._headers["X-Request-Id"] = self.request_id
-        self._headers["X-Content-Type-Options"] = "nosniff"
-        # Deny by default (RFC 9111 5.2.2.5): what is public and may be kept says so itself.
-        self._headers["Cache-Control"] = "no-store"
+        for name, value in RESTRAINTS:
+            self._headers[name] = value
 
     def take_request_id(self, request_id: str | None) -> None:
         """Use an id that the body has, unless the client has sent one in the header."""

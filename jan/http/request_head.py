@@ -13,9 +13,10 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, pars
 from jan.errors import InvalidRequest, JanError
 
 _FOLDED = re.compile(rb"\r\n[ \t]")
-# RFC 9110 4.2.1, without the comma: a proxy may join several headers with it.
-_HOST = re.compile(r"(?:[A-Za-z0-9._~:!$&'()*+;=\[\]-]|%[0-9A-Fa-f]{2})*")
-_LENGTH = re.compile(r"([0-9]+)(?:,[ \t]*\1)*")
+# A name or address, and a port (RFC 9110 7.2), without the comma: a proxy may join several headers with it.
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+# Not a list of equal numbers, which RFC 9112 6.3 lets servers take for one or refuse.
+_LENGTH = re.compile(r"[0-9]+")
 
 
 class MalformedRequest(Exception):
