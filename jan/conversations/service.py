@@ -1,10 +1,12 @@
 """Conversations, as handlers work with them: the one way to the records of conversations and messages."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import UNSET, UnsetType
 
 from jan.conversations.history import check_message
+from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening
 from jan.conversations.restored import copy_of
 from jan.conversations.titles import give_title
@@ -16,7 +18,7 @@ from jan.storage.repositories import Store
 from jan.tasks import Tasks, apart
 
 _CLOSE_SECONDS = 5.0
-# How many messages are read or written at a time, when a whole conversation is.
+# Messages that are read at a time when a whole conversation is.
 _BATCH = 200
 
 
@@ -150,16 +152,9 @@ class Conversations:
     ) -> ConversationRecord:
         """Store a copy of an exported conversation, with identifiers from ``ids``, and return it.
 
-        The copy becomes visible as a whole or not at all. Raises InvalidRequest for messages that are no tree in
-        order, or that no model could get.
+        The copy becomes visible as a whole or not at all, also if the client leaves. Raises InvalidRequest for
+        messages that are no tree in order, or that no model could get.
         """
-        copy, copies = copy_of(user_id, conversation, messages, ids)
-        # The conversation comes last, because messages of one that is not there are never seen.
-        for start in range(0, len(copies), _BATCH):
-            batch = copies[start : start + _BATCH]
-            if ids.again:
-                stored = await self._store.archive.matching(MessageRecord, [message.id for message in batch])
-                known = {message.id for message in stored}
-                batch = [message for message in batch if message.id not in known]
-            await self._store.archive.insert(MessageRecord, batch)
-        return await self.create(copy, ids)
+        copy, copies = await apart(len(messages), lambda: copy_of(user_id, conversation, messages, ids))
+        imports = Imports(self._store, self.create)
+        return await asyncio.shield(self._tasks.start(imports.store(copy, copies, ids)))

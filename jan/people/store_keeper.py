@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
+from jan.conversations.imports import GIVEN_UP_AFTER, tidy, tidy_all
 from jan.conversations.stored_answer import ABANDONED_AFTER
 from jan.errors import Conflict, JanError, Unavailable
 from jan.idempotency.ids import IdSource
@@ -46,6 +47,7 @@ class StoreKeeper:
         self._task: asyncio.Task[None] | None = None
         #: The secret of the key that a first start made; None at any other start.
         self.admin_key: str | None = None
+        self._orphans_removed = False
 
     async def open(self) -> None:
         """Open the store, or begin to try; raises ConfigurationError if it will never be usable as configured."""
@@ -65,13 +67,14 @@ class StoreKeeper:
         await self._housekeep()
 
     async def _keep(self, opened: bool) -> None:
-        pause = _HOUSEKEEPING_SECONDS if opened else _RETRY_SECONDS
+        # What a start need not wait for is done at once after it.
+        pause = 0.0 if opened else _RETRY_SECONDS
         while True:
             await asyncio.sleep(pause)
             pause = _HOUSEKEEPING_SECONDS
             try:
                 if opened:
-                    await self._housekeep()
+                    await (self._housekeep() if self._orphans_removed else self._remove_orphans())
                     continue
                 await self._reopen()
                 opened = True
@@ -96,10 +99,21 @@ class StoreKeeper:
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
         forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
-        if ended or purged or forgotten:
+        given_up = await tidy(self._store, now() - GIVEN_UP_AFTER)
+        if ended or purged or forgotten or given_up:
             log.info(
-                "store tidied", interrupted_answers=ended, old_sessions=purged, old_idempotency_keys=forgotten
+                "store tidied",
+                interrupted_answers=ended,
+                old_sessions=purged,
+                old_idempotency_keys=forgotten,
+                interrupted_imports=given_up,
             )
+
+    async def _remove_orphans(self) -> None:
+        """Remove messages without a conversation, once in each run of a server."""
+        if removed := await tidy_all(self._store):
+            log.warning("messages without a conversation removed", messages=removed)
+        self._orphans_removed = True
 
     async def _first_admin(self) -> str | None:
         """Make an administrator with a key if there are no users yet; returns the key's secret."""

@@ -29,6 +29,9 @@ from jan.storage.records import (
 
 R = TypeVar("R", bound=Record)
 
+#: The owner of marks that the server sets among the conversations. No user has this id.
+NOBODY = ""
+
 
 class UserRepository(Protocol):
     """People, unique by e-mail address and by OpenID Connect subject."""
@@ -137,7 +140,7 @@ class ConversationRepository(Protocol):
 
 
 class MessageRepository(Protocol):
-    """Trees of messages that only grow. All operations but the last raise NotFound for another user's
+    """Trees of messages that only grow. Operations of a user raise NotFound for another user's
     conversation."""
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
@@ -192,6 +195,13 @@ class MessageRepository(Protocol):
 
     async def end_stale_streams(self, before: datetime) -> int:
         """Mark as partial every streaming message not saved since ``before``. The server that wrote it died."""
+
+    async def conversation_ids(self, *, after: str, limit: int) -> list[str]:
+        """Return ids of conversations that messages name, in order, beginning after ``after``. The list is empty
+        only at the end."""
+
+    async def delete_orphans(self, conversation_ids: Sequence[str]) -> int:
+        """Remove the messages of those of these conversations that are not there; return their number."""
 
 
 class Archive(Protocol):

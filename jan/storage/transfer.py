@@ -24,7 +24,7 @@ import msgspec
 from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
-from jan.storage.repositories import Store
+from jan.storage.repositories import NOBODY, Store
 
 R = TypeVar("R", bound=Record)
 
@@ -100,6 +100,8 @@ async def import_store(store: Store, path: Path) -> int:
 
 async def _everything(store: Store) -> AsyncIterator[Record]:
     async for conversation in _scan(store, ConversationRecord):
+        if conversation.user_id == NOBODY:
+            continue  # the mark of an import under way
         yield conversation
         async for message in _messages(store, conversation):
             yield message

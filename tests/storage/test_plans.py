@@ -95,6 +95,8 @@ async def use_conversations(store: Store) -> None:
     await store.messages.history(ME, conversation.id)
     await store.messages.history(ME, conversation.id, message_id=message.id, limit=3)
     await store.messages.end_stale_streams(now())
+    assert await store.messages.conversation_ids(after="", limit=5) == [conversation.id]
+    await store.messages.delete_orphans([conversation.id, "conv_none"])
     await store.conversations.delete(ME, conversation.id)
 
 

@@ -122,6 +122,13 @@ class Collection(Generic[R]):
                     found.append(record)
         return found
 
+    async def values(self, field: str, *, after: str, limit: int) -> list[str]:
+        """Return the values of a text field above ``after``, in order, of at most ``limit`` records."""
+        only = {field: 1, "_id": 0}
+        with _translated():
+            found = self._raw.find({field: {"$gt": after}}, only).sort([(field, 1)]).limit(limit)
+            return [document[field] for document in await found.to_list(limit)]
+
     async def update_one(self, where: Filter, change: Mapping[str, Any]) -> bool:
         """Change one record with update operators; False if none matches."""
         with _translated():

@@ -40,6 +40,8 @@ _replace = msgspec.structs.replace
 _ATTEMPTS = 60
 # Messages that are read at once to find a path.
 _BATCH = 200
+# Messages that are looked at for each conversation that they name.
+_NAMED_BY = 10
 OLDEST_FIRST = [("sequence", 1)]
 NEWEST_FIRST = [("sequence", -1)]
 
@@ -124,6 +126,17 @@ class MongoMessages:
     async def end_stale_streams(self, before: datetime) -> int:
         where = {"status": "streaming", "updated_at": {"$lt": before}}
         return await self.records.update_many(where, {"$set": {"status": "partial"}})
+
+    async def conversation_ids(self, *, after: str, limit: int) -> list[str]:
+        found = await self.records.values("conversation_id", after=after, limit=limit * _NAMED_BY)
+        return list(dict.fromkeys(found))[:limit]
+
+    async def delete_orphans(self, conversation_ids: Sequence[str]) -> int:
+        known = await self._conversations.records.find(
+            {"_id": {"$in": list(conversation_ids)}}, sort=[("_id", 1)], limit=0
+        )
+        missing_ids = set(conversation_ids) - {conversation.id for conversation in known}
+        return await self.records.delete({"conversation_id": {"$in": sorted(missing_ids)}}) if missing_ids else 0
 
     async def _path(self, start: MessageRecord, limit: int | None) -> list[MessageRecord]:
         """Return the messages down to ``start``, at most ``limit``. Parents have lower numbers than replies."""

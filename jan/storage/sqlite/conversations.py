@@ -45,6 +45,15 @@ PATH = """WHERE id IN (
         SELECT m.id, m.parent_id, path.length + 1 FROM path JOIN messages m ON m.id = path.parent_id
         WHERE path.length < ?)
     SELECT id FROM path)"""
+# Jumps from one conversation to the next in the index, and reads none of their messages.
+CONVERSATION_IDS = """WITH RECURSIVE named(id) AS (
+        SELECT min(conversation_id) FROM messages WHERE conversation_id > ?
+        UNION ALL
+        SELECT (SELECT min(conversation_id) FROM messages WHERE conversation_id > named.id) FROM named
+        WHERE named.id IS NOT NULL LIMIT ?)
+    SELECT id FROM named"""
+_ORPHANS = """DELETE FROM messages WHERE conversation_id = ?
+    AND NOT EXISTS (SELECT 1 FROM conversations WHERE id = ?)"""
 _END = "~"  # sorts after every position
 
 
@@ -174,6 +183,16 @@ class SqliteMessages:
             return len(stale)
 
         return await self._db.write(work)
+
+    async def conversation_ids(self, *, after: str, limit: int) -> list[str]:
+        rows = await self._db.read(lambda db: db.execute(CONVERSATION_IDS, (after, limit)).fetchall())
+        return [conversation_id for (conversation_id,) in rows if conversation_id is not None]
+
+    async def delete_orphans(self, conversation_ids: Sequence[str]) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            return sum(db.execute(_ORPHANS, (one, one)).rowcount for one in conversation_ids)
+
+        return await self._db.write(work, erases=True)
 
 
 def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:
