@@ -29,13 +29,13 @@ from jan.http.tls import load_context
 from jan.http.unknown_url import UnknownUrl
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
-from jan.people.assembly import make_keyring, make_people
+from jan.people.assembly import People, configuration_hash, make_audit, make_keyring, make_people
 from jan.people.key_grants import KeyGrants
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
 from jan.routing.routed_application import RoutedApplication
-from jan.routing.table import Route, resolve_routes
+from jan.routing.table import served_routes
 from jan.services import LiveRequests, Services
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
@@ -71,7 +71,7 @@ class Server:
         metrics, self._live = Metrics(), LiveRequests()
         mistakes = Mistakes()
         with mistakes.collecting():
-            self.routes = _some_routes(settings)
+            self.routes = served_routes(settings)
         with mistakes.collecting():
             self.models = ServedModels(settings.models)
         with mistakes.collecting():
@@ -85,7 +85,9 @@ class Server:
         mistakes.raise_any()
         self._lag, store = LoopLag(metrics), MeasuredStore(backend, metrics)
         self._keyring = make_keyring(settings)
-        people = make_people(settings.auth, store, self._keyring)
+        addresses = ClientAddresses(hashed=settings.log.addresses == "hashed", derived=self._keyring.derived)
+        self._audit = make_audit(settings, store, self._keyring, addresses)
+        people = make_people(settings.auth, store, self._keyring, self._audit)
         self._keeper = StoreKeeper(
             store, people, create_admin=settings.auth.create_admin, show_late_key=show_late_key
         )
@@ -94,9 +96,17 @@ class Server:
         self._conversations = Conversations(store)
         self._idempotency = Idempotency(store.idempotent_answers)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
-        metrics.registry.register(self.models)
-        metrics.registry.register(self._live)
-        self.services = Services(
+        for collector in (self.models, self._live, self._audit):
+            metrics.registry.register(collector)
+        self.services = self._services(store, people, addresses, metrics)
+        self._http = ConnectionServer(self._application(), settings.server, tls, metrics.count_malformed)
+
+    def _services(
+        self, store: MeasuredStore, people: People, addresses: ClientAddresses, metrics: Metrics
+    ) -> Services:
+        """Gather the parts that handlers use."""
+        settings = self.settings
+        return Services(
             settings=settings,
             models=self.models,
             metrics=metrics,
@@ -105,7 +115,8 @@ class Server:
             running=self._running,
             bodies=BodyRoom(settings.server.max_bodies_bytes),
             proxies=TrustedProxies(settings.server.trusted_proxies),
-            addresses=ClientAddresses(hashed=settings.log.addresses == "hashed", derived=self._keyring.derived),
+            addresses=addresses,
+            audit=self._audit,
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,
             origins=OriginPolicy(settings.server, settings.sign_in.public_url),
@@ -121,11 +132,10 @@ class Server:
             usage=UsageReports(people.users, self._accounting.ledger, self._accounting.limiter),
             credentials=people.credentials,
             keyring=self._keyring,
-            sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions),
+            sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions, self._audit),
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
-        self._http = ConnectionServer(self._application(), settings.server, tls, metrics.count_malformed)
 
     def _application(self) -> RoutedApplication:
         """Make what finds the handler of a request."""
@@ -163,6 +173,7 @@ class Server:
         settings, sockets = self.settings.server, self._listen()
         try:
             self._keyring.load()
+            self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
             await self._keeper.open()
             self._accounting.start()
             await self.models.start(report)
@@ -219,21 +230,13 @@ class Server:
         await self._idempotency.close()
         await self._conversations.close()
         await self._accounting.close()
+        self._audit.note("server.stopped")
+        await self._audit.close()
         await self._keeper.close()
         self._lag.stop()
         if self._tracing is not None:
             await self._tracing.close()
         log.info("stopped", ended_early=ended)
-
-
-def _some_routes(settings: Settings) -> list[Route]:
-    """Return the routes of a server. Raises ConfigurationError if there are none."""
-    if not settings.routes:
-        raise ConfigurationError(
-            "routes: There are none, so the server would answer no request. Begin the file with "
-            "`extends: default`, or list routes."
-        )
-    return resolve_routes(settings.routes, settings.server.api_prefixes)
 
 
 def _url(scheme: str, bound: socket.socket) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from jan.audit.trail import AuditTrail
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
@@ -112,6 +113,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bodies: BodyRoom
     proxies: TrustedProxies
     addresses: ClientAddresses
+    audit: AuditTrail
     limiter: Limiter
     ledger: Ledger
     origins: OriginPolicy

@@ -64,6 +64,9 @@ class GoogleSignIn(_SignInHandler):
 class GoogleCallback(_SignInHandler):
     """The way back from the sign-in provider."""
 
+    refused_statuses = frozenset({400, 401, 403})
+    refused_act = "sign_in.refused"
+
     @operation(
         summary="Finish signing in with Google",
         access=PUBLIC,

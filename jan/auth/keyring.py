@@ -51,7 +51,8 @@ class Keyring:
     """The signing keys in a folder of mode 0700, one file of mode 0600 for each.
 
     The newest key of the configured algorithm signs. Every key in the folder verifies the tokens that it signed.
-    Deleting a file invalidates all tokens of that key.
+    Deleting a file invalidates all tokens of that key. So does moving it to the folder ``retired`` below, where it
+    still verifies the audit entries that were sealed with it.
     """
 
     def __init__(self, folder: Path, algorithm: Algorithm) -> None:
@@ -116,6 +117,15 @@ class Keyring:
         """Derive 32 bytes for another purpose from each key, newest first. They reveal nothing about the keys."""
         newest_first = sorted(self._keys.values(), key=lambda key: key.kid, reverse=True)
         return [_derive(key, purpose) for key in newest_first]
+
+    def derived_from(self, kid: str, purpose: bytes) -> bytes | None:
+        """Derive 32 bytes for another purpose from one key, which may be retired; None if it is not there."""
+        key = self._keys.get(kid) or self._retired().get(kid)
+        return None if key is None else _derive(key, purpose)
+
+    def _retired(self) -> dict[str, SigningKey]:
+        """Return the keys that verify no tokens any more, but what was sealed with them."""
+        return {key.kid: key for key in map(_read, sorted((self._folder / "retired").glob("*.key")))}
 
     def jwks(self) -> list[dict[str, Any]]:
         """List the public keys, with which anyone can verify our tokens."""

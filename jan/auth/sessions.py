@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 import structlog
 
+from jan.audit.acts import Actor, Auditor, acting
 from jan.auth.credentials import Credentials, wrong
 from jan.auth.tokens import TokenSigner, new_jti
 from jan.schema.scopes import Identity
@@ -40,6 +41,7 @@ class Sessions:
         store: Store,
         tokens: TokenSigner,
         credentials: Credentials,
+        audit: Auditor,
         *,
         refresh_grace: timedelta,
         session_lifetime: timedelta,
@@ -47,6 +49,7 @@ class Sessions:
         self._store = store
         self._tokens = tokens
         self._credentials = credentials
+        self._audit = audit
         self._grace = refresh_grace
         self._session_lifetime = session_lifetime
 
@@ -71,6 +74,9 @@ class Sessions:
             expires_at=at + self._session_lifetime,
         )
         await self._store.sessions.start(session)
+        if (actor := acting.get()).id is None:
+            acting.set(Actor(user.id, session.id, actor.address))
+        await self._audit.record("user.signed_in", user_id=user.id, target=session.id)
         return self._issue(user, session.id, jti, at, for_exchange=for_exchange)
 
     async def refresh(self, token: str) -> IssuedToken:
@@ -93,6 +99,7 @@ class Sessions:
         if rotation.outcome == "reused":
             self._credentials.forget()
             log.warning("refresh token used twice; its session was ended", user_id=user.id)
+            self._audit.note("session.token_reused", user_id=user.id, target=session.id)
             raise wrong("The token was exchanged before, so its session was ended; sign in again.", "token_reused")
         if rotation.outcome != "rotated":
             raise wrong("The session is over; sign in again.", "session_ended")
@@ -102,10 +109,13 @@ class Sessions:
         """End the session that the caller came with, or all sessions of the caller."""
         if everywhere and identity.user_id is not None:
             await self._store.users.update(identity.user_id, UserChanges(valid_after=now()))
-            await self._store.sessions.end_all(identity.user_id, at=now(), reason="signed out everywhere")
+            ended = await self._store.sessions.end_all(identity.user_id, at=now(), reason="signed out everywhere")
+            self._credentials.forget()
+            await self._audit.record("sessions.all_ended", user_id=identity.user_id, sessions=str(ended))
         elif identity.session_id is not None:
             await self._store.sessions.end(identity.session_id, at=now(), reason="signed out")
-        self._credentials.forget()
+            self._credentials.forget()
+            await self._audit.record("session.ended", user_id=identity.user_id, target=identity.session_id)
 
     def _issue(
         self, user: User, session_id: str, jti: str, at: datetime, *, for_exchange: bool = False

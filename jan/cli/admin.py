@@ -215,7 +215,8 @@ def export_file(context: StoreContext, file: Path) -> None:
     """Write everything to FILE as JSON lines. Only you can read it, because it holds people's texts."""
     from jan.storage.transfer import export_store
 
-    async def export(store: Store) -> int:
+    async def export(store: Store, people: People) -> int:
+        await people.audit.record("store.exported")  # first, so that nothing leaves without an entry
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
@@ -239,5 +240,10 @@ def import_file(context: StoreContext, file: Path) -> None:
     """Add everything from FILE. After an interruption, run it again."""
     from jan.storage.transfer import import_store
 
-    count = context.run_on_store(lambda store: import_store(store, file), creates=True)
+    async def load(store: Store, people: People) -> int:
+        added = await import_store(store, file)
+        await people.audit.record("store.imported", records=str(added))
+        return added
+
+    count = context.run_on_store(load, creates=True)
     say(f"{count} records read from {file}")

@@ -31,6 +31,7 @@ _DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
     {
+        "audit": "jan.cli.audit:audit",
         "user": "jan.cli.admin:user",
         "key": "jan.cli.admin:key",
         "store": "jan.cli.admin:store",

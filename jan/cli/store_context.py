@@ -1,4 +1,4 @@
-"""The options and the store of the commands ``jan user``, ``jan key`` and ``jan store``."""
+"""The options and the store of the commands ``jan user``, ``jan key``, ``jan audit`` and ``jan store``."""
 
 import asyncio
 import sys
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from jan.audit.acts import COMMAND_LINE, acting
 from jan.cli.terminal import say
 from jan.errors import ConfigurationError, JanError, NotFound
 from jan.people.assembly import People, make_keyring, make_people
@@ -28,21 +29,22 @@ class StoreContext:
 
     def run(self, action: Callable[[People], Awaitable[T]], *, creates: bool = False) -> T:
         """Run an action on users, keys and sessions. ``creates``: make the store if there is none."""
-        return self._run(lambda _store, people: action(people), creates)
+        return self.run_on_store(lambda _store, people: action(people), creates=creates)
 
-    def run_on_store(self, action: Callable[[Store], Awaitable[T]], *, creates: bool = False) -> T:
+    def run_on_store(self, action: Callable[[Store, People], Awaitable[T]], *, creates: bool = False) -> T:
         """Run an action on the whole store. ``creates``: make the store if there is none."""
-        return self._run(lambda store, _people: action(store), creates)
 
-    def _run(self, action: Callable[[Store, People], Awaitable[T]], creates: bool) -> T:
         async def main(settings: Settings) -> T:
             keyring = make_keyring(settings)
             store = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
             keyring.load()  # first, because it creates the data folder, readable by its owner only
             await store.open()
+            people = make_people(settings.auth, store, keyring)
+            acting.set(COMMAND_LINE)
             try:
-                return await action(store, make_people(settings.auth, store, keyring))
+                return await action(store, people)
             finally:
+                await people.audit.close()
                 await store.close()
 
         try:

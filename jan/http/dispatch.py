@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jan.audit.acts import Act, Actor, acting
 from jan.auth.running import Permit
 from jan.engine.base import PromptNotes
 from jan.errors import AuthenticationFailed, JanError, Unavailable
@@ -37,6 +38,9 @@ class Dispatcher(StreamResponder):
     #: The state of the caller's limits, for the headers.
     _requests_left: tuple[Standing, ...] = ()
     _tokens_left: tuple[Standing, ...] = ()
+    #: Answers that are counted in the audit, and as what.
+    refused_statuses = frozenset({401, 403})
+    refused_act: Act = "request.refused"
     #: The source of ids and secrets for the objects that the request creates.
     mint = IdSource()
 
@@ -127,6 +131,7 @@ class Dispatcher(StreamResponder):
             # are not held back.
             await self._limit(stranger(self.request, self.services), operation.limit, tried=True)
             raise
+        acting.set(self._actor())
         if not self.identity.anonymous:
             self._log_caller(self.identity)
         await self._limit(self.identity, operation.limit)
@@ -136,6 +141,13 @@ class Dispatcher(StreamResponder):
         needs = () if scope is None or operation.access.to_itself else (scope,)
         self.permit = Permit(self.identity, needs, outlives=operation.ends_credentials)
         self.services.running.add(self, self.permit)
+
+    def _actor(self) -> Actor:
+        """Return who acts by this request, for the audit."""
+        identity = getattr(self, "identity", None)
+        if identity is None:
+            return Actor(address=self.address)
+        return Actor(identity.user_id, identity.key_id or identity.session_id, self.address)
 
     def _log_caller(self, identity: Identity) -> None:
         self.log_fields["user"] = identity.user_id
@@ -222,6 +234,10 @@ class Dispatcher(StreamResponder):
         """Release the request's resources after its answer was sent."""
         self._body.release()
         super().on_finish()
+        if self.get_status() in self.refused_statuses:
+            client = address_of(self.request, self.services).removeprefix("ip:")
+            code = self.log_fields.get("error", "")
+            self.services.audit.refused(self.refused_act, client, self._actor(), code)
 
     def shut_down(self) -> None:
         """End this request now, because the grace period is over."""

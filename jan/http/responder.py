@@ -79,11 +79,11 @@ class Responder(PlainResponse):
         assert isinstance(self.request.connection, HTTP1Connection)  # this server's connections always are
         return self.request.connection.stream
 
-    def shown_address(self) -> str:
-        """Return the client's address as the log shows it."""
-        request, services = self.request, self.services
-        exact = services.proxies.exact(request.remote_ip or "", request.headers.get("X-Forwarded-For", ""))
-        return services.addresses.shown(exact)
+    @property
+    def address(self) -> str:
+        """The client's address, behind trusted proxies."""
+        request = self.request
+        return self.services.proxies.exact(request.remote_ip or "", request.headers.get("X-Forwarded-For", ""))
 
     # --- the request --------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class Responder(PlainResponse):
             method=_method_label(self),
             status=status,
             ms=round(seconds * 1000, 1),
-            client=self.shown_address(),
+            client=self.services.addresses.shown(self.address),
             **self.log_fields,
         )
 

@@ -1,10 +1,13 @@
 """The services for people, made over a store as the configuration says: for the server and the command line."""
 
+import hmac
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
+from jan.audit.sealing import Seals
+from jan.audit.trail import AuditTrail
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.sessions import Sessions
@@ -13,15 +16,22 @@ from jan.people.keys import UserKeys
 from jan.people.users import Users
 from jan.settings import AuthSettings, Settings
 from jan.storage.repositories import Store
+from jan.telemetry.client_addresses import ClientAddresses
+
+_CONFIGURATION = b"jan hash of the configuration"
 
 
 class People(msgspec.Struct, frozen=True):
-    """Users, their keys and sessions; ``credentials`` tells who a caller is, and forgets what these change."""
+    """Users, their keys and sessions; ``credentials`` tells who a caller is, and forgets what these change.
+
+    ``audit`` records what they change, and is closed before the store.
+    """
 
     users: Users
     keys: UserKeys
     sessions: Sessions
     credentials: Credentials
+    audit: AuditTrail
 
 
 def make_keyring(settings: Settings) -> Keyring:
@@ -29,8 +39,34 @@ def make_keyring(settings: Settings) -> Keyring:
     return Keyring(Path(settings.data) / "signing-keys", settings.auth.algorithm)
 
 
-def make_people(settings: AuthSettings, store: Store, keyring: Keyring) -> People:
-    """Make the services over a store. Nothing is read from the store or the keyring yet."""
+def make_seals(keyring: Keyring) -> Seals:
+    """Make what seals and checks the audit with keys derived from the signing keys."""
+    return Seals(lambda: keyring.signing.kid, keyring.derived_from)
+
+
+def make_audit(settings: Settings, store: Store, keyring: Keyring, addresses: ClientAddresses) -> AuditTrail:
+    """Make the audit of a server over a store."""
+    return AuditTrail(
+        store,
+        make_seals(keyring),
+        shown=addresses.shown,
+        keep_days=settings.audit.keep_days,
+        logged=True,
+    )
+
+
+def configuration_hash(settings: Settings, keyring: Keyring) -> str:
+    """Return what shows in the audit if a configuration changed. It is keyed, because settings hold secrets."""
+    content = msgspec.json.encode(settings, enc_hook=repr, order="deterministic")
+    return hmac.digest(keyring.derived(_CONFIGURATION)[0], content, "sha256").hex()
+
+
+def make_people(settings: AuthSettings, store: Store, keyring: Keyring, audit: AuditTrail | None = None) -> People:
+    """Make the services over a store. Nothing is read from the store or the keyring yet.
+
+    Without ``audit`` they get one that logs nothing, as the command line needs it.
+    """
+    audit = audit or AuditTrail(store, make_seals(keyring))
     tokens = TokenSigner(
         keyring,
         issuer=settings.issuer,
@@ -43,7 +79,9 @@ def make_people(settings: AuthSettings, store: Store, keyring: Keyring) -> Peopl
         store,
         tokens,
         credentials,
+        audit,
         refresh_grace=timedelta(seconds=settings.refresh_grace_seconds),
         session_lifetime=timedelta(seconds=settings.session_seconds),
     )
-    return People(Users(store, credentials), UserKeys(store, credentials), sessions, credentials)
+    users, keys = Users(store, credentials, audit), UserKeys(store, credentials, audit)
+    return People(users, keys, sessions, credentials, audit)

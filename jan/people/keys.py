@@ -7,6 +7,7 @@ from typing import get_args
 
 import msgspec
 
+from jan.audit.acts import Auditor
 from jan.auth import api_keys
 from jan.auth.credentials import Credentials
 from jan.errors import Conflict, NotFound
@@ -45,11 +46,15 @@ class CreatedKey(msgspec.Struct, frozen=True):
 
 
 class UserKeys:
-    """The API keys of all users. Every method may raise Unavailable; NotFound stands for another's key too."""
+    """The API keys of all users. Every method may raise Unavailable; NotFound stands for another's key too.
 
-    def __init__(self, store: Store, credentials: Credentials) -> None:
+    A change returns once its audit entry is stored.
+    """
+
+    def __init__(self, store: Store, credentials: Credentials, audit: Auditor) -> None:
         self._store = store
         self._credentials = credentials
+        self._audit = audit
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return the key of this id whoever owns it, for administration; None if there is none."""
@@ -93,12 +98,17 @@ class UserKeys:
         try:
             await self._store.keys.create(created.record)
         except Conflict as error:
-            return CreatedKey(await self._made_before(created.record, ids, error), created.secret)
+            created = _replace(created, record=await self._made_before(created.record, ids, error))
+        await self._audit.record(
+            "key.made", user_id=user_id, target=created.record.id, permissions=",".join(permissions)
+        )
         return created
 
     async def rename(self, user_id: str, key_id: str, name: str) -> ApiKey:
         """Give a user's key another name and return it; raises NotFound."""
-        return await self._store.keys.rename(user_id, key_id, name)
+        renamed = await self._store.keys.rename(user_id, key_id, name)
+        await self._audit.record("key.renamed", user_id=user_id, target=key_id)
+        return renamed
 
     async def rotate(self, old: ApiKey, grace: timedelta, origin: Origin, ids: IdSource) -> CreatedKey:
         """Make a successor with the same name, permissions, end and budget; the old key works on for ``grace``.
@@ -112,6 +122,7 @@ class UserKeys:
         except Conflict as error:
             record = await self._made_before(record, ids, error)
         self._credentials.forget()
+        await self._audit.record("key.rotated", user_id=old.user_id, target=old.id, successor=record.id)
         return CreatedKey(record, new.secret)
 
     async def revoke(self, user_id: str, key_id: str, *, cascade: bool = False) -> ApiKey:
@@ -122,10 +133,13 @@ class UserKeys:
         """
         revoked = await self._store.keys.revoke(user_id, key_id, now())
         self._credentials.forget()
+        await self._audit.record("key.revoked", user_id=user_id, target=key_id)
         while cascade and (made := _made_by(key_id, await self.all(user_id))):
             for key in made:
                 await self._store.keys.revoke(user_id, key.id, now())
             self._credentials.forget()
+            for key in made:
+                await self._audit.record("key.revoked", user_id=user_id, target=key.id, made_by=key_id)
         return revoked
 
     async def _made_before(self, record: ApiKey, ids: IdSource | None, error: Conflict) -> ApiKey:

@@ -13,7 +13,7 @@ from jan.conversations.stored_answer import ABANDONED_AFTER
 from jan.errors import Conflict, JanError, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.people.assembly import People
-from jan.people.keys import parse_scopes
+from jan.people.keys import CreatedKey, parse_scopes
 from jan.schema.scopes import ADMIN_SCOPES
 from jan.storage.records import User, milliseconds, now
 from jan.storage.repositories import Store
@@ -45,6 +45,7 @@ class StoreKeeper:
         self._create_admin = create_admin
         self._show_late_key = show_late_key
         self._task: asyncio.Task[None] | None = None
+        self._made: CreatedKey | None = None
         #: The secret of the key that a first start made; None at any other start.
         self.admin_key: str | None = None
         self._orphans_removed = False
@@ -99,6 +100,7 @@ class StoreKeeper:
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
         forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
+        await self._people.audit.tidy()
         given_up = await tidy(self._store, now() - GIVEN_UP_AFTER)
         if ended or purged or forgotten or given_up:
             log.info(
@@ -117,11 +119,13 @@ class StoreKeeper:
 
     async def _first_admin(self) -> str | None:
         """Make an administrator with a key if there are no users yet; returns the key's secret."""
-        if (await self._people.users.page(limit=1)).items:
-            return None
+        if found := (await self._people.users.page(limit=1)).items:
+            # An earlier attempt made the administrator, and failed only after that.
+            made = self._made
+            return made.secret if made is not None and made.record.user_id == found[0].id else None
         admin = User(email=FIRST_ADMIN, name="Administrator", role="admin")
         # The key comes first: an administrator without one, made just before an outage, would never get one.
-        key = await self._people.keys.create(admin.id, "First key", parse_scopes(ADMIN_SCOPES))
+        self._made = key = await self._people.keys.create(admin.id, "First key", parse_scopes(ADMIN_SCOPES))
         try:
             await self._people.users.add(admin, IdSource())
         except Conflict:  # another process of this store was first

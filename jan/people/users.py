@@ -1,5 +1,8 @@
 """Users, as handlers and the command line work with them: the one way to their records."""
 
+from msgspec import UNSET
+
+from jan.audit.acts import Act, Auditor
 from jan.auth.credentials import Credentials
 from jan.idempotency.ids import IdSource
 from jan.storage.paging import every_item
@@ -8,11 +11,12 @@ from jan.storage.repositories import Store
 
 
 class Users:
-    """The people who may use this server. Every method may raise Unavailable."""
+    """The people who may use this server. Every method may raise Unavailable. Changes are audited."""
 
-    def __init__(self, store: Store, credentials: Credentials) -> None:
+    def __init__(self, store: Store, credentials: Credentials, audit: Auditor) -> None:
         self._store = store
         self._credentials = credentials
+        self._audit = audit
 
     async def get(self, user_id: str) -> User:
         """Return the user of this id; raises NotFound."""
@@ -35,11 +39,15 @@ class Users:
 
         Raises Conflict, with ``param``, if its e-mail address or subject belongs to somebody.
         """
-        return await ids.make(user, self._store.users.create, lambda: self._store.users.get(user.id))
+        added = await ids.make(user, self._store.users.create, lambda: self._store.users.get(user.id))
+        await self._audit.record("user.added", user_id=added.id, target=added.id, role=added.role)
+        return added
 
     async def rename(self, user_id: str, name: str) -> User:
         """Change the name that a user is shown by; raises NotFound."""
-        return await self._store.users.update(user_id, UserChanges(name=name))
+        renamed = await self._store.users.update(user_id, UserChanges(name=name))
+        await self._audit.record("user.renamed", user_id=user_id, target=user_id)
+        return renamed
 
     async def update(self, user_id: str, changes: UserChanges) -> User:
         """Set what ``changes`` names and return the user; raises NotFound.
@@ -48,4 +56,22 @@ class Users:
         """
         user = await self._store.users.update(user_id, changes)
         self._credentials.forget()
+        for act, details in _acts_of(changes):
+            await self._audit.record(act, user_id=user_id, target=user_id, **details)
         return user
+
+
+def _acts_of(changes: UserChanges) -> list[tuple[Act, dict[str, str]]]:
+    """Return what changes to a user are in the audit, with the new values but for names."""
+    acts: list[tuple[Act, dict[str, str]]] = []
+    if changes.disabled is not UNSET:
+        acts.append(("user.disabled" if changes.disabled else "user.enabled", {}))
+    if changes.role is not UNSET:
+        acts.append(("user.role_changed", {"role": changes.role}))
+    named = {"tokens_per_minute": changes.tokens_per_minute, "tokens_per_day": changes.tokens_per_day}
+    budgets = {name: str(value or "default") for name, value in named.items() if value is not UNSET}
+    if budgets:
+        acts.append(("user.budget_changed", budgets))
+    if changes.name is not UNSET:
+        acts.append(("user.renamed", {}))
+    return acts

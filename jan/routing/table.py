@@ -11,7 +11,7 @@ from tornado.web import RequestHandler
 from jan.errors import ConfigurationError, Mistakes
 from jan.handler import Handler
 from jan.operation import LimitClass, Operation
-from jan.settings import RouteSettings
+from jan.settings import RouteSettings, Settings
 from jan.settings.mistakes import convert_options
 from jan.settings.names import DottedName
 from jan.settings.plugins import CannotImport, import_class
@@ -51,6 +51,16 @@ def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]
         _check_unique(routes)
     mistakes.raise_any()
     return routes
+
+
+def served_routes(settings: Settings) -> list[Route]:
+    """Return the routes of a server. Raises ConfigurationError also if there are none."""
+    if not settings.routes:
+        raise ConfigurationError(
+            "routes: There are none, so the server would answer no request. Begin the file with "
+            "`extends: default`, or list routes."
+        )
+    return resolve_routes(settings.routes, settings.server.api_prefixes)
 
 
 def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Route:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from jan.settings.addresses import is_safe_url
+from jan.settings.audit import AuditSettings
 from jan.settings.auth import AuthSettings
 from jan.settings.limits import LimitSettings
 from jan.settings.models import ModelSettings, RouteSettings
@@ -17,6 +18,7 @@ from jan.settings.tracing import TracingSettings
 __all__ = [
     "ANYONE",
     "AccessSettings",
+    "AuditSettings",
     "AuthSettings",
     "ExternalSettings",
     "LimitSettings",
@@ -62,7 +64,7 @@ class ExternalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server's log. ``format`` auto is readable on a terminal and JSON elsewhere. ``addresses`` of clients are
-    shown as they are, or hashed with the server's key."""
+    shown as they are, or hashed with the server's key, here and in the audit."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -79,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     streams: StreamSettings = StreamSettings()
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
+    audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     sign_in: SignInSettings = SignInSettings()
     external: ExternalSettings = ExternalSettings()

@@ -28,6 +28,7 @@ class MeasuredStore:
         self.idempotent_answers = _measured(store.idempotent_answers, "answers.", metrics)
         self.counters = _measured(store.counters, "counters.", metrics)
         self.usage = _measured(store.usage, "usage.", metrics)
+        self.audit = _measured(store.audit, "audit.", metrics)
         self.archive = _measured(store.archive, "archive.", metrics)
         self._store = _measured(store, "", metrics)
 

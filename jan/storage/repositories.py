@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
+from jan.storage.audit import AuditLog
 from jan.storage.idempotent_answers import IdempotentAnswers
 from jan.storage.records import (
     AnswerProgress,
@@ -239,6 +240,8 @@ class Store(Protocol):
     def counters(self) -> Counters: ...
     @property
     def usage(self) -> UsageLog: ...
+    @property
+    def audit(self) -> AuditLog: ...
     @property
     def archive(self) -> Archive: ...
 

@@ -1,8 +1,9 @@
 """Exports everything in a store as lines of JSON and imports it: to change the backend, or to keep a copy.
 
 The first line names the format and the last one counts the records, so a truncated file is refused. Between them
-come the conversations, each followed by its messages in order, then sessions, keys, usage and users. Users come
-last because they are never deleted: every record exported earlier has its owner in the file. A store may be in use
+come the conversations, each followed by its messages in order, then sessions, keys, usage, the audit and users. Of
+the audit, the heads of its chains come first, so that no entry that a head counts is missing. Users come last
+because they are never deleted: every record exported earlier has its owner in the file. A store may be in use
 during an export. Each conversation is then consistent, but the file as a whole is not a snapshot.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
@@ -23,6 +24,7 @@ import msgspec
 
 from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
+from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
 from jan.storage.repositories import NOBODY, Store
 
@@ -37,6 +39,8 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "session": RefreshSession,
         "key": ApiKey,
         "usage": UsageRecord,
+        "audit_mark": AuditMark,
+        "audit": AuditEntry,
         "user": User,
     }
 )
@@ -87,6 +91,9 @@ async def import_store(store: Store, path: Path) -> int:
     for kind, batch in _batches(path):
         found[kind] += len(await _present(store, kind, batch))
     for kind in _KINDS.values():
+        # Chains of the audit are independent of each other, and this import will be in one of its own.
+        if kind in (AuditEntry, AuditMark):
+            continue
         if await store.archive.count(kind) > found[kind]:
             raise Conflict("The store holds records that are not in the file. Import into an empty one.")
     added = 0
@@ -105,7 +112,7 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (RefreshSession, ApiKey, UsageRecord, User):
+    for kind in (RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
         async for record in _scan(store, kind):
             yield record
 

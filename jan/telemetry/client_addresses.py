@@ -1,4 +1,4 @@
-"""Addresses of clients as the log shows them."""
+"""Addresses of clients as the log and the audit show them."""
 
 import hmac
 from collections.abc import Callable

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from jan.audit.sealing import Seals
+from jan.audit.trail import AuditTrail
 from jan.auth.oidc.admission import Admission, Person
 from jan.auth.oidc.sign_in import _domain
 from jan.errors import PermissionDenied
@@ -39,6 +41,10 @@ def run(folder: Path, test: Callable[[Store], Awaitable[None]]) -> None:
     asyncio.run(inside())
 
 
+def admission_of(settings: SignInSettings, store: Store) -> Admission:
+    return Admission(settings, store, AuditTrail(store, Seals(lambda: "key", lambda _kid, _purpose: bytes(32))))
+
+
 async def refusal(admission: Admission, who: Person) -> str:
     with pytest.raises(PermissionDenied) as refused:
         await admission.admit(who)
@@ -50,7 +56,7 @@ def test_a_new_person_becomes_a_user(tmp_path: Path) -> None:
     the address has changed, and takes over the name."""
 
     async def test(store: Store) -> None:
-        admission = Admission(SignInSettings(), store)
+        admission = admission_of(SignInSettings(), store)
         user = await admission.admit(person())
         assert (user.email, user.name, user.role) == ("ada@example.com", "Ada", "user")
         again = await admission.admit(person(email="ada@new.example", name="Ada King"))
@@ -63,7 +69,7 @@ def test_nobody_is_made_a_user_where_that_is_off(tmp_path: Path) -> None:
     """With create_users false only those who have an account come in."""
 
     async def test(store: Store) -> None:
-        admission = Admission(SignInSettings(create_users=False), store)
+        admission = admission_of(SignInSettings(create_users=False), store)
         assert await refusal(admission, person()) == "no_account"
         await store.users.create(User(email="ada@example.com"))
         assert (await admission.admit(person())).email == "ada@example.com"
@@ -76,7 +82,7 @@ def test_an_account_is_linked_once(tmp_path: Path) -> None:
     else."""
 
     async def test(store: Store) -> None:
-        admission = Admission(SignInSettings(), store)
+        admission = admission_of(SignInSettings(), store)
         made = User(email="Ada@Example.com", name="by an administrator", role="admin")
         await store.users.create(made)
         assert await refusal(admission, person(domain=None)) == "email_not_authoritative"
@@ -94,10 +100,10 @@ def test_administrators(tmp_path: Path) -> None:
 
     async def test(store: Store) -> None:
         settings = SignInSettings(admins=("ADA@example.com",), allowed_domains=("other.example",))
-        admission = Admission(settings, store)
+        admission = admission_of(settings, store)
         assert (await admission.admit(person(subject=2, domain=None))).role == "user"
         assert (await admission.admit(person(subject=2))).role == "admin"
-        assert (await Admission(SignInSettings(), store).admit(person(subject=2))).role == "admin"
+        assert (await admission_of(SignInSettings(), store).admit(person(subject=2))).role == "admin"
 
     run(tmp_path, test)
 
@@ -119,7 +125,7 @@ def test_who_may_come_in(tmp_path: Path, settings: SignInSettings, who: Person, 
     """By domain only whom the provider counts to that domain; by address; or anyone."""
 
     async def test(store: Store) -> None:
-        admission = Admission(settings, store)
+        admission = admission_of(settings, store)
         if code is None:
             assert (await admission.admit(who)).email == who.email
         else:
@@ -132,7 +138,7 @@ def test_two_windows_at_once(tmp_path: Path) -> None:
     """One person who signs in for the first time in many windows at once becomes one user, in all of them."""
 
     async def test(store: Store) -> None:
-        admission = Admission(SignInSettings(), store)
+        admission = admission_of(SignInSettings(), store)
         users = await asyncio.gather(*(admission.admit(person()) for _ in range(32)))
         assert len({user.id for user in users}) == 1
 

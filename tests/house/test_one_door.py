@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Services work on the store; the server and the command line make it, and the command line moves a whole one.
 KNOW_THE_STORE = (
     "jan/storage/",
+    "jan/audit/",
     "jan/auth/",
     "jan/conversations/",
     "jan/people/",

@@ -111,7 +111,16 @@ def test_its_variables_and_panels_are_whole(exposed: dict[str, set[str]]) -> Non
     are unique, no panel lies on another, and a legend shows labels that its expression has left."""
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Traffic", "Inference", "Queue and fairness", "Limits", "Engine", "Store", "Process"]
+    assert rows == [
+        "Traffic",
+        "Inference",
+        "Queue and fairness",
+        "Limits",
+        "Engine",
+        "Store",
+        "Process",
+        "Refusals and audit",
+    ]
     cells: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]

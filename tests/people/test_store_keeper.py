@@ -36,7 +36,9 @@ def run(folder: Path, test: Test) -> None:
     async def inside() -> None:
         settings = Settings(data=str(folder))
         store, shown = store_from_url(settings.storage_url), list[str]()
-        people = make_people(settings.auth, store, make_keyring(settings))
+        keyring = make_keyring(settings)
+        keyring.load()
+        people = make_people(settings.auth, store, keyring)
         keeper = StoreKeeper(store, people, create_admin=True, show_late_key=shown.append)
         try:
             await test(store, keeper, shown)
@@ -190,6 +192,11 @@ def test_a_key_made_late_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         await keeper.open()
         assert keeper.admin_key is None
         await eventually(lambda: is_open(store))
+
+        async def is_shown() -> bool:
+            return shown != []
+
+        await eventually(is_shown)
         await asyncio.sleep(0.2)
         assert shown == [keeper.admin_key]
         assert shown[0].startswith("jan_")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from support.mongodb import mongo_client
 
+from jan.audit.sealing import Seals
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand, UsageRecord
+from jan.storage.audit import AuditEntry, AuditFilter, entry_id
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import (
     AnswerProgress,
@@ -100,6 +102,24 @@ async def use_conversations(store: Store) -> None:
     await store.conversations.delete(ME, conversation.id)
 
 
+async def use_audit(store: Store) -> None:
+    """Every operation on the audit."""
+    sealed, chain = Seals(lambda: "key", lambda _kid, _purpose: bytes(32)), "chain_1"
+    entry = sealed.entry(
+        AuditEntry(id=entry_id(chain, 1), chain=chain, sequence=1, at=now(), act="key.made", kid="", previous="")
+    )
+    for _ in range(2):
+        await store.audit.append([entry], sealed.mark(chain, "head", 1, entry.seal, now()))
+    for wanted in (AuditFilter(), AuditFilter(user_id=ME, act="key.made"), AuditFilter(actor=ME)):
+        await store.audit.page(limit=5, wanted=wanted)
+        await store.audit.page(limit=5, cursor=entry.position, wanted=wanted)
+    await store.audit.oldest(now(), 5)
+    await store.audit.follow(chain, after=0, limit=5)
+    await store.audit.heads(5)
+    await store.audit.marks(chain)
+    await store.audit.cut(sealed.mark(chain, "cut", 1, entry.seal, now()))
+
+
 class Recording(sqlite3.Connection):
     """Keeps the statements that read or change rows, with their values."""
 
@@ -121,6 +141,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
     await use_people(store)
     await use_conversations(store)
     await use_accounting(store)
+    await use_audit(store)
     await store.close()
     monkeypatch.undo()
     plain = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
@@ -140,6 +161,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
         ("sequence < ?", "messages_in_order (conversation_id=? AND sequence<?)"),
         ("FROM usage WHERE user_id = ? AND day", "usage_by_user (user_id=? AND day>? AND day<?)"),
         ("FROM api_keys WHERE user_id = ? AND id > ?", "api_keys_by_user (user_id=? AND id>?)"),
+        ("position < ? AND user_id = ?", "audit_by_user (user_id=? AND position<?)"),
     ):
         assert ranges in next(plan[0] for sql, plan in plans.items() if words in sql)
 
@@ -190,6 +212,7 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
     await use_people(store)
     await use_conversations(store)
     await use_accounting(store)
+    await use_audit(store)
     await store.close()
     assert len(queries) > 40
     with mongo_client(database_url) as plain:

@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from jan.audit.sealing import Seals
+from jan.audit.trail import AuditTrail
 from jan.errors import Conflict, InvalidRequest
 from jan.schema.limits import KeyAccount
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
+from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.records import (
     ApiKey,
     ConversationRecord,
@@ -29,7 +32,16 @@ from jan.storage.transfer import export_store, import_store
 
 pytestmark = pytest.mark.slow
 
-KINDS: tuple[type[Record], ...] = (User, ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord)
+KINDS: tuple[type[Record], ...] = (
+    User,
+    ApiKey,
+    RefreshSession,
+    ConversationRecord,
+    MessageRecord,
+    UsageRecord,
+    AuditMark,
+    AuditEntry,
+)
 
 
 async def fill(store: Store) -> None:
@@ -46,6 +58,9 @@ async def fill(store: Store) -> None:
     await store.sessions.start(session)
     for day in (1, 2):
         await store.usage.add(UsageRecord(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
+    audit = AuditTrail(store, Seals(lambda: "key", lambda _kid, _purpose: bytes(32)))
+    await asyncio.gather(*(audit.record("key.made", target=key.id, number=str(i)) for i in range(3)))
+    await audit.close()
     for count in (0, 3, 450):
         conversation = ConversationRecord(user_id=user.id, title=str(count), metadata={"a.b": "c"}, model="m")
         await store.conversations.create(conversation)

@@ -4,6 +4,7 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
+from jan.audit.acts import Auditor
 from jan.errors import Conflict, PermissionDenied
 from jan.schema.email_address import ascii_lower, is_email
 from jan.settings.sign_in import ANYBODY, SignInSettings
@@ -31,9 +32,10 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 class Admission:
     """Applies the configuration's rules of admission to the users in the store."""
 
-    def __init__(self, settings: SignInSettings, store: Store) -> None:
+    def __init__(self, settings: SignInSettings, store: Store, audit: Auditor) -> None:
         self._settings = settings
         self._store = store
+        self._audit = audit
         self._domains = _lower(settings.allowed_domains)
         self._emails = _lower(settings.allowed_emails)
         self._admins = _lower(settings.admins)
@@ -108,6 +110,7 @@ class Admission:
                 raise
             return found
         log.info("user created by sign-in", user_id=user.id)
+        await self._audit.record("user.added", user_id=user.id, target=user.id, role=user.role)
         return user
 
     async def _update(self, user: User, person: Person) -> User:
@@ -119,7 +122,12 @@ class Admission:
         )
         if changes == UserChanges():
             return user
-        return await self._store.users.update(user.id, changes)
+        updated = await self._store.users.update(user.id, changes)
+        if changes.oidc is not UNSET:
+            await self._audit.record("user.linked", user_id=user.id, target=user.id)
+        if changes.role is not UNSET:
+            await self._audit.record("user.role_changed", user_id=user.id, target=user.id, role=updated.role)
+        return updated
 
     def _is_admin(self, person: Person) -> bool:
         # Administrators need an address that its organisation manages: the highest role needs the strongest proof.

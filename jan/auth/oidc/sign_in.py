@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from jan.audit.acts import Auditor
 from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
@@ -57,11 +58,13 @@ class Arrival(msgspec.Struct, frozen=True):
 class SignIn:
     """Sign-in as configured. Raises Unavailable if it is not configured."""
 
-    def __init__(self, settings: SignInSettings, keyring: Keyring, store: Store, sessions: Sessions) -> None:
+    def __init__(
+        self, settings: SignInSettings, keyring: Keyring, store: Store, sessions: Sessions, audit: Auditor
+    ) -> None:
         self._settings = settings
         self._provider = Provider(settings)
         self._flows = Flows(keyring, settings.state_seconds)
-        self._admission = Admission(settings, store)
+        self._admission = Admission(settings, store, audit)
         self._sessions = sessions
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from jan.storage.audit import AuditEntry
 from jan.storage.records import ConversationRecord, Record, fold
 
 R = TypeVar("R", bound=Record)
@@ -42,4 +43,6 @@ def derived(struct: msgspec.Struct) -> Document:
     """Return the fields that only serve indexes."""
     if isinstance(struct, ConversationRecord):
         return {"position": struct.position, "title_folded": fold(struct.title)}
+    if isinstance(struct, AuditEntry):
+        return {"position": struct.position}
     return {}

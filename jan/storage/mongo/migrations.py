@@ -66,6 +66,17 @@ async def _version_6(connection: Connection) -> None:
     await connection.create_indexes("given_answers", [about])
 
 
+async def _version_7(connection: Connection) -> None:
+    by_time = IndexModel([("position", DESCENDING)], name="time")
+    by_field = [
+        IndexModel([(field, ASCENDING), ("position", DESCENDING)], name=field)
+        for field in ("user_id", "actor", "act")
+    ]
+    await connection.create_indexes("audit", [by_time, *by_field])
+    by_change = IndexModel([("kind", ASCENDING), ("at", DESCENDING)], name="change")
+    await connection.create_indexes("audit_marks", [by_change])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -73,6 +84,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_4,
     _version_5,
     _version_6,
+    _version_7,
 )
 
 

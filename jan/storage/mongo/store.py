@@ -5,6 +5,7 @@ from typing import Any, TypeVar, cast
 
 from jan.errors import JanError
 from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
+from jan.storage.mongo.audit import MongoAuditLog
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
@@ -57,6 +58,7 @@ class MongoStore:
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)
+        self.audit = MongoAuditLog(self._connection)
         self.archive = MongoArchive(
             self.users.records,
             self.keys.records,
@@ -64,6 +66,8 @@ class MongoStore:
             self.conversations.records,
             self.messages.records,
             self.usage.records,
+            self.audit.records,
+            self.audit.marked,
         )
 
     async def open(self) -> None:

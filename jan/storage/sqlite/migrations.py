@@ -50,6 +50,17 @@ _VERSION_6 = (
     """ALTER TABLE given_answers ADD COLUMN about TEXT""",
     """CREATE INDEX given_answers_about ON given_answers (about) WHERE about IS NOT NULL""",
 )
+_VERSION_7 = (
+    """CREATE TABLE audit (id TEXT PRIMARY KEY, position TEXT NOT NULL, user_id TEXT, actor TEXT,
+       act TEXT NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX audit_by_time ON audit (position)""",
+    """CREATE INDEX audit_by_user ON audit (user_id, position) WHERE user_id IS NOT NULL""",
+    """CREATE INDEX audit_by_actor ON audit (actor, position) WHERE actor IS NOT NULL""",
+    """CREATE INDEX audit_by_act ON audit (act, position)""",
+    """CREATE TABLE audit_marks (id TEXT PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
+       doc TEXT NOT NULL)""",
+    """CREATE INDEX audit_marks_by_time ON audit_marks (kind, at)""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -57,6 +68,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_4,
     _VERSION_5,
     _VERSION_6,
+    _VERSION_7,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

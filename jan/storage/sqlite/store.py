@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from jan.storage.records import Record
 from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
+from jan.storage.sqlite.audit import SqliteAuditLog
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
@@ -64,6 +65,7 @@ class SqliteStore:
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)
+        self.audit = SqliteAuditLog(self._db)
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from jan.storage.accounting import UsageRecord
+from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import (
     ApiKey,
@@ -120,4 +121,24 @@ ANSWERS = Table(
     "given_answers", IdempotentAnswer, {"first_at": lambda r: _ms(r.first_at), "about": lambda r: r.about}
 )
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
-ARCHIVED_TABLES: tuple[Table[Any], ...] = (USERS, KEYS, SESSIONS, CONVERSATIONS, MESSAGES, USAGE)
+AUDIT = Table(
+    "audit",
+    AuditEntry,
+    {
+        "position": lambda r: r.position,
+        "user_id": lambda r: r.user_id,
+        "actor": lambda r: r.actor,
+        "act": lambda r: r.act,
+    },
+)
+AUDIT_MARKS = Table("audit_marks", AuditMark, {"kind": lambda r: r.kind, "at": lambda r: _ms(r.at)})
+ARCHIVED_TABLES: tuple[Table[Any], ...] = (
+    USERS,
+    KEYS,
+    SESSIONS,
+    CONVERSATIONS,
+    MESSAGES,
+    USAGE,
+    AUDIT,
+    AUDIT_MARKS,
+)
