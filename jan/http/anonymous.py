@@ -19,18 +19,21 @@ from jan.settings.exposure import admitted_without_credentials, signs_of_exposur
 log = structlog.get_logger(__name__)
 
 # Words in the names of headers that proxies, load balancers, tunnels and CDNs add, and that programs do not send.
-# Whole words, so that X-Real-IP, True-Client-IP, CF-Connecting-IP and Fly-Client-IP need one entry together.
-_PROXY_WORDS = (
-    "via|forward|forwarded|forwards|ip|clientip|socketip|addr|realip|real|remote|original|originating|rewrite|proxy|"
-    "proxied|proxyuser|cdn|edge|surrogate|gateway|ingress|upstream|loadbalancer|lb|ssl|tls|scheme|cf|cloudfront|"
-    "fly|fastly|akamai|azure|arr|appengine|amzn|vercel|nf|railway|sucuri|incap|varnish|haproxy|nginx|traefik|"
-    "caddy|envoy|istio|l5d|kong|ngrok|tailscale|bluecoat|wap"
-)
+# X-Real-IP, True-Client-IP, CF-Connecting-IP and Fly-Client-IP need one entry together.
+_WORDS = """
+    via forward forwarded forwards ip clientip socketip addr realip real remote original originating rewrite
+    proxy proxied proxyuser cdn edge surrogate gateway ingress upstream loadbalancer lb ssl tls scheme cf
+    cloudfront fly fastly akamai azure arr appengine amzn vercel nf railway sucuri incap varnish haproxy nginx
+    traefik caddy envoy istio l5d kong ngrok tailscale bluecoat wap authenticated webauth waf hop hops backend
+"""
+_PROXY_WORDS = frozenset(_WORDS.split())
 # Names without such a word.
-_PROXY_NAMES = (
-    "x-host|x-server|front-end-https|client-cert(-chain)?|early-data|x-request-start|x-cloud-trace-context"
+_PROXY_NAMES = re.compile(
+    r"x-host|x-server|x-port|x-proto(col)?|x-client-(dn|verify|port|proto)|front-end-https|(x-)?client-cert(-chain)?|"
+    r"early-data|x-request-start|x-cloud-trace-context"
 )
-_OF_PROXY = re.compile(rf"(.*[-_])?({_PROXY_WORDS})([-_].*)?|{_PROXY_NAMES}", re.IGNORECASE)
+# Programs send no longer names.
+_LONGEST_NAME = 64
 # Names of headers that were seen lately.
 _NAMES = 512
 
@@ -83,7 +86,7 @@ class AnonymousPolicy:
             and not stream.closed()
             and is_loopback(request.remote_ip or "")
             and _names_this_server(request, stream)
-            and not any(map(_is_of_proxy, request.headers))
+            and not any(len(name) > _LONGEST_NAME or _is_of_proxy(name) for name in request.headers)
             and self._is_of_person(stream)
         )
 
@@ -115,4 +118,5 @@ def _is_here(url: str) -> bool:
 
 @lru_cache(_NAMES)
 def _is_of_proxy(name: str) -> bool:
-    return _OF_PROXY.fullmatch(name) is not None
+    plain = name.lower().replace("_", "-")
+    return not _PROXY_WORDS.isdisjoint(plain.split("-")) or _PROXY_NAMES.fullmatch(plain) is not None

@@ -53,9 +53,10 @@ X-Railway-Edge, X-Sucuri-ClientIP, Incap-Client-IP, X-Varnish, Surrogate-Capabil
 Proxy-Authorization, Proxy-Client-IP, WL-Proxy-Client-IP, X-ProxyUser-Ip, X-Proxy-Id, X-Remote-Addr,
 X-Remote-IP, Remote-User, X-Remote-User, Max-Forwards, Early-Data, Client-Cert, X-SSL-Client-Verify,
 SSL-Client-Cert, Front-End-Https, X-Scheme, X-Url-Scheme, X-Host, X-Request-Start, Tailscale-User-Login,
-Ngrok-Trace-Id, X-Kong-Request-Id, X_Forwarded_For, x-real-ip, FORWARDED
+Ngrok-Trace-Id, X-Kong-Request-Id, X-Goog-Authenticated-User-Email, X-WEBAUTH-USER, X-WAF-Score, X-Hops, X-Port,
+X-Proto, X-Client-Cert, X-Client-DN, X-NginX-Proxy, X_Forwarded_For, x-real-ip, FORWARDED
 """
-NAMES = [name.strip() for name in ADDED.split(",")]
+NAMES = [*(name.strip() for name in ADDED.split(",")), "X-" + "Unknown-" * 10]
 
 
 @pytest.mark.parametrize("value", ["203.0.113.7", "", "127.0.0.1"], ids=["an address", "empty", "loopback"])
