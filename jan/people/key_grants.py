@@ -56,9 +56,10 @@ class KeyGrants:
         maker = await self._key_in_use(caller)
         self._check(caller, Power(permissions=permissions, expires_at=ends, budget=wanted.budget))
         origin = Origin(created_by=_credential_of(caller), charged_to=_line(maker.accounts if maker else ()))
-        return await self._keys.create(
+        created = await self._keys.create(
             user_id, wanted.name, permissions, ends, wanted.budget, origin=origin, ids=ids
         )
+        return await self._outlived(caller, created)
 
     async def rotate(
         self, user_id: str, caller: Identity, key_id: str, grace_seconds: float | None, ids: IdSource
@@ -77,7 +78,21 @@ class KeyGrants:
         old, maker = await self._may_touch(user_id, caller, key_id, gives_secret=True)
         first, *others = dict.fromkeys((*old.accounts, *(maker.accounts if maker else ())))
         origin = Origin(created_by=_credential_of(caller), charged_to=(first, *_line(others)))
-        return await self._keys.rotate(old, timedelta(seconds=grace), origin, ids)
+        rotated = await self._keys.rotate(old, timedelta(seconds=grace), origin, ids)
+        # A key that rotated itself is replaced now.
+        return rotated if old.id == caller.key_id else await self._outlived(caller, rotated)
+
+    async def _outlived(self, caller: Identity, made: CreatedKey) -> CreatedKey:
+        """Return a key that was made. Raises PermissionDenied, and revokes it, if its maker was revoked meanwhile.
+
+        The revocation can't have seen the key that it should have taken along.
+        """
+        try:
+            await self._key_in_use(caller)
+        except PermissionDenied:
+            await self._keys.revoke(made.record.user_id, made.record.id)
+            raise
+        return made
 
     async def rename(self, user_id: str, caller: Identity, key_id: str, name: str) -> ApiKey:
         """Rename a user's key and return it. Raises NotFound, and PermissionDenied as ``rotate`` does."""

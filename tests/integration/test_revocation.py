@@ -5,6 +5,7 @@ import json
 import socket
 import sqlite3
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from support.metrics import becomes
 from support.patience import until
 
 from jan.handler import ADMIN, WRITE, EventStream, Handler, operation
+from jan.storage.records import ApiKey
 from jan.testing import ThreadServer, model, route, served
 
 pytestmark = pytest.mark.slow
@@ -175,6 +177,31 @@ def test_a_key_that_a_key_made_ends_with_it(servers: tuple[ThreadServer, ThreadS
     assert there.connect(_token(me)).delete(f"{KEYS}/{me.made['id']}", params={"cascade": True}).is_success
     assert stream.error["code"] == "invalid_api_key"
     disable(me, here)
+
+
+def test_a_key_that_is_made_while_its_maker_is_revoked(
+    servers: tuple[ThreadServer, ThreadServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the store gets it, it does not outlive a revocation with `cascade`."""
+    here, there = servers
+    me = Person(here, there)
+    store = here.application.services.keys._store
+    create, waits, may_go_on = store.keys.create, threading.Event(), threading.Event()
+
+    async def late(key: ApiKey) -> None:
+        waits.set()
+        await asyncio.to_thread(may_go_on.wait, 60)
+        await create(key)
+
+    monkeypatch.setattr(store.keys, "create", late)
+    made = UnderWay(me.key, "POST", KEYS, json={"name": "late"})
+    assert waits.wait(60)
+    assert there.connect(_token(me)).delete(f"{KEYS}/{me.made['id']}", params={"cascade": True}).is_success
+    may_go_on.set()
+    made.all()
+    assert made.status in (401, 403)
+    keys = me.session.get(KEYS).json()["data"]
+    assert [key["name"] for key in keys if key["revoked_at"] is None] == []
 
 
 def test_what_began_before_a_key_expires_goes_on(servers: tuple[ThreadServer, ThreadServer]) -> None:
