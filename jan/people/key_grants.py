@@ -135,8 +135,8 @@ class KeyGrants:
         own = await self._keys.find(caller.key_id)
         if own is None or own.replaced_by or not own.is_live(now()):
             raise PermissionDenied(
-                "This key was rotated or revoked, so it manages no keys and sessions any more. Use its successor or"
-                " sign in."
+                "This key was rotated or revoked, so it manages no keys and sessions any more. Use its successor"
+                " or sign in."
             )
         return own
 
