@@ -172,6 +172,7 @@ class Server:
         self.check()
         settings, sockets = self.settings.server, self._listen()
         try:
+            self.models.begin()
             self._keyring.load()
             self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
             await self._keeper.open()
@@ -180,6 +181,7 @@ class Server:
         except BaseException:
             for bound in sockets:
                 bound.close()
+            await self.models.rest()
             raise
         self.services.anonymous.announce()
         self._lag.start()

@@ -148,6 +148,15 @@ class ServedModels:
                 raise Unavailable(f"Model '{model.id}' can't be loaded. The server's log says why.") from error
         return model.engine
 
+    def begin(self) -> None:
+        """Begin with what the start needs and what takes no part in it: the process that tries eager models."""
+        if any(model.eager for model in self._served):
+            self._trials.begin()
+
+    async def rest(self) -> None:
+        """End the process that tries models."""
+        await asyncio.to_thread(self._trials.rest)
+
     async def start(self, report: LoadReport) -> None:
         """Load the models with ``load: eager``, one after another."""
         try:
@@ -155,12 +164,12 @@ class ServedModels:
                 if model.eager:
                     await model.load(report)
         finally:
-            await asyncio.to_thread(self._trials.rest)
+            await self.rest()
 
     async def close(self) -> None:
         """Stop the engines of all models."""
         await asyncio.gather(*(model.engine.close() for model in self._served))
-        await asyncio.to_thread(self._trials.rest)
+        await self.rest()
 
     def collect(self) -> Iterable[Metric]:
         """Return the engines' counters as Prometheus metrics."""

@@ -60,6 +60,7 @@ class _FirstMade:
         self._make = make
         self._trials = trials
         self._first: Backend | None = make()
+        trials.expect(self._first)
 
     def __call__(self) -> Backend:
         first, self._first = self._first, None

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -44,6 +45,18 @@ class ModelTrials:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._child: _Child | None = None
+        self._expected: list[str] = []
+
+    def expect(self, backend: object) -> None:
+        """Note that a backend's model will be tried at the start."""
+        if isinstance(backend, TriedBackend) and (trial := backend.trial()) is not None:
+            self._expected.append(trial.call.partition(":")[0])
+
+    def begin(self) -> None:
+        """Start the process for the models that are expected, so that it is ready when they come."""
+        with self._turn:
+            if self._expected and self._child is None:
+                self._child = _Child(self._expected)
 
     def admit(self, backend: object) -> None:
         """Wait until a backend's model has been tried, if it has a trial.
@@ -62,7 +75,9 @@ class ModelTrials:
         log.debug("model tried", named=trial.named, seconds=round(time.monotonic() - began, 2))
 
     def rest(self) -> None:
-        """End the process until the next model comes."""
+        """End the process until the next model comes, also if it is at work."""
+        if (child := self._child) is not None:
+            child.kill()
         with self._turn:
             if self._child is not None:
                 self._child.end()
@@ -84,16 +99,19 @@ class ModelTrials:
 
 
 class _Child:
-    """One process. It ends by itself when it is idle for some seconds, or when the server ends."""
+    """One process. It ends by itself when it is idle for some seconds, or when the server ends.
 
-    def __init__(self) -> None:
+    ``modules``: those that it imports first.
+    """
+
+    def __init__(self, modules: Iterable[str] = ()) -> None:
         known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         path = os.pathsep.join([_ROOT, *filter(None, sys.path)])
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end
         self._timed_out = False
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CODE],
+                [sys.executable, "-P", "-c", _CODE, *dict.fromkeys(modules)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
@@ -112,7 +130,7 @@ class _Child:
         assert self._process.stdin is not None  # it is a pipe
         assert self._process.stdout is not None
         self._said.truncate(0)
-        late = threading.Timer(_SECONDS, self._kill)
+        late = threading.Timer(_SECONDS, self._time_out)
         late.daemon = True
         late.start()
         try:
@@ -125,8 +143,12 @@ class _Child:
             late.cancel()
         return msgspec.json.decode(line, type=ModelVerdict) if line.endswith(b"\n") else None
 
-    def _kill(self) -> None:
+    def _time_out(self) -> None:
         self._timed_out = True
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the process at once. Any thread may call it."""
         self._process.kill()
 
     def end(self) -> int:

@@ -14,6 +14,7 @@ from support.mutated_gguf import mutations  # noqa: E402
 from support.tiny_gguf import write_tiny_gguf  # noqa: E402
 
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
+from jan.engine.backends.llamacpp.model import files_of  # noqa: E402
 from jan.engine.model_trials.gguf_header import read_gguf_header  # noqa: E402
 from jan.engine.model_trials.model_trial import ModelTrial  # noqa: E402
 from jan.engine.model_trials.tried_models import ModelTrials  # noqa: E402
@@ -148,3 +149,31 @@ def test_a_server_outlives_a_model_that_aborts_the_library(wrong: dict[str, byte
         reasons = [entry["reason"] for entry in server.errors]
     assert "llama.block_count is 0; allowed: 1 to 10000" in reasons[0]
     assert "chat template uses too much for 1 short messages" in reasons[1]
+
+
+def test_a_template_that_begins_to_hang_later_leaves_no_thread_at_work(tmp_path: Path) -> None:
+    """Each such request is refused, and the model answers others."""
+    hangs = (
+        "{% if messages[0].content == 'boom' %}{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
+        "{% endfor %}{% endif %}{{ messages[0].content }}{% if messages[0].content == 'big' %}"
+        "{{ 'a' * (messages | length * 10**10) }}{% endif %}"
+    )
+    file = write_tiny_gguf(tmp_path / "later.gguf", {"default": hangs})
+    models = [{"id": "later", "engine": "llamacpp", "options": {"model": str(file), "context": 64, "slots": 1}}]
+    with served(f"models: {json.dumps(models)}") as server:
+        for text, status in (("boom", 400), ("big", 400), ("hi", 200)):
+            asked = {"messages": [{"role": "user", "content": text}], "model": "later", "max_tokens": 1}
+            answer = server.client.post(CHAT, json=asked)
+            assert answer.status_code == status
+            if status == 400:
+                assert answer.json()["error"]["code"] == "unsupported_messages"
+        assert server.errors == []
+
+
+def test_all_parts_of_a_model_are_its_files(tmp_path: Path) -> None:
+    """llama.cpp reads the others when it is given the first."""
+    names = [f"big[1]-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for name in [*names, "big[1]-00001-of-00002.gguf", "big1-00002-of-00003.gguf"]:
+        (tmp_path / name).touch()
+    assert [file.name for file in files_of(tmp_path / names[0])] == names
+    assert files_of(tmp_path / "other.gguf") == [tmp_path / "other.gguf"]

