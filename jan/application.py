@@ -29,8 +29,9 @@ from jan.http.tls import load_context
 from jan.http.unknown_url import UnknownUrl
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
-from jan.people.assembly import People, configuration_hash, make_audit, make_keyring, make_people
+from jan.people.assembly import People, configuration_hash, make_audit, make_keyring, make_people, make_store
 from jan.people.key_grants import KeyGrants
+from jan.people.quotas import Quotas
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
 from jan.routing.openapi import build_document
@@ -39,7 +40,7 @@ from jan.routing.table import served_routes
 from jan.services import LiveRequests, Services
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
-from jan.storage import check_store, store_from_url
+from jan.storage import check_store
 from jan.storage.measured import MeasuredStore
 from jan.telemetry.client_addresses import ClientAddresses
 from jan.telemetry.metrics import LoopLag, Metrics
@@ -79,7 +80,7 @@ class Server:
         with mistakes.collecting():
             tls = None if settings.server.tls is None else load_context(settings.server.tls)
         with mistakes.collecting():
-            backend = store_from_url(settings.storage_url, timeout=settings.storage.timeout_seconds)
+            backend = make_store(settings)
         with mistakes.collecting():
             self._tracing = make_tracing(settings.tracing)
         mistakes.raise_any()
@@ -129,7 +130,7 @@ class Server:
             keys=people.keys,
             key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
             sessions=people.sessions,
-            usage=UsageReports(people.users, self._accounting.ledger, self._accounting.limiter),
+            usage=UsageReports(people.users, self._accounting, Quotas(store, settings.limits.quota)),
             credentials=people.credentials,
             keyring=self._keyring,
             sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions, self._audit),

@@ -1,4 +1,4 @@
-"""GET /usage: tokens used, and how the limits stand."""
+"""GET /usage: tokens used, and how the limits and quotas stand."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from jan.storage.accounting import UsageRecord
 
 
 class UsageSummary(Handler):
-    """Tokens used, and how the limits stand."""
+    """Tokens used, and how the limits and quotas stand."""
 
     @operation(
         summary="Usage by day, model and key",
@@ -26,8 +26,9 @@ class UsageSummary(Handler):
         examples=(Example(summary="The last thirty days"),),
     )
     async def get(self, query: UsageQuery) -> UsageReport:
-        """Report the caller's usage, and how much the limits leave at this moment. Another user's usage needs the
-        permission admin. The empty `user_id` stands for all anonymous callers together, without limits."""
+        """Report the caller's usage, how much the limits leave at this moment, and how much of the quotas is used.
+        Another user's usage needs the permission admin. The empty `user_id` stands for all anonymous callers
+        together, without limits and quotas."""
         try:
             first, last = query.days()
         except ValueError as error:
@@ -44,6 +45,7 @@ class UsageSummary(Handler):
             data=[_row(record) for record in found.records],
             totals=_totals(found.records),
             limits=[_standing(standing) for standing in found.standings],
+            quotas=list(found.quotas),
         )
 
 

@@ -14,9 +14,11 @@ from jan.errors import JanError, NotFound
 from jan.idempotency.ids import IdSource
 from jan.people.assembly import People
 from jan.people.keys import parse_scopes
+from jan.people.quotas import Quotas
 from jan.schema.email_address import EMAILS_ALLOWED, is_email
 from jan.schema.limits import TokenBudget, Tokens
 from jan.schema.plain_text import NAME, SENTENCES, printable
+from jan.schema.usage import QuotaStanding
 from jan.storage import Store
 from jan.storage.records import ApiKey, User, UserChanges, now
 
@@ -133,6 +135,19 @@ def user_budget(
     changed = context.run(change)
     minute, day = changed.tokens_per_minute or "default", changed.tokens_per_day or "default"
     say(f"{email}: tokens per minute: {minute}, per day: {day}")
+
+
+@user.command("quota")
+@click.argument("email")
+@click.pass_obj
+def user_quota(context: StoreContext, email: str) -> None:
+    """Show how much a user stores, of how much the configuration allows."""
+
+    async def look(people: People, quotas: Quotas) -> tuple[QuotaStanding, ...]:
+        return await quotas.standings((await _find(people, email)).id)
+
+    for one in context.run_with_quotas(look):
+        say(f"{one.name:13}  {one.used} of {'unlimited' if one.limit is None else one.limit}")
 
 
 # --- keys -----------------------------------------------------------------------------------------------

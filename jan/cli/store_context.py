@@ -12,6 +12,7 @@ from jan.audit.acts import COMMAND_LINE, acting
 from jan.cli.terminal import say
 from jan.errors import ConfigurationError, JanError, NotFound
 from jan.people.assembly import People, make_keyring, make_people
+from jan.people.quotas import Quotas
 from jan.settings import Settings
 from jan.settings.load import default_config_file, load_settings
 from jan.storage import Store, store_from_url
@@ -31,6 +32,15 @@ class StoreContext:
         """Run an action on users, keys and sessions. ``creates``: make the store if there is none."""
         return self.run_on_store(lambda _store, people: action(people), creates=creates)
 
+    def run_with_quotas(self, action: Callable[[People, Quotas], Awaitable[T]]) -> T:
+        """Run an action on users and what they store."""
+        return self.run_on_store(
+            lambda store, people: action(people, Quotas(store, self._settings().limits.quota))
+        )
+
+    def _settings(self) -> Settings:
+        return load_settings(self.config or default_config_file(), data=self.data)
+
     def run_on_store(self, action: Callable[[Store, People], Awaitable[T]], *, creates: bool = False) -> T:
         """Run an action on the whole store. ``creates``: make the store if there is none."""
 
@@ -48,7 +58,7 @@ class StoreContext:
                 await store.close()
 
         try:
-            settings = load_settings(self.config or default_config_file(), data=self.data)
+            settings = self._settings()
             folder = Path(settings.data).resolve()
             if not creates:
                 _check_store(settings)

@@ -8,6 +8,7 @@ from jan.conversations.history import check_message
 from jan.errors import InvalidRequest
 from jan.idempotency.ids import IdSource
 from jan.schema.plain_text import cleaned
+from jan.storage.paging import size_of
 from jan.storage.records import ConversationRecord, MessageRecord, now
 
 _replace = msgspec.structs.replace
@@ -42,6 +43,7 @@ def copy_of(
         updated_at=min(conversation.updated_at, at),
         head_id=copies[-1].id if copies else None,
         message_count=len(copies),
+        message_bytes=sum(map(size_of, copies)),
     )
     return copy, copies
 

@@ -13,6 +13,7 @@ from jan.conversations.titles import give_title
 from jan.conversations.turn import Turn
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
+from jan.storage.holdings import amounts_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
 from jan.tasks import Tasks, apart
@@ -153,8 +154,10 @@ class Conversations:
         """Store a copy of an exported conversation, with identifiers from ``ids``, and return it.
 
         The copy becomes visible as a whole or not at all, also if the client leaves. Raises InvalidRequest for
-        messages that are no tree in order, or that no model could get.
+        messages that are no tree in order, or that no model could get, and RateLimited beyond the user's quota.
         """
         copy, copies = await apart(len(messages), lambda: copy_of(user_id, conversation, messages, ids))
+        if not ids.again:
+            await self._store.holdings.check(user_id, amounts_of(copy))
         imports = Imports(self._store, self.create)
         return await asyncio.shield(self._tasks.start(imports.store(copy, copies, ids)))

@@ -15,6 +15,7 @@ from jan.auth.tokens import TokenSigner
 from jan.people.keys import UserKeys
 from jan.people.users import Users
 from jan.settings import AuthSettings, Settings
+from jan.storage import store_from_url
 from jan.storage.repositories import Store
 from jan.telemetry.client_addresses import ClientAddresses
 
@@ -32,6 +33,12 @@ class People(msgspec.Struct, frozen=True):
     sessions: Sessions
     credentials: Credentials
     audit: AuditTrail
+
+
+def make_store(settings: Settings) -> Store:
+    """Make the server's store, which enforces the quotas of users. Raises ConfigurationError."""
+    timeout = settings.storage.timeout_seconds
+    return store_from_url(settings.storage_url, timeout=timeout, quota=settings.limits.quota)
 
 
 def make_keyring(settings: Settings) -> Keyring:

@@ -1,4 +1,4 @@
-"""Token budgets of the configuration, of users and of keys."""
+"""Token budgets of the configuration, of users and of keys; quotas of what users store."""
 
 from typing import Annotated
 
@@ -28,6 +28,25 @@ class TokenBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if most is not None and (own is None or own > most):
                 return name
         return None
+
+
+Amount = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The most that a user stores. None means unlimited.
+
+    - ``keys``: API keys that are neither revoked nor replaced.
+    - ``bytes``: those of messages as JSON.
+    """
+
+    keys: Amount | None = 1000
+    conversations: Amount | None = 10_000
+    messages: Amount | None = 200_000
+    bytes: Amount | None = 1024**3
+
+
+UNLIMITED = Quota(keys=None, conversations=None, messages=None, bytes=None)
 
 
 class KeyAccount(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,8 +71,20 @@ class LimitStanding(msgspec.Struct, frozen=True, kw_only=True):
     resets_at: datetime
 
 
+class QuotaStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A quota of what the user stores. ``limit`` and ``remaining`` are null where there is none.
+
+    ``bytes`` are those of messages as JSON. ``keys`` are those that are neither revoked nor replaced.
+    """
+
+    name: Literal["keys", "conversations", "messages", "bytes"]
+    limit: Tally | None
+    used: Tally
+    remaining: Tally | None
+
+
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}):
-    """A user's usage by day, model and key, and the current state of the user's limits."""
+    """A user's usage by day, model and key, and the current state of the user's limits and quotas."""
 
     object: Literal["usage"] = "usage"
     user_id: str
@@ -81,3 +93,4 @@ class UsageReport(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "f
     data: list[UsageRow]
     totals: UsageTotals
     limits: list[LimitStanding]
+    quotas: list[QuotaStanding]

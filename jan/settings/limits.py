@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from jan.schema.limits import TokenBudget
+from jan.schema.limits import Quota, TokenBudget
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _SECONDS = MappingProxyType({"second": 1, "minute": 60, "hour": 3600, "day": 86400})
@@ -34,12 +34,13 @@ def parse_rate(text: RateText) -> Rate | None:
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of requests and tokens.
+    """Limits of requests, of tokens and of what is stored.
 
     - ``authenticated``: requests of a user.
     - ``anonymous``: requests of an address without valid credentials.
     - ``inference``: requests to models, of a user or an address. These also count as requests above.
     - ``user``, ``key``: token budgets, unless an administrator or the key sets others.
+    - ``quota``: the most that a user stores, except administrators.
     - ``counted_in``: auto counts in the store with MongoDB, and in memory with SQLite, where there is only one
       process.
     """
@@ -49,6 +50,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     inference: RateText = "60/minute"
     user: TokenBudget = TokenBudget()
     key: TokenBudget = TokenBudget()
+    quota: Quota = Quota()
     counted_in: Literal["auto", "memory", "store"] = "auto"
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ class MeasuredStore:
         self.counters = _measured(store.counters, "counters.", metrics)
         self.usage = _measured(store.usage, "usage.", metrics)
         self.audit = _measured(store.audit, "audit.", metrics)
+        self.holdings = _measured(store.holdings, "holdings.", metrics)
         self.archive = _measured(store.archive, "archive.", metrics)
         self._store = _measured(store, "", metrics)
 

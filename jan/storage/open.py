@@ -4,25 +4,28 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jan.errors import ConfigurationError
+from jan.schema.limits import UNLIMITED, Quota
 from jan.storage.repositories import Store
 
 _SCHEMES = "sqlite:///relative/file.db, sqlite:////absolute/file.db, mongodb://..., mongodb+srv://..."
 
 
-def store_from_url(url: str, *, timeout: float = 5.0) -> Store:
+def store_from_url(url: str, *, timeout: float = 5.0, quota: Quota = UNLIMITED) -> Store:
     """Make the store that the URL names. ``await store.open()`` then connects it.
 
     ``timeout`` is how many seconds an operation waits for a store that is unreachable or locked before it raises
-    Unavailable. Raises ConfigurationError if the URL names no store or the driver is not installed.
+    Unavailable. ``quota`` is the most that each user may store.
+
+    Raises ConfigurationError if the URL names no store or the driver is not installed.
     """
     try:
         scheme, path = urlsplit(url).scheme, urlsplit(url).path
     except ValueError:
         scheme = path = ""  # such as unbalanced brackets
     if scheme == "sqlite":
-        return _sqlite(url, unquote(path.removeprefix("/")), timeout)
+        return _sqlite(url, unquote(path.removeprefix("/")), timeout, quota)
     if scheme in ("mongodb", "mongodb+srv"):
-        return _mongo(url, timeout)
+        return _mongo(url, timeout, quota)
     # The URL may hold a password, so the message repeats only its scheme.
     raise ConfigurationError(f"storage.url: Unknown scheme '{scheme}'; allowed: {_SCHEMES}.")
 
@@ -41,20 +44,20 @@ def check_store(url: str) -> None:
         check_file(file)
 
 
-def _sqlite(url: str, path: str, timeout: float) -> Store:
+def _sqlite(url: str, path: str, timeout: float, quota: Quota) -> Store:
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not path or path == ":memory:":
         raise ConfigurationError(f"storage.url: The URL '{url}' names no file; allowed: {_SCHEMES}.")
     from jan.storage.sqlite.store import SqliteStore
 
-    return SqliteStore(path, timeout=timeout)
+    return SqliteStore(path, timeout=timeout, quota=quota)
 
 
-def _mongo(url: str, timeout: float) -> Store:
+def _mongo(url: str, timeout: float, quota: Quota) -> Store:
     try:
         from jan.storage.mongo.store import MongoStore
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"storage.url: MongoDB needs the package '{error.name}'. Install jan-server[mongo]."
         ) from None
-    return MongoStore(url, timeout=timeout)
+    return MongoStore(url, timeout=timeout, quota=quota)

@@ -189,7 +189,7 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     """A tree of messages with one owner.
 
     ``head_id`` is the message appended last and ``message_count`` its sequence number. Appending a message sets
-    both, and ``updated_at``.
+    both, and ``updated_at``. ``message_bytes``: bytes of all messages as JSON, as far as they are counted.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("conv"))
@@ -201,6 +201,7 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     updated_at: datetime = msgspec.field(default_factory=now)
     head_id: str | None = None
     message_count: int = 0
+    message_bytes: int = 0
 
     @property
     def position(self) -> str:

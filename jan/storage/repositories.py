@@ -3,7 +3,8 @@
 Every operation may raise Unavailable: the store can't be reached, is full or is too busy. The outcome of a write
 is then unknown. Repeating it stores nothing twice, but a repeated ``create`` may raise Conflict with itself, and a
 repeated ``SessionRepository.rotate`` counts as reuse. A write that returned is durable. NotFound also covers
-objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises InvalidRequest.
+objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises InvalidRequest. An operation that
+adds keys, conversations or messages raises RateLimited beyond the quota of their user, and adds nothing.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
 from jan.storage.audit import AuditLog
+from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
 from jan.storage.records import (
     AnswerProgress,
@@ -242,6 +244,8 @@ class Store(Protocol):
     def usage(self) -> UsageLog: ...
     @property
     def audit(self) -> AuditLog: ...
+    @property
+    def holdings(self) -> HoldingsRepository: ...
     @property
     def archive(self) -> Archive: ...
 

@@ -25,6 +25,7 @@ import msgspec
 from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
+from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
 from jan.storage.repositories import NOBODY, Store
 
@@ -97,12 +98,26 @@ async def import_store(store: Store, path: Path) -> int:
         if await store.archive.count(kind) > found[kind]:
             raise Conflict("The store holds records that are not in the file. Import into an empty one.")
     added = 0
+    held: dict[str, Amounts] = {}
     for kind, batch in _batches(path):
+        for user_id, more in _amounts(batch):
+            held[user_id] = held.get(user_id, Amounts()).plus(more)
         present = await _present(store, kind, batch)
         lacking = [record for record in batch if record.id not in present]
         await store.archive.insert(kind, lacking)
         added += len(lacking)
+    for user_id, amounts in held.items():
+        await store.holdings.set(user_id, amounts)
     return added
+
+
+def _amounts(batch: Iterable[Record]) -> Iterator[tuple[str, Amounts]]:
+    """Yield what records count for the quotas of their users. A conversation counts its messages."""
+    for record in batch:
+        if isinstance(record, ConversationRecord):
+            yield record.user_id, amounts_of(record)
+        elif isinstance(record, ApiKey):
+            yield record.user_id, amounts_of_key(record)
 
 
 async def _everything(store: Store) -> AsyncIterator[Record]:

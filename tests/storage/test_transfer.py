@@ -131,6 +131,9 @@ async def test_a_store_moves_whole(pair: tuple[Store, Store], tmp_path: Path) ->
     before_head = (await target.messages.page(user.id, longest.id, limit=2, newest_first=True)).items[1]
     history = await target.messages.history(user.id, longest.id, message_id=before_head.id)
     assert [message.sequence for message in history] == list(range(1, 451))
+    held = await source.holdings.of(user.id)
+    assert (held.keys, held.conversations, held.messages) == (1, 3, 455)
+    assert await target.holdings.of(user.id) == held
 
 
 @pytest.fixture

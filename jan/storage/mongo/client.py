@@ -129,6 +129,13 @@ class Collection(Generic[R]):
             found = self._raw.find({field: {"$gt": after}}, only).sort([(field, 1)]).limit(limit)
             return [document[field] for document in await found.to_list(limit)]
 
+    async def each(self, where: Filter) -> AsyncIterator[R]:
+        """Yield all matching records, in any order."""
+        with _translated():
+            async with _closing(self._raw.find(where)) as cursor:
+                async for document in cursor:
+                    yield decode(document, self.kind)
+
     async def update_one(self, where: Filter, change: Mapping[str, Any]) -> bool:
         """Change one record with update operators; False if none matches."""
         with _translated():
@@ -146,6 +153,16 @@ class Collection(Generic[R]):
         with _translated():
             result = await self._raw.update_many(where, change)
         return result.matched_count
+
+    async def has(self, record_id: str) -> bool:
+        """Return True if there is a record with this id."""
+        return await self.find_one({"_id": record_id}) is not None
+
+    async def take(self, where: Filter) -> R | None:
+        """Remove one record and return it; None if none matches."""
+        with _translated():
+            document = await self._raw.find_one_and_delete(where)
+        return None if document is None else decode(document, self.kind)
 
     async def delete(self, where: Filter) -> int:
         """Remove every record that matches; return their number."""

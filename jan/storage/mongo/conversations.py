@@ -1,11 +1,14 @@
 """Conversations and their lists on MongoDB."""
 
 import re
+from functools import partial
 
 import msgspec
 
+from jan.storage.holdings import amounts_of
 from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
+from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import page_of, position_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
 from jan.storage.shared_rules import apply, missing
@@ -27,12 +30,15 @@ def in_list(user_id: str, before: str | None, title: str | None) -> Filter:
 class MongoConversations:
     """Implements ``repositories.ConversationRepository`` on MongoDB."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "conversations", ConversationRecord)
         self._messages = Collection(connection, "messages", MessageRecord)
+        self._holdings = holdings
 
     async def create(self, conversation: ConversationRecord) -> None:
-        await self.records.insert(conversation)
+        stored = partial(self.records.has, conversation.id)
+        async with self._holdings.adding(conversation.user_id, amounts_of(conversation), stored):
+            await self.records.insert(conversation)
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         found = await self.records.find_one({"_id": conversation_id, "user_id": user_id})
@@ -67,10 +73,12 @@ class MongoConversations:
     async def delete(self, user_id: str, conversation_id: str) -> None:
         await self.get(user_id, conversation_id)
         await self._messages.delete({"conversation_id": conversation_id})
-        await self.records.delete({"_id": conversation_id})
+        deleted = await self.records.take({"_id": conversation_id})
         # An append that ran between the two deletions left its message behind. A later append finds no
         # conversation.
         await self._messages.delete({"conversation_id": conversation_id})
+        if deleted is not None:  # by this call, and not by another one at the same time
+            await self._holdings.change(user_id, amounts_of(deleted).negative())
 
 
 def moved(conversation: ConversationRecord) -> dict[str, object]:

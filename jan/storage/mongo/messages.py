@@ -19,10 +19,12 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jan.errors import Conflict
+from jan.storage.holdings import Amounts
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations, moved
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.failures import unavailable
+from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import (
     PAGE_BYTES,
     PATH_BYTES,
@@ -34,6 +36,7 @@ from jan.storage.paging import (
 )
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
 from jan.storage.shared_rules import missing, same_message, taken, with_progress
+from jan.tasks import apart
 
 _replace = msgspec.structs.replace
 # Attempts to append a message while other processes append to the same conversation.
@@ -49,9 +52,10 @@ NEWEST_FIRST = [("sequence", -1)]
 class MongoMessages:
     """Implements ``repositories.MessageRepository`` on MongoDB."""
 
-    def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
+    def __init__(self, connection: Connection, conversations: MongoConversations, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "messages", MessageRecord)
         self._conversations = conversations
+        self._holdings = holdings
         # By conversation: writers of this process wait here. The unique index orders writers of several processes.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -61,8 +65,12 @@ class MongoMessages:
             conversation = await self._conversations.get(user_id, message.conversation_id)
             if not at_head and message.parent_id not in (None, conversation.head_id):
                 await self._require(conversation.id, message.parent_id or "", param="parent_id")
-            placed = await self._place(conversation, message, at_head)
-            await self._advance(conversation, [placed])
+            more = Amounts(messages=1, bytes=size_of(message))
+            async with self._holdings.adding(user_id, more, partial(self.records.has, message.id)):
+                placed, is_new = await self._place(conversation, message, at_head)
+                await self._advance(conversation, [placed], more.bytes if is_new else 0)
+            if not is_new:
+                await self._holdings.change(user_id, more.negative())
             return placed
 
     async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
@@ -72,7 +80,10 @@ class MongoMessages:
             conversation = await self._conversations.get(user_id, first.conversation_id)
             if first.parent_id not in (None, conversation.head_id):
                 await self._require(conversation.id, first.parent_id or "", param="parent_id")
-            await self._advance(conversation, await self._place_all(conversation, messages))
+            size = await apart(len(messages), lambda: sum(map(size_of, messages)))
+            more = Amounts(messages=len(messages), bytes=size)
+            async with self._holdings.adding(user_id, more, _never):
+                await self._advance(conversation, await self._place_all(conversation, messages), size)
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
@@ -84,6 +95,7 @@ class MongoMessages:
             return stored
         unfinished = {"_id": message_id, "status": {"$ne": "complete"}}
         if await self.records.update_one(unfinished, {"$set": encode(progress) | {"updated_at": at}}):
+            await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
             return saved
         return with_progress(await self._require(conversation_id, message_id), progress, at)
 
@@ -163,8 +175,8 @@ class MongoMessages:
 
     async def _place(
         self, conversation: ConversationRecord, message: MessageRecord, at_head: bool
-    ) -> MessageRecord:
-        """Insert the message after the newest one and return it as stored."""
+    ) -> tuple[MessageRecord, bool]:
+        """Insert the message after the newest one. Return it as stored, and True if it was not stored before."""
         head_id, count = conversation.head_id, conversation.message_count
         for attempt in range(_ATTEMPTS):
             parent_id = head_id if at_head else message.parent_id
@@ -173,9 +185,9 @@ class MongoMessages:
                 await self.records.insert(placed)
             except Conflict:
                 if stored := await self.records.find_one({"_id": message.id}):
-                    return same_message(stored, message)
+                    return same_message(stored, message), False
             else:
-                return placed
+                return placed, True
             await asyncio.sleep(random.uniform(0, 0.002 * attempt))
             if newest := await self._newest(conversation.id, count):
                 head_id, count = newest.id, newest.sequence
@@ -210,17 +222,27 @@ class MongoMessages:
                 count = newest.sequence
         raise unavailable()
 
-    async def _advance(self, conversation: ConversationRecord, appended: Sequence[MessageRecord]) -> None:
-        """Point the conversation to its newest message. Undo the append if the conversation was deleted
-        meanwhile."""
+    async def _grow(self, user_id: str, conversation_id: str, by: int) -> None:
+        """Count the bytes by which an answer is longer. An answer that was begun is never cut by a quota."""
+        if by and await self._conversations.records.update_one(
+            {"_id": conversation_id}, {"$inc": {"message_bytes": by}}
+        ):
+            await self._holdings.change(user_id, Amounts(bytes=by))
+
+    async def _advance(
+        self, conversation: ConversationRecord, appended: Sequence[MessageRecord], size: int
+    ) -> None:
+        """Point the conversation to its newest message, and count the bytes of new ones. Undo the append if the
+        conversation was deleted meanwhile."""
         placed = appended[-1]
         latest = _replace(conversation, updated_at=now(), head_id=placed.id, message_count=placed.sequence)
         not_newer = {"_id": conversation.id, "message_count": {"$lt": placed.sequence}}
         fields = {"head_id": latest.head_id, "message_count": latest.message_count, **moved(latest)}
         conversations = self._conversations.records
-        if await conversations.update_one(not_newer, {"$set": fields}):
+        longer = {"$inc": {"message_bytes": size}}
+        if await conversations.update_one(not_newer, {"$set": fields, **longer}):
             return
-        if await conversations.find_one({"_id": conversation.id}) is None:
+        if not await conversations.update_one({"_id": conversation.id}, longer):
             await self.records.delete({"_id": {"$in": [message.id for message in appended]}})
             raise missing(ConversationRecord)
 
@@ -233,6 +255,10 @@ class MongoMessages:
         if found is None:
             raise missing(MessageRecord, param=param)
         return found
+
+
+async def _never() -> bool:
+    return False
 
 
 def _admits(budget: Budget, message: MessageRecord) -> bool:

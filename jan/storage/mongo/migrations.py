@@ -4,12 +4,17 @@ A released step is never edited; a change is a new step.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from jan.errors import ConfigurationError, Conflict
+from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.mongo.client import Collection, Connection
-from jan.storage.records import Record
+from jan.storage.mongo.holdings import HoldingsDocument
+from jan.storage.paging import size_of
+from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record
 
 
 class SchemaVersion(Record, frozen=True, kw_only=True):
@@ -77,6 +82,26 @@ async def _version_7(connection: Connection) -> None:
     await connection.create_indexes("audit_marks", [by_change])
 
 
+async def _version_8(connection: Connection) -> None:
+    """Count what each user stores, and the bytes of each conversation's messages."""
+    messages = Collection(connection, "messages", MessageRecord)
+    conversations = Collection(connection, "conversations", ConversationRecord)
+    held: dict[str, Amounts] = {}
+    async for conversation in conversations.each({}):
+        size = 0
+        async for message in messages.each({"conversation_id": conversation.id}):
+            size += size_of(message)
+        await conversations.update_one({"_id": conversation.id}, {"$set": {"message_bytes": size}})
+        counted = amounts_of(msgspec.structs.replace(conversation, message_bytes=size))
+        held[conversation.user_id] = held.get(conversation.user_id, Amounts()).plus(counted)
+    async for key in Collection(connection, "api_keys", ApiKey).each({}):
+        held[key.user_id] = held.get(key.user_id, Amounts()).plus(amounts_of_key(key))
+    holdings = Collection(connection, "holdings", HoldingsDocument)
+    for user_id, amounts in held.items():
+        with suppress(Conflict):  # another server counted before, and may count new requests already
+            await holdings.insert(HoldingsDocument.made_of(user_id, amounts))
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -85,6 +110,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_5,
     _version_6,
     _version_7,
+    _version_8,
 )
 
 

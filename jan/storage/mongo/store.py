@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from jan.errors import JanError
+from jan.schema.limits import UNLIMITED, Quota
 from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
 from jan.storage.mongo.audit import MongoAuditLog
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations
+from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import migrate
@@ -48,13 +50,14 @@ class MongoStore:
     Options of the same name in the URL take precedence.
     """
 
-    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 5.0, quota: Quota = UNLIMITED) -> None:
         self._connection = Connection(url, timeout)
+        self.holdings = MongoHoldings(self._connection, quota)
         self.users = MongoUsers(self._connection)
-        self.keys = MongoKeys(self._connection)
+        self.keys = MongoKeys(self._connection, self.holdings)
         self.sessions = MongoSessions(self._connection)
-        self.conversations = MongoConversations(self._connection)
-        self.messages = MongoMessages(self._connection, self.conversations)
+        self.conversations = MongoConversations(self._connection, self.holdings)
+        self.messages = MongoMessages(self._connection, self.conversations, self.holdings)
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)

@@ -1,13 +1,16 @@
 """Users, API keys and sessions on MongoDB."""
 
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from jan.errors import Conflict
 from jan.schema.email_address import ascii_lower
+from jan.storage.holdings import amounts_of_key
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
+from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import id_of, page_of
 from jan.storage.records import ApiKey, OidcSubject, Page, RefreshSession, Rotation, User, UserChanges
 from jan.storage.shared_rules import missing, rotated_key, rotation_refusal
@@ -50,11 +53,13 @@ class MongoUsers:
 class MongoKeys:
     """Implements ``repositories.KeyRepository`` on MongoDB."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "api_keys", ApiKey)
+        self._holdings = holdings
 
     async def create(self, key: ApiKey) -> None:
-        await self.records.insert(key)
+        async with self._holdings.adding(key.user_id, amounts_of_key(key), partial(self.records.has, key.id)):
+            await self.records.insert(key)
 
     async def find(self, key_id: str) -> ApiKey | None:
         return await self.records.find_one({"_id": key_id})
@@ -73,7 +78,13 @@ class MongoKeys:
 
     async def revoke(self, user_id: str, key_id: str, at: datetime) -> ApiKey:
         where = {"_id": key_id, "user_id": user_id, "revoked_at": None}
-        await self.records.update_one(where, {"$set": {"revoked_at": at}})
+        before = await self._owned(user_id, key_id)
+        if await self.records.update_one(
+            {**where, "replaced_by": before.replaced_by}, {"$set": {"revoked_at": at}}
+        ):
+            await self._holdings.change(user_id, amounts_of_key(before).negative())
+        else:  # it was revoked before, or replaced meanwhile
+            await self.records.update_one(where, {"$set": {"revoked_at": at}})
         return await self._owned(user_id, key_id)
 
     async def rotate(self, user_id: str, key_id: str, replacement: ApiKey, grace_ends: datetime) -> ApiKey:

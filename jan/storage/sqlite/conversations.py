@@ -7,6 +7,8 @@ from datetime import datetime
 
 import msgspec
 
+from jan.schema.limits import Quota
+from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.paging import (
     PAGE_BYTES,
     PATH_BYTES,
@@ -29,6 +31,7 @@ from jan.storage.records import (
 )
 from jan.storage.shared_rules import apply, missing, same_message, taken, with_progress
 from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
 
 _replace = msgspec.structs.replace
@@ -60,11 +63,16 @@ _END = "~"  # sorts after every position
 class SqliteConversations:
     """Implements ``repositories.ConversationRepository`` on SQLite."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quota: Quota) -> None:
         self._db = database
+        self._quota = quota
 
     async def create(self, conversation: ConversationRecord) -> None:
-        await self._db.write(lambda db: CONVERSATIONS.insert(db, conversation))
+        def work(db: sqlite3.Connection) -> None:
+            CONVERSATIONS.insert(db, conversation)
+            add_within(db, conversation.user_id, amounts_of(conversation), self._quota)
+
+        await self._db.write(work)
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         return await self._db.read(lambda db: _owned(db, user_id, conversation_id))
@@ -93,7 +101,7 @@ class SqliteConversations:
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
-            _owned(db, user_id, conversation_id)
+            change(db, user_id, amounts_of(_owned(db, user_id, conversation_id)).negative())
             db.execute("DELETE FROM messages WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
@@ -103,28 +111,64 @@ class SqliteConversations:
 class SqliteMessages:
     """Implements ``repositories.MessageRepository`` on SQLite."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quota: Quota) -> None:
         self._db = database
+        self._quota = quota
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
-        return await self._db.write(lambda db: _append(db, user_id, message, at_head))
+        def work(db: sqlite3.Connection) -> MessageRecord:
+            conversation = _owned(db, user_id, message.conversation_id)
+            if stored := MESSAGES.find(db, "id = ?", message.id):
+                return same_message(stored, message)
+            placed = _replace(message, parent_id=conversation.head_id) if at_head else message
+            return self._add(db, conversation, [placed])
+
+        return await self._db.write(work)
 
     async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
         def work(db: sqlite3.Connection) -> None:
-            _owned(db, user_id, messages[0].conversation_id)
-            for message in messages:
-                if MESSAGES.find(db, "id = ?", message.id):
-                    raise taken(MessageRecord, "id")
-                _append(db, user_id, message, at_head=False)
+            conversation = _owned(db, user_id, messages[0].conversation_id)
+            if any(MESSAGES.has(db, message.id) for message in messages):
+                raise taken(MessageRecord, "id")
+            self._add(db, conversation, messages)
 
         await self._db.write(work)
+
+    def _add(
+        self, db: sqlite3.Connection, conversation: ConversationRecord, messages: Sequence[MessageRecord]
+    ) -> MessageRecord:
+        """Add messages below their parents, and count them. Returns the last one as stored."""
+        known: set[str | None] = {None, conversation.head_id}
+        size = 0
+        for sequence, message in enumerate(messages, conversation.message_count + 1):
+            if message.parent_id not in known:
+                _message(db, conversation.id, message.parent_id or "", param="parent_id")
+            placed = _replace(message, sequence=sequence)
+            size += MESSAGES.insert(db, placed)
+            known.add(placed.id)
+        grown = _replace(
+            conversation,
+            head_id=placed.id,
+            message_count=placed.sequence,
+            message_bytes=conversation.message_bytes + size,
+            updated_at=now(),
+        )
+        CONVERSATIONS.replace(db, grown)
+        add_within(db, conversation.user_id, Amounts(messages=len(messages), bytes=size), self._quota)
+        return placed
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
     ) -> MessageRecord:
         def work(db: sqlite3.Connection) -> MessageRecord:
-            _owned(db, user_id, conversation_id)
-            return MESSAGES.replace(db, with_progress(_message(db, conversation_id, message_id), progress, now()))
+            conversation = _owned(db, user_id, conversation_id)
+            saved = with_progress(_message(db, conversation_id, message_id), progress, now())
+            grown = MESSAGES.resize(db, saved)
+            # An answer that was begun is never cut by a quota.
+            change(db, user_id, Amounts(bytes=grown))
+            size = max(0, conversation.message_bytes + grown)
+            CONVERSATIONS.replace(db, _replace(conversation, message_bytes=size))
+            return saved
 
         return await self._db.write(work)
 
@@ -209,18 +253,3 @@ def _message(
     if found is None:
         raise missing(MessageRecord, param=param)
     return found
-
-
-def _append(db: sqlite3.Connection, user_id: str, message: MessageRecord, at_head: bool) -> MessageRecord:
-    conversation = _owned(db, user_id, message.conversation_id)
-    if stored := MESSAGES.find(db, "id = ?", message.id):
-        return same_message(stored, message)
-    parent_id = conversation.head_id if at_head else message.parent_id
-    if parent_id is not None:
-        _message(db, conversation.id, parent_id, param="parent_id")
-    placed = _replace(message, parent_id=parent_id, sequence=conversation.message_count + 1)
-    MESSAGES.insert(db, placed)
-    CONVERSATIONS.replace(
-        db, _replace(conversation, head_id=placed.id, message_count=placed.sequence, updated_at=now())
-    )
-    return placed

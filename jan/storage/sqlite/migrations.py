@@ -61,6 +61,19 @@ _VERSION_7 = (
        doc TEXT NOT NULL)""",
     """CREATE INDEX audit_marks_by_time ON audit_marks (kind, at)""",
 )
+# What each user stores is counted, and conversations have the bytes of their messages.
+_VERSION_8 = (
+    """CREATE TABLE holdings (user_id TEXT PRIMARY KEY, keys INTEGER NOT NULL, conversations INTEGER NOT NULL,
+       messages INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID""",
+    """UPDATE conversations SET doc = json_set(doc, '$.message_bytes', (
+       SELECT coalesce(sum(length(CAST(m.doc AS BLOB))), 0) FROM messages m
+       WHERE m.conversation_id = conversations.id))""",
+    """INSERT INTO holdings SELECT user_id, sum(key), sum(conversation), sum(messages), sum(bytes) FROM (
+       SELECT user_id, 0 AS key, 1 AS conversation, json_extract(doc, '$.message_count') AS messages,
+       json_extract(doc, '$.message_bytes') AS bytes FROM conversations UNION ALL
+       SELECT user_id, json_extract(doc, '$.revoked_at') IS NULL AND json_extract(doc, '$.replaced_by') IS NULL,
+       0, 0, 0 FROM api_keys) GROUP BY user_id""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -69,6 +82,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_5,
     _VERSION_6,
     _VERSION_7,
+    _VERSION_8,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

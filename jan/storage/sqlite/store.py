@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TypeVar
 
+from jan.schema.limits import UNLIMITED, Quota
 from jan.storage.records import Record
 from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
 from jan.storage.sqlite.audit import SqliteAuditLog
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
 from jan.storage.sqlite.users import SqliteKeys, SqliteSessions, SqliteUsers
@@ -55,17 +57,18 @@ class SqliteStore:
     Several processes may open the file. A write waits up to ``timeout`` seconds for the others.
     """
 
-    def __init__(self, path: str, *, timeout: float = 5.0) -> None:
+    def __init__(self, path: str, *, timeout: float = 5.0, quota: Quota = UNLIMITED) -> None:
         self._db = Database(path, timeout)
         self.users = SqliteUsers(self._db)
-        self.keys = SqliteKeys(self._db)
+        self.keys = SqliteKeys(self._db, quota)
         self.sessions = SqliteSessions(self._db)
-        self.conversations = SqliteConversations(self._db)
-        self.messages = SqliteMessages(self._db)
+        self.conversations = SqliteConversations(self._db, quota)
+        self.messages = SqliteMessages(self._db, quota)
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)
         self.audit = SqliteAuditLog(self._db)
+        self.holdings = SqliteHoldings(self._db, quota)
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:

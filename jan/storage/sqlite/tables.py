@@ -41,9 +41,24 @@ class Table(Generic[R]):
         self._insert = f"INSERT INTO {name} ({names}, doc) VALUES ({marks}, ?)"
         self._replace = f"UPDATE {name} SET {assignments}, doc = ? WHERE id = ?"
 
-    def insert(self, db: sqlite3.Connection, record: R) -> None:
-        """Add a record. Raises sqlite3.IntegrityError if a unique column's value is taken."""
-        db.execute(self._insert, self._row(record))
+    def insert(self, db: sqlite3.Connection, record: R) -> int:
+        """Add a record and return its bytes. Raises sqlite3.IntegrityError if a unique column's value is taken."""
+        row = self._row(record)
+        db.execute(self._insert, row)
+        return len(row[-1].encode())
+
+    def has(self, db: sqlite3.Connection, record_id: str) -> bool:
+        """Return True if there is a record with this id."""
+        return db.execute(f"SELECT 1 FROM {self.name} WHERE id = ?", (record_id,)).fetchone() is not None
+
+    def resize(self, db: sqlite3.Connection, record: R) -> int:
+        """Store the record in place of the one with its id, and return by how many bytes it is larger."""
+        sql = f"SELECT length(CAST(doc AS BLOB)) FROM {self.name} WHERE id = ?"
+        [before] = db.execute(sql, (record.id,)).fetchone()
+        self.replace(db, record)
+        [after] = db.execute(sql, (record.id,)).fetchone()
+        grown: int = after - before
+        return grown
 
     def replace(self, db: sqlite3.Connection, record: R) -> R:
         """Store the record in place of the one with its id, and return it."""

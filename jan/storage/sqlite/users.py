@@ -6,6 +6,8 @@ from datetime import datetime
 import msgspec
 
 from jan.schema.email_address import ascii_lower
+from jan.schema.limits import Quota
+from jan.storage.holdings import amounts_of_key
 from jan.storage.paging import id_of, page_of
 from jan.storage.records import (
     ApiKey,
@@ -19,6 +21,7 @@ from jan.storage.records import (
 )
 from jan.storage.shared_rules import apply, missing, rotated_key, rotation_refusal
 from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import KEYS, SESSIONS, USERS
 
 _replace = msgspec.structs.replace
@@ -63,11 +66,16 @@ def _user(db: sqlite3.Connection, user_id: str) -> User:
 class SqliteKeys:
     """Implements ``repositories.KeyRepository`` on SQLite."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quota: Quota) -> None:
         self._db = database
+        self._quota = quota
 
     async def create(self, key: ApiKey) -> None:
-        await self._db.write(lambda db: KEYS.insert(db, key))
+        def work(db: sqlite3.Connection) -> None:
+            KEYS.insert(db, key)
+            add_within(db, key.user_id, amounts_of_key(key), self._quota)
+
+        await self._db.write(work)
 
     async def find(self, key_id: str) -> ApiKey | None:
         return await self._db.read(lambda db: KEYS.find(db, "id = ?", key_id))
@@ -89,7 +97,10 @@ class SqliteKeys:
     async def revoke(self, user_id: str, key_id: str, at: datetime) -> ApiKey:
         def work(db: sqlite3.Connection) -> ApiKey:
             key = _key(db, user_id, key_id)
-            return key if key.revoked_at else KEYS.replace(db, _replace(key, revoked_at=at))
+            if key.revoked_at:
+                return key
+            change(db, user_id, amounts_of_key(key).negative())
+            return KEYS.replace(db, _replace(key, revoked_at=at))
 
         return await self._db.write(work)
 
