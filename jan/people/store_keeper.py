@@ -10,7 +10,7 @@ import structlog
 
 from jan.conversations.imports import GIVEN_UP_AFTER, tidy, tidy_all
 from jan.conversations.stored_answer import ABANDONED_AFTER
-from jan.errors import Conflict, JanError, Unavailable
+from jan.errors import ConfigurationError, Conflict, JanError, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.people.assembly import People
 from jan.people.keys import CreatedKey, parse_scopes
@@ -63,6 +63,11 @@ class StoreKeeper:
 
     async def _open_once(self) -> None:
         await self._store.open()
+        if await self._store.archive.unfinished():
+            raise ConfigurationError(
+                "storage.url: An import into this store was interrupted, and only a part of it is there. Run"
+                " `jan store import` again with the same file, or choose an empty store."
+            )
         if self._create_admin and self.admin_key is None:
             self.admin_key = await self._first_admin()
         await self._housekeep()

@@ -7,7 +7,7 @@ objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises I
 adds keys, conversations or messages raises RateLimited beyond the quota of their user, and adds nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -221,6 +221,15 @@ class Archive(Protocol):
 
     async def insert(self, kind: type[R], records: Sequence[R]) -> None:
         """Add records unchanged. Raises Conflict if an id is taken; records before it may have been added."""
+
+    async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
+        """Add those of many records that are not there, all of them or none; return the number added.
+
+        On a backend that can't undo this, ``unfinished`` is true until it is repeated with the same records.
+        """
+
+    async def unfinished(self) -> bool:
+        """Return True if a ``load`` was interrupted, and has left some of its records."""
 
 
 class Store(Protocol):

@@ -7,7 +7,8 @@ because they are never deleted: every record exported earlier has its owner in t
 during an export. Each conversation is then consistent, but the file as a whole is not a snapshot.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
-and adds the rest. An import that was interrupted can simply be run again.
+and adds the rest, all or nothing. MongoDB has no transactions of this size: an interrupted import leaves a
+mark there, and no server opens the store until the import was run again.
 
 The file holds what the store holds: addresses, conversations and hashes of keys. Keep it private.
 """
@@ -89,26 +90,20 @@ async def import_store(store: Store, path: Path) -> int:
     before anything is written.
     """
     found: Counter[type[Record]] = Counter()
+    held: dict[str, Amounts] = {}
     for kind, batch in _batches(path):
         found[kind] += len(await _present(store, kind, batch))
+        for user_id, more in _amounts(batch):
+            held[user_id] = held.get(user_id, Amounts()).plus(more)
     for kind in _KINDS.values():
         # Chains of the audit are independent of each other, and this import will be in one of its own.
         if kind in (AuditEntry, AuditMark):
             continue
         if await store.archive.count(kind) > found[kind]:
             raise Conflict("The store holds records that are not in the file. Import into an empty one.")
-    added = 0
-    held: dict[str, Amounts] = {}
-    for kind, batch in _batches(path):
-        for user_id, more in _amounts(batch):
-            held[user_id] = held.get(user_id, Amounts()).plus(more)
-        present = await _present(store, kind, batch)
-        lacking = [record for record in batch if record.id not in present]
-        await store.archive.insert(kind, lacking)
-        added += len(lacking)
     for user_id, amounts in held.items():
         await store.holdings.set(user_id, amounts)
-    return added
+    return await store.archive.load(_batches(path))
 
 
 def _amounts(batch: Iterable[Record]) -> Iterator[tuple[str, Amounts]]:

@@ -2,8 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Callable
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import pytest
 
 from jan.audit.sealing import Seals
 from jan.audit.trail import AuditTrail
-from jan.errors import Conflict, InvalidRequest
+from jan.errors import ConfigurationError, Conflict, InvalidRequest
+from jan.people.assembly import make_keyring, make_people
+from jan.people.store_keeper import StoreKeeper
 from jan.schema.limits import KeyAccount
+from jan.settings import Settings
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
@@ -42,6 +45,8 @@ KINDS: tuple[type[Record], ...] = (
     AuditMark,
     AuditEntry,
 )
+
+MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def fill(store: Store) -> None:
@@ -141,7 +146,8 @@ def small(store: Store, runner: asyncio.Runner, tmp_path: Path) -> Path:
     """An export of a few records of a store that has none."""
     lines = [
         '{"format":"jan-store-1"}',
-        '{"kind":"conversation","record":{"id":"conv_1","user_id":"user_1","created_at":"2026-01-01T00:00:00Z"}}',
+        '{"kind":"conversation","record":{"id":"conv_1","user_id":"user_1","created_at":"2026-01-01T00:00:00Z",'
+        '"updated_at":"2026-01-01T00:00:00Z"}}',
         '{"kind":"message","record":{"id":"msg_1","conversation_id":"conv_1","role":"user","content":"x",'
         '"sequence":1,"created_at":"2026-01-01T00:00:00Z"}}',
         '{"kind":"user","record":{"id":"user_1","email":"a@example.com","created_at":"2026-01-01T00:00:00Z"}}',
@@ -162,6 +168,29 @@ async def test_an_interrupted_import_is_run_again(store: Store, tmp_path: Path) 
     await store.conversations.delete(user.id, lost.id)
     assert await import_store(store, path) == 1 + lost.message_count
     assert await everything(store) == before
+
+
+async def test_a_part_of_an_import_is_never_served(store: Store, small: Path, tmp_path: Path) -> None:
+    """What stops in the middle leaves nothing behind, or a store that no server opens until it is repeated."""
+
+    def stopped() -> Iterator[tuple[type[Record], list[Record]]]:
+        yield (
+            ConversationRecord,
+            [ConversationRecord(id="conv_1", user_id="user_1", created_at=MIDNIGHT, updated_at=MIDNIGHT)],
+        )
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await store.archive.load(stopped())
+    settings = Settings(data=str(tmp_path))
+    people = make_people(settings.auth, store, make_keyring(settings))
+    keeper = StoreKeeper(store, people, create_admin=False, show_late_key=print)
+    if await store.archive.count(ConversationRecord):
+        with pytest.raises(ConfigurationError, match="was interrupted"):
+            await keeper.open()
+    await import_store(store, small)
+    assert [len(records) for records in await everything(store)][:6] == [1, 0, 0, 1, 1, 0]
+    assert not await store.archive.unfinished()
 
 
 @pytest.mark.parametrize("email", ["a@example.com", "b@example.com"])

@@ -1,6 +1,6 @@
 """The store on MongoDB: all repositories on one connection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from jan.errors import JanError
@@ -12,18 +12,22 @@ from jan.storage.mongo.conversations import MongoConversations
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
-from jan.storage.mongo.migrations import migrate
+from jan.storage.mongo.migrations import SchemaVersion, migrate
 from jan.storage.mongo.users import MongoKeys, MongoSessions, MongoUsers
 from jan.storage.records import Record
 
 R = TypeVar("R", bound=Record)
 
+# The document beside the schema's version that marks an import under way.
+_UNFINISHED = "import"
+
 
 class MongoArchive:
     """Implements ``repositories.Archive`` on MongoDB."""
 
-    def __init__(self, *collections: Collection[Any]) -> None:
+    def __init__(self, connection: Connection, *collections: Collection[Any]) -> None:
         self._collections = collections
+        self._marks = Collection(connection, "schema", SchemaVersion)
 
     async def count(self, kind: type[Record]) -> int:
         return await self._of(kind).count()
@@ -36,6 +40,21 @@ class MongoArchive:
 
     async def insert(self, kind: type[R], records: Sequence[R]) -> None:
         await self._of(kind).insert(*records)
+
+    async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
+        if not await self.unfinished():
+            await self._marks.insert(SchemaVersion(id=_UNFINISHED, version=0))
+        added = 0
+        for kind, records in batches:
+            present = {record.id for record in await self.matching(kind, [record.id for record in records])}
+            lacking = [record for record in records if record.id not in present]
+            await self.insert(kind, lacking)
+            added += len(lacking)
+        await self._marks.delete({"_id": _UNFINISHED})
+        return added
+
+    async def unfinished(self) -> bool:
+        return await self._marks.find_one({"_id": _UNFINISHED}) is not None
 
     def _of(self, kind: type[R]) -> Collection[R]:
         found = next(collection for collection in self._collections if collection.kind is kind)
@@ -63,6 +82,7 @@ class MongoStore:
         self.usage = MongoUsageLog(self._connection)
         self.audit = MongoAuditLog(self._connection)
         self.archive = MongoArchive(
+            self._connection,
             self.users.records,
             self.keys.records,
             self.sessions.records,

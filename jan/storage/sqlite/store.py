@@ -1,7 +1,7 @@
 """The embedded store: all repositories on one SQLite file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from jan.schema.limits import UNLIMITED, Quota
@@ -45,6 +45,22 @@ class SqliteArchive:
                 table.insert(db, record)
 
         await self._db.write(work)
+
+    async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            added = 0
+            for kind, records in batches:
+                table = _table(kind)
+                lacking = [record for record in records if table.find(db, "id = ?", record.id) is None]
+                for record in lacking:
+                    table.insert(db, record)
+                added += len(lacking)
+            return added
+
+        return await self._db.write(work)
+
+    async def unfinished(self) -> bool:
+        return False  # a transaction is undone
 
 
 def _table(kind: type[R]) -> Table[R]:
