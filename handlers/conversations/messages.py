@@ -150,7 +150,7 @@ class Import(Handler):
         stored = await self.services.conversations.restore(
             self.user_id,
             conversation_from_wire(first, self.user_id),
-            [message_from_wire(message) for message in messages],
+            map(message_from_wire, messages),
             self.mint,
         )
         return conversation_to_wire(stored)

@@ -1,7 +1,7 @@
 """Conversations, as handlers work with them: the one way to the records of conversations and messages."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import UNSET, UnsetType
 
@@ -149,14 +149,14 @@ class Conversations:
             )
 
     async def restore(
-        self, user_id: str, conversation: ConversationRecord, messages: Sequence[MessageRecord], ids: IdSource
+        self, user_id: str, conversation: ConversationRecord, messages: Iterable[MessageRecord], ids: IdSource
     ) -> ConversationRecord:
         """Store a copy of an exported conversation, with identifiers from ``ids``, and return it.
 
         The copy becomes visible as a whole or not at all, also if the client leaves. Raises InvalidRequest for
         messages that are no tree in order, or that no model could get, and RateLimited beyond the user's quota.
         """
-        copy, copies = await apart(len(messages), lambda: copy_of(user_id, conversation, messages, ids))
+        copy, copies = await asyncio.to_thread(lambda: copy_of(user_id, conversation, list(messages), ids))
         if not ids.again:
             await self._store.holdings.check(user_id, amounts_of(copy))
         imports = Imports(self._store, self.create)
