@@ -85,7 +85,7 @@ def make_key(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
 
 
 def rotate_key(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
-    first = next(k for k in client.get(KEYS).json()["data"] if k["name"] == "to rotate")
+    first = next(k for k in client.get(KEYS, params={"limit": 500}).json()["data"] if k["name"] == "to rotate")
     return client.post(f"{KEYS}/{first['id']}/rotate", headers=key)
 
 
