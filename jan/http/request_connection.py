@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, cast
 
 from tornado.http1connection import (
@@ -152,23 +153,32 @@ class ServerConnection(HTTP1ServerConnection):
         self._on_malformed = on_malformed
 
     def start_serving(self, delegate: HTTPServerConnectionDelegate) -> None:
-        """Serve requests in one task, which also runs their handlers. Tornado makes a task for each of them, and
-        several futures."""
-        self._serving_future = asyncio.get_running_loop().create_task(self._server_request_loop(delegate))
+        """Serve requests until the connection ends, each in one task that also runs its handler.
 
-    async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
-        """Read and answer requests until the connection ends."""
+        Tornado makes a task for the connection and one for each handler, and several futures.
+        """
+        self._context = copy_context()
+        self._serve_next(delegate)
+
+    def _serve_next(self, delegate: HTTPServerConnectionDelegate) -> None:
+        # A context of its own, so that what a handler notes in it is not there for the next request.
+        self._serving_future = asyncio.get_running_loop().create_task(
+            self._serve_one(delegate), context=self._context.copy()
+        )
+
+    async def _serve_one(self, delegate: HTTPServerConnectionDelegate) -> None:
+        going_on = False
         try:
-            going_on = True
-            while going_on:
-                request = RequestConnection(self.stream, self.params, self.context, self._on_malformed)
-                going_on = await request.serve(cast(RequestRunner, delegate.start_request(self, request)))
-                await asyncio.sleep(0)
+            request = RequestConnection(self.stream, self.params, self.context, self._on_malformed)
+            going_on = await request.serve(cast(RequestRunner, delegate.start_request(self, request)))
         except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
             return
         finally:
-            self.stream.close()
-            delegate.on_close(self)
+            if going_on:
+                self._serve_next(delegate)
+            else:
+                self.stream.close()
+                delegate.on_close(self)
 
 
 def _ignore(written: "asyncio.Future[Any]") -> None:

@@ -116,6 +116,8 @@ class Answer:
         return delta.merge(Delta(logprobs=self._take_logprobs())) if reasoning else delta
 
     def _flush(self) -> Delta:
+        if self._straight:
+            return self._delta(*self._text.flush())
         reasoning, content = self._splitter.flush()
         text = self._reasoning.push(reasoning)[0] + self._reasoning.flush()[0]
         delta = Delta(reasoning=text).merge(self._content(content))
