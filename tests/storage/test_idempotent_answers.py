@@ -96,6 +96,21 @@ async def test_a_forgotten_request_is_new(store: Store) -> None:
     assert await begin(store, second) == second
 
 
+async def test_answers_about_a_deleted_conversation_are_forgotten(store: Store) -> None:
+    """Also one that is still under way; answers about others stay."""
+    gone, other, under_way = (
+        msgspec.structs.replace(asked("1", request=name), about=about)
+        for name, about in (("a", "conv_1"), ("b", "conv_2"), ("c", "conv_1"))
+    )
+    for request in (gone, other, under_way):
+        await begin(store, request)
+    for request in (gone, other):
+        await store.idempotent_answers.finish(answered(request, b"x"))
+    await store.idempotent_answers.forget_about("conv_1")
+    await store.idempotent_answers.finish(answered(under_way, b"late"))
+    assert [(await begin(store, asked("2", request=name))).attempt for name in "abc"] == ["2", "1", "2"]
+
+
 async def test_answers_are_forgotten_by_age(store: Store) -> None:
     """A purge takes what began before the time, to the millisecond, and tells how many."""
     day = timedelta(hours=24)
