@@ -30,7 +30,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one HTTP method of one URL: what it takes and returns, and who may call it.
 
     ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the query
-    parameters, None where the query is ignored. ``events``: the type of a streamed answer's events.
+    parameters, None where the query is ignored. ``events``: the type of a streamed answer's events, sent as
+    ``events_media_type``.
     ``request_media_type``: application/jsonl for a body of lines, each of type ``request``. ``media_type``: the
     response's, where it is not JSON. ``redirect``: the target in words, for a method that may answer with a 302;
     it always does so if it has no ``response``. ``limit``: the limit class. ``creates``: the method makes an
@@ -49,6 +50,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     request_media_type: MediaType = "application/json"
     response: Any = None
     events: Any = None
+    events_media_type: str = "text/event-stream"
     media_type: str = "application/json"
     redirect: str = ""
     limit: LimitClass = "default"

@@ -216,7 +216,7 @@ def routes(config: Path | None) -> None:
     from jan.routing.table import audit_table, resolve_routes
 
     with _explained(), _settings(config) as settings:
-        rows = audit_table(resolve_routes(settings.routes, settings.server.api_prefixes))
+        rows = audit_table(resolve_routes(settings.served_routes, settings.server.api_prefixes))
     table = [("URL", "METHOD", "ACCESS", "LIMIT", "NAME"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(5)]
     for row in table:
@@ -231,7 +231,7 @@ def openapi(config: Path | None) -> None:
     from jan.routing.table import resolve_routes
 
     with _explained(), _settings(config) as settings:
-        document = build_document(resolve_routes(settings.routes, settings.server.api_prefixes))
+        document = build_document(resolve_routes(settings.served_routes, settings.server.api_prefixes))
     say(json.dumps(document, indent=2))
 
 

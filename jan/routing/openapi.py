@@ -189,7 +189,7 @@ def _responses(
         content = {operation.media_type: {"schema": references[operation.response]}}
     if operation.events is not None:
         # OpenAPI 3.1 has no words for a sequence of events; the schema is that of each event's data.
-        content["text/event-stream"] = {"schema": references[operation.events]}
+        content[operation.events_media_type] = {"schema": references[operation.events]}
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
     if operation.redirect:
         responses["302"] = {"description": operation.redirect, "headers": _header_references([_LOCATION])}

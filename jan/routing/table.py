@@ -22,7 +22,8 @@ _OWN_METHODS = ("HEAD", "OPTIONS")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One URL. ``pattern`` is its regular expression for Tornado, ``template`` is its form for OpenAPI.
+    """One URL. ``pattern`` is its regular expression for Tornado, ``template`` is its form for OpenAPI. ``group``:
+    what switches it together with others, '' if nothing does.
 
     ``is_alias``: the endpoint is the same as under the first API prefix, so the document does not repeat it.
     """
@@ -32,6 +33,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     pattern: str
     handler: type[Handler]
+    group: str
     options: Any
     operations: dict[str, Operation]
     is_alias: bool
@@ -49,6 +51,9 @@ def resolve_routes(table: Iterable[RouteSettings], api_prefixes: tuple[str, ...]
                 routes.append(_resolve(entry, entry.path.replace(_API, prefix), number > 0, where))
     with mistakes.collecting():
         _check_unique(routes)
+    for route in routes:
+        with mistakes.collecting():
+            _check_group(route, routes)
     mistakes.raise_any()
     return routes
 
@@ -60,7 +65,7 @@ def served_routes(settings: Settings) -> list[Route]:
             "routes: There are none, so the server would answer no request. Begin the file with "
             "`extends: default`, or list routes."
         )
-    return resolve_routes(settings.routes, settings.server.api_prefixes)
+    return resolve_routes(settings.served_routes, settings.server.api_prefixes)
 
 
 def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Route:
@@ -78,6 +83,7 @@ def _resolve(entry: RouteSettings, path: str, is_alias: bool, where: str) -> Rou
         template=_PARAMETER.sub(lambda match: f"{{{match['name']}}}", path),
         pattern=_pattern(path),
         handler=handler,
+        group=entry.group,
         options=_options(handler, entry.options, where),
         operations=operations,
         is_alias=is_alias,
@@ -174,6 +180,16 @@ def _check_unique(routes: list[Route]) -> None:
                 f"routes: Two routes have the path {route.path}: {seen[shape].name}, {route.name}."
             )
         seen[shape] = route
+
+
+def _check_group(route: Route, routes: list[Route]) -> None:
+    """Refuse a route that takes a path of a group, which its owner may not know of: it would not get that path."""
+    for other in routes:
+        if other.group and not route.group and "{" in route.path and re.fullmatch(route.pattern, other.path):
+            raise ConfigurationError(
+                f"routes: {route.path} ({route.name}) also matches {other.path} of the group {other.group}. "
+                f"Choose another path, or switch the group off with endpoints: {{{other.group}: off}}."
+            )
 
 
 def audit_table(routes: Iterable[Route]) -> list[tuple[str, str, str, str, str]]:

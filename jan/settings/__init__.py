@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jan.errors import ConfigurationError
+from jan.schema.suggest import did_you_mean
 from jan.settings.addresses import is_safe_url
 from jan.settings.audit import AuditSettings
 from jan.settings.auth import AuthSettings
@@ -71,9 +73,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     addresses: Literal["plain", "hashed"] = "plain"
 
 
+# YAML reads on and off as booleans.
+Switch = bool | Literal["on", "off"]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration. ``data`` is the folder where the server keeps its files. ``hooks`` are classes, by
-    their dotted names, that see requests to models and their answers."""
+    their dotted names, that see requests to models and their answers. ``endpoints`` switches groups of routes."""
 
     data: str = "data"
     server: ServerSettings = ServerSettings()
@@ -89,7 +95,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tracing: TracingSettings = TracingSettings()
     models: tuple[ModelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    endpoints: dict[str, Switch] = {}
     hooks: tuple[DottedName, ...] = ()
+
+    @property
+    def served_routes(self) -> tuple[RouteSettings, ...]:
+        """The routes whose group is not switched off. Raises ConfigurationError for a group that no route has."""
+        groups = sorted({route.group for route in self.routes} - {""})
+        for name in self.endpoints:
+            if name not in groups:
+                raise ConfigurationError(
+                    f"endpoints.{name}: There is no such group of routes; allowed: {', '.join(groups)}."
+                    f"{did_you_mean(name, groups)}"
+                )
+        return tuple(route for route in self.routes if self.endpoints.get(route.group, True) in (True, "on"))
 
     @property
     def storage_url(self) -> str:

@@ -35,9 +35,11 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     - ``path``: ``{api}`` stands for each of server.api_prefixes, ``{name}`` for one part of the path, and
       ``{name:path}`` for the rest of it.
     - ``handler``: the dotted name of a class.
+    - ``group``: the group of routes that ``endpoints`` switches together; '' for a route that is always there.
     """
 
     path: str
     handler: DottedName
     name: str
+    group: str = ""
     options: dict[str, Any] = {}

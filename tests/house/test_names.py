@@ -26,6 +26,7 @@ MIRRORS = (
         "jan/people",
         "handlers/openai",
         "handlers/anthropic",
+        "handlers/ollama",
         "handlers/conversations",
         "handlers/people",
         "handlers/service",

@@ -663,7 +663,7 @@ UNSERVED = {
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",
-    "/api/chat": "no Ollama API; use /api/v1/chat/completions.",
+    "/api/pull": "jan pull fetches models.",
     "/chat/completions": "Use /api/v1/chat/completions. The base URL of a client ends with /api/v1.",
     "/models/": "Use /api/v1/models.",
 }

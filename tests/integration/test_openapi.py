@@ -81,6 +81,8 @@ def _audit() -> list[tuple[str, str, str, str]]:
 
 
 _DOCUMENT = _default_document()
+# APIs with errors of another form than OpenAI's.
+_ENVELOPES = {r"/api/v1/messages": "MessagesErrorEnvelope", r"/api/(?!v1|swagger|openapi)": "OllamaError"}
 _AUDIT = _audit()
 
 
@@ -144,9 +146,7 @@ def test_every_error_is_documented_with_the_envelope(path: str, method: str, ope
     for response in errors.values():
         content = response["content"]["application/json"]
         assert response["description"]
-        envelope = (
-            "MessagesErrorEnvelope" if "/messages" in path and "conversations" not in path else "ErrorEnvelope"
-        )
+        envelope = next((name for pattern, name in _ENVELOPES.items() if re.match(pattern, path)), "ErrorEnvelope")
         assert content["schema"] == {"$ref": f"#/components/schemas/{envelope}"}
         _validate(content["example"], content["schema"])
 

@@ -1,0 +1,1 @@
+"""Ollama's API: requests in, lines of JSON out."""
