@@ -36,7 +36,7 @@ import jan.application, jan.cli.commands
 from jan.settings.load import default_config_file, load_settings
 from jan.routing.table import resolve_routes
 settings = load_settings(default_config_file())
-resolve_routes(settings.served_routes, settings.server.api_prefixes)
+resolve_routes(settings.routes, settings.server.api_prefixes)
 """
 _MOST_CPU_SECONDS = 0.5
 _STREAMS = 256
