@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jinja2
+from jinja2.utils import Namespace
 
 # Accesses, calls and turns of loops for one prompt, which take about two seconds. Most templates make ten for each
 # message.
@@ -29,6 +30,7 @@ _PARTS_A_STEP = 8
 
 _TOO_LARGE = "Its text would take too much memory"
 _END = object()
+_CONTAINERS = (list, tuple, dict, set, frozenset, Namespace, *map(type, ({}.keys(), {}.values(), {}.items())))
 
 
 class TooCostly(jinja2.TemplateError):
@@ -68,15 +70,21 @@ class RenderBudget(threading.local):
             raise TooCostly("Its numbers would be too large")
 
     def charge(self, value: Any) -> Any:
-        """Count a value that the template made; returns it. Raises TooCostly.
+        """Count a value that the template made; returns it. Raises TooCostly."""
+        self.step()
+        if isinstance(value, str | bytes):
+            self.reserve(len(value))
+        elif isinstance(value, _CONTAINERS):
+            self._charge_parts(value)
+        return value
+
+    def look(self, value: Any) -> Any:
+        """Count the parts of a value that is to be written or compared; returns it. Raises TooCostly.
 
         A list whose items are the same list is small in memory, and endless as text. So its parts are counted as
         often as they would be written.
         """
-        self.step()
-        if isinstance(value, str | bytes):
-            self.reserve(len(value))
-        elif isinstance(value, list | tuple | dict | set | frozenset):
+        if isinstance(value, _CONTAINERS):
             self._charge_parts(value)
         return value
 
@@ -93,7 +101,7 @@ class RenderBudget(threading.local):
             item = next(unseen[-1], _END)
             if item is _END:
                 unseen.pop()
-            elif isinstance(item, list | tuple | dict | set | frozenset):
+            elif isinstance(item, _CONTAINERS):
                 unseen.append(_items(item))
             elif isinstance(item, str | bytes):
                 characters += len(item)
@@ -115,6 +123,8 @@ class RenderBudget(threading.local):
 
 
 def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, Namespace):
+        value = value._Namespace__attrs
     if isinstance(value, dict):
         for key, item in value.items():
             yield key

@@ -15,7 +15,12 @@ from jinja2.visitor import NodeTransformer
 
 from jan.engine.prompts.render_budget import RenderBudget
 
-_EACH, _MADE, _JOINED = "each item", "made value", "joined texts"
+_EACH, _MADE, _JOINED, _SEEN = "each item", "made value", "joined texts", "seen value"
+# Tests that compare, as operators do.
+_COMPARING = (
+    *("eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<="),
+    *("gt", "greaterthan", ">", "ge", ">=", "in"),
+)
 # Functions whose result is longer than what they are given by a number that they are given.
 _WIDENING = frozenset(
     {"batch", "center", "expandtabs", "indent", "ljust", "pprint", "rjust", "round", "slice", "to_bytes", "tojson"}
@@ -41,10 +46,13 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
         # Makes a million words of Latin, and no template of a model needs it.
         del self.globals["lipsum"]
         self.filters = {name: self._counted(name, function) for name, function in self.filters.items()}
+        self.tests |= {name: self._looking(cast(Callable[..., Any], self.tests[name])) for name in _COMPARING}
+        self.finalize = self.budget.look
         self.filters |= {
             _EACH: self.budget.each,
             _MADE: self.budget.charge,
-            _JOINED: lambda texts: self.budget.joined(map(str, texts)),
+            _SEEN: self.budget.look,
+            _JOINED: lambda texts: self.budget.joined(map(str, map(self.budget.look, texts))),
         }
         # Joins what templates, macros and blocks make.
         self.concat = self.budget.joined  # type: ignore[method-assign]
@@ -54,12 +62,16 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.budget.step()
             passed = 1 if hasattr(function, "jinja_pass_arg") else 0
+            self.budget.look((args[passed:], kwargs))
             if name == "join" and len(args) > passed:
                 args = (*args[:passed], self._whole(args[passed]), *args[passed + 1 :])
             self._reserve_for(name, args[passed : passed + 1], args[passed + 1 :], kwargs)
             return self.budget.charge(function(*args, **kwargs))
 
         return counted
+
+    def _looking(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: function(*map(self.budget.look, args))
 
     def _whole(self, items: Any) -> Any:
         """Return what is to be joined as something that has a length."""
@@ -91,6 +103,7 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or macro, as a step."""
         self.budget.step()
+        self.budget.look((args, kwargs))
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str | bytes | int):
             name = getattr(obj, "__name__", "")
@@ -102,6 +115,7 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
         """Compute an operation whose result may be much larger than what it is given."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return self.budget.appended(left, right)
+        self.budget.look((left, right))
         if operator == "*":
             self._reserve_product(left, right)
         elif operator == "**":
@@ -176,9 +190,20 @@ class _Counting(NodeTransformer):
         self.generic_visit(node)
         return _filtered(node, _MADE) if node.items and node.ctx == "load" else node
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _seen(node.expr)
+        for operand in node.ops:
+            operand.expr = _seen(operand.expr)
+        return node
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
         return _filtered(nodes.Tuple(node.nodes, "load", lineno=node.lineno), _JOINED)
+
+
+def _seen(node: nodes.Expr) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _filtered(node, _SEEN)
 
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:

@@ -2,11 +2,16 @@
 
 import pytest
 
+from jan.engine.prompts import render_budget
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.environment import CompiledTemplate, TemplateTooCostly
 from jan.errors import ConfigurationError, InvalidRequest
 
 GROWN = "{%% set ns = namespace(x=%s) %%}{%% for i in range(60) %%}{%% set ns.x = %s %%}{%% endfor %%}%s"
+#: Namespaces that are filled when the lists that have them twice are there.
+LATE = "".join(f"{{% set n{i} = namespace() %}}{{% set a{i} = [n{i}, n{i}] %}}" for i in range(41)) + "".join(
+    f"{{% set n{i + 1}.x = a{i} %}}" for i in range(40)
+)
 #: Each would take hours or more memory than there is.
 ENDLESS = {
     "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
@@ -21,6 +26,11 @@ ENDLESS = {
     "lists": GROWN % ("[1]", "ns.x + ns.x", ""),
     "nested lists": GROWN % ("['a']", "[ns.x, ns.x]", "{{ ns.x }}"),
     "nested calls": GROWN % ("{}", "dict(a=ns.x, b=ns.x)", "{{ ns.x | tojson }}"),
+    "namespaces": GROWN % ("1", "namespace(a=ns.x, b=ns.x)", "{{ ns.x }}"),
+    "cyclers": GROWN % ("1", "cycler(ns.x, ns.x).items", "{{ ns.x == ns.x }}"),
+    "arguments": "{% set ns = namespace(x=1) %}{% macro f() %}{% set ns.x = varargs %}{% endmacro %}"
+    "{% for i in range(60) %}{{ f(ns.x, ns.x) }}{% endfor %}{{ ns.x }}",
+    "views": GROWN % ("{}", "{'a': ns.x.items(), 'b': ns.x.items()}", "{{ ns.x }}"),
     "output": "{% set x = 'a' * 100000000 %}{% for i in range(99) %}{{ x }}{% endfor %}",
     "center": "{{ 'a'.center(10**10) }}",
     "percent": "{{ '%10000000000d' % 1 }}",
@@ -44,8 +54,20 @@ ENDLESS = {
 }  # fmt: skip
 
 
+ENDLESS |= {
+    f"late {how}": LATE + how
+    for how in (
+        *("{{ a40 }}", "{{ a40 ~ '' }}", "{{ a40 | string }}", "{{ '%s' % a40 }}", "{{ '{}'.format(a40) }}"),
+        "{{ a40 | list | tojson }}",
+    )
+}
+
+
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_template_without_end_is_stopped(name: str) -> None:
+def test_a_template_without_end_is_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a smaller budget than the server's, which would take a second for each."""
+    monkeypatch.setattr(render_budget, "_MOST_STEPS", 120_000)
+    monkeypatch.setattr(render_budget, "_MOST_PARTS", 20_000)
     template = CompiledTemplate(ENDLESS[name])
     with pytest.raises(TemplateTooCostly) as stopped:
         template.render({"messages": [{"role": "user", "content": "hi"}]})
