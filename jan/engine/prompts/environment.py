@@ -81,7 +81,7 @@ class CompiledTemplate:
 
         A template that exceeds its budget is stopped. One that looks at all messages again for each message may.
         """
-        self._budget.begin()
+        self._budget.begin(variables.values())
         try:
             return self._template.render(variables)
         except TooCostly as error:

@@ -22,6 +22,8 @@ _MOST_SECONDS = 4.0
 _MOST_CHARACTERS = 1 << 28
 # Bits of a whole number. Their arithmetic takes quadratic time.
 _MOST_BITS = 4096
+# A text to which another one is appended counts for this part of its characters.
+_LITTLE = 8
 _STEPS_BETWEEN_CHECKS = 8
 # Parts of one value: more than a request's body can have.
 _MOST_PARTS = 1_000_000
@@ -43,8 +45,15 @@ class RenderBudget(threading.local):
     def __init__(self) -> None:
         self.begin()
 
-    def begin(self) -> None:
-        """Begin a new rendering of a template."""
+    def begin(self, variables: Iterable[Any] = ()) -> None:
+        """Begin a new rendering of a template.
+
+        ``variables``: values of the request. They are what JSON can be, so they are as large as they look, and so
+        are the messages in them.
+        """
+        given = [value for value in variables if isinstance(value, list | dict)]
+        parts = [item for value in given if isinstance(value, list) for item in value]
+        self._known = {*map(id, given), *map(id, parts)}
         self._steps = _MOST_STEPS
         self._characters = _MOST_CHARACTERS
         self._check_at = _MOST_STEPS - _STEPS_BETWEEN_CHECKS
@@ -84,13 +93,23 @@ class RenderBudget(threading.local):
         A list whose items are the same list is small in memory, and endless as text. So its parts are counted as
         often as they would be written.
         """
-        if isinstance(value, _CONTAINERS):
+        if isinstance(value, _CONTAINERS) and id(value) not in self._known:
             self._charge_parts(value)
         return value
 
+    def look_at_all(self, values: Iterable[Any]) -> None:
+        """Count the parts of all values together, as ``look`` does of one. Raises TooCostly."""
+        known = self._known
+        if unknown := [value for value in values if isinstance(value, _CONTAINERS) and id(value) not in known]:
+            self._charge_parts(unknown)
+
     def appended(self, left: str, right: str) -> str:
-        """Return two texts as one, which is what templates do most often. Raises TooCostly."""
-        self._characters = room = self._characters - len(left) - len(right)
+        """Return two texts as one, which is what templates do most often. Raises TooCostly.
+
+        Some append each message to a text. So what is already there counts for little: the sum of all beginnings
+        of a long prompt would exceed the budget.
+        """
+        self._characters = room = self._characters - len(left) // _LITTLE - len(right)
         if room < 0:
             raise TooCostly(_TOO_LARGE)
         return left + right

@@ -31,7 +31,7 @@ _NESTED = re.compile(r"\*|\{[^{}]*\{")
 # Those that apply the number, or a text, to each line or item.
 _EACH_ROW = frozenset({"expandtabs", "indent", "tojson", "wordwrap"})
 # Filters that take much longer for a character than others, and how much longer.
-_SLOW = frozenset({"striptags", "title", "urlize"})
+_SLOW = frozenset({"striptags", "title", "urlencode", "urlize"})
 _SLOWNESS = 32
 
 
@@ -52,7 +52,9 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
             _EACH: self.budget.each,
             _MADE: self.budget.charge,
             _SEEN: self.budget.look,
-            _JOINED: lambda texts: self.budget.joined(map(str, map(self.budget.look, texts))),
+            _JOINED: lambda texts: functools.reduce(
+                self.budget.appended, (str(self.budget.look(text)) for text in texts)
+            ),
         }
         # Joins what templates, macros and blocks make.
         self.concat = self.budget.joined  # type: ignore[method-assign]
@@ -62,7 +64,7 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.budget.step()
             passed = 1 if hasattr(function, "jinja_pass_arg") else 0
-            self.budget.look((args[passed:], kwargs))
+            self.budget.look_at_all((*args[passed:], *kwargs.values()))
             if name == "join" and len(args) > passed:
                 args = (*args[:passed], self._whole(args[passed]), *args[passed + 1 :])
             self._reserve_for(name, args[passed : passed + 1], args[passed + 1 :], kwargs)
@@ -103,7 +105,7 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or macro, as a step."""
         self.budget.step()
-        self.budget.look((args, kwargs))
+        self.budget.look_at_all((*args, *kwargs.values()))
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str | bytes | int):
             name = getattr(obj, "__name__", "")
@@ -115,7 +117,7 @@ class CountingSandbox(ImmutableSandboxedEnvironment):
         """Compute an operation whose result may be much larger than what it is given."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return self.budget.appended(left, right)
-        self.budget.look((left, right))
+        self.budget.look_at_all((left, right))
         if operator == "*":
             self._reserve_product(left, right)
         elif operator == "**":

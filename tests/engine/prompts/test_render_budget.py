@@ -92,6 +92,35 @@ def test_each_rendering_has_a_budget_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    "each",
+    [
+        "{{ messages | length }}",
+        "{{ messages | last == m }}",
+        "{% if loop.index0 == (messages | length) - 1 %}{{ m.content }}{% endif %}",
+        "{{ last(messages, loop.index) }}",
+        "{{ m | tojson }}{{ m.content in ('a', 'b') }}{{ m == messages[0] }}",
+    ],
+)
+def test_a_template_may_look_at_the_list_of_messages_for_each_message(each: str) -> None:
+    """Whatever their number, as long as it does not go through all of them."""
+    macro = "{% macro last(all, n) %}{{ all[n - 1].role }}{% endmacro %}"
+    source = macro + "{% for m in messages %}" + each + "{% endfor %}"
+        + each
+        + "{% endfor %}"
+    )
+    messages = [{"role": "user", "content": "a"} for _ in range(20_000)]
+    assert CompiledTemplate(source).render({"messages": messages})
+
+
+@pytest.mark.parametrize("append", ["ns.text + m", "ns.text ~ m"])
+def test_a_template_may_append_each_of_many_messages_to_a_text(append: str) -> None:
+    """A megabyte in a thousand messages, so that all beginnings together are half a gigabyte."""
+    source = "{% set ns = namespace(text='') %}{% for m in messages %}{% set ns.text = APPEND %}{% endfor %}"
+    template = CompiledTemplate(source.replace("APPEND", append) + "{{ ns.text }}")
+    assert template.render({"messages": ["a" * 1000] * 1000}) == "a" * 1_000_000
+
+
+@pytest.mark.parametrize(
     ("source", "text"),
     [
         ("{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }} {% endfor %}",
