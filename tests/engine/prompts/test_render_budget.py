@@ -105,9 +105,6 @@ def test_a_template_may_look_at_the_list_of_messages_for_each_message(each: str)
     """Whatever their number, as long as it does not go through all of them."""
     macro = "{% macro last(all, n) %}{{ all[n - 1].role }}{% endmacro %}"
     source = macro + "{% for m in messages %}" + each + "{% endfor %}"
-        + each
-        + "{% endfor %}"
-    )
     messages = [{"role": "user", "content": "a"} for _ in range(20_000)]
     assert CompiledTemplate(source).render({"messages": messages})
 
