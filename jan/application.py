@@ -100,7 +100,9 @@ class Server:
         for collector in (self.models, self._live, self._audit):
             metrics.registry.register(collector)
         self.services = self._services(store, people, addresses, metrics)
-        self._http = ConnectionServer(self._application(), settings.server, tls, metrics.count_malformed)
+        self._http = ConnectionServer(
+            self._application(), settings.server, tls, metrics.count_malformed, addresses.shown
+        )
 
     def _services(
         self, store: MeasuredStore, people: People, addresses: ClientAddresses, metrics: Metrics

@@ -6,6 +6,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any
@@ -76,9 +77,10 @@ class ConnectionServer(HTTPServer):
         settings: ServerSettings,
         tls: SSLContext | None,
         count_malformed: Callable[[int, str], None],
+        shown: Callable[[str], str],
     ) -> None:
         """Configure the server. Tornado calls this on construction. ``count_malformed`` gets an
-        error's status and code."""
+        error's status and code, ``shown`` turns an address into what the log has of it."""
         super().initialize(
             application,
             ssl_options=tls,
@@ -89,6 +91,7 @@ class ConnectionServer(HTTPServer):
         self.conn_params.header_timeout = None
         self._settings = settings
         self._count_malformed = count_malformed
+        self._shown = shown
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._open = OpenConnections(settings.first_request_timeout_seconds, settings.header_timeout_seconds)
         self._watch: asyncio.TimerHandle | None = None
@@ -132,7 +135,7 @@ class ConnectionServer(HTTPServer):
         if not _INHERITED:
             _prepare(connection)
         stream = PromptStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=_READ_BYTES)
-        stream.on_malformed = self._answer_malformed
+        stream.on_malformed = partial(self._answer_malformed, _peer(address))
         self.handle_stream(stream, address)
 
     async def close_all_connections(self) -> None:
@@ -169,7 +172,8 @@ class ConnectionServer(HTTPServer):
             _refuse(stream, "The server has too many connections. Try again later.")
         else:
             context = _HTTPRequestContext(stream, address, self.protocol)
-            connection = ServerConnection(stream, self.conn_params, context, self._answer_malformed)
+            on_malformed = partial(self._answer_malformed, peer)
+            connection = ServerConnection(stream, self.conn_params, context, on_malformed)
             self._connections.add(connection)
             self._open.add(connection, owner, asyncio.get_running_loop().time())
             connection.start_serving(self)
@@ -189,11 +193,14 @@ class ConnectionServer(HTTPServer):
         idle.stream.close()
         return True
 
-    def _answer_malformed(self, error: JanError) -> bytes:
+    def _answer_malformed(self, peer: str, error: JanError) -> bytes:
         """Log and count a request that reaches no handler, and return the answer."""
         request_id, status = new_request_id(), status_of(type(error))
         self._count_malformed(status, error.code)
-        log.info("request", request_id=request_id, route="malformed", status=status, error=error.code)
+        client = self._shown(self._proxies.exact(peer, ""))
+        log.info(
+            "request", request_id=request_id, route="malformed", status=status, client=client, error=error.code
+        )
         return _whole_answer(error, f"X-Request-Id: {request_id}")
 
     def on_close(self, server_conn: object) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
@@ -79,7 +80,7 @@ class Responder(PlainResponse):
         assert isinstance(self.request.connection, HTTP1Connection)  # this server's connections always are
         return self.request.connection.stream
 
-    @property
+    @cached_property
     def address(self) -> str:
         """The client's address, behind trusted proxies."""
         request = self.request

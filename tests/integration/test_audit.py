@@ -13,8 +13,11 @@ import pytest
 from click.testing import CliRunner
 from support.fake_oidc import Attempt, FakeProvider
 from support.mongodb import mongo_client
+from support.server import ECHO_CONFIG, ServerProcess
 
+from jan.audit.sealing import parse_head
 from jan.cli.commands import main
+from jan.errors import Unavailable
 from jan.settings.load import default_config_file
 from jan.testing import served
 from jan.testing.in_process import ThreadServer
@@ -76,6 +79,7 @@ class Life:
             admin.patch(f"{API}/users/{grace}", json=changes).raise_for_status()
         for _ in range(FLOOD):
             assert key.get(f"{API}/user/profile", headers=FAR).status_code == 401
+        self.jan("add", "canary.beside@example.com", group="user")
         self._sign_in(server)
 
     def _new_key(self, client: httpx.Client, name: str) -> dict[str, Any]:
@@ -163,14 +167,14 @@ def test_every_act_is_there(life: Life) -> None:
     for entry in life.entries:
         counted[entry["act"]] = counted.get(entry["act"], 0) + 1
     assert counted == {
-        "chain.began": 1,
+        "chain.began": 2,
         "server.started": 1,
         "server.stopped": 1,
         "key.made": 4,
         "key.renamed": 1,
         "key.rotated": 1,
         "key.revoked": 2,
-        "user.added": 2,
+        "user.added": 3,
         "user.disabled": 1,
         "user.enabled": 1,
         "user.role_changed": 1,
@@ -278,3 +282,50 @@ def test_commands_are_acts_too(life: Life, tmp_path: Path) -> None:
     assert found.count("store.imported") == 2
     assert "key.rotated" in found
     assert "canary.command" not in found
+
+
+class _Away:
+    """An audit that the store does not take."""
+
+    async def append(self, *_arguments: object) -> None:
+        raise Unavailable("The store is away.")
+
+
+def test_no_change_without_its_entry(tmp_path: Path) -> None:
+    """Whoever changes a credential hears of it only when the entry is stored: a new key's secret is not given out.
+    The entries are stored once the store takes them."""
+    with served(data=tmp_path) as server:
+        trail = server.application.services.audit
+        admin = server.admin
+        admin.post(KEYS, json={"name": "a"}).raise_for_status()
+        log = trail._writer._store
+        trail._writer._store = _Away()  # type: ignore[assignment]  # only what is called
+        refused = admin.post(KEYS, json={"name": "b"})
+        assert refused.status_code == 503
+        assert "jan_" not in refused.text
+        [first, *_] = admin.get(KEYS, params={"limit": "9"}).json()["data"]
+        assert admin.patch(f"{KEYS}/{first['id']}", json={"name": "c"}).status_code == 503
+        assert admin.get(f"{API}/user/profile").status_code == 200
+        trail._writer._store = log
+        admin.post(KEYS, json={"name": "d"}).raise_for_status()
+        acts = [entry["act"] for entry in admin.get(f"{API}/user/audit").json()["data"]]
+        assert (acts.count("key.made"), acts.count("key.renamed")) == (4, 1)
+        assert [record["event"] for record in server.errors] == []
+
+
+def test_a_crash_ends_a_chain(tmp_path: Path) -> None:
+    """The chain of a server that was killed is whole, and the next server's chain names its last entry."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(f"{ECHO_CONFIG}\ndata: {tmp_path}/data\n")
+    process = ServerProcess(config)
+    process.kill_if_running()
+    [head] = [line["head"] for line in process.log if line["event"] == "audit"]
+    with served(config, data=tmp_path / "data") as server:
+        admin = server.connect(process.admin_key)
+        admin.post(KEYS, json={"name": "a"}).raise_for_status()
+        entries = admin.get(f"{API}/audit", params={"act": "chain.began"}).json()["data"]
+        assert len(entries) == 2
+        found = server.run(server.application.services.audit.page(limit=9))
+        [named] = [entry.after for entry in found.items if entry.after]
+        assert named[0].split(":")[0] == head.split(":")[0]
+        assert server.run(server.application.services.audit.verify([parse_head(named[0])])).chains == 2

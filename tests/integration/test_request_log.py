@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from support.patience import until
+from support.raw_http import exchange
 
 from jan.testing import served
 from jan.testing.in_process import ThreadServer
@@ -72,6 +73,14 @@ def test_a_missing_url_cannot_forge_a_line(server: ThreadServer) -> None:
     assert path.isascii()
     assert path.isprintable()
     assert "secret" not in path
+
+
+def test_what_is_no_request_has_its_peer(server: ThreadServer) -> None:
+    """The line of what is no HTTP says where it came from."""
+    before = len(server.log)
+    exchange(server.url, b"nonsense\r\n\r\n")
+    lines = [record for record in server.log[before:] if record.get("route") == "malformed"]
+    assert [line["client"] for line in lines] == ["127.0.0.1"]
 
 
 def test_hashed_addresses_stay_apart() -> None:
