@@ -19,7 +19,7 @@ def test_everything_that_is_pulled_in_may_be_used_by_anyone(extra: str) -> None:
 
 
 def test_what_others_pull_in_counts_too() -> None:
-    """cryptography comes by PyJWT's extra alone, and cffi by cryptography."""
+    """Nothing here names cffi: it comes by cryptography alone."""
     assert {"pyjwt", "cryptography", "cffi", "pymongo"} <= pulled_in().keys()
     assert "pytest" not in pulled_in()
 
