@@ -177,8 +177,8 @@ class Server:
         try:
             self.models.begin()
             self._keyring.load()
-            self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
             await self._keeper.open()
+            self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
             self._accounting.start()
             await self.models.start(report)
         except BaseException:

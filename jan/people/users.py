@@ -1,5 +1,6 @@
 """Users, as handlers and the command line work with them: the one way to their records."""
 
+import msgspec
 from msgspec import UNSET
 
 from jan.audit.acts import Act, Auditor
@@ -8,6 +9,9 @@ from jan.idempotency.ids import IdSource
 from jan.storage.paging import every_item
 from jan.storage.records import Page, User, UserChanges
 from jan.storage.repositories import Store
+
+# All other fields of a user that can be changed limit what the user may use.
+_NO_LIMITS = ("name", "role", "disabled", "valid_after", "oidc")
 
 
 class Users:
@@ -68,8 +72,8 @@ def _acts_of(changes: UserChanges) -> list[tuple[Act, dict[str, str]]]:
         acts.append(("user.disabled" if changes.disabled else "user.enabled", {}))
     if changes.role is not UNSET:
         acts.append(("user.role_changed", {"role": changes.role}))
-    named = {"tokens_per_minute": changes.tokens_per_minute, "tokens_per_day": changes.tokens_per_day}
-    budgets = {name: str(value or "default") for name, value in named.items() if value is not UNSET}
+    limits = {name: value for name, value in msgspec.structs.asdict(changes).items() if name not in _NO_LIMITS}
+    budgets = {name: str(value or "default") for name, value in limits.items() if value is not UNSET}
     if budgets:
         acts.append(("user.budget_changed", budgets))
     if changes.name is not UNSET:
