@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from jan.schema.chat import Metadata
 from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.output_formats import JsonObjectFormat, TextFormat, check_depth
 from jan.schema.parameters import ModelOfRequest, RequestedTier
@@ -110,7 +111,7 @@ class ResponseRequest(PromptOfResponse, kw_only=True):
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     background: Annotated[bool, Meta(description="Answer at once, and go on without the client")] | None = None
-    metadata: Annotated[dict[str, str], Meta(max_length=16)] | None = None
+    metadata: Metadata | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     prompt_cache_key: Annotated[str, Meta(max_length=512)] | None = None

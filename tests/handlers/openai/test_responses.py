@@ -202,6 +202,8 @@ def test_what_is_not_used_is_named(client: httpx.Client) -> None:
             "text",
         ),
         ({"prompt": {"id": "p"}}, "prompt"),
+        ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
+        ({"metadata": {"a": "x" * 513}}, "metadata"),
     ],
 )
 def test_a_refusal_names_the_place(client: httpx.Client, change: dict[str, Any], param: str) -> None:
