@@ -12,7 +12,7 @@ from jan.audit.chain_writer import ChainWriter, Event
 from jan.audit.refusal_counts import OTHERS, RefusalCounts
 from jan.audit.retention import cut_old
 from jan.audit.sealing import Head, Seals
-from jan.audit.verification import Verified, verify
+from jan.audit.verification import Broken, Verified, verify
 from jan.storage.audit import ALL_ENTRIES, AuditEntry, AuditFilter
 from jan.storage.records import Page, now
 from jan.storage.repositories import Store
@@ -90,7 +90,10 @@ class AuditTrail:
 
     async def verify(self, heads: Iterable[Head] = ()) -> Verified:
         """Check all entries; ``heads`` are known from elsewhere. Raises Broken, and Unavailable."""
-        return await verify(self._store.archive, self._seals, heads)
+        found = await verify(self._store.archive, self._seals, heads)
+        if (entry_id := await self._store.audit.misfiled()) is not None:
+            raise Broken(entry_id, "is filed under other fields than its own, so that lists hide it.")
+        return found
 
     async def tidy(self) -> None:
         """Remove entries that are older than they are kept, once an hour. Raises Unavailable."""

@@ -124,5 +124,8 @@ class AuditLog(Protocol):
     async def marks(self, chain: str) -> list[AuditMark]:
         """Return the head and the cut of a chain, as far as it has them."""
 
+    async def misfiled(self) -> str | None:
+        """Return the id of an entry that lists do not show where its own fields say; None if there is none."""
+
     async def cut(self, mark: AuditMark) -> int:
         """Store a cut, then remove the entries of its chain up to it; return their number."""

@@ -83,6 +83,16 @@ class Raw:
             db.execute(f"DELETE FROM {table} WHERE id = ?", (record_id,))
             db.execute(f"INSERT INTO {table} (id, doc, {named}) VALUES (?, ?, '0', 'head')", (record_id, doc))
 
+    def refile(self, record_id: str) -> None:
+        """Change where lists show an entry, but nothing of the entry."""
+        if self._file is None:
+            with mongo_client(self._url) as client:
+                change = {"$set": {"position": "0"}}
+                client.get_default_database()["audit"].update_one({"_id": record_id}, change)
+            return
+        with sqlite3.connect(self._file) as db:
+            db.execute("UPDATE audit SET user_id = 'user_2' WHERE id = ?", (record_id,))
+
 
 @pytest.fixture
 def raw(url: str, store: Store) -> Raw:
@@ -199,6 +209,11 @@ def cut_forged(raw: Raw, chain: str) -> str:
     return mark_id(chain, "cut")
 
 
+def hidden(raw: Raw, chain: str) -> str:
+    raw.refile(entry_id(chain, 3))
+    return entry_id(chain, 3)
+
+
 def illegible(raw: Raw, chain: str) -> str:
     raw.put("audit", entry_id(chain, 3), {**raw.get("audit", entry_id(chain, 3)), "sequence": "x"})
     return f"The record after {entry_id(chain, 2)}"
@@ -220,6 +235,7 @@ def illegible(raw: Raw, chain: str) -> str:
         head_removed,
         head_set_back,
         cut_forged,
+        hidden,
         illegible,
     ],
     ids=lambda tamper: tamper.__name__,

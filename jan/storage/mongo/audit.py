@@ -9,8 +9,17 @@ from jan.storage.audit import ALL_ENTRIES, AuditEntry, AuditFilter, AuditMark, i
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.paging import page_of, position_of
-from jan.storage.records import Page, milliseconds
+from jan.storage.records import Page, Record, milliseconds
 from jan.storage.shared_rules import taken
+
+_BATCH = 500
+
+
+class FiledEntry(Record, frozen=True, kw_only=True):
+    """Where an entry is in lists, and when it was made."""
+
+    at: datetime
+    position: str
 
 
 class MongoAuditLog:
@@ -21,6 +30,7 @@ class MongoAuditLog:
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "audit", AuditEntry)
+        self.filed = Collection(connection, "audit", FiledEntry)
         self.marked = Collection(connection, "audit_marks", AuditMark)
 
     async def append(self, entries: Sequence[AuditEntry], head: AuditMark) -> None:
@@ -61,6 +71,15 @@ class MongoAuditLog:
     async def marks(self, chain: str) -> list[AuditMark]:
         ids = [mark_id(chain, "head"), mark_id(chain, "cut")]
         return await self.marked.find({"_id": {"$in": ids}}, sort=[("_id", 1)], limit=len(ids))
+
+    async def misfiled(self) -> str | None:
+        after = ""
+        while batch := await self.filed.find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=_BATCH):
+            for entry in batch:
+                if entry.position != f"{milliseconds(entry.at):012x}.{entry.id}":
+                    return entry.id
+            after = batch[-1].id
+        return None
 
     async def cut(self, mark: AuditMark) -> int:
         await self._put(mark)

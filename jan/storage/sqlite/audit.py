@@ -11,6 +11,12 @@ from jan.storage.shared_rules import taken
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import AUDIT, AUDIT_MARKS, Value
 
+_POSITION = """printf('%012x.%s', CAST(round((julianday(json_extract(doc, '$.at')) - 2440587.5) * 86400000)
+ AS INTEGER), id)"""
+_MISFILED = f"""SELECT id FROM {AUDIT.name} WHERE id IS NOT json_extract(doc, '$.id')
+ OR user_id IS NOT json_extract(doc, '$.user_id') OR actor IS NOT json_extract(doc, '$.actor')
+ OR act IS NOT json_extract(doc, '$.act') OR position IS NOT {_POSITION} ORDER BY id LIMIT 1"""
+
 
 class SqliteAuditLog:
     """Implements ``audit.AuditLog`` on SQLite."""
@@ -52,6 +58,10 @@ class SqliteAuditLog:
     async def marks(self, chain: str) -> list[AuditMark]:
         ids = (mark_id(chain, "head"), mark_id(chain, "cut"))
         return await self._db.read(lambda db: AUDIT_MARKS.select(db, "WHERE id IN (?, ?)", *ids))
+
+    async def misfiled(self) -> str | None:
+        found = await self._db.read(lambda db: db.execute(_MISFILED).fetchone())
+        return None if found is None else str(found[0])
 
     async def cut(self, mark: AuditMark) -> int:
         def work(db: sqlite3.Connection) -> int:
