@@ -150,7 +150,7 @@ class FrameSink:
         form = None
         for event in events:
             # A form is made after the start, which may say what it has.
-            if isinstance(event, Delta) and event.text_only and (form := self._form_of(index)) is not None:
+            if isinstance(event, Delta) and event.text_only and (form := form or self._form_of(index)) is not None:
                 if event.parts:
                     texts += [part.text for part in event.parts if part.text]
                 elif event.text:
@@ -165,7 +165,7 @@ class FrameSink:
                     frames += self._frames.each(made)
                 # What was made may have changed what text means, such as by beginning or ending a part.
                 self._forms.pop(index, None)
-                self._form = None
+                self._form = form = None
         if texts and form is not None:
             frames += self._frames.texts(form, texts)
         return frames
