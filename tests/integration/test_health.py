@@ -37,9 +37,12 @@ def test_models_tell_what_they_can_do() -> None:
         after = server.client.get("/v1/models/other").json()
         listed = server.client.get("/v1/models").json()["data"]
     created = before.pop("created")
+    assert datetime.fromisoformat(before.pop("created_at")).timestamp() == created
     assert before == {
         "id": "other",
         "object": "model",
+        "type": "model",
+        "display_name": "other",
         "owned_by": "jan",
         "alias_of": "echo",
         "loaded": False,
