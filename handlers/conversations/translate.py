@@ -77,6 +77,7 @@ def usage_record(usage: Usage) -> TokenUsage:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.prompt_tokens_details.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
     )
 
 

@@ -21,6 +21,8 @@ def to_chat(message: MessageRecord) -> chat.Message:
         fields["tool_calls"] = message.tool_calls
     if message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id
+    if message.reasoning is not None:
+        fields["reasoning_content"] = message.reasoning
     try:
         found: chat.Message = convert_open(fields, chat.Message)
     except msgspec.ValidationError as error:
@@ -61,6 +63,7 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
         content=msgspec.to_builtins(content),
         tool_calls=calls,
         tool_call_id=message.tool_call_id if isinstance(message, chat.ToolMessage) else None,
+        reasoning=message.reasoning_content if isinstance(message, chat.AssistantMessage) else None,
     )
 
 

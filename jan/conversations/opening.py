@@ -25,6 +25,7 @@ class Place(msgspec.Struct, frozen=True):
     - ``asked_again``: the stored message that is answered again, for a request without messages.
     - ``new``: the request's messages that are not stored yet, each below the one before it.
     - ``parent_id``: the message that the answer goes below.
+    - ``is_new``: the conversation is not stored yet either.
     """
 
     conversation: ConversationRecord
@@ -32,6 +33,17 @@ class Place(msgspec.Struct, frozen=True):
     asked_again: MessageRecord | None
     new: list[MessageRecord]
     parent_id: str
+    is_new: bool = False
+
+
+async def first_place(conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Place:
+    """Return the place of messages that begin a conversation. Raises InvalidRequest."""
+    asked = await apart(len(messages), lambda: _asked(messages, conversation.id))
+    if not asked or asked[-1].role == "assistant":
+        raise _nothing_to_answer()
+    new, below = _below(asked, None)
+    assert below is not None  # there is a message
+    return Place(conversation, [], None, new, below, is_new=True)
 
 
 class Opening:
@@ -46,7 +58,7 @@ class Opening:
         self, messages: Sequence[chat.Message], parent_id: str | UnsetType | None, message_id: str | None
     ) -> Place:
         """Return the place of a request's messages; see ``Conversations.open_turn``."""
-        asked = await apart(len(messages), lambda: self._asked(messages))
+        asked = await apart(len(messages), lambda: _asked(messages, self._conversation_id))
         if asked and asked[-1].role == "assistant":
             raise _nothing_to_answer()
         conversation = await self._conversation()
@@ -57,17 +69,11 @@ class Opening:
         path = await self._path(asked[known - 1].id if known else parent_id)
         if not asked:
             path = _to_last_question(path)
-        below, new = path[-1].id if path else None, []
-        for message in asked[known:]:
-            new.append(_replace(message, parent_id=below))
-            below = message.id
+        new, below = _below(asked[known:], path[-1].id if path else None)
         again = None if asked else path[-1]
         before = path[: len(path) - (known if asked else 1)]
         assert below is not None  # of a message of the request, or of ``again``
         return Place(conversation, before, again, new, below)
-
-    def _asked(self, messages: Sequence[chat.Message]) -> list[MessageRecord]:
-        return [check_message(from_chat(message, self._conversation_id)) for message in messages]
 
     async def _conversation(self) -> ConversationRecord:
         try:
@@ -108,6 +114,19 @@ class Opening:
                 param="conversation_id",
             )
         return path
+
+
+def _asked(messages: Sequence[chat.Message], conversation_id: str) -> list[MessageRecord]:
+    return [check_message(from_chat(message, conversation_id)) for message in messages]
+
+
+def _below(messages: Sequence[MessageRecord], parent_id: str | None) -> tuple[list[MessageRecord], str | None]:
+    """Return messages each below the one before it, the first below ``parent_id``, and the id of the last."""
+    placed = []
+    for message in messages:
+        placed.append(_replace(message, parent_id=parent_id))
+        parent_id = message.id
+    return placed, parent_id
 
 
 def _numbered(asked: list[MessageRecord], message_id: str) -> list[MessageRecord]:

@@ -7,10 +7,11 @@ from msgspec import UNSET, UnsetType
 
 from jan.conversations.history import check_message
 from jan.conversations.imports import Imports
-from jan.conversations.opening import Opening
+from jan.conversations.opening import Opening, first_place
 from jan.conversations.restored import copy_of
 from jan.conversations.titles import give_title
 from jan.conversations.turn import Turn
+from jan.errors import NotFound
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.storage.holdings import amounts_of
@@ -120,6 +121,34 @@ class Conversations:
         opening = Opening(self._store, user_id, conversation_id)
         place = await opening.place_of(messages, parent_id, message_id)
         return await apart(len(place.before), lambda: Turn(self._store, self._tasks, place))
+
+    async def open_first_turn(self, conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Turn:
+        """Check a question that begins a conversation. Both are stored when its answer begins.
+
+        Raises InvalidRequest with ``param``.
+        """
+        place = await first_place(conversation, messages)
+        return await apart(len(messages), lambda: Turn(self._store, self._tasks, place))
+
+    async def answer(self, user_id: str, message_id: str) -> MessageRecord:
+        """Return an answer of any of the user's conversations. Raises NotFound."""
+        found = await self._store.archive.matching(MessageRecord, [message_id])
+        for message in found:
+            if message.role == "assistant":
+                await self._store.conversations.get(user_id, message.conversation_id)
+                return message
+        raise NotFound("No answer with this id.")
+
+    async def question(self, user_id: str, answer: MessageRecord, count: int) -> list[MessageRecord]:
+        """Return the ``count`` messages above an answer, oldest first. Raises NotFound."""
+        path = await self._store.messages.history(
+            user_id, answer.conversation_id, message_id=answer.id, limit=count + 1
+        )
+        return path[:-1]
+
+    async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
+        """Remove the content of messages, which keep their places in the tree. Raises NotFound."""
+        await self._store.messages.empty(user_id, conversation_id, message_ids)
 
     # --- export and import --------------------------------------------------------------------------
 

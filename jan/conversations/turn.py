@@ -1,15 +1,16 @@
 """One turn of a chat in a conversation: the history and the question, read and checked, and the answer to come."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from jan.conversations.history import has_content, to_chat
 from jan.conversations.opening import Place
 from jan.conversations.stored_answer import KeptAnswer
 from jan.conversations.titles import give_title
-from jan.errors import Conflict, InvalidRequest
+from jan.errors import Conflict, InvalidRequest, JanError
 from jan.schema.chat import ConversationPlace
 from jan.schema.messages import Message
-from jan.storage.records import AnswerProgress, MessageRecord
+from jan.storage.records import AnswerProgress, JsonObject, MessageRecord
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
@@ -49,8 +50,13 @@ class Turn:
         self.left_out = [message.id for message in self._place.before if message.id in left_out]
         self.history = [message for message in self.history if message.id not in ids]
 
-    def answer(self, model: str, progress: Callable[[], AnswerProgress]) -> KeptAnswer:
-        """Prepare to store question and answer; neither is in the store before the answer's ``begin``."""
+    def answer(
+        self, model: str, progress: Callable[[], AnswerProgress], response: JsonObject | None = None
+    ) -> KeptAnswer:
+        """Prepare to store question and answer; neither is in the store before the answer's ``begin``.
+
+        ``response``: what the Responses API needs to show the answer again.
+        """
         message = MessageRecord(
             conversation_id=self._conversation.id,
             parent_id=self.parent_id,
@@ -58,12 +64,15 @@ class Turn:
             content="",
             status="streaming",
             model=model,
+            response=response,
         )
         return KeptAnswer(self._store, self._tasks, self._conversation.user_id, message, progress, self._append)
 
     async def _append(self, answer: MessageRecord) -> None:
         """Store the question and the beginning of its answer. Raises Conflict if somebody else stored it first."""
         store, conversation = self._store, self._conversation
+        if self._place.is_new:
+            await store.conversations.create(conversation)
         try:
             await store.messages.append_all(conversation.user_id, [*self.new, answer])
         except Conflict:
@@ -72,6 +81,11 @@ class Turn:
                 param="message_id",
                 headers={"x-should-retry": "false"},
             ) from None
+        except JanError:
+            if self._place.is_new:
+                with suppress(JanError):
+                    await store.conversations.delete(conversation.user_id, conversation.id)
+            raise
         if self.new and not conversation.title:
             await give_title(store, conversation.user_id, conversation.id)
 

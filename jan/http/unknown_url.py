@@ -11,7 +11,7 @@ _TEXT = "its models read and write text: " + _CHAT
 # APIs of OpenAI and other servers that clients ask for, by the beginning of the path: the name, and what to use.
 _UNSERVED = MappingProxyType(
     {
-        "responses": ("API of stored responses", "use {api}/responses and send all items as input"),
+        "responses": ("such URL in its Responses API", "use {api}/responses"),
         "messages": ("API of batches and stored messages of Anthropic", "use {api}/messages"),
         "chat/completions": ("API of stored chat completions", "use {api}/conversations"),
         "fim/completions": ("FIM API of Mistral", "use {api}/completions with a suffix"),

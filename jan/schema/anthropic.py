@@ -65,7 +65,7 @@ class ToolUseBlock(OpenStruct, kw_only=True, tag_field="type", tag="tool_use"):
     """A tool call by the assistant."""
 
     id: Annotated[str, Meta(min_length=1)]
-    name: str
+    name: Annotated[str, Meta(min_length=1)]
     input: dict[str, Any]
     cache_control: CacheControl | None = None
 

@@ -40,7 +40,7 @@ class OllamaOptions(OpenStruct, kw_only=True):
 class OllamaFunction(OpenStruct, kw_only=True):
     """A function call. The arguments are an object."""
 
-    name: str
+    name: Annotated[str, Meta(min_length=1)]
     arguments: dict[str, Any] = msgspec.field(default_factory=dict)
     index: int | None = None
 

@@ -1,12 +1,14 @@
 """Items of OpenAI's Responses API: those that a request sends, and those that an answer has."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from jan.schema.open_body import OpenStruct
 from jan.schema.sampling import TokenLogprob
 
+CalledName = Annotated[str, Meta(min_length=1)]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 # --- sent -------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ class FunctionCallItem(OpenStruct, kw_only=True):
 
     type: Literal["function_call"]
     call_id: str
-    name: str
+    name: CalledName
     arguments: str
     id: str | None = None
     status: ItemStatus | None = None
@@ -91,7 +93,7 @@ class CustomCallItem(OpenStruct, kw_only=True):
 
     type: Literal["custom_tool_call"]
     call_id: str
-    name: str
+    name: CalledName
     input: str
     id: str | None = None
     status: ItemStatus | None = None

@@ -107,7 +107,9 @@ class ResponseRequest(PromptOfResponse, kw_only=True):
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     include: list[str] | None = None
-    store: Annotated[bool, Meta(description="Keep the response; default true for users")] | None = None
+    keeps: Annotated[bool, Meta(description="Keep the response; default true for users")] | None = msgspec.field(
+        default=None, name="store"
+    )
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     background: Annotated[bool, Meta(description="Answer at once, and go on without the client")] | None = None
@@ -182,7 +184,7 @@ class Response(msgspec.Struct, kw_only=True):
     reasoning: dict[str, str | None]
     safety_identifier: str | None = None
     service_tier: str = "default"
-    store: bool = False
+    kept: bool = msgspec.field(default=False, name="store")
     temperature: float = 1.0
     text: dict[str, Any]
     tool_choice: str | dict[str, Any] = "auto"
@@ -193,6 +195,38 @@ class Response(msgspec.Struct, kw_only=True):
     usage: ResponseUsage | None = None
     user: str | None = None
     metadata: dict[str, str] = {}
+
+
+class DeletedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Confirmation that a response was deleted."""
+
+    id: str
+    object: Literal["response"] = "response"
+    deleted: bool = True
+
+
+class InputItems(msgspec.Struct, frozen=True, kw_only=True):
+    """Items of a response's input. ``first_id``, ``last_id``: null if there are none."""
+
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class StoredQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Query parameters of a stored response."""
+
+    stream: Annotated[bool, Meta(description="Refused: no response runs in the background")] = False
+
+
+class ItemsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Query parameters of a list of items."""
+
+    limit: Annotated[int, Meta(ge=1, le=100, description="Most items; default 20")] | None = None
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: newest first, the default")] | None = None
+    after: Annotated[str, Meta(description="Only items after this one")] | None = None
 
 
 class CountedInput(msgspec.Struct, frozen=True, kw_only=True):

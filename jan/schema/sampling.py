@@ -56,6 +56,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
     completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
 
+    @property
+    def reasoning_tokens(self) -> int:
+        """The tokens of the answer that were reasoning."""
+        details = self.completion_tokens_details
+        return details.reasoning_tokens if isinstance(details, CompletionTokensDetails) else 0
+
 
 class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate token for a position. ``token_id`` is sent where the request asks for token ids."""

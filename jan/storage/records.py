@@ -223,6 +223,7 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class MessageRecord(Record, frozen=True, kw_only=True):
@@ -230,7 +231,8 @@ class MessageRecord(Record, frozen=True, kw_only=True):
 
     The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
     always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
-    ``partial``, or as ``failed`` if it has not even a first token.
+    ``partial``, or as ``failed`` if it has not even a first token. ``reasoning``: that of an answer.
+    ``response``: what the Responses API needs to show an answer as its client asked for it.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("msg"))
@@ -240,6 +242,8 @@ class MessageRecord(Record, frozen=True, kw_only=True):
     content: str | list[JsonObject] | None
     tool_calls: list[JsonObject] | None = None
     tool_call_id: str | None = None
+    reasoning: str | None = None
+    response: JsonObject | None = None
     status: MessageStatus = "complete"
     model: str | None = None
     finish_reason: str | None = None
@@ -255,6 +259,7 @@ class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
     content: str | list[JsonObject] | None
     status: MessageStatus
     tool_calls: list[JsonObject] | None = None
+    reasoning: str | None = None
     finish_reason: str | None = None
     usage: TokenUsage | None = None
 

@@ -170,6 +170,9 @@ class MessageRepository(Protocol):
         Raises Conflict if the message is complete and differs from ``progress``.
         """
 
+    async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
+        """Remove the content of messages, and keep their places in the tree. Unknown ids are ignored."""
+
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         """Return one message by its id."""
 

@@ -37,6 +37,13 @@ def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime
     return message
 
 
+def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
+    """Return a message without its content."""
+    return msgspec.structs.replace(
+        message, content="", tool_calls=None, reasoning=None, response=None, updated_at=at
+    )
+
+
 def same_message(stored: MessageRecord, message: MessageRecord) -> MessageRecord:
     """Return the stored message if it equals the one appended again. Raises Conflict otherwise."""
     for field in ("conversation_id", "role", "content", "tool_calls", "tool_call_id"):

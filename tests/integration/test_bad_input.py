@@ -653,8 +653,7 @@ def test_options_of_the_whole_server(client: httpx.Client, echo_server: ServerPr
 
 
 UNSERVED = {
-    "/v1/responses/resp_1": "send all items as input.",
-    "/v1/responses/compact": "no API of stored responses",
+    "/v1/responses/resp_1/nothing": "no such URL in its Responses API; use /api/v1/responses.",
     "/api/v1/messages/batches?beta=true": "use /api/v1/messages.",
     "/v1/audio/speech": "its models read and write text: use /api/v1/chat/completions.",
     "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",

@@ -39,6 +39,10 @@ def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
     "key_id": ("/api/v1/user/api-keys", lambda: {"name": "to be changed"}),
     "user_id": ("/api/v1/users", lambda: {"email": f"{uuid4()}@example.org"}),
+    "response_id": (
+        "/api/v1/responses",
+        lambda: {"model": "jan-v1-4b", "input": "Hello!", "max_output_tokens": 4},
+    ),
     "conversation_id": ("/api/v1/conversations", lambda: {"title": "An example"}),
     "completion_id": (
         "/api/v1/chat/completions",
@@ -52,7 +56,14 @@ _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
 }
 # They take the token of a session, or a provider, which this server has not; test_tokens.py and
 # test_google_sign_in.py have them.
-_NEED_MORE = ("/api/v1/auth/refresh", "/api/v1/auth/logout", "/auth/google", "/auth/google/callback")
+_NEED_MORE = (
+    "/api/v1/auth/refresh",
+    "/api/v1/auth/logout",
+    "/auth/google",
+    "/auth/google/callback",
+    # No response runs in the background, so none can be cancelled; test_responses.py has it.
+    "/api/v1/responses/{response_id}/cancel",
+)
 
 
 def _examples(document: Document) -> Iterator[Any]:

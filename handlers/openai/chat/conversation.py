@@ -1,7 +1,6 @@
 """Chat completions within a stored conversation."""
 
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -9,15 +8,14 @@ from msgspec import UNSET
 from handlers.conversations.translate import usage_record
 from handlers.openai.chat.chunks import ChatTranslator
 from handlers.openai.chat.unservable import name_own_message, unservable
+from handlers.openai.turn_keeper import TurnKeeper
 from jan.engine.base import ChatPrompt, Engine, GenerationRequest
-from jan.errors import InvalidRequest, JanError
+from jan.errors import InvalidRequest
 from jan.handler import (
     CollectedAnswer,
-    CollectedAnswers,
     KeptAnswer,
     ModelRequest,
     Services,
-    TokenCount,
     Turn,
 )
 from jan.schema.chat import ChatCompletionRequest
@@ -77,11 +75,8 @@ def _after(turn: Turn, request: GenerationRequest) -> GenerationRequest:
     return msgspec.structs.replace(request, prompt=prompt)
 
 
-class StoredAnswer:
-    """Stores the question of a turn once the engine has accepted it, and the answer while it is generated.
-
-    ``repeatable``: the request can be sent again as it is, and its messages are still stored once.
-    """
+class StoredAnswer(TurnKeeper):
+    """Keeps the answer to a chat completion request."""
 
     def __init__(
         self,
@@ -91,19 +86,16 @@ class StoredAnswer:
         translator: ChatTranslator,
         set_header: Callable[[str, str], None],
     ) -> None:
-        self.repeatable = False
-        self._turn = turn
+        super().__init__(turn, asked.model)
         self._own = asked
         self._engine = engine
         self._translator = translator
         self._set_header = set_header
-        self._answer: CollectedAnswer | None = None
-        self._kept: KeptAnswer | None = None
 
     @property
     def asked(self) -> ModelRequest:
         """The request with the stored messages of the conversation."""
-        sequences = tuple(_after(self._turn, sequence) for sequence in self._own.sequences)
+        sequences = tuple(_after(self.turn, sequence) for sequence in self._own.sequences)
         return msgspec.structs.replace(self._own, sequences=sequences)
 
     async def instead(self, error: InvalidRequest) -> ModelRequest | None:
@@ -111,65 +103,31 @@ class StoredAnswer:
 
         A refusal that stands then names the request's own message, whatever precedes it in the conversation.
         """
-        ids = await unservable(self._engine, self._turn, error)
+        ids = await unservable(self._engine, self.turn, error)
         if not ids:
-            name_own_message(error, len(self._turn.messages))
+            name_own_message(error, len(self.turn.messages))
             return None
-        self._turn.leave_out(ids)
+        self.turn.leave_out(ids)
         return self.asked
 
-    async def begin(self, answers: CollectedAnswers) -> None:
-        """Store the question and the beginning of the answer."""
-        self._answer = answers.answers[0]
-        kept = self._turn.answer(self._own.model, partial(_progress, self._translator, self._answer))
-        await kept.begin()
-        self._kept = kept
-        self._translator.place = self._turn.place_of(kept)
+    def placed(self, kept: KeptAnswer) -> None:
+        """Tell the client where the answer is stored, and what of the conversation the model did not get."""
+        self._translator.place = self.turn.place_of(kept)
         self._set_header("X-Jan-Message-Id", kept.message.id)
-        if self._turn.left_out:
-            self._set_header("X-Jan-Left-Out", header_value(self._turn.left_out))
+        if self.turn.left_out:
+            self._set_header("X-Jan-Left-Out", header_value(self.turn.left_out))
 
-    async def failed(self, error: JanError) -> None:
-        """Say which message can be answered again, and that SDKs must not store it twice by a retry.
-
-        Returns once the answer is stored as far as it is, if the store is there.
-        """
-        headers = {"X-Jan-Parent-Message-Id": self._turn.parent_id}
-        if not self.repeatable:
-            headers["x-should-retry"] = "false"
-        error.headers = {**error.headers, **headers}
-        self.leave()
-        assert self._kept is not None  # it has begun
-        await self._kept.ended()
-
-    async def finish(self, count: TokenCount) -> None:
-        """Store the complete answer."""
-        assert self._kept is not None  # it has begun
-        assert self._answer is not None
-        await self._kept.finish(_progress(self._translator, self._answer, count.usage))
-
-    def leave(self) -> None:
-        """Store the answer as far as it is, unless it was finished."""
-        if self._kept is not None and self._answer is not None:
-            self._kept.leave("partial" if _has_begun(self._answer) else "failed")
-
-
-def _has_begun(answer: CollectedAnswer) -> bool:
-    """Return True if an answer has its first token, be it of its reasoning."""
-    return bool(answer.text or answer.reasoning or answer.calls)
-
-
-def _progress(translator: ChatTranslator, answer: CollectedAnswer, usage: Usage | None = None) -> AnswerProgress:
-    """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""
-    choice = translator.choice(0, answer)
-    message = choice.message
-    return AnswerProgress(
-        content=message.content,
-        status="streaming" if usage is None else "complete",
-        tool_calls=msgspec.to_builtins(message.tool_calls) if message.tool_calls else None,
-        finish_reason=None if usage is None else choice.finish_reason,
-        usage=None if usage is None else usage_record(usage),
-    )
+    def progress_of(self, answer: CollectedAnswer, usage: Usage | None) -> AnswerProgress:
+        """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""
+        choice = self._translator.choice(0, answer)
+        message = choice.message
+        return AnswerProgress(
+            content=message.content,
+            status="streaming" if usage is None else "complete",
+            tool_calls=msgspec.to_builtins(message.tool_calls) if message.tool_calls else None,
+            finish_reason=None if usage is None else choice.finish_reason,
+            usage=None if usage is None else usage_record(usage),
+        )
 
 
 def _refusal(message: str, param: str) -> InvalidRequest:

@@ -62,6 +62,8 @@ class ChatRequestOfResponse:
         messages, places = messages_of(read.items)
         if body.instructions:
             messages, places = [SystemMessage(content=body.instructions), *messages], ["instructions", *places]
+        self._own_places = places
+        self._instructed = 1 if body.instructions else 0
         self.ignored = [*read.ignored, *_ignored_of(body)]
         numbers = self._served_tools(body)
         self._places = {"messages": places, "tools": [f"tools[{number}]" for number in numbers]}
@@ -83,6 +85,17 @@ class ChatRequestOfResponse:
     def messages(self) -> list[Message]:
         """The messages of the request, instructions first."""
         return self.chat.messages
+
+    def split_messages(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """Return the instructions, which are for this answer only, and the messages of the input."""
+        messages = tuple(self.chat.messages)
+        return messages[: self._instructed], messages[self._instructed :]
+
+    def name_places(self, before: int) -> None:
+        """Note that this many stored messages stand between the instructions and the input."""
+        own = self._own_places
+        stored = ["previous_response_id"] * before
+        self._places["messages"] = [*own[: self._instructed], *stored, *own[self._instructed :]]
 
     def check_alone(self) -> None:
         """Refuse a request without any message, unless stored ones precede it. Raises InvalidRequest."""

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,13 +11,14 @@ from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
+from handlers.openai.responses.kept_response import ResponseKeeper, conversation_of, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.sampling import tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from jan.handler import Handler
+from jan.handler import Handler, ModelRequest
 from jan.operation import operation
 from jan.schema.response_events import ResponseEvent
-from jan.schema.responses import ConversationOption, CountedInput, PromptOfResponse, Response, ResponseRequest
+from jan.schema.responses import CountedInput, PromptOfResponse, Response, ResponseRequest
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 
@@ -41,24 +43,57 @@ class Responses(Handler):
 
         Tools and items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
-        _check_stateless(body)
+        stores = self._stores(body)
         translated = ChatRequestOfResponse(body)
         self.ignore(*translated.ignored)
-        translated.check_alone()
+        follows = bool(body.previous_response_id or body.conversation)
+        if not follows:
+            translated.check_alone()
         try:
             tools = tool_forms_of(translated.chat)
             asked = model_request(translated.chat, self.identity, tools)
             response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
+            response.kept = stores
             response.service_tier = tier_of(translated.chat, self.identity)
             translator = ResponseTranslator(
                 response, custom=tools.custom, with_logprobs=bool(translated.chat.logprobs)
             )
-            return await self.answer(asked, translator, stream=bool(body.stream))
+            keep = None
+            if stores or follows:
+                keep = partial(self._keep, body, translated, translator)
+            return await self.answer(asked, translator, stream=bool(body.stream), keep=keep)
         except InvalidRequest as error:
             translated.name_in(error)
             raise
         finally:
             self.name_notes(translated.named)
+
+    def _stores(self, body: ResponseRequest) -> bool:
+        """Return True if the response is to be stored. Raises AuthenticationFailed and PermissionDenied."""
+        if body.background:
+            raise InvalidRequest(
+                "background: Not served. Send stream, and let the client wait.",
+                code="unsupported_parameter",
+                param="background",
+            )
+        if body.keeps or body.conversation:
+            self.require("read", "write")
+        elif body.previous_response_id:
+            self.require("read")
+        may_store = not self.identity.anonymous and {"read", "write"} <= self.identity.scopes
+        return may_store and body.keeps is not False
+
+    async def _keep(
+        self,
+        body: ResponseRequest,
+        translated: ChatRequestOfResponse,
+        translator: ResponseTranslator,
+        asked: ModelRequest,
+    ) -> tuple[ModelRequest, ResponseKeeper]:
+        turn = await turn_of(self.services, self.user_id, body, translated)
+        stores = translator.response.kept
+        keeper = ResponseKeeper(turn, asked, translated, translator, stores=stores, set_header=self.set_header)
+        return keeper.asked, keeper
 
 
 class ResponseInputTokens(Handler):
@@ -91,24 +126,13 @@ class ResponseInputTokens(Handler):
             self.name_notes(translated.named)
 
 
-def _check_stateless(body: ResponseRequest) -> None:
-    """Refuse what needs a stored response. Raises InvalidRequest."""
-    for name in ("store", "background", "previous_response_id", "conversation"):
-        if getattr(body, name):
-            raise InvalidRequest(
-                f"{name}: Responses are not stored here yet. Send all items as input.",
-                code="unsupported_parameter",
-                param=name,
-            )
-
-
 def response_of(body: ResponseRequest, translated: ChatRequestOfResponse, own: str) -> Response:
     """Return the response to a request, before its output."""
     reasoning, text = body.reasoning, body.text
     output: dict[str, Any] = {"type": "text"}
     if text is not None and text.format is not None:
         output = msgspec.to_builtins(text.format)
-    conversation = body.conversation
+    conversation = conversation_of(body)
     return Response(
         id=own,
         created_at=int(time.time()),
@@ -120,7 +144,7 @@ def response_of(body: ResponseRequest, translated: ChatRequestOfResponse, own: s
         model=body.model,
         parallel_tool_calls=body.parallel_tool_calls is not False,
         previous_response_id=body.previous_response_id,
-        conversation={"id": conversation.id} if isinstance(conversation, ConversationOption) else None,
+        conversation=None if conversation is None else {"id": conversation},
         prompt_cache_key=body.prompt_cache_key,
         reasoning={"effort": None if reasoning is None else reasoning.effort, "summary": None},
         safety_identifier=body.safety_identifier,

@@ -1,6 +1,5 @@
 """Responses on the wire: an engine's events as those of OpenAI's Responses API, and answers as whole responses."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +9,7 @@ import msgspec
 
 from handlers.openai.chat.tool_forms import input_of
 from handlers.openai.reports import Reports
+from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.open_item import CallItem, OpenItem, ReasoningItem, TextItem
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
@@ -221,6 +221,20 @@ class ResponseTranslator:
             output[-1].status = "incomplete"
         return output
 
+    def stored_calls(self, answer: CollectedAnswer) -> list[dict[str, Any]]:
+        """Return the calls of an answer so far, as messages have them."""
+        self._call_ids = answer.call_ids
+        calls: list[dict[str, Any]] = []
+        for number, call in enumerate(answer.calls):
+            own = {"id": self._call_id(number)}
+            if call.name in self._custom:
+                custom = {"name": call.name, "input": input_of(call.arguments)}
+                calls.append({**own, "type": "custom", "custom": custom})
+            else:
+                function = {"name": call.name, "arguments": call.arguments}
+                calls.append({**own, "type": "function", "function": function})
+        return calls
+
     def _call_output(self, number: int, name: str, arguments: str, at: int) -> OutputItem:
         call = self._call_id(number)
         if name in self._custom:
@@ -236,8 +250,7 @@ class ResponseTranslator:
 
     def _item_id(self, prefix: str, at: int | None = None) -> str:
         number = len(self._done) + (self._open is not None) if at is None else at
-        digest = hashlib.blake2b(f"{self.response.id} {number}".encode(), digest_size=16)
-        return f"{prefix}_{digest.hexdigest()}"
+        return item_id(prefix, self.response.id, number)
 
     def _call_id(self, number: int) -> str:
         return call_id(self._call_ids, f"{self.response.id} {number}")
@@ -260,13 +273,10 @@ _INCOMPLETE: tuple[FinishReason, ...] = ("length", "content_filter")
 
 def usage_of(usage: Usage) -> ResponseUsage:
     """Return token counts in the form of responses."""
-    details = usage.completion_tokens_details
     return ResponseUsage(
         input_tokens=usage.prompt_tokens,
         input_tokens_details=InputDetails(cached_tokens=usage.prompt_tokens_details.cached_tokens),
         output_tokens=usage.completion_tokens,
-        output_tokens_details=OutputDetails(
-            reasoning_tokens=details.reasoning_tokens if isinstance(details, msgspec.Struct) else 0
-        ),
+        output_tokens_details=OutputDetails(reasoning_tokens=usage.reasoning_tokens),
         total_tokens=usage.total_tokens,
     )

@@ -35,7 +35,7 @@ from jan.storage.paging import (
     too_long,
 )
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
-from jan.storage.shared_rules import missing, same_message, taken, with_progress
+from jan.storage.shared_rules import emptied, missing, same_message, taken, with_progress
 from jan.tasks import apart
 
 _replace = msgspec.structs.replace
@@ -98,6 +98,16 @@ class MongoMessages:
             await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
             return saved
         return with_progress(await self._require(conversation_id, message_id), progress, at)
+
+    async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
+        await self._conversations.get(user_id, conversation_id)
+        for message_id in message_ids:
+            where = {"_id": message_id, "conversation_id": conversation_id}
+            if (stored := await self.records.find_one(where)) is None:
+                continue
+            saved = emptied(stored, now())
+            if await self.records.update_one(where | {"updated_at": stored.updated_at}, {"$set": encode(saved)}):
+                await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         await self._conversations.get(user_id, conversation_id)

@@ -102,6 +102,11 @@ async def _version_8(connection: Connection) -> None:
             await holdings.insert(HoldingsDocument.made_of(user_id, amounts))
 
 
+async def _version_9(_connection: Connection) -> None:
+    """Change nothing. Messages may have reasoning, and what a response was asked for, which older servers would
+    lose."""
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -111,6 +116,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_6,
     _version_7,
     _version_8,
+    _version_9,
 )
 
 

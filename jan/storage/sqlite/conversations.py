@@ -29,7 +29,7 @@ from jan.storage.records import (
     milliseconds,
     now,
 )
-from jan.storage.shared_rules import apply, missing, same_message, taken, with_progress
+from jan.storage.shared_rules import apply, emptied, missing, same_message, taken, with_progress
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
@@ -163,14 +163,22 @@ class SqliteMessages:
         def work(db: sqlite3.Connection) -> MessageRecord:
             conversation = _owned(db, user_id, conversation_id)
             saved = with_progress(_message(db, conversation_id, message_id), progress, now())
-            grown = MESSAGES.resize(db, saved)
             # An answer that was begun is never cut by a quota.
-            change(db, user_id, Amounts(bytes=grown))
-            size = max(0, conversation.message_bytes + grown)
-            CONVERSATIONS.replace(db, _replace(conversation, message_bytes=size))
+            _count_bytes(db, conversation, MESSAGES.resize(db, saved))
             return saved
 
         return await self._db.write(work)
+
+    async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            conversation = _owned(db, user_id, conversation_id)
+            found = [
+                MESSAGES.find(db, "id = ? AND conversation_id = ?", own, conversation_id) for own in message_ids
+            ]
+            grown = sum(MESSAGES.resize(db, emptied(message, now())) for message in found if message is not None)
+            _count_bytes(db, conversation, grown)
+
+        await self._db.write(work, erases=True)
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         def work(db: sqlite3.Connection) -> MessageRecord:
@@ -237,6 +245,13 @@ class SqliteMessages:
             return sum(db.execute(_ORPHANS, (one, one)).rowcount for one in conversation_ids)
 
         return await self._db.write(work, erases=True)
+
+
+def _count_bytes(db: sqlite3.Connection, conversation: ConversationRecord, grown: int) -> None:
+    """Count bytes by which a conversation's messages have grown."""
+    change(db, conversation.user_id, Amounts(bytes=grown))
+    size = max(0, conversation.message_bytes + grown)
+    CONVERSATIONS.replace(db, _replace(conversation, message_bytes=size))
 
 
 def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:

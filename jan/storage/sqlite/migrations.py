@@ -74,6 +74,8 @@ _VERSION_8 = (
        SELECT user_id, json_extract(doc, '$.revoked_at') IS NULL AND json_extract(doc, '$.replaced_by') IS NULL,
        0, 0, 0 FROM api_keys) GROUP BY user_id""",
 )
+# Messages may have reasoning, and what a response was asked for, which older servers would lose.
+_VERSION_9 = ()
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -83,6 +85,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_6,
     _VERSION_7,
     _VERSION_8,
+    _VERSION_9,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

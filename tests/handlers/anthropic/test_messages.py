@@ -184,6 +184,14 @@ def test_an_answer_can_be_begun(client: httpx.Client) -> None:
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "other"}}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"messages": [{"role": "user", "content": [{"type": "sound"}]}]}, "messages[0].content[0].type"),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "0", "name": "", "input": {}}]}
+                ]
+            },
+            "messages[0].content[0].name",
+        ),
     ],
 )
 def test_a_refusal_has_anthropics_form(client: httpx.Client, change: dict[str, Any], place: str) -> None:

@@ -125,6 +125,12 @@ def test_what_is_not_used_is_named(client: httpx.Client) -> None:
         ("chat", {"model": "none"}, 404, "none"),
         ("chat", {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, 400, "images"),
         ("chat", {"messages": [{"role": "user", "content": "word " * 400}]}, 400, "too long"),
+        (
+            "chat",
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": ""}}]}]},
+            400,
+            "messages[0].tool_calls[0].function.name",
+        ),
         ("chat", {"options": {"temperature": 9}}, 400, "options.temperature"),
         ("chat", {"tools": [{"type": "function"}]}, 400, "tools[0].function"),
         ("generate", {"prompt": "x", "template": "{{ .Prompt }}"}, 400, "template"),

@@ -192,6 +192,7 @@ def test_what_is_not_used_is_named(client: httpx.Client) -> None:
             "input[0].content[0]",
         ),
         ({"input": []}, "input"),
+        ({"input": [{"type": "function_call", "call_id": "0", "name": "", "arguments": ""}]}, "input[0].name"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [TOOL, TOOL]}, "tools[1].name"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice"),

@@ -1,0 +1,161 @@
+"""Responses that follow stored ones, and are stored themselves, as turns of a conversation."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import msgspec
+from msgspec import UNSET
+
+from handlers.conversations.translate import usage_record
+from handlers.openai.responses.chat_request import ChatRequestOfResponse
+from handlers.openai.responses.item_ids import message_id, response_id
+from handlers.openai.responses.response_translator import ResponseTranslator
+from handlers.openai.turn_keeper import TurnKeeper
+from jan.engine.base import ChatPrompt
+from jan.errors import InvalidRequest, JanError, NotFound
+from jan.handler import CollectedAnswer, CollectedAnswers, KeptAnswer, ModelRequest, Services, TokenCount, Turn
+from jan.schema.messages import Message
+from jan.schema.open_body import header_value
+from jan.schema.responses import ConversationOption, ResponseRequest
+from jan.schema.sampling import Usage
+from jan.storage.records import AnswerProgress, ConversationRecord, JsonObject
+
+
+def conversation_of(body: ResponseRequest) -> str | None:
+    """Return the id of the conversation that a request names."""
+    return body.conversation.id if isinstance(body.conversation, ConversationOption) else body.conversation
+
+
+# Params of errors, by what they are called here.
+_PARAMS = MappingProxyType(
+    {
+        "messages": "input",
+        "conversation_id": "conversation",
+        "parent_message_id": "previous_response_id",
+    }
+)
+
+
+class ResponseKeeper(TurnKeeper):
+    """Keeps one response. ``stores``: it is stored; otherwise it only follows what is."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        asked: ModelRequest,
+        translated: ChatRequestOfResponse,
+        translator: ResponseTranslator,
+        *,
+        stores: bool,
+        set_header: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(turn, asked.model)
+        self._own = asked
+        self._translated = translated
+        self._translator = translator
+        self._stores = stores
+        self._set_header = set_header
+        self._instructions, self._sent = translated.split_messages()
+
+    @property
+    def asked(self) -> ModelRequest:
+        """The request with the stored messages between its instructions and its items."""
+        before = self.turn.messages
+        self._translated.name_places(len(before))
+        return _with_messages(self._own, (*self._instructions, *before, *self._sent))
+
+    async def instead(self, error: InvalidRequest) -> ModelRequest | None:
+        """Return the request without its oldest stored message, if the prompt is too long and it may be cut."""
+        if error.code != "context_length_exceeded" or self._translator.response.truncation != "auto":
+            return None
+        history = self.turn.history
+        if not history:
+            return None
+        # Half of them at a time, so that a long conversation takes few attempts.
+        self.turn.leave_out({message.id for message in history[: (len(history) + 1) // 2]})
+        return self.asked
+
+    async def begin(self, answers: CollectedAnswers) -> None:
+        """Store the question and the beginning of the answer, if the response is stored."""
+        if self._stores:
+            await super().begin(answers)
+        if self.turn.left_out:
+            self._set_header("X-Jan-Left-Out", header_value(self.turn.left_out))
+
+    def placed(self, kept: KeptAnswer) -> None:
+        """Give the response the id of its stored answer."""
+        self._translator.response.id = response_id(kept.message.id)
+        self._set_header("X-Jan-Message-Id", kept.message.id)
+
+    def shown(self) -> JsonObject:
+        """Return the response without output, and how many messages its question has."""
+        response = msgspec.to_builtins(self._translator.response)
+        return {"request": response, "question": len(self.turn.new)}
+
+    def progress_of(self, answer: CollectedAnswer, usage: Usage | None) -> AnswerProgress:
+        """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""
+        return AnswerProgress(
+            content=answer.text or None if answer.calls else answer.text,
+            status="streaming" if usage is None else "complete",
+            tool_calls=self._translator.stored_calls(answer) or None,
+            reasoning=answer.reasoning or None,
+            finish_reason=None if usage is None else answer.reason,
+            usage=None if usage is None else usage_record(usage),
+        )
+
+    async def finish(self, count: TokenCount) -> None:
+        """Store the complete answer, if the response is stored."""
+        if self._stores:
+            await super().finish(count)
+
+    async def failed(self, error: JanError) -> None:
+        """Store the answer as far as it is, if the response is stored."""
+        if self._stores:
+            await super().failed(error)
+
+
+def _with_messages(asked: ModelRequest, messages: tuple[Message, ...]) -> ModelRequest:
+    [sequence] = asked.sequences
+    prompt = sequence.prompt
+    assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
+    prompt = msgspec.structs.replace(prompt, messages=messages)
+    return msgspec.structs.replace(asked, sequences=(msgspec.structs.replace(sequence, prompt=prompt),))
+
+
+async def turn_of(
+    services: Services, user_id: str, body: ResponseRequest, translated: ChatRequestOfResponse
+) -> Turn:
+    """Read and check what precedes a response. Nothing is stored yet.
+
+    Raises NotFound and InvalidRequest, with ``param``.
+    """
+    conversation = conversation_of(body)
+    if body.previous_response_id and conversation:
+        raise InvalidRequest(
+            "previous_response_id: Not allowed together with conversation.",
+            code="invalid_value",
+            param="previous_response_id",
+        )
+    _, sent = translated.split_messages()
+    conversations = services.conversations
+    if body.previous_response_id:
+        previous = message_id(body.previous_response_id)
+        try:
+            answer = await conversations.answer(user_id, previous)
+        except NotFound:
+            raise NotFound(
+                f"Previous response with id '{body.previous_response_id[:64]}' not found.",
+                code="previous_response_not_found",
+                param="previous_response_id",
+            ) from None
+        turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id)
+    elif conversation:
+        turn = conversations.open_turn(user_id, conversation, sent, parent_id=UNSET)
+    else:
+        record = ConversationRecord(user_id=user_id, model=body.model)
+        turn = conversations.open_first_turn(record, sent)
+    try:
+        return await turn
+    except JanError as error:
+        error.param = _PARAMS.get(error.param or "", error.param)
+        raise

@@ -1,0 +1,188 @@
+"""GET and DELETE /responses/{response_id}, and the URLs below it."""
+
+from typing import Any
+
+import msgspec
+
+from handlers.openai.responses.item_ids import message_id, response_id
+from handlers.openai.responses.response_translator import usage_of
+from handlers.openai.responses.shown_items import items_of, output_of
+from jan.errors import InvalidRequest, NotFound, Unavailable
+from jan.handler import READ, WRITE, Handler
+from jan.operation import operation
+from jan.schema.responses import (
+    DeletedResponse,
+    Incompleteness,
+    InputItems,
+    ItemsQuery,
+    Response,
+    ResponseError,
+    ResponseStatus,
+    StoredQuery,
+)
+from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Usage
+from jan.storage.records import MessageRecord, TokenUsage
+
+_DEFAULT_LIMIT = 20
+
+
+class StoredResponses(Handler):
+    """The base of all: finds a stored response."""
+
+    async def answer_of(self, own: str) -> MessageRecord:
+        """Return the stored answer that a response of the caller's is. Raises NotFound."""
+        try:
+            return await self.services.conversations.answer(self.user_id, message_id(own))
+        except NotFound:
+            raise NotFound(
+                f"Response with id '{own[:64]}' not found.", code="response_not_found", param="response_id"
+            ) from None
+
+    async def question_of(self, answer: MessageRecord) -> list[MessageRecord]:
+        """Return the messages of the request that an answer is for, oldest first."""
+        shown = answer.response or {}
+        count = shown.get("question", 1)
+        return await self.services.conversations.question(self.user_id, answer, count) if count else []
+
+
+class OneResponse(StoredResponses):
+    """One of the stored responses."""
+
+    @operation(
+        summary="Get a response",
+        access=READ,
+        tag="inference",
+        query=StoredQuery,
+        response=Response,
+        errors=(NotFound, Unavailable),
+    )
+    async def get(self, response_id: str, query: StoredQuery) -> Response:
+        """Return a stored response. One that is being made has the output so far. Answers of chats that are stored
+        in a conversation are responses too."""
+        if query.stream:
+            raise InvalidRequest(
+                "stream: Only a response that runs in the background can be streamed again, and none does.",
+                code="unsupported_parameter",
+                param="stream",
+            )
+        return shown_response(await self.answer_of(response_id))
+
+    @operation(
+        summary="Delete a response",
+        access=WRITE,
+        tag="inference",
+        response=DeletedResponse,
+        errors=(NotFound, Unavailable),
+    )
+    async def delete(self, response_id: str) -> DeletedResponse:
+        """Remove the content of a response and of its input. Their places in the conversation stay, for what
+        follows them."""
+        answer = await self.answer_of(response_id)
+        ids = [message.id for message in await self.question_of(answer)]
+        await self.services.conversations.empty(self.user_id, answer.conversation_id, [*ids, answer.id])
+        return DeletedResponse(id=response_id)
+
+
+class ResponseInputItems(StoredResponses):
+    """The input of a stored response."""
+
+    @operation(
+        summary="List the input of a response",
+        access=READ,
+        tag="inference",
+        query=ItemsQuery,
+        response=InputItems,
+        errors=(NotFound, Unavailable),
+    )
+    async def get(self, response_id: str, query: ItemsQuery) -> InputItems:
+        """List the items of the request that a response is for, newest first unless `order` is asc."""
+        question = await self.question_of(await self.answer_of(response_id))
+        items = [item for message in question for item in items_of(message)]
+        if query.order != "asc":
+            items.reverse()
+        return _page(items, query)
+
+
+class ResponseCancellation(StoredResponses):
+    """The end of a response that runs in the background."""
+
+    @operation(
+        summary="Cancel a response",
+        access=WRITE,
+        tag="inference",
+        response=Response,
+        errors=(InvalidRequest, NotFound, Unavailable),
+    )
+    async def post(self, response_id: str) -> Response:
+        """Refuse: no response runs in the background. Disconnect to end one."""
+        await self.answer_of(response_id)
+        raise InvalidRequest(
+            "Cannot cancel a synchronous response. Disconnect to end one.",
+            code="invalid_value",
+            param="response_id",
+        )
+
+
+def _page(items: list[dict[str, Any]], query: ItemsQuery) -> InputItems:
+    ids = [item["id"] for item in items]
+    if query.after is not None:
+        if query.after not in ids:
+            raise InvalidRequest("after: There is no item of this id.", code="invalid_value", param="after")
+        items = items[ids.index(query.after) + 1 :]
+    limit = query.limit or _DEFAULT_LIMIT
+    shown = items[:limit]
+    return InputItems(
+        data=shown,
+        has_more=len(items) > limit,
+        first_id=shown[0]["id"] if shown else None,
+        last_id=shown[-1]["id"] if shown else None,
+    )
+
+
+def shown_response(answer: MessageRecord) -> Response:
+    """Return a stored answer as a response. Raises NotFound for one that was deleted."""
+    created = int(answer.created_at.timestamp())
+    shown = answer.response
+    if shown is None:
+        if not (answer.content or answer.tool_calls) and answer.status == "complete":
+            raise NotFound("This response was deleted.", code="response_not_found", param="response_id")
+        response = Response(
+            id="",
+            created_at=created,
+            status="completed",
+            model=answer.model or "",
+            reasoning={"effort": None, "summary": None},
+            text={"format": {"type": "text"}, "verbosity": "medium"},
+        )
+    else:
+        response = msgspec.convert(shown["request"], Response)
+    response.id, response.kept = response_id(answer.id), True
+    response.output = output_of(answer)
+    response.status = _status_of(answer)
+    if response.status not in ("in_progress", "queued"):
+        response.completed_at = int(answer.updated_at.timestamp())
+    if answer.finish_reason == "length":
+        response.incomplete_details = Incompleteness(reason="max_output_tokens")
+    if response.status == "failed":
+        response.error = ResponseError(code="internal_error", message="It ended before its first token.")
+        response.output = []
+    response.usage = None if answer.usage is None else usage_of(_usage(answer.usage))
+    return response
+
+
+def _status_of(answer: MessageRecord) -> ResponseStatus:
+    if answer.status == "streaming":
+        return "in_progress"
+    if answer.status == "failed":
+        return "failed"
+    return "completed" if answer.status == "complete" and answer.finish_reason != "length" else "incomplete"
+
+
+def _usage(usage: TokenUsage) -> Usage:
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
+    )

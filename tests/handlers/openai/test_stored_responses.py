@@ -1,0 +1,209 @@
+"""Responses that are stored, and follow stored ones, on both stores."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from jan.testing import ThreadServer, served
+
+CALL = '<tool_call>\n{"name": "list_files", "arguments": {"path": "/tmp"}}\n</tool_call>'
+TOOL = {
+    "type": "function",
+    "name": "list_files",
+    "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def server(request: pytest.FixtureRequest) -> Iterator[ThreadServer]:
+    """A server in the process of the test, on a store of each kind in turn."""
+    text = "models: [{id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto, context: 400}}]\n"
+    if request.param == "mongodb":
+        url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
+        text += f"storage: {{url: '{url}'}}\n"
+    with served(text) as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: ThreadServer) -> httpx.Client:
+    """A client of a new user, who may do what users may."""
+    return server.connect(server.add_user())
+
+
+def send(client: httpx.Client, given: Any, **others: Any) -> dict[str, Any]:
+    answer = client.post("/v1/responses", json={"model": "echo", "input": given, **others})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def prompt_tokens(response: dict[str, Any]) -> int:
+    return int(response["usage"]["input_tokens"])
+
+
+def test_a_response_is_kept_by_default(client: httpx.Client) -> None:
+    made = send(
+        client, f"<think>hm</think>look {CALL}", tools=[TOOL], instructions="Be good.", metadata={"a": "b"}
+    )
+    assert made["store"] is True
+    kept = client.get(f"/v1/responses/{made['id']}").json()
+    assert {**kept, "completed_at": 0} == {**made, "completed_at": 0}
+    assert [item["type"] for item in kept["output"]] == ["reasoning", "message", "function_call"]
+    # It is a turn of a conversation, like any other.
+    [conversation] = client.get("/api/v1/conversations").json()["data"]
+    roles = client.get(f"/api/v1/conversations/{conversation['id']}/messages").json()["data"]
+    assert [message["role"] for message in roles] == ["user", "assistant"]
+
+
+def test_a_streamed_response_is_kept_too(client: httpx.Client) -> None:
+    text = client.post("/v1/responses", json={"model": "echo", "input": "one two", "stream": True}).text
+    frames = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    ids = {frame["response"]["id"] for frame in frames if "response" in frame}
+    assert len(ids) == 1
+    kept = client.get(f"/v1/responses/{ids.pop()}").json()
+    assert kept["output"] == frames[-1]["response"]["output"]
+
+
+def test_a_response_follows_another(client: httpx.Client) -> None:
+    first = send(client, "one", instructions="Only for the first one, which is long.")
+    second = send(client, "two", previous_response_id=first["id"])
+    alone = send(client, "two", store=False)
+    with_both = send(
+        client,
+        [
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "two"},
+        ],
+        store=False,
+    )
+    assert prompt_tokens(alone) < prompt_tokens(second) == prompt_tokens(with_both)
+    assert second["previous_response_id"] == first["id"]
+    # Two may follow one: they are branches.
+    other = send(client, "three", previous_response_id=first["id"])
+    assert prompt_tokens(other) == prompt_tokens(second)
+    [conversation] = client.get("/api/v1/conversations").json()["data"]
+    assert conversation["message_count"] == 6
+
+
+def test_a_response_can_follow_without_being_kept(client: httpx.Client) -> None:
+    first = send(client, "one")
+    second = send(client, "two", previous_response_id=first["id"], store=False)
+    assert second["store"] is False
+    assert prompt_tokens(second) > prompt_tokens(first)
+    assert client.get(f"/v1/responses/{second['id']}").status_code == 404
+
+
+def test_a_call_is_answered_by_the_next_response(client: httpx.Client) -> None:
+    first = send(client, CALL, tools=[TOOL])
+    call = first["output"][-1]
+    given = [{"type": "function_call_output", "call_id": call["call_id"], "output": "a b"}]
+    second = send(client, given, previous_response_id=first["id"], tools=[TOOL])
+    assert second["status"] == "completed"
+    items = client.get(f"/v1/responses/{second['id']}/input_items").json()
+    assert [(item["type"], item["output"]) for item in items["data"]] == [("function_call_output", "a b")]
+
+
+def test_a_conversation_can_be_continued(client: httpx.Client) -> None:
+    own = client.post("/api/v1/conversations", json={}).json()["id"]
+    first = send(client, "one", conversation=own)
+    second = send(client, "two", conversation={"id": own})
+    assert first["conversation"] == second["conversation"] == {"id": own}
+    assert prompt_tokens(second) > prompt_tokens(first)
+    # An answer of a chat is a response too, and a response is what a chat goes on from.
+    chat = {"model": "echo", "messages": [{"role": "user", "content": "three"}], "conversation_id": own}
+    place = client.post("/v1/chat/completions", json=chat).json()["conversation"]
+    shown = client.get(f"/v1/responses/{place['message_id'].replace('msg_', 'resp_')}").json()
+    assert shown["output"][0]["content"][0]["text"] == "three"
+    assert send(client, "four", previous_response_id=shown["id"])["status"] == "completed"
+
+
+def test_the_input_is_listed(client: httpx.Client) -> None:
+    given = [{"role": "developer", "content": "Be good."}, {"role": "user", "content": "one"}]
+    made = send(client, given)
+    url = f"/v1/responses/{made['id']}/input_items"
+    listed = client.get(url, params={"order": "asc"}).json()
+    assert [(item["role"], item["content"][0]["text"]) for item in listed["data"]] == [
+        ("developer", "Be good."),
+        ("user", "one"),
+    ]
+    first = client.get(url, params={"limit": 1}).json()
+    assert (first["has_more"], first["data"][0]["role"]) == (True, "user")
+    rest = client.get(url, params={"after": first["last_id"]}).json()
+    assert (rest["has_more"], rest["data"][0]["role"]) == (False, "developer")
+    assert client.get(url, params={"after": "msg_none"}).status_code == 400
+
+
+def test_a_deleted_response_is_gone_and_what_follows_stays(client: httpx.Client) -> None:
+    first = send(client, "one")
+    second = send(client, "two", previous_response_id=first["id"])
+    gone = client.delete(f"/v1/responses/{first['id']}")
+    assert gone.json() == {"id": first["id"], "object": "response", "deleted": True}
+    assert client.get(f"/v1/responses/{first['id']}").status_code == 404
+    assert client.get(f"/v1/responses/{second['id']}").status_code == 200
+    [conversation] = client.get("/api/v1/conversations").json()["data"]
+    messages = client.get(f"/api/v1/conversations/{conversation['id']}/messages").json()["data"]
+    assert [message["content"] for message in messages] == ["", "", "two", "two"]
+    assert send(client, "three", previous_response_id=second["id"])["status"] == "completed"
+
+
+def test_the_oldest_goes_where_it_may(client: httpx.Client) -> None:
+    last = send(client, "word " * 90)
+    for _ in range(2):
+        last = send(client, "word " * 20, previous_response_id=last["id"])
+    refused = client.post(
+        "/v1/responses", json={"model": "echo", "input": "word " * 150, "previous_response_id": last["id"]}
+    )
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    answer = client.post(
+        "/v1/responses",
+        json={"model": "echo", "input": "word " * 150, "previous_response_id": last["id"], "truncation": "auto"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-jan-left-out"].startswith("msg_")
+
+
+def test_what_is_another_users_is_not_there(client: httpx.Client, server: ThreadServer) -> None:
+    made = send(client, "one")
+    with server.connect(server.add_user()) as other:
+        assert other.get(f"/v1/responses/{made['id']}").status_code == 404
+        assert other.delete(f"/v1/responses/{made['id']}").status_code == 404
+        follows = other.post(
+            "/v1/responses", json={"model": "echo", "input": "two", "previous_response_id": made["id"]}
+        )
+        assert (follows.status_code, follows.json()["error"]["param"]) == (404, "previous_response_id")
+    assert client.get("/v1/responses/resp_none").json()["error"]["code"] == "response_not_found"
+
+
+def test_strangers_are_kept_nowhere(server: ThreadServer) -> None:
+    with server.connect() as stranger:
+        assert send(stranger, "one")["store"] is False
+        for change in ({"store": True}, {"previous_response_id": "resp_x"}, {"conversation": "conv_x"}):
+            refused = stranger.post("/v1/responses", json={"model": "echo", "input": "one", **change})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (401, "missing_credentials")
+
+
+def test_a_refused_response_changes_nothing(client: httpx.Client) -> None:
+    for change in (
+        {"input": "word " * 500},
+        {"input": []},
+        {"model": "none"},
+        {"conversation": "conv_none"},
+        {"previous_response_id": "resp_none"},
+        {"background": True},
+    ):
+        refused = client.post("/v1/responses", json={"model": "echo", "input": "one", **change})
+        assert refused.status_code in (400, 404), refused.text
+    assert client.get("/api/v1/conversations").json()["data"] == []
+
+
+def test_nothing_can_be_cancelled(client: httpx.Client) -> None:
+    made = send(client, "one")
+    refused = client.post(f"/v1/responses/{made['id']}/cancel")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_id")
+    assert client.post("/v1/responses/resp_none/cancel").status_code == 404
+    assert client.get(f"/v1/responses/{made['id']}?stream=true").status_code == 400
