@@ -167,9 +167,11 @@ class ConnectionServer(HTTPServer):
         peer = _peer(address)
         owner = self._proxies.client(peer, "")
         if self._has_enough(owner, peer) and not self._make_room(owner):
-            _refuse(stream, "Your address has too many connections to this server. Close some and try again.")
+            self._refuse(
+                stream, peer, "Your address has too many connections to this server. Close some and try again."
+            )
         elif len(self._open) >= self._settings.max_connections and not self._make_room(None):
-            _refuse(stream, "The server has too many connections. Try again later.")
+            self._refuse(stream, peer, "The server has too many connections. Try again later.")
         else:
             context = _HTTPRequestContext(stream, address, self.protocol)
             on_malformed = partial(self._answer_malformed, peer)
@@ -192,6 +194,18 @@ class ConnectionServer(HTTPServer):
         self._open.forget(idle)
         idle.stream.close()
         return True
+
+    def _refuse(self, stream: IOStream, peer: str, why: str) -> None:
+        """Answer 503 without reading. A TLS handshake that has not happened yet would cost too much."""
+        error, request_id = Unavailable(why, code="too_many_connections"), new_request_id()
+        client = self._shown(self._proxies.exact(peer, ""))
+        log.info("connection refused", request_id=request_id, client=client, error=error.code)
+        if isinstance(stream, SSLIOStream):
+            stream.close()
+            return
+        answer = _whole_answer(error, f"X-Request-Id: {request_id}\r\nRetry-After: 5")
+        with suppress(StreamClosedError):
+            stream.write(answer).add_done_callback(lambda _done: stream.close())
 
     def _answer_malformed(self, peer: str, error: JanError) -> bytes:
         """Log and count a request that reaches no handler, and return the answer."""
@@ -247,23 +261,13 @@ def _peer(address: Any) -> str:
     return str(address[0]) if isinstance(address, tuple) else ""
 
 
-def _refuse(stream: IOStream, why: str) -> None:
-    """Answer 503 without reading. A TLS handshake that has not happened yet would cost too much."""
-    if isinstance(stream, SSLIOStream):
-        stream.close()
-        return
-    answer = _whole_answer(Unavailable(why, code="too_many_connections"), "Retry-After: 5")
-    with suppress(StreamClosedError):
-        stream.write(answer).add_done_callback(lambda _done: stream.close())
-
-
-def _whole_answer(error: JanError, header: str) -> bytes:
+def _whole_answer(error: JanError, headers: str) -> bytes:
     """Return the answer that reports an error and ends the connection."""
     body = msgspec.json.encode(envelope_of(error))
     status = HTTPStatus(status_of(type(error)))
     restraints = "".join(f"{name}: {value}\r\n" for name, value in RESTRAINTS)
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{header}\r\n{restraints}"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{headers}\r\n{restraints}"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

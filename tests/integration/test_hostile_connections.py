@@ -140,6 +140,11 @@ def test_five_hundred_idle_connections_hurt_nobody(server_with: ServerOf) -> Non
     assert server.errors() == []
 
 
+def refused_ids(server: ServerProcess) -> list[str]:
+    """Return the ids that the log has of refused connections."""
+    return [line["request_id"] for line in server.log if line["event"] == "connection refused"]
+
+
 @pytest.mark.parametrize("bound", ["max_connections: 3", "max_connections_per_address: 3"])
 def test_connections_in_use_are_bounded(server_with: ServerOf, bound: str) -> None:
     """While all connections have requests that run, one too many is told so and closed; when one of the others has
@@ -152,6 +157,7 @@ def test_connections_in_use_are_bounded(server_with: ServerOf, bound: str) -> No
             refusal = parse(ends(one_too_many))
         assert refusal.status == 503
         assert refusal.json()["error"]["code"] == "too_many_connections"
+        assert until(lambda: refusal.headers["x-request-id"] in refused_ids(server))
         held[0].close()
         # There is room as soon as the server has noticed.
         assert until(lambda: exchange(server.url, request("GET", "/health")).startswith(b"HTTP/1.1 200"))

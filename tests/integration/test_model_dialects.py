@@ -181,17 +181,19 @@ def test_a_model_that_must_call_does(models: ThreadServer, name: str) -> None:
 
 @pytest.mark.model
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "strict"),
     [
-        {"const": 5},
-        {"type": "string"},
-        {"enum": [None, "a"]},
-        {"type": "object", "properties": {"a": {"type": [{"a": 1}]}}},
+        ({"const": 5}, False),
+        ({"type": "string"}, False),
+        ({"enum": [None, "a"]}, False),
+        ({"type": "object", "properties": {"a": {"type": [{"a": 1}]}}}, True),
     ],
 )
-def test_arguments_that_can_be_no_object_are_refused(models: ThreadServer, parameters: dict[str, Any]) -> None:
-    """The error names the tool; so it does for a schema that is none."""
-    tool = {"type": "function", "function": {"name": "look", "parameters": parameters}}
+def test_arguments_that_can_be_no_object_are_refused(
+    models: ThreadServer, parameters: dict[str, Any], strict: bool
+) -> None:
+    """The error names the tool; so it does for a strict tool's schema that is none."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": parameters, "strict": strict}}
     body = {"model": "xml", "messages": [{"role": "user", "content": "Weather?"}], "tools": [tool]}
     answer = models.client.post(CHAT, json={**body, "tool_choice": "required"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_schema")
