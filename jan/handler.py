@@ -42,7 +42,7 @@ import msgspec
 
 from jan.auth.credentials import check_scopes
 from jan.conversations import KeptAnswer, Turn
-from jan.engine.base import ChatPrompt, GenerationRequest, Sampling, TextPrompt, TokenPrompt
+from jan.engine.base import ChatPrompt, EmbeddingPrompt, GenerationRequest, Sampling, TextPrompt, TokenPrompt
 from jan.errors import (
     AuthenticationFailed,
     Conflict,
@@ -95,6 +95,7 @@ __all__ = [
     "CollectedAnswer",
     "CollectedAnswers",
     "Conflict",
+    "EmbeddingPrompt",
     "EventStream",
     "Example",
     "Frames",

@@ -23,7 +23,7 @@ from support.mongodb import SecantusServer, install_secantus, mongo_client
 from support.patience import until
 from support.printed import Printed
 from support.selection import NOT_QUICK, Quick, longest_first
-from support.server import DEFAULT_CONFIG, ECHO_CONFIG, ROOT, ServerProcess, http_client
+from support.server import DEFAULT_CONFIG, ECHO_CONFIG, EMBEDDER, ROOT, ServerProcess, http_client
 
 pytest.register_assert_rewrite("jan.testing.engine_contract", "jan.testing.backend_contract")
 
@@ -85,7 +85,10 @@ def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The default configuration, with the real bundled model. Its log must stay free of errors."""
     config = tmp_path_factory.mktemp("model") / "jan.yaml"
-    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\nserver: {{grace_seconds: 5}}\n")
+    models = [*yaml.safe_load(DEFAULT_CONFIG.read_text())["models"]]
+    models.append({"id": EMBEDDER, "engine": "echo", "options": {"dimensions": 16}})
+    others = yaml.safe_dump({"models": models})
+    config.write_text(f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\nserver: {{grace_seconds: 5}}\n{others}")
     server = ServerProcess(config)
     yield server
     assert server.stop() == 0
@@ -117,7 +120,7 @@ def model_alone(request: pytest.FixtureRequest) -> None:
     together changes the last bits of the logits, and so a draw now and then."""
     if "model_server" in request.fixturenames:
         client = request.getfixturevalue("model")
-        assert until(lambda: [v for (name, _), v in scrape(client).items() if name == "jan_engine_running"] == [0])
+        assert until(lambda: not sum(v for (name, _), v in scrape(client).items() if name == "jan_engine_running"))
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +147,15 @@ def bundled_folder(cache_dir: Path) -> Path:
     from support.folder_models import made_once, write_bundled
 
     return made_once(cache_dir / "bundled-folder", write_bundled)
+
+
+@pytest.fixture(scope="session")
+def minilm(cache_dir: Path) -> Path:
+    """The real all-MiniLM-L6-v2, a model that embeds, as a GGUF file."""
+    pytest.importorskip("safetensors", reason="the safetensors library is not installed")
+    from support.minilm import minilm_file
+
+    return minilm_file(cache_dir)
 
 
 @pytest.fixture

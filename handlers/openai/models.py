@@ -91,6 +91,11 @@ def _with_abilities(entry: Model, info: ModelInfo) -> Model:
     forms: dict[str, Any] = {}
     if (chats := info.chats) is not None:
         forms = {"dialect": chats.dialect, "tools": chats.tools, "reasoning": bool(chats.reasoning)}
+    if (vectors := info.embeds) is not None:
+        forms |= {
+            "modalities": Modalities(input=["text"], output=["embeddings"]),
+            "dimensions": vectors.dimensions,
+        }
     length = info.context_length
     return msgspec.structs.replace(
         entry, context_length=length, context_window=length, max_model_len=length, max_input_tokens=length, **forms

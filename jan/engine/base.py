@@ -10,7 +10,7 @@ jobs, and each step returns the new output of every job.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -30,8 +30,10 @@ from jan.engine.generation_events import (
 )
 from jan.engine.generation_request import (
     ChatPrompt,
+    EmbeddingPrompt,
     GenerationRequest,
     Priority,
+    Prompt,
     Sampling,
     TextPrompt,
     TokenPrompt,
@@ -48,7 +50,10 @@ __all__ = [
     "Backend",
     "ChatForms",
     "ChatPrompt",
+    "ChoosingBackend",
     "Delta",
+    "EmbeddingForms",
+    "EmbeddingPrompt",
     "Engine",
     "EngineStats",
     "Event",
@@ -62,6 +67,7 @@ __all__ = [
     "PreparedJob",
     "PreparedRequest",
     "Priority",
+    "Prompt",
     "PromptNotes",
     "Queued",
     "Receiver",
@@ -91,11 +97,24 @@ class ChatForms(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str
 
 
+class EmbeddingForms(msgspec.Struct, frozen=True, kw_only=True):
+    """The vectors of a model that embeds.
+
+    ``dimensions``: numbers of a vector. ``pooling``: how the vectors of a text's tokens become one, ``mean``,
+    ``cls`` or ``last``. ``matryoshka``: numbers to which vectors may be cut; None: any.
+    """
+
+    dimensions: int
+    pooling: str
+    matryoshka: tuple[int, ...] | None = ()
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The abilities of a loaded model.
 
     ``context_length``: most tokens of prompt and answer together.
     ``slots``: most requests that run at once; None: no fixed number.
+    ``generates``: it answers prompts. ``embeds``: how it embeds texts; None if it does not.
     ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
     ``fills_in``: a prompt may have a suffix.
     ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
@@ -108,6 +127,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     context_length: int
     slots: int | None = None
+    generates: bool = True
+    embeds: EmbeddingForms | None = None
     logprobs: bool = False
     output_formats: bool = False
     token_prompts: bool = False
@@ -211,6 +232,18 @@ class TokenizingBackend(Backend, Protocol):
 
     def prepare(self, request: GenerationRequest, prompt: Any = None) -> PreparedJob:
         """Check a request. ``prompt``: what ``tokenize`` returned; None if it was not called for this one."""
+        ...
+
+
+@runtime_checkable
+class ChoosingBackend(Protocol):
+    """A backend whose files say only when they have been tried which backend serves them."""
+
+    def for_model(self) -> Backend:
+        """Return the backend for the model, this one or another, on the engine's thread. Nothing is loaded yet.
+
+        Raises ConfigurationError for a model that none serves.
+        """
         ...
 
 

@@ -152,6 +152,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     ``cached_tokens``: prompt tokens found in the cache. ``reasoning_tokens``: completion tokens that were
     reasoning.
+    ``vectors``: those of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions] of length 1.
     ``queue_seconds``: how long the request waited for a slot.
     """
 
@@ -161,6 +162,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    vectors: tuple[bytes, ...] = ()
     queue_seconds: float = 0.0
 
 

@@ -1,4 +1,7 @@
-"""A request to an engine: a prompt, sampling, and where to end. It can be sent to another process."""
+"""A request to an engine: a prompt, sampling, and where to end; or texts to embed.
+
+It can be sent to another process.
+"""
 
 from typing import Any, Literal
 
@@ -100,8 +103,28 @@ class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
     tokens: tuple[int, ...]
 
 
+class EmbeddingPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Texts to embed, each as text or as token ids. Nothing is generated.
+
+    ``dimensions``: the numbers of a vector that are kept; None: all. ``named``: where the texts are in the
+    client's request, for errors; without, ``input[0]`` and so on.
+    """
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    named: tuple[str, ...] = ()
+
+    def name_of(self, index: int) -> str:
+        """Return where a text is in the client's request."""
+        return self.named[index] if self.named else f"input[{index}]"
+
+
+#: What a model computes with.
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbeddingPrompt
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One sequence to generate.
+    """One sequence to generate, or one list of texts to embed.
 
     ``max_tokens``: most tokens of the answer; None: as many as the context allows.
     ``stop``: strings that end the answer; ``stop_tokens``: token ids that do. ``include_stop``: the answer has the
@@ -112,7 +135,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``prompt_logprobs``: the same for the tokens of the prompt.
     ``token_ids``: return the ids of tokens too.
     ``truncate``: keep this many tokens of the prompt, by default the last ones; -1: as many as fit with
-    ``max_tokens``; ``truncate_end``: keep the first ones instead.
+    ``max_tokens``; ``truncate_end``: keep the first ones instead. Each text to embed is cut so.
     ``skip_special``: leave control tokens out of the text that have no meaning for tools or reasoning.
     ``inline_reasoning``: leave reasoning in the text, as the model wrote it.
     ``cache_salt``: only requests with the same one share cached prefixes.
@@ -124,7 +147,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``buffered``: nothing is shown before the end, so deltas may be delayed a little and merged.
     """
 
-    prompt: ChatPrompt | TextPrompt | TokenPrompt
+    prompt: Prompt
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()

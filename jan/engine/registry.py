@@ -6,7 +6,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from jan.engine.base import Backend, Engine
+from jan.engine.base import Backend, ChoosingBackend, Engine
 from jan.engine.model_trials.tried_models import ModelTrials
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
@@ -66,7 +66,7 @@ class _FirstMade:
         first, self._first = self._first, None
         backend = first or self._make()
         self._trials.admit(backend)
-        return backend
+        return backend.for_model() if isinstance(backend, ChoosingBackend) else backend
 
 
 def _class_of(kind: DottedName) -> Any:

@@ -33,6 +33,10 @@ class CollectedAnswer:
         self.token_ids: list[int] = []
         #: Log probabilities of the prompt's tokens, if the request wants them.
         self.prompt_logprobs: tuple[TokenLogprob, ...] = ()
+        #: The vectors of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions].
+        self.vectors: tuple[bytes, ...] = ()
+        #: Tokens of the prompt, known at the end.
+        self.prompt_tokens = 0
         #: The reason why the answer ended; None before its end.
         self.reason: FinishReason | None = None
         #: The stop string that ended it, '' if none did.
@@ -56,6 +60,7 @@ class CollectedAnswer:
             self._add_delta(event)
         elif isinstance(event, Finished):
             self.reason, self.stop_string = event.reason, event.stop_string
+            self.vectors, self.prompt_tokens = event.vectors, event.prompt_tokens
         elif isinstance(event, Started):
             self.prompt_text, self.prompt_ids = event.prompt_text, event.prompt_ids
             self.call_ids, self.fingerprint = event.notes.call_ids, event.fingerprint

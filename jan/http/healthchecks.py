@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from jan.engine.base import GenerationRequest, TextPrompt
+from jan.engine.base import EmbeddingPrompt, GenerationRequest, TextPrompt
 from jan.engine.iterate import events_of
 from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
@@ -68,7 +68,8 @@ class Probes:
 
 async def _ask(model: ServedModel) -> None:
     """Send a request through the engine's thread that generates nothing."""
-    request = GenerationRequest(prompt=TextPrompt("ping"), max_tokens=0, owner="probe")
+    prompt = TextPrompt("ping") if model.engine.info.generates else EmbeddingPrompt(inputs=("ping",))
+    request = GenerationRequest(prompt=prompt, max_tokens=0, owner="probe")
     async with aclosing(events_of(model.engine, request)) as events:
         try:
             await anext(events)

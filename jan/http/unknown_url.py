@@ -15,7 +15,6 @@ _UNSERVED = MappingProxyType(
         "messages": ("API of batches and stored messages of Anthropic", "use {api}/messages"),
         "chat/completions": ("API of stored chat completions", "use {api}/conversations"),
         "fim/completions": ("FIM API of Mistral", "use {api}/completions with a suffix"),
-        "embeddings": ("Embeddings API", ""),
         "moderations": ("Moderations API", "a hook can judge requests and answers, see docs/plugins.md"),
         "audio": ("Audio API", _TEXT),
         "images": ("Images API", _TEXT),

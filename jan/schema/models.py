@@ -10,7 +10,7 @@ class Modalities(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of content that a model reads and writes."""
 
     input: list[Literal["text"]]
-    output: list[Literal["text"]]
+    output: list[Literal["text", "embeddings"]]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     ``dialect``: the form of tool calls. ``tools``: ``native`` if the chat template shows them in this form,
     ``instructions`` if they are explained to the model. ``reasoning``: the model's reasoning is told from its
-    answers.
+    answers. ``dimensions``: numbers of the vectors of a model that embeds.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str | UnsetType = UNSET
     tools: Literal["native", "instructions"] | UnsetType = UNSET
     reasoning: bool | UnsetType = UNSET
+    dimensions: int | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,11 +11,12 @@ from jan.testing import route, served
 # A name that goes, or changes what it means, breaks plugins; one that comes is here to stay.
 EXPORTED = (
     "ADMIN ANONYMOUS_OR_INFERENCE Access AuthenticationFailed ChatPrompt CollectedAnswer CollectedAnswers "
-    "Conflict EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice GenerationRequest Handler "
-    "Hook HookContext Identity InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN "
-    "LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge PermissionDenied READ RateLimited Run "
-    "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Translator Turn TypedFrames "
-    "Unavailable UnsupportedMediaType WRITE operation tightest"
+    "Conflict EmbeddingPrompt EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice "
+    "GenerationRequest Handler Hook HookContext Identity InternalError InvalidRequest JanError Keeper "
+    "KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge "
+    "PermissionDenied READ RateLimited Run Sampling Scope Services Sink Standing TextForm TextPrompt "
+    "TokenCount TokenPrompt Translator Turn TypedFrames Unavailable UnsupportedMediaType WRITE operation "
+    "tightest"
 )
 OF_HANDLERS = (
     "Options allowed_methods answer api complete count_prompt error_body error_type generate identity ignore "

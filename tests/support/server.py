@@ -21,6 +21,8 @@ from support.patience import code_of, kill, otherwise
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_CONFIG = ROOT / "conf" / "jan.yaml"
 MODEL = "jan-v1-4b"
+# Of the examples. Here it is an echo model.
+EMBEDDER = "all-minilm-l6-v2"
 
 ECHO_CONFIG = f"""
 extends: {DEFAULT_CONFIG}
@@ -29,6 +31,7 @@ server: {{grace_seconds: 5, keepalive_seconds: 0.2}}
 models:
   - {{id: echo, aliases: [{MODEL}], engine: echo}}
   - {{id: slow, engine: echo, options: {{step_seconds: 0.02, slots: 4}}}}
+  - {{id: {EMBEDDER}, engine: echo, options: {{dimensions: 16}}}}
 """
 
 # Tests of other things send more requests than one caller may.

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jan.engine.backends.token_rules import TokenRules, rules_of
-from jan.engine.base import ChatPrompt, GenerationRequest, PromptNotes, TextPrompt, TokenPrompt
+from jan.engine.base import ChatPrompt, GenerationRequest, Prompt, PromptNotes, TextPrompt, TokenPrompt
 from jan.engine.grammars.constraint import Constraint, GrammarCompiler
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, Dialect
@@ -33,7 +33,11 @@ class ModelTokenizer(Protocol):
     fill_tokens: tuple[int, int, int] | None
     begin_token: int
     template: ChatTemplate | None
-    grammars: GrammarCompiler
+
+    @property
+    def grammars(self) -> GrammarCompiler:
+        """The compiler of output formats."""
+        ...
 
     def tokenize(self, text: str, room: int) -> list[int]:
         """Return the token ids of a text, with the begin token if the model wants one.
@@ -128,7 +132,7 @@ def _truncated(tokens: list[int], request: GenerationRequest, context_length: in
     return tokens[:most] if request.truncate_end else tokens[max(0, len(tokens) - most) :]
 
 
-def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokenizer, room: int) -> TokenizedPrompt:
+def _tokenized(prompt: Prompt, model: ModelTokenizer, room: int) -> TokenizedPrompt:
     if isinstance(prompt, ChatPrompt):
         if model.template is None:
             raise InvalidRequest("This model has no chat template. Use /completions.", param="model")
@@ -136,6 +140,7 @@ def _tokenized(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokeni
         tokens = model.tokenize_chat(chat.prompt, room)
         dialect, notes = chat.dialect, PromptNotes(ignored=chat.ignored, call_ids=model.template.call_ids)
     else:
+        assert isinstance(prompt, TextPrompt | TokenPrompt)  # this model embeds nothing
         tokens = _plain_tokens(prompt, model, room)
         dialect, notes = PLAIN, PromptNotes()
     # The first token is sampled from the logits of the one before, so there must be one before.

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from jan.engine.answers.answer import Answer
+from jan.engine.backends.echo_embedding import EchoEmbeddingBackend
 from jan.engine.backends.lacking import ECHO
 from jan.engine.base import (
     ChatForms,
@@ -40,6 +41,7 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``slots``: most requests that run at once.
     ``repeat``: how often the text is repeated.
     ``piece``: characters of a token; 0: a token is a word.
+    ``dimensions``: numbers of a vector, for a model that embeds and generates nothing; 0: it generates.
     ``tool_format``, ``reasoning``: the form of tool calls and reasoning in the text, as in a model's answer.
 
     To behave like a model under load, each step sleeps for ``step_seconds``, like a forward pass outside Python.
@@ -55,6 +57,7 @@ class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     python_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
     repeat: Annotated[int, msgspec.Meta(ge=0)] = 1
     piece: Annotated[int, msgspec.Meta(ge=0)] = 0
+    dimensions: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 0
     tool_format: ToolFormatOption = "auto"
     reasoning: ReasoningOption = "off"
     hang_word: str = ""
@@ -105,6 +108,13 @@ class EchoBackend:
         # Words count as tokens of a key-value cache.
         self._cache = CacheUse(total=options.slots * options.context)
         self._dialect = dialect_named(options.tool_format, options.reasoning)
+
+    def for_model(self) -> "EchoBackend | EchoEmbeddingBackend":
+        """Return the backend of a model that generates, or of one that embeds."""
+        options = self._options
+        if not options.dimensions:
+            return self
+        return EchoEmbeddingBackend(options.dimensions, options.context, options.slots, options.step_seconds)
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Return at once: nothing is loaded."""

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from jan.engine.base import ChatPrompt, GenerationRequest, ModelInfo, TextPrompt, TokenPrompt
+from jan.engine.base import ChatPrompt, EmbeddingPrompt, GenerationRequest, ModelInfo, TextPrompt, TokenPrompt
 from jan.errors import InvalidRequest
 
 
@@ -31,6 +31,42 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
     )
 
 
+def input_too_long(named: str, tokens: str, context_length: int) -> InvalidRequest:
+    """Return the error for a text to embed with too many ``tokens``; ``named`` is where it is in the request."""
+    return InvalidRequest(
+        f"{named}: This model's maximum context length is {context_length} tokens. However, this text has "
+        f"{tokens} tokens: it is too long. Shorten it, or embed its parts.",
+        code="context_length_exceeded",
+        param=named,
+    )
+
+
+def _check_kind(info: ModelInfo, request: GenerationRequest) -> None:
+    """Raise InvalidRequest if the model is not of the kind that the request needs."""
+    prompt = request.prompt
+    if not isinstance(prompt, EmbeddingPrompt):
+        if not info.generates:
+            raise InvalidRequest(
+                "This model embeds texts and generates nothing. Use /embeddings, or another model.",
+                code="model_cannot_generate",
+                param="model",
+            )
+        return
+    if info.embeds is None:
+        raise InvalidRequest(
+            "This model generates text and embeds nothing. Use /chat/completions, or another model.",
+            code="model_cannot_embed",
+            param="model",
+        )
+    full, cuts, wanted = info.embeds.dimensions, info.embeds.matryoshka, prompt.dimensions
+    if wanted is None or wanted == full or (0 < wanted < full and (cuts is None or wanted in cuts)):
+        return
+    allowed = f"1 to {full}" if cuts is None else ", ".join(map(str, sorted({*cuts, full})))
+    raise InvalidRequest(
+        f"dimensions: This model's vectors can't have {wanted} numbers; allowed: {allowed}.", param="dimensions"
+    )
+
+
 # Fields of a request that have another name in the API.
 _FIELDS = MappingProxyType(
     {
@@ -45,6 +81,7 @@ _NEUTRAL = GenerationRequest(prompt=TextPrompt(""))
 
 def check_capabilities(info: ModelInfo, request: GenerationRequest) -> None:
     """Raise InvalidRequest if the request needs something that the model can't do."""
+    _check_kind(info, request)
     if request.output.enforced and not info.output_formats:
         param = "tools" if request.output.must_call else "response_format"
         raise InvalidRequest("This model can't enforce an output format.", param=param)

@@ -9,6 +9,7 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from jan.engine.backends.llamacpp.backend import LlamaCppBackend, LlamaCppOptions
+from jan.engine.backends.llamacpp.backend import LlamaCppBackend
+from jan.engine.backends.llamacpp.options import LlamaCppOptions
 
 __all__ = ["LlamaCppBackend", "LlamaCppOptions"]

@@ -5,61 +5,28 @@ as fit. So a long prefill does not stop the decoding of other answers (chunked p
 SARATHI). The library is cyllama: llama.cpp's C API for Python, which releases the GIL while it computes.
 """
 
-import os
-from typing import Annotated, Any
+from typing import Any
 
 import cyllama.llama.llama_cpp as llama
-import msgspec
 
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
+from jan.engine.backends.llamacpp.embedding_backend import LlamaCppEmbeddingBackend
 from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, files_of, resolve_model_file
+from jan.engine.backends.llamacpp.options import LlamaCppOptions
+from jan.engine.backends.llamacpp.pooling import pooling_of
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
-from jan.engine.backends.prefix_sharing import PrefixSharing, SharePrefixes
+from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
 from jan.engine.model_trials.model_trial import ModelTrial, mapped_bytes
-from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
-from jan.engine.prompts.segments import ControlTokensOption
 from jan.engine.refusals import reason_of
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the llama.cpp engine.
-
-    ``model``: a .gguf file, or ``bundled``.
-    ``context``: most tokens of one request, prompt and answer together; at most the model's trained context.
-    ``slots``: most requests that run at once.
-    ``cache_tokens``: capacity of the key-value cache of all slots together; default ``slots * context``.
-    ``threads``: CPU threads; 0 is one for each core.
-    ``batch``: most tokens computed in one step.
-    ``gpu_layers``: layers on the GPU, for builds of the library that have one.
-    ``tool_format``: how the model writes tool calls; ``auto`` reads it from the chat template.
-    ``reasoning``: ``auto`` separates reasoning from the content if the chat template shows reasoning.
-    ``control_tokens_in_content``: what control tokens are that a message or a tool spells: ``text``, or control
-    tokens (``allow``).
-    ``share_prefixes``: who may reuse the cache of a prompt's prefix; see ``PrefixSharing``.
-    """
-
-    model: str = BUNDLED
-    context: Positive = 2048
-    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
-    cache_tokens: Positive | None = None
-    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
-    batch: Positive = 256
-    gpu_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
-    tool_format: ToolFormatOption = "auto"
-    reasoning: ReasoningOption = "auto"
-    control_tokens_in_content: ControlTokensOption = "text"
-    share_prefixes: SharePrefixes = "auto"
 
 
 class _Sequence:
@@ -109,11 +76,17 @@ class LlamaCppBackend:
                 "model": str(self._file),
                 "tool_format": self._options.tool_format,
                 "reasoning": self._options.reasoning,
+                "pooling": self._options.pooling,
             },
             files=tuple(map(str, files_of(self._file))),
             named=f"Model file {self._file}",
             mapped_bytes=mapped_bytes(self._file),
         )
+
+    def for_model(self) -> "LlamaCppBackend | LlamaCppEmbeddingBackend":
+        """Return the backend for the model that the file has: this one, or one that embeds."""
+        pooling = pooling_of(self._options, self._file)
+        return LlamaCppEmbeddingBackend(self._options, self._file, pooling) if pooling else self
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Load the weights and allocate the cache. Raises ConfigurationError if the file is not a model."""
@@ -158,7 +131,7 @@ class LlamaCppBackend:
         parameters.n_batch = parameters.n_ubatch = self._batch_size
         # One pool for all slots, so that a shared prefix is stored once.
         parameters.kv_unified = True
-        parameters.n_threads = parameters.n_threads_batch = self._options.threads or _cores()
+        parameters.n_threads = parameters.n_threads_batch = self._options.thread_count
         return parameters
 
     def tokenize(self, request: GenerationRequest) -> TokenizedPrompt:
@@ -293,8 +266,3 @@ class LlamaCppBackend:
         self._batch.close()
         self._context.close()
         self._model.close()
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,8 @@ from pathlib import Path
 import cyllama.llama.llama_cpp as llama
 
 from jan.engine.backends.llamacpp.model import GgufModel
+from jan.engine.backends.llamacpp.options import LlamaCppOptions, PoolingOption
+from jan.engine.backends.llamacpp.pooling import pooling_of
 from jan.engine.model_trials.gguf_header import read_gguf_header
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.refusals import reason_of
@@ -14,7 +16,9 @@ from jan.errors import ConfigurationError
 _CONTEXT = 64
 
 
-def read_first(model: str, tool_format: ToolFormatOption, reasoning: ReasoningOption) -> None:
+def read_first(
+    model: str, tool_format: ToolFormatOption, reasoning: ReasoningOption, pooling: PoolingOption
+) -> None:
     """Read header, vocabulary and chat template, and plan a computation.
 
     Raises ConfigurationError for a file that can't be loaded. The library may end the process.
@@ -22,6 +26,8 @@ def read_first(model: str, tool_format: ToolFormatOption, reasoning: ReasoningOp
     file = Path(model)
     read_gguf_header(file)
     read = GgufModel(file, 0, tool_format=tool_format, reasoning=reasoning, without_weights=True)
+    if pooling_of(LlamaCppOptions(model=model, pooling=pooling), file) is None:
+        _ = read.grammars  # which a model that embeds has no use for
     parameters = llama.LlamaContextParams()
     parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = _CONTEXT
     parameters.n_threads = parameters.n_threads_batch = 1

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,14 +101,19 @@ class GgufModel:
         self._tokenizer = GgufTokenizer(self.vocab)
         self.pieces, self.control_tokens = self._tokenizer.pieces, self._tokenizer.control
         self.tokenize, self.tokenize_chat = self._tokenizer.tokenize, self._tokenizer.tokenize_chat
-        self.tokenize_plain = self._tokenizer.tokenize_plain
+        self.tokenize_plain, self.tokens_of_text = self._tokenizer.tokenize_plain, self._tokenizer.tokens_of_text
+        self.begin, self.end = self._tokenizer.begin, self._tokenizer.end
         begin = int(self.vocab.token_bos())
         self.begin_token = begin if begin >= 0 else int(self.vocab.token_eos())
         # A recurrent model has one state for a whole sequence: no prefix of it can be cut off or shared.
         self.shares_prefixes = not (self.weights.is_recurrent() or self.weights.is_hybrid())
         self.template = self._template(tool_format, reasoning, control_tokens)
-        self.grammars = GrammarCompiler(self._vocabulary(), self.template.dialect if self.template else PLAIN)
         self.name = self._metadata.get("general.name", file.stem)
+
+    @cached_property
+    def grammars(self) -> GrammarCompiler:
+        """Compiles output formats. Only models that generate need it, so it is made when they are loaded."""
+        return GrammarCompiler(self._vocabulary(), self.template.dialect if self.template else PLAIN)
 
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""

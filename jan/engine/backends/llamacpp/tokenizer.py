@@ -9,7 +9,7 @@ from jan.engine.prompts.vocabulary import bytes_of_bpe, bytes_of_sentencepiece
 from jan.errors import ConfigurationError
 
 # llama.cpp's numbers for kinds of vocabularies (llama_vocab_type).
-_SENTENCEPIECE, _BYTE_LEVEL_BPE = 1, 2
+_SENTENCEPIECE, _BYTE_LEVEL_BPE, _WORDPIECE, _UNIGRAM = 1, 2, 3, 4
 # llama.cpp's attributes of tokens (llama_token_attr).
 _UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP, _RSTRIP = 1, 8, 16, 128, 256
 
@@ -24,7 +24,7 @@ class GgufTokenizer:
         vocab: llama.cpp's vocabulary.
 
     Raises:
-        ConfigurationError: for a kind of vocabulary that is neither BPE nor SentencePiece.
+        ConfigurationError: for a kind of vocabulary that is not BPE, SentencePiece or WordPiece.
     """
 
     def __init__(self, vocab: Any) -> None:
@@ -33,10 +33,17 @@ class GgufTokenizer:
         self.pieces = self._pieces()
         self.begin = [int(vocab.token_bos())] if vocab.get_add_bos() else []
         self.end = [int(vocab.token_eos())] if vocab.get_add_eos() else []
+        words = vocab.vocab_type == _WORDPIECE
+        if words:
+            self.end = [int(vocab.token_sep())]
         special = list(self._special())
         ordinary = [piece for token, piece in enumerate(self.pieces) if not self._vocab.is_control(token)]
         self._prompts = PromptTokenizer(
-            SpecialTokens(special, longest_first=True, whitespace=ASCII_WHITESPACE), self._plain, ordinary
+            SpecialTokens(special, longest_first=True, whitespace=ASCII_WHITESPACE),
+            self._plain,
+            ordinary,
+            # Of WordPiece, any word can be one token, the unknown one.
+            shrinks=0.0 if words else 1.0,
         )
 
     @property
@@ -57,6 +64,11 @@ class GgufTokenizer:
         tokens = self._prompts.tokens(prompt, room)
         begin = [] if tokens[:1] == self.begin else self.begin
         return [*begin, *tokens, *self.end]
+
+    def tokens_of_text(self, text: str, room: int) -> list[int]:
+        """Return the token ids of a text alone, in which spelled control tokens are text. Raises PromptTooLong."""
+        marks = self.special.marks_for(text)
+        return self._prompts.tokens(marks.prompt(marks.mark(text)), room)
 
     def tokenize_plain(self, text: str) -> list[int]:
         """Return the token ids of a text in which spelled control tokens are text."""
@@ -84,6 +96,8 @@ class GgufTokenizer:
         kind = vocab.vocab_type
         if kind == _BYTE_LEVEL_BPE:
             return bytes_of_bpe(spelled)
-        if kind == _SENTENCEPIECE:
+        if kind in (_SENTENCEPIECE, _WORDPIECE, _UNIGRAM):  # GGUF files mark the beginning of words alike
             return bytes_of_sentencepiece(text for text, _ in spelled)
-        raise ConfigurationError(f"This GGUF file's vocabulary (type {kind}) is neither BPE nor SentencePiece.")
+        raise ConfigurationError(
+            f"This GGUF file's vocabulary (type {kind}) is not BPE, SentencePiece or WordPiece."
+        )
