@@ -3,10 +3,10 @@
 import hashlib
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
+from handlers.openai.chat.tool_forms import arguments_of
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import call_id
 from jan.errors import JanError
@@ -177,7 +177,7 @@ class MessageTranslator:
             blocks.append(AnsweredText(text=answer.text))
         for number, call in enumerate(answer.calls):
             own = self._call_id(number)
-            blocks.append(AnsweredToolUse(id=own, name=call.name, input=_input_of(call.arguments)))
+            blocks.append(AnsweredToolUse(id=own, name=call.name, input=arguments_of(call.arguments)))
         return blocks
 
     # --- parts --------------------------------------------------------------------------------------
@@ -204,14 +204,6 @@ class MessageTranslator:
 
 def _reason(reason: FinishReason | None, stop: str) -> StopReason:
     return "stop_sequence" if stop else _REASONS[reason or "stop"]
-
-
-def _input_of(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a call; empty if they were cut off, which the reason of the end tells."""
-    try:
-        return msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {}
 
 
 def _with_text(index: int, text: str) -> ContentBlockDelta:

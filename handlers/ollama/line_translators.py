@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET
 
+from handlers.openai.chat.tool_forms import arguments_of
 from handlers.openai.reports import Reports
 from jan.engine.base import Delta, Finished, Queued, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
@@ -160,7 +161,7 @@ class LineTranslator:
     def _called(self, number: int, name: str, arguments: str) -> OllamaToolCall:
         own = call_id(self._call_ids, f"{self._seed} {number}")
         return OllamaToolCall(
-            id=own, function=OllamaCalled(index=number, name=name, arguments=_arguments_of(arguments))
+            id=own, function=OllamaCalled(index=number, name=name, arguments=arguments_of(arguments))
         )
 
     def _end(self, reason: FinishReason, count: TokenCount) -> dict[str, Any]:
@@ -207,11 +208,3 @@ def moment(at: datetime | None = None) -> str:
 
 def _nanoseconds(seconds: float) -> int:
     return max(0, round(seconds * _NANOSECONDS))
-
-
-def _arguments_of(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a call; empty if they were cut off, which the reason of the end tells."""
-    try:
-        return msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {}

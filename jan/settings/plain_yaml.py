@@ -16,6 +16,7 @@ from jan.errors import ConfigurationError
 _TAG = "tag:yaml.org,2002:"
 # Values of one document. Ten aliases of ten aliases and so on are millions, from a file of a few lines.
 _MOST_VALUES = 100_000
+_LONGEST_NUMBER = 100
 _AMBIGUOUS = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
@@ -153,9 +154,13 @@ class _Reader:
         return None if kind == "null" else self._read(kind, node)
 
     def _read(self, kind: str, node: yaml.ScalarNode) -> Any:
+        # PyYAML reads numbers of any length: Python then can't write them, and floats overflow.
+        if kind in ("int", "float") and len(node.value) > _LONGEST_NUMBER:
+            allowed = f"allowed: at most {_LONGEST_NUMBER} characters"
+            raise self._wrong(node, f"It can't be read as a value of the type {kind}; {allowed}.")
         try:
             return getattr(self._scalars, f"construct_yaml_{kind}")(node)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):  # a lookup fails for a number without digits
             raise self._wrong(node, f"It can't be read as a value of the type {kind}.") from None
 
 

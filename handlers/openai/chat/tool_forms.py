@@ -3,6 +3,7 @@
 A custom tool takes a text. To the model it is a function with that text as its only argument.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -21,6 +22,11 @@ from jan.schema.tools import (
     RegexOfTool,
     RequestedTool,
     Tool,
+)
+
+# An escape of JSON. The group has one of half a character, whose other half does not follow (RFC 8259 7).
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
 
 
@@ -163,6 +169,29 @@ def _parameters_of(custom: CustomDefinition) -> dict[str, Any]:
         "required": ["input"],
         "additionalProperties": False,
     }
+
+
+def arguments_of(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a call as an object.
+
+    It is empty if they were cut off, which the reason of the end tells, or if they are nested too deeply to be
+    read. Escapes of half characters, which only some readers take, become U+FFFD.
+    """
+    try:
+        return msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.DecodeError:
+        whole = _ESCAPE.sub(_with_whole, arguments)
+    except RecursionError:
+        return {}
+    try:
+        return msgspec.json.decode(whole, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _with_whole(escape: "re.Match[str]") -> str:
+    """Return what stands for an escape: U+FFFD for half a character, and any other as it is."""
+    return "\ufffd" if escape[1] else escape[0]
 
 
 def input_of(arguments: str) -> str:

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from jan.engine.answers.literals import whole_characters
 from jan.engine.prompts.dialects.forms import ArgumentForm, CallForm
 
-# Characters of a key. A longer one is no part of a call.
+# Characters of a key, with the mark behind it. A longer one is no part of a call.
 LONGEST_KEY = 512
 
 
@@ -38,6 +39,21 @@ class ArgumentsReader:
     def _before_key(self) -> str:
         raise NotImplementedError
 
+    def _key_before(self, mark: str) -> str | None:
+        """Take the key at the beginning of the rest and the mark behind it; None if it is not complete.
+
+        ``_is_too_long`` tells a key that is never complete.
+        """
+        at = self.rest.find(mark, 0, LONGEST_KEY)
+        if at < 0:
+            return None
+        key, self.rest = self.rest[:at], self.rest[at + len(mark) :]
+        return key
+
+    @property
+    def _is_too_long(self) -> bool:
+        return len(self.rest) >= LONGEST_KEY
+
     def _begin(self, key: str) -> str:
         """Return how an argument begins, without its value."""
         self._written += 1
@@ -49,7 +65,8 @@ class ArgumentsReader:
 
 
 def as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Return a value as JSON that can be sent."""
+    return whole_characters(json.dumps(value, ensure_ascii=False))
 
 
 def escaped(text: str) -> str:

@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
+
+from jan.engine.answers.literals import whole_characters
 
 _NAME_KEYS = ("name", "tool_name")
 _ARGUMENT_KEYS = ("arguments", "parameters")
@@ -76,9 +79,13 @@ class JsonCall:
 
     The arguments are an object, or a string that has one in JSON; without any they are empty. The attributes are
     those of ``JsonArguments``.
+
+    Args:
+        callable: tells if a tool of a name may be called. Any other name makes this no call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, callable: Callable[[str], bool]) -> None:
+        self._callable = callable
         self.name = ""
         self.started, self.failed, self.whole, self.ended = False, False, False, False
         self.rest = ""
@@ -149,8 +156,8 @@ class JsonCall:
         if self._key in _NAME_KEYS and not self.name:
             name = self._whole_string()
             if name is not None:
-                self.name, self._state = name, self._comma
-                self.failed = not name
+                self.failed = not name or not self._callable(name)
+                self.name, self._state = "" if self.failed else name, self._comma
             return name is not None
         wanted = self._key in _ARGUMENT_KEYS and not self._has_arguments
         self._end = JsonEnd()
@@ -189,8 +196,8 @@ class JsonCall:
     def _scalar(self) -> bool:
         """Skip a number or a word; null stands for no arguments."""
         scalar = _SCALAR.match(self.rest)
-        if scalar is None or scalar.end() == len(self.rest):
-            self.failed = len(self.rest) > _LONGEST_STRING
+        self.failed = scalar is None or scalar.end() > _LONGEST_STRING
+        if scalar is None or self.failed or scalar.end() == len(self.rest):
             return False
         wanted = self._key in _ARGUMENT_KEYS and not self._has_arguments
         self.failed = not scalar[0] or (wanted and scalar[0] != "null")
@@ -208,9 +215,9 @@ class JsonCall:
 
     def _whole_string(self) -> str | None:
         """Take a string if it is complete. Anything else is no call."""
-        string = _STRING.match(self.rest)
+        string = _STRING.match(self.rest, 0, _LONGEST_STRING)
         if string is None:
-            self.failed = bool(self.rest) and (self.rest[0] != '"' or len(self.rest) > _LONGEST_STRING)
+            self.failed = bool(self.rest) and (self.rest[0] != '"' or len(self.rest) >= _LONGEST_STRING)
             return None
         self.rest = self.rest[string.end() :]
         text = _loaded(string[0])
@@ -231,5 +238,5 @@ def _object_in(string: str) -> str | None:
     text = _loaded(string)
     if not isinstance(text, str):
         return None
-    text = text.strip() or "{}"
+    text = whole_characters(text).strip() or "{}"
     return text if isinstance(_loaded(text), dict) else None

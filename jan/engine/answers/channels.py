@@ -12,7 +12,7 @@ _END = re.compile(b"|".join(map(re.escape, _ENDS)))
 _RECIPIENT = re.compile(rb"to=(?:functions\.)?([A-Za-z0-9_.-]{1,128})")
 _FUNCTION = re.compile(rb"to=functions\.([A-Za-z0-9_-]{1,64})")
 
-# Bytes before a message's text. More of them are no header.
+# Bytes before a message's text, with the mark between them. More of them are no header.
 _LONGEST_HEADER = 400
 
 _Kind = Literal["reasoning", "content", "call"]
@@ -83,10 +83,11 @@ class ChannelSplitter:
                 return None
             self._began, self._plain = True, not begun.startswith(_BEGINNINGS)
             return b""
-        header, found, after = self._buffer.partition(_MESSAGE)
-        if not found:
-            self._plain = len(self._buffer) > _LONGEST_HEADER
+        at = self._buffer.find(_MESSAGE, 0, _LONGEST_HEADER)
+        if at < 0:
+            self._plain = len(self._buffer) >= _LONGEST_HEADER
             return b"" if self._plain else None
+        header, after = self._buffer[:at], self._buffer[at + len(_MESSAGE) :]
         function, recipient = _FUNCTION.search(header), _RECIPIENT.search(header)
         self._buffer, self._fresh = after, True
         if function:

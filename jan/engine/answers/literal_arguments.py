@@ -6,14 +6,14 @@ from types import MappingProxyType
 from typing import Any
 
 from jan.engine.answers.argument_types import properties_of
-from jan.engine.answers.call_arguments import LONGEST_KEY, ArgumentsReader, as_json, escaped
+from jan.engine.answers.call_arguments import ArgumentsReader, as_json, escaped
 from jan.engine.answers.literals import literal_of
 from jan.engine.answers.text import MarkFinder, overlap
 from jan.engine.prompts.dialects.forms import CallForm
 
 # A key, if the tool's schema does not name it. Before a call is certain, nothing else may stand there.
 _KEY = re.compile(r"[\w.$-]+")
-_NO_KEY = re.compile(r"[^\w\s.$-]")
+_NO_KEY = re.compile(r"[^\w\s.$\"'-]")
 
 
 class LiteralArguments(ArgumentsReader):
@@ -44,16 +44,18 @@ class LiteralArguments(ArgumentsReader):
         if self.rest.startswith(self._closing):
             self.rest = self.rest[len(self._closing) :]
             return self._close()
-        key, found, after = self.rest.partition(self._one.key_end)
-        if found:
-            self._key = key.strip().removeprefix(self._one.quote).removesuffix(self._one.quote).strip("\"'")
-            is_key = self._key in self._keys or _KEY.fullmatch(self._key)
-            self.failed = not self.started and not is_key
-            self.rest, self._state = after, self._begin_value
-        elif not self.started and not self._any_key and _NO_KEY.search(self.rest):
+        begun = self.rest
+        key = self._key_before(self._one.key_end)
+        if not self.started and not self._any_key and _NO_KEY.search(begun if key is None else key):
             self.failed = True
-        elif len(self.rest) > LONGEST_KEY:
+        elif key is not None:
+            self._key = key.strip().removeprefix(self._one.quote).removesuffix(self._one.quote).strip("\"'")
+            self.failed = not (self.started or self._key in self._keys or _KEY.fullmatch(self._key))
+            self._state = self._begin_value
+        elif self._is_too_long:
             return self._close()
+        if self.failed:
+            self.rest = begun  # as if the key had come in pieces
         return ""
 
     def _begin_value(self) -> str:

@@ -12,7 +12,6 @@ _CONSTANTS = {"None": None, "null": None, "True": True, "true": True, "False": F
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\n": ""}
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
-_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 
 
 def literal_of(text: str, quote: str = "") -> Any:
@@ -73,9 +72,7 @@ class _LiteralReader:
         if found is None:
             raise ValueError("A string does not end.")
         self._at = found.end()
-        text = _ESCAPE.sub(_unescaped, found[1])
-        text = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-        return text.encode("utf-8", "replace").decode()
+        return whole_characters(_ESCAPE.sub(_unescaped, found[1]))
 
     def _items(self, opening: str, depth: int) -> Any:
         """Read the items of a list or an object after its bracket."""
@@ -120,6 +117,14 @@ class _LiteralReader:
             raise ValueError("A value is missing.")
         self._at = found.end()
         return _scalar(found[0])
+
+
+def whole_characters(text: str) -> str:
+    """Return a text whose escapes may have been halves of characters: pairs joined, single halves as U+FFFD.
+
+    A single half (a lone surrogate) can't be encoded, so nothing could send it.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def number_of(text: str) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jan.engine.answers.argument_types import properties_of, types_of, value_of
-from jan.engine.answers.call_arguments import LONGEST_KEY, ArgumentsReader, as_json, escaped
+from jan.engine.answers.call_arguments import ArgumentsReader, as_json, escaped
 from jan.engine.answers.text import MarkFinder
 from jan.engine.prompts.dialects.forms import CallForm
 
@@ -37,10 +37,10 @@ class MarkedArguments(ArgumentsReader):
         return self._close() if mark and mark != self._key_begin else ""
 
     def _read_key(self) -> str:
-        key, found, after = self.rest.partition(self._key_end)
-        if found:
-            self.rest, self._key, self._state = after, key.strip().strip("\"'"), self._before_value
-        elif len(self.rest) > LONGEST_KEY:
+        key = self._key_before(self._key_end)
+        if key is not None:
+            self._key, self._state = key.strip().strip("\"'"), self._before_value
+        elif self._is_too_long:
             self._state = self._before_key
         return ""
 

@@ -55,10 +55,11 @@ class TextAssembler:
         return text, self._release(True)
 
     def _emit(self, text: str) -> tuple[str, tuple[TokenLogprob, ...]]:
-        found = [(at, stop) for stop in self._stop if (at := text.find(stop)) >= 0]
+        # The first that is complete, as if each character came alone.
+        found = [(at + len(stop), at, stop) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            at, stop = min(found)
+            _, at, stop = min(found)
             self.stop_string = stop
             if self._include_stop:
                 return text[: at + len(stop)], self._release(True)

@@ -12,6 +12,9 @@ from jan.engine.prompts.dialects.forms import CallForm
 from jan.engine.prompts.dialects.heads import head_pattern, name_in
 from jan.schema.tools import Tool
 
+# Characters that are read again if what looked like a call is none.
+_MOST_REREAD = 4096
+
 
 class CallBody(Protocol):
     """Reads one call after its head. ``JsonArguments`` says what the attributes mean."""
@@ -50,7 +53,7 @@ class ToolCallReader:
         self._head = head_pattern(form.head)
         # The mark that the head begins with, to give it back as text if there is no call.
         self._mark = ""
-        self._body: CallBody = JsonCall()
+        self._body: CallBody = JsonCall(self._callable)
         # What a call that is not certain yet was written as, from its mark on.
         self._raw: list[str] = []
         self._shown = False  # the call's name has been returned
@@ -135,7 +138,7 @@ class ToolCallReader:
     def _body_of(self, name: str) -> CallBody:
         form, schema = self._form, self._schemas.get(name)
         if not name:
-            return JsonCall()
+            return JsonCall(self._callable)
         if form.arguments == "json":
             return JsonArguments(name)
         if form.arguments == "marked":
@@ -145,12 +148,18 @@ class ToolCallReader:
     def _callable(self, name: str) -> bool:
         return not self._schemas or name in self._schemas
 
-    def _give_back(self) -> Delta:
-        """Read the mark of what looked like a call as text, and the rest again, which begins no call by itself."""
-        text, mark = "".join(self._raw) + self._buffer, self._mark
-        self._raw, self._buffer = [], text[len(mark) :]
+    def _give_back(self, unread: str | None = None) -> Delta:
+        """Read the mark of what looked like a call as text, and the rest again, which begins no call by itself.
+
+        ``unread``: what is behind the place where it turned out to be no call. If that is far away, all up to
+        there is text. Otherwise marks within marks would have the same text read again for each of them.
+        """
+        text, length = "".join(self._raw) + self._buffer, len(self._mark)
+        if unread is not None and len(text) - len(unread) > _MOST_REREAD:
+            length = len(text) - len(unread)
+        self._raw, self._buffer = [], text[length:]
         self._mark, self._state, self._has_text = "", self._outside, True
-        return Delta(text=mark)
+        return Delta(text=text[:length])
 
     def _arguments(self) -> Delta:
         body, pushed = self._body, self._buffer
@@ -158,8 +167,8 @@ class ToolCallReader:
         certain = body.push(pushed)
         if not self._shown:
             self._raw.append(pushed)
-            if body.failed or (body.started and not self._callable(body.name)):
-                return self._give_back()
+            if body.failed:
+                return self._give_back(body.rest)
         if body.ended:
             self._buffer, self._state = body.rest, self._outside
             self._between, self._separated, self._has_text, self._mark = True, True, False, ""

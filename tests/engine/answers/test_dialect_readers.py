@@ -16,6 +16,7 @@ Calls = list[tuple[str, dict[str, Any]]]
 NONE: Calls = [("f", {})]
 ONE: Calls = [("f", {"a": 1})]
 BOTH: Calls = [("f", {"a": 1}), ("g-2", {})]
+LONG = "long" * 150
 
 # The form, an answer, its calls: other orders of keys, other keys, missing parts, other quotes.
 TOLERATED: list[tuple[ToolFormat, str, Calls]] = [
@@ -71,6 +72,11 @@ TOLERATED: list[tuple[ToolFormat, str, Calls]] = [
     ("harmony", "<|channel|>commentary to=functions.f<|message|> <|call|>", [("f", {})]),
     ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>', ONE),
     ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "f"', ONE),
+    ("pythonic", "[f(\"a\"=1)]", ONE),
+    ("pythonic", f"[f(a=1, {'b' * 600}=2)]", ONE),
+    ("qwen3_coder", f"<function=f><parameter={'k' * 600}>1</parameter><parameter=a>1</parameter></function>", ONE),
+    ("hermes", f'<tool_call>{{"name": "f", "arguments": {{"a": 1}}, "{LONG}": 1}}</tool_call>', ONE),
+    ("hermes", f'<tool_call>{{"x": ["{LONG * 9}"]}}\n<tool_call>{{"name": "f", "arguments": {{"a": 1}}}}', ONE),
 ]  # fmt: skip
 
 # The form, and an answer that is all text.
@@ -96,6 +102,9 @@ TEXTS: list[tuple[ToolFormat, str]] = [
     ("gemma3", "```tool_code\nimport f\n```"),
     ("gemma4", "<|tool_call>call:nobody{a:1}<tool_call|>"),
     ("harmony", "Plain <|channel|> text"),
+    ("hermes", f'<tool_call>{{"{LONG}": 1, "name": "f", "arguments": {{}}}}</tool_call>'),
+    ("hermes", f'<tool_call>{{"k": {"1" * 600}, "name": "f", "arguments": {{}}}}</tool_call>'),
+    ("hermes", f'<tool_call>{{"x": ["{LONG * 9}", \'<tool_call>{{"name": "f"}}</tool_call>\']}}'),
 ]  # fmt: skip
 
 # The dialect, an answer, its reasoning, its content.
@@ -116,6 +125,7 @@ THOUGHTS: list[tuple[ToolFormat, str, str, str]] = [
     ("harmony", "<|channel|>analysis<|message|>never ends <|en", "never ends <|en", ""),
     ("harmony", "<|channel|>fin", "", ""),
     ("harmony", "to be", "", "to be"),
+    ("harmony", f"<|channel|>{LONG}<|message|>Yes.", "", f"<|channel|>{LONG}<|message|>Yes."),
 ]  # fmt: skip
 
 
