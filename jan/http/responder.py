@@ -192,6 +192,10 @@ class Responder(PlainResponse):
         """Make the body of an error response, of the type ``error_type``. ``request_id``: that of the response."""
         return envelope_of(error)
 
+    def body_of(self, error: JanError) -> msgspec.Struct:
+        """Make the body of this request's error response."""
+        return self.error_body(error, self.request_id)
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log only unexpected errors. The request's own line reports the others."""
         if not isinstance(value, JanError | HTTPError | StreamClosedError):
@@ -223,7 +227,7 @@ class Responder(PlainResponse):
         if self.body_unread:
             # Tornado closes a connection whose body is unread. The client must be informed.
             self.set_header("Connection", "close")
-        self.reply(self.error_body(error, self.request_id))
+        self.reply(self.body_of(error))
         if raised is not None:
             drop_traceback(raised)
 

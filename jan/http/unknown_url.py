@@ -2,9 +2,13 @@
 
 from types import MappingProxyType
 
-from jan.errors import NotFound
+import msgspec
+
+from jan.errors import JanError, NotFound
 from jan.http.dispatch import Dispatcher
 from jan.http.responder import Responder
+from jan.schema.anthropic_answer import MessagesError, MessagesErrorEnvelope
+from jan.schema.ollama import OllamaError
 
 _CHAT = "use {api}/chat/completions"
 _TEXT = "its models read and write text: " + _CHAT
@@ -66,23 +70,33 @@ class UnknownUrl(Dispatcher):
         if (path := self.request.path.strip("/")) in _WITHOUT_PREFIX:
             said = f"There is no such URL. Use {prefixes[0]}/{path}. "
             raise NotFound(f"{said}The base URL of a client ends with {prefixes[0]}.", code="endpoint_not_served")
-        found = _unserved(self.request.path, prefixes)
+        found = _UNSERVED.get(_family(self.request.path, prefixes))
         if found is None:
             raise NotFound("There is no such URL. /api/swagger/index.html lists all URLs.")
         name, instead = found
         advice = f"; {instead.format(api=prefixes[0])}" if instead else ""
         raise NotFound(f"This server has no {name}{advice}.", code="endpoint_not_served")
 
+    def body_of(self, error: JanError) -> msgspec.Struct:
+        """Make the body of the error in the form of the API that was asked for."""
+        family = _family(self.request.path, self.services.settings.server.api_prefixes)
+        if family.startswith("api/"):
+            return OllamaError(error=error.message, code=error.code)
+        if family == "messages":
+            kind = "not_found_error" if isinstance(error, NotFound) else "invalid_request_error"
+            detail = MessagesError(type=kind, message=error.message, code=error.code)
+            return MessagesErrorEnvelope(error=detail, request_id=self.request_id)
+        return super().body_of(error)
 
-def _unserved(path: str, prefixes: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return the name of the API that a path belongs to, and what to use instead; None for an unknown one."""
-    beginnings = [prefix + "/" for prefix in (*prefixes, "")]
-    for beginning in beginnings:
+
+def _family(path: str, prefixes: tuple[str, ...]) -> str:
+    """Return the beginning of a path by which its API is known; '' for an unknown one."""
+    for beginning in [prefix + "/" for prefix in (*prefixes, "")]:
         parts = path.removeprefix(beginning).split("/") if path.startswith(beginning) else []
         for count in (2, 1):
-            if (found := _UNSERVED.get("/".join(parts[:count]))) is not None:
-                return found
-    return None
+            if (family := "/".join(parts[:count])) in _UNSERVED:
+                return family
+    return ""
 
 
 def shown_path(path: str) -> str:

@@ -21,10 +21,9 @@ class MessagesUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnsweredText(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """Text of the answer."""
+    """Text of the answer. It has no ``citations``: some clients refuse a null there."""
 
     text: str
-    citations: None = None
 
 
 class AnsweredThinking(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="thinking"):

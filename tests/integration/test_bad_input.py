@@ -654,7 +654,6 @@ def test_options_of_the_whole_server(client: httpx.Client, echo_server: ServerPr
 
 UNSERVED = {
     "/v1/responses/resp_1/nothing": "no such URL in its Responses API; use /api/v1/responses.",
-    "/api/v1/messages/batches?beta=true": "use /api/v1/messages.",
     "/v1/audio/speech": "its models read and write text: use /api/v1/chat/completions.",
     "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",
     "/v1//moderations/": "no Moderations API",
@@ -662,7 +661,6 @@ UNSERVED = {
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",
-    "/api/pull": "jan pull fetches models.",
     "/chat/completions": "Use /api/v1/chat/completions. The base URL of a client ends with /api/v1.",
     "/models/": "Use /api/v1/models.",
 }

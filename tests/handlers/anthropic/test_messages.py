@@ -62,7 +62,7 @@ def test_an_answer_is_a_message(client: httpx.Client) -> None:
     message = send(client, asked("one two three"))
     assert message["id"].startswith("msg_")
     assert (message["type"], message["role"], message["model"]) == ("message", "assistant", "echo")
-    assert message["content"] == [{"type": "text", "text": "one two three", "citations": None}]
+    assert message["content"] == [{"type": "text", "text": "one two three"}]
     assert (message["stop_reason"], message["stop_sequence"]) == ("end_turn", None)
     assert message["usage"]["output_tokens"] == 3
 
@@ -212,6 +212,17 @@ def test_errors_have_anthropics_types(client: httpx.Client) -> None:
     long = client.post("/api/v1/messages", json=asked("word " * 400))
     assert long.status_code == 400
     assert "prompt is too long" in long.json()["error"]["message"]
+
+
+def test_what_is_not_served_is_refused_in_anthropics_form(client: httpx.Client) -> None:
+    """Of the URLs below /messages, with a request id."""
+    missing = client.post("/api/v1/messages/batches?beta=true", json={})
+    assert missing.status_code == 404
+    body = missing.json()
+    assert (body["type"], body["request_id"]) == ("error", missing.headers["x-request-id"])
+    assert body["error"]["type"] == "not_found_error"
+    assert body["error"]["code"] == "endpoint_not_served"
+    assert "use /api/v1/messages." in body["error"]["message"]
 
 
 def test_a_key_is_taken_from_anthropics_header(server: ThreadServer) -> None:

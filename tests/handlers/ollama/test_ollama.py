@@ -170,6 +170,14 @@ def test_models_are_listed_and_shown(client: httpx.Client) -> None:
     assert client.get("/api/version").json()["version"]
 
 
+@pytest.mark.parametrize("path", ["pull", "create", "blobs/sha256:0"])
+def test_what_is_not_served_is_refused_in_ollamas_form(client: httpx.Client, path: str) -> None:
+    """Its clients show the text of `error`."""
+    missing = client.post(f"/api/{path}", json={"model": "echo"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "endpoint_not_served")
+    assert missing.json()["error"].startswith("This server has no API of Ollama for models' files")
+
+
 def test_an_empty_request_loads_the_model(client: httpx.Client) -> None:
     for path, body in (("chat", {"messages": []}), ("generate", {})):
         answer = client.post(f"/api/{path}", json={"model": "echo", **body}).json()
@@ -188,7 +196,7 @@ def test_formats_and_log_probabilities_of_the_real_model(model: httpx.Client) ->
 def test_the_group_can_be_switched_off() -> None:
     with served(f"{MODELS}\nendpoints: {{ollama: off}}") as server:
         gone = server.client.post("/api/chat", json=chat("hi"))
-        assert (gone.status_code, gone.json()["error"]["code"]) == (404, "endpoint_not_served")
+        assert (gone.status_code, gone.json()["code"]) == (404, "endpoint_not_served")
         assert "/api/chat" not in server.client.get("/api/openapi.json").json()["paths"]
         assert server.client.get("/api/v1/models").status_code == 200
 
