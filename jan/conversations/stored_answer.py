@@ -6,9 +6,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
+import msgspec
 import structlog
 
-from jan.errors import JanError, NotFound, Unavailable, retry_headers
+from jan.errors import Conflict, JanError, NotFound, Unavailable, retry_headers
 from jan.storage.records import AnswerProgress, MessageRecord, MessageStatus
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
@@ -95,8 +96,7 @@ class KeptAnswer:
         self._ended.set()
 
     def _progress_as(self, status: MessageStatus) -> AnswerProgress:
-        now = self._progress()
-        return AnswerProgress(content=now.content, status=status, tool_calls=now.tool_calls)
+        return msgspec.structs.replace(self._progress(), status=status)
 
     async def _keep(self, append: "asyncio.Task[None]") -> None:
         try:
@@ -106,8 +106,8 @@ class KeptAnswer:
         try:
             await self._save_now_and_then()
             await self._save_last()
-        except NotFound:
-            pass  # its conversation was deleted meanwhile
+        except (NotFound, Conflict):
+            pass  # its conversation was deleted meanwhile, or its content
         except JanError as error:
             self._failure = error
             log.error("answer not kept", message_id=self.message.id, reason=error.message)

@@ -38,9 +38,9 @@ def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime
 
 
 def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
-    """Return a message without its content."""
+    """Return a message without its content. It is complete: an answer under way adds nothing to it any more."""
     return msgspec.structs.replace(
-        message, content="", tool_calls=None, reasoning=None, response=None, updated_at=at
+        message, content="", tool_calls=None, reasoning=None, response=None, status="complete", updated_at=at
     )
 
 

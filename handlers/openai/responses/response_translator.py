@@ -11,6 +11,7 @@ from handlers.openai.chat.tool_forms import input_of
 from handlers.openai.reports import Reports
 from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.open_item import CallItem, OpenItem, ReasoningItem, TextItem
+from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
 from jan.errors import JanError
@@ -26,14 +27,8 @@ from jan.schema.response_events import (
     ResponseInProgress,
 )
 from jan.schema.response_items import (
-    CustomCallOutput,
-    FunctionCallOutput,
     ItemStatus,
-    MessageOutput,
     OutputItem,
-    ReasoningContent,
-    ReasoningOutput,
-    TextContent,
 )
 from jan.schema.responses import (
     Incompleteness,
@@ -126,8 +121,10 @@ class ResponseTranslator:
             return [ResponseCreated(response=self._now()), ResponseInProgress(response=self._now())]
         if isinstance(event, Finished):
             self._reason = event.reason
-            return self._close("incomplete" if event.reason in _INCOMPLETE else "completed")
-        made: list[ResponseEvent] = []
+            # An answer without anything has an empty message.
+            made = [] if self._done or self._open else self._in(TextItem, partial(TextItem, self._item_id("msg")))
+            return [*made, *self._close("incomplete" if event.reason in CUT else "completed")]
+        made = []
         if event.reasoning:
             made += self._in(ReasoningItem, partial(ReasoningItem, self._item_id("rs")))
             assert self._open is not None  # just opened
@@ -199,27 +196,19 @@ class ResponseTranslator:
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> Response:
         """Make the whole response from the collected answer."""
         answer = answers.answers[0]
-        self._call_ids = answer.call_ids
         reason = answer.reason or "stop"
         return self._ended(self.output_of(answer, reason), reason, count.usage)
 
     def output_of(self, answer: CollectedAnswer, reason: FinishReason) -> list[OutputItem]:
         """Return the items of an answer so far."""
-        output: list[OutputItem] = []
-        if answer.reasoning:
-            content = [ReasoningContent(text=answer.reasoning)]
-            own = self._item_id("rs", 0)
-            output.append(ReasoningOutput(id=own, status="completed", content=content))
-        if answer.text or not answer.calls:
-            logprobs = _REPORTS.named(answer.logprobs)
-            text = TextContent(text=answer.text, logprobs=logprobs)
-            own = self._item_id("msg", len(output))
-            output.append(MessageOutput(id=own, status="completed", content=[text]))
-        for number, call in enumerate(answer.calls):
-            output.append(self._call_output(number, call.name, call.arguments, len(output)))
-        if reason in _INCOMPLETE and output:
-            output[-1].status = "incomplete"
-        return output
+        return answer_items(
+            self.response.id,
+            reasoning=answer.reasoning,
+            text=answer.text,
+            calls=self.stored_calls(answer),
+            last="incomplete" if reason in CUT else "completed",
+            logprobs=_REPORTS.named(answer.logprobs),
+        )
 
     def stored_calls(self, answer: CollectedAnswer) -> list[dict[str, Any]]:
         """Return the calls of an answer so far, as messages have them."""
@@ -235,22 +224,13 @@ class ResponseTranslator:
                 calls.append({**own, "type": "function", "function": function})
         return calls
 
-    def _call_output(self, number: int, name: str, arguments: str, at: int) -> OutputItem:
-        call = self._call_id(number)
-        if name in self._custom:
-            own, text = self._item_id("ctc", at), input_of(arguments)
-            return CustomCallOutput(id=own, status="completed", call_id=call, name=name, input=text)
-        own = self._item_id("fc", at)
-        return FunctionCallOutput(id=own, status="completed", call_id=call, name=name, arguments=arguments)
-
     # --- parts --------------------------------------------------------------------------------------
 
     def _now(self) -> Response:
         return msgspec.structs.replace(self.response)
 
-    def _item_id(self, prefix: str, at: int | None = None) -> str:
-        number = len(self._done) + (self._open is not None) if at is None else at
-        return item_id(prefix, self.response.id, number)
+    def _item_id(self, prefix: str) -> str:
+        return item_id(prefix, self.response.id, len(self._done) + (self._open is not None))
 
     def _call_id(self, number: int) -> str:
         return call_id(self._call_ids, f"{self.response.id} {number}")
@@ -259,16 +239,17 @@ class ResponseTranslator:
         response = self._now()
         response.output = output
         response.usage = usage_of(usage)
-        response.status = "completed"
-        response.completed_at = int(time.time())
-        if reason in _INCOMPLETE:
+        if reason not in CUT:
+            response.status, response.completed_at = "completed", int(time.time())
+        else:
             response.status = "incomplete"
-            why = "max_output_tokens" if reason == "length" else "content_filter"
-            response.incomplete_details = Incompleteness(reason=why)  # type: ignore[arg-type]  # one of both
+            response.incomplete_details = incompleteness(reason)
         return response
 
 
-_INCOMPLETE: tuple[FinishReason, ...] = ("length", "content_filter")
+def incompleteness(reason: str) -> Incompleteness:
+    """Return the reason of an end that leaves a response incomplete, as responses name it."""
+    return Incompleteness(reason="max_output_tokens" if reason == "length" else "content_filter")
 
 
 def usage_of(usage: Usage) -> ResponseUsage:

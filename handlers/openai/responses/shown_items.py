@@ -16,32 +16,57 @@ from jan.schema.response_items import (
     ReasoningOutput,
     TextContent,
 )
+from jan.schema.sampling import FinishReason, TokenLogprob
 from jan.storage.records import JsonObject, MessageRecord
 
+#: Reasons of an end that leaves an answer incomplete.
+CUT: tuple[FinishReason, ...] = ("length", "content_filter")
 _PARTS = {"text": "input_text", "image_url": "input_image", "file": "input_file"}
 
 
 def output_of(message: MessageRecord) -> list[OutputItem]:
     """Return the items of a stored answer, with the ids that they had when it was made."""
-    own, last = response_id(message.id), _status_of(message)
+    return answer_items(
+        response_id(message.id),
+        reasoning=message.reasoning or "",
+        text=_text_of(message.content),
+        calls=message.tool_calls or (),
+        last=progress_status(message),
+    )
+
+
+def answer_items(
+    own: str,
+    *,
+    reasoning: str,
+    text: str,
+    calls: Sequence[JsonObject],
+    last: ItemStatus,
+    logprobs: Sequence[TokenLogprob] = (),
+) -> list[OutputItem]:
+    """Return the items of an answer. One without anything has an empty message.
+
+    ``own``: the id of the response. ``calls``: tool calls as messages have them. ``last``: the last item's status.
+    """
     output: list[OutputItem] = []
-    if message.reasoning:
-        content = [ReasoningContent(text=message.reasoning)]
+    if reasoning:
+        content = [ReasoningContent(text=reasoning)]
         output.append(ReasoningOutput(id=item_id("rs", own, 0), status="completed", content=content))
-    text = _text_of(message.content)
-    if text or not message.tool_calls:
+    if text or not (reasoning or calls):
         number = item_id("msg", own, len(output))
-        output.append(MessageOutput(id=number, status="completed", content=[TextContent(text=text)]))
-    for call in message.tool_calls or ():
+        said = TextContent(text=text, logprobs=list(logprobs))
+        output.append(MessageOutput(id=number, status="completed", content=[said]))
+    for call in calls:
         output.append(_call(call, own, len(output)))
     output[-1].status = last
     return output
 
 
-def _status_of(message: MessageRecord) -> ItemStatus:
+def progress_status(message: MessageRecord) -> ItemStatus:
+    """Return how far a stored answer is."""
     if message.status == "streaming":
         return "in_progress"
-    return "completed" if message.status == "complete" and message.finish_reason != "length" else "incomplete"
+    return "completed" if message.status == "complete" and message.finish_reason not in CUT else "incomplete"
 
 
 def _call(call: JsonObject, own: str, at: int) -> OutputItem:

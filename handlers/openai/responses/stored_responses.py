@@ -5,19 +5,17 @@ from typing import Any
 import msgspec
 
 from handlers.openai.responses.item_ids import message_id, response_id
-from handlers.openai.responses.response_translator import usage_of
-from handlers.openai.responses.shown_items import items_of, output_of
+from handlers.openai.responses.response_translator import incompleteness, usage_of
+from handlers.openai.responses.shown_items import CUT, items_of, output_of, progress_status
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import READ, WRITE, Handler
 from jan.operation import operation
 from jan.schema.responses import (
     DeletedResponse,
-    Incompleteness,
     InputItems,
     ItemsQuery,
     Response,
     ResponseError,
-    ResponseStatus,
     StoredQuery,
 )
 from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Usage
@@ -158,24 +156,17 @@ def shown_response(answer: MessageRecord) -> Response:
         response = msgspec.convert(shown["request"], Response)
     response.id, response.kept = response_id(answer.id), True
     response.output = output_of(answer)
-    response.status = _status_of(answer)
-    if response.status not in ("in_progress", "queued"):
+    response.status = progress_status(answer)
+    if response.status == "completed":
         response.completed_at = int(answer.updated_at.timestamp())
-    if answer.finish_reason == "length":
-        response.incomplete_details = Incompleteness(reason="max_output_tokens")
-    if response.status == "failed":
+    if answer.finish_reason in CUT:
+        response.incomplete_details = incompleteness(answer.finish_reason)
+    if answer.status == "failed":
+        response.status = "failed"
         response.error = ResponseError(code="internal_error", message="It ended before its first token.")
         response.output = []
     response.usage = None if answer.usage is None else usage_of(_usage(answer.usage))
     return response
-
-
-def _status_of(answer: MessageRecord) -> ResponseStatus:
-    if answer.status == "streaming":
-        return "in_progress"
-    if answer.status == "failed":
-        return "failed"
-    return "completed" if answer.status == "complete" and answer.finish_reason != "length" else "incomplete"
 
 
 def _usage(usage: TokenUsage) -> Usage:

@@ -103,11 +103,12 @@ class MongoMessages:
         await self._conversations.get(user_id, conversation_id)
         for message_id in message_ids:
             where = {"_id": message_id, "conversation_id": conversation_id}
-            if (stored := await self.records.find_one(where)) is None:
-                continue
-            saved = emptied(stored, now())
-            if await self.records.update_one(where | {"updated_at": stored.updated_at}, {"$set": encode(saved)}):
-                await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
+            while (stored := await self.records.find_one(where)) is not None:
+                saved = emptied(stored, now())
+                unchanged = where | {"updated_at": stored.updated_at}
+                if await self.records.update_one(unchanged, {"$set": encode(saved)}):
+                    await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
+                    break  # otherwise an answer under way was saved meanwhile
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         await self._conversations.get(user_id, conversation_id)

@@ -2,15 +2,21 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from support.patience import until
 
 from jan.testing import ThreadServer, served
 
 CALL = '<tool_call>\n{"name": "list_files", "arguments": {"path": "/tmp"}}\n</tool_call>'
+MODELS = """
+models:
+  - {id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto, context: 400}}
+  - {id: slow, engine: echo, options: {reasoning: auto, step_seconds: 0.02}}
+"""
 TOOL = {
     "type": "function",
     "name": "list_files",
@@ -21,7 +27,7 @@ TOOL = {
 @pytest.fixture(scope="module", params=["sqlite", "mongodb"])
 def server(request: pytest.FixtureRequest) -> Iterator[ThreadServer]:
     """A server in the process of the test, on a store of each kind in turn."""
-    text = "models: [{id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto, context: 400}}]\n"
+    text = MODELS
     if request.param == "mongodb":
         url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
         text += f"storage: {{url: '{url}'}}\n"
@@ -66,6 +72,15 @@ def test_a_streamed_response_is_kept_too(client: httpx.Client) -> None:
     assert len(ids) == 1
     kept = client.get(f"/v1/responses/{ids.pop()}").json()
     assert kept["output"] == frames[-1]["response"]["output"]
+
+
+def test_an_empty_answer_has_an_empty_message(client: httpx.Client) -> None:
+    made = send(client, [{"role": "user", "content": ""}])
+    body = {"model": "echo", "input": [{"role": "user", "content": ""}], "stream": True}
+    text = client.post("/v1/responses", json=body).text
+    frames = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    for output in (made["output"], frames[-1]["response"]["output"]):
+        assert [item["content"][0]["text"] for item in output] == [""]
 
 
 def test_a_response_follows_another(client: httpx.Client) -> None:
@@ -149,6 +164,46 @@ def test_a_deleted_response_is_gone_and_what_follows_stays(client: httpx.Client)
     messages = client.get(f"/api/v1/conversations/{conversation['id']}/messages").json()["data"]
     assert [message["content"] for message in messages] == ["", "", "two", "two"]
     assert send(client, "three", previous_response_id=second["id"])["status"] == "completed"
+
+
+def begun(client: httpx.Client, text: str, then: Callable[[str], bool]) -> str:
+    """Stream a response, call ``then`` with its id at its first delta, and leave unless that returns True."""
+    body = {"model": "slow", "input": text, "stream": True}
+    own = ""
+    with client.stream("POST", "/v1/responses", json=body) as answer:
+        for line in answer.iter_lines():
+            event = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {"type": ""}
+            if event["type"] == "response.created":
+                own = event["response"]["id"]
+            if event["type"].endswith("delta") and own and not then(own):
+                break
+    return own
+
+
+def test_a_response_is_deleted_while_it_is_made(client: httpx.Client) -> None:
+    deleted: list[httpx.Response] = []
+
+    def delete(own: str) -> bool:
+        if not deleted:
+            deleted.append(client.delete(f"/v1/responses/{own}"))
+        return True
+
+    own = begun(client, "secret " * 30, delete)
+    assert deleted[0].status_code == 200
+    assert client.get(f"/v1/responses/{own}").status_code == 404
+    [conversation] = client.get("/api/v1/conversations").json()["data"]
+    messages = client.get(f"/api/v1/conversations/{conversation['id']}/messages").json()["data"]
+    assert [(message["content"], message["status"]) for message in messages] == [("", "complete")] * 2
+
+
+def test_the_reasoning_of_a_left_response_is_kept(client: httpx.Client) -> None:
+    own = begun(client, "<think>" + "deep " * 1000 + "</think>", lambda _own: False)
+    assert until(lambda: client.get(f"/v1/responses/{own}").json()["status"] != "in_progress")
+    kept = client.get(f"/v1/responses/{own}").json()
+    assert (kept["status"], kept["completed_at"]) == ("incomplete", None)
+    assert [item["type"] for item in kept["output"]] == ["reasoning"]
+    assert kept["output"][0]["content"][0]["text"].startswith("deep")
+    assert kept["output"][0]["status"] == "incomplete"
 
 
 def test_the_oldest_goes_where_it_may(client: httpx.Client) -> None:
