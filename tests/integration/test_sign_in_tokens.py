@@ -69,6 +69,10 @@ _WRONG_CLAIMS: list[dict[str, Any]] = [
     {"at_hash": 7},
     {"at_hash": True},
     {"aud": {"jan": True}},
+    {"nonce": "\ud800"},
+    {"sub": "subject-of-ada\udfff"},
+    {"azp": "\ud800"},
+    {"at_hash": "\ud800"},
 ]
 
 
@@ -91,6 +95,8 @@ _HARMLESS: list[dict[str, Any]] = [
     {"email_verified": "True"},
     {"name": 7},
     {"name": JSON_NULL},
+    {"name": "Ada \ud800"},
+    {"hd": "\udfff"},
     {"name": {"given": "Ada"}},
     {"hd": ["example.com"]},
     {"azp": JSON_NULL},
@@ -101,7 +107,7 @@ _HARMLESS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("claims", _HARMLESS, ids=str)
+@pytest.mark.parametrize("claims", _HARMLESS, ids=ascii)
 def test_an_odd_claim_about_the_person_harms_nothing(lab: Lab, claims: dict[str, Any]) -> None:
     """A claim that only describes the person, of an unusual type or null, does not refuse the whole token."""
     answer = finish(lab, **claims)

@@ -1,14 +1,18 @@
 """Claims about a person as providers send them, which is not always as OpenID Connect Core says.
 
-A claim that only describes the person counts as absent if it is null or of another type. Claims that security
-rests on (``sub``, ``aud``, ``nonce`` and the like) are left as they are, for the strict types that read them.
+A claim that only describes the person counts as absent if it is null, of another type or no whole text. Claims
+that security rests on (``sub``, ``aud``, ``nonce`` and the like) are left as they are, for the strict types that
+read them.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 # OpenID Connect Core, section 5.1; ``hd`` is Google's.
 _TEXTS = ("email", "name", "hd")
+# A lone surrogate (RFC 8259, section 8.2).
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 def usable_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,11 +23,16 @@ def usable_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {name: value for name, value in claims.items() if value is not None}
     for name in _TEXTS:
-        if not isinstance(found.get(name, ""), str):
+        if not _is_text(found.get(name, "")):
             del found[name]
     if "email_verified" in found:
         found["email_verified"] = _is_true(found["email_verified"])
     return found
+
+
+def _is_text(value: Any) -> bool:
+    """Return True for a text of whole characters. JSON can have halves of them, which nothing can store."""
+    return isinstance(value, str) and _HALF.search(value) is None
 
 
 def _is_true(value: Any) -> bool:

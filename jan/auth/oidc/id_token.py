@@ -87,6 +87,7 @@ def verify(
             options={"require": _REQUIRED},
         )
         claims = msgspec.convert(usable_claims(decoded), IdTokenClaims)
+        msgspec.json.encode(claims)  # raises for half a character, which JSON can have and nothing can store
     except jwt.InvalidTokenError as error:
         raise _refused(f"{str(error)[:200]}.") from None
     # PyJWT lets the errors of impossible times through.
