@@ -132,6 +132,7 @@ class Server:
             keys=people.keys,
             key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
             sessions=people.sessions,
+            deletion=people.deletion,
             usage=UsageReports(people.users, self._accounting, Quotas(store, settings.limits.quota)),
             credentials=people.credentials,
             keyring=self._keyring,

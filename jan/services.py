@@ -30,6 +30,7 @@ from jan.limits import Ledger, Limiter
 from jan.people.key_grants import KeyGrants
 from jan.people.keys import UserKeys
 from jan.people.usage import UsageReports
+from jan.people.user_deletion import UserDeletion
 from jan.people.users import Users
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
@@ -126,6 +127,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     keys: UserKeys
     key_grants: KeyGrants
     sessions: Sessions
+    deletion: UserDeletion
     usage: UsageReports
     credentials: Credentials
     keyring: Keyring

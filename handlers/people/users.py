@@ -1,12 +1,12 @@
 """/users and /users/{user_id}, for administrators."""
 
-from handlers.people.profile import profile_of
+from handlers.people.profile import DeletingHandler, profile_of
 from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.handler import Handler
 from jan.operation import Example, operation
 from jan.schema.paging import PageQuery
 from jan.schema.scopes import ADMIN
-from jan.schema.users import NewUser, UserList, UserProfile, UserUpdate
+from jan.schema.users import NewUser, UserDeleted, UserList, UserProfile, UserUpdate
 from jan.storage.records import User, UserChanges
 
 
@@ -48,7 +48,7 @@ class UserCollection(Handler):
         return profile_of(await self.services.users.add(new, self.mint))
 
 
-class OneUser(Handler):
+class OneUser(DeletingHandler):
     """One user of the server."""
 
     @operation(summary="Get a user", access=ADMIN, tag="users", response=UserProfile, errors=(NotFound,))
@@ -83,3 +83,16 @@ class OneUser(Handler):
             tokens_per_day=body.tokens_per_day,
         )
         return profile_of(await self.services.users.update(user_id, changes))
+
+    @operation(
+        summary="Delete a user",
+        access=ADMIN,
+        tag="users",
+        ends_credentials=True,
+        response=UserDeleted,
+        errors=(NotFound, Conflict),
+    )
+    async def delete(self, user_id: str) -> UserDeleted:
+        """Remove the user for good, with conversations, keys, sessions and usage; what runs for them ends. Only
+        the audit keeps what they did, by id. The last administrator is refused."""
+        return await self.delete_user(user_id)

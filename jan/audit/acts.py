@@ -24,6 +24,7 @@ Act = Literal[
     "store.imported",
     "user.added",
     "user.budget_changed",
+    "user.deleted",
     "user.disabled",
     "user.enabled",
     "user.linked",

@@ -167,7 +167,7 @@ def accepted_key(key: ApiKey | None, at: datetime | None) -> ApiKey:
 
 def accepted_user(user: User | None) -> User:
     """Return a user whose credentials are accepted. Raises AuthenticationFailed."""
-    if user is None:
+    if user is None or user.deleted_at is not None:
         raise wrong("The user of this credential does not exist any more.")
     if user.disabled:
         raise wrong("The account is disabled.", "account_disabled")

@@ -22,7 +22,7 @@ from jan.schema.usage import QuotaStanding
 from jan.storage import Store
 from jan.storage.records import ApiKey, User, UserChanges, now
 
-user = store_group("user", "Add, list, disable and enable users; give them sessions and budgets.")
+user = store_group("user", "Add, list, disable, enable and delete users; give them sessions and budgets.")
 key = store_group("key", "Add, list and revoke API keys.")
 store = store_group("store", "Move everything from one store to another.")
 
@@ -101,6 +101,23 @@ def user_token(context: StoreContext, email: str) -> None:
         return (await people.sessions.sign_in(await _find(people, email))).token
 
     say(context.run(sign_in))
+
+
+@user.command("delete")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_user(context: StoreContext, email: str, yes: bool) -> None:
+    """Delete a user with all that is theirs. A running server refuses them within a second."""
+
+    async def delete(people: People) -> None:
+        await people.deletion.delete((await _find(people, email)).id)
+
+    context.run(lambda people: _find(people, email))
+    if not yes:
+        click.confirm(f"Delete {printable(email)} and all that is theirs? This can't be undone.", abort=True)
+    context.run(delete)
+    say(f"{email} is deleted")
 
 
 def _tokens(context: click.Context, parameter: click.Parameter, value: str | None) -> int | UnsetType | None:

@@ -182,6 +182,7 @@ class Dispatcher(StreamResponder):
             key=key,
             content=(self._credentials(), self.path_kwargs, self._body.data),
             about=self.path_kwargs.get("conversation_id"),
+            user_id=self.identity.user_id,
         )
         given = await self.services.idempotency.once(asked, carry_out)
         if given.replayed:

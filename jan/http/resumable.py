@@ -5,7 +5,7 @@ One task makes the frames and appends them to the stream's log. Any number of re
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
@@ -247,7 +247,14 @@ class StreamLogs:
 
     def forget_about(self, conversation_id: str) -> None:
         """Forget the streams of a conversation, which is deleted. One that still runs is forgotten at its end."""
-        for stream_log in [kept for kept in self._logs.values() if kept.about == conversation_id]:
+        self._forget([kept for kept in self._logs.values() if kept.about == conversation_id])
+
+    def forget_of(self, owner: str) -> None:
+        """Forget the streams of a user, who is deleted."""
+        self._forget([kept for kept in self._logs.values() if kept.owner == owner])
+
+    def _forget(self, logs: Iterable[StreamLog]) -> None:
+        for stream_log in logs:
             if stream_log.ended:
                 self._expire(stream_log)
             else:

@@ -45,13 +45,14 @@ Work = Callable[[IdSource], Awaitable[bytes]]
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request: caller, operation and Idempotency-Key. ``content`` identifies its parameters and body, ``about``
-    the conversation in its URL."""
+    the conversation in its URL. ``user_id``: the caller, if known."""
 
     owner: str
     operation: str
     key: str
     content: Any
     about: str | None = None
+    user_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Asked(operation={self.operation!r})"
@@ -75,6 +76,7 @@ class _Envelope:
         origin = msgspec.json.encode([asked.owner, asked.operation, asked.key])
         self.id = _derived(origin, b"jan idempotency id").hex()
         self._about = asked.about
+        self._user_id = asked.user_id
         self._cipher = AESGCM(_derived(origin, b"jan idempotency seal"))
         printed = _derived(origin, b"jan idempotency fingerprint")
         self.fingerprint = hmac.digest(printed, msgspec.json.encode(asked.content), "sha256").hex()
@@ -101,6 +103,7 @@ class _Envelope:
             first_at=at,
             seed=self.seal(secrets.token_bytes(_SEED_BYTES)),
             about=self._about,
+            user_id=self._user_id,
         )
 
 

@@ -13,6 +13,7 @@ from jan.auth.keyring import Keyring
 from jan.auth.sessions import Sessions
 from jan.auth.tokens import TokenSigner
 from jan.people.keys import UserKeys
+from jan.people.user_deletion import UserDeletion
 from jan.people.users import Users
 from jan.settings import AuthSettings, Settings
 from jan.storage import store_from_url
@@ -31,6 +32,7 @@ class People(msgspec.Struct, frozen=True):
     users: Users
     keys: UserKeys
     sessions: Sessions
+    deletion: UserDeletion
     credentials: Credentials
     audit: AuditTrail
 
@@ -91,4 +93,5 @@ def make_people(settings: AuthSettings, store: Store, keyring: Keyring, audit: A
         session_lifetime=timedelta(seconds=settings.session_seconds),
     )
     users, keys = Users(store, credentials, audit), UserKeys(store, credentials, audit)
-    return People(users, keys, sessions, credentials, audit)
+    deletion = UserDeletion(store, users, credentials, audit)
+    return People(users, keys, sessions, deletion, credentials, audit)

@@ -100,20 +100,22 @@ class StoreKeeper:
         log.info("store reachable again")
 
     async def _housekeep(self) -> None:
-        """Mark answers whose server died as partial, and forget what expired long ago."""
+        """Mark answers whose server died as partial, forget what expired long ago, and finish deletions."""
         ended = await self._store.messages.end_stale_streams(now() - ABANDONED_AFTER)
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
         forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
         await self._people.audit.tidy()
         given_up = await tidy(self._store, now() - GIVEN_UP_AFTER)
-        if ended or purged or forgotten or given_up:
+        deleted = await self._people.deletion.finish()
+        if ended or purged or forgotten or given_up or deleted:
             log.info(
                 "store tidied",
                 interrupted_answers=ended,
                 old_sessions=purged,
                 old_idempotency_keys=forgotten,
                 interrupted_imports=given_up,
+                deleted_users=deleted,
             )
 
     async def _remove_orphans(self) -> None:

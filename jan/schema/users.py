@@ -65,6 +65,14 @@ class UserList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class UserDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The confirmation that a user is gone, with all that was theirs."""
+
+    id: str
+    object: Literal["user.deleted"] = "user.deleted"
+    deleted: Literal[True] = True
+
+
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An API key to create. It can't exceed the permissions, end and budget of the credentials that create it.
     The permission ``keys`` lets it manage other keys of its user."""

@@ -18,6 +18,7 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
     ``attempt`` is random and identifies the attempt that has been under way since ``begun_at``. ``first_at`` is
     when the first attempt began. Attempts derive their ids and secrets from ``seed``. Seed and answer are
     encrypted, so the store can't read them. ``about`` is the conversation that the answer is about, if any.
+    ``user_id`` is None for a caller known only by address.
     """
 
     fingerprint: str
@@ -27,6 +28,7 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
     seed: bytes
     answer: bytes | None = None
     about: str | None = None
+    user_id: str | None = None
 
 
 def replaces(

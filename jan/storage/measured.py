@@ -30,6 +30,7 @@ class MeasuredStore:
         self.usage = _measured(store.usage, "usage.", metrics)
         self.audit = _measured(store.audit, "audit.", metrics)
         self.holdings = _measured(store.holdings, "holdings.", metrics)
+        self.deletions = _measured(store.deletions, "deletions.", metrics)
         self.archive = _measured(store.archive, "archive.", metrics)
         self._store = _measured(store, "", metrics)
 

@@ -84,7 +84,8 @@ class User(Record, frozen=True, kw_only=True):
     """A person who uses the server.
 
     ``email`` is unique, its ASCII letters in lower case. Sessions that began before ``valid_after`` are void.
-    ``tokens_per_minute`` and ``tokens_per_day`` override the configured budgets for this user.
+    ``tokens_per_minute`` and ``tokens_per_day`` override the configured budgets for this user. ``deleted_at`` is
+    set while what a deleted user stored is removed, see ``deletions``.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("user"))
@@ -97,6 +98,7 @@ class User(Record, frozen=True, kw_only=True):
     oidc: OidcSubject | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
+    deleted_at: datetime | None = None
 
     @property
     def budget(self) -> TokenBudget:

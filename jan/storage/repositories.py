@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
 from jan.storage.audit import AuditLog
+from jan.storage.deletions import Deletions
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
 from jan.storage.records import (
@@ -37,7 +38,7 @@ NOBODY = ""
 
 
 class UserRepository(Protocol):
-    """People, unique by e-mail address and by OpenID Connect subject."""
+    """People, unique by e-mail address and by OpenID Connect subject. Those who are deleted are not found."""
 
     async def create(self, user: User) -> None:
         """Add a user. Raises Conflict with ``param`` email, oidc or id if another user has the same."""
@@ -258,6 +259,8 @@ class Store(Protocol):
     def audit(self) -> AuditLog: ...
     @property
     def holdings(self) -> HoldingsRepository: ...
+    @property
+    def deletions(self) -> Deletions: ...
     @property
     def archive(self) -> Archive: ...
 

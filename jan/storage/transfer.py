@@ -2,9 +2,9 @@
 
 The first line names the format and the last one counts the records, so a truncated file is refused. Between them
 come the conversations, each followed by its messages in order, then sessions, keys, usage, the audit and users. Of
-the audit, the heads of its chains come first, so that no entry that a head counts is missing. Users come last
-because they are never deleted: every record exported earlier has its owner in the file. A store may be in use
-during an export. Each conversation is then consistent, but the file as a whole is not a snapshot.
+the audit, the heads of its chains come first, so that no entry that a head counts is missing. A store may be in
+use during an export. Each conversation is then consistent, but the file as a whole is not a snapshot. Users come
+last: whoever is deleted meanwhile is not in the file, and an import leaves out what belongs to nobody in it.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
 and adds the rest, all or nothing. MongoDB has no transactions of this size: an interrupted import leaves a
@@ -91,7 +91,8 @@ async def import_store(store: Store, path: Path) -> int:
     """
     found: Counter[type[Record]] = Counter()
     held: dict[str, Amounts] = {}
-    for kind, batch in _batches(path):
+    owners = _owners(path)
+    for kind, batch in _batches(path, owners):
         found[kind] += len(await _present(store, kind, batch))
         for user_id, more in _amounts(batch):
             held[user_id] = held.get(user_id, Amounts()).plus(more)
@@ -103,7 +104,7 @@ async def import_store(store: Store, path: Path) -> int:
             raise Conflict("The store holds records that are not in the file. Import into an empty one.")
     for user_id, amounts in held.items():
         await store.holdings.set(user_id, amounts)
-    return await store.archive.load(_batches(path))
+    return await store.archive.load(_batches(path, owners))
 
 
 def _amounts(batch: Iterable[Record]) -> Iterator[tuple[str, Amounts]]:
@@ -124,7 +125,8 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
             yield message
     for kind in (RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
         async for record in _scan(store, kind):
-            yield record
+            if not (isinstance(record, User) and record.deleted_at):
+                yield record
 
 
 async def _scan(store: Store, kind: type[R]) -> AsyncIterator[R]:
@@ -155,10 +157,28 @@ async def _present(store: Store, kind: type[R], batch: list[R]) -> set[str]:
     return set(stored)
 
 
-def _batches(path: Path) -> Iterator[tuple[type[Record], list[Record]]]:
+def _owners(path: Path) -> frozenset[str]:
+    """Return whose records an import takes: those of the users in the file, and of all who are unknown."""
+    with path.open("rb") as file:
+        return frozenset(["", *(record.id for record in _records(file) if isinstance(record, User))])
+
+
+def _owned(records: Iterable[Record], owners: frozenset[str]) -> Iterator[Record]:
+    """Yield records whose owners are among these. A message belongs to the conversation before it."""
+    left_out = False
+    for record in records:
+        if isinstance(record, ConversationRecord | RefreshSession | ApiKey | UsageRecord):
+            left_out = record.user_id not in owners
+        elif not isinstance(record, MessageRecord):
+            left_out = False
+        if not left_out:
+            yield record
+
+
+def _batches(path: Path, owners: frozenset[str]) -> Iterator[tuple[type[Record], list[Record]]]:
     """Yield runs of records of one kind, in batches that fit in memory."""
     with path.open("rb") as file:
-        for kind, run in groupby(_records(file), key=type):
+        for kind, run in groupby(_owned(_records(file), owners), key=type):
             while batch := list(islice(run, _BATCH)):
                 yield kind, batch
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from support.patience import otherwise
 from support.server import ECHO_CONFIG, ServerProcess, http_client
 
@@ -54,6 +54,27 @@ def test_as_a_person_does_it(config: Path) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no user nobody@example.org" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_deleting_a_user_asks_first(config: Path) -> None:
+    """A word other than yes changes nothing. The last administrator stays, also with --yes."""
+    for address in ("ada@example.org", "bob@example.org"):
+        jan(config, "user", "add", address, "--admin")
+
+    def delete(address: str, *options: str, says: str = "") -> Result:
+        command = ["user", "--config", str(config), "delete", address, *options]
+        return CliRunner().invoke(main, command, input=says)
+
+    for says in ("n\n", ""):
+        refused = delete("ada@example.org", says=says)
+        assert (refused.exit_code, "ada@example.org and all that is theirs?" in refused.output) == (1, True)
+    assert "ada@example.org" in jan(config, "user", "list")
+    assert delete("ada@example.org", says="y\n").stdout.endswith("ada@example.org is deleted\n")
+    assert "ada@example.org" not in jan(config, "user", "list")
+    assert "There is no user ada@example.org" in delete("ada@example.org", "--yes").stderr
+    assert "The last administrator can't be deleted." in delete("bob@example.org", "--yes").stderr
+    assert "bob@example.org" in jan(config, "user", "list")
+    assert "user.deleted" in jan(config, "audit", "list")
 
 
 def test_options_stand_before_or_after_a_command(config: Path, tmp_path: Path) -> None:

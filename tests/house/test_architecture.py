@@ -36,6 +36,7 @@ LAYERS = {
     "jan.storage.records": 1,
     "jan.storage.accounting": 1,
     "jan.storage.audit": 1,
+    "jan.storage.deletions": 1,
     "jan.storage.holdings": 1,
     "jan.storage.idempotent_answers": 1,
     "jan.idempotency.ids": 1,

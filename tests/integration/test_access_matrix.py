@@ -22,8 +22,8 @@ from jan.testing import ThreadServer, served
 
 ADMITTED = "admitted"
 LACKING = "403 insufficient_permissions"
-# A key ends these only if it can do all that its user's sessions can.
-AS_MUCH_AS_A_SESSION = ("auth.logout_everywhere",)
+# A key may do this only if it can do all that its user's sessions can.
+AS_MUCH_AS_A_SESSION = ("auth.logout_everywhere", "user.profile")
 # A public operation that takes the token itself, also one that has expired a moment ago.
 JUDGES_TOKENS = "auth.refresh"
 TAKES = ("user's session", "administrator's session", "token for exchange")
@@ -99,7 +99,12 @@ def expected(route: Route, operation: Operation, name: str, anonymous: str) -> s
         return LACKING
     if access.scope == "keys" and name.startswith("replaced key") and operation.request is None:
         return LACKING  # a body is read first
-    if route.name in AS_MUCH_AS_A_SESSION and not kind.is_session and not kind.scopes >= USER_SCOPES:
+    if (
+        access.scope == "keys"
+        and route.name in AS_MUCH_AS_A_SESSION
+        and not kind.is_session
+        and not kind.scopes >= USER_SCOPES
+    ):
         return LACKING
     return ADMITTED
 

@@ -76,6 +76,24 @@ def test_a_deleted_conversation_is_in_no_file(stored: StoredServer, client: http
     assert files_with(stored.folder, "kept 7")
 
 
+def test_a_deleted_user_is_in_no_file(stored: StoredServer, client: httpx.Client, canary: str) -> None:
+    """Neither address, name and keys, nor conversations with their messages; and not in an export."""
+    address = f"{canary}@example.org"
+    made = client.post(USERS, json={"email": address, "name": canary})
+    with stored.client(stored.jan("key", "add", address, "--name", canary)) as their:
+        for number in range(3):
+            ident = new_conversation(their, title=f"{canary} {number}", metadata={"about": canary})
+            append(their, ident, f"{canary} " * 500)
+            body = {"model": "echo", "conversation_id": ident, "messages": [{"role": "user", "content": canary}]}
+            their.post(CHAT, json=body).raise_for_status()
+    assert files_with(stored.folder, canary)
+    client.delete(f"{USERS}/{made.json()['id']}").raise_for_status()
+    assert is_nowhere(stored, canary)
+    stored.jan("store", "export", "without.jsonl")
+    assert files_with(stored.folder, canary) == []
+    assert files_with(stored.folder, "kept 7")
+
+
 @pytest.mark.parametrize("renamed", ["conversation", "user", "key"])
 def test_a_replaced_name_is_in_no_file(
     stored: StoredServer, client: httpx.Client, canary: str, renamed: str

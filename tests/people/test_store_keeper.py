@@ -223,3 +223,31 @@ def test_an_outage_loses_no_first_key(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [key.prefix for key in keys] == [shown[0][:12]]
 
     run(tmp_path, test)
+
+
+def test_a_deletion_that_was_cut_off_is_finished(tmp_path: Path) -> None:
+    """Also what a request stored that had begun before. The record goes when no such request can be left."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await store.open()
+        old, new = (User(email=f"{name}@example.com") for name in ("old", "new"))
+        for user, at in ((old, now() - timedelta(minutes=3)), (new, now())):
+            await store.users.create(user)
+            await store.conversations.create(ConversationRecord(user_id=user.id))
+            await store.deletions.mark(user.id, at)
+        await keeper.open()
+
+        async def marked() -> list[str]:
+            return [user.id for user in await store.deletions.marked(5)]
+
+        async def erased() -> bool:
+            return await store.archive.count(ConversationRecord) == 0
+
+        await eventually(erased)
+        assert await marked() == [new.id]
+        assert {user.id for user in await store.archive.scan(User, after="", limit=5)}.isdisjoint([old.id])
+        await store.conversations.create(ConversationRecord(user_id=new.id))
+        await eventually(erased)
+        assert await marked() == [new.id]
+
+    run(tmp_path, test)

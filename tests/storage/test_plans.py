@@ -63,6 +63,12 @@ async def use_people(store: Store) -> None:
     await store.idempotent_answers.finish(again)
     await store.idempotent_answers.forget(again)
     await store.idempotent_answers.purge(at)
+    await store.deletions.mark(user.id, at)
+    await store.deletions.marked(5)
+    await store.conversations.create(ConversationRecord(user_id=user.id))
+    while await store.deletions.erase(user.id):
+        pass
+    await store.deletions.remove(user.id)
 
 
 async def use_accounting(store: Store) -> None:

@@ -245,3 +245,25 @@ async def test_a_damaged_file_is_refused(store: Store, small: Path, damage: Any,
     with pytest.raises(InvalidRequest, match=words):
         await import_store(store, small)
     assert sum(map(len, await everything(store))) == 0
+
+
+@pytest.mark.parametrize("pair", ["mongodb to sqlite", "sqlite to sqlite"], indirect=True)
+async def test_nothing_of_a_user_who_was_deleted_meanwhile_is_imported(
+    pair: tuple[Store, Store], tmp_path: Path
+) -> None:
+    """An export reads users last. What it read before of one who is deleted then has no owner in the file."""
+    source, target = pair
+    await fill(source)
+    gone = await source.users.find_by_email("a@example.com")
+    assert gone is not None
+    await source.deletions.mark(gone.id, now())
+    path = await exported(source, tmp_path / "export.jsonl")
+    assert gone.id in path.read_text()
+    await import_store(target, path)
+    for kind in (ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord):
+        owners = {
+            getattr(record, "user_id", gone.id) for record in await target.archive.scan(kind, after="", limit=5)
+        }
+        assert gone.id not in owners, kind
+    assert [user.email for user in await target.archive.scan(User, after="", limit=5)] == ["b@example.com"]
+    assert (await target.holdings.of(gone.id)).conversations == 0

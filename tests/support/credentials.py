@@ -88,6 +88,13 @@ async def _former_administrators_key(services: Services) -> str:
     return made.secret
 
 
+async def _deleted_key(services: Services) -> str:
+    user = await _user(services)
+    made = await services.keys.create(user.id, "key", _ALL)
+    await services.deletion.delete(user.id)
+    return made.secret
+
+
 def _session(role: Role = "user", *, for_exchange: bool = False) -> Callable[[Services], Awaitable[str | None]]:
     async def make(services: Services) -> str | None:
         return (await services.sessions.sign_in(await _user(services, role), for_exchange=for_exchange)).token
@@ -106,6 +113,13 @@ async def _disabled_session(services: Services) -> str:
     user = await _user(services)
     token = (await services.sessions.sign_in(user)).token
     await services.users.update(user.id, UserChanges(disabled=True))
+    return token
+
+
+async def _deleted_session(services: Services) -> str:
+    user = await _user(services)
+    token = (await services.sessions.sign_in(user)).token
+    await services.deletion.delete(user.id)
     return token
 
 
@@ -150,11 +164,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "user's key with admin": Kind(_key("admin", role="user")),
         "former administrator's key": Kind(_former_administrators_key, scopes=USER_SCOPES),
         "disabled user's key": Kind(_disabled_key, "account_disabled"),
+        "deleted user's key": Kind(_deleted_key, "invalid_api_key"),
         "user's key": Kind(_key(*_ALL, role="user"), scopes=USER_SCOPES),
         "administrator's key": Kind(_key(*_ALL), scopes=ADMIN_SCOPES),
         "user's session": Kind(_session(), scopes=USER_SCOPES, is_session=True),
         "administrator's session": Kind(_session("admin"), scopes=ADMIN_SCOPES, is_session=True),
         "disabled user's session": Kind(_disabled_session, "account_disabled"),
+        "deleted user's session": Kind(_deleted_session, "invalid_api_key"),
         "ended session": Kind(_ended_session, "session_ended"),
         "token of no session": Kind(_foreign_token, "session_ended"),
         "expired token": Kind(_old_token, "token_expired"),

@@ -107,6 +107,14 @@ async def _version_9(_connection: Connection) -> None:
     lose."""
 
 
+async def _version_10(connection: Connection) -> None:
+    """Index the marks of users who are deleted, and whose answers are kept."""
+    deleted = IndexModel([("deleted_at", ASCENDING), ("_id", ASCENDING)], name="deleted")
+    await connection.create_indexes("users", [deleted])
+    by_user = IndexModel([("user_id", ASCENDING)], name="user", sparse=True)
+    await connection.create_indexes("given_answers", [by_user])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -117,6 +125,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_7,
     _version_8,
     _version_9,
+    _version_10,
 )
 
 

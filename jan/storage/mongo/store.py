@@ -9,6 +9,7 @@ from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
 from jan.storage.mongo.audit import MongoAuditLog
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations
+from jan.storage.mongo.deletions import MongoDeletions
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
@@ -81,6 +82,15 @@ class MongoStore:
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)
         self.audit = MongoAuditLog(self._connection)
+        self.deletions = MongoDeletions(
+            self.users,
+            self.conversations,
+            self.holdings,
+            self.keys.records,
+            self.sessions.records,
+            self.usage.records,
+            self.idempotent_answers.records,
+        )
         self.archive = MongoArchive(
             self._connection,
             self.users.records,

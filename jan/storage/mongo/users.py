@@ -28,7 +28,7 @@ class MongoUsers:
         await self.records.insert(user)
 
     async def get(self, user_id: str) -> User:
-        user = await self.records.find_one({"_id": user_id})
+        user = await self.records.find_one({"_id": user_id, "deleted_at": None})
         if user is None:
             raise missing(User)
         return user
@@ -40,13 +40,13 @@ class MongoUsers:
         return await self.records.find_one({"oidc.issuer": subject.issuer, "oidc.subject": subject.subject})
 
     async def page(self, *, limit: int, cursor: str | None = None) -> Page[User]:
-        where = {"_id": {"$gt": id_of(cursor)}}
+        where = {"_id": {"$gt": id_of(cursor)}, "deleted_at": None}
         found = await self.records.find(where, sort=_BY_ID, limit=limit + 1)
         return page_of(found, limit, lambda user: user.id)
 
     async def update(self, user_id: str, changes: UserChanges) -> User:
         if fields := encode(changes):
-            await self.records.update_one({"_id": user_id}, {"$set": fields})
+            await self.records.update_one({"_id": user_id, "deleted_at": None}, {"$set": fields})
         return await self.get(user_id)
 
 

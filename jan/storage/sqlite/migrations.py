@@ -76,6 +76,14 @@ _VERSION_8 = (
 )
 # Messages may have reasoning, and what a response was asked for, which older servers would lose.
 _VERSION_9 = ()
+# Users who are deleted are marked until all that was theirs is removed.
+_VERSION_10 = (
+    """ALTER TABLE users ADD COLUMN deleted_at INTEGER""",
+    """CREATE INDEX users_deleted ON users (deleted_at) WHERE deleted_at IS NOT NULL""",
+    """CREATE INDEX sessions_of_user ON sessions (user_id)""",
+    """ALTER TABLE given_answers ADD COLUMN user_id TEXT""",
+    """CREATE INDEX given_answers_by_user ON given_answers (user_id) WHERE user_id IS NOT NULL""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -86,6 +94,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_7,
     _VERSION_8,
     _VERSION_9,
+    _VERSION_10,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -10,6 +10,7 @@ from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
 from jan.storage.sqlite.audit import SqliteAuditLog
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.deletions import SqliteDeletions
 from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
@@ -85,6 +86,7 @@ class SqliteStore:
         self.usage = SqliteUsageLog(self._db)
         self.audit = SqliteAuditLog(self._db)
         self.holdings = SqliteHoldings(self._db, quota)
+        self.deletions = SqliteDeletions(self._db)
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:

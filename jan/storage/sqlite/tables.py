@@ -101,7 +101,9 @@ def subject_key(user: User) -> str | None:
     return f"{user.oidc.issuer} {user.oidc.subject}" if user.oidc else None
 
 
-USERS = Table("users", User, {"email": lambda r: r.email, "oidc": subject_key})
+USERS = Table(
+    "users", User, {"email": lambda r: r.email, "oidc": subject_key, "deleted_at": lambda r: _ms(r.deleted_at)}
+)
 KEYS = Table("api_keys", ApiKey, {"user_id": lambda r: r.user_id, "hash": lambda r: r.hash})
 SESSIONS = Table(
     "sessions",
@@ -133,7 +135,9 @@ MESSAGES = Table(
     },
 )
 ANSWERS = Table(
-    "given_answers", IdempotentAnswer, {"first_at": lambda r: _ms(r.first_at), "about": lambda r: r.about}
+    "given_answers",
+    IdempotentAnswer,
+    {"first_at": lambda r: _ms(r.first_at), "about": lambda r: r.about, "user_id": lambda r: r.user_id},
 )
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
 AUDIT = Table(

@@ -37,7 +37,7 @@ class SqliteUsers:
         await self._db.write(lambda db: USERS.insert(db, user))
 
     async def get(self, user_id: str) -> User:
-        return await self._db.read(lambda db: _user(db, user_id))
+        return await self._db.read(lambda db: user_of(db, user_id))
 
     async def find_by_email(self, email: str) -> User | None:
         return await self._db.read(lambda db: USERS.find(db, "email = ?", ascii_lower(email.strip())))
@@ -48,16 +48,19 @@ class SqliteUsers:
 
     async def page(self, *, limit: int, cursor: str | None = None) -> Page[User]:
         after = id_of(cursor)
-        clauses = "WHERE id > ? ORDER BY id LIMIT ?"
+        clauses = "WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
         found = await self._db.read(lambda db: USERS.select(db, clauses, after, limit + 1))
         return page_of(found, limit, lambda user: user.id)
 
     async def update(self, user_id: str, changes: UserChanges) -> User:
-        return await self._db.write(lambda db: USERS.replace(db, apply(_user(db, user_id), changes)), erases=True)
+        return await self._db.write(
+            lambda db: USERS.replace(db, apply(user_of(db, user_id), changes)), erases=True
+        )
 
 
-def _user(db: sqlite3.Connection, user_id: str) -> User:
-    user = USERS.find(db, "id = ?", user_id)
+def user_of(db: sqlite3.Connection, user_id: str) -> User:
+    """Return the user with this id. Raises NotFound, also for one who is deleted."""
+    user = USERS.find(db, "id = ? AND deleted_at IS NULL", user_id)
     if user is None:
         raise missing(User)
     return user
