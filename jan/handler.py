@@ -42,7 +42,16 @@ import msgspec
 
 from jan.auth.credentials import check_scopes
 from jan.conversations import KeptAnswer, Turn
-from jan.engine.base import ChatPrompt, EmbeddingPrompt, GenerationRequest, Sampling, TextPrompt, TokenPrompt
+from jan.engine.base import (
+    ChatPrompt,
+    EmbeddingPrompt,
+    GenerationRequest,
+    Sampling,
+    TextPrompt,
+    Tokenization,
+    TokenizedText,
+    TokenPrompt,
+)
 from jan.errors import (
     AuthenticationFailed,
     Conflict,
@@ -129,6 +138,8 @@ __all__ = [
     "TextPrompt",
     "TokenCount",
     "TokenPrompt",
+    "Tokenization",
+    "TokenizedText",
     "Translator",
     "Turn",
     "TypedFrames",
@@ -213,6 +224,11 @@ class Handler(Dispatcher):
         """Return the tokens of a request's prompt. Raises NotFound for an unknown model, and what the engine
         refuses."""
         return await self._models().count_prompt(asked)
+
+    async def read_tokens(self, asked: ModelRequest) -> TokenizedText:
+        """Return the tokens and the text of a request's Tokenization. Raises NotFound for an unknown model, and
+        what the engine refuses."""
+        return await self._models().read_tokens(asked)
 
     def name_notes(self, named: Callable[[str], str]) -> None:
         """Name in the headers what the engine left out as the clients of this API know it."""

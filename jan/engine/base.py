@@ -8,13 +8,9 @@ A ``Backend`` lives on an engine's own thread and knows nothing of asyncio. It p
 jobs, and each step returns the new output of every job.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import msgspec
-
-from jan.engine.formats import FormatCompiler
 from jan.engine.generation_events import (
     Delta,
     Event,
@@ -36,12 +32,14 @@ from jan.engine.generation_request import (
     Prompt,
     Sampling,
     TextPrompt,
+    Tokenization,
+    TokenizedText,
     TokenPrompt,
 )
-from jan.engine.stats import CacheUse, EngineStats
+from jan.engine.model_info import ChatForms, EmbeddingForms, ModelInfo, TokenizerForms
+from jan.engine.stats import EngineStats
 from jan.errors import JanError
 from jan.routing.moved import old_names_of
-from jan.schema.open_body import Unserved
 
 if not TYPE_CHECKING:
     __getattr__ = old_names_of(__name__)
@@ -75,6 +73,10 @@ __all__ = [
     "Started",
     "TextPrompt",
     "TokenPrompt",
+    "TokenReader",
+    "Tokenization",
+    "TokenizedText",
+    "TokenizerForms",
     "TokenizingBackend",
     "ToolCallFragment",
 ]
@@ -82,63 +84,6 @@ __all__ = [
 OnProgress = Callable[[float], None]
 # One output of a step. An error ends only its own job.
 Output = Delta | Finished | JanError
-
-
-class ChatForms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model's chats are written.
-
-    ``dialect``: the form of tool calls. ``tools``: ``native`` if the chat template shows tools and calls in this
-    form, ``instructions`` if they are spelled out for the model. ``reasoning``: the form of reasoning, '' if there
-    is none.
-    """
-
-    dialect: str
-    tools: Literal["native", "instructions"]
-    reasoning: str
-
-
-class EmbeddingForms(msgspec.Struct, frozen=True, kw_only=True):
-    """The vectors of a model that embeds.
-
-    ``dimensions``: numbers of a vector. ``pooling``: how the vectors of a text's tokens become one, ``mean``,
-    ``cls`` or ``last``. ``matryoshka``: numbers to which vectors may be cut; None: any.
-    """
-
-    dimensions: int
-    pooling: str
-    matryoshka: tuple[int, ...] | None = ()
-
-
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The abilities of a loaded model.
-
-    ``context_length``: most tokens of prompt and answer together.
-    ``slots``: most requests that run at once; None: no fixed number.
-    ``generates``: it answers prompts. ``embeds``: how it embeds texts; None if it does not.
-    ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
-    ``fills_in``: a prompt may have a suffix.
-    ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
-    ``formats``: compiles output formats; None if they are not enforced.
-    ``chats``: how chats are written; None if the model takes none.
-    ``details``: text for the log and the list of models.
-    ``fingerprint``: identifies engine and weights, see ``engine.fingerprint``; '' if unknown.
-    ``unserved``: parameters of requests that the engine can't serve, by their names in the API.
-    """
-
-    context_length: int
-    slots: int | None = None
-    generates: bool = True
-    embeds: EmbeddingForms | None = None
-    logprobs: bool = False
-    output_formats: bool = False
-    token_prompts: bool = False
-    fills_in: bool = False
-    cache: CacheUse | None = None
-    formats: FormatCompiler | None = None
-    chats: ChatForms | None = None
-    details: dict[str, str] = {}
-    fingerprint: str = ""
-    unserved: Mapping[str, Unserved] = MappingProxyType({})
 
 
 class PreparedJob(Protocol):
@@ -243,6 +188,20 @@ class ChoosingBackend(Protocol):
         """Return the backend for the model, this one or another, on the engine's thread. Nothing is loaded yet.
 
         Raises ConfigurationError for a model that none serves.
+        """
+        ...
+
+
+@runtime_checkable
+class TokenReader(Protocol):
+    """An engine that shows tokens."""
+
+    async def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the tokens and the text of a request's Tokenization. Nothing is queued or computed.
+
+        Its backend has a method of this name, which any thread may call while the backend does other things.
+
+        Raises InvalidRequest if the model can't do it.
         """
         ...
 

@@ -119,8 +119,27 @@ class EmbeddingPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return self.named[index] if self.named else f"input[{index}]"
 
 
+class Tokenization(msgspec.Struct, frozen=True, tag=True):
+    """A prompt whose tokens and text are wanted. Nothing is computed.
+
+    ``special``: with the tokens that the model wants around every text; in a chat, those that its template does
+    not spell.
+    """
+
+    prompt: ChatPrompt | TextPrompt | TokenPrompt
+    special: bool = True
+
+
+class TokenizedText(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of a prompt, as ids and as the vocabulary spells them, and its text."""
+
+    tokens: tuple[int, ...]
+    spelled: tuple[str, ...]
+    text: str
+
+
 #: What a model computes with.
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbeddingPrompt
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbeddingPrompt | Tokenization
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -75,6 +75,11 @@ def model_failed(name: str, error: BaseException) -> InternalError:
     return InternalError(f"Model '{name}' failed: {type(error).__name__}.")
 
 
+def shows_no_tokens(name: str) -> InvalidRequest:
+    """Return the error for a model whose tokens can't be shown."""
+    return InvalidRequest(f"model: The tokens of model '{name}' can't be shown.", param="model")
+
+
 def dropped(name: str) -> Unavailable:
     """Return the error for a prepared request that was dropped before it could be queued."""
     message = f"Model '{name}' failed or stalled, and this request was dropped. Try again shortly."

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from jan.auth.running import Permit
-from jan.engine.base import PromptNotes
+from jan.engine.base import PromptNotes, TokenizedText, TokenReader
+from jan.engine.refusals import shows_no_tokens
 from jan.errors import InvalidRequest
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
 from jan.generation.hooks import HookContext
 from jan.generation.model_request import ModelRequest
-from jan.generation.pipeline import Run, open_run
+from jan.generation.pipeline import Run, open_run, owned
 from jan.generation.sinks import Translator
 from jan.http.sse import EventStream, Replay, at_once
 from jan.limits.windows import Standing
@@ -69,10 +70,21 @@ class Answering:
         """
         asked = await self._show(asked)
         engine = await self._services.models.engine(asked.model)
-        prepared = await engine.prepare(asked.sequences[0])
+        prepared = await engine.prepare(owned(asked, self._context.identity).sequences[0])
         engine.cancel(prepared.job_id)
         self.notes = prepared.notes
         return prepared.prompt_tokens
+
+    async def read_tokens(self, asked: ModelRequest) -> TokenizedText:
+        """Return the tokens and the text of a request's Tokenization. Nothing is queued.
+
+        Raises NotFound for an unknown model, and the engine's refusals.
+        """
+        asked = await self._show(asked)
+        engine = await self._services.models.engine(asked.model)
+        if not isinstance(engine, TokenReader):
+            raise shows_no_tokens(asked.model)
+        return await engine.read_tokens(owned(asked, self._context.identity).sequences[0])
 
     async def _show(self, asked: ModelRequest) -> ModelRequest:
         """Show the request to the hooks; returns it as they leave it."""

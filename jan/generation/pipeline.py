@@ -278,11 +278,11 @@ async def open_run(services: Services, identity: Identity, asked: ModelRequest, 
         count=count,
     )
     return Run(
-        engine, _owned(asked, identity), count, record, services.ledger.open(Payer(identity=identity, model=name))
+        engine, owned(asked, identity), count, record, services.ledger.open(Payer(identity=identity, model=name))
     )
 
 
-def _owned(asked: ModelRequest, identity: Identity) -> ModelRequest:
+def owned(asked: ModelRequest, identity: Identity) -> ModelRequest:
     """Return the request as its caller's, whoever made it: an endpoint or a hook could forget that."""
     owned = (replace(one, owner=identity.owner, anonymous=identity.anonymous) for one in asked.sequences)
     return replace(asked, sequences=tuple(owned))

@@ -29,6 +29,7 @@ LAYERS = {
     "jan.engine.base": 1,
     "jan.engine.generation_events": 1,
     "jan.engine.generation_request": 1,
+    "jan.engine.model_info": 1,
     "jan.engine.call_ids": 1,
     "jan.engine.formats": 1,
     "jan.engine.stats": 1,
@@ -109,6 +110,7 @@ COMPILED = (
 ENGINES = (
     "jan.bench.straight",
     "jan.engine.backends.common",
+    "jan.engine.backends.token_reading",
     "jan.engine.backends.token_rules",
     "jan.engine.backends.llamacpp",
     "jan.engine.backends.exllama",

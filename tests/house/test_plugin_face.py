@@ -15,8 +15,8 @@ EXPORTED = (
     "GenerationRequest Handler Hook HookContext Identity InternalError InvalidRequest JanError Keeper "
     "KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge "
     "PermissionDenied READ RateLimited Run Sampling Scope Services Sink Standing TextForm TextPrompt "
-    "TokenCount TokenPrompt Translator Turn TypedFrames Unavailable UnsupportedMediaType WRITE operation "
-    "tightest"
+    "TokenCount TokenPrompt Tokenization TokenizedText Translator Turn TypedFrames Unavailable "
+    "UnsupportedMediaType WRITE operation tightest"
 )
 OF_HANDLERS = (
     "Options allowed_methods answer api complete count_prompt error_body error_type generate identity ignore "

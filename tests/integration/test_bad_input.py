@@ -657,7 +657,7 @@ UNSERVED = {
     "/v1/audio/speech": "its models read and write text: use /api/v1/chat/completions.",
     "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",
     "/v1//moderations/": "no Moderations API",
-    "/tokenizer_info": "no Tokenize API.",
+    "/pooling": "no Pooling API.",
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",

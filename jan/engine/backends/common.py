@@ -24,6 +24,7 @@ class ModelTokenizer(Protocol):
     ``pieces``: the bytes of each token, by token id. ``stop_tokens``: ids of those that end an answer.
     ``control_tokens``: ids of those that are no text. ``fill_tokens``: ids of those before the text before a gap,
     before the text after it, and before what fills it; None if the model can't fill in.
+    ``begin``, ``end``: the tokens that belong around every text.
     ``begin_token``: what an empty prompt is replaced by. ``template``: None if the model has no chat template.
     """
 
@@ -31,6 +32,8 @@ class ModelTokenizer(Protocol):
     stop_tokens: frozenset[int]
     control_tokens: list[int]
     fill_tokens: tuple[int, int, int] | None
+    begin: list[int]
+    end: list[int]
     begin_token: int
     template: ChatTemplate | None
 
@@ -55,6 +58,10 @@ class ModelTokenizer(Protocol):
 
     def tokenize_plain(self, text: str) -> list[int]:
         """Return the token ids of a text that spells no control tokens, without a begin token."""
+        ...
+
+    def spelling_of(self, token: int) -> str:
+        """Return a token as the vocabulary spells it."""
         ...
 
     def text_of(self, tokens: list[int]) -> str:

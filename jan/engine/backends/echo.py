@@ -1,6 +1,5 @@
 """A deterministic backend that repeats the last message, word by word: for development, tests and load."""
 
-import re
 import time
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import msgspec
 
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.echo_embedding import EchoEmbeddingBackend
+from jan.engine.backends.echo_words import WORD, read_words, texts_of
 from jan.engine.backends.lacking import ECHO
 from jan.engine.base import (
     ChatForms,
@@ -20,18 +20,17 @@ from jan.engine.base import (
     Output,
     PromptNotes,
     TextPrompt,
+    TokenizedText,
+    TokenizerForms,
 )
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.prompts.abilities import TemplateAbilities
 from jan.engine.prompts.dialects import PLAIN, Dialect, ReasoningOption, ToolFormatOption, dialect_named
 from jan.engine.prompts.normalise import hidden_members
-from jan.engine.prompts.plain_messages import plain_messages, plain_text
 from jan.engine.prompts.template_options import check_options, ignored_options
 from jan.engine.runtime.capacity import token_budget
 from jan.engine.stats import CacheUse
 from jan.schema.sampling import FinishReason
-
-_WORD = re.compile(r"\S+\s*|\s+")
 
 
 class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,16 +124,22 @@ class EchoBackend:
             cache=self._cache,
             unserved=ECHO,
             chats=ChatForms(dialect=self._dialect.tools, tools="native", reasoning=self._dialect.reasoning),
+            tokenizer=TokenizerForms(kind="words"),
             fingerprint=fingerprint_of("echo"),
         )
+
+    def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the words of a request's Tokenization. Raises InvalidRequest for token ids."""
+        return read_words(request)
 
     def prepare(self, request: GenerationRequest) -> _EchoJob:
         """Split the prompt into words. Raises InvalidRequest if they fill the context."""
         notes = _notes(request, self._dialect)
-        prompt, said = _texts(request)
+        assert isinstance(request.prompt, ChatPrompt | TextPrompt)  # ``ModelInfo`` offers no others
+        prompt, said = texts_of(request.prompt)
         words = self._split(said)
         alike = said is prompt and not self._options.piece
-        count = len(words) if alike else len(_WORD.findall(prompt))
+        count = len(words) if alike else len(WORD.findall(prompt))
         limit = token_budget(request, count, self._options.context)
         total = len(words) * self._options.repeat
         if words and (request.ignore_eos or total < request.min_tokens):
@@ -154,7 +159,7 @@ class EchoBackend:
 
     def _split(self, text: str) -> list[str]:
         size = self._options.piece
-        return [text[at : at + size] for at in range(0, len(text), size)] if size else _WORD.findall(text)
+        return [text[at : at + size] for at in range(0, len(text), size)] if size else WORD.findall(text)
 
     def has_room(self, job: _EchoJob) -> bool:
         """Return True if a slot is free."""
@@ -217,15 +222,6 @@ def _notes(request: GenerationRequest, dialect: Dialect) -> PromptNotes:
         ignored=(*ignored_options(prompt, frozenset()), *hidden),
         call_ids=dialect.calls.ids,
     )
-
-
-def _texts(request: GenerationRequest) -> tuple[str, str]:
-    """Return the whole prompt, and the part of it that is repeated."""
-    if isinstance(request.prompt, ChatPrompt):
-        texts = [plain_text(message["content"]) for message in plain_messages(request.prompt.messages)]
-        return "\n".join(texts), texts[-1]
-    assert isinstance(request.prompt, TextPrompt)  # ``ModelInfo.token_prompts`` is False
-    return request.prompt.text, request.prompt.text
 
 
 def _add_word(job: _EchoJob) -> list[Output]:

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from jan.engine.backends.echo_words import read_words
 from jan.engine.base import (
     EmbeddingForms,
     EmbeddingPrompt,
@@ -22,6 +23,8 @@ from jan.engine.base import (
     ModelInfo,
     OnProgress,
     Output,
+    TokenizedText,
+    TokenizerForms,
 )
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.runtime.capacity import input_too_long
@@ -66,8 +69,13 @@ class EchoEmbeddingBackend:
             slots=self._slots,
             generates=False,
             embeds=EmbeddingForms(dimensions=self._dimensions, pooling="mean", matryoshka=None),
+            tokenizer=TokenizerForms(kind="words"),
             fingerprint=fingerprint_of("echo"),
         )
+
+    def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the words of a request's Tokenization. Raises InvalidRequest for token ids."""
+        return read_words(request)
 
     def prepare(self, request: GenerationRequest) -> _WordLists:
         """Split the texts into words. Raises InvalidRequest for one with too many, or one of token ids."""

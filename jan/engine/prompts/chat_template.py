@@ -98,6 +98,11 @@ class ChatTemplate:
         self.shows_tools = with_tools.shows_tools_in(self.dialect)
 
     @property
+    def source(self) -> str:
+        """The template in Jinja that is taken without tools and documents."""
+        return self._default.source
+
+    @property
     def forms(self) -> ChatForms:
         """How chats are written."""
         return ChatForms(
@@ -142,7 +147,7 @@ class _Rendering:
     """One of a model's templates, and what it can render."""
 
     def __init__(self, source: str, tokens: dict[str, str], clock: Clock, special: SpecialTokens) -> None:
-        self._source = source
+        self.source = source
         self._template = CompiledTemplate(source, clock)
         self._tokens = tokens
         self._special = special
@@ -152,8 +157,8 @@ class _Rendering:
     def shows_tools_in(self, dialect: Dialect) -> bool:
         """Return True if the template shows tools, and calls in this form or at least how they are written."""
         if not self.abilities.calls:
-            tells = bool(dialect.calls.mark) and dialect.calls.mark in self._source
-            return self.abilities.tools and (tells or hinted_form(self._source) == dialect.tools)
+            tells = bool(dialect.calls.mark) and dialect.calls.mark in self.source
+            return self.abilities.tools and (tells or hinted_form(self.source) == dialect.tools)
         return self.abilities.tools and self._shown_form == dialect.tools
 
     def render(self, prompt: ChatPrompt, dialect: Dialect) -> tuple[MarkedPrompt, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from time import perf_counter
 import structlog
 
 from jan.engine.base import Event, Failed, Finished, JobId, PreparedRequest
+from jan.engine.refusals import dropped
 from jan.engine.runtime.job import Job
 from jan.engine.runtime.mailbox import Batch
 
@@ -18,13 +19,14 @@ _LAST = (Finished, Failed)
 
 
 class Arrivals:
-    """The open jobs and their receivers.
+    """The open jobs of a model and their receivers.
 
     All events of a job that have arrived, of one step or of several while the loop was busy, are handed over in
     one call. No future, task or generator is involved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._jobs: dict[JobId, Job] = {}
         self._batches: list[Batch] = []
         # Events that are handed over in later turns, in reverse order.
@@ -41,9 +43,12 @@ class Arrivals:
         """Add a job whose events may arrive."""
         self._jobs[job.id] = job
 
-    def get(self, job_id: JobId) -> Job | None:
-        """Return an open job, None if it has ended."""
-        return self._jobs.get(job_id)
+    def prepared(self, request: PreparedRequest) -> Job:
+        """Return the job of a prepared request. Raises Unavailable if it was dropped or cancelled."""
+        job = self._jobs.get(request.job_id)
+        if job is None:
+            raise dropped(self._model)
+        return job
 
     def remove(self, job_id: JobId) -> Job | None:
         """Close a job: its receiver gets no more events. Returns the job if it was open."""

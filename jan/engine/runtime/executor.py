@@ -9,7 +9,7 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import structlog
 
@@ -22,9 +22,10 @@ from jan.engine.base import (
     OnProgress,
     PreparedRequest,
     Receiver,
+    TokenizedText,
 )
 from jan.engine.grammars.trials import Trials
-from jan.engine.refusals import dropped, model_stopped, stalled
+from jan.engine.refusals import model_stopped, shows_no_tokens, stalled
 from jan.engine.rules import Backoff, EngineRules
 from jan.engine.runtime.arrivals import Arrivals, settle_reply
 from jan.engine.runtime.capacity import check_capabilities
@@ -59,7 +60,7 @@ class ThreadedEngine:
         self._make_backend = make_backend
         self._rules = rules or EngineRules()
         self._on_exit = on_exit
-        self._jobs = Arrivals()
+        self._jobs = Arrivals(name)
         self._ids = itertools.count(1)
         self._stats = EngineStats()
         self._info: ModelInfo | None = None
@@ -104,10 +105,8 @@ class ThreadedEngine:
         """Tokenise and check a request; see ``Engine.prepare``."""
         reply: asyncio.Future[PreparedRequest | Failed] = asyncio.get_running_loop().create_future()
         job = await self._checked(request)
-        thread = self._ready_thread()
         job.receiver = partial(settle_reply, reply)
-        self._jobs.add(job)
-        thread.post(Prepare(job))
+        self._post(Prepare(job))
         try:
             outcome = await reply
         except BaseException:
@@ -120,18 +119,24 @@ class ThreadedEngine:
 
     async def submit(self, request: GenerationRequest | PreparedRequest, receiver: Receiver) -> JobId:
         """Queue a request; see ``Engine.submit``."""
-        job = self._prepared(request) if isinstance(request, PreparedRequest) else await self._checked(request)
-        thread = self._ready_thread()
+        if isinstance(request, PreparedRequest):
+            job = self._jobs.prepared(request)
+        else:
+            job = await self._checked(request)
         job.receiver = receiver
-        self._jobs.add(job)
-        thread.post(Submit(job))
+        self._post(Submit(job))
         return job.id
 
-    def _prepared(self, request: PreparedRequest) -> Job:
-        job = self._jobs.get(request.job_id)
-        if job is None:  # dropped when the thread failed, or cancelled
-            raise dropped(self._name)
-        return job
+    def _post(self, message: Prepare | Submit) -> None:
+        thread = self._ready_thread()
+        self._jobs.add(message.job)
+        thread.post(message)
+
+    async def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Show the tokens of a prompt; see ``TokenReader``."""
+        if (shared := await self._ready_thread().prompts.tokenized(request)) is None:
+            raise shows_no_tokens(self._name)
+        return cast(TokenizedText, shared.tokenized)
 
     async def _checked(self, request: GenerationRequest) -> Job:
         """Return a job for a request, after its output format has been tried and its prompt tokenised."""
@@ -158,8 +163,8 @@ class ThreadedEngine:
         """Return the error for requests while the engine can't serve."""
         if self._state == "stalled":
             return stalled(self._name, self._rules.stall_seconds)
-        failed = self._state == "dead" and self._info is not None
-        return model_stopped(self._name, restarting=failed and self._rules.on_failure == "restart")
+        failed = self._state == "dead" and self._info is not None and self._rules.on_failure == "restart"
+        return model_stopped(self._name, restarting=failed)
 
     def _fail_jobs(self) -> None:
         """Fail all open jobs, even while the thread hangs."""
@@ -187,11 +192,9 @@ class ThreadedEngine:
         self._watch(asyncio.get_running_loop().time())
 
     async def _launch(self, progress: OnProgress) -> None:
+        made = (self._name, self._make_backend, self._rules, self._stats)
         self._thread = EngineThread(
-            self._name,
-            self._make_backend,
-            self._rules,
-            self._stats,
+            *made,
             on_arrival=self._jobs.arrive,
             on_reset=self._on_reset,
             on_death=self._on_death,
@@ -221,8 +224,6 @@ class ThreadedEngine:
         if not await self._thread.join(self._rules.join_seconds):
             self._thread.abandon()
             log.warning("engine thread does not end; left behind", model=self._name)
-
-    # --- failures -----------------------------------------------------------------------------------
 
     def _watch(self, due: float, awake_since: float = 0.0) -> None:
         """Check at intervals that the thread makes progress. Times are seconds on the monotonic clock."""

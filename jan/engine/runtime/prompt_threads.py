@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from jan.engine.base import Failed, GenerationRequest, TokenPrompt
+from jan.engine.base import Failed, GenerationRequest, Tokenization, TokenPrompt
 from jan.engine.refusals import model_failed
 from jan.engine.runtime.fair_queue import FairQueue
 from jan.engine.stats import EngineStats
@@ -34,11 +34,13 @@ _SHORT = 1 << 15
 class SharedPrompt:
     """A prompt that is tokenised once for all sequences that have it. It lives as long as a job refers to it.
 
-    ``size``: its length in bytes, as JSON. ``tokenized``: what the backend made of it.
+    ``tokenize``: the backend's method for it. ``size``: its length in bytes, as JSON. ``tokenized``: what the
+    backend made of it.
     """
 
-    def __init__(self, request: GenerationRequest) -> None:
+    def __init__(self, request: GenerationRequest, tokenize: Tokenize) -> None:
         self.request = request
+        self.tokenize = tokenize
         self.size = len(msgspec.json.encode(request.prompt))
         self.tokenized: Any = None
         self.waiters: set[asyncio.Future[Any]] = set()
@@ -66,14 +68,16 @@ class PromptThreads:
 
     def __init__(self, name: str, stats: EngineStats, on_idle: Callable[[], None]) -> None:
         self._shared: WeakValueDictionary[int, SharedPrompt] = WeakValueDictionary()
-        self._offered = False
+        self._offered: Tokenize | None = None
+        self._reads: Tokenize | None = None
         self._lanes = [_Lane(lane, name, stats, on_idle) for lane in ("prompts", "long-prompts")]
 
-    def offer(self, tokenize: Tokenize) -> None:
-        """Take the function that tokenises. Without one, the backend tokenises on its own thread."""
-        for lane in self._lanes:
-            lane.tokenize = tokenize
-        self._offered = True
+    def offer(self, tokenize: Tokenize | None, read_tokens: Tokenize | None) -> None:
+        """Take the functions that tokenise and that show tokens.
+
+        Without the first, the backend tokenises on its own thread.
+        """
+        self._offered, self._reads = tokenize, read_tokens
 
     @property
     def busy_since(self) -> float | None:
@@ -85,11 +89,12 @@ class PromptThreads:
 
         Sequences that have the same prompt object share it. Raises the JanError of the backend.
         """
-        if not self._offered or isinstance(request.prompt, TokenPrompt):
+        wants = self._reads if isinstance(request.prompt, Tokenization) else self._offered
+        if wants is None or isinstance(request.prompt, TokenPrompt):
             return None
         shared = self._shared.get(id(request.prompt))
         if shared is None:
-            shared = self._shared[id(request.prompt)] = SharedPrompt(request)
+            shared = self._shared[id(request.prompt)] = SharedPrompt(request, wants)
         if shared.tokenized is None:
             await self._wait(shared)
         if isinstance(shared.tokenized, Failed):
@@ -130,7 +135,6 @@ class _Lane:
     """One thread, and the prompts that wait for it. Owners take turns by bytes. ``since``: see ``busy_since``."""
 
     def __init__(self, name: str, model: str, stats: EngineStats, on_idle: Callable[[], None]) -> None:
-        self.tokenize: Tokenize | None = None
         self.since: float | None = None
         self._thread_name = f"{name}-{model}"
         self._model = model
@@ -186,16 +190,15 @@ class _Lane:
             with self._using_backend:
                 if self._stopped:
                     return
-                outcome = self._outcome(shared.request)
+                outcome = self._outcome(shared)
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._end, outcome)
             # While it waits for the next prompt, this one must not stay in memory.
             shared = outcome = None
 
-    def _outcome(self, request: GenerationRequest) -> Any:
-        assert self.tokenize is not None  # nothing is added before
+    def _outcome(self, shared: SharedPrompt) -> Any:
         try:
-            return self.tokenize(request)
+            return shared.tokenize(shared.request)
         except JanError as error:
             return Failed.of(error)
         except BaseException as error:  # also what would end the thread

@@ -109,8 +109,7 @@ class EngineThread:
         except BaseException as error:  # noqa: BLE001 - would end the event loop
             self._outbox.settle(loaded, InternalError(f"Loading was ended by {type(error).__name__}."))
             return
-        if (tokenize := getattr(backend, "tokenize", None)) is not None:
-            self.prompts.offer(tokenize)
+        self.prompts.offer(getattr(backend, "tokenize", None), getattr(backend, "read_tokens", None))
         self._outbox.settle(loaded, info)
         try:
             self._worker.serve(backend, info.fingerprint)

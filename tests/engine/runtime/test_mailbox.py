@@ -29,7 +29,7 @@ def test_a_busy_loop_is_woken_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return wake(callback, *arguments)
 
         monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
-        arrivals, reader, job = Arrivals(), EventReader(), Job(1, text_request("hello"))
+        arrivals, reader, job = Arrivals("echo"), EventReader(), Job(1, text_request("hello"))
         outbox, job.receiver = Outbox(arrivals.arrive), reader.receive
         arrivals.add(job)
         for text in "one ", "two ", "three":
@@ -61,7 +61,7 @@ def test_a_turn_of_the_loop_is_short() -> None:
             raise ValueError("pretended")
 
     async def main() -> None:
-        arrivals = Arrivals()
+        arrivals = Arrivals("echo")
         jobs = [Job(number, text_request("x"), partial(receiver, number)) for number in range(1000)]
         for job in jobs:
             arrivals.add(job)

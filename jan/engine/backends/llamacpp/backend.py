@@ -20,7 +20,8 @@ from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
 from jan.engine.backends.llamacpp.slots import Slot, Slots
 from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
-from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
+from jan.engine.backends.token_reading import read_tokens
+from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output, TokenizedText
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
 from jan.engine.model_trials.model_trial import ModelTrial, mapped_bytes
@@ -120,6 +121,7 @@ class LlamaCppBackend:
             cache=self._cache,
             formats=self._model.grammars,
             chats=self._model.template.forms if self._model.template else None,
+            tokenizer=self._model.tokenizer,
             details=details,
             fingerprint=fingerprint_of("llamacpp", "cyllama", [self._file]),
         )
@@ -137,6 +139,10 @@ class LlamaCppBackend:
     def tokenize(self, request: GenerationRequest) -> TokenizedPrompt:
         """Render and tokenise a request's prompt, on any thread. Raises InvalidRequest."""
         return tokenize_prompt(request, self._model, self._context_length)
+
+    def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the tokens of a request's Tokenization, on any thread. Raises InvalidRequest."""
+        return read_tokens(request, self._model)
 
     def prepare(self, request: GenerationRequest, prompt: TokenizedPrompt | None = None) -> TokenizedRequest:
         """Check a request, whose prompt may be tokenised already. Raises InvalidRequest."""

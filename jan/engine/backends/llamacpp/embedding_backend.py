@@ -14,7 +14,17 @@ from jan.engine.backends.embedding_inputs import TokenizedInputs, tokenize_input
 from jan.engine.backends.llamacpp.model import GgufModel
 from jan.engine.backends.llamacpp.options import LlamaCppOptions
 from jan.engine.backends.llamacpp.pooling import Pooling, pooled, wanted
-from jan.engine.base import EmbeddingForms, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
+from jan.engine.backends.token_reading import read_tokens
+from jan.engine.base import (
+    EmbeddingForms,
+    Finished,
+    GenerationRequest,
+    JobId,
+    ModelInfo,
+    OnProgress,
+    Output,
+    TokenizedText,
+)
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.refusals import reason_of
 from jan.errors import ConfigurationError
@@ -76,6 +86,7 @@ class LlamaCppEmbeddingBackend:
                 matryoshka=None if options.matryoshka == "any" else tuple(options.matryoshka),
             ),
             token_prompts=True,
+            tokenizer=self._model.tokenizer,
             details={"name": self._model.name, "file": self._file.name},
             fingerprint=fingerprint_of("llamacpp", "cyllama", [self._file]),
         )
@@ -93,6 +104,10 @@ class LlamaCppEmbeddingBackend:
     def tokenize(self, request: GenerationRequest) -> TokenizedInputs:
         """Tokenise the texts of a request, on any thread. Raises InvalidRequest."""
         return tokenize_inputs(request, self._model, self._context_length)
+
+    def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the tokens of a request's Tokenization, on any thread. Raises InvalidRequest."""
+        return read_tokens(request, self._model)
 
     def prepare(self, request: GenerationRequest, prompt: TokenizedInputs | None = None) -> TokenizedInputs:
         """Return the tokenised request. Raises InvalidRequest."""

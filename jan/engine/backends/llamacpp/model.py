@@ -10,6 +10,7 @@ from pathlib import Path
 import cyllama.llama.llama_cpp as llama
 
 from jan.engine.backends.llamacpp.tokenizer import GgufTokenizer
+from jan.engine.base import TokenizerForms
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
@@ -114,6 +115,23 @@ class GgufModel:
     def grammars(self) -> GrammarCompiler:
         """Compiles output formats. Only models that generate need it, so it is made when they are loaded."""
         return GrammarCompiler(self._vocabulary(), self.template.dialect if self.template else PLAIN)
+
+    @property
+    def tokenizer(self) -> TokenizerForms:
+        """How the model tokenises."""
+        ends = (int(self.vocab.token_bos()), int(self.vocab.token_eos()))
+        begin, end = (self.spelling_of(token) if token >= 0 else "" for token in ends)
+        return TokenizerForms(
+            kind=self._tokenizer.kind,
+            size=len(self.pieces),
+            begin=begin,
+            end=end,
+            chat_template=self.template.source if self.template else "",
+        )
+
+    def spelling_of(self, token: int) -> str:
+        """Return a token as the vocabulary spells it."""
+        return str(self.vocab.get_text(token))
 
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""

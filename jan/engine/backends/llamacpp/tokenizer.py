@@ -1,6 +1,7 @@
 """Tokenise for a GGUF file: its special tokens, the bytes of its tokens, the tokens around a prompt."""
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 from jan.engine.prompts.segments import ASCII_WHITESPACE, MarkedPrompt, SpecialToken, SpecialTokens
@@ -10,6 +11,9 @@ from jan.errors import ConfigurationError
 
 # llama.cpp's numbers for kinds of vocabularies (llama_vocab_type).
 _SENTENCEPIECE, _BYTE_LEVEL_BPE, _WORDPIECE, _UNIGRAM = 1, 2, 3, 4
+_NAMES = MappingProxyType(
+    {_SENTENCEPIECE: "SentencePiece", _BYTE_LEVEL_BPE: "BPE", _WORDPIECE: "WordPiece", _UNIGRAM: "Unigram"}
+)
 # llama.cpp's attributes of tokens (llama_token_attr).
 _UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP, _RSTRIP = 1, 8, 16, 128, 256
 
@@ -18,7 +22,7 @@ class GgufTokenizer:
     """The vocabulary of a GGUF file, read once at load. Thread-safe.
 
     ``pieces``: the bytes of each token. ``control``: ids of control tokens. ``begin``, ``end``: the tokens that
-    belong around every prompt.
+    belong around every prompt. ``kind``: the name of its kind.
 
     Args:
         vocab: llama.cpp's vocabulary.
@@ -33,6 +37,7 @@ class GgufTokenizer:
         self.pieces = self._pieces()
         self.begin = [int(vocab.token_bos())] if vocab.get_add_bos() else []
         self.end = [int(vocab.token_eos())] if vocab.get_add_eos() else []
+        self.kind = _NAMES[vocab.vocab_type]
         words = vocab.vocab_type == _WORDPIECE
         if words:
             self.end = [int(vocab.token_sep())]

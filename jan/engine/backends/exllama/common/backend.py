@@ -30,7 +30,8 @@ from jan.engine.backends.exllama.common.size import PAGE, ModelSize
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
 from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
-from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output
+from jan.engine.backends.token_reading import read_tokens
+from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output, TokenizedText
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
 from jan.engine.model_trials.model_trial import ModelTrial
@@ -151,6 +152,7 @@ class ExLlamaBackend(ABC):
             formats=self._tokenizer.grammars,
             chats=self._tokenizer.template.forms if self._tokenizer.template else None,
             unserved=self.unserved,
+            tokenizer=self._tokenizer.forms,
             details={"name": self._folder.path.name, "attention": attention},
             fingerprint=fingerprint_of(self.name, self.name, self._folder.weights),
         )
@@ -164,6 +166,10 @@ class ExLlamaBackend(ABC):
     def tokenize(self, request: GenerationRequest) -> TokenizedPrompt:
         """Render and tokenise a request's prompt, on any thread. Raises InvalidRequest."""
         return tokenize_prompt(request, self._tokenizer, self._options.context)
+
+    def read_tokens(self, request: GenerationRequest) -> TokenizedText:
+        """Return the tokens of a request's Tokenization, on any thread. Raises InvalidRequest."""
+        return read_tokens(request, self._tokenizer)
 
     def prepare(self, request: GenerationRequest, prompt: TokenizedPrompt | None = None) -> TokenizedRequest:
         """Check a request, whose prompt may be tokenised already, and hash its prompt's pages.

@@ -6,6 +6,7 @@ import msgspec
 
 from jan.engine.backends.exllama.common.folder import ModelFolder
 from jan.engine.backends.exllama.common.tokenizer_file import TokenizerFile, state_of
+from jan.engine.base import TokenizerForms
 from jan.engine.grammars.constraint import GrammarCompiler, Vocabulary
 from jan.engine.prompts.chat_template import ChatTemplate
 from jan.engine.prompts.dialects import PLAIN, ReasoningOption, ToolFormatOption
@@ -65,8 +66,9 @@ class FolderTokenizer:
         if not stop_tokens:
             raise ConfigurationError(f"Model folder {folder.path} does not say which token ends an answer.")
         self.stop_tokens = frozenset(stop_tokens)
-        self._begin = self._begin_tokens()
-        self.begin_token = self._begin[0] if self._begin else stop_tokens[0]
+        self.begin = self._begin_tokens()
+        self.end: list[int] = []
+        self.begin_token = self.begin[0] if self.begin else stop_tokens[0]
         added = self._tokenizer.get_added_tokens_decoder()
         special = [token for token, entry in added.items() if entry.special and token < len(self.pieces)]
         self.control_tokens = special
@@ -161,7 +163,7 @@ class FolderTokenizer:
 
         Raises PromptTooLong.
         """
-        return [*self._begin, *self._prompts.tokens(MarkedPrompt(text), room)]
+        return [*self.begin, *self._prompts.tokens(MarkedPrompt(text), room)]
 
     def tokenize_chat(self, prompt: MarkedPrompt, room: int) -> list[int]:
         """Return the token ids of a rendered chat, whose template spells the begin token itself.
@@ -169,6 +171,21 @@ class FolderTokenizer:
         Raises PromptTooLong.
         """
         return self._prompts.tokens(prompt, room)
+
+    @property
+    def forms(self) -> TokenizerForms:
+        """How the model tokenises."""
+        return TokenizerForms(
+            kind=type(self._tokenizer.model).__name__,
+            size=len(self.pieces),
+            begin=self._word("bos_token"),
+            end=self._word("eos_token"),
+            chat_template=self.template.source if self.template else "",
+        )
+
+    def spelling_of(self, token: int) -> str:
+        """Return a token as the vocabulary spells it."""
+        return self._tokenizer.id_to_token(token) or ""
 
     def text_of(self, tokens: list[int]) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
