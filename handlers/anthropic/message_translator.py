@@ -110,15 +110,21 @@ class MessageTranslator:
         if isinstance(event, Finished):
             self._end = event
             return self._close()
+        return [one for part in event.parts or (event,) for one in self._of_part(part)]
+
+    def _of_part(self, part: Delta) -> list[MessageEvent]:
         made: list[MessageEvent] = []
-        if event.reasoning and self._shows_thinking:
-            self._thought.update(event.reasoning.encode())
+        ended, begun = part.calls_from(self._call)
+        for fragment in ended:
+            made += self._of_call(fragment)
+        if part.reasoning and self._shows_thinking:
+            self._thought.update(part.reasoning.encode())
             made += self._in_block("thinking", AnsweredThinking(thinking="", signature=""))
-            made.append(self._piece(ThinkingPiece(thinking=event.reasoning)))
-        if event.text:
+            made.append(self._piece(ThinkingPiece(thinking=part.reasoning)))
+        if part.text:
             made += self._in_block("text", AnsweredText(text=""))
-            made.append(self._piece(TextPiece(text=event.text)))
-        for fragment in event.tool_calls:
+            made.append(self._piece(TextPiece(text=part.text)))
+        for fragment in begun:
             made += self._of_call(fragment)
         return made
 

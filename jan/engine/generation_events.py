@@ -143,6 +143,15 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """True if only text is new."""
         return not (self.reasoning or self.tool_calls or self.logprobs or self.token_ids or self.prompt_logprobs)
 
+    def calls_from(self, call: int) -> tuple[tuple[ToolCallFragment, ...], tuple[ToolCallFragment, ...]]:
+        """Return the pieces of a call that has begun before, and those of later calls.
+
+        One token may have the end of a call and the text behind it. So the former come before the text, and the
+        latter after it.
+        """
+        ended = tuple(fragment for fragment in self.tool_calls if fragment.index == call)
+        return ended, self.tool_calls[len(ended) :]
+
     def __bool__(self) -> bool:
         return bool(self.text) or not self.text_only
 

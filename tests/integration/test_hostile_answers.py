@@ -103,3 +103,28 @@ def test_the_stop_string_that_is_complete_first_ends_the_answer(
     body = {"model": "json", "messages": [{"role": "user", "content": "xxabcd"}], "stop": stop}
     answer = server.client.post("/v1/chat/completions", json=body)
     assert answer.json()["choices"][0]["message"]["content"] == content
+
+
+@pytest.mark.parametrize(
+    ("path", "of_call", "of_text"),
+    [
+        ("/v1/responses", "response.function_call_arguments.delta", "response.output_text.delta"),
+        ("/v1/messages", "input_json_delta", "text_delta"),
+    ],
+)
+def test_a_token_may_end_a_call_and_begin_the_text_behind_it(
+    server: ThreadServer, path: str, of_call: str, of_text: str
+) -> None:
+    """The end of the arguments stays with the call. It was taken for text."""
+    text = in_json('{"o": {"n": "a b"}}') + "look here"
+    answer = server.client.post(path, json=asked(path, "json", text, stream=True))
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    if path == "/v1/messages":
+        deltas = [event for event in events if event["type"] == "content_block_delta"]
+        # A block has deltas of one kind.
+        assert {(event["index"], event["delta"]["type"]) for event in deltas} == {(0, of_call), (1, of_text)}
+        pieces = [(one["delta"]["type"], [*one["delta"].values()][-1]) for one in deltas]
+    else:
+        pieces = [(event["type"], event["delta"]) for event in events if "delta" in event]
+    assert json.loads("".join(piece for kind, piece in pieces if kind == of_call)) == {"o": {"n": "a b"}}
+    assert "".join(piece for kind, piece in pieces if kind == of_text) == "look here"

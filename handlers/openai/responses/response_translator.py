@@ -124,16 +124,22 @@ class ResponseTranslator:
             # An answer without anything has an empty message.
             made = [] if self._done or self._open else self._in(TextItem, partial(TextItem, self._item_id("msg")))
             return [*made, *self._close("incomplete" if event.reason in CUT else "completed")]
-        made = []
-        if event.reasoning:
+        return [one for part in event.parts or (event,) for one in self._of_part(part)]
+
+    def _of_part(self, part: Delta) -> list[ResponseEvent]:
+        made: list[ResponseEvent] = []
+        ended, begun = part.calls_from(self._call)
+        for fragment in ended:
+            made += self._of_call(fragment)
+        if part.reasoning:
             made += self._in(ReasoningItem, partial(ReasoningItem, self._item_id("rs")))
             assert self._open is not None  # just opened
-            made += self._open.add(event.reasoning, [])
-        if event.text:
+            made += self._open.add(part.reasoning, [])
+        if part.text:
             made += self._in(TextItem, partial(TextItem, self._item_id("msg")))
             assert self._open is not None  # just opened
-            made += self._open.add(event.text, _REPORTS.named(event.logprobs))
-        for fragment in event.tool_calls:
+            made += self._open.add(part.text, _REPORTS.named(part.logprobs))
+        for fragment in begun:
             made += self._of_call(fragment)
         return made
 
