@@ -2,6 +2,7 @@
 
 import msgspec
 
+from handlers.conversations.added_items import naming_items, read_added
 from handlers.conversations.translate import conversation_to_wire, messages_to_wire
 from jan.errors import NotFound, Unavailable
 from jan.handler import Handler
@@ -34,11 +35,15 @@ class ConversationCollection(Handler):
         examples=(
             Example(summary="With a title", body={"title": "My Conversation", "model": "jan-v1-4b"}),
             Example(summary="Titled by its first message", body={"metadata": {"project": "garden"}}),
+            Example(summary="With items", body={"items": [{"role": "user", "content": "Hello!"}]}),
         ),
     )
     async def post(self, body: ConversationCreate) -> Conversation:
-        """Create an empty conversation. Append to it with POST .../messages, or talk in it by giving its id as
-        `conversation_id` to /chat/completions."""
+        """Create a conversation, which is empty or begins with `items`. Append to it with POST .../messages or
+        .../items, or talk in it by giving its id as `conversation_id` to /chat/completions or as `conversation` to
+        /responses."""
+        added = read_added(body.items or ())
+        self.ignore(*added.ignored)
         new = ConversationRecord(
             id=self.mint.new_id("conv"),
             user_id=self.user_id,
@@ -46,7 +51,11 @@ class ConversationCollection(Handler):
             model=body.model,
             metadata=body.metadata or {},
         )
-        return conversation_to_wire(await self.services.conversations.create(new, self.mint))
+        conversations = self.services.conversations
+        if not added.messages:
+            return conversation_to_wire(await conversations.create(new, self.mint))
+        with naming_items():
+            return conversation_to_wire(await conversations.create_with(new, added.messages, self.mint))
 
     @operation(
         summary="List conversations",
@@ -102,6 +111,22 @@ class OneConversation(Handler):
     )
     async def patch(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
         """Set title, model or metadata; what the body leaves out stays as it is."""
+        return await self._change(conversation_id, body)
+
+    @operation(
+        summary="Change a conversation, as OpenAI's clients do",
+        access=WRITE,
+        tag="conversations",
+        request=ConversationUpdate,
+        response=Conversation,
+        errors=(NotFound, Unavailable),
+        examples=(Example(summary="Other metadata", body={"metadata": {"project": "garden"}}),),
+    )
+    async def post(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
+        """Do what PATCH does."""
+        return await self._change(conversation_id, body)
+
+    async def _change(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
         changes = ConversationChanges(
             title="" if body.title is None else body.title,
             model=body.model,

@@ -68,8 +68,9 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
 
 
 def has_content(message: MessageRecord) -> bool:
-    """Tell a message with content from an answer that was cut short before its first word."""
-    return bool(message.content or message.tool_calls)
+    """Tell a message with content from an answer that was cut short before its first word, and from a message
+    whose content was deleted. The result of a call may be empty."""
+    return bool(message.content or message.tool_calls) or (message.role == "tool" and not message.is_emptied)
 
 
 def _is_deep(value: Any) -> bool:

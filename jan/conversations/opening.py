@@ -38,10 +38,10 @@ class Place(msgspec.Struct, frozen=True):
 
 async def first_place(conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Place:
     """Return the place of messages that begin a conversation. Raises InvalidRequest."""
-    asked = await apart(len(messages), lambda: _asked(messages, conversation.id))
+    asked = await apart(len(messages), lambda: kept_form(messages, conversation.id))
     if not asked or asked[-1].role == "assistant":
         raise _nothing_to_answer()
-    new, below = _below(asked, None)
+    new, below = in_line(asked, None)
     assert below is not None  # there is a message
     return Place(conversation, [], None, new, below, is_new=True)
 
@@ -58,7 +58,7 @@ class Opening:
         self, messages: Sequence[chat.Message], parent_id: str | UnsetType | None, message_id: str | None
     ) -> Place:
         """Return the place of a request's messages; see ``Conversations.open_turn``."""
-        asked = await apart(len(messages), lambda: _asked(messages, self._conversation_id))
+        asked = await apart(len(messages), lambda: kept_form(messages, self._conversation_id))
         if asked and asked[-1].role == "assistant":
             raise _nothing_to_answer()
         conversation = await self._conversation()
@@ -69,7 +69,7 @@ class Opening:
         path = await self._path(asked[known - 1].id if known else parent_id)
         if not asked:
             path = _to_last_question(path)
-        new, below = _below(asked[known:], path[-1].id if path else None)
+        new, below = in_line(asked[known:], path[-1].id if path else None)
         again = None if asked else path[-1]
         before = path[: len(path) - (known if asked else 1)]
         assert below is not None  # of a message of the request, or of ``again``
@@ -116,11 +116,12 @@ class Opening:
         return path
 
 
-def _asked(messages: Sequence[chat.Message], conversation_id: str) -> list[MessageRecord]:
+def kept_form(messages: Sequence[chat.Message], conversation_id: str) -> list[MessageRecord]:
+    """Return messages as a conversation keeps them. Raises InvalidRequest for one that no model could get."""
     return [check_message(from_chat(message, conversation_id)) for message in messages]
 
 
-def _below(messages: Sequence[MessageRecord], parent_id: str | None) -> tuple[list[MessageRecord], str | None]:
+def in_line(messages: Sequence[MessageRecord], parent_id: str | None) -> tuple[list[MessageRecord], str | None]:
     """Return messages each below the one before it, the first below ``parent_id``, and the id of the last."""
     placed = []
     for message in messages:

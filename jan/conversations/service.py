@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
 
 from msgspec import UNSET, UnsetType
 
+from jan.conversations.additions import added_to, amounts_with
 from jan.conversations.history import check_message
 from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening, first_place
 from jan.conversations.restored import copy_of
-from jan.conversations.titles import give_title
+from jan.conversations.titles import give_title, title_of
 from jan.conversations.turn import Turn
-from jan.errors import NotFound
+from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.storage.holdings import amounts_of
@@ -101,6 +103,53 @@ class Conversations:
             await give_title(self._store, user_id, conversation.id)
         return stored
 
+    async def create_with(
+        self, conversation: ConversationRecord, messages: Sequence[chat.Message], ids: IdSource
+    ) -> ConversationRecord:
+        """Store a new conversation that begins with messages, and return it: all of it or nothing.
+
+        Raises InvalidRequest for a message that can't be kept, and RateLimited beyond the user's quota.
+        """
+        user_id = conversation.user_id
+        records = await added_to(conversation.id, messages, ids)
+        if not ids.again:
+            await self._store.holdings.check(user_id, amounts_with(records))
+        await self.create(conversation, ids)
+        try:
+            await self._append_all(user_id, records, ids)
+        except Unavailable:
+            raise  # the outcome is unknown
+        except JanError:
+            with suppress(JanError):
+                await self._store.conversations.delete(user_id, conversation.id)
+            raise
+        return await self.get(user_id, conversation.id)
+
+    async def add(
+        self, user_id: str, conversation_id: str, messages: Sequence[chat.Message], ids: IdSource
+    ) -> list[MessageRecord]:
+        """Store messages below the one appended last, each below the one before it: all or none; return them.
+
+        Raises NotFound, InvalidRequest for a message that can't be kept, and RateLimited beyond the user's quota.
+        """
+        await self.get(user_id, conversation_id)
+        records = await added_to(conversation_id, messages, ids)
+        if records:
+            await self._append_all(user_id, records, ids)
+        return records
+
+    async def _append_all(self, user_id: str, records: Sequence[MessageRecord], ids: IdSource) -> None:
+        try:
+            await self._store.messages.append_all(user_id, records, at_head=True)
+        except Conflict:
+            if not ids.again:  # otherwise an earlier attempt stored them
+                raise
+        await give_title(self._store, user_id, records[0].conversation_id)
+
+    async def path(self, user_id: str, conversation_id: str) -> list[MessageRecord]:
+        """Return the messages from the root down to the one appended last. Raises NotFound."""
+        return await self._store.messages.history(user_id, conversation_id)
+
     # --- turns of a chat ----------------------------------------------------------------------------
 
     async def open_turn(
@@ -146,9 +195,17 @@ class Conversations:
         )
         return path[:-1]
 
-    async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
-        """Remove the content of messages, which keep their places in the tree. Raises NotFound."""
-        await self._store.messages.empty(user_id, conversation_id, message_ids)
+    async def empty(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+        """Remove the content of messages of one conversation, which keep their places in the tree.
+
+        A title that was made of one of them goes too. Raises NotFound.
+        """
+        conversation = await self.get(user_id, messages[0].conversation_id)
+        await self._store.messages.empty(user_id, conversation.id, [message.id for message in messages])
+        if conversation.title and any(
+            title_of(one) == conversation.title for one in messages if one.role == "user"
+        ):
+            await self._store.conversations.update(user_id, conversation.id, ConversationChanges(title=""))
 
     # --- export and import --------------------------------------------------------------------------
 

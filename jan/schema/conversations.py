@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.chat import MessageId, Metadata
 from jan.schema.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart, ToolCall
+from jan.schema.output_formats import check_depth
 from jan.schema.paging import Cursor, PageQuery
 from jan.schema.plain_text import NAME_OR_NOTHING
 from jan.schema.sampling import Usage
@@ -18,6 +19,7 @@ Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=1024)] | None
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Status = Literal["streaming", "partial", "complete", "failed"]
+NewItems = Annotated[list[dict[str, Any]], Meta(max_length=20)]
 
 # --- query parameters -------------------------------------------------------------------------------
 
@@ -55,6 +57,19 @@ class ConversationCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     title: Title | None = None
     model: ModelName | None = None
     metadata: Metadata | None = None
+    items: Annotated[NewItems, Meta(description="What it begins with, as `input` of /responses")] | None = None
+
+    def __post_init__(self) -> None:
+        check_depth(self.items or [])
+
+
+class ItemsCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Items to add to a conversation."""
+
+    items: Annotated[NewItems, Meta(description="As `input` of /responses")]
+
+    def __post_init__(self) -> None:
+        check_depth(self.items)
 
 
 class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

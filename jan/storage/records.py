@@ -234,7 +234,8 @@ class MessageRecord(Record, frozen=True, kw_only=True):
     The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
     always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
     ``partial``, or as ``failed`` if it has not even a first token. ``reasoning``: that of an answer.
-    ``response``: what the Responses API needs to show an answer as its client asked for it.
+    ``response``: what an API needs to show an answer as its client asked for it; ``{"emptied": true}`` for a
+    message whose content was deleted.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("msg"))
@@ -253,6 +254,11 @@ class MessageRecord(Record, frozen=True, kw_only=True):
     created_at: datetime = msgspec.field(default_factory=now)
     updated_at: datetime = msgspec.field(default_factory=now)
     sequence: int = 0
+
+    @property
+    def is_emptied(self) -> bool:
+        """True if the content was deleted, and only the place in the tree is left."""
+        return self.response is not None and "emptied" in self.response
 
 
 class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,10 +155,11 @@ class MessageRepository(Protocol):
         is returned if role, content and tool calls agree. Otherwise raises Conflict.
         """
 
-    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord], *, at_head: bool = False) -> None:
         """Add messages of one conversation, each under its ``parent_id``, all of them or none.
 
         The parent of the first is in the conversation; raises NotFound with ``param`` parent_id if it is not.
+        With ``at_head`` it is the message appended last.
         Each of the others may have one of those before it as its parent. Raises Conflict with ``param`` id if one
         of the ids is taken.
         """

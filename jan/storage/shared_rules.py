@@ -1,5 +1,6 @@
 """Decisions that both backends must make alike: applying changes, error messages, rotation of refresh tokens."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -40,8 +41,19 @@ def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime
 def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
     """Return a message without its content. It is complete: an answer under way adds nothing to it any more."""
     return msgspec.structs.replace(
-        message, content="", tool_calls=None, reasoning=None, response=None, status="complete", updated_at=at
+        message,
+        content="",
+        tool_calls=None,
+        reasoning=None,
+        response={"emptied": True},
+        status="complete",
+        updated_at=at,
     )
+
+
+def below(parent_id: str | None, messages: Sequence[MessageRecord]) -> list[MessageRecord]:
+    """Return the messages with the first of them below ``parent_id``."""
+    return [msgspec.structs.replace(messages[0], parent_id=parent_id), *messages[1:]]
 
 
 def same_message(stored: MessageRecord, message: MessageRecord) -> MessageRecord:

@@ -26,7 +26,7 @@ def test_no_answer_is_kept(echo_server: ServerProcess, route: Route, method: str
     path = (
         route.path.replace("{api}", "/api/v1").replace("{file}", "index.html").replace("{model_id:path}", "echo")
     )
-    for name in ("{key_id}", "{user_id}", "{conversation_id}", "{message_id}", "{completion_id}"):
+    for name in ("{key_id}", "{user_id}", "{conversation_id}", "{message_id}", "{item_id}", "{completion_id}"):
         path = path.replace(name, "other_0")
     body = b"{}" if route.operations[method].request is not None else None
     with http_client(echo_server) as client:

@@ -65,6 +65,8 @@ _NEED_MORE = (
     "/api/v1/responses/{response_id}/cancel",
     # The administrator is the last one; test_user_deletion.py has it.
     "delete /api/v1/user/profile",
+    # An item is one of a conversation's; test_items.py has it.
+    "/api/v1/conversations/{conversation_id}/items/{item_id}",
 )
 
 

@@ -259,6 +259,22 @@ async def test_turns_of_several_processes_at_once(
     assert (await store.conversations.get(ME, conversation.id)).message_count == 96
 
 
+async def test_what_goes_below_the_head_is_one_path(
+    store: Store, second_store: Store, conversation: ConversationRecord
+) -> None:
+    """Also if several processes add to it at the same time."""
+
+    async def add(writer: Store) -> None:
+        for _ in range(6):
+            first = message_in(conversation)
+            await writer.messages.append_all(
+                ME, [first, message_in(conversation, parent_id=first.id)], at_head=True
+            )
+
+    await asyncio.gather(*(add(writer) for writer in (store, second_store) * 2))
+    assert len(await store.messages.history(ME, conversation.id)) == 48
+
+
 async def test_a_given_title_is_not_overruled(store: Store) -> None:
     """The title that a first message gives comes to nothing where somebody has set one meanwhile."""
     untitled = ConversationRecord(user_id=ME)

@@ -80,14 +80,14 @@ class ReadItems(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
-def read_items(given: str | Sequence[dict[str, Any]]) -> ReadItems:
-    """Return the items of an input. Raises InvalidRequest that names the wrong one."""
+def read_items(given: str | Sequence[dict[str, Any]], name: str = "input") -> ReadItems:
+    """Return the items of the field ``name``. Raises InvalidRequest that names the wrong one."""
     if isinstance(given, str):
         return ReadItems((MessageItem(role="user", content=given),) if given else ())
     items: list[SentItem] = []
     ignored: list[str] = []
     for index, one in enumerate(given):
-        place = f"input[{index}]"
+        place = f"{name}[{index}]"
         kind = one.get("type", "message")
         if kind in _HOSTED:
             ignored.append(place)
@@ -134,11 +134,14 @@ class _Turns:
         return self._answer
 
 
-def messages_of(items: Sequence[SentItem]) -> tuple[list[Message], list[str]]:
-    """Return the messages that a model gets, and the place of each among the items. Raises InvalidRequest."""
+def messages_of(items: Sequence[SentItem], name: str = "input") -> tuple[list[Message], list[str]]:
+    """Return the messages that a model gets, and the place of each among the items of the field ``name``.
+
+    Raises InvalidRequest.
+    """
     turns = _Turns()
     for index, item in enumerate(items):
-        place = f"input[{index}]"
+        place = f"{name}[{index}]"
         if isinstance(item, MessageItem):
             _add_message(turns, item, place)
         elif isinstance(item, CallOutputItem):

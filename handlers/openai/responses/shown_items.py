@@ -21,7 +21,6 @@ from jan.storage.records import JsonObject, MessageRecord
 
 #: Reasons of an end that leaves an answer incomplete.
 CUT: tuple[FinishReason, ...] = ("length", "content_filter")
-_PARTS = {"text": "input_text", "image_url": "input_image", "file": "input_file"}
 
 
 def output_of(message: MessageRecord) -> list[OutputItem]:
@@ -92,7 +91,17 @@ def _call(call: JsonObject, own: str, at: int) -> OutputItem:
 def _text_of(content: str | Sequence[JsonObject] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(str(part.get("text", "")) for part in content)
+    return "".join(str(part.get("text", part.get("refusal", ""))) for part in content)
+
+
+def _part(part: JsonObject) -> JsonObject:
+    """Return a part of a user's message as Responses have it."""
+    kind = part.get("type")
+    if kind == "image_url":
+        return {"type": "input_image", "image_url": part["image_url"].get("url"), "detail": "auto"}
+    if kind == "file":
+        return {"type": "input_file", **part["file"]}
+    return {**part, "type": "input_text"} if kind == "text" else part
 
 
 def items_of(message: MessageRecord) -> list[dict[str, Any]]:
@@ -111,5 +120,5 @@ def items_of(message: MessageRecord) -> list[dict[str, Any]]:
             }
         ]
     parts = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else message.content
-    content = [{**part, "type": _PARTS.get(part.get("type", ""), part.get("type"))} for part in parts or ()]
+    content = [_part(part) for part in parts or ()]
     return [{"type": "message", "id": message.id, "status": "completed", "role": message.role, "content": content}]

@@ -1,10 +1,11 @@
 """GET and DELETE /responses/{response_id}, and the URLs below it."""
 
-from typing import Any
+from contextlib import suppress
 
 import msgspec
 
 from handlers.openai.responses.item_ids import message_id, response_id
+from handlers.openai.responses.item_pages import page_of_items
 from handlers.openai.responses.response_translator import incompleteness, usage_of
 from handlers.openai.responses.shown_items import CUT, items_of, output_of, progress_status
 from jan.errors import InvalidRequest, NotFound, Unavailable
@@ -21,20 +22,17 @@ from jan.schema.responses import (
 from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Usage
 from jan.storage.records import MessageRecord, TokenUsage
 
-_DEFAULT_LIMIT = 20
-
 
 class StoredResponses(Handler):
     """The base of all: finds a stored response."""
 
     async def answer_of(self, own: str) -> MessageRecord:
         """Return the stored answer that a response of the caller's is. Raises NotFound."""
-        try:
-            return await self.services.conversations.answer(self.user_id, message_id(own))
-        except NotFound:
-            raise NotFound(
-                f"Response with id '{own[:64]}' not found.", code="response_not_found", param="response_id"
-            ) from None
+        with suppress(NotFound):
+            answer = await self.services.conversations.answer(self.user_id, message_id(own))
+            if not answer.is_emptied:
+                return answer
+        raise NotFound(f"Response with id '{own[:64]}' not found.", code="response_not_found", param="response_id")
 
     async def question_of(self, answer: MessageRecord) -> list[MessageRecord]:
         """Return the messages of the request that an answer is for, oldest first."""
@@ -76,8 +74,8 @@ class OneResponse(StoredResponses):
         """Remove the content of a response and of its input. Their places in the conversation stay, for what
         follows them."""
         answer = await self.answer_of(response_id)
-        ids = [message.id for message in await self.question_of(answer)]
-        await self.services.conversations.empty(self.user_id, answer.conversation_id, [*ids, answer.id])
+        await self.services.conversations.empty(self.user_id, [*await self.question_of(answer), answer])
+        await self.services.idempotency.forget_about(answer.conversation_id)
         return DeletedResponse(id=response_id)
 
 
@@ -96,9 +94,7 @@ class ResponseInputItems(StoredResponses):
         """List the items of the request that a response is for, newest first unless `order` is asc."""
         question = await self.question_of(await self.answer_of(response_id))
         items = [item for message in question for item in items_of(message)]
-        if query.order != "asc":
-            items.reverse()
-        return _page(items, query)
+        return page_of_items(items, query)
 
 
 class ResponseCancellation(StoredResponses):
@@ -121,29 +117,11 @@ class ResponseCancellation(StoredResponses):
         )
 
 
-def _page(items: list[dict[str, Any]], query: ItemsQuery) -> InputItems:
-    ids = [item["id"] for item in items]
-    if query.after is not None:
-        if query.after not in ids:
-            raise InvalidRequest("after: There is no item of this id.", code="invalid_value", param="after")
-        items = items[ids.index(query.after) + 1 :]
-    limit = query.limit or _DEFAULT_LIMIT
-    shown = items[:limit]
-    return InputItems(
-        data=shown,
-        has_more=len(items) > limit,
-        first_id=shown[0]["id"] if shown else None,
-        last_id=shown[-1]["id"] if shown else None,
-    )
-
-
 def shown_response(answer: MessageRecord) -> Response:
-    """Return a stored answer as a response. Raises NotFound for one that was deleted."""
+    """Return a stored answer as a response."""
     created = int(answer.created_at.timestamp())
-    shown = answer.response
-    if shown is None:
-        if not (answer.content or answer.tool_calls) and answer.status == "complete":
-            raise NotFound("This response was deleted.", code="response_not_found", param="response_id")
+    request = (answer.response or {}).get("request")
+    if request is None:
         response = Response(
             id="",
             created_at=created,
@@ -153,7 +131,7 @@ def shown_response(answer: MessageRecord) -> Response:
             text={"format": {"type": "text"}, "verbosity": "medium"},
         )
     else:
-        response = msgspec.convert(shown["request"], Response)
+        response = msgspec.convert(request, Response)
     response.id, response.kept = response_id(answer.id), True
     response.output = output_of(answer)
     response.status = progress_status(answer)

@@ -16,7 +16,7 @@ from jan.storage.records import ConversationRecord, Record, fold
 R = TypeVar("R", bound=Record)
 
 Document = dict[str, Any]
-_OPAQUE = ("content", "metadata", "tool_calls")
+_OPAQUE = ("content", "metadata", "response", "tool_calls")
 _TEXT = "json"
 
 

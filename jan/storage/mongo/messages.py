@@ -35,7 +35,7 @@ from jan.storage.paging import (
     too_long,
 )
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
-from jan.storage.shared_rules import emptied, missing, same_message, taken, with_progress
+from jan.storage.shared_rules import below, emptied, missing, same_message, taken, with_progress
 from jan.tasks import apart
 
 _replace = msgspec.structs.replace
@@ -73,17 +73,17 @@ class MongoMessages:
                 await self._holdings.change(user_id, more.negative())
             return placed
 
-    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord], *, at_head: bool = False) -> None:
         first = messages[0]
         lock = self._locks.setdefault(first.conversation_id, asyncio.Lock())
         async with lock:
             conversation = await self._conversations.get(user_id, first.conversation_id)
-            if first.parent_id not in (None, conversation.head_id):
+            if not at_head and first.parent_id not in (None, conversation.head_id):
                 await self._require(conversation.id, first.parent_id or "", param="parent_id")
             size = await apart(len(messages), lambda: sum(map(size_of, messages)))
             more = Amounts(messages=len(messages), bytes=size)
             async with self._holdings.adding(user_id, more, _never):
-                await self._advance(conversation, await self._place_all(conversation, messages), size)
+                await self._advance(conversation, await self._place_all(conversation, messages, at_head), size)
 
     async def save(
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
@@ -205,15 +205,17 @@ class MongoMessages:
         raise unavailable()
 
     async def _place_all(
-        self, conversation: ConversationRecord, messages: Sequence[MessageRecord]
+        self, conversation: ConversationRecord, messages: Sequence[MessageRecord], at_head: bool
     ) -> list[MessageRecord]:
         """Insert messages after the newest one, in one command, and return them as stored.
 
         If another process takes a number in between, those that are not stored yet get higher ones.
         """
         placed: list[MessageRecord] = []
-        waiting, count = list(messages), conversation.message_count
+        waiting, head_id, count = list(messages), conversation.head_id, conversation.message_count
         for attempt in range(_ATTEMPTS):
+            if at_head and not placed:
+                waiting = below(head_id, waiting)
             batch = [_replace(message, sequence=count + at) for at, message in enumerate(waiting, 1)]
             try:
                 await self.records.insert(*batch)
@@ -230,7 +232,7 @@ class MongoMessages:
                 return placed
             await asyncio.sleep(random.uniform(0, 0.002 * attempt))
             if newest := await self._newest(conversation.id, count):
-                count = newest.sequence
+                head_id, count = newest.id, newest.sequence
         raise unavailable()
 
     async def _grow(self, user_id: str, conversation_id: str, by: int) -> None:

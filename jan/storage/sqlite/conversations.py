@@ -29,7 +29,7 @@ from jan.storage.records import (
     milliseconds,
     now,
 )
-from jan.storage.shared_rules import apply, emptied, missing, same_message, taken, with_progress
+from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
@@ -125,12 +125,12 @@ class SqliteMessages:
 
         return await self._db.write(work)
 
-    async def append_all(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+    async def append_all(self, user_id: str, messages: Sequence[MessageRecord], *, at_head: bool = False) -> None:
         def work(db: sqlite3.Connection) -> None:
             conversation = _owned(db, user_id, messages[0].conversation_id)
             if any(MESSAGES.has(db, message.id) for message in messages):
                 raise taken(MessageRecord, "id")
-            self._add(db, conversation, messages)
+            self._add(db, conversation, below(conversation.head_id, messages) if at_head else messages)
 
         await self._db.write(work)
 
