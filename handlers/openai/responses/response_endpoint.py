@@ -13,6 +13,7 @@ from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
 from handlers.openai.responses.kept_response import ResponseKeeper, conversation_of, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
+from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.sampling import tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from jan.handler import Handler, ModelRequest
@@ -20,6 +21,7 @@ from jan.operation import operation
 from jan.schema.response_events import ResponseEvent
 from jan.schema.responses import CountedInput, PromptOfResponse, Response, ResponseRequest
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
+from jan.tasks import apart
 
 
 class Responses(Handler):
@@ -44,7 +46,7 @@ class Responses(Handler):
         Tools and items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
         stores = self._stores(body)
-        translated = ChatRequestOfResponse(body)
+        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
         self.ignore(*translated.ignored)
         follows = bool(body.previous_response_id or body.conversation)
         if not follows:
@@ -113,7 +115,7 @@ class ResponseInputTokens(Handler):
     async def post(self, body: PromptOfResponse) -> CountedInput:
         """Return the number of tokens of a prompt, which is what the usage of its response says. Nothing is
         generated."""
-        translated = ChatRequestOfResponse(body)
+        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
         self.ignore(*translated.ignored)
         translated.check_alone()
         try:

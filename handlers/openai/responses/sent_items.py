@@ -96,6 +96,14 @@ def read_items(given: str | Sequence[dict[str, Any]], name: str = "input") -> Re
     return ReadItems(tuple(items), tuple(ignored))
 
 
+def pieces_of(given: str | Sequence[dict[str, Any]]) -> int:
+    """Return the number of items of an input and of their parts."""
+    if isinstance(given, str):
+        return 1
+    contents = (item.get("content") for item in given)
+    return sum(1 + (len(content) if isinstance(content, list) else 0) for content in contents)
+
+
 def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> SentItem:
     expected = _KINDS.get(kind) if isinstance(kind, str) else None
     if expected is None:
@@ -151,7 +159,8 @@ def messages_of(items: Sequence[SentItem], name: str = "input") -> tuple[list[Me
                 turns.answer(place, new=True).reasoning_content = text
         else:
             answer = turns.answer(place, new=False)
-            answer.tool_calls = [*(answer.tool_calls or ()), _call(item)]
+            calls = answer.tool_calls = answer.tool_calls or []
+            calls.append(_call(item))
     return turns.messages, turns.places
 
 
