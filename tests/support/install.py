@@ -56,7 +56,7 @@ def run_installer(command: Sequence[str], folder: Path | None = None, seconds: f
     raise NotInstalled(problem)
 
 
-def fill_once(cache: Path, name: str, *command: str) -> Path:
+def fill_once(cache: Path, name: str, *command: str, seconds: float = _INSTALL_SECONDS) -> Path:
     """A folder of the cache, filled by a command that runs in it, unless an earlier run has."""
     with alone(cache, name) as folder:
         if not folder.exists():
@@ -64,7 +64,7 @@ def fill_once(cache: Path, name: str, *command: str) -> Path:
             with TemporaryDirectory(dir=cache) as temporary:
                 made = Path(temporary) / "made"
                 made.mkdir()
-                run_installer(command, made)
+                run_installer(command, made, seconds)
                 made.rename(folder)
     return folder
 

@@ -1,0 +1,60 @@
+"""Anthropic's SDK: messages, its stream helpers, its runner of tools, its schemas, errors."""
+
+from typing import Any, Literal
+
+import anthropic
+import pydantic
+from programs.shared import NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
+
+ASK: dict[str, Any] = {"max_tokens": 100, "messages": [{"role": "user", "content": TEXT}]}
+
+
+class Trip(pydantic.BaseModel):
+    city: Literal["Paris"]
+    days: Literal[2]
+
+
+@anthropic.beta_tool
+def get_weather(city: str) -> str:
+    """Return the weather of a city."""
+    assert city == "Paris"
+    return WEATHER
+
+
+def _client(url: str, key: str) -> Any:
+    return anthropic.Anthropic(base_url=f"{url}/api", api_key=key)
+
+
+def messages(url: str, key: str) -> Any:
+    client = _client(url, key)
+    answer = client.messages.create(model=SCRIPTED, **ASK)
+    counted = client.messages.count_tokens(model=REAL, messages=ASK["messages"]).input_tokens
+    assert counted == client.messages.create(model=REAL, **ASK).usage.input_tokens
+    return answer.content[0].text
+
+
+def messages_stream(url: str, key: str) -> Any:
+    """Both helpers, which say the same."""
+    client = _client(url, key)
+    for space in (client.messages, client.beta.messages):
+        with space.stream(model=SCRIPTED, **ASK) as events:
+            pieces = list(events.text_stream)
+            assert joined(pieces) == events.get_final_text()
+            assert events.get_final_message().usage.output_tokens == 3
+    return joined(pieces)
+
+
+def tools(url: str, key: str) -> Any:
+    runner = _client(url, key).beta.messages.tool_runner(model=SCRIPTED, tools=[get_weather], **ASK)
+    return runner.until_done().content[0].text
+
+
+def structured(url: str, key: str) -> Any:
+    answer = _client(url, key).messages.parse(model=REAL, output_format=Trip, **ASK)
+    return answer.parsed_output.model_dump()
+
+
+def errors(url: str, key: str) -> Any:
+    error = refused(anthropic.NotFoundError, _client(url, key).messages.create, model=NOBODY, **ASK)
+    assert error.request_id
+    return str(error)
