@@ -254,6 +254,23 @@ def test_a_stored_conversation_keeps_what_was_said(server: ThreadServer) -> None
     ]
 
 
+def test_a_stored_response_keeps_what_was_said(server: ThreadServer) -> None:
+    """The model gets what the hook made of it, after stored responses too; the items are what the client sent."""
+    me = server.connect(server.add_user())
+
+    def respond(text: str, **others: str) -> Any:
+        answer = me.post("/v1/responses", json={"model": "echo", "input": text, **others})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    first = respond("hook me", instructions="Be brief.")
+    second = respond("hook again", previous_response_id=first["id"])
+    texts = [response["output"][0]["content"][0]["text"] for response in (first, second)]
+    assert texts == ["hook me first second", "hook again first second"]
+    items = me.get(f"/v1/responses/{first['id']}/input_items").json()["data"]
+    assert [part["text"] for item in items for part in item["content"]] == ["hook me"]
+
+
 class Needy:
     """It can't be made."""
 

@@ -55,7 +55,7 @@ class ResponseKeeper(TurnKeeper):
         self._translator = translator
         self._stores = stores
         self._set_header = set_header
-        self._instructions, self._sent = translated.split_messages()
+        self._instructions, self._sent = _split(asked, translated)
 
     @property
     def asked(self) -> ModelRequest:
@@ -112,6 +112,20 @@ class ResponseKeeper(TurnKeeper):
         """Store the answer as far as it is, if the response is stored."""
         if self._stores:
             await super().failed(error)
+
+
+def _split(
+    asked: ModelRequest, translated: ChatRequestOfResponse
+) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Return the instructions and the other messages of a request, which a hook may have changed."""
+    [sequence] = asked.sequences
+    assert isinstance(sequence.prompt, ChatPrompt)  # made from a chat completion request
+    messages = sequence.prompt.messages
+    instructions, _ = translated.split_messages()
+    count = len(instructions)
+    if [type(message) for message in messages[:count]] != [type(message) for message in instructions]:
+        count = 0
+    return messages[:count], messages[count:]
 
 
 def _with_messages(asked: ModelRequest, messages: tuple[Message, ...]) -> ModelRequest:
