@@ -1,4 +1,4 @@
-"""Codex and Claude Code, from their packages: each lists the files of a folder by a call of its own tool, and ends."""
+"""Codex and Claude Code, from their packages: each lists files by a call of its own tool, and ends."""
 
 import json
 import os
