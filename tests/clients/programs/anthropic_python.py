@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 import anthropic
 import pydantic
+from anthropic.types import RawMessageStreamEvent
 from programs.shared import NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
 
+EVENT = pydantic.TypeAdapter(RawMessageStreamEvent)
 ASK: dict[str, Any] = {"max_tokens": 100, "messages": [{"role": "user", "content": TEXT}]}
 
 
@@ -34,13 +36,23 @@ def messages(url: str, key: str) -> Any:
 
 
 def messages_stream(url: str, key: str) -> Any:
-    """Both helpers, which say the same."""
+    """Both helpers' sums of a text, of thinking and of a call; each event is what the SDK's types say."""
     client = _client(url, key)
+    thought = {"max_tokens": 100, "messages": [{"role": "user", "content": f"<think>Hm.</think>{TEXT}"}]}
     for space in (client.messages, client.beta.messages):
         with space.stream(model=SCRIPTED, **ASK) as events:
             pieces = list(events.text_stream)
             assert joined(pieces) == events.get_final_text()
             assert events.get_final_message().usage.output_tokens == 3
+        with space.stream(model=SCRIPTED, **thought, thinking={"type": "adaptive"}) as events:
+            thinking, text = events.get_final_message().content
+            assert (thinking.thinking, text.text) == ("Hm.", TEXT)
+        with space.stream(model=SCRIPTED, **ASK, tools=[get_weather.to_dict()]) as events:
+            [call] = events.get_final_message().content
+            assert call.input == {"city": "Paris"}
+    for asked in (ASK, {**thought, "thinking": {"type": "adaptive"}}, {**ASK, "tools": [get_weather.to_dict()]}):
+        for event in client.messages.create(model=SCRIPTED, stream=True, **asked):
+            EVENT.validate_python(event.to_dict(mode="json"))
     return joined(pieces)
 
 

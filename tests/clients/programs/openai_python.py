@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 import openai
 import pydantic
+from openai.types.responses import ResponseStreamEvent
 from programs.shared import EMBEDDER, NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
 
+EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
 MESSAGES = [{"role": "user", "content": TEXT}]
 
 
@@ -68,9 +70,22 @@ def responses(url: str, key: str) -> Any:
 
 
 def responses_stream(url: str, key: str) -> Any:
-    with _client(url, key).responses.stream(model=SCRIPTED, input=TEXT) as events:
+    """The helper's sum of a text, of reasoning and of a call; each event is what the SDK's types say."""
+    client = _client(url, key)
+    with client.responses.stream(model=SCRIPTED, input=TEXT) as events:
         pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
         assert joined(pieces) == events.get_final_response().output_text
+    with client.responses.stream(model=SCRIPTED, input=f"<think>Hm.</think>{TEXT}") as events:
+        reasoning, message = events.until_done().get_final_response().output
+        assert (reasoning.content[0].text, message.content[0].text) == ("Hm.", TEXT)
+    tool = openai.pydantic_function_tool(GetWeather, name="get_weather")
+    with client.responses.stream(model=SCRIPTED, input=TEXT, tools=[tool]) as events:
+        [call] = events.until_done().get_final_response().output
+        assert call.parsed_arguments == GetWeather(city="Paris")
+    for text in (TEXT, f"<think>Hm.</think>{TEXT}"):
+        for more in ({}, {"tools": [{"type": "function", **tool["function"]}]}):
+            for event in client.responses.create(model=SCRIPTED, input=text, stream=True, **more):
+                EVENT.validate_python(event.to_dict(mode="json"))
     return joined(pieces)
 
 
