@@ -18,6 +18,8 @@ E = TypeVar("E")
 _encode = msgspec.json.Encoder().encode
 
 DONE = b"data: [DONE]\n\n"
+# The beginning of a frame with a name, or all of it but its end.
+_NAMED = b"event: %b\ndata: %b"
 
 HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -36,16 +38,16 @@ def _type_of(event: Any) -> bytes:
 class TextForm(Generic[E]):
     """The form of events that differ only in one text. ``make`` makes the event for a text."""
 
-    __slots__ = ("after", "before", "make", "type")
+    __slots__ = ("after", "before", "make", "named")
 
     def __init__(self, make: Callable[[str], E]) -> None:
         self.make = make
         hole: Any = msgspec.Raw(b"\0")  # a byte that never appears in JSON
         event = make(hole)
-        #: The event's type, if it has one, as bytes.
-        self.type = _type_of(event)
         #: The event's JSON before and after the text.
         self.before, self.after = msgspec.json.encode(event).split(b"\0")
+        #: What is before the text in a frame that is named by the event's type.
+        self.named = _NAMED % (_type_of(event), self.before)
 
 
 class Frames:
@@ -103,15 +105,16 @@ class TypedFrames(Frames):
         """Encode an event, or a list of them, as frames."""
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
-        return [b"event: %b\ndata: %b\n\n" % (_type_of(event), _encode(event))]
+        return [_NAMED % (_type_of(event), _encode(event)) + b"\n\n"]
 
     def text(self, form: TextForm[Any], text: str) -> bytes:
         """Encode an event of this form with a text as a frame."""
-        return b"event: %b\ndata: %b%b%b\n\n" % (form.type, form.before, _encode(text), form.after)
+        return b"%b%b%b\n\n" % (form.named, _encode(text), form.after)
 
     def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
         """Encode several events of this form as frames."""
-        return [self.text(form, text) for text in texts]
+        named, after = form.named, form.after
+        return [b"%b%b%b\n\n" % (named, _encode(text), after) for text in texts]
 
 
 async def at_once(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

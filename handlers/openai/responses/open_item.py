@@ -57,7 +57,8 @@ class TextItem:
     def __init__(self, own: str, at: int) -> None:
         self._id = own
         self._at = at
-        self._texts: list[str] = []
+        #: The texts so far. Whoever makes the event of a text in another way than ``add`` adds it here.
+        self.texts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
 
     def begin(self) -> list[ResponseEvent]:
@@ -70,17 +71,13 @@ class TextItem:
 
     def add(self, text: str, logprobs: list[TokenLogprob]) -> list[ResponseEvent]:
         """Add text and make the event of it."""
-        self._texts.append(text)
+        self.texts.append(text)
         self._logprobs += logprobs
         return [OutputTextDelta(item_id=self._id, output_index=self._at, delta=text, logprobs=logprobs)]
 
     def delta_of(self, text: str) -> OutputTextDelta:
         """Return the event of a text, without adding it."""
         return OutputTextDelta(item_id=self._id, output_index=self._at, delta=text)
-
-    def keep(self, text: str) -> None:
-        """Add text whose event was made in another way."""
-        self._texts.append(text)
 
     def end(self, status: ItemStatus) -> list[ResponseEvent]:
         """Make the events that end the part and the message."""
@@ -94,7 +91,7 @@ class TextItem:
 
     def whole(self, status: ItemStatus) -> MessageOutput:
         """Return the message as far as it is."""
-        text = TextContent(text="".join(self._texts), logprobs=self._logprobs)
+        text = TextContent(text="".join(self.texts), logprobs=self._logprobs)
         return MessageOutput(id=self._id, status=status, content=[text])
 
 

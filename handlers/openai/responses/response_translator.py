@@ -1,8 +1,7 @@
 """Responses on the wire: an engine's events as those of OpenAI's Responses API, and answers as whole responses."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -42,12 +41,13 @@ from jan.schema.sampling import FinishReason, Usage
 
 _REPORTS = Reports()
 _NUMBER_AT_END = b"0}"
+_encode = msgspec.json.Encoder().encode
 
 
 class ResponseFrames(TypedFrames):
     """Encodes the events of one response, numbered from 0."""
 
-    __slots__ = ("_after", "_form", "_keep", "_next", "_translator")
+    __slots__ = ("_after", "_form", "_next", "_texts", "_translator")
 
     last = b""
 
@@ -55,9 +55,10 @@ class ResponseFrames(TypedFrames):
         super().__init__()
         self._translator = translator
         self._next = 0
+        # The form of the latest text, what is after the text in its frames, and the texts of the item so far.
         self._form: TextForm[Any] | None = None
-        self._keep: Callable[[str], None] = translator.keep
         self._after = b""
+        self._texts: list[str] = []
 
     def each(self, event: Any) -> list[bytes]:
         """Encode an event, or a list of them, as frames, and number them."""
@@ -67,14 +68,28 @@ class ResponseFrames(TypedFrames):
         return super().each(event)
 
     def text(self, form: TextForm[Any], text: str) -> bytes:
-        """Encode new text as a frame with its number."""
+        """Encode new text as a frame with its number, and add it to the item that is open."""
         if form is not self._form:
-            # The number is the last member of the event.
-            self._form, self._after = form, form.after.removesuffix(_NUMBER_AT_END)
-        self._keep(text)
-        number, self._next = self._next, self._next + 1
-        said = msgspec.json.encode(text)
-        return b"event: %b\ndata: %b%b%b%d}\n\n" % (form.type, form.before, said, self._after, number)
+            self._begin(form)
+        self._texts.append(text)
+        self._next = (number := self._next) + 1
+        return b"%b%b%b%d}\n\n" % (form.named, _encode(text), self._after, number)
+
+    def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
+        """Encode several new texts as frames, and add them to the item that is open."""
+        if form is not self._form:
+            self._begin(form)
+        self._texts += texts
+        named, after, first = form.named, self._after, self._next
+        self._next = first + len(texts)
+        return [
+            b"%b%b%b%d}\n\n" % (named, _encode(text), after, number) for number, text in enumerate(texts, first)
+        ]
+
+    def _begin(self, form: TextForm[Any]) -> None:
+        # The number is the last member of the event.
+        self._form, self._after = form, form.after.removesuffix(_NUMBER_AT_END)
+        self._texts = self._translator.open_texts
 
     def error(self, error: JanError) -> bytes:
         """Encode the events that end a response early."""
@@ -109,10 +124,11 @@ class ResponseTranslator:
         item = self._open
         return TextForm(item.delta_of) if isinstance(item, TextItem) and not self._with_logprobs else None
 
-    def keep(self, text: str) -> None:
-        """Add text to the item that is open. Its event was made by the form."""
+    @property
+    def open_texts(self) -> list[str]:
+        """The texts of the item that is open. Those whose events a form makes are added to it."""
         assert isinstance(self._open, TextItem)  # only this has a form
-        self._open.keep(text)
+        return self._open.texts
 
     def make(self, _index: int, event: Started | Delta | Finished) -> list[ResponseEvent]:
         """Make the events for an event of the engine."""
@@ -122,7 +138,7 @@ class ResponseTranslator:
         if isinstance(event, Finished):
             self._reason = event.reason
             # An answer without anything has an empty message.
-            made = [] if self._done or self._open else self._in(TextItem, partial(TextItem, self._item_id("msg")))
+            made = [] if self._done or self._open else self._in(TextItem, "msg")
             return [*made, *self._close("incomplete" if event.reason in CUT else "completed")]
         return [one for part in event.parts or (event,) for one in self._of_part(part)]
 
@@ -132,11 +148,11 @@ class ResponseTranslator:
         for fragment in ended:
             made += self._of_call(fragment)
         if part.reasoning:
-            made += self._in(ReasoningItem, partial(ReasoningItem, self._item_id("rs")))
+            made += self._in(ReasoningItem, "rs")
             assert self._open is not None  # just opened
             made += self._open.add(part.reasoning, [])
         if part.text:
-            made += self._in(TextItem, partial(TextItem, self._item_id("msg")))
+            made += self._in(TextItem, "msg")
             assert self._open is not None  # just opened
             made += self._open.add(part.text, _REPORTS.named(part.logprobs))
         for fragment in begun:
@@ -161,12 +177,12 @@ class ResponseTranslator:
         assert self._open is not None  # opened by the first fragment of the call
         return made + (self._open.add(fragment.arguments, []) if fragment.arguments else [])
 
-    def _in(self, kind: type[OpenItem], make: Any) -> list[ResponseEvent]:
-        """Begin an item, unless one of this kind is open."""
+    def _in(self, kind: type[TextItem] | type[ReasoningItem], prefix: str) -> list[ResponseEvent]:
+        """Begin an item, unless one of this kind is open. Its id begins with ``prefix``."""
         if isinstance(self._open, kind):
             return []
         made = self._close("completed")
-        item: OpenItem = make(len(self._done))
+        item = kind(self._item_id(prefix), len(self._done))
         self._open = item
         return [*made, *item.begin()]
 
