@@ -1,13 +1,14 @@
 """The servers that stream beside each other: ours, that of a commit before, the limit, and peers."""
 
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from jan.bench.former import FORMER, try_former
 from jan.bench.limit import BARE, bare_server
 from jan.bench.load_generator import LoadJob
-from jan.bench.ours import CHAT, echo_model, jan_server
+from jan.bench.ours import echo_model, jan_server
 from jan.bench.peers.frameworks import AIOHTTP, FASTAPI, framework_server
 from jan.bench.peers.litellm import FRAMES_AROUND as LITELLM_FRAMES_AROUND
 from jan.bench.peers.litellm import KEY as LITELLM_KEY
@@ -15,14 +16,12 @@ from jan.bench.peers.litellm import LITELLM, litellm_proxy
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import ServerUnderTest
 from jan.bench.raw_http import bearer, request
-from jan.bench.recording import FRAMES_AROUND, Recording, chat_body, record
+from jan.bench.recording import FRAMES_AROUND, Recording, record
 from jan.bench.results import OURS
+from jan.bench.streamed_apis import CHAT_API, STREAMED_APIS, WORDS, StreamedApi
 
 _FULL_SPEED, _PACED = "echo", "paced"
 _STEP_SECONDS = 0.01
-# The prompt is short and repeated only as often as the longest answer needs. An echo engine that makes all words
-# of an answer at once then has little to make.
-_WORDS = 50
 _LITELLM_TOKENS = 30
 _LITELLM_STREAMS = 64
 
@@ -50,6 +49,7 @@ class Contestant(msgspec.Struct, frozen=True):
     - ``ours``: it reports its number of tokens, and may send several in one frame to a
       client that is behind. Each frame of other servers is a token.
     - ``lengths``, ``most_streams``: its own limits, if it is too slow for those of the others.
+    - ``api``: the API that is asked. ``fields``: more fields of the request.
     """
 
     server: ServerUnderTest
@@ -58,13 +58,20 @@ class Contestant(msgspec.Struct, frozen=True):
     ours: bool = False
     lengths: tuple[int, ...] = ()
     most_streams: int = 1_000_000
+    api: StreamedApi = STREAMED_APIS[CHAT_API]
+    fields: dict[str, object] = {}
+
+
+def streaming_models(*, slots: int, longest: int) -> list[dict[str, Any]]:
+    """Configure a model of full speed and a paced one, for ``slots`` streams of at most ``longest`` tokens."""
+    options = {"slots": slots, "repeat": -(-longest // WORDS)}
+    return [echo_model(_FULL_SPEED, **options), echo_model(_PACED, **options, step_seconds=_STEP_SECONDS)]
 
 
 def start_contestants(stage: Stage, plan: Plan, *, slots: int, longest: int) -> dict[str, Contestant]:
     """Start all contestants, for at most ``slots`` streams at once of at most ``longest`` tokens."""
     plan.say("starting our server and the limit")
-    options = {"slots": slots, "repeat": -(-longest // _WORDS)}
-    models = [echo_model(_FULL_SPEED, **options), echo_model(_PACED, **options, step_seconds=_STEP_SECONDS)]
+    models = streaming_models(slots=slots, longest=longest)
     ours = stage.enter(jan_server(plan.folder, models))
     contestants = {OURS: Contestant(ours, ours=True)}
     former = try_former(stage, plan, models)
@@ -103,14 +110,16 @@ def _start_peers(
 def stream_job(contestant: Contestant, streams: Streams, tokens: int, repeats: int) -> LoadJob:
     """Make the load of streams of one length."""
     model = _PACED if streams.step_seconds else _FULL_SPEED
-    body = {**chat_body(model, _WORDS), "max_tokens": tokens}
     # Ours has a model for it; the others are told.
-    pace = {"step_seconds": streams.step_seconds} if streams.step_seconds else {}
+    paced = streams.step_seconds and not contestant.ours
+    pace = {"step_seconds": streams.step_seconds} if paced else {}
+    body = {**contestant.api.body(model, tokens), **contestant.fields, **pace}
     headers = bearer(contestant.key) if contestant.key else {}
     return LoadJob(
         port=contestant.server.port,
-        requests=(request(CHAT, {**body, **pace}, headers=headers),),
+        requests=(request(contestant.api.path, body, headers=headers),),
         connections=streams.at_once,
         repeats=repeats,
         frames=tokens + contestant.around,
+        mark=contestant.api.mark,
     )

@@ -13,10 +13,9 @@ import msgspec
 
 from jan.bench.raw_http import AnswerReader
 
-_FRAME = b"data: "
 # The first piece of text: the opening frame, which only has the role, has an empty one.
-_PIECE = re.compile(rb'"(?:content|text)": ?"[^"]')
-_TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
+_PIECE = re.compile(rb'"(?:content|text|delta)": ?"[^"]')
+_TOKENS = re.compile(rb'"(?:completion_tokens|output_tokens|eval_count)": ?(\d+)')
 _LONGEST_BODY_SHOWN = 300
 # The usage is in the last frame but one.
 _TAIL = 1500
@@ -29,6 +28,7 @@ class LoadJob(msgspec.Struct, frozen=True):
     - ``timeout``: seconds after which the job is given up.
     - ``watch``: keep the times between frames.
     - ``frames``: frames of an answer whose tokens all come in frames of their own.
+    - ``mark``: bytes that each frame has once.
     """
 
     port: int
@@ -39,12 +39,13 @@ class LoadJob(msgspec.Struct, frozen=True):
     timeout: float = 120.0
     watch: bool = False
     frames: int = 0
+    mark: bytes = b"data: "
 
 
 class LoadOutcome(msgspec.Struct):
     """The outcome of a job. All times are in seconds.
 
-    - ``frames``: number of `data:` lines.
+    - ``frames``: number of frames, by the job's mark.
     - ``reads``: pieces of data received.
     - ``merged``: answers with fewer frames than the job's.
     - ``tokens``: generated tokens, as the server counts them.
@@ -98,8 +99,9 @@ class LoadConnection(asyncio.Protocol):
         """Count frames, and notice the end of an answer."""
         body, ended = self._reader.feed(data)
         # The carried-over part is shorter than a mark, so that no mark is counted twice.
-        seen = self._tail[1 - len(_FRAME) :] + body
-        frames = seen.count(_FRAME)
+        mark = self._job.mark
+        seen = self._tail[1 - len(mark) :] + body
+        frames = seen.count(mark)
         self._tail = (self._tail + body)[-_TAIL:]
         self._frames += frames
         self._outcome.reads += 1
@@ -121,8 +123,9 @@ class LoadConnection(asyncio.Protocol):
             outcome.failure = (
                 outcome.failure or f"An answer had status {reader.status}: {text[:_LONGEST_BODY_SHOWN]}."
             )
-        if found := _TOKENS.search(self._tail):
-            outcome.tokens += int(found[1])
+        if found := _TOKENS.findall(self._tail):
+            # Counts at the beginning of an answer are not those of its end.
+            outcome.tokens += int(found[-1])
         outcome.frames += self._frames
         outcome.merged += self._frames < self._job.frames
         outcome.answers += 1

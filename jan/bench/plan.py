@@ -23,6 +23,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     - ``peers``: measure other servers. ``chosen_peers``: beginnings of their names; default: all.
     - ``against``: another checkout to measure too.
     - ``folder``: temporary files. ``cache``: environments of the peers.
+    - ``apis``: compare these APIs of our server, in place of servers.
     - ``say``: gets a line about each step.
     """
 
@@ -36,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chosen_peers: tuple[str, ...] = ()
     against: Path | None = None
     cases: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
 
     @property
     def warm_up(self) -> bool:

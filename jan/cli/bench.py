@@ -43,6 +43,13 @@ _file = click.Path(path_type=Path, dir_okay=False)
     help="Only the other servers whose names begin so, such as 'FastAPI'; may be repeated.",
 )
 @click.option(
+    "--api",
+    "apis",
+    multiple=True,
+    type=click.Choice(("chat", "responses", "messages", "ollama")),
+    help="Compare streams over this API of this server with chat completions (stream); may be repeated.",
+)
+@click.option(
     "--against",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder with another checkout of Jan Server, such as a git worktree of the commit before: its server "
@@ -70,6 +77,7 @@ def bench(
     cases: tuple[str, ...],
     peers: bool,
     chosen_peers: tuple[str, ...],
+    apis: tuple[str, ...],
     against: Path | None,
     quick: bool,
     check: bool,
@@ -84,6 +92,8 @@ def bench(
     a round with their spread: other things that the machine does are in all of them.
     """
     names = _known(scenarios)
+    if apis and (names != ["stream"] or chosen_peers or against):
+        raise click.UsageError("--api is for 'stream' alone, and compares with no --peer and no --against.")
     with tempfile.TemporaryDirectory(prefix="jan-bench-") as folder:
         from jan.bench.plan import Plan
 
@@ -98,6 +108,7 @@ def bench(
             chosen_peers=chosen_peers,
             against=against,
             cases=cases,
+            apis=apis,
         )
         report = _measure(names, plan, _command(scenarios, plan, rounds=rounds, peers=peers))
     _write(report, json_file, markdown_file, plot_file)
@@ -124,6 +135,8 @@ def _command(scenarios: Sequence[str], plan: "Plan", *, rounds: int, peers: bool
         options += ["--case", case]
     for peer in plan.chosen_peers:
         options += ["--peer", peer]
+    for api in plan.apis:
+        options += ["--api", api]
     if plan.against is not None:
         options += ["--against", plan.against.resolve().name]
     flags = [*([] if peers else ["--no-peers"]), *(["--quick"] if plan.quick else [])]

@@ -2,21 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from statistics import mean
 
-import msgspec
-
-from jan.bench.bench_error import BenchError
-from jan.bench.contestants import Contestant, Streams, start_contestants, stream_job
-from jan.bench.fit import Line
+from jan.bench.contestants import Streams, start_contestants
 from jan.bench.former import FORMER, notes_on
-from jan.bench.helper_processes import LoadClient, load_client
+from jan.bench.helper_processes import load_client
 from jan.bench.limit import BARE
-from jan.bench.load_generator import LoadOutcome
+from jan.bench.measured_streams import STREAM_COLUMNS, measured, sized
 from jan.bench.peers.frameworks import FASTAPI
 from jan.bench.plan import Plan, Stage
-from jan.bench.results import OURS, Column, Result, Row, Target, cost_ratio, ratio_to
-from jan.bench.rounds import Comparison, Measure
+from jan.bench.results import OURS, Result, Row, Target, cost_ratio, ratio_to
+from jan.bench.rounds import Comparison
+from jan.bench.scenarios.stream_apis import run_apis
 
 ABOUT = (
     "The echo engine; what a CPU second of the server's processes delivers, engine included: streams of 437 "
@@ -25,16 +21,6 @@ ABOUT = (
     "Beside our server: a bare asyncio protocol that writes the same bytes from memory, frameworks that encode "
     "the same chunks, and LiteLLM's proxy in front of the bare protocol, with streams of 30 tokens. At full speed "
     "the engine runs ahead, and our server then sends the frames of several tokens in one write."
-)
-COLUMNS = (
-    Column("per_cpu_second", "tokens / CPU s"),
-    Column("cpu_per_token", "CPU µs / token", 1, 1e6),
-    Column("token", "CPU µs / extra token", 1, 1e6),
-    Column("set_up", "set-up CPU ms", 2, 1e3),
-    Column("per_second", "tokens / s"),
-    Column("delivered", "delivered / generated", 2),
-    Column("merged", "% of streams merged", 1, 100),
-    Column("frames_per_read", "frames / read", 1),
 )
 _FULL = "64 streams"
 _MANY = "256 streams"
@@ -65,15 +51,12 @@ _CHEAPER = (
     (_FULL, FASTAPI.name, "set_up", 1.0),
     (_MANY, FASTAPI.name, "set_up", 1.0),
 )
-_PER_SECOND = 40_000
-_SHORT_STREAMS = 1024
-_MOST_SHORT_RUNS = 8
-_QUICK_STREAMS = 32
-_QUICK_LENGTHS = (5, 20)
 
 
 def run(plan: Plan) -> Result:
-    """Measure all contestants in the cases of the plan."""
+    """Measure all contestants in the cases of the plan, or the APIs of our server that it names."""
+    if plan.apis:
+        return run_apis(plan)
     rows: list[Row] = []
     with ExitStack() as stack:
         stage = Stage(stack, plan)
@@ -82,9 +65,9 @@ def run(plan: Plan) -> Result:
         contestants = start_contestants(stage, plan, slots=most, longest=longest)
         client = stage.enter(load_client())
         for case in plan.chosen(tuple(_CASES)):
-            streams = _sized(_CASES[case], plan)
+            streams = sized(_CASES[case], plan)
             measures = {
-                name: _measure(client, one, streams)
+                name: measured(client, one, streams)
                 for name, one in contestants.items()
                 if streams.at_once <= one.most_streams
             }
@@ -93,66 +76,13 @@ def run(plan: Plan) -> Result:
         scenario="stream",
         about=ABOUT,
         headline="per_cpu_second",
-        columns=COLUMNS,
+        columns=STREAM_COLUMNS,
         rows=tuple(rows),
         targets=_targets(rows),
         ratio_title="ours / this",
         missing=stage.missing,
         notes=notes_on(plan.against),
     )
-
-
-def _sized(streams: Streams, plan: Plan) -> Streams:
-    """Repeat the streams of each connection if the plan has time for it. Short streams run several times: they
-    take little CPU time and decide the cost of set-up."""
-    if plan.quick:
-        at_once = min(streams.at_once, _QUICK_STREAMS)
-        return msgspec.structs.replace(streams, at_once=at_once, lengths=_QUICK_LENGTHS)
-    runs = min(_MOST_SHORT_RUNS, _SHORT_STREAMS // streams.at_once)
-    tokens = streams.at_once * max(streams.lengths)
-    repeats = 1 if streams.step_seconds else max(1, int(_PER_SECOND * plan.seconds) // tokens)
-    return msgspec.structs.replace(streams, repeats=repeats, short_runs=runs)
-
-
-def _measure(client: LoadClient, contestant: Contestant, streams: Streams) -> Measure:
-    """Measure streams of each length. Returns the values of the longest ones, and the costs separated by all of
-    them."""
-    lengths = sorted(contestant.lengths or streams.lengths)
-    repeats = 1 if contestant.lengths else streams.repeats
-
-    def once() -> Mapping[str, float]:
-        costs, values = {}, dict[str, float]()
-        for tokens in lengths:
-            job, taken = stream_job(contestant, streams, tokens, repeats), []
-            for _ in range(1 if tokens == lengths[-1] else streams.short_runs):
-                outcome, cpu = client.run_measured(job, contestant.server)
-                values = _values(contestant, tokens, outcome, cpu)
-                taken.append(cpu / outcome.answers)
-            costs[tokens] = mean(taken)
-        if len(costs) > 1:
-            line = Line.through(costs)
-            values |= {"token": line.token, "set_up": line.set_up}
-        return values
-
-    return once
-
-
-def _values(contestant: Contestant, tokens: int, outcome: LoadOutcome, cpu: float) -> dict[str, float]:
-    """Return the values of streams of ``tokens`` tokens each. Raises BenchError if tokens are missing."""
-    generated = tokens * outcome.answers
-    delivered = outcome.frames - contestant.around * outcome.answers
-    if contestant.ours and outcome.tokens != generated:
-        raise BenchError(f"{outcome.tokens} tokens were generated, and {generated} were asked for.")
-    if not contestant.ours and delivered != generated:
-        raise BenchError(f"{delivered} frames came, and {generated} were expected.")
-    return {
-        "per_cpu_second": generated / cpu,
-        "cpu_per_token": cpu / generated,
-        "per_second": generated / outcome.seconds,
-        "delivered": delivered / generated,
-        "merged": outcome.merged / outcome.answers,
-        "frames_per_read": outcome.frames / outcome.reads,
-    }
 
 
 def _targets(rows: list[Row]) -> tuple[Target, ...]:
