@@ -129,6 +129,24 @@ def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenari
     assert running_in(tmp_path) == []
 
 
+def test_apis_are_compared_with_chat_completions(tmp_path: Path) -> None:
+    """Every token comes in a frame of its own, and is counted, whichever API says so."""
+    case, apis = "64 streams", ("responses", "messages", "ollama")
+    options = [option for api in apis for option in ("--api", api)]
+    ran = bench(tmp_path, "stream", *options, "--quick", "--case", case, "--json", "out.json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads((tmp_path / "out.json").read_text())
+    [result] = report["results"]
+    rows = {row["who"]: row for row in result["rows"]}
+    assert rows.keys() == {"chat", *apis, "responses, stored"}
+    assert {row["values"]["delivered"]["median"] for row in rows.values()} == {1.0}
+    measured = {target["aim"]: target["value"] for target in result["targets"] if target["value"] is not None}
+    aims = {f"{case}: CPU a token of {api} at most 1.15 of chat's": api for api in apis}
+    assert measured == {aim: rows[api]["ratio"]["median"] for aim, api in aims.items()}
+    assert report["command"].endswith("--case '64 streams' --api responses --api messages --api ollama --quick")
+    assert running_in(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -136,6 +154,8 @@ def test_another_checkout_is_measured_in_the_same_rounds(tmp_path: Path, scenari
         (("cancel", "--quick", "--case", "two slots"), 1, "There is no case 'two slots'; available: one slot."),
         (("--rounds", "0"), 2, "0 is not in the range"),
         (("cancel", "--against", "nowhere"), 2, "Directory 'nowhere' does not exist"),
+        (("cancel", "--api", "chat"), 2, "--api is for 'stream' alone"),
+        (("stream", "--api", "chat", "--peer", "FastAPI"), 2, "compares with no --peer and no --against"),
         (("stream", "--quick", "--against", "."), 1, ". is no checkout of Jan Server"),
     ],
 )
