@@ -138,6 +138,7 @@ def test_apis_are_compared_with_chat_completions(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out.json").read_text())
     [result] = report["results"]
     rows = {row["who"]: row for row in result["rows"]}
+    assert result["scenario"] == "stream-apis"
     assert rows.keys() == {"chat", *apis, "responses, stored"}
     assert {row["values"]["delivered"]["median"] for row in rows.values()} == {1.0}
     measured = {target["aim"]: target["value"] for target in result["targets"] if target["value"] is not None}

@@ -43,7 +43,8 @@ def run_apis(plan: Plan) -> Result:
             measures = {name: measured(client, one, streams) for name, one in contestants.items()}
             rows += stage.alternate(case, measures, Comparison("cpu_per_token", CHAT_API, base_first=False))
     return Result(
-        scenario="stream",
+        # Its tables stand beside those of `stream` in a document, not in their place.
+        scenario="stream-apis",
         about=_ABOUT,
         headline="cpu_per_token",
         columns=STREAM_COLUMNS,
