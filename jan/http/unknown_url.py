@@ -26,8 +26,6 @@ _UNSERVED = MappingProxyType(
         "files": ("Files API", _CHAT + " with the text in a message"),
         "uploads": ("Uploads API", _CHAT + " with the text in a message"),
         "batches": ("Batch API", _CHAT + " for each request, with service_tier flex"),
-        "rerank": ("Rerank API", ""),
-        "score": ("Score API", ""),
         "pooling": ("Pooling API", ""),
         "classify": ("Classify API", ""),
         "vector_stores": ("Vector Stores API", _CHAT + " with what was found in a message"),
@@ -45,8 +43,6 @@ _UNSERVED = MappingProxyType(
         "api/copy": ("API of Ollama for models' files", "give models aliases in the configuration"),
         "api/delete": ("API of Ollama for models' files", ""),
         "api/blobs": ("API of Ollama for models' files", ""),
-        "api/embed": ("Ollama API", ""),
-        "api/embeddings": ("Ollama API", ""),
     }
 )
 # What clients ask for whose base URL lacks the prefix.

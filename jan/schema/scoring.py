@@ -1,0 +1,124 @@
+"""POST /rerank and POST /score: requests and answers by vLLM, Jina and Cohere."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from jan.schema.embeddings import EmbeddingUsage
+from jan.schema.open_body import OpenStruct, Unserved
+from jan.schema.parameters import ModelOfRequest
+
+_COSINE = "The score is the cosine of two vectors."
+_TWO_SIDES = "Use truncate_prompt_tokens, which cuts each text."
+
+#: Parameters of others that are not served.
+UNSERVED_IN_SCORING: Mapping[str, Unserved] = MappingProxyType(
+    {
+        "max_tokens_per_query": Unserved(whose="vLLM", reason=_TWO_SIDES, neutral=(0,)),
+        "max_tokens_per_doc": Unserved(whose="vLLM, Cohere", reason=_TWO_SIDES, neutral=(0,)),
+        "instruction": Unserved(whose="vLLM", reason="Write it into the query."),
+        "chat_template_kwargs": Unserved(whose="vLLM", reason="Texts are embedded without a chat template."),
+        "mm_processor_kwargs": Unserved(whose="vLLM", reason="This server's models read text only."),
+        "use_activation": Unserved(whose="vLLM", reason=_COSINE, neutral=(False,)),
+        "activation": Unserved(whose="vLLM", reason=_COSINE, neutral=(False,)),
+        "priority": Unserved(whose="vLLM", reason="Requests to embed have one priority.", neutral=(0,)),
+        "rank_fields": Unserved(whose="Cohere", reason="Documents are texts, or objects with a text."),
+    }
+)
+
+
+class ScoringOptions(OpenStruct, kw_only=True):
+    """The fields that both requests have."""
+
+    unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_SCORING
+
+    model: ModelOfRequest
+    truncate_prompt_tokens: (
+        Annotated[
+            int,
+            Meta(ge=-1, le=10_000_000, description="Keep this many tokens of each text; -1: what fits"),
+        ]
+        | None
+    ) = None
+    user: Annotated[str, Meta(description="Accepted, and used for nothing")] | None = None
+
+
+class DocumentToRank(OpenStruct, kw_only=True):
+    """A document as an object."""
+
+    text: str
+
+
+class RerankRequest(ScoringOptions, kw_only=True):
+    """Body of a request to order documents by a query."""
+
+    query: Annotated[str, Meta(description="A text")]
+    documents: Annotated[
+        str | list[str | DocumentToRank], Meta(description="At most 2047 texts, or objects with a `text`")
+    ]
+    top_n: Annotated[int, Meta(ge=0, le=1_000_000, description="Return so many; 0: all, the default")] | None = (
+        None
+    )
+    return_documents: (
+        Annotated[bool, Meta(description="false: leave the texts out of the answer; default true")] | None
+    ) = None
+
+
+class ScoreRequest(ScoringOptions, kw_only=True):
+    """Body of a request to score pairs: `text_1` and `text_2`, or vLLM's other names of the two sides."""
+
+    text_1: str | list[str] | None = None
+    text_2: str | list[str] | None = None
+    queries: str | list[str] | None = None
+    documents: str | list[str] | None = None
+    items: str | list[str] | None = None
+    data_1: str | list[str] | None = None
+    data_2: str | list[str] | None = None
+
+
+class RankedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A document of the answer."""
+
+    text: str
+
+
+class RerankResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A document's score, and its place in the request."""
+
+    index: int
+    relevance_score: float
+    document: RankedDocument | None
+
+
+class RerankResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The documents, the nearest one first. ``scored_by``: how the scores were found."""
+
+    id: str
+    object: Literal["list"] = "list"
+    model: str
+    results: list[RerankResult]
+    scored_by: Literal["cosine"] = "cosine"
+    usage: EmbeddingUsage
+
+
+class ScoredPair(msgspec.Struct, frozen=True, kw_only=True):
+    """The score of a pair, and its place in the request."""
+
+    index: int
+    object: Literal["score"] = "score"
+    score: float
+
+
+class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The scores of all pairs, in their order. ``scored_by``: how they were found."""
+
+    id: str
+    object: Literal["list"] = "list"
+    created: int
+    model: str
+    data: list[ScoredPair]
+    scored_by: Literal["cosine"] = "cosine"
+    usage: EmbeddingUsage
