@@ -1,4 +1,4 @@
-"""One budget of tokens over every API that generates, asked at once in two processes of one store."""
+"""One budget of tokens over every API that generates or embeds, asked at once in two processes of one store."""
 
 import asyncio
 import json
@@ -22,7 +22,10 @@ WORDS = "one two three four five six seven eight nine ten"
 USED = 20
 LIMIT = 20
 _MESSAGES = [{"role": "user", "content": WORDS}]
-_SETTINGS = f"limits: {{counted_in: store, inference: 'off', user: {{tokens_per_day: {BUDGET}}}}}"
+_SETTINGS = f"""
+limits: {{counted_in: store, inference: "off", user: {{tokens_per_day: {BUDGET}}}}}
+models: [{{id: echo, engine: echo}}, {{id: words, engine: echo, options: {{dimensions: 8}}}}]
+"""
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
@@ -44,6 +47,11 @@ def asked(name: str, limit: int) -> tuple[str, dict[str, Any]]:
             {"messages": _MESSAGES, "options": {"num_predict": limit}, "stream": False},
         ),
         "ollama generate": ("/api/generate", {"prompt": WORDS, "options": {"num_predict": limit}}),
+        # As many tokens as the others may take.
+        "embeddings": ("/v1/embeddings", {"model": "words", "input": [WORDS] * 3}),
+        "rerank": ("/v1/rerank", {"model": "words", "query": WORDS, "documents": [WORDS] * 2}),
+        "score": ("/v1/score", {"model": "words", "text_1": WORDS, "text_2": [WORDS] * 2}),
+        "ollama embed": ("/api/embed", {"model": "words", "input": [WORDS] * 3}),
     }[name]
     return path, {"model": "echo", **body}
 
@@ -61,6 +69,10 @@ NAMES = (
     "ollama chat",
     "ollama chat whole",
     "ollama generate",
+    "embeddings",
+    "rerank",
+    "score",
+    "ollama embed",
 )
 
 
@@ -68,8 +80,8 @@ def usage_of(answer: httpx.Response) -> int:
     """The tokens that an answer says it took, in the form of whichever API it is of."""
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines()]
     for event in reversed([json.loads(line) for line in lines if line.startswith("{")]):
-        if "eval_count" in event:
-            return int(event["prompt_eval_count"] + event["eval_count"])
+        if "prompt_eval_count" in event:
+            return int(event["prompt_eval_count"] + event.get("eval_count", 0))
         within = event["response"] if isinstance(event.get("response"), dict) else event
         if usage := within.get("usage"):
             return int(usage.get("total_tokens") or usage["input_tokens"] + usage["output_tokens"])
@@ -123,8 +135,8 @@ def spend_the_rest(client: httpx.Client) -> list[int]:
 
 
 def test_all_apis_together_stay_within_one_budget(start_limited: Callable[..., ServerProcess]) -> None:
-    """60 requests at once would take 1,200 tokens. What the answers say, what the ledger has and what the report
-    has are the same, then and when the rest is spent. No API goes on from there."""
+    """60 requests at once would take over 1,200 tokens. The answers, the ledger and the report have the same sum,
+    then and when the rest is spent. No API goes on from there."""
     servers = [start_limited(_SETTINGS, folder="shared") for _ in range(2)]
     answers = asyncio.run(ask_at_once(servers, 60))
     assert {answer.status_code for answer in answers} == {200, 429}
