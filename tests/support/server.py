@@ -40,6 +40,8 @@ UNLIMITED = {f"JAN__LIMITS__{name}": "off" for name in ("AUTHENTICATED", "ANONYM
 _START_SECONDS = 120
 _TOLD_LINES = 40
 _JAN = ("-m", "jan")
+# Ollama's errors are flat.
+_OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/show", "/api/tags", "/api/ps", "/api/version")
 _KEY = re.compile(r"Key\s+(/.+)")
 _READY = re.compile(r"API\s+(https?://\S+)/api/v1")
 
@@ -183,8 +185,13 @@ def check_invariants(response: httpx.Response) -> None:
     if response.status_code >= 400 and response.request.method != "HEAD":
         assert response.headers["content-type"] == "application/json"
         response.read()
-        error = response.json()["error"]
-        assert set(error) == {"message", "type", "param", "code"}
+        body = response.json()
+        error = body["error"]
+        if response.url.path.startswith(_OLLAMA) and isinstance(error, str):
+            assert set(body) == {"error", "code", "param"}
+            error = {**body, "message": error, "type": "flat"}
+        else:
+            assert set(error) == {"message", "type", "param", "code"}
         assert error["message"]
         assert error["type"]
         assert isinstance(error["code"], str)
