@@ -127,9 +127,10 @@ ResponseStatus = Literal["completed", "incomplete", "in_progress", "failed", "ca
 
 
 class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Details on the tokens of the prompt."""
+    """Details on the tokens of the prompt. ``cache_write_tokens`` is always 0: writing costs nothing here."""
 
     cached_tokens: Tally = 0
+    cache_write_tokens: Tally = 0
 
 
 class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The order of events of a stream is the published one, for each kind of answer and each API."""
+"""Events of a stream have the published order and types, for each kind of answer and each API."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import support
 
@@ -65,3 +66,18 @@ def test_events_come_in_the_published_order(server: ThreadServer, api: str, case
     events = _events(server.connect(), api, _body(api, case))
     shown = [_shown(event) for event in events if event["type"] != "ping"]
     assert [name for name, _ in groupby(shown)] == PUBLISHED[api]["cases"][case]
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("case", PUBLISHED["responses"]["cases"])
+def test_events_are_what_openais_types_say(server: ThreadServer, case: str) -> None:
+    """Each has all members that the SDK's type requires, of its type; the SDK itself does not check that."""
+    body = _body("responses", case)
+    with (
+        openai.DefaultHttpxClient(trust_env=False) as http,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", http_client=http) as client,
+    ):
+        for event in client.responses.create(**body):
+            type(event).model_validate(event.to_dict(mode="json"))
+        whole = client.responses.create(**{**body, "stream": False})
+        type(whole).model_validate(whole.to_dict(mode="json"))

@@ -5,10 +5,8 @@ from typing import Any, Literal
 
 import openai
 import pydantic
-from openai.types.responses import ResponseStreamEvent
 from programs.shared import EMBEDDER, NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
 
-EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
 MESSAGES = [{"role": "user", "content": TEXT}]
 
 
@@ -85,7 +83,7 @@ def responses_stream(url: str, key: str) -> Any:
     for text in (TEXT, f"<think>Hm.</think>{TEXT}"):
         for more in ({}, {"tools": [{"type": "function", **tool["function"]}]}):
             for event in client.responses.create(model=SCRIPTED, input=text, stream=True, **more):
-                EVENT.validate_python(event.to_dict(mode="json"))
+                type(event).model_validate(event.to_dict(mode="json"))
     return joined(pieces)
 
 
