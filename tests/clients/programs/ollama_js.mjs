@@ -1,7 +1,7 @@
 // Ollama's JavaScript client: chats, streams, tools, formats, errors.
 import { Ollama } from 'ollama';
 import { z } from 'zod';
-import { MESSAGES, NOBODY, REAL, SCRIPTED, TEXT, WEATHER, check, collected, refused } from './shared.mjs';
+import { EMBEDDER, MESSAGES, NOBODY, REAL, SCRIPTED, TEXT, WEATHER, check, collected, refused } from './shared.mjs';
 
 const connect = (host, key) => new Ollama({ host, headers: { Authorization: `Bearer ${key}` } });
 const Trip = z.object({ city: z.literal('Paris'), days: z.literal(2) });
@@ -30,3 +30,7 @@ export async function structured(url, key) {
 
 export const errors = (url, key) =>
   refused(() => connect(url, key).chat({ model: NOBODY, messages: MESSAGES }), [Error]);
+
+export async function embeddings(url, key) {
+  return (await connect(url, key).embed({ model: EMBEDDER, input: TEXT })).embeddings[0].length;
+}

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import ollama
 import pydantic
-from programs.shared import NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
+from programs.shared import EMBEDDER, NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
 
 MESSAGES = [{"role": "user", "content": TEXT}]
 
@@ -57,3 +57,7 @@ def errors(url: str, key: str) -> Any:
     error = refused(ollama.ResponseError, _client(url, key).chat, NOBODY, MESSAGES)
     assert error.status_code == 404
     return error.error
+
+
+def embeddings(url: str, key: str) -> Any:
+    return len(_client(url, key).embed(EMBEDDER, TEXT).embeddings[0])
