@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from handlers.openai.chat.conversation import check_alone
 from handlers.openai.chat.request import model_request
 from jan.engine.base import TextPrompt, Tokenization, TokenizedText, TokenPrompt
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import ChatPrompt, GenerationRequest, Handler, ModelRequest
 from jan.operation import Example, operation
 from jan.schema.chat import ChatCompletionRequest
-from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
+from jan.schema.scopes import ANONYMOUS_OR_INFERENCE, Identity
 from jan.schema.tokenize import (
     DetokenizeRequest,
     DetokenizeResponse,
@@ -136,9 +137,7 @@ class ChatRendering(TokenizerHandler):
         generated. A `conversation_id` is refused, because the history is not read."""
         if body.conversation_id is not None:
             raise InvalidRequest("conversation_id: Only the request itself is rendered.", param="conversation_id")
-        prompt = model_request(body, self.identity).sequences[0].prompt
-        assert isinstance(prompt, ChatPrompt)
-        found = await self.tokens(body.model, Tokenization(prompt))
+        found = await self.tokens(body.model, Tokenization(_prompt_of(body, self.identity)))
         return RenderedPrompt(
             model=body.model, prompt=found.text, token_ids=list(found.tokens), count=len(found.tokens)
         )
@@ -164,6 +163,13 @@ def _tokenization(body: TokenizeRequest, model: str, handler: Handler) -> Tokeni
         continue_final_message=body.continue_final_message,
         chat_template_kwargs=body.chat_template_kwargs,
     )
-    prompt = model_request(chat, handler.identity).sequences[0].prompt
-    assert isinstance(prompt, ChatPrompt)
+    prompt = _prompt_of(chat, handler.identity)
     return Tokenization(prompt, special=body.add_special_tokens is not False)
+
+
+def _prompt_of(chat: ChatCompletionRequest, identity: Identity) -> ChatPrompt:
+    """Return the prompt of a chat. Raises InvalidRequest, also for one without messages."""
+    check_alone(chat)
+    prompt = model_request(chat, identity).sequences[0].prompt
+    assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
+    return prompt

@@ -128,4 +128,7 @@ def test_wrong_requests_are_refused_by_name(client: httpx.Client) -> None:
     assert refusal(client, "/v1/chat/completions/render", model="smol", messages=CHAT, conversation_id="c") == (
         "conversation_id"
     )
+    for model in ("smol", "echo"):
+        assert refusal(client, "/v1/chat/completions/render", model=model, messages=[]) == "messages"
+        assert refusal(client, "/tokenize", model=model, messages=[]) == "messages"
     assert client.post("/tokenize", json={"model": "nobody", "prompt": "a"}).status_code == 404
