@@ -11,7 +11,7 @@ import msgspec
 from handlers.anthropic.message_translator import MessageTranslator, error_of
 from handlers.anthropic.translated_request import TranslatedRequest
 from handlers.openai.chat.request import model_request
-from jan.errors import InvalidRequest, JanError, NotFound, Unavailable
+from jan.errors import JanError, NotFound, Unavailable
 from jan.handler import Handler, Standing, tightest
 from jan.operation import Example, operation
 from jan.schema.anthropic import MessagesRequest, PromptOfMessages
@@ -92,14 +92,9 @@ class Messages(MessagesHandler):
             shows_thinking=body.thinking is None or body.thinking.type != "disabled",
             asks_cache=translated.asks_cache,
         )
-        try:
+        with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
             return await self.answer(asked, translator, stream=bool(body.stream))
-        except InvalidRequest as error:
-            translated.name_in(error)
-            raise
-        finally:
-            self.name_notes(translated.named)
 
 
 class MessageTokens(MessagesHandler):
@@ -119,14 +114,9 @@ class MessageTokens(MessagesHandler):
         """Return the number of tokens of a prompt, which is what the usage of its answer says. Nothing is
         generated."""
         translated = self.translated(body)
-        try:
+        with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
             return CountedTokens(input_tokens=await self.count_prompt(asked))
-        except InvalidRequest as error:
-            translated.name_in(error)
-            raise
-        finally:
-            self.name_notes(translated.named)
 
 
 def _limit_headers(standing: Standing) -> list[tuple[str, str]]:

@@ -1,27 +1,26 @@
 """Turns a request of Anthropic's form into a chat completion request, so that the same rules hold for both."""
 
-import re
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from handlers.anthropic.message_prompt import messages_of
+from handlers.openai.client_names import ClientNames
 from jan.errors import InvalidRequest
-from jan.schema.anthropic import MessagesRequest, PromptOfMessages, ToolOfMessages
+from jan.schema.anthropic import JsonSchemaOfMessages, MessagesRequest, PromptOfMessages, ToolOfMessages
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage, Message
 from jan.schema.output_formats import JsonSchema, JsonSchemaFormat
 from jan.schema.tools import ChosenFunction, FunctionDefinition, FunctionTool, NamedToolChoice, ToolChoice
 
 _CHOICES = MappingProxyType[str, ToolChoice]({"auto": "auto", "any": "required", "none": "none"})
-_PLACE = re.compile(r"\b(messages|tools)\[(\d+)\]")
 # Parts of a path, or whole names, by what they are called here.
 _NAMES = MappingProxyType(
     {
         ".function.parameters": ".input_schema",
         ".function.name": ".name",
-        "response_format.json_schema.schema": "output_config.format.schema",
+        "response_format.json_schema.schema": "response_format.schema",
         "continue_final_message": "messages",
         "enable_thinking": "thinking",
         "reasoning_effort": "output_config.effort",
@@ -38,12 +37,15 @@ class TranslatedRequest:
         chat: the request.
         ignored: names of what nothing here uses.
         asks_cache: usage tells what was read from the cache.
+        names: the names that the client knows.
     """
 
     def __init__(self, body: PromptOfMessages) -> None:
         placed = messages_of(body)
         numbers = [number for number, tool in enumerate(body.tools or ()) if tool.type in (None, "custom")]
-        self._places = {"messages": list(placed.places), "tools": [f"tools[{number}]" for number in numbers]}
+        output, place = _format_of(body)
+        self.names = ClientNames({**_NAMES, "response_format": place})
+        self.names.places = {"messages": placed.places, "tools": [f"tools[{number}]" for number in numbers]}
         self.ignored = _ignored_of(body, numbers)
         self.asks_cache = _asks_cache(body)
         tools = [_tool(body.tools[number], number) for number in numbers] if body.tools else []
@@ -57,29 +59,26 @@ class TranslatedRequest:
         )
         if body.tool_choice is not None:
             self.chat.parallel_tool_calls = not body.tool_choice.disable_parallel_tool_use
-        output = body.output_format or (body.output_config and body.output_config.format)
-        if output:
+        if output is not None:
             self.chat.response_format = JsonSchemaFormat(json_schema=JsonSchema(schema=output.schema))
         if isinstance(body, MessagesRequest):
             for name in ("max_tokens", "temperature", "top_k", "top_p", "stream"):
                 setattr(self.chat, name, getattr(body, name))
             self.chat.stop = body.stop_sequences or None
 
-    def named(self, text: str) -> str:
-        """Return a text in which parts of the request have the names that the client knows."""
-        text = _PLACE.sub(self._place, text)
-        for theirs, ours in _NAMES.items():
-            text = text.replace(theirs, ours)
-        return text
 
-    def _place(self, found: "re.Match[str]") -> str:
-        places, number = self._places[found[1]], int(found[2])
-        return places[number] if number < len(places) else found[0]
-
-    def name_in(self, error: InvalidRequest) -> None:
-        """Let an error name parts of the request as the client knows them."""
-        error.message = self.named(error.message)
-        error.param = None if error.param is None else self.named(error.param)
+def _format_of(body: PromptOfMessages) -> tuple[JsonSchemaOfMessages | None, str]:
+    """Return the form of the answer, and where the request has it. Raises InvalidRequest for two forms."""
+    newer = None if body.output_config is None else body.output_config.format
+    if newer is not None and body.output_format not in (None, newer):
+        raise InvalidRequest(
+            "output_format: It is another name of output_config.format, which has another value.",
+            code="invalid_value",
+            param="output_format",
+        )
+    if newer is None and body.output_format is not None:
+        return body.output_format, "output_format"
+    return newer, "output_config.format"
 
 
 def _ignored_of(body: PromptOfMessages, numbers: list[int]) -> list[str]:

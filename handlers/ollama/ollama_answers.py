@@ -5,9 +5,17 @@ from typing import Any
 import msgspec
 
 from handlers.ollama.line_translators import ChatLines, GenerationLines, LineTranslator, error_of, moment
-from handlers.ollama.ollama_requests import OllamaRequest, chat_of, generation_of, model_named, named
+from handlers.ollama.ollama_requests import (
+    OllamaRequest,
+    chat_of,
+    generation_of,
+    ignored_of,
+    model_named,
+    names_of,
+    unused_to_load,
+)
 from handlers.openai.chat.request import model_request
-from jan.errors import InvalidRequest, JanError, NotFound, Unavailable
+from jan.errors import JanError, NotFound, Unavailable
 from jan.handler import Handler, ModelRequest, TextPrompt
 from jan.operation import Example, operation
 from jan.schema.chat import ChatCompletionRequest
@@ -44,16 +52,10 @@ class OllamaHandler(Handler):
 
     async def answered(self, body: OllamaRequest, chat: ChatCompletionRequest, translator: LineTranslator) -> Any:
         """Answer a request, and name in the headers what nothing here uses."""
-        if body.keep_alive is not None:
-            self.ignore("keep_alive")
-        try:
+        self.ignore(*ignored_of(body))
+        with names_of(body).used_by(self):
             asked = model_request(chat, self.identity)
             return await self.answer(_prompted(body, asked), translator, stream=body.stream)
-        except InvalidRequest as error:
-            error.message, error.param = named(error.message), error.param and named(error.param)
-            raise
-        finally:
-            self.name_notes(named)
 
 
 def _prompted(body: OllamaRequest, asked: ModelRequest) -> ModelRequest:
@@ -98,6 +100,7 @@ class OllamaChat(OllamaHandler):
         Without messages, the model is loaded.
         """
         if not body.messages:
+            self.ignore(*unused_to_load(body))
             await self.load(body.model)
             return OllamaChatAnswer(
                 model=body.model, created_at=moment(), message=OllamaAnswered(), done=True, done_reason="load"
@@ -141,7 +144,8 @@ class OllamaGenerate(OllamaHandler):
         With `raw`, or with a `suffix`, the prompt is used without the model's chat template. Without a prompt, the
         model is loaded.
         """
-        if not body.prompt and not body.suffix:
+        if not (body.prompt or body.suffix or body.images):
+            self.ignore(*unused_to_load(body))
             await self.load(body.model)
             return OllamaGenerateAnswer(
                 model=body.model, created_at=moment(), response="", done=True, done_reason="load"

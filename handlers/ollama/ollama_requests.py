@@ -1,11 +1,13 @@
 """Turns requests of Ollama's form into chat completion requests, so that the same rules hold for both."""
 
+import re
 from collections import deque
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from handlers.openai.client_names import ClientNames
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.explain import explain
@@ -20,7 +22,7 @@ from jan.schema.messages import (
     ToolMessage,
     UserMessage,
 )
-from jan.schema.ollama import OllamaChatRequest, OllamaGenerateRequest, OllamaMessage
+from jan.schema.ollama import OllamaChatRequest, OllamaGenerateRequest, OllamaMessage, OllamaOptions
 from jan.schema.open_body import convert_open
 from jan.schema.output_formats import JsonObjectFormat, JsonSchema, JsonSchemaFormat, ResponseFormat
 from jan.schema.tools import FunctionTool, RequestedTool
@@ -38,6 +40,17 @@ _NAMES = MappingProxyType(
         "reasoning_effort": "think",
         "max_tokens": "options.num_predict",
         "parts of type 'image_url'": "images",
+    }
+)
+_PARAMS = MappingProxyType({name: f"options.{name}" for name in OllamaOptions.__struct_fields__})
+_IMAGE = re.compile(r"\bmessages\[(\d+)\]\.content\[(\d+)\]")
+# Fields of messages that their role does not have.
+_UNUSED = MappingProxyType(
+    {
+        "system": ("thinking", "tool_calls", "tool_name", "tool_call_id"),
+        "user": ("thinking", "tool_calls", "tool_name", "tool_call_id"),
+        "assistant": ("tool_name", "tool_call_id"),
+        "tool": ("thinking", "tool_calls"),
     }
 )
 _LATEST = ":latest"
@@ -60,21 +73,37 @@ def generation_of(body: OllamaGenerateRequest, model: str) -> ChatCompletionRequ
     """Return a completion as a chat completion request. Raises InvalidRequest."""
     for name in ("template", "context"):
         if getattr(body, name):
-            raise InvalidRequest(
-                f"{name}: It is not served. The model has its own chat template. /api/chat takes a conversation.",
+            raise _refused(
+                name,
+                "It is not served. The model has its own chat template. /api/chat takes a conversation.",
                 code="unsupported_parameter",
-                param=name,
             )
+    if body.images and (body.raw or body.suffix):
+        raise _refused("images", "Not allowed with raw or suffix, which take text only.")
     system: list[Message] = [SystemMessage(content=body.system)] if body.system else []
     question = OllamaMessage(role="user", content=body.prompt, images=body.images)
     return _with_options(body, ChatCompletionRequest(model=model, messages=[*system, _user(question)]))
 
 
-def named(text: str) -> str:
-    """Return a text in which parts of the request have the names that Ollama's clients know."""
-    for theirs, ours in _NAMES.items():
-        text = text.replace(theirs, ours)
-    return text
+class OllamaNames(ClientNames):
+    """Names as Ollama's clients know them. ``images``: where images are, without the number of each."""
+
+    def __init__(self, images: str) -> None:
+        super().__init__(_NAMES, _PARAMS)
+        self._images = images
+
+    def named(self, text: str) -> str:
+        """Return a text in which parts of the request have the names that the client knows."""
+        return super().named(_IMAGE.sub(self._image, text))
+
+    def _image(self, found: "re.Match[str]") -> str:
+        # A message's text comes before its images.
+        return self._images.format(found[1]) + f"[{int(found[2]) - 1}]"
+
+
+def names_of(body: OllamaRequest) -> OllamaNames:
+    """Return the names of a request's parts as the client knows them."""
+    return OllamaNames("images" if isinstance(body, OllamaGenerateRequest) else "messages[{}].images")
 
 
 def _with_options(body: OllamaRequest, chat: ChatCompletionRequest) -> ChatCompletionRequest:
@@ -89,8 +118,8 @@ def _with_options(body: OllamaRequest, chat: ChatCompletionRequest) -> ChatCompl
         for name in body.options.__struct_fields__:
             if (value := getattr(body.options, name)) is not None:
                 setattr(chat, _OPTIONS.get(name, name), value)
-        if chat.max_tokens is not None and chat.max_tokens < 0:
-            chat.max_tokens = None  # as many as fit
+        if chat.max_tokens is not None and chat.max_tokens <= 0:
+            chat.max_tokens = None  # as many as fit, as in Ollama
     return chat
 
 
@@ -106,7 +135,7 @@ def _tool(given: dict[str, Any], place: str) -> RequestedTool:
     except msgspec.ValidationError as error:
         why = explain(error, FunctionTool)
         where = f"{place}.{why.path}" if why.path else place
-        raise InvalidRequest(f"{where}: {why.message}", code="invalid_value", param=where) from None
+        raise _refused(where, why.message) from None
     tool.keep_written({"type": "function", **given})
     return tool
 
@@ -138,6 +167,9 @@ class _OpenCalls:
 
 def _messages(given: list[OllamaMessage]) -> list[Message]:
     calls = _OpenCalls()
+    for at, message in enumerate(given):
+        if message.images and message.role != "user":
+            raise _refused(f"messages[{at}].images", "Only a message of the user may have images.")
     return [_message(message, calls) for message in given]
 
 
@@ -166,3 +198,28 @@ def _user(message: OllamaMessage) -> UserMessage:
         return UserMessage(content=message.content)
     images = [ImagePart(image_url={"url": ""}) for _ in message.images]
     return UserMessage(content=[TextPart(text=message.content), *images])
+
+
+def ignored_of(body: OllamaRequest) -> list[str]:
+    """Return the names of what nothing here uses in a request that is answered."""
+    ignored = [] if body.keep_alive is None else ["keep_alive"]
+    if body.top_logprobs is not None and not body.logprobs:
+        ignored.append("top_logprobs")
+    if isinstance(body, OllamaGenerateRequest):
+        if body.raw or body.suffix:  # the prompt is used as it is
+            ignored += [name for name in ("system", "think") if getattr(body, name) is not None]
+        return ignored
+    for at, message in enumerate(body.messages):
+        unused = _UNUSED[message.role]
+        ignored += [f"messages[{at}].{name}" for name in unused if getattr(message, name) is not None]
+    return ignored
+
+
+def unused_to_load(body: OllamaRequest) -> list[str]:
+    """Return the names of what a request has beside the model that it loads."""
+    names = [name for name in body.__struct_fields__ if name not in ("model", "stream", "messages", "prompt")]
+    return [name for name in names if getattr(body, name) not in (None, "", [])]
+
+
+def _refused(param: str, reason: str, *, code: str = "invalid_value") -> InvalidRequest:
+    return InvalidRequest(f"{param}: {reason}", code=code, param=param)

@@ -55,7 +55,7 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     if isinstance(message, chat.AssistantMessage):
         if message.function_call is not None:
             raise _refusal("messages: A conversation keeps no function_call. Use tool_calls.", "messages")
-        content = content or message.refusal
+        content = content or message.refusal or content
         calls = msgspec.to_builtins(message.tool_calls)
     return MessageRecord(
         conversation_id=conversation_id,

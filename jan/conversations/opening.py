@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 async def first_place(conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Place:
     """Return the place of messages that begin a conversation. Raises InvalidRequest."""
     asked = await apart(len(messages), lambda: kept_form(messages, conversation.id))
-    if not asked or asked[-1].role == "assistant":
+    if not asked:
         raise _nothing_to_answer()
     new, below = in_line(asked, None)
     assert below is not None  # there is a message
@@ -59,8 +59,6 @@ class Opening:
     ) -> Place:
         """Return the place of a request's messages; see ``Conversations.open_turn``."""
         asked = await apart(len(messages), lambda: kept_form(messages, self._conversation_id))
-        if asked and asked[-1].role == "assistant":
-            raise _nothing_to_answer()
         conversation = await self._conversation()
         known = 0
         if message_id is not None:

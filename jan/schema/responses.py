@@ -14,6 +14,8 @@ from jan.schema.parameters import ModelOfRequest, RequestedTier
 from jan.schema.response_items import OutputItem
 from jan.schema.sampling import Tally
 
+StoredId = Annotated[str, Meta(min_length=1)]
+
 # --- request ----------------------------------------------------------------------------------------
 
 
@@ -47,7 +49,13 @@ class TextOptions(OpenStruct, kw_only=True):
 class ConversationOption(OpenStruct, kw_only=True):
     """A stored conversation by its id."""
 
-    id: str
+    id: StoredId
+
+
+PreviousResponse = Annotated[StoredId, Meta(description="The stored response that this one follows")]
+NamedConversation = Annotated[
+    StoredId | ConversationOption, Meta(description="The stored conversation that this one continues")
+]
 
 
 class ResponseStreamOptions(OpenStruct, kw_only=True):
@@ -71,13 +79,8 @@ class PromptOfResponse(OpenStruct, kw_only=True):
         str | list[dict[str, Any]], Meta(description="A text, or messages, calls, results and reasoning")
     ] = ""
     instructions: Annotated[str, Meta(description="Instructions to the model, for this answer only")] | None = None
-    previous_response_id: Annotated[str, Meta(description="The stored response that this one follows")] | None = (
-        None
-    )
-    conversation: (
-        Annotated[str | ConversationOption, Meta(description="The stored conversation that this one continues")]
-        | None
-    ) = None
+    previous_response_id: PreviousResponse | None = None
+    conversation: NamedConversation | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=256)] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None

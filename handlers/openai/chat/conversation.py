@@ -19,6 +19,7 @@ from jan.handler import (
     Turn,
 )
 from jan.schema.chat import ChatCompletionRequest
+from jan.schema.messages import AssistantMessage
 from jan.schema.open_body import header_value
 from jan.schema.sampling import Usage
 from jan.storage.records import AnswerProgress
@@ -53,6 +54,12 @@ async def open_turn(
         )
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id: Not allowed without messages.", "message_id")
+    if body.messages and isinstance(body.messages[-1], AssistantMessage):
+        raise _refusal(
+            "messages: There is no message to answer. Send one that is not the assistant's, or name one with "
+            "parent_message_id.",
+            "messages",
+        )
     engine = await services.models.engine(asked.model)
     turn = await services.conversations.open_turn(
         user_id,

@@ -1,11 +1,11 @@
 """Turns a request for a response into a chat completion request, so that the same rules hold for both."""
 
-import re
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from handlers.openai.client_names import ClientNames
 from handlers.openai.responses.sent_items import messages_of, read_items
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
@@ -26,7 +26,6 @@ from jan.schema.tools import (
     ToolChoice,
 )
 
-_PLACE = re.compile(r"\b(messages|tools)\[(\d+)\]")
 # Parts of a path, or whole names, by what they are called here.
 _NAMES = MappingProxyType(
     {
@@ -41,9 +40,11 @@ _NAMES = MappingProxyType(
         "type 'file'": "type 'input_file'",
     }
 )
+_PARAMS = MappingProxyType({"messages": "input", "logprobs": "top_logprobs"})
 _LOGPROBS = "message.output_text.logprobs"
 _FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CUSTOM_KEYS = ("name", "description", "format")
+_CHOICE_KEYS = ("type", "name", "mode", "tools")
 
 
 class ChatRequestOfResponse:
@@ -55,6 +56,7 @@ class ChatRequestOfResponse:
         chat: the request.
         tools: its tools, as the client wrote them, without those that nothing here runs.
         ignored: names of what nothing here uses.
+        names: the names that the client knows.
     """
 
     def __init__(self, body: PromptOfResponse) -> None:
@@ -66,7 +68,8 @@ class ChatRequestOfResponse:
         self._instructed = 1 if body.instructions else 0
         self.ignored = [*read.ignored, *_ignored_of(body)]
         numbers = self._served_tools(body)
-        self._places = {"messages": places, "tools": [f"tools[{number}]" for number in numbers]}
+        self.names = ClientNames(_NAMES, _PARAMS)
+        self.names.places = {"messages": places, "tools": [f"tools[{number}]" for number in numbers]}
         self.tools = [body.tools[number] for number in numbers] if body.tools else []
         self.chat = ChatCompletionRequest(
             model=body.model,
@@ -95,11 +98,11 @@ class ChatRequestOfResponse:
         """Note that this many stored messages stand between the instructions and the input."""
         own = self._own_places
         stored = ["previous_response_id"] * before
-        self._places["messages"] = [*own[: self._instructed], *stored, *own[self._instructed :]]
+        self.names.places["messages"] = [*own[: self._instructed], *stored, *own[self._instructed :]]
 
-    def check_alone(self) -> None:
-        """Refuse a request without any message, unless stored ones precede it. Raises InvalidRequest."""
-        if not self.chat.messages:
+    def check(self) -> None:
+        """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
+        if len(self.chat.messages) == self._instructed:
             raise InvalidRequest(
                 "input: It is empty; allowed: a text, or a list with at least one item.",
                 code="invalid_value",
@@ -109,8 +112,14 @@ class ChatRequestOfResponse:
     def _served_tools(self, body: PromptOfResponse) -> list[int]:
         numbers = []
         for number, tool in enumerate(body.tools or ()):
-            if tool.get("type") in ("function", "custom"):
+            kind = tool.get("type")
+            if not isinstance(kind, str):
+                where = f"tools[{number}].type"
+                raise InvalidRequest(f"{where}: Required; allowed: a text.", code="invalid_value", param=where)
+            if kind in ("function", "custom"):
                 numbers.append(number)
+                known = ("type", *(_CUSTOM_KEYS if kind == "custom" else _FUNCTION_KEYS))
+                self.ignored += [f"tools[{number}].{name}" for name in tool if name not in known]
             else:
                 self.ignored.append(f"tools[{number}]")
         return numbers
@@ -122,22 +131,6 @@ class ChatRequestOfResponse:
         if body.top_logprobs is not None or _LOGPROBS in (body.include or ()):
             chat.logprobs, chat.top_logprobs = True, body.top_logprobs or 0
 
-    def named(self, text: str) -> str:
-        """Return a text in which parts of the request have the names that the client knows."""
-        text = _PLACE.sub(self._place, text)
-        for theirs, ours in _NAMES.items():
-            text = text.replace(theirs, ours)
-        return text
-
-    def _place(self, found: "re.Match[str]") -> str:
-        places, number = self._places[found[1]], int(found[2])
-        return places[number] if number < len(places) else found[0]
-
-    def name_in(self, error: InvalidRequest) -> None:
-        """Let an error name parts of the request as the client knows them."""
-        error.message = self.named(error.message)
-        error.param = None if error.param is None else self.named(error.param)
-
 
 def _ignored_of(body: PromptOfResponse) -> list[str]:
     ignored = []
@@ -145,8 +138,17 @@ def _ignored_of(body: PromptOfResponse) -> list[str]:
         ignored.append("reasoning.summary")
     if body.text is not None and body.text.verbosity not in (None, "medium"):
         ignored.append("text.verbosity")
-    if isinstance(body, ResponseRequest) and body.max_tool_calls is not None:
+    if isinstance(body.tool_choice, dict):
+        ignored += [f"tool_choice.{name}" for name in body.tool_choice if name not in _CHOICE_KEYS]
+    return ignored + (_ignored_settings(body) if isinstance(body, ResponseRequest) else [])
+
+
+def _ignored_settings(body: ResponseRequest) -> list[str]:
+    ignored = [f"include[{at}]" for at, name in enumerate(body.include or ()) if name != _LOGPROBS]
+    if body.max_tool_calls is not None:
         ignored.append("max_tool_calls")  # counts calls of tools that the server runs: there are none
+    if body.stream_options is not None and body.stream_options.include_obfuscation:
+        ignored.append("stream_options.include_obfuscation")
     return ignored
 
 
@@ -186,15 +188,17 @@ def _choice_of(choice: Any, *, has_tools: bool) -> ToolChoice | None:
         return choice  # type: ignore[return-value]  # the type of the field allows no other texts
     kind = choice.get("type")
     if kind == "allowed_tools":
-        tools = [_named_choice(tool) for tool in choice.get("tools", ()) if isinstance(tool, dict)]
-        mode = choice.get("mode", "auto")
-        if not tools or mode not in ("auto", "required"):
+        tools, mode = choice.get("tools"), choice.get("mode", "auto")
+        if not isinstance(tools, list) or not tools or mode not in ("auto", "required"):
             raise _wrong_choice()
-        return AllowedToolsChoice(allowed_tools=AllowedTools(mode=mode, tools=tools))
+        allowed = [_named_choice(tool) for tool in tools]
+        return AllowedToolsChoice(allowed_tools=AllowedTools(mode=mode, tools=allowed))
     return _named_choice(choice)
 
 
-def _named_choice(choice: dict[str, Any]) -> NamedToolChoice | NamedCustomChoice:
+def _named_choice(choice: Any) -> NamedToolChoice | NamedCustomChoice:
+    if not isinstance(choice, dict):
+        raise _wrong_choice()
     kind, name = choice.get("type"), choice.get("name")
     if kind not in ("function", "custom") or not isinstance(name, str):
         raise _wrong_choice()

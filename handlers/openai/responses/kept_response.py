@@ -16,12 +16,17 @@ from jan.errors import InvalidRequest, JanError, NotFound
 from jan.handler import CollectedAnswer, CollectedAnswers, KeptAnswer, ModelRequest, Services, TokenCount, Turn
 from jan.schema.messages import Message
 from jan.schema.open_body import header_value
-from jan.schema.responses import ConversationOption, ResponseRequest
+from jan.schema.responses import ConversationOption, PromptOfResponse
 from jan.schema.sampling import Usage
 from jan.storage.records import AnswerProgress, ConversationRecord, JsonObject
 
 
-def conversation_of(body: ResponseRequest) -> str | None:
+def follows(body: PromptOfResponse) -> bool:
+    """Return True if stored messages precede those of the request."""
+    return bool(body.previous_response_id or body.conversation)
+
+
+def conversation_of(body: PromptOfResponse) -> str | None:
     """Return the id of the conversation that a request names."""
     return body.conversation.id if isinstance(body.conversation, ConversationOption) else body.conversation
 
@@ -29,7 +34,6 @@ def conversation_of(body: ResponseRequest) -> str | None:
 # Params of errors, by what they are called here.
 _PARAMS = MappingProxyType(
     {
-        "messages": "input",
         "conversation_id": "conversation",
         "parent_message_id": "previous_response_id",
     }
@@ -55,14 +59,11 @@ class ResponseKeeper(TurnKeeper):
         self._translator = translator
         self._stores = stores
         self._set_header = set_header
-        self._instructions, self._sent = _split(asked, translated)
 
     @property
     def asked(self) -> ModelRequest:
         """The request with the stored messages between its instructions and its items."""
-        before = self.turn.messages
-        self._translated.name_places(len(before))
-        return _with_messages(self._own, (*self._instructions, *before, *self._sent))
+        return after(self.turn, self._own, self._translated)
 
     async def instead(self, error: InvalidRequest) -> ModelRequest | None:
         """Return the request without its oldest stored message, if the prompt is too long and it may be cut."""
@@ -128,16 +129,20 @@ def _split(
     return messages[:count], messages[count:]
 
 
-def _with_messages(asked: ModelRequest, messages: tuple[Message, ...]) -> ModelRequest:
+def after(turn: Turn, asked: ModelRequest, translated: ChatRequestOfResponse) -> ModelRequest:
+    """Return a request with the stored messages of a turn between its instructions and its items."""
+    instructions, sent = _split(asked, translated)
+    before = turn.messages
+    translated.name_places(len(before))
     [sequence] = asked.sequences
     prompt = sequence.prompt
     assert isinstance(prompt, ChatPrompt)  # made from a chat completion request
-    prompt = msgspec.structs.replace(prompt, messages=messages)
+    prompt = msgspec.structs.replace(prompt, messages=(*instructions, *before, *sent))
     return msgspec.structs.replace(asked, sequences=(msgspec.structs.replace(sequence, prompt=prompt),))
 
 
 async def turn_of(
-    services: Services, user_id: str, body: ResponseRequest, translated: ChatRequestOfResponse
+    services: Services, user_id: str, body: PromptOfResponse, translated: ChatRequestOfResponse
 ) -> Turn:
     """Read and check what precedes a response. Nothing is stored yet.
 
@@ -157,11 +162,9 @@ async def turn_of(
         try:
             answer = await conversations.answer(user_id, previous)
         except NotFound:
-            raise NotFound(
-                f"Previous response with id '{body.previous_response_id[:64]}' not found.",
-                code="previous_response_not_found",
-                param="previous_response_id",
-            ) from None
+            raise _no_previous(body.previous_response_id) from None
+        if answer.is_emptied:
+            raise _no_previous(body.previous_response_id)
         turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id)
     elif conversation:
         turn = conversations.open_turn(user_id, conversation, sent, parent_id=UNSET)
@@ -173,3 +176,11 @@ async def turn_of(
     except JanError as error:
         error.param = _PARAMS.get(error.param or "", error.param)
         raise
+
+
+def _no_previous(own: str) -> NotFound:
+    return NotFound(
+        f"Previous response with id '{own[:64]}' not found.",
+        code="previous_response_not_found",
+        param="previous_response_id",
+    )

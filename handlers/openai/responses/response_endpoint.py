@@ -11,7 +11,7 @@ from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
-from handlers.openai.responses.kept_response import ResponseKeeper, conversation_of, turn_of
+from handlers.openai.responses.kept_response import ResponseKeeper, after, conversation_of, follows, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.sampling import tier_of
@@ -48,10 +48,8 @@ class Responses(Handler):
         stores = self._stores(body)
         translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
         self.ignore(*translated.ignored)
-        follows = bool(body.previous_response_id or body.conversation)
-        if not follows:
-            translated.check_alone()
-        try:
+        translated.check()
+        with translated.names.used_by(self):
             tools = tool_forms_of(translated.chat)
             asked = model_request(translated.chat, self.identity, tools)
             response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
@@ -61,14 +59,9 @@ class Responses(Handler):
                 response, custom=tools.custom, with_logprobs=bool(translated.chat.logprobs)
             )
             keep = None
-            if stores or follows:
+            if stores or follows(body):
                 keep = partial(self._keep, body, translated, translator)
             return await self.answer(asked, translator, stream=bool(body.stream), keep=keep)
-        except InvalidRequest as error:
-            translated.name_in(error)
-            raise
-        finally:
-            self.name_notes(translated.named)
 
     def _stores(self, body: ResponseRequest) -> bool:
         """Return True if the response is to be stored. Raises AuthenticationFailed and PermissionDenied."""
@@ -78,9 +71,9 @@ class Responses(Handler):
                 code="unsupported_parameter",
                 param="background",
             )
-        if body.keeps or body.conversation:
+        if body.keeps or (body.conversation and body.keeps is None):
             self.require("read", "write")
-        elif body.previous_response_id:
+        elif follows(body):
             self.require("read")
         may_store = not self.identity.anonymous and {"read", "write"} <= self.identity.scopes
         return may_store and body.keeps is not False
@@ -115,17 +108,17 @@ class ResponseInputTokens(Handler):
     async def post(self, body: PromptOfResponse) -> CountedInput:
         """Return the number of tokens of a prompt, which is what the usage of its response says. Nothing is
         generated."""
+        if follows(body):
+            self.require("read")
         translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
         self.ignore(*translated.ignored)
-        translated.check_alone()
-        try:
+        translated.check()
+        with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
+            if follows(body):
+                turn = await turn_of(self.services, self.user_id, body, translated)
+                asked = after(turn, asked, translated)
             return CountedInput(input_tokens=await self.count_prompt(asked))
-        except InvalidRequest as error:
-            translated.name_in(error)
-            raise
-        finally:
-            self.name_notes(translated.named)
 
 
 def response_of(body: ResponseRequest, translated: ChatRequestOfResponse, own: str) -> Response:

@@ -161,6 +161,9 @@ def messages_of(items: Sequence[SentItem], name: str = "input") -> tuple[list[Me
             answer = turns.answer(place, new=False)
             calls = answer.tool_calls = answer.tool_calls or []
             calls.append(_call(item))
+    for message in turns.messages:
+        if isinstance(message, AssistantMessage) and not message.tool_calls:
+            message.content = message.content or ""  # of reasoning that nothing followed
     return turns.messages, turns.places
 
 

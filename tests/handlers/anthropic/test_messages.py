@@ -19,6 +19,7 @@ TOOL = {
     "description": "List files",
     "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
 }
+FORMAT = {"type": "json_schema", "schema": {"type": "object"}}
 CALL = '<tool_call>\n{"name": "list_files", "arguments": {"path": "/tmp"}}\n</tool_call>'
 
 
@@ -179,6 +180,9 @@ def test_an_answer_can_be_begun(client: httpx.Client) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "messages[0]"),
+        ({"output_format": FORMAT}, "output_format"),
+        ({"output_config": {"format": FORMAT}}, "output_config.format"),
+        ({"output_format": FORMAT, "output_config": {"format": {**FORMAT, "schema": {}}}}, "output_format"),
         ({"tools": [{"name": "x"}]}, "tools[0].input_schema"),
         ({"tools": [TOOL, TOOL]}, "tools[1].name"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "other"}}, "tool_choice"),

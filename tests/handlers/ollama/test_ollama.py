@@ -112,18 +112,49 @@ def test_a_conversation_with_tools_reaches_the_model(client: httpx.Client) -> No
     assert client.post("/api/chat", json=body).json()["message"]["content"] == "done"
 
 
-def test_what_is_not_used_is_named(client: httpx.Client) -> None:
-    body = chat("hi", stream=False, keep_alive="5m", options={"num_ctx": 4096, "num_gpu": 1})
-    answer = client.post("/api/chat", json=body)
-    assert answer.status_code == 200
-    assert set(answer.headers["x-jan-ignored"].split(", ")) == {"keep_alive", "options.num_ctx", "options.num_gpu"}
+@pytest.mark.parametrize(
+    ("path", "change", "ignored"),
+    [
+        (
+            "chat",
+            {"keep_alive": "5m", "options": {"num_ctx": 4096, "num_gpu": 1}, "top_logprobs": 2},
+            {"keep_alive", "options.num_ctx", "options.num_gpu", "top_logprobs"},
+        ),
+        (
+            "chat",
+            {"messages": [{"role": "user", "content": "x", "thinking": "y", "tool_name": "z"}]},
+            {"messages[0].thinking", "messages[0].tool_name"},
+        ),
+        ("chat", {"messages": [], "keep_alive": 0, "options": {"top_k": 1}}, {"keep_alive", "options"}),
+        ("generate", {"keep_alive": 0, "system": "Be good."}, {"keep_alive", "system"}),
+        ("generate", {"prompt": "x", "raw": True, "system": "Be good.", "think": True}, {"system", "think"}),
+    ],
+)
+def test_what_is_not_used_is_named(
+    client: httpx.Client, path: str, change: dict[str, Any], ignored: set[str]
+) -> None:
+    body = {**(chat("hi") if path == "chat" else {"model": "echo"}), "stream": False, **change}
+    answer = client.post(f"/api/{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.headers["x-jan-ignored"].split(", ")) == ignored
+
+
+def test_no_limit_has_three_numbers(client: httpx.Client) -> None:
+    for limit in (-2, -1, 0):
+        body = chat("one two three", stream=False, options={"num_predict": limit})
+        assert client.post("/api/chat", json=body).json()["message"]["content"] == "one two three"
 
 
 @pytest.mark.parametrize(
     ("path", "change", "status", "said"),
     [
         ("chat", {"model": "none"}, 404, "none"),
-        ("chat", {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, 400, "images"),
+        ("chat", {"messages": [{"role": "user", "content": "x", "images": ["A"]}]}, 400, "messages[0].images[0]"),
+        ("chat", {"messages": [{"role": "system", "content": "x", "images": ["A"]}]}, 400, "messages[0].images"),
+        ("generate", {"prompt": "x", "images": ["A"]}, 400, '"images[0]"'),
+        ("generate", {"images": ["A"]}, 400, '"images[0]"'),
+        ("generate", {"prompt": "x", "images": ["A"], "raw": True}, 400, "images"),
+        ("chat", {"options": {"mirostat": 1, "typical_p": 0.5}}, 400, "options.typical_p"),
         ("chat", {"messages": [{"role": "user", "content": "word " * 400}]}, 400, "too long"),
         (
             "chat",

@@ -206,6 +206,48 @@ def test_the_reasoning_of_a_left_response_is_kept(client: httpx.Client) -> None:
     assert kept["output"][0]["status"] == "incomplete"
 
 
+def test_a_deleted_response_cannot_be_followed(client: httpx.Client) -> None:
+    first = send(client, "one")
+    client.delete(f"/v1/responses/{first['id']}")
+    body = {"model": "echo", "input": "two", "previous_response_id": first["id"]}
+    refused = client.post("/v1/responses", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "previous_response_not_found")
+
+
+def test_tokens_are_counted_with_what_a_response_follows(client: httpx.Client) -> None:
+    own = client.post("/api/v1/conversations", json={}).json()["id"]
+    first = send(client, "one two three", conversation=own)
+    for place in ({"previous_response_id": first["id"]}, {"conversation": own}):
+        body = {"model": "echo", "input": "four", "instructions": "Be good.", **place}
+        counted = client.post("/v1/responses/input_tokens", json=body).json()
+        made = client.post("/v1/responses", json={**body, "store": False}).json()
+        assert counted["input_tokens"] == prompt_tokens(made) > prompt_tokens(first)
+        refused = client.post("/v1/responses/input_tokens", json={**body, "input": []}).json()
+        assert refused["error"]["param"] == "input"
+    refused = client.post("/v1/responses/input_tokens", json={**body, "conversation": "none"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (404, "conversation")
+
+
+@pytest.mark.parametrize("last", ["an answer", "reasoning"])
+def test_what_ends_with_the_assistant_is_kept_too(client: httpx.Client, last: str) -> None:
+    given: list[dict[str, Any]] = [{"role": "user", "content": "one"}]
+    if last == "reasoning":
+        given.append({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]})
+    else:
+        given.append({"role": "assistant", "content": "two"})
+    made = send(client, given)
+    assert prompt_tokens(made) == prompt_tokens(send(client, given, store=False))
+    items = client.get(f"/v1/responses/{made['id']}/input_items", params={"order": "asc"}).json()["data"]
+    assert [item["type"] for item in items] == ["message", given[1].get("type", "message")]
+
+
+def test_what_is_not_kept_needs_no_permission_to_write(client: httpx.Client, server: ThreadServer) -> None:
+    with server.connect(server.add_user("inference", "read")) as reader:
+        body = {"model": "echo", "input": "one", "conversation": "conv_none"}
+        assert reader.post("/v1/responses", json={**body, "store": False}).status_code == 404
+        assert reader.post("/v1/responses", json=body).status_code == 403
+
+
 def test_the_oldest_goes_where_it_may(client: httpx.Client) -> None:
     last = send(client, "word " * 90)
     for _ in range(2):
