@@ -39,7 +39,8 @@ async def _find(people: People, email: str) -> User:
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Check a name. The default of an option without one is ""."""
-    if value and re.search(NAME, value) is None:
+    # Python writes bytes of an argument that are not UTF-8 as halves of characters (PEP 383).
+    if value and (re.search(NAME, value) is None or re.search(r"[\ud800-\udfff]", value)):
         raise click.BadParameter(SENTENCES[NAME])
     return value
 

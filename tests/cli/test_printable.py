@@ -60,7 +60,7 @@ def test_an_error_steers_no_terminal(config: Path) -> None:
     assert "no user \ufffd[31mx." in jan(config, "user", "disable", "\x1b[31mx", code=1)
 
 
-@pytest.mark.parametrize("name", [FORGED, "\x00", "a\n", " ", "a\u200db"])
+@pytest.mark.parametrize("name", [FORGED, "\x00", "a\n", " ", "a\u200db", "A\udcff"], ids=ascii)
 def test_a_name_of_unseen_characters_is_refused(config: Path, name: str) -> None:
     """The command line gives no such names either."""
     for command in (["user", "add", "eve@example.org"], ["key", "add", "ada@example.org"]):
