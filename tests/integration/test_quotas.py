@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -144,6 +145,22 @@ def test_an_answer_that_began_is_never_cut(me: httpx.Client, stream: bool) -> No
     assert taken > len(question["content"]) + len(stored["content"]) > LIMITS["bytes"]
     refused(chat(me, made, "more", stream=stream), "bytes of messages", 20_000, taken)
     assert len(messages_of(me, made)) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_refused_response_leaves_nothing(me: httpx.Client, stream: bool) -> None:
+    """A response makes a conversation of its own. What it keeps of its request counts too."""
+
+    def respond(**others: Any) -> httpx.Response:
+        return me.post(f"{API}/responses", json={"model": "echo", "input": "one", "stream": stream, **others})
+
+    tool = {"type": "function", "name": "f", "description": "x" * 25_000}
+    refused(respond(tools=[tool]), "bytes of messages", 20_000, 0)
+    assert me.get(f"{API}/conversations").json()["data"] == []
+    assert [respond().status_code for _ in range(3)] == [200] * 3
+    refused(respond(), "conversations", 3, 3)
+    assert (used(me)["conversations"], used(me)["messages"]) == (3, 6)
+    assert respond(store=False).status_code == 200
 
 
 def test_an_import_is_refused_whole(me: httpx.Client) -> None:
