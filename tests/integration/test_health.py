@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import httpx
+from support.server import EMBEDDER, MODEL
 
 from jan.testing import served
 
@@ -20,10 +21,10 @@ def test_models_lists_ids_and_aliases(echo: httpx.Client) -> None:
     """GET /models gives each name a request may use, in the reference's shape."""
     body = echo.get("/api/v1/models").json()
     assert body["object"] == "list"
-    assert [model["id"] for model in body["data"]] == ["echo", "jan-v1-4b", "slow"]
+    assert [model["id"] for model in body["data"]] == ["echo", MODEL, "slow", EMBEDDER]
     assert {model["object"] for model in body["data"]} == {"model"}
     assert {model["owned_by"] for model in body["data"]} == {"jan"}
-    assert [model.get("alias_of") for model in body["data"]] == [None, "echo", None]
+    assert [model.get("alias_of") for model in body["data"]] == [None, "echo", None, None]
 
 
 def test_models_tell_what_they_can_do() -> None:

@@ -18,7 +18,7 @@ HELLO: list[dict[str, str]] = [{"role": "user", "content": "Say hello."}]
 
 def chat(client: httpx.Client, **parameters: Any) -> Any:
     """Ask without what the cache has: tokens that were computed in other batches can be followed by others."""
-    body = {"model": MODEL, "messages": HELLO, "max_tokens": 16, "temperature": 0, "cache_salt": uuid4().hex}
+    body = {"model": MODEL, "messages": HELLO, "max_tokens": 8, "temperature": 0, "cache_salt": uuid4().hex}
     body |= parameters
     response = client.post(CHAT, json=body)
     assert response.status_code == 200, response.text

@@ -278,7 +278,7 @@ WRONG = {
     "path without a slash": ("{path: x, handler: greetings.Greet, name: x}", "must begin with '/' or '{api}'"),
     "unknown key": (
         "{path: '/x/{name}', handler: greetings.Greet, name: x, methods: [GET]}",
-        "Unknown key 'methods'; allowed: path, handler, name, options",
+        "Unknown key 'methods'; allowed: path, handler, name, group, options",
     ),
     "no name": ("{path: '/x/{name}', handler: greetings.Greet}", "The key 'name' is required."),
     "not a mapping": ("greetings.Greet", "Expected `object`, got `str`."),

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,10 @@ from jan.schema.limits import UNLIMITED, Quota
 from jan.storage import Store, store_from_url
 from jan.storage.holdings import Amounts
 from jan.storage.records import AnswerProgress, ApiKey, ConversationRecord, MessageRecord, Role, User, now
+from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
 
+# The schema version before stores counted.
+UNCOUNTED = 7
 OpenStore = Callable[..., Awaitable[Store]]
 _replace = msgspec.structs.replace
 
@@ -223,17 +227,24 @@ async def test_an_older_store_is_counted_when_it_is_opened(
 
 
 def forget_counts(url: str, folder: Path) -> None:
-    """Bring a store back to the version before it counted."""
+    """Write a store as the version before it counted would have."""
     if url.startswith("mongodb"):
         with mongo_client(url) as client:
             database = client.get_default_database()
             database.holdings.delete_many({})
             database.conversations.update_many({}, {"$unset": {"message_bytes": 1}})
-            database.schema.update_many({}, {"$set": {"version": 7}})
+            database.schema.update_many({}, {"$set": {"version": UNCOUNTED}})
         return
-    with sqlite3.connect(folder / "store" / "jan.db") as database:
-        database.executescript(
-            "DROP TABLE holdings; UPDATE conversations SET doc = json_remove(doc, '$.message_bytes'); "
-            "PRAGMA user_version = 7"
-        )
-    database.close()
+    file = folder / "store" / "jan.db"
+    older = file.with_name("older.db")
+    with closing(sqlite3.connect(older, isolation_level=None)) as database:
+        for step in MIGRATIONS[:UNCOUNTED]:
+            database.executescript(";".join(step))
+        database.execute("ATTACH ? AS newer", (str(file),))
+        for (table,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            columns = ", ".join(row[1] for row in database.execute(f"PRAGMA table_info({table})"))
+            database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}")
+        database.execute("UPDATE conversations SET doc = json_remove(doc, '$.message_bytes')")
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {UNCOUNTED}")
+    older.replace(file)
