@@ -15,7 +15,7 @@ from tornado.netutil import bind_sockets
 
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
-from jan.conversations import Conversations
+from jan.conversations import Conversations, StoredCompletions
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError, Mistakes
 from jan.generation.hooks import Hooks
@@ -125,6 +125,7 @@ class Server:
             origins=OriginPolicy(settings.server, settings.sign_in.public_url),
             anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
+            completions=StoredCompletions(store, self._conversations),
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live, self._running),
             hooks=self._hooks,

@@ -17,7 +17,7 @@ from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
 from jan.auth.sessions import Sessions
-from jan.conversations import Conversations
+from jan.conversations import Conversations, StoredCompletions
 from jan.engine.models import ServedModels
 from jan.generation.hooks import Hooks
 from jan.http.anonymous import AnonymousPolicy
@@ -120,6 +120,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     origins: OriginPolicy
     anonymous: AnonymousPolicy
     conversations: Conversations
+    completions: StoredCompletions
     idempotency: Idempotency
     streams: StreamLogs
     hooks: Hooks

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET
 
 from jan.schema import conversations as wire
-from jan.schema.sampling import PromptTokensDetails, Usage
+from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Usage
 from jan.storage.records import ConversationRecord, MessageRecord, Page, TokenUsage
 
 
@@ -37,7 +38,7 @@ def message_to_wire(message: MessageRecord) -> wire.ConversationMessage:
         status=message.status,
         model=message.model,
         finish_reason=message.finish_reason,
-        usage=None if message.usage is None else _usage(message.usage),
+        usage=None if message.usage is None else usage_of_record(message.usage),
         created_at=_seconds(message.created_at),
         updated_at=_seconds(message.updated_at),
     )
@@ -81,12 +82,16 @@ def usage_record(usage: Usage) -> TokenUsage:
     )
 
 
-def _usage(usage: TokenUsage) -> Usage:
+def usage_of_record(usage: TokenUsage) -> Usage:
+    """Return stored token counts as APIs have them."""
     return Usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=(
+            CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens) if usage.reasoning_tokens else UNSET
+        ),
     )
 
 

@@ -11,10 +11,12 @@ from jan.storage.records import AnswerProgress, JsonObject
 class TurnKeeper:
     """The common part of the keepers of all APIs.
 
-    ``repeatable``: the request can be sent again as it is, and its messages are still stored once.
+    ``repeatable``: the request can be sent again as it is, and its messages are still stored once. ``answer_id``:
+    the id of the stored answer, if it is chosen already.
     """
 
     repeatable = False
+    answer_id: str | None = None
 
     def __init__(self, turn: Turn, model: str) -> None:
         self.turn = turn
@@ -37,7 +39,7 @@ class TurnKeeper:
         """Store the question and the beginning of the answer."""
         self._answer = answers.answers[0]
         progress = partial(self.progress_of, self._answer, None)
-        kept = self.turn.answer(self._model, progress, self.shown())
+        kept = self.turn.answer(self._model, progress, self.shown(), self.answer_id)
         await kept.begin()
         self._kept = kept
         self.placed(kept)

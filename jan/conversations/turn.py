@@ -10,7 +10,7 @@ from jan.conversations.titles import give_title
 from jan.errors import Conflict, InvalidRequest, JanError
 from jan.schema.chat import ConversationPlace
 from jan.schema.messages import Message
-from jan.storage.records import AnswerProgress, JsonObject, MessageRecord
+from jan.storage.records import AnswerProgress, JsonObject, MessageRecord, new_id
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
@@ -38,6 +38,11 @@ class Turn:
         self.leave_out({own for own, message in self._read.items() if message is None})
 
     @property
+    def is_first(self) -> bool:
+        """True if the conversation begins with this turn."""
+        return self._place.is_new
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """All stored messages that the model gets: the history, and a question that is answered again."""
         again = self._place.asked_again
@@ -51,13 +56,19 @@ class Turn:
         self.history = [message for message in self.history if message.id not in ids]
 
     def answer(
-        self, model: str, progress: Callable[[], AnswerProgress], response: JsonObject | None = None
+        self,
+        model: str,
+        progress: Callable[[], AnswerProgress],
+        response: JsonObject | None = None,
+        answer_id: str | None = None,
     ) -> KeptAnswer:
         """Prepare to store question and answer; neither is in the store before the answer's ``begin``.
 
-        ``response``: what the Responses API needs to show the answer again.
+        ``response``: what an API needs to show the answer again. ``answer_id``: the id of the message, if it is
+        chosen already.
         """
         message = MessageRecord(
+            id=answer_id or new_id("msg"),
             conversation_id=self._conversation.id,
             parent_id=self.parent_id,
             role="assistant",

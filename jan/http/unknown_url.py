@@ -17,7 +17,7 @@ _UNSERVED = MappingProxyType(
     {
         "responses": ("such URL in its Responses API", "use {api}/responses"),
         "messages": ("API of batches and stored messages of Anthropic", "use {api}/messages"),
-        "chat/completions": ("API of stored chat completions", "use {api}/conversations"),
+        "chat/completions": ("such URL in its API of chat completions", _CHAT),
         "fim/completions": ("FIM API of Mistral", "use {api}/completions with a suffix"),
         "moderations": ("Moderations API", "a hook can judge requests and answers, see docs/plugins.md"),
         "audio": ("Audio API", _TEXT),

@@ -183,6 +183,9 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
         Annotated[bool, Meta(description="Allow several calls in one answer; default true")] | None
     ) = None
     metadata: Metadata | None = None
+    keeps: Annotated[bool, Meta(description="Keep the completion with its question; default false")] | None = (
+        msgspec.field(default=None, name="store")
+    )
     conversation_id: ConversationId | None = None
     parent_message_id: ParentMessageId | UnsetType | None = UNSET
     message_id: NewMessageId | None = None

@@ -24,6 +24,7 @@ class MeasuredStore:
         self.sessions = _measured(store.sessions, "sessions.", metrics)
         self.conversations = _measured(store.conversations, "conversations.", metrics)
         self.messages = _measured(store.messages, "messages.", metrics)
+        self.completions = _measured(store.completions, "completions.", metrics)
         # Dashboards and alarms know them by this label.
         self.idempotent_answers = _measured(store.idempotent_answers, "answers.", metrics)
         self.counters = _measured(store.counters, "counters.", metrics)

@@ -256,6 +256,11 @@ class MessageRecord(Record, frozen=True, kw_only=True):
     sequence: int = 0
 
     @property
+    def completion_of(self) -> str | None:
+        """The user whose stored chat completion it is."""
+        return None if self.response is None else self.response.get("completion_of")
+
+    @property
     def is_emptied(self) -> bool:
         """True if the content was deleted, and only the place in the tree is left."""
         return self.response is not None and "emptied" in self.response

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from jan.storage.accounting import Counters, UsageLog
 from jan.storage.audit import AuditLog
+from jan.storage.completion_records import CompletionRepository
 from jan.storage.deletions import Deletions
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
@@ -250,6 +251,8 @@ class Store(Protocol):
     def conversations(self) -> ConversationRepository: ...
     @property
     def messages(self) -> MessageRepository: ...
+    @property
+    def completions(self) -> CompletionRepository: ...
     @property
     def idempotent_answers(self) -> IdempotentAnswers: ...
     @property

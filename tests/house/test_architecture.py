@@ -38,6 +38,7 @@ LAYERS = {
     "jan.storage.accounting": 1,
     "jan.storage.audit": 1,
     "jan.storage.deletions": 1,
+    "jan.storage.completion_records": 1,
     "jan.storage.holdings": 1,
     "jan.storage.idempotent_answers": 1,
     "jan.idempotency.ids": 1,

@@ -543,8 +543,8 @@ def test_json_under_these_names_is_read(client: httpx.Client, kind: str) -> None
 # --- methods and URLs -------------------------------------------------------------------------------
 
 URLS = {
-    "/api/v1/chat/completions": "POST, OPTIONS",
-    "/v1/chat/completions": "POST, OPTIONS",
+    "/api/v1/chat/completions": "GET, POST, HEAD, OPTIONS",
+    "/v1/chat/completions": "GET, POST, HEAD, OPTIONS",
     "/api/v1/completions": "POST, OPTIONS",
     "/api/v1/models": "GET, HEAD, OPTIONS",
     "/api/v1/models/echo": "GET, HEAD, OPTIONS",
@@ -655,7 +655,7 @@ def test_options_of_the_whole_server(client: httpx.Client, echo_server: ServerPr
 UNSERVED = {
     "/v1/responses/resp_1/nothing": "no such URL in its Responses API; use /api/v1/responses.",
     "/v1/audio/speech": "its models read and write text: use /api/v1/chat/completions.",
-    "/v1/chat/completions/chatcmpl-1": "use /api/v1/conversations.",
+    "/v1/chat/completions/chatcmpl-1/nothing": "use /api/v1/chat/completions.",
     "/v1//moderations/": "no Moderations API",
     "/pooling": "no Pooling API.",
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",

@@ -51,6 +51,7 @@ _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
             "messages": [{"role": "user", "content": "Hello!"}],
             "max_tokens": 4,
             "on_disconnect": "finish",
+            "store": True,
         },
     ),
 }

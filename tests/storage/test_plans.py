@@ -102,6 +102,14 @@ async def use_conversations(store: Store) -> None:
         await store.messages.page(ME, conversation.id, limit=5, cursor="1", newest_first=newest_first)
     await store.messages.history(ME, conversation.id)
     await store.messages.history(ME, conversation.id, message_id=message.id, limit=3)
+    for newest_first in (False, True):
+        await store.completions.page(ME, limit=5, newest_first=newest_first)
+        await store.completions.page(ME, limit=5, after=message.id, newest_first=newest_first)
+    noted = MessageRecord(
+        conversation_id=conversation.id, role="assistant", content="z", response={"completion_of": ME}
+    )
+    await store.messages.append(ME, noted, at_head=True)
+    await store.completions.describe(ME, noted.id, {"completion_of": ME, "metadata": {}})
     await store.messages.end_stale_streams(now())
     assert await store.messages.conversation_ids(after="", limit=5) == [conversation.id]
     await store.messages.delete_orphans([conversation.id, "conv_none"])

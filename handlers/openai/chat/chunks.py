@@ -61,6 +61,11 @@ class ChatTranslator:
         if with_usage:
             self._chunk.usage = None
 
+    @property
+    def completion_id(self) -> str:
+        """The id of the completion."""
+        return self._chunk.id
+
     # --- streamed -----------------------------------------------------------------------------------
 
     def frames(self) -> Frames:

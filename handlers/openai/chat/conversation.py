@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from handlers.conversations.translate import usage_record
 from handlers.openai.chat.chunks import ChatTranslator
+from handlers.openai.chat.completion_ids import message_id_of
 from handlers.openai.chat.unservable import name_own_message, unservable
 from handlers.openai.turn_keeper import TurnKeeper
 from jan.engine.base import ChatPrompt, Engine, GenerationRequest
@@ -22,7 +23,7 @@ from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage
 from jan.schema.open_body import header_value
 from jan.schema.sampling import Usage
-from jan.storage.records import AnswerProgress
+from jan.storage.records import AnswerProgress, ConversationRecord, JsonObject
 
 
 def check_alone(body: ChatCompletionRequest) -> None:
@@ -47,10 +48,10 @@ async def open_turn(
     Returns the request with the conversation so far, and its keeper. Nothing is stored yet.
     """
     if body.n is not None and body.n != 1:
-        raise _refusal("n: A conversation has one answer at a time; allowed: 1.", "n")
+        raise _refusal("n: An answer that is stored is the only one; allowed: 1.", "n")
     if body.functions or body.function_call not in (None, "none"):
         raise _refusal(
-            "functions: Not allowed with conversation_id. Use tools, whose calls it keeps.", "functions"
+            "functions: Not allowed with conversation_id or store. Use tools, whose calls are kept.", "functions"
         )
     if body.message_id is not None and not body.messages:
         raise _refusal("message_id: Not allowed without messages.", "message_id")
@@ -61,16 +62,26 @@ async def open_turn(
             "messages",
         )
     engine = await services.models.engine(asked.model)
-    turn = await services.conversations.open_turn(
+    keeper = StoredAnswer(await _turn_of(services, user_id, body), asked, engine, translator, set_header)
+    keeper.repeatable = body.message_id is not None
+    keeper.answer_id = message_id_of(translator.completion_id)
+    if body.keeps:
+        keeper.completion = {"completion_of": user_id, "metadata": body.metadata or {}}
+    return keeper.asked, keeper
+
+
+async def _turn_of(services: Services, user_id: str, body: ChatCompletionRequest) -> Turn:
+    conversations = services.conversations
+    if body.conversation_id is None:
+        record = ConversationRecord(user_id=user_id, model=body.model)
+        return await conversations.open_first_turn(record, body.messages)
+    return await conversations.open_turn(
         user_id,
-        body.conversation_id or "",
+        body.conversation_id,
         body.messages,
         parent_id=body.parent_message_id,
         message_id=body.message_id,
     )
-    keeper = StoredAnswer(turn, asked, engine, translator, set_header)
-    keeper.repeatable = body.message_id is not None
-    return keeper.asked, keeper
 
 
 def _after(turn: Turn, request: GenerationRequest) -> GenerationRequest:
@@ -83,7 +94,9 @@ def _after(turn: Turn, request: GenerationRequest) -> GenerationRequest:
 
 
 class StoredAnswer(TurnKeeper):
-    """Keeps the answer to a chat completion request."""
+    """Keeps the answer to a chat completion request. ``completion``: what makes it a stored completion."""
+
+    completion: JsonObject | None = None
 
     def __init__(
         self,
@@ -123,6 +136,12 @@ class StoredAnswer(TurnKeeper):
         self._set_header("X-Jan-Message-Id", kept.message.id)
         if self.turn.left_out:
             self._set_header("X-Jan-Left-Out", header_value(self.turn.left_out))
+
+    def shown(self) -> JsonObject | None:
+        """Return what a stored completion needs: its metadata, and what was stored with it."""
+        if self.completion is None:
+            return None
+        return {**self.completion, "question": len(self.turn.new), "begins": self.turn.is_first}
 
     def progress_of(self, answer: CollectedAnswer, usage: Usage | None) -> AnswerProgress:
         """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""

@@ -6,21 +6,23 @@ from typing import Any
 
 from handlers.openai.chat.call_chunks import CallForms
 from handlers.openai.chat.chunks import ChatTranslator
+from handlers.openai.chat.completion_ids import completion_id_of
 from handlers.openai.chat.conversation import check_alone, open_turn
 from handlers.openai.chat.examples import EXAMPLES
 from handlers.openai.chat.request import model_request
+from handlers.openai.chat.stored_completions import CompletionCollection
 from handlers.openai.chat.tool_forms import tool_forms_of
 from handlers.openai.reports import reports_of
 from handlers.openai.sampling import answered_tier, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
-from jan.handler import Handler
 from jan.operation import operation
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.chat_completion import ChatCompletion, ChatCompletionChunk
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
+from jan.storage.records import new_id
 
 
-class ChatCompletions(Handler):
+class ChatCompletions(CompletionCollection):
     """Chat completions, compatible with OpenAI's."""
 
     api = "openai.chat"
@@ -54,12 +56,16 @@ class ChatCompletions(Handler):
         A model's reasoning before its answer is `reasoning_content`, and `reasoning` too. A conversation stores
         the answer without it.
 
+        With `store: true` the completion is kept, as a turn of its own conversation unless `conversation_id` is
+        given, and found at `.../{id}`.
+
         With `continue_final_message` the answer continues the last message, which must be an assistant's.
 
         With `on_disconnect: finish` the answer is completed even if its client disconnects. The rest of it is at
         `.../{id}/events`.
         """
-        completion_id = f"chatcmpl-{secrets.token_hex(12)}"
+        stored = body.conversation_id is not None or bool(body.keeps)
+        completion_id = completion_id_of(new_id("msg")) if stored else f"chatcmpl-{secrets.token_hex(12)}"
         self.take_request_id(body.request_id)
         tools = tool_forms_of(body)
         asked = model_request(body, self.identity, tools)
@@ -74,7 +80,7 @@ class ChatCompletions(Handler):
         keep = None
         if body.conversation_id is None:
             check_alone(body)
-        else:
+        if stored:
             user_id = self.require("read", "write")
             keep = partial(open_turn, self.services, user_id, body, translator, self.set_header)
         return await self.answer(

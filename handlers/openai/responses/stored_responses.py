@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import msgspec
 
+from handlers.conversations.translate import usage_of_record
 from handlers.openai.responses.item_ids import message_id, response_id
 from handlers.openai.responses.item_pages import page_of_items
 from handlers.openai.responses.response_translator import incompleteness, usage_of
@@ -19,8 +20,7 @@ from jan.schema.responses import (
     ResponseError,
     StoredQuery,
 )
-from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Usage
-from jan.storage.records import MessageRecord, TokenUsage
+from jan.storage.records import MessageRecord
 
 
 class StoredResponses(Handler):
@@ -143,15 +143,5 @@ def shown_response(answer: MessageRecord) -> Response:
         response.status = "failed"
         response.error = ResponseError(code="internal_error", message="It ended before its first token.")
         response.output = []
-    response.usage = None if answer.usage is None else usage_of(_usage(answer.usage))
+    response.usage = None if answer.usage is None else usage_of(usage_of_record(answer.usage))
     return response
-
-
-def _usage(usage: TokenUsage) -> Usage:
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
-    )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from jan.storage.audit import AuditEntry
-from jan.storage.records import ConversationRecord, Record, fold
+from jan.storage.records import ConversationRecord, MessageRecord, Record, fold
 
 R = TypeVar("R", bound=Record)
 
@@ -43,6 +43,8 @@ def derived(struct: msgspec.Struct) -> Document:
     """Return the fields that only serve indexes."""
     if isinstance(struct, ConversationRecord):
         return {"position": struct.position, "title_folded": fold(struct.title)}
+    if isinstance(struct, MessageRecord):
+        return {"completion_of": struct.completion_of}
     if isinstance(struct, AuditEntry):
         return {"position": struct.position}
     return {}

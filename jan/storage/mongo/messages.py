@@ -95,7 +95,7 @@ class MongoMessages:
             return stored
         unfinished = {"_id": message_id, "status": {"$ne": "complete"}}
         if await self.records.update_one(unfinished, {"$set": encode(progress) | {"updated_at": at}}):
-            await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
+            await self.grow(user_id, conversation_id, size_of(saved) - size_of(stored))
             return saved
         return with_progress(await self._require(conversation_id, message_id), progress, at)
 
@@ -107,7 +107,7 @@ class MongoMessages:
                 saved = emptied(stored, now())
                 unchanged = where | {"updated_at": stored.updated_at}
                 if await self.records.update_one(unchanged, {"$set": encode(saved)}):
-                    await self._grow(user_id, conversation_id, size_of(saved) - size_of(stored))
+                    await self.grow(user_id, conversation_id, size_of(saved) - size_of(stored))
                     break  # otherwise an answer under way was saved meanwhile
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
@@ -133,7 +133,7 @@ class MongoMessages:
             numbers, sort = {"$lt": start, "$gte": start - limit - 1}, NEWEST_FIRST
         where = {"conversation_id": conversation_id, "sequence": numbers}
         budget = Budget(limit, PAGE_BYTES)
-        found = await self.records.find_within(where, sort=sort, limit=limit + 1, admits=partial(_admits, budget))
+        found = await self.records.find_within(where, sort=sort, limit=limit + 1, admits=partial(admits, budget))
         return page_within(found, budget, lambda message: str(message.sequence))
 
     async def history(
@@ -172,7 +172,7 @@ class MongoMessages:
             where = {"conversation_id": start.conversation_id, "sequence": numbers}
             window = Budget(span, PAGE_BYTES)
             older = await self.records.find_within(
-                where, sort=NEWEST_FIRST, limit=span, admits=partial(_admits, window)
+                where, sort=NEWEST_FIRST, limit=span, admits=partial(admits, window)
             )
             if not older:
                 break
@@ -235,7 +235,7 @@ class MongoMessages:
                 head_id, count = newest.id, newest.sequence
         raise unavailable()
 
-    async def _grow(self, user_id: str, conversation_id: str, by: int) -> None:
+    async def grow(self, user_id: str, conversation_id: str, by: int) -> None:
         """Count the bytes by which an answer is longer. An answer that was begun is never cut by a quota."""
         if by and await self._conversations.records.update_one(
             {"_id": conversation_id}, {"$inc": {"message_bytes": by}}
@@ -274,5 +274,6 @@ async def _never() -> bool:
     return False
 
 
-def _admits(budget: Budget, message: MessageRecord) -> bool:
+def admits(budget: Budget, message: MessageRecord) -> bool:
+    """Return True if a budget has room for a message, and take it."""
     return budget.admits(size_of(message))

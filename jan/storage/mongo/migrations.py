@@ -115,6 +115,12 @@ async def _version_10(connection: Connection) -> None:
     await connection.create_indexes("given_answers", [by_user])
 
 
+async def _version_11(connection: Connection) -> None:
+    """Index the chat completions that were asked for with ``store``, by their user."""
+    by_user = IndexModel([("completion_of", ASCENDING), ("_id", ASCENDING)], name="completions")
+    await connection.create_indexes("messages", [by_user])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -126,6 +132,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_8,
     _version_9,
     _version_10,
+    _version_11,
 )
 
 

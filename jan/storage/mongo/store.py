@@ -8,6 +8,7 @@ from jan.schema.limits import UNLIMITED, Quota
 from jan.storage.mongo.accounting import MongoCounters, MongoUsageLog
 from jan.storage.mongo.audit import MongoAuditLog
 from jan.storage.mongo.client import Collection, Connection
+from jan.storage.mongo.completion_records import MongoCompletions
 from jan.storage.mongo.conversations import MongoConversations
 from jan.storage.mongo.deletions import MongoDeletions
 from jan.storage.mongo.holdings import MongoHoldings
@@ -78,6 +79,7 @@ class MongoStore:
         self.sessions = MongoSessions(self._connection)
         self.conversations = MongoConversations(self._connection, self.holdings)
         self.messages = MongoMessages(self._connection, self.conversations, self.holdings)
+        self.completions = MongoCompletions(self.messages)
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)

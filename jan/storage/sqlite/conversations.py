@@ -75,7 +75,7 @@ class SqliteConversations:
         await self._db.write(work)
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
-        return await self._db.read(lambda db: _owned(db, user_id, conversation_id))
+        return await self._db.read(lambda db: owned(db, user_id, conversation_id))
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
@@ -86,14 +86,14 @@ class SqliteConversations:
 
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         def work(db: sqlite3.Connection) -> ConversationRecord:
-            changed = apply(_owned(db, user_id, conversation_id), changes)
+            changed = apply(owned(db, user_id, conversation_id), changes)
             return CONVERSATIONS.replace(db, _replace(changed, updated_at=now()))
 
         return await self._db.write(work, erases=True)
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
         def work(db: sqlite3.Connection) -> None:
-            found = _owned(db, user_id, conversation_id)
+            found = owned(db, user_id, conversation_id)
             if not found.title:
                 CONVERSATIONS.replace(db, _replace(found, title=title, updated_at=now()))
 
@@ -101,7 +101,7 @@ class SqliteConversations:
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
-            change(db, user_id, amounts_of(_owned(db, user_id, conversation_id)).negative())
+            change(db, user_id, amounts_of(owned(db, user_id, conversation_id)).negative())
             db.execute("DELETE FROM messages WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
@@ -117,7 +117,7 @@ class SqliteMessages:
 
     async def append(self, user_id: str, message: MessageRecord, *, at_head: bool = False) -> MessageRecord:
         def work(db: sqlite3.Connection) -> MessageRecord:
-            conversation = _owned(db, user_id, message.conversation_id)
+            conversation = owned(db, user_id, message.conversation_id)
             if stored := MESSAGES.find(db, "id = ?", message.id):
                 return same_message(stored, message)
             placed = _replace(message, parent_id=conversation.head_id) if at_head else message
@@ -127,7 +127,7 @@ class SqliteMessages:
 
     async def append_all(self, user_id: str, messages: Sequence[MessageRecord], *, at_head: bool = False) -> None:
         def work(db: sqlite3.Connection) -> None:
-            conversation = _owned(db, user_id, messages[0].conversation_id)
+            conversation = owned(db, user_id, messages[0].conversation_id)
             if any(MESSAGES.has(db, message.id) for message in messages):
                 raise taken(MessageRecord, "id")
             self._add(db, conversation, below(conversation.head_id, messages) if at_head else messages)
@@ -161,28 +161,28 @@ class SqliteMessages:
         self, user_id: str, conversation_id: str, message_id: str, progress: AnswerProgress
     ) -> MessageRecord:
         def work(db: sqlite3.Connection) -> MessageRecord:
-            conversation = _owned(db, user_id, conversation_id)
+            conversation = owned(db, user_id, conversation_id)
             saved = with_progress(_message(db, conversation_id, message_id), progress, now())
             # An answer that was begun is never cut by a quota.
-            _count_bytes(db, conversation, MESSAGES.resize(db, saved))
+            count_bytes(db, conversation, MESSAGES.resize(db, saved))
             return saved
 
         return await self._db.write(work)
 
     async def empty(self, user_id: str, conversation_id: str, message_ids: Sequence[str]) -> None:
         def work(db: sqlite3.Connection) -> None:
-            conversation = _owned(db, user_id, conversation_id)
+            conversation = owned(db, user_id, conversation_id)
             found = [
                 MESSAGES.find(db, "id = ? AND conversation_id = ?", own, conversation_id) for own in message_ids
             ]
             grown = sum(MESSAGES.resize(db, emptied(message, now())) for message in found if message is not None)
-            _count_bytes(db, conversation, grown)
+            count_bytes(db, conversation, grown)
 
         await self._db.write(work, erases=True)
 
     async def get(self, user_id: str, conversation_id: str, message_id: str) -> MessageRecord:
         def work(db: sqlite3.Connection) -> MessageRecord:
-            _owned(db, user_id, conversation_id)
+            owned(db, user_id, conversation_id)
             return _message(db, conversation_id, message_id)
 
         return await self._db.read(work)
@@ -203,7 +203,7 @@ class SqliteMessages:
         budget = Budget(limit, PAGE_BYTES)
 
         def work(db: sqlite3.Connection) -> list[MessageRecord]:
-            _owned(db, user_id, conversation_id)
+            owned(db, user_id, conversation_id)
             values = (conversation_id, start, limit + 1)
             return MESSAGES.select_within(db, clauses, *values, admits=budget.admits)
 
@@ -213,7 +213,7 @@ class SqliteMessages:
         self, user_id: str, conversation_id: str, *, message_id: str | None = None, limit: int | None = None
     ) -> list[MessageRecord]:
         def work(db: sqlite3.Connection) -> list[MessageRecord]:
-            conversation = _owned(db, user_id, conversation_id)
+            conversation = owned(db, user_id, conversation_id)
             if message_id is not None:
                 _message(db, conversation_id, message_id)
             values = (message_id or conversation.head_id, limit or sys.maxsize)
@@ -247,14 +247,15 @@ class SqliteMessages:
         return await self._db.write(work, erases=True)
 
 
-def _count_bytes(db: sqlite3.Connection, conversation: ConversationRecord, grown: int) -> None:
+def count_bytes(db: sqlite3.Connection, conversation: ConversationRecord, grown: int) -> None:
     """Count bytes by which a conversation's messages have grown."""
     change(db, conversation.user_id, Amounts(bytes=grown))
     size = max(0, conversation.message_bytes + grown)
     CONVERSATIONS.replace(db, _replace(conversation, message_bytes=size))
 
 
-def _owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:
+def owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:
+    """Return a user's conversation. Raises NotFound."""
     found = CONVERSATIONS.find(db, "id = ? AND user_id = ?", conversation_id, user_id)
     if found is None:
         raise missing(ConversationRecord)

@@ -84,6 +84,11 @@ _VERSION_10 = (
     """ALTER TABLE given_answers ADD COLUMN user_id TEXT""",
     """CREATE INDEX given_answers_by_user ON given_answers (user_id) WHERE user_id IS NOT NULL""",
 )
+# Chat completions that were asked for with `store` are listed by their user.
+_VERSION_11 = (
+    """ALTER TABLE messages ADD COLUMN completion_of TEXT""",
+    """CREATE INDEX messages_by_completion ON messages (completion_of, id) WHERE completion_of IS NOT NULL""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -95,6 +100,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_8,
     _VERSION_9,
     _VERSION_10,
+    _VERSION_11,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -8,6 +8,7 @@ from jan.schema.limits import UNLIMITED, Quota
 from jan.storage.records import Record
 from jan.storage.sqlite.accounting import SqliteCounters, SqliteUsageLog
 from jan.storage.sqlite.audit import SqliteAuditLog
+from jan.storage.sqlite.completion_records import SqliteCompletions
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.deletions import SqliteDeletions
@@ -81,6 +82,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(self._db)
         self.conversations = SqliteConversations(self._db, quota)
         self.messages = SqliteMessages(self._db, quota)
+        self.completions = SqliteCompletions(self._db)
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)

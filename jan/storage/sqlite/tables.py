@@ -132,6 +132,7 @@ MESSAGES = Table(
         "sequence": lambda r: r.sequence,
         "status": lambda r: r.status,
         "updated_at": lambda r: _ms(r.updated_at),
+        "completion_of": lambda r: r.completion_of,
     },
 )
 ANSWERS = Table(
