@@ -184,6 +184,13 @@ def test_a_spelled_control_token_is_text(client: httpx.Client) -> None:
     )
 
 
+def test_a_word_of_more_than_100_characters_is_unknown(client: httpx.Client) -> None:
+    """As BERT's own tokenizer has it, however long the word is."""
+    for length in (101, 1_000_000):
+        assert embed(client, f"a {'x' * length} b")["usage"]["prompt_tokens"] == 5
+    assert embed(client, "a " + "x" * 100)["usage"]["prompt_tokens"] > 4
+
+
 @pytest.mark.parametrize("path", ["chat/completions", "completions", "responses", "messages"])
 def test_a_model_that_embeds_generates_nothing(client: httpx.Client, path: str) -> None:
     says = {"messages": [{"role": "user", "content": "hi"}]}

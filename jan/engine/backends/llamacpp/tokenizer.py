@@ -1,5 +1,6 @@
 """Tokenise for a GGUF file: its special tokens, the bytes of its tokens, the tokens around a prompt."""
 
+import re
 from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,11 @@ _SENTENCEPIECE, _BYTE_LEVEL_BPE, _WORDPIECE, _UNIGRAM = 1, 2, 3, 4
 _NAMES = MappingProxyType(
     {_SENTENCEPIECE: "SentencePiece", _BYTE_LEVEL_BPE: "BPE", _WORDPIECE: "WordPiece", _UNIGRAM: "Unigram"}
 )
+# BERT's tokenizer takes a longer word as one unknown token, and llama.cpp cuts it up, which takes seconds. The
+# characters that it takes one by one are no part of a word.
+_LONG_WORD = re.compile(r"[^\W_\u3400-\u9fff\uf900-\ufaff]{101,}")
+# A symbol that no known vocabulary of BERT has (the last hexagram of the I Ching).
+_UNKNOWN_WORD = "\u4dff"
 # llama.cpp's attributes of tokens (llama_token_attr).
 _UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP, _RSTRIP = 1, 8, 16, 128, 256
 
@@ -38,7 +44,7 @@ class GgufTokenizer:
         self.begin = [int(vocab.token_bos())] if vocab.get_add_bos() else []
         self.end = [int(vocab.token_eos())] if vocab.get_add_eos() else []
         self.kind = _NAMES[vocab.vocab_type]
-        words = vocab.vocab_type == _WORDPIECE
+        self._words = words = vocab.vocab_type == _WORDPIECE
         if words:
             self.end = [int(vocab.token_sep())]
         special = list(self._special())
@@ -77,6 +83,8 @@ class GgufTokenizer:
 
     def tokenize_plain(self, text: str) -> list[int]:
         """Return the token ids of a text in which spelled control tokens are text."""
+        if self._words:
+            text = _LONG_WORD.sub(_UNKNOWN_WORD, text)
         return list(self._vocab.tokenize(text, False, False))
 
     def _plain(self, text: str, _first: bool) -> list[int]:
