@@ -48,7 +48,6 @@ from jan.telemetry.trace_sender import make_tracing
 
 log = structlog.get_logger(__name__)
 
-
 # How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
 # wait for the event loop longer than one of its steps takes.
 _SWITCH_SECONDS = 0.0001
@@ -231,12 +230,9 @@ class Server:
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         self.services.anonymous.close()
-        await self._running.close()
-        await self.models.close()
-        await self._hooks.close()
-        await self._idempotency.close()
-        await self._conversations.close()
-        await self._accounting.close()
+        works = (self._running, self.models, self._hooks, self._idempotency)
+        for part in (*works, self._conversations, self._accounting):
+            await part.close()
         self._audit.note("server.stopped")
         await self._audit.close()
         await self._keeper.close()
