@@ -133,6 +133,8 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 MODULES = dict(modules())
+# Parts of a test that takes a busy machine minutes.
+PARTS = 3
 
 
 @cache
@@ -262,17 +264,20 @@ def importable() -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_module_imports_in_a_clean_process() -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_module_imports_in_a_clean_process(part: int) -> None:
     """Each module can be the first one of ours imported: no hidden order, no cycle, no warning."""
     names = importable()
     # Others' libraries once for all, before the forks, but engines'.
     libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
     libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
     libraries |= set(filter(find_spec, ("motor", "pymongo")))
-    # The one that takes seconds comes late: a process that has it takes long to fork.
+    # The one that takes seconds comes late, in the last part: a process that has it takes long to fork.
     late = [name for name in names if name.startswith("jan.engine.backends.exllama.")]
-    early = [name for name in names if name not in late]
-    with_torch = "\nimport torch" if "jan.engine.backends.exllama.common.device" in names else ""
+    early = [name for name in names if name not in late][part::PARTS]
+    if part < PARTS - 1:
+        late = []
+    with_torch = "\nimport torch" if "jan.engine.backends.exllama.common.device" in late else ""
     python(
         f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}"
         f"{_children(early)}{with_torch}{_children(late)}"
