@@ -18,7 +18,7 @@ from types import TracebackType
 import httpx
 import pytest
 from support.patience import kill, serving, until
-from support.server import ServerProcess
+from support.server import EMBEDDER, ServerProcess
 
 # Makes the terminal the process's own, so that a typed Ctrl-C is a SIGINT, and becomes the chat.
 _LAUNCH = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.executable, sys.argv[1:])"
@@ -256,7 +256,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(api: str) -> None:
     """Exit code 1 and one line naming the models, before anything is asked."""
     ran = _pipe(api, "--model", "gpt-9", typed="hello\n")
     assert ran.returncode == 1
-    assert ran.stderr == "jan: The server has no model 'gpt-9'; available: echo, jan-v1-4b, slow.\n"
+    assert ran.stderr == f"jan: The server has no model 'gpt-9'; available: echo, jan-v1-4b, slow, {EMBEDDER}.\n"
 
 
 def test_a_conversation_that_is_too_long_says_what_to_do(api: str) -> None:

@@ -250,7 +250,7 @@ def test_a_deleted_conversation_does_not_end_the_answer(me: httpx.Client) -> Non
         ({"message_id": "short"}, 400, "message_id"),
         ({"messages": [*HELLO, {"role": "function", "name": "f", "content": "x"}]}, 400, "messages"),
         ({"messages": [*HELLO, {"role": "assistant", "content": "x"}]}, 400, "messages"),
-        ({"messages": [*HELLO, {"role": "assistant"}]}, 400, "content"),
+        ({"messages": [*HELLO, {"role": "assistant"}]}, 400, "messages"),
     ],
 )
 def test_what_is_wrong_stores_nothing(me: httpx.Client, fields: Any, status: int, param: str) -> None:

@@ -279,6 +279,7 @@ def test_it_is_in_the_document(admin: httpx.Client) -> None:
     assert found == {
         "/conversations",
         "/conversations/import",
+        "/conversations/{conversation_id}/items",
         "/conversations/{conversation_id}/messages",
         "/user/api-keys",
         "/user/api-keys/{key_id}/rotate",
