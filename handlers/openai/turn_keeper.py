@@ -53,9 +53,10 @@ class TurnKeeper:
         if not self.repeatable:
             headers["x-should-retry"] = "false"
         error.headers = {**error.headers, **headers}
+        kept = self._kept
+        assert kept is not None  # it has begun
         self.leave()
-        assert self._kept is not None  # it has begun
-        await self._kept.ended()
+        await kept.ended()
 
     async def finish(self, count: TokenCount) -> None:
         """Store the complete answer."""
@@ -64,9 +65,10 @@ class TurnKeeper:
         await self._kept.finish(self.progress_of(self._answer, count.usage))
 
     def leave(self) -> None:
-        """Store the answer as far as it is, unless it was finished."""
-        if self._kept is not None and self._answer is not None:
-            self._kept.leave("partial" if _has_begun(self._answer) else "failed")
+        """Store the answer as far as it is, unless it was finished, and let go of it: it leads back to this keeper."""
+        kept, self._kept = self._kept, None
+        if kept is not None and self._answer is not None:
+            kept.leave("partial" if _has_begun(self._answer) else "failed")
 
 
 def _has_begun(answer: CollectedAnswer) -> bool:
