@@ -65,7 +65,7 @@ class TurnKeeper:
         await self._kept.finish(self.progress_of(self._answer, count.usage))
 
     def leave(self) -> None:
-        """Store the answer as far as it is, unless it was finished, and let go of it: it leads back to this keeper."""
+        """Store the answer as far as it is, unless it was finished, and let go of it, which leads back here."""
         kept, self._kept = self._kept, None
         if kept is not None and self._answer is not None:
             kept.leave("partial" if _has_begun(self._answer) else "failed")
