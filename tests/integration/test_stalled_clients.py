@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -71,16 +72,16 @@ def test_uploads_that_break_off_leave_nothing_behind(tmp_path: Path) -> None:
         writer.close()
         await writer.wait_closed()
 
-    async def scenario() -> int:
+    async def scenario() -> set[asyncio.Task[Any]]:
         server = Server(load_settings(config, server__port=0, data=str(tmp_path)), show_late_key=print)
         [url] = await server.start(lambda _model, _part: None)
-        before = len(asyncio.all_tasks())
+        before = asyncio.all_tasks()
         await asyncio.gather(*(break_off(url) for _ in range(5)))
         for _ in range(100):
-            if (left := len(asyncio.all_tasks()) - before) <= 0:
+            if not (left := asyncio.all_tasks() - before):
                 break
             await asyncio.sleep(0.05)
         await server.stop()
         return left
 
-    assert asyncio.run(scenario()) == 0
+    assert asyncio.run(scenario()) == set()

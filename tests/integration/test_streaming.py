@@ -442,7 +442,7 @@ STOPS: dict[str, tuple[Any, str]] = {
     "over three words": ("a beta gamma d", "alph"),
     "several, the first in the text counts": (["epsilon", "gamma", "delta"], "alpha beta "),
     "one the beginning of another": (["gamma delta zeta", "gamma d"], "alpha beta "),
-    "two that overlap": (["beta gamma", "a g"], "alpha "),
+    "two that overlap, of which one is complete first": (["beta gamma", "a g"], "alpha bet"),
     "the text's beginning": ("al", ""),
     "the text's first word": ("alpha", ""),
     "the text's end": ("epsilon", "alpha beta gamma delta "),
