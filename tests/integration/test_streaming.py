@@ -221,7 +221,7 @@ def test_head_has_no_body(echo_server: ServerProcess) -> None:
     head = parse(exchange(echo_server.url, request("HEAD", "/api/v1/models")))
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
-    refused = parse(exchange(echo_server.url, request("HEAD", CHAT)))
+    refused = parse(exchange(echo_server.url, request("HEAD", COMPLETIONS)))
     assert (refused.status, refused.body) == (405, b"")
 
 
