@@ -1,6 +1,7 @@
 """The contract of what users store: counted exactly, refused beyond the quota, given back by deletion."""
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -43,7 +44,7 @@ def quota(**limits: int) -> Quota:
 
 
 async def new_user(store: Store, role: Role = "user") -> str:
-    user = User(email=f"{now().timestamp()}@example.com", role=role)
+    user = User(email=f"{secrets.token_hex(6)}@example.com", role=role)
     await store.users.create(user)
     return user.id
 
