@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from handlers.openai.sampling import refused
 from jan.schema.anthropic import (
     AssistantTurn,
     DocumentBlock,
@@ -120,9 +120,7 @@ def _result(block: ToolResultBlock, place: str) -> ToolMessage:
 def _only_text(parts: Sequence[UserPart], place: str) -> Iterable[str]:
     for index, part in enumerate(parts):
         if not isinstance(part, TextPart):
-            raise _refused(
-                f"{place}.content[{index}]", "Models of this server read results of tools as text only."
-            )
+            raise refused(f"{place}.content[{index}]", "Models of this server read results of tools as text only.")
         yield part.text
 
 
@@ -137,7 +135,7 @@ def _part(block: UserBlock, place: str) -> UserPart:
         return TextPart(text=_marked("search_result", {"title": block.title, "source": block.source}, texts))
     if isinstance(block, DocumentBlock):
         return _document(block, place)
-    raise _refused(place, "A result of a tool is not allowed here.")
+    raise refused(place, "A result of a tool is not allowed here.")
 
 
 def _document(block: DocumentBlock, place: str) -> UserPart:
@@ -149,7 +147,7 @@ def _document(block: DocumentBlock, place: str) -> UserPart:
     elif kind in ("base64", "url", "file"):
         return FilePart(file={"source": source})
     else:
-        raise _refused(f"{place}.source", "Not a source of a document; allowed: the types text and content.")
+        raise refused(f"{place}.source", "Not a source of a document; allowed: the types text and content.")
     return TextPart(text=_marked("document", {"title": block.title, "context": block.context}, found))
 
 
@@ -159,14 +157,10 @@ def _inner_text(inner: Any, place: str) -> str:
     try:
         return "\n".join(block.text for block in msgspec.convert(inner, list[OnlyTextBlock]))
     except msgspec.ValidationError:
-        raise _refused(place, "Expected a text or an array of blocks of text.") from None
+        raise refused(place, "Expected a text or an array of blocks of text.") from None
 
 
 def _marked(name: str, about: dict[str, str | None], text: str) -> str:
     """Return a text between marks that say what it is, as models are used to."""
     said = "".join(f" {key}={msgspec.json.encode(value).decode()}" for key, value in about.items() if value)
     return f"<{name}{said}>\n{text}\n</{name}>"
-
-
-def _refused(param: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(f"{param}: {reason}", code="invalid_value", param=param)

@@ -7,7 +7,7 @@ import msgspec
 
 from handlers.anthropic.message_prompt import messages_of
 from handlers.openai.client_names import ClientNames
-from jan.errors import InvalidRequest
+from handlers.openai.sampling import refused
 from jan.schema.anthropic import JsonSchemaOfMessages, MessagesRequest, PromptOfMessages, ToolOfMessages
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage, Message
@@ -71,11 +71,7 @@ def _format_of(body: PromptOfMessages) -> tuple[JsonSchemaOfMessages | None, str
     """Return the form of the answer, and where the request has it. Raises InvalidRequest for two forms."""
     newer = None if body.output_config is None else body.output_config.format
     if newer is not None and body.output_format not in (None, newer):
-        raise InvalidRequest(
-            "output_format: It is another name of output_config.format, which has another value.",
-            code="invalid_value",
-            param="output_format",
-        )
+        raise refused("output_format", "It is another name of output_config.format, which has another value.")
     if newer is None and body.output_format is not None:
         return body.output_format, "output_format"
     return newer, "output_config.format"
@@ -114,18 +110,13 @@ def _choice_of(body: PromptOfMessages, *, has_tools: bool) -> ToolChoice | None:
     if choice.type != "tool":
         return _CHOICES[choice.type] if has_tools or choice.type == "any" else None
     if choice.name is None:
-        raise InvalidRequest(
-            "tool_choice.name: Required with the type tool.", code="invalid_value", param="tool_choice.name"
-        )
+        raise refused("tool_choice.name", "Required with the type tool.")
     return NamedToolChoice(function=ChosenFunction(name=choice.name))
 
 
 def _tool(tool: ToolOfMessages, number: int) -> FunctionTool:
     if tool.input_schema is None:
-        place = f"tools[{number}].input_schema"
-        raise InvalidRequest(
-            f"{place}: Required for a tool that the client runs.", code="invalid_value", param=place
-        )
+        raise refused(f"tools[{number}].input_schema", "Required for a tool that the client runs.")
     function = FunctionDefinition(
         name=tool.name, description=tool.description, parameters=tool.input_schema, strict=tool.strict
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from handlers.openai.client_names import ClientNames
-from jan.errors import InvalidRequest
+from handlers.openai.sampling import refused
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.explain import explain
 from jan.schema.messages import (
@@ -73,13 +73,10 @@ def generation_of(body: OllamaGenerateRequest, model: str) -> ChatCompletionRequ
     """Return a completion as a chat completion request. Raises InvalidRequest."""
     for name in ("template", "context"):
         if getattr(body, name):
-            raise _refused(
-                name,
-                "It is not served. The model has its own chat template. /api/chat takes a conversation.",
-                code="unsupported_parameter",
-            )
+            reason = "It is not served. The model has its own chat template. /api/chat takes a conversation."
+            raise refused(name, reason, code="unsupported_parameter")
     if body.images and (body.raw or body.suffix):
-        raise _refused("images", "Not allowed with raw or suffix, which take text only.")
+        raise refused("images", "Not allowed with raw or suffix, which take text only.")
     system: list[Message] = [SystemMessage(content=body.system)] if body.system else []
     question = OllamaMessage(role="user", content=body.prompt, images=body.images)
     return _with_options(body, ChatCompletionRequest(model=model, messages=[*system, _user(question)]))
@@ -135,7 +132,7 @@ def _tool(given: dict[str, Any], place: str) -> RequestedTool:
     except msgspec.ValidationError as error:
         why = explain(error, FunctionTool)
         where = f"{place}.{why.path}" if why.path else place
-        raise _refused(where, why.message) from None
+        raise refused(where, why.message) from None
     tool.keep_written({"type": "function", **given})
     return tool
 
@@ -169,7 +166,7 @@ def _messages(given: list[OllamaMessage]) -> list[Message]:
     calls = _OpenCalls()
     for at, message in enumerate(given):
         if message.images and message.role != "user":
-            raise _refused(f"messages[{at}].images", "Only a message of the user may have images.")
+            raise refused(f"messages[{at}].images", "Only a message of the user may have images.")
     return [_message(message, calls) for message in given]
 
 
@@ -219,7 +216,3 @@ def unused_to_load(body: OllamaRequest) -> list[str]:
     """Return the names of what a request has beside the model that it loads."""
     names = [name for name in body.__struct_fields__ if name not in ("model", "stream", "messages", "prompt")]
     return [name for name in names if getattr(body, name) not in (None, "", [])]
-
-
-def _refused(param: str, reason: str, *, code: str = "invalid_value") -> InvalidRequest:
-    return InvalidRequest(f"{param}: {reason}", code=code, param=param)

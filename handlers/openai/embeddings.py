@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
-from handlers.openai.vectors import check_count, check_filled, embed, in_turns, numbers_of, refused
+from handlers.openai.sampling import refused
+from handlers.openai.vectors import check_count, check_filled, embed, in_turns, numbers_of
 from jan.errors import NotFound, Unavailable
 from jan.handler import EmbeddingPrompt, Handler
 from jan.operation import Example, operation

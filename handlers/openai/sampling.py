@@ -192,6 +192,6 @@ def wants_usage(body: SamplingFields) -> bool:
     return body.stream_options is not None and bool(body.stream_options.include_usage)
 
 
-def refused(param: str, reason: str) -> InvalidRequest:
+def refused(param: str, reason: str, *, code: str = "invalid_value") -> InvalidRequest:
     """Return the error for a parameter; ``reason``: a sentence."""
-    return InvalidRequest(f"{param}: {reason}", code="invalid_value", param=param)
+    return InvalidRequest(f"{param}: {reason}", code=code, param=param)

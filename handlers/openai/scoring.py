@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from operator import mul
 
-from handlers.openai.vectors import MOST_INPUTS, check_count, check_filled, embed, in_turns, numbers_of, refused
+from handlers.openai.sampling import refused
+from handlers.openai.vectors import MOST_INPUTS, check_count, check_filled, embed, in_turns, numbers_of
 from jan.errors import NotFound, Unavailable
 from jan.handler import EmbeddingPrompt, Handler
 from jan.operation import Example, operation

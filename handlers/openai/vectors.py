@@ -5,7 +5,7 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from sys import byteorder
 
-from jan.errors import InvalidRequest
+from handlers.openai.sampling import refused
 from jan.handler import CollectedAnswer, EmbeddingPrompt, GenerationRequest, Handler, ModelRequest
 
 # OpenAI's limit.
@@ -64,8 +64,3 @@ def check_count(texts: Sequence[object], named: str, most: int = MOST_INPUTS) ->
     """Raise InvalidRequest for no texts, or too many."""
     if not 1 <= len(texts) <= most:
         raise refused(named, f"The list has {len(texts)} texts; allowed: 1 to {most}.")
-
-
-def refused(param: str, reason: str) -> InvalidRequest:
-    """Return the error for a parameter; ``reason``: a sentence."""
-    return InvalidRequest(f"{param}: {reason}", code="invalid_value", param=param)

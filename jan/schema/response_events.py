@@ -9,46 +9,49 @@ from jan.schema.sampling import TokenLogprob
 Part = TextContent | ReasoningContent
 
 
-class ResponseCreated(msgspec.Struct, kw_only=True, tag_field="type", tag="response.created"):
+class _OfResponse(msgspec.Struct, kw_only=True, tag_field="type"):
+    """The fields of events that show the whole response."""
+
+    response: Response
+    sequence_number: int = 0
+
+
+class _OfItem(msgspec.Struct, kw_only=True, tag_field="type"):
+    """The fields of events that show an item."""
+
+    output_index: int
+    item: OutputItem
+    sequence_number: int = 0
+
+
+class _OfPart(msgspec.Struct, kw_only=True, tag_field="type"):
+    """The fields of events that show a part of an item."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    part: Part
+    sequence_number: int = 0
+
+
+class ResponseCreated(_OfResponse, kw_only=True, tag="response.created"):
     """The first event: the response without output."""
 
-    response: Response
-    sequence_number: int = 0
 
-
-class ResponseQueued(msgspec.Struct, kw_only=True, tag_field="type", tag="response.queued"):
-    """The response waits for the model."""
-
-    response: Response
-    sequence_number: int = 0
-
-
-class ResponseInProgress(msgspec.Struct, kw_only=True, tag_field="type", tag="response.in_progress"):
+class ResponseInProgress(_OfResponse, kw_only=True, tag="response.in_progress"):
     """The model has accepted the response."""
 
-    response: Response
-    sequence_number: int = 0
 
-
-class ResponseCompleted(msgspec.Struct, kw_only=True, tag_field="type", tag="response.completed"):
+class ResponseCompleted(_OfResponse, kw_only=True, tag="response.completed"):
     """The last event of a complete response."""
 
-    response: Response
-    sequence_number: int = 0
 
-
-class ResponseIncomplete(msgspec.Struct, kw_only=True, tag_field="type", tag="response.incomplete"):
+class ResponseIncomplete(_OfResponse, kw_only=True, tag="response.incomplete"):
     """The last event of a response that reached its limit."""
 
-    response: Response
-    sequence_number: int = 0
 
-
-class ResponseFailed(msgspec.Struct, kw_only=True, tag_field="type", tag="response.failed"):
+class ResponseFailed(_OfResponse, kw_only=True, tag="response.failed"):
     """The last event of a response that an error ended."""
-
-    response: Response
-    sequence_number: int = 0
 
 
 class ResponseErrorEvent(msgspec.Struct, kw_only=True, tag_field="type", tag="error"):
@@ -60,40 +63,20 @@ class ResponseErrorEvent(msgspec.Struct, kw_only=True, tag_field="type", tag="er
     sequence_number: int = 0
 
 
-class OutputItemAdded(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_item.added"):
+class OutputItemAdded(_OfItem, kw_only=True, tag="response.output_item.added"):
     """An item begins, empty."""
 
-    output_index: int
-    item: OutputItem
-    sequence_number: int = 0
 
-
-class OutputItemDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_item.done"):
+class OutputItemDone(_OfItem, kw_only=True, tag="response.output_item.done"):
     """An item is complete."""
 
-    output_index: int
-    item: OutputItem
-    sequence_number: int = 0
 
-
-class ContentPartAdded(msgspec.Struct, kw_only=True, tag_field="type", tag="response.content_part.added"):
+class ContentPartAdded(_OfPart, kw_only=True, tag="response.content_part.added"):
     """A part of an item begins, empty."""
 
-    item_id: str
-    output_index: int
-    content_index: int = 0
-    part: Part
-    sequence_number: int = 0
 
-
-class ContentPartDone(msgspec.Struct, kw_only=True, tag_field="type", tag="response.content_part.done"):
+class ContentPartDone(_OfPart, kw_only=True, tag="response.content_part.done"):
     """A part of an item is complete."""
-
-    item_id: str
-    output_index: int
-    content_index: int = 0
-    part: Part
-    sequence_number: int = 0
 
 
 class OutputTextDelta(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_text.delta"):
@@ -179,7 +162,6 @@ class CustomInputDone(msgspec.Struct, kw_only=True, tag_field="type", tag="respo
 
 ResponseEvent = (
     ResponseCreated
-    | ResponseQueued
     | ResponseInProgress
     | ResponseCompleted
     | ResponseIncomplete

@@ -92,6 +92,13 @@ class _OfOneCompletion(Handler):
         except NotFound:
             raise _not_found(completion_id) from None
 
+    async def complete_answer_of(self, completion_id: str) -> MessageRecord:
+        """Return the answer of a stored completion that is complete. Raises NotFound."""
+        answer = await self.answer_of(completion_id)
+        if answer.status != "complete":
+            raise _not_found(completion_id)
+        return answer
+
 
 class OneCompletion(_OfOneCompletion):
     """One of the stored completions."""
@@ -105,10 +112,7 @@ class OneCompletion(_OfOneCompletion):
     )
     async def get(self, completion_id: str) -> StoredChatCompletion:
         """Return a completion that was asked for with `store: true` and is complete."""
-        answer = await self.answer_of(completion_id)
-        if answer.status != "complete":
-            raise _not_found(completion_id)
-        return shown_completion(answer)
+        return shown_completion(await self.complete_answer_of(completion_id))
 
     @operation(
         summary="Change a stored chat completion",
@@ -121,9 +125,7 @@ class OneCompletion(_OfOneCompletion):
     )
     async def post(self, completion_id: str, body: CompletionUpdate) -> StoredChatCompletion:
         """Replace the metadata of a completion."""
-        answer = await self.answer_of(completion_id)
-        if answer.status != "complete":
-            raise _not_found(completion_id)
+        answer = await self.complete_answer_of(completion_id)
         changed = await self.services.completions.set_metadata(self.user_id, answer, body.metadata or {})
         return shown_completion(changed)
 

@@ -7,6 +7,7 @@ import msgspec
 
 from handlers.openai.client_names import ClientNames
 from handlers.openai.responses.sent_items import messages_of, read_items
+from handlers.openai.sampling import refused
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.explain import explain
@@ -84,11 +85,6 @@ class ChatRequestOfResponse:
         if isinstance(body, ResponseRequest):
             self._add_sampling(body)
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages of the request, instructions first."""
-        return self.chat.messages
-
     def split_messages(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Return the instructions, which are for this answer only, and the messages of the input."""
         messages = tuple(self.chat.messages)
@@ -103,19 +99,14 @@ class ChatRequestOfResponse:
     def check(self) -> None:
         """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
         if len(self.chat.messages) == self._instructed:
-            raise InvalidRequest(
-                "input: It is empty; allowed: a text, or a list with at least one item.",
-                code="invalid_value",
-                param="input",
-            )
+            raise refused("input", "It is empty; allowed: a text, or a list with at least one item.")
 
     def _served_tools(self, body: PromptOfResponse) -> list[int]:
         numbers = []
         for number, tool in enumerate(body.tools or ()):
             kind = tool.get("type")
             if not isinstance(kind, str):
-                where = f"tools[{number}].type"
-                raise InvalidRequest(f"{where}: Required; allowed: a text.", code="invalid_value", param=where)
+                raise refused(f"tools[{number}].type", "Required; allowed: a text.")
             if kind in ("function", "custom"):
                 numbers.append(number)
                 known = ("type", *(_CUSTOM_KEYS if kind == "custom" else _FUNCTION_KEYS))
@@ -176,7 +167,7 @@ def _tool(given: dict[str, Any], place: str) -> RequestedTool:
         path = "" if why is None else why.path.removeprefix(kind).removeprefix(".")
         where = f"{place}.{path}" if path else place
         reason = str(error) if why is None else why.message
-        raise InvalidRequest(f"{where}: {reason}", code="invalid_value", param=where) from None
+        raise refused(where, reason) from None
     tool.keep_written(written)
     return tool
 
@@ -208,9 +199,8 @@ def _named_choice(choice: Any) -> NamedToolChoice | NamedCustomChoice:
 
 
 def _wrong_choice() -> InvalidRequest:
-    return InvalidRequest(
-        "tool_choice: Not a choice that is served; allowed: none, auto, required, a function or custom tool by "
-        "its name, or allowed_tools with such.",
-        code="invalid_value",
-        param="tool_choice",
+    return refused(
+        "tool_choice",
+        "Not a choice that is served; allowed: none, auto, required, a function or custom tool by its name, or "
+        "allowed_tools with such.",
     )

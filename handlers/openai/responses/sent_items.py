@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from handlers.openai.sampling import refused
 from jan.schema.explain import explain
 from jan.schema.messages import (
     AssistantMessage,
@@ -108,14 +108,14 @@ def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> S
     expected = _KINDS.get(kind) if isinstance(kind, str) else None
     if expected is None:
         allowed = ", ".join(_KINDS)
-        raise _refused(f"{place}.type", f"Unknown type '{str(kind)[:64]}'; allowed: {allowed}.")
+        raise refused(f"{place}.type", f"Unknown type '{str(kind)[:64]}'; allowed: {allowed}.")
     known, unknown = without_unknown(given, expected)
     ignored += [f"{place}.{name}" for name in unknown]
     try:
         item = msgspec.convert(known, expected)
     except msgspec.ValidationError as error:
         why = explain(error, expected)
-        raise _refused(f"{place}.{why.path}" if why.path else place, why.message) from None
+        raise refused(f"{place}.{why.path}" if why.path else place, why.message) from None
     if isinstance(item, SentReasoning) and item.encrypted_content and not item.content:
         ignored.append(f"{place}.encrypted_content")
     return item
@@ -230,9 +230,5 @@ def _text(content: str | list[InputPart], place: str) -> str:
 def _only_text(part: InputPart, place: str) -> str:
     if isinstance(part, InputImage | InputFile | InputAudio):
         kind = part.__struct_config__.tag
-        raise _refused(place, f"A part of type '{kind}' is not allowed here; allowed: text.")
+        raise refused(place, f"A part of type '{kind}' is not allowed here; allowed: text.")
     return part.refusal if isinstance(part, OutputRefusal) else part.text
-
-
-def _refused(param: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(f"{param}: {reason}", code="invalid_value", param=param)
