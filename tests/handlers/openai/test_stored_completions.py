@@ -1,6 +1,5 @@
 """Chat completions that are stored, on both stores, by OpenAI's SDK and by HTTP."""
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,31 +20,11 @@ TOOL: Any = {
 URL = "/v1/chat/completions"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
-def server(request: pytest.FixtureRequest) -> Iterator[ThreadServer]:
+@pytest.fixture(scope="module")
+def server(storage: str) -> Iterator[ThreadServer]:
     """A server in the process of the test, on a store of each kind in turn."""
     text = "models: [{id: echo, engine: echo, aliases: [other], options: {tool_format: hermes, context: 400}}]\n"
-    if request.param == "mongodb":
-        url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
-        text += f"storage: {{url: '{url}'}}\n"
-    with served(text) as found:
-        yield found
-
-
-@pytest.fixture
-def key(server: ThreadServer) -> str:
-    return server.add_user()
-
-
-@pytest.fixture
-def client(server: ThreadServer, key: str) -> httpx.Client:
-    return server.connect(key)
-
-
-@pytest.fixture
-def sdk(server: ThreadServer, key: str) -> Iterator[openai.OpenAI]:
-    """OpenAI's own client of the same user."""
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as found:
+    with served(text + storage) as found:
         yield found
 
 

@@ -1,7 +1,6 @@
 """Responses that are stored, and follow stored ones, on both stores."""
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,21 +23,11 @@ TOOL = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
-def server(request: pytest.FixtureRequest) -> Iterator[ThreadServer]:
+@pytest.fixture(scope="module")
+def server(storage: str) -> Iterator[ThreadServer]:
     """A server in the process of the test, on a store of each kind in turn."""
-    text = MODELS
-    if request.param == "mongodb":
-        url = request.getfixturevalue("mongodb_url")(f"jan_test_{secrets.token_hex(6)}")
-        text += f"storage: {{url: '{url}'}}\n"
-    with served(text) as found:
+    with served(MODELS + storage) as found:
         yield found
-
-
-@pytest.fixture
-def client(server: ThreadServer) -> httpx.Client:
-    """A client of a new user, who may do what users may."""
-    return server.connect(server.add_user())
 
 
 def send(client: httpx.Client, given: Any, **others: Any) -> dict[str, Any]:
