@@ -28,8 +28,6 @@ from support.server import DEFAULT_CONFIG, ECHO_CONFIG, EMBEDDER, ROOT, ServerPr
 pytest.register_assert_rewrite("jan.testing.engine_contract", "jan.testing.backend_contract")
 
 OPENAI_NPM = "7.57.0"
-# What a server logs as an error while a test has taken its store away, and soon after.
-OF_A_LOST_STORE = ("store failed", "audit entries are lost, because the store did not take them")
 
 # As the engine has it, but before any test's module loads the library that reads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -179,11 +177,13 @@ def start_server(tmp_path: Path) -> Iterator[Callable[[str], ServerProcess]]:
 @pytest.fixture
 def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts echo servers that limit: by default, or as given; those of one ``folder`` share its store. Their logs
-    must stay free of errors but those of a store that a test takes away."""
+    must stay free of errors; where the test of one ``loses_store`` for a while, of others."""
     numbers = count()
     with ExitStack() as servers:
 
-        def start(settings: str = "", folder: str = "own", **environ: str) -> ServerProcess:
+        def start(
+            settings: str = "", folder: str = "own", *, loses_store: bool = False, **environ: str
+        ) -> ServerProcess:
             home = tmp_path / folder
             home.mkdir(exist_ok=True)
             config = home / f"jan-{next(numbers)}.yaml"
@@ -192,17 +192,17 @@ def start_limited(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             # A test is one address that sends all its requests at once.
             connections = {"JAN__SERVER__MAX_CONNECTIONS_PER_ADDRESS": "1024"}
             server = ServerProcess(config, limits=True, environ={**connections, **environ})
-            servers.callback(_end, server)
+            servers.callback(_end, server, ["store failed"] if loses_store else [])
             return server
 
         yield start
 
 
-def _end(server: ServerProcess) -> None:
-    """Stop a server, if it was not; its log has no errors but those of a store that a test took away."""
+def _end(server: ServerProcess, expected: list[str]) -> None:
+    """Stop a server, if it was not; its log has no errors but those that are ``expected``."""
     if server.running:
         assert server.stop() == 0
-    assert [entry for entry in server.errors() if entry["event"] not in OF_A_LOST_STORE] == []
+    assert [entry for entry in server.errors() if entry["event"] not in expected] == []
 
 
 @pytest.fixture(scope="session")

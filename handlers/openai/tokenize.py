@@ -1,6 +1,9 @@
 """POST /tokenize and /detokenize, GET /tokenizer_info, POST /chat/completions/render: what a model reads."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
 
 from handlers.openai.chat.conversation import check_alone
 from handlers.openai.chat.request import model_request
@@ -20,8 +23,11 @@ from jan.schema.tokenize import (
     TokenizerQuery,
     TokenPiece,
 )
+from jan.tasks import apart
 
 _HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello, how are you?"}]
+# Tokens that are encoded at once. Between two pieces another thread may run.
+_PIECE = 1 << 13
 
 
 class TokenizerHandler(Handler):
@@ -56,21 +62,25 @@ class Tokenize(TokenizerHandler):
             ),
         ),
     )
-    async def post(self, body: TokenizeRequest) -> TokenizeResponse:
-        """Return the tokens of a text, or of a chat as the model gets it. A context limits nothing here."""
+    async def post(self, body: TokenizeRequest) -> Any:
+        """Return the tokens of a text, or of a chat as the model gets it: 1,048,576 at most, whatever the
+        context."""
         model = self.model_or_first(body.model)
         found = await self.tokens(model, _tokenization(body, model, self))
-        tokens: list[int | TokenPiece] = list(found.tokens)
-        if body.with_pieces:
-            pairs = zip(found.tokens, found.spelled, strict=True)
-            tokens = [TokenPiece(id=token, piece=piece) for token, piece in pairs]
         engine = await self.services.models.engine(model)
-        return TokenizeResponse(
-            count=len(found.tokens),
-            max_model_len=engine.info.context_length,
-            tokens=tokens,
-            token_strs=list(found.spelled) if body.return_token_strs else None,
-        )
+
+        def shown() -> msgspec.Raw:
+            tokens = _pieces(found) if body.with_pieces else _numbers(found)
+            return _encoded(
+                TokenizeResponse(
+                    count=len(found.tokens),
+                    max_model_len=engine.info.context_length,
+                    tokens=cast(list[int | TokenPiece], tokens),
+                    token_strs=cast(list[str], _spelled(found)) if body.return_token_strs else None,
+                )
+            )
+
+        return await apart(len(found.tokens), shown)
 
 
 class Detokenize(TokenizerHandler):
@@ -132,15 +142,46 @@ class ChatRendering(TokenizerHandler):
         errors=(NotFound, Unavailable),
         examples=(Example(summary="The prompt of a question", body={"model": "jan-v1-4b", "messages": _HELLO}),),
     )
-    async def post(self, body: ChatCompletionRequest) -> RenderedPrompt:
+    async def post(self, body: ChatCompletionRequest) -> Any:
         """Return the prompt that the model would get of this request, as text and as tokens. Nothing is
         generated. A `conversation_id` is refused, because the history is not read."""
         if body.conversation_id is not None:
             raise InvalidRequest("conversation_id: Only the request itself is rendered.", param="conversation_id")
         found = await self.tokens(body.model, Tokenization(_prompt_of(body, self.identity)))
-        return RenderedPrompt(
-            model=body.model, prompt=found.text, token_ids=list(found.tokens), count=len(found.tokens)
-        )
+
+        def shown() -> msgspec.Raw:
+            numbers = cast(list[int], _numbers(found))
+            count = len(found.tokens)
+            return _encoded(RenderedPrompt(model=body.model, prompt=found.text, token_ids=numbers, count=count))
+
+        return await apart(len(found.tokens), shown)
+
+
+def _encoded(answer: msgspec.Struct) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(answer))
+
+
+def _numbers(found: TokenizedText) -> msgspec.Raw:
+    return _in_pieces(len(found.tokens), lambda start, end: found.tokens[start:end])
+
+
+def _spelled(found: TokenizedText) -> msgspec.Raw:
+    return _in_pieces(len(found.tokens), lambda start, end: found.spelled[start:end])
+
+
+def _pieces(found: TokenizedText) -> msgspec.Raw:
+    def piece(start: int, end: int) -> list[TokenPiece]:
+        pairs = zip(found.tokens[start:end], found.spelled[start:end], strict=True)
+        return [TokenPiece(id=token, piece=spelled) for token, spelled in pairs]
+
+    return _in_pieces(len(found.tokens), piece)
+
+
+def _in_pieces(count: int, piece: Callable[[int, int], Sequence[Any]]) -> msgspec.Raw:
+    """Return a list of ``count`` items as JSON, of which ``piece`` makes those from one place to another."""
+    starts = range(0, count, _PIECE)
+    encoded = [msgspec.json.encode(piece(start, start + _PIECE))[1:-1] for start in starts]
+    return msgspec.Raw(b"[%b]" % b",".join(encoded))
 
 
 def _tokenization(body: TokenizeRequest, model: str, handler: Handler) -> Tokenization:

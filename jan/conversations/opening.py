@@ -1,6 +1,7 @@
 """Finds the place of a question in its conversation, before anything of it is stored."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -38,10 +39,9 @@ class Place(msgspec.Struct, frozen=True):
 
 async def first_place(conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Place:
     """Return the place of messages that begin a conversation. Raises InvalidRequest."""
-    asked = await apart(len(messages), lambda: kept_form(messages, conversation.id))
-    if not asked:
+    new, below = await apart(len(messages), lambda: in_line(kept_form(messages, conversation.id), None))
+    if not new:
         raise _nothing_to_answer()
-    new, below = in_line(asked, None)
     assert below is not None  # there is a message
     return Place(conversation, [], None, new, below, is_new=True)
 
@@ -62,12 +62,13 @@ class Opening:
         conversation = await self._conversation()
         known = 0
         if message_id is not None:
-            asked = _numbered(asked, message_id)
+            asked = await apart(len(asked), partial(_numbered, asked, message_id))
             known = await self._stored_of(asked, parent_id)
         path = await self._path(asked[known - 1].id if known else parent_id)
         if not asked:
             path = _to_last_question(path)
-        new, below = in_line(asked[known:], path[-1].id if path else None)
+        above = path[-1].id if path else None
+        new, below = await apart(len(asked), lambda: in_line(asked[known:], above))
         again = None if asked else path[-1]
         before = path[: len(path) - (known if asked else 1)]
         assert below is not None  # of a message of the request, or of ``again``

@@ -2,6 +2,8 @@
 
 from jan.errors import InternalError, InvalidRequest, Unavailable, retry_headers
 
+#: Tokens of a prompt that are shown at most, as many as a request may name.
+MOST_SHOWN = 2**20
 _RETRY = retry_headers(5000)
 
 
@@ -78,6 +80,11 @@ def model_failed(name: str, error: BaseException) -> InternalError:
 def shows_no_tokens(name: str) -> InvalidRequest:
     """Return the error for a model whose tokens can't be shown."""
     return InvalidRequest(f"model: The tokens of model '{name}' can't be shown.", param="model")
+
+
+def too_many_to_show(tokens: str) -> InvalidRequest:
+    """Make the error for a text with too many tokens to show. ``tokens``: their number in words."""
+    return InvalidRequest(f"The text has {tokens} tokens; allowed: {MOST_SHOWN}.", code="invalid_value")
 
 
 def dropped(name: str) -> Unavailable:

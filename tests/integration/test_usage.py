@@ -181,7 +181,7 @@ def test_an_outage_of_the_store_costs_neither_limits_nor_usage(
     """While the database is dead each process counts by itself, says so once, and writes what was used when the
     database is back."""
     storage = f"storage: {{url: '{own_server.url('jan')}'}}"
-    server = start_limited(f"{storage}\nlimits: {{inference: 3/minute}}")
+    server = start_limited(f"{storage}\nlimits: {{inference: 3/minute}}", loses_store=True)
     body = {"model": "echo", "messages": [{"role": "user", "content": "one"}]}
     with http_client(server) as client:
         assert client.post(CHAT, json=body).status_code == 200
@@ -192,4 +192,5 @@ def test_an_outage_of_the_store_costs_neither_limits_nor_usage(
         while asyncio.run(stored_requests(own_server.url("jan"))) != 4:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+    assert server.stop() == 0  # while the store is there: what waited for it is not lost
     assert len([entry for entry in server.log if "counts limits alone" in entry["event"]]) == 1

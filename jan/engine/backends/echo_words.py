@@ -1,10 +1,12 @@
 """Show the words of the echo models as tokens."""
 
 import re
+from itertools import islice
 from zlib import crc32
 
 from jan.engine.base import ChatPrompt, GenerationRequest, TextPrompt, Tokenization, TokenizedText
 from jan.engine.prompts.plain_messages import plain_messages, plain_text
+from jan.engine.refusals import MOST_SHOWN, too_many_to_show
 from jan.errors import InvalidRequest
 
 #: A word, with the white space after it.
@@ -20,12 +22,18 @@ def texts_of(prompt: ChatPrompt | TextPrompt) -> tuple[str, str]:
 
 
 def read_words(request: GenerationRequest) -> TokenizedText:
-    """Return the words of a prompt. Their ids are made of their bytes, and can't be turned back."""
+    """Return the words of a prompt. Their ids are made of their bytes, and can't be turned back.
+
+    Raises InvalidRequest for token ids, or too many words.
+    """
     asked = request.prompt
     assert isinstance(asked, Tokenization)  # the caller has seen to it
     if not isinstance(asked.prompt, ChatPrompt | TextPrompt):
         raise InvalidRequest("tokens: The echo engine has words and no token ids.", param="tokens")
     text, _ = texts_of(asked.prompt)
-    words = tuple(WORD.findall(text))
+    # By a generator, between whose words other threads may run.
+    words = tuple(found[0] for found in islice(WORD.finditer(text), MOST_SHOWN + 1))
+    if len(words) > MOST_SHOWN:
+        raise too_many_to_show(f"at least {len(words)}")
     ids = tuple(crc32(word.encode(errors="replace")) for word in words)
     return TokenizedText(tokens=ids, spelled=words, text=text)

@@ -2,20 +2,23 @@
 
 from jan.engine.backends.common import ModelTokenizer
 from jan.engine.base import ChatPrompt, GenerationRequest, TextPrompt, Tokenization, TokenizedText, TokenPrompt
+from jan.engine.prompts.tokenizing import PromptTooLong
+from jan.engine.refusals import MOST_SHOWN, too_many_to_show
 from jan.errors import InvalidRequest
-
-# No context limits what is only shown.
-_NO_LIMIT = 2**31
 
 
 def read_tokens(request: GenerationRequest, model: ModelTokenizer) -> TokenizedText:
     """Return the tokens and the text of a request's Tokenization. Thread-safe.
 
-    Raises InvalidRequest for token ids that are not there, or a chat for a model without a template.
+    Raises InvalidRequest for token ids that are not there, too many tokens, or a chat for a model without a
+    template.
     """
     asked = request.prompt
     assert isinstance(asked, Tokenization)  # the caller has seen to it
-    tokens, text = _read(asked.prompt, model)
+    try:
+        tokens, text = _read(asked.prompt, model)
+    except PromptTooLong as error:
+        raise too_many_to_show(str(error)) from None
     if not asked.special:
         tokens = _without_special(tokens, text, model)
     return TokenizedText(tokens=tuple(tokens), spelled=tuple(map(model.spelling_of, tokens)), text=text)
@@ -26,9 +29,9 @@ def _read(prompt: ChatPrompt | TextPrompt | TokenPrompt, model: ModelTokenizer) 
         if model.template is None:
             raise InvalidRequest("This model has no chat template. Send a prompt.", param="model")
         chat = model.template.render_chat(prompt)
-        return model.tokenize_chat(chat.prompt, _NO_LIMIT), chat.text
+        return model.tokenize_chat(chat.prompt, MOST_SHOWN), chat.text
     if isinstance(prompt, TextPrompt):
-        return model.tokenize(prompt.text, _NO_LIMIT), prompt.text
+        return model.tokenize(prompt.text, MOST_SHOWN), prompt.text
     size = len(model.pieces)
     for index, token in enumerate(prompt.tokens):
         if token >= size:

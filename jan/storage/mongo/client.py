@@ -13,6 +13,7 @@ from jan.errors import ConfigurationError
 from jan.storage.mongo.documents import Document, decode, encode
 from jan.storage.mongo.failures import DRIVER_ERRORS, translate, unavailable
 from jan.storage.records import Record
+from jan.tasks import apart
 
 R = TypeVar("R", bound=Record)
 
@@ -88,7 +89,7 @@ class Collection(Generic[R]):
 
     async def insert(self, *records: R) -> None:
         """Add records in order. Raises Conflict at the first whose unique values are taken."""
-        documents = [encode(record) for record in records]
+        documents = await apart(len(records), lambda: [encode(record) for record in records])
         with _translated():
             if len(documents) == 1:
                 await self._raw.insert_one(documents[0])

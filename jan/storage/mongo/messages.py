@@ -222,7 +222,8 @@ class MongoMessages:
             except Conflict:
                 ids = [message.id for message in batch]
                 stored = await self.records.find({"_id": {"$in": ids}}, sort=[("_id", 1)], limit=len(ids))
-                if any(message not in batch for message in stored):
+                sent = {message.id: message for message in batch}
+                if any(sent[message.id] != message for message in stored):
                     raise taken(MessageRecord, "id") from None
             else:
                 return placed + batch

@@ -103,7 +103,30 @@ def test_a_chat_can_be_continued(client: httpx.Client) -> None:
 
 
 def test_no_context_limits_what_is_only_tokenised(client: httpx.Client) -> None:
-    assert post(client, "/tokenize", model="smol", prompt="word " * 5000)["count"] > 4000
+    """A long list, which is encoded in pieces, is whole."""
+    text = "word " * 20_000
+    found = post(client, "/tokenize", model="smol", content=text, return_token_strs=True)
+    assert found["count"] == len(found["tokens"]) == len(found["token_strs"]) > 20_000
+    assert post(client, "/detokenize", tokens=found["tokens"])["content"] == text
+    pieces = post(client, "/tokenize", model="echo", content=text, with_pieces=True)["tokens"]
+    assert "".join(one["piece"] for one in pieces) == text
+
+
+@pytest.mark.parametrize("model", ["smol", "echo"])
+def test_more_tokens_than_a_request_may_name_are_not_shown(client: httpx.Client, model: str) -> None:
+    """A small body must not make a large answer: 1,048,576 tokens at most."""
+    text = "1 " * (2**20 + 1)
+    for path, body in [
+        ("/tokenize", {"prompt": text}),
+        ("/v1/chat/completions/render", {"messages": chat_of(text)}),
+    ]:
+        answer = client.post(path, json={"model": model, **body})
+        assert answer.status_code == 400, answer.text[:500]
+        assert "allowed: 1048576." in answer.json()["error"]["message"]
+
+
+def chat_of(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
 
 
 def test_the_tokenizer_is_described(client: httpx.Client) -> None:
