@@ -1,47 +1,79 @@
 """Events of a stream have the published order and types, for each kind of answer and each API."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 import support
 
-from jan.testing import ThreadServer, served
+from jan.engine.backends.echo import EchoBackend
+from jan.engine.base import Finished, JobId, Output
+from jan.testing import ThreadServer, model, served
 
-MODEL = "models: [{id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto}}]"
 PUBLISHED: dict[str, Any] = json.loads((Path(support.__file__).parent / "published_events.json").read_text())
 CASES = [(api, case) for api, published in PUBLISHED.items() for case in published["cases"]]
 PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = '<tool_call>\n{"name": "%s", "arguments": {"%s": "Paris"}}\n</tool_call>'
+TEXT, THOUGHT, WEATHER = "one two three", "<think>hm hm</think>", CALL % ("weather", "city")
 TEXTS = {
-    "text": "one two three",
-    "cut": "one two three",
-    "call": CALL % ("weather", "city"),
+    "text": TEXT,
+    "cut": TEXT,
+    "call": WEATHER,
     "custom": CALL % ("patch", "input"),
-    "reasoning": "<think>hm hm</think>one two three",
+    "reasoning": THOUGHT + TEXT,
+    "calls": WEATHER + WEATHER,
+    "everything": THOUGHT + TEXT + WEATHER + WEATHER,
+    "cut reasoning": "<think>hm hm hm hm hm</think>" + TEXT,
+    "cut call": WEATHER,
+    "nothing": "",
+    "refused": TEXT,
+    "failed": "one two three dies",
 }
+# Most tokens of an answer that is cut. A token is a word of the echo engine.
+LIMITS = {"cut": 2, "cut reasoning": 3, "cut call": 6}
+# Models that die: such a model is gone, so each test has its own.
+DYING = ("dying-responses", "dying-messages", "dying-typed", "dying-summed")
+
+
+class Refusing(EchoBackend):
+    """An engine whose answers are ended by a filter."""
+
+    def step(self) -> list[tuple[JobId, Output]]:
+        """Replace the reason of every end."""
+        return [(job, _filtered(one)) for job, one in super().step()]
+
+
+def _filtered(output: Output) -> Output:
+    return msgspec.structs.replace(output, reason="content_filter") if isinstance(output, Finished) else output
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ThreadServer]:
-    with served(MODEL) as found:
+    forms = {"tool_format": "hermes", "reasoning": "auto"}
+    dying = [model(name, die_word="dies", **forms) for name in DYING]
+    with served(models=[model("echo", **forms), model("refused", Refusing, **forms), *dying]) as found:
         yield found
 
 
-def _body(api: str, case: str) -> dict[str, Any]:
-    limit = 2 if case == "cut" else 100
+def _body(api: str, case: str, dying: str = "") -> dict[str, Any]:
+    """The request of a case. ``dying``: the model that dies, if the case has one."""
+    models = {"refused": "refused", "failed": dying or f"dying-{api}"}
+    limit = LIMITS.get(case, 100)
+    messages = [{"role": "user", "content": TEXTS[case]}]
     if api == "messages":
         tools: list[Any] = [{"name": "weather", "input_schema": PLACE}]
-        asked = {"messages": [{"role": "user", "content": TEXTS[case]}], "max_tokens": limit}
+        asked = {"messages": messages, "max_tokens": limit}
     else:
         tools = [{"type": "function", "name": "weather", "parameters": PLACE}, {"type": "custom", "name": "patch"}]
-        asked = {"input": TEXTS[case], "max_output_tokens": limit}
-    return {"model": "echo", "stream": True, "tools": tools, **asked}
+        asked = {"input": messages, "max_output_tokens": limit}
+    return {"model": models.get(case, "echo"), "stream": True, "tools": tools, **asked}
 
 
 def _shown(event: dict[str, Any]) -> str:
@@ -70,14 +102,36 @@ def test_events_come_in_the_published_order(server: ThreadServer, api: str, case
 
 @pytest.mark.sdk
 @pytest.mark.parametrize("case", PUBLISHED["responses"]["cases"])
-def test_events_are_what_openais_types_say(server: ThreadServer, case: str) -> None:
+def test_events_are_what_openais_types_say(sdk: openai.OpenAI, case: str) -> None:
     """Each has all members that the SDK's type requires, of its type; the SDK itself does not check that."""
-    body = _body("responses", case)
-    with (
-        openai.DefaultHttpxClient(trust_env=False) as http,
-        openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", http_client=http) as client,
-    ):
-        for event in client.responses.create(**body):
-            type(event).model_validate(event.to_dict(mode="json"))
-        whole = client.responses.create(**{**body, "stream": False})
-        type(whole).model_validate(whole.to_dict(mode="json"))
+    body = _body("responses", case, "dying-typed")
+    events = list(sdk.responses.create(**body))
+    for event in events:
+        type(event).model_validate(event.to_dict(mode="json"))
+    ended = events[-1].response
+    whole = sdk.responses.retrieve(ended.id)
+    type(whole).model_validate(whole.to_dict(mode="json"))
+    assert whole.output == ended.output
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("case", PUBLISHED["responses"]["cases"])
+def test_openais_stream_helper_sums_up_without_a_warning(sdk: openai.OpenAI, case: str) -> None:
+    """What it has added up of each item is what the last event says."""
+    body = _body("responses", case, "dying-summed")
+    del body["stream"]
+    sums: dict[int, str] = {}
+    with warnings.catch_warnings(), sdk.responses.stream(**body) as events:
+        warnings.simplefilter("error")
+        for event in events:
+            if event.type in ("response.output_text.delta", "response.function_call_arguments.delta"):
+                sums[event.output_index] = event.snapshot
+        items = event.response.output
+    assert sums == {at: text for at, item in enumerate(items) if (text := _said(item))}
+
+
+def _said(item: Any) -> str:
+    """The text of a message, or the arguments of a call; '' of others."""
+    if item.type == "message":
+        return "".join(part.text for part in item.content)
+    return item.arguments if item.type == "function_call" else ""

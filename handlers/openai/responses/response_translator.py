@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from handlers.openai.responses.open_item import CallItem, OpenItem, ReasoningIte
 from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
-from jan.errors import JanError
+from jan.errors import JanError, RateLimited, status_of
 from jan.handler import CollectedAnswer, CollectedAnswers, TextForm, TokenCount, TypedFrames
 from jan.schema.response_events import (
     OutputTextDelta,
@@ -209,7 +210,7 @@ class ResponseTranslator:
         made = self._close("incomplete")
         response = self._now()
         response.status, response.output = "failed", self._done
-        response.error = ResponseError(code=error.code, message=error.message)
+        response.error = failure_of(error)
         said = ResponseErrorEvent(code=error.code, message=error.message, param=error.param)
         return [*made, said, ResponseFailed(response=response)]
 
@@ -267,6 +268,14 @@ class ResponseTranslator:
             response.status = "incomplete"
             response.incomplete_details = incompleteness(reason)
         return response
+
+
+def failure_of(error: JanError) -> ResponseError:
+    """Return an error as the reason of a failed response."""
+    if isinstance(error, RateLimited):
+        return ResponseError(code="rate_limit_exceeded", message=error.message)
+    mistaken = status_of(type(error)) < HTTPStatus.INTERNAL_SERVER_ERROR
+    return ResponseError(code="invalid_prompt" if mistaken else "server_error", message=error.message)
 
 
 def incompleteness(reason: str) -> Incompleteness:

@@ -243,7 +243,8 @@ def test_an_error_within_a_stream_ends_the_response() -> None:
         found = events(client, "it dies here")
         assert types(found)[-2:] == ["error", "failed"]
         response = found[-1]["response"]
-        assert (response["status"], response["error"]["code"]) == ("failed", found[-2]["code"])
+        assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+        assert (found[-2]["code"], response["error"]["message"]) == ("engine_dead", found[-2]["message"])
         assert response["output"][0]["status"] == "incomplete"
 
 
