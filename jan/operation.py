@@ -35,9 +35,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ``request_media_type``: application/jsonl for a body of lines, each of type ``request``. ``media_type``: the
     response's, where it is not JSON. ``redirect``: the target in words, for a method that may answer with a 302;
     it always does so if it has no ``response``. ``limit``: the limit class. ``creates``: the method makes an
-    object, so a request with an Idempotency-Key is carried out once. ``ends_credentials``: the method may end the
-    caller's own credential, and must still answer then. ``headers``: other request headers that it reads, and what
-    they mean.
+    object or an answer, so a request with an Idempotency-Key is carried out once. ``ends_credentials``: the method
+    may end the caller's own credential, and must still answer then. ``headers``: other request headers that it
+    reads, and what they mean.
     """
 
     name: str

@@ -69,6 +69,7 @@ class Messages(MessagesHandler):
         response=AnsweredMessage,
         events=MessageEvent,
         limit="inference",
+        creates=True,
         headers=_HEADERS,
         errors=(NotFound, Unavailable),
         examples=(

@@ -42,6 +42,7 @@ class Completions(Handler):
         response=Completion,
         events=Completion,
         limit="inference",
+        creates=True,
         errors=(NotFound, Unavailable),
         examples=(
             Example(

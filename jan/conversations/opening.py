@@ -37,11 +37,21 @@ class Place(msgspec.Struct, frozen=True):
     is_new: bool = False
 
 
-async def first_place(conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Place:
-    """Return the place of messages that begin a conversation. Raises InvalidRequest."""
-    new, below = await apart(len(messages), lambda: in_line(kept_form(messages, conversation.id), None))
-    if not new:
+async def first_place(
+    conversation: ConversationRecord, messages: Sequence[chat.Message], message_id: str | None
+) -> Place:
+    """Return the place of messages that begin a conversation. The last gets ``message_id``, unless it is None.
+
+    Raises InvalidRequest.
+    """
+    if not messages:
         raise _nothing_to_answer()
+
+    def placed() -> tuple[list[MessageRecord], str | None]:
+        asked = kept_form(messages, conversation.id)
+        return in_line(asked if message_id is None else _numbered(asked, message_id), None)
+
+    new, below = await apart(len(messages), placed)
     assert below is not None  # there is a message
     return Place(conversation, [], None, new, below, is_new=True)
 

@@ -160,23 +160,36 @@ class Conversations:
         *,
         parent_id: str | UnsetType | None = UNSET,
         message_id: str | None = None,
+        ids: IdSource,
     ) -> Turn:
         """Read and check all that a question of these messages needs. It is stored when its answer begins.
 
         The first goes below ``parent_id``; UNSET is the message appended last, None begins a tree. The last gets
-        ``message_id``. Without messages, the one at ``parent_id`` is answered again. Raises NotFound,
-        InvalidRequest and Conflict, all with ``param``.
+        ``message_id``. Without messages, the one at ``parent_id`` is answered again. A question whose ids are from
+        ``ids`` may be stored already. Raises NotFound, InvalidRequest and Conflict, all with ``param``.
         """
+        ids.concern(conversation_id)
+        if message_id is None and messages and ids.repeatable:
+            message_id = ids.new_id("msg")
         opening = Opening(self._store, user_id, conversation_id)
         place = await opening.place_of(messages, parent_id, message_id)
         return await apart(len(place.before), lambda: Turn(self._store, self._tasks, place))
 
-    async def open_first_turn(self, conversation: ConversationRecord, messages: Sequence[chat.Message]) -> Turn:
-        """Check a question that begins a conversation. Both are stored when its answer begins.
+    async def open_first_turn(
+        self, conversation: ConversationRecord, messages: Sequence[chat.Message], ids: IdSource
+    ) -> Turn:
+        """Check a question that begins a conversation, whose id is from ``ids``. Both are stored when its answer
+        begins, unless an earlier attempt stored them.
 
         Raises InvalidRequest with ``param``.
         """
-        place = await first_place(conversation, messages)
+        user_id, message_id = conversation.user_id, ids.new_id("msg") if ids.repeatable else None
+        if ids.again:
+            with suppress(NotFound):
+                return await self.open_turn(
+                    user_id, conversation.id, messages, parent_id=None, message_id=message_id, ids=ids
+                )
+        place = await first_place(conversation, messages, message_id)
         return await apart(len(messages), lambda: Turn(self._store, self._tasks, place))
 
     async def answer(self, user_id: str, message_id: str) -> MessageRecord:

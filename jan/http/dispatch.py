@@ -10,9 +10,10 @@ import msgspec
 from jan.audit.acts import Act, Actor, acting
 from jan.auth.running import Permit
 from jan.engine.base import PromptNotes
-from jan.errors import AuthenticationFailed, JanError, Unavailable
+from jan.errors import AuthenticationFailed, InternalError, JanError, Unavailable
 from jan.http.authenticate import address_of, check_access, identify, stranger
 from jan.http.body import Body
+from jan.http.copied_stream import StreamCopy, replayed
 from jan.http.json_body import JsonLimits
 from jan.http.query import decode_query
 from jan.http.sse import EventStream
@@ -114,7 +115,7 @@ class Dispatcher(StreamResponder):
         if operation.request is not None:
             lines = operation.request_media_type == "application/jsonl"
             path["body"] = await self._body.read(operation.request, lines=lines)
-            if not operation.creates:
+            if KEY_HEADER not in self.request.headers:
                 self._body.release()  # the answer may take minutes
         result = await self._call(operation, partial(method, self, **path))
         if isinstance(result, EventStream):
@@ -166,16 +167,14 @@ class Dispatcher(StreamResponder):
             raise verdict.refusal
 
     async def _call(self, operation: Operation, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the method's result. With an Idempotency-Key, what it creates is created only once."""
+        """Return the method's result. With an Idempotency-Key, what it creates is created only once, and a
+        stream is sent here."""
         key = self.request.headers.get(KEY_HEADER)
-        if key is None or not operation.creates:
+        if key is None:
             return await call()
-
-        async def carry_out(mint: IdSource) -> bytes:
-            self.mint = mint
-            with self.services.running.current_task(self.permit):
-                return msgspec.json.encode(await call())
-
+        if not operation.creates or (self.identity.anonymous and operation.limit == "inference"):
+            self.ignore(KEY_HEADER)  # of strangers nothing is stored
+            return await call()
         asked = Asked(
             owner=self.identity.owner,
             operation=f"{operation.name} {self.route_name}",
@@ -184,11 +183,30 @@ class Dispatcher(StreamResponder):
             about=self.path_kwargs.get("conversation_id"),
             user_id=self.identity.user_id,
         )
-        given = await self.services.idempotency.once(asked, carry_out)
+        try:
+            given = await self.services.idempotency.once(asked, partial(self._carry_out, call))
+        except JanError:
+            if self.streaming:
+                return None  # its last event says it
+            raise
         if given.replayed:
             self.log_fields["replayed"] = True
             self.set_header("Idempotent-Replayed", "true")
-        return msgspec.Raw(given.body)
+        elif self.streaming:
+            return None
+        return replayed(given.body) or msgspec.Raw(given.body)
+
+    async def _carry_out(self, call: Callable[[], Awaitable[Any]], mint: IdSource) -> bytes:
+        """Return the method's result as it is kept. A stream is sent meanwhile."""
+        self.mint, self.outliving_task = mint, asyncio.current_task()
+        with self.services.running.current_task(self.permit):
+            result = await call()
+            if not isinstance(result, EventStream):
+                return msgspec.json.encode(result)
+            await self.stream(result, copy := StreamCopy())
+        if not copy.complete:
+            raise InternalError("The stream ended early.")
+        return copy.packed()
 
     def _credentials(self) -> tuple[Any, ...]:
         """Return the rights of the caller's credentials. A stored answer may hold a key's secret, so weaker

@@ -194,6 +194,10 @@ class Outlet:
         self.stop()
         return writer.end(b"".join([*frames, last]))
 
+    def cut(self, frame: bytes) -> "asyncio.Future[None] | None":
+        """Send the error that ends the stream early, and the response's end."""
+        return Outlet.end(self, (frame,), b"")
+
     def stop(self) -> None:
         """Stop sending comments, and prevent sending headers."""
         self._begin = None

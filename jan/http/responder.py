@@ -45,6 +45,8 @@ class Responder(PlainResponse):
     dispatched = False
     #: The request's use of models, if any.
     answering: Answering | None = None
+    #: The task that goes on with the request when its client leaves, if there is one.
+    outliving_task: asyncio.Task[Any] | None = None
 
     def initialize(self, services: Services, route_name: str = "unknown", route_path: str = "") -> None:
         """Prepare for a request. Tornado calls this before anything else."""
@@ -239,14 +241,15 @@ class Responder(PlainResponse):
         """
         seconds = time.perf_counter() - self.began
         self._count(self.get_status(), seconds)
-        detached_task = None
+        # Break the reference cycle: if the task fails, its exception holds the frames that led here.
+        outliving, self.outliving_task = self.outliving_task, None
         if self.answering is not None:
-            # Break the reference cycle: if the task fails, its exception holds the frames that led here.
-            detached_task, self.answering.detached_task = self.answering.detached_task, None
-        if detached_task is None or detached_task.done():
+            detached, self.answering.detached_task = self.answering.detached_task, None
+            outliving = outliving or detached
+        if outliving is None or outliving.done():
             self._report(seconds)
         else:
-            detached_task.add_done_callback(lambda _: self._report(seconds))
+            outliving.add_done_callback(lambda _: self._report(seconds))
 
     def _report(self, seconds: float) -> None:
         status = self.get_status()

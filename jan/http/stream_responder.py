@@ -4,9 +4,12 @@ Tornado sends none of it, because its own way needs two more system calls for ea
 each piece.
 """
 
+from functools import partial
+
 from tornado.iostream import StreamClosedError
 
 from jan.errors import JanError, drop_traceback
+from jan.http.copied_stream import CopyingOutlet, StreamCopy
 from jan.http.outlet import EventWriter, Outlet, until_taken
 from jan.http.responder import Responder
 from jan.http.sse import EventStream, Frames
@@ -20,13 +23,19 @@ class StreamResponder(Responder):
     _outlet: Outlet | None = None
     _frames: Frames
 
-    async def stream(self, stream: EventStream) -> None:
-        """Send a stream. An error before its first event is raised; a later one becomes its last event."""
+    async def stream(self, stream: EventStream, copy: StreamCopy | None = None) -> None:
+        """Send a stream. An error before its first event is raised; a later one becomes its last event.
+
+        With a ``copy`` the stream goes on when the client leaves.
+        """
         self._frames = frames = stream.frames
         seconds = self.services.settings.server.keepalive_seconds
-        outlet = self._outlet = Outlet(self._begin_stream, seconds, frames.keep_alive)
+        kind = Outlet if copy is None else partial(CopyingOutlet, copy)
+        outlet = self._outlet = kind(self._begin_stream, seconds, frames.keep_alive)
         try:
             await stream.send(outlet)
+            if copy is not None:
+                copy.complete = True
         except StreamClosedError:
             self.log_fields["client_left"] = True
         except Exception as error:
@@ -44,7 +53,7 @@ class StreamResponder(Responder):
             raise error
         self.log_fields["error"] = error.code
         try:
-            await until_taken(self._outlet.end((self._frames.error(error),), b""))
+            await until_taken(self._outlet.cut(self._frames.error(error)))
         except StreamClosedError:
             self.log_fields["client_left"] = True
 

@@ -23,6 +23,8 @@ class IdSource:
 
     #: True if the objects may have been made before and may already be in the store.
     again = False
+    #: True if the request can be sent again as it is, and then makes the same ids.
+    repeatable = False
     #: The id made last, by prefix. Only a source that makes the same ids again remembers it.
     last_made: Mapping[str, str] = MappingProxyType({})
 
@@ -33,6 +35,9 @@ class IdSource:
     def token_bytes(self, count: int) -> bytes:
         """Make random bytes for a secret."""
         return secrets.token_bytes(count)
+
+    def concern(self, conversation_id: str) -> None:
+        """Note the conversation that the request's answer is about."""
 
     async def make(self, record: R, create: Callable[[R], Awaitable[None]], find: Callable[[], Awaitable[R]]) -> R:
         """Create a record with an id from this source. If an earlier attempt created it, return what ``find``
@@ -53,8 +58,12 @@ class SeededIdSource(IdSource):
     ``seed`` is random and secret. ``at`` is the time that is part of the ids.
     """
 
+    repeatable = True
+
     def __init__(self, seed: bytes, at: datetime, *, again: bool) -> None:
         self.again = again
+        #: The conversation that the answer is about, if any.
+        self.about: str | None = None
         self._seed = seed
         self._time = f"{milliseconds(at):012x}"
         self._made = 0
@@ -63,6 +72,9 @@ class SeededIdSource(IdSource):
     def new_id(self, prefix: str) -> str:
         made = self.last_made[prefix] = f"{prefix}_{self._time}{self.token_bytes(_ID_BYTES).hex()}"
         return made
+
+    def concern(self, conversation_id: str) -> None:
+        self.about = conversation_id
 
     def token_bytes(self, count: int) -> bytes:
         self._made += 1

@@ -30,8 +30,9 @@ KEY_HEADER = "Idempotency-Key"
 KEY_PATTERN = r"^[!-~]{16,255}$"
 _KEY = re.compile(KEY_PATTERN)
 
-# A request that takes longer has lost its server and may be carried out again.
+# A request without a sign of life for this long has lost its server and may be carried out again.
 _ABANDONED = timedelta(minutes=1)
+_SIGN_OF_LIFE_SECONDS = 15.0
 # How long a second request waits for the first, and how often it checks.
 _PATIENCE_SECONDS = 2.0
 _FIRST_LOOK_SECONDS = 0.02
@@ -88,9 +89,9 @@ class _Envelope:
     def open(self, sealed: bytes) -> bytes:
         return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self.id.encode())
 
-    def answered(self, stored: IdempotentAnswer, answer: bytes, mint: IdSource) -> IdempotentAnswer:
+    def answered(self, stored: IdempotentAnswer, answer: bytes, mint: SeededIdSource) -> IdempotentAnswer:
         """Make the record of a request with its answer."""
-        about = self._about or mint.last_made.get("conv")
+        about = self._about or mint.about or mint.last_made.get("conv")
         return msgspec.structs.replace(stored, answer=self.seal(answer), about=about)
 
     def attempt(self, at: datetime) -> IdempotentAnswer:
@@ -165,8 +166,11 @@ class Idempotency:
         mint = SeededIdSource(envelope.open(stored.seed), stored.first_at, again=again)
         return await asyncio.shield(self._tasks.start(self._attempt(stored, envelope, work, mint)))
 
-    async def _attempt(self, stored: IdempotentAnswer, envelope: _Envelope, work: Work, mint: IdSource) -> bytes:
+    async def _attempt(
+        self, stored: IdempotentAnswer, envelope: _Envelope, work: Work, mint: SeededIdSource
+    ) -> bytes:
         settle, outcome = self._answers.release, stored
+        alive = asyncio.create_task(self._show_life(stored))
         try:
             answer = await work(mint)
             settle, outcome = self._answers.finish, envelope.answered(stored, answer, mint)
@@ -176,9 +180,17 @@ class Idempotency:
                 settle = self._answers.forget
             raise
         finally:
+            alive.cancel()
             # If this fails, the same work is repeated in a minute with the same result.
             with suppress(Unavailable):
                 await settle(outcome)
+
+    async def _show_life(self, attempt: IdempotentAnswer) -> None:
+        """Keep other servers from taking the request over while this one works on it."""
+        while True:
+            await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
+            with suppress(Unavailable):
+                await self._answers.renew(attempt, now())
 
 
 def _reused() -> Conflict:

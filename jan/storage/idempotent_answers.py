@@ -15,7 +15,8 @@ class IdempotentAnswer(Record, frozen=True, kw_only=True):
     """A request with an Idempotency-Key, and its answer once there is one.
 
     ``id`` is derived from the caller, the operation and the key; ``fingerprint`` from the request itself.
-    ``attempt`` is random and identifies the attempt that has been under way since ``begun_at``. ``first_at`` is
+    ``attempt`` is random and identifies the attempt that began, or last showed that it is under way, at
+    ``begun_at``. ``first_at`` is
     when the first attempt began. Attempts derive their ids and secrets from ``seed``. Seed and answer are
     encrypted, so the store can't read them. ``about`` is the conversation that the answer is about, if any.
     ``user_id`` is None for a caller known only by address.
@@ -56,6 +57,10 @@ class IdempotentAnswers(Protocol):
         an answer that began before ``abandoned_before`` lost its server. The caller then takes it over with its
         ``first_at`` and ``seed``.
         """
+
+    async def renew(self, request: IdempotentAnswer, at: datetime) -> None:
+        """Note that this attempt was still under way at a time. Does nothing if it is answered, or no longer the
+        latest attempt."""
 
     async def finish(self, request: IdempotentAnswer) -> None:
         """Store the answer of this attempt. Does nothing if another attempt has taken the request over."""

@@ -117,7 +117,9 @@ def test_a_silent_answer_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest
         await keeper.open()
         conversations = Conversations(store)
         conversation = await conversations.create(ConversationRecord(user_id="user_1"), IdSource())
-        turn = await conversations.open_turn("user_1", conversation.id, [UserMessage(content="Well?")])
+        turn = await conversations.open_turn(
+            "user_1", conversation.id, [UserMessage(content="Well?")], ids=IdSource()
+        )
         answer = turn.answer("model", lambda: AnswerProgress(content="", status="streaming"))
         await answer.begin()
         saved = (await store.messages.get("user_1", conversation.id, answer.message.id)).updated_at

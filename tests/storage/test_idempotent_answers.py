@@ -64,6 +64,21 @@ async def test_a_request_that_lost_its_server_goes_on(store: Store) -> None:
     assert await begin(store, asked("3", AT + 3 * MINUTE)) == taken
 
 
+async def test_a_sign_of_life_keeps_a_request(store: Store) -> None:
+    """An attempt that shows that it is under way is not taken over. One that was taken over shows nothing, and an
+    answer stays as it is."""
+    first, second, third = asked("1"), asked("2", AT + 2 * MINUTE), asked("3", AT + 9 * MINUTE)
+    await begin(store, first)
+    await store.idempotent_answers.renew(first, AT + MINUTE)
+    assert await begin(store, second) == msgspec.structs.replace(first, begun_at=AT + MINUTE)
+    taken = await begin(store, third)
+    await store.idempotent_answers.renew(first, AT + 20 * MINUTE)
+    assert await begin(store, asked("4", AT + 10 * MINUTE)) == taken
+    await store.idempotent_answers.finish(answered(taken, b"done"))
+    await store.idempotent_answers.renew(taken, AT + 20 * MINUTE)
+    assert await begin(store, asked("5", AT + 30 * MINUTE)) == answered(taken, b"done")
+
+
 async def test_of_many_that_take_over_one_wins(store: Store, second_store: Store) -> None:
     """Twenty attempts at once at a request that lost its server: all hear of the same one."""
     await begin(store, asked("dead"))

@@ -19,6 +19,7 @@ from jan.handler import (
     Services,
     Turn,
 )
+from jan.idempotency.ids import IdSource
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage
 from jan.schema.open_body import header_value
@@ -41,6 +42,7 @@ async def open_turn(
     body: ChatCompletionRequest,
     translator: ChatTranslator,
     set_header: Callable[[str, str], None],
+    mint: IdSource,
     asked: ModelRequest,
 ) -> tuple[ModelRequest, "StoredAnswer"]:
     """Check everything that can be wrong with the request but what only the engine knows.
@@ -62,25 +64,26 @@ async def open_turn(
             "messages",
         )
     engine = await services.models.engine(asked.model)
-    keeper = StoredAnswer(await _turn_of(services, user_id, body), asked, engine, translator, set_header)
-    keeper.repeatable = body.message_id is not None
+    keeper = StoredAnswer(await _turn_of(services, user_id, body, mint), asked, engine, translator, set_header)
+    keeper.repeatable = mint.repeatable or body.message_id is not None
     keeper.answer_id = message_id_of(translator.completion_id)
     if body.keeps:
         keeper.completion = {"completion_of": user_id, "metadata": body.metadata or {}}
     return keeper.asked, keeper
 
 
-async def _turn_of(services: Services, user_id: str, body: ChatCompletionRequest) -> Turn:
+async def _turn_of(services: Services, user_id: str, body: ChatCompletionRequest, mint: IdSource) -> Turn:
     conversations = services.conversations
     if body.conversation_id is None:
-        record = ConversationRecord(user_id=user_id, model=body.model)
-        return await conversations.open_first_turn(record, body.messages)
+        record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model)
+        return await conversations.open_first_turn(record, body.messages, mint)
     return await conversations.open_turn(
         user_id,
         body.conversation_id,
         body.messages,
         parent_id=body.parent_message_id,
         message_id=body.message_id,
+        ids=mint,
     )
 
 

@@ -35,6 +35,7 @@ class ChatCompletions(CompletionCollection):
         response=ChatCompletion,
         events=ChatCompletionChunk,
         limit="inference",
+        creates=True,
         errors=(NotFound, Conflict, Unavailable),
         examples=EXAMPLES,
     )
@@ -82,7 +83,7 @@ class ChatCompletions(CompletionCollection):
             check_alone(body)
         if stored:
             user_id = self.require("read", "write")
-            keep = partial(open_turn, self.services, user_id, body, translator, self.set_header)
+            keep = partial(open_turn, self.services, user_id, body, translator, self.set_header, self.mint)
         return await self.answer(
             asked,
             translator,

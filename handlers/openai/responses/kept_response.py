@@ -13,7 +13,16 @@ from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.turn_keeper import TurnKeeper
 from jan.engine.base import ChatPrompt
 from jan.errors import InvalidRequest, JanError, NotFound
-from jan.handler import CollectedAnswer, CollectedAnswers, KeptAnswer, ModelRequest, Services, TokenCount, Turn
+from jan.handler import (
+    CollectedAnswer,
+    CollectedAnswers,
+    KeptAnswer,
+    ModelRequest,
+    Services,
+    TokenCount,
+    Turn,
+)
+from jan.idempotency.ids import IdSource
 from jan.schema.messages import Message
 from jan.schema.open_body import header_value
 from jan.schema.responses import ConversationOption, PromptOfResponse
@@ -142,7 +151,7 @@ def after(turn: Turn, asked: ModelRequest, translated: ChatRequestOfResponse) ->
 
 
 async def turn_of(
-    services: Services, user_id: str, body: PromptOfResponse, translated: ChatRequestOfResponse
+    services: Services, user_id: str, body: PromptOfResponse, translated: ChatRequestOfResponse, mint: IdSource
 ) -> Turn:
     """Read and check what precedes a response. Nothing is stored yet.
 
@@ -165,12 +174,12 @@ async def turn_of(
             raise _no_previous(body.previous_response_id) from None
         if answer.is_emptied:
             raise _no_previous(body.previous_response_id)
-        turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id)
+        turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id, ids=mint)
     elif conversation:
-        turn = conversations.open_turn(user_id, conversation, sent, parent_id=UNSET)
+        turn = conversations.open_turn(user_id, conversation, sent, parent_id=UNSET, ids=mint)
     else:
-        record = ConversationRecord(user_id=user_id, model=body.model)
-        turn = conversations.open_first_turn(record, sent)
+        record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model)
+        turn = conversations.open_first_turn(record, sent, mint)
     try:
         return await turn
     except JanError as error:

@@ -37,6 +37,7 @@ class Responses(Handler):
         response=Response,
         events=ResponseEvent,
         limit="inference",
+        creates=True,
         errors=(NotFound, Conflict, Unavailable),
         examples=EXAMPLES,
     )
@@ -85,9 +86,10 @@ class Responses(Handler):
         translator: ResponseTranslator,
         asked: ModelRequest,
     ) -> tuple[ModelRequest, ResponseKeeper]:
-        turn = await turn_of(self.services, self.user_id, body, translated)
+        turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
         stores = translator.response.kept
         keeper = ResponseKeeper(turn, asked, translated, translator, stores=stores, set_header=self.set_header)
+        keeper.repeatable = self.mint.repeatable
         return keeper.asked, keeper
 
 
@@ -116,7 +118,7 @@ class ResponseInputTokens(Handler):
         with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
             if follows(body):
-                turn = await turn_of(self.services, self.user_id, body, translated)
+                turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
                 asked = after(turn, asked, translated)
             return CountedInput(input_tokens=await self.count_prompt(asked))
 

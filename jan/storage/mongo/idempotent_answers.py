@@ -40,6 +40,10 @@ class MongoIdempotentAnswers:
         fields = {name: value for name, value in encode(successor).items() if name != "_id"}
         return successor if await self.records.update_one(same, {"$set": fields}) else None
 
+    async def renew(self, request: IdempotentAnswer, at: datetime) -> None:
+        own = {"_id": request.id, "attempt": request.attempt, "answer": None}
+        await self.records.update_one(own, {"$set": {"begun_at": at}})
+
     async def finish(self, request: IdempotentAnswer) -> None:
         await self._set(request, {name: encode(request)[name] for name in ("answer", "about")})
 

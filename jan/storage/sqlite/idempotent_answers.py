@@ -28,6 +28,14 @@ class SqliteIdempotentAnswers:
 
         return await self._db.write(work)
 
+    async def renew(self, request: IdempotentAnswer, at: datetime) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            stored = ANSWERS.find(db, "id = ?", request.id)
+            if stored is not None and stored.attempt == request.attempt and stored.answer is None:
+                ANSWERS.replace(db, msgspec.structs.replace(stored, begun_at=at))
+
+        await self._db.write(work)
+
     async def finish(self, request: IdempotentAnswer) -> None:
         await self._replace(request, request)
 
