@@ -108,7 +108,7 @@ class OllamaShow(OllamaModelEntries):
         served = self.services.models.get(self.model_of(asked))
         entry = self.entry(served.id)
         info = served.engine.info if served.loaded else None
-        abilities = ["completion"] if info is None or info.generates else ["embedding"]
+        abilities = ["completion"] if info is None or info.generates else ["embedding"] if info.embeds else []
         if info is not None and info.chats is not None:
             abilities += ["tools", *(["thinking"] if info.chats.reasoning else [])]
         if info is not None and info.fills_in:

@@ -96,6 +96,8 @@ def _with_abilities(entry: Model, info: ModelInfo) -> Model:
             "modalities": Modalities(input=["text"], output=["embeddings"]),
             "dimensions": vectors.dimensions,
         }
+    elif info.scores:
+        forms["modalities"] = Modalities(input=["text"], output=["scores"])
     length = info.context_length
     return msgspec.structs.replace(
         entry, context_length=length, context_window=length, max_model_len=length, max_input_tokens=length, **forms

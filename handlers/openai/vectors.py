@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from sys import byteorder
 
 from handlers.openai.sampling import refused
-from jan.handler import CollectedAnswer, EmbeddingPrompt, GenerationRequest, Handler, ModelRequest
+from jan.handler import CollectedAnswer, EmbeddingPrompt, GenerationRequest, Handler, ModelRequest, PairPrompt
 
 # OpenAI's limit.
 MOST_INPUTS = 2048
@@ -17,12 +17,12 @@ _NUMBERS_A_TURN = 1 << 14
 async def embed(
     handler: Handler,
     model: str,
-    prompt: EmbeddingPrompt,
+    prompt: EmbeddingPrompt | PairPrompt,
     *,
     truncate: int | None = None,
     truncate_end: bool = True,
 ) -> CollectedAnswer:
-    """Return a model's answer with the vectors of texts.
+    """Return a model's answer with the vectors of texts, or the scores of pairs.
 
     ``truncate``: keep this many tokens of each text; -1: as many as the model takes.
 

@@ -161,7 +161,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     ``cached_tokens``: prompt tokens found in the cache. ``reasoning_tokens``: completion tokens that were
     reasoning.
-    ``vectors``: those of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions] of length 1.
+    ``vectors``: those of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions] of length 1; or
+    the scores of a PairPrompt, each a logit as float32 [1].
     ``queue_seconds``: how long the request waited for a slot.
     """
 

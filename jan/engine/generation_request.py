@@ -1,4 +1,4 @@
-"""A request to an engine: a prompt, sampling, and where to end; or texts to embed.
+"""A request to an engine: a prompt, sampling, and where to end; or texts to embed or to score.
 
 It can be sent to another process.
 """
@@ -119,6 +119,18 @@ class EmbeddingPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return self.named[index] if self.named else f"input[{index}]"
 
 
+class PairPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Pairs of texts to score by a model that reads both together. Nothing is generated.
+
+    ``ones``: the first texts: one for all ``others``, or as many as they are. ``named``: where the texts are in
+    the client's request, for errors: those of ``ones``, then those of ``others``.
+    """
+
+    ones: tuple[str, ...]
+    others: tuple[str, ...]
+    named: tuple[str, ...]
+
+
 class Tokenization(msgspec.Struct, frozen=True, tag=True):
     """A prompt whose tokens and text are wanted. Nothing is computed.
 
@@ -139,11 +151,11 @@ class TokenizedText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: What a model computes with.
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbeddingPrompt | Tokenization
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbeddingPrompt | PairPrompt | Tokenization
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One sequence to generate, or one list of texts to embed.
+    """One sequence to generate, or one list of texts to embed, or of pairs to score.
 
     ``max_tokens``: most tokens of the answer; None: as many as the context allows.
     ``stop``: strings that end the answer; ``stop_tokens``: token ids that do. ``include_stop``: the answer has the
@@ -154,7 +166,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``prompt_logprobs``: the same for the tokens of the prompt.
     ``token_ids``: return the ids of tokens too.
     ``truncate``: keep this many tokens of the prompt, by default the last ones; -1: as many as fit with
-    ``max_tokens``; ``truncate_end``: keep the first ones instead. Each text to embed is cut so.
+    ``max_tokens``; ``truncate_end``: keep the first ones instead. Each text to embed is cut so. Of a pair, the
+    longer text is cut at its end.
     ``skip_special``: leave control tokens out of the text that have no meaning for tools or reasoning.
     ``inline_reasoning``: leave reasoning in the text, as the model wrote it.
     ``cache_salt``: only requests with the same one share cached prefixes.

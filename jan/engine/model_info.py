@@ -55,7 +55,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``context_length``: most tokens of prompt and answer together.
     ``slots``: most requests that run at once; None: no fixed number.
-    ``generates``: it answers prompts. ``embeds``: how it embeds texts; None if it does not.
+    ``generates``: it answers prompts. ``embeds``: how it embeds texts; None if it does not. ``scores``: it scores
+    pairs of texts.
     ``logprobs``, ``output_formats``, ``token_prompts``: what requests may ask for.
     ``fills_in``: a prompt may have a suffix.
     ``cache``: use of the key-value cache, kept up to date by the backend; None without a cache.
@@ -71,6 +72,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None = None
     generates: bool = True
     embeds: EmbeddingForms | None = None
+    scores: bool = False
     logprobs: bool = False
     output_formats: bool = False
     token_prompts: bool = False

@@ -33,7 +33,8 @@ class CollectedAnswer:
         self.token_ids: list[int] = []
         #: Log probabilities of the prompt's tokens, if the request wants them.
         self.prompt_logprobs: tuple[TokenLogprob, ...] = ()
-        #: The vectors of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions].
+        #: The vectors of the texts of an EmbeddingPrompt, each little-endian float32 [dimensions], or the scores
+        #: of a PairPrompt, each float32 [1].
         self.vectors: tuple[bytes, ...] = ()
         #: Tokens of the prompt, known at the end.
         self.prompt_tokens = 0

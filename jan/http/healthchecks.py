@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from jan.engine.base import EmbeddingPrompt, GenerationRequest, TextPrompt
+from jan.engine.base import EmbeddingPrompt, GenerationRequest, ModelInfo, PairPrompt, TextPrompt
 from jan.engine.iterate import events_of
 from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
@@ -68,14 +68,21 @@ class Probes:
 
 async def _ask(model: ServedModel) -> None:
     """Send a request through the engine's thread that generates nothing."""
-    prompt = TextPrompt("ping") if model.engine.info.generates else EmbeddingPrompt(inputs=("ping",))
-    request = GenerationRequest(prompt=prompt, max_tokens=0, owner="probe")
+    request = GenerationRequest(prompt=_probe_of(model.engine.info), max_tokens=0, owner="probe")
     async with aclosing(events_of(model.engine, request)) as events:
         try:
             await anext(events)
         except Unavailable as error:
             if error.code != "overloaded":  # a model that is too busy is not broken
                 raise
+
+
+def _probe_of(info: ModelInfo) -> TextPrompt | EmbeddingPrompt | PairPrompt:
+    if info.generates:
+        return TextPrompt("ping")
+    if info.scores:
+        return PairPrompt(ones=("ping",), others=("ping",), named=("query", "documents[0]"))
+    return EmbeddingPrompt(inputs=("ping",))
 
 
 async def _condition(probe: Awaitable[None]) -> Condition:

@@ -10,7 +10,7 @@ class Modalities(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of content that a model reads and writes."""
 
     input: list[Literal["text"]]
-    output: list[Literal["text", "embeddings"]]
+    output: list[Literal["text", "embeddings", "scores"]]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from jan.schema.embeddings import EmbeddingUsage
 from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.parameters import ModelOfRequest
 
-_COSINE = "The score is the cosine of two vectors."
+ScoredBy = Literal["cosine", "cross_encoder"]
 _TWO_SIDES = "Use truncate_prompt_tokens, which cuts each text."
 
 #: Parameters of others that are not served.
@@ -22,8 +22,6 @@ UNSERVED_IN_SCORING: Mapping[str, Unserved] = MappingProxyType(
         "instruction": Unserved(whose="vLLM", reason="Write it into the query."),
         "chat_template_kwargs": Unserved(whose="vLLM", reason="Texts are embedded without a chat template."),
         "mm_processor_kwargs": Unserved(whose="vLLM", reason="This server's models read text only."),
-        "use_activation": Unserved(whose="vLLM", reason=_COSINE, neutral=(False,)),
-        "activation": Unserved(whose="vLLM", reason=_COSINE, neutral=(False,)),
         "priority": Unserved(whose="vLLM", reason="Requests to embed have one priority.", neutral=(0,)),
         "rank_fields": Unserved(whose="Cohere", reason="Documents are texts, or objects with a text."),
     }
@@ -34,12 +32,25 @@ class ScoringOptions(OpenStruct, kw_only=True):
     """The fields that both requests have."""
 
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_SCORING
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({"activation": "use_activation"})
 
     model: ModelOfRequest
     truncate_prompt_tokens: (
         Annotated[
             int,
-            Meta(ge=-1, le=10_000_000, description="Keep this many tokens of each text; -1: what fits"),
+            Meta(
+                ge=-1,
+                le=10_000_000,
+                description="Keep this many tokens of each text, or of each pair if it is read together; -1: what "
+                "fits",
+            ),
+        ]
+        | None
+    ) = None
+    use_activation: (
+        Annotated[
+            bool,
+            Meta(description="false: a cross-encoder's score is its logit, and not between 0 and 1; default true"),
         ]
         | None
     ) = None
@@ -100,7 +111,7 @@ class RerankResponse(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["list"] = "list"
     model: str
     results: list[RerankResult]
-    scored_by: Literal["cosine"] = "cosine"
+    scored_by: ScoredBy
     usage: EmbeddingUsage
 
 
@@ -120,5 +131,5 @@ class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     data: list[ScoredPair]
-    scored_by: Literal["cosine"] = "cosine"
+    scored_by: ScoredBy
     usage: EmbeddingUsage

@@ -14,7 +14,7 @@ EXPORTED = (
     "Conflict EmbeddingPrompt EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice "
     "GenerationRequest Handler Hook HookContext Identity InternalError InvalidRequest JanError Keeper "
     "KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge "
-    "PermissionDenied READ RateLimited Run Sampling Scope Services Sink Standing TextForm TextPrompt "
+    "PairPrompt PermissionDenied READ RateLimited Run Sampling Scope Services Sink Standing TextForm TextPrompt "
     "TokenCount TokenPrompt Tokenization TokenizedText Translator Turn TypedFrames Unavailable "
     "UnsupportedMediaType WRITE operation tightest"
 )

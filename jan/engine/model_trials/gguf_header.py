@@ -4,12 +4,13 @@ Source: ggml's documentation of the format, versions 2 and 3. Libraries trust th
 their process.
 """
 
+import math
 import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jan.errors import ConfigurationError
 
@@ -51,6 +52,20 @@ _BOUNDS: Mapping[str, tuple[int, int]] = MappingProxyType(
 _TOKENS = "tokenizer.ggml.tokens"
 
 
+class GgufTensor(NamedTuple):
+    """Where a tensor is: ``begin`` in the file, in bytes. ``kind``: ggml's number of its type. ``shape``: as in
+    the file, the length of a row first."""
+
+    begin: int
+    kind: int
+    shape: tuple[int, ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+
 class Texts:
     """The texts of an array, of which only the number is kept."""
 
@@ -63,9 +78,19 @@ def read_gguf_header(file: Path) -> dict[str, Any]:
 
     Raises ConfigurationError that names the field that is wrong.
     """
+    return _read_whole(file)[0]
+
+
+def read_gguf_layout(file: Path) -> dict[str, GgufTensor]:
+    """Return where a file's tensors are, by their names. Raises ConfigurationError."""
+    return _read_whole(file)[1]
+
+
+def _read_whole(file: Path) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Header(data, f"Model file {file}").read()
+            header = _Header(data, f"Model file {file}")
+            return header.read(), header.tensors
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "It is empty"
         raise ConfigurationError(f"Model file {file} can't be read: {reason}.") from error
@@ -78,6 +103,7 @@ class _Header:
         self._data = data
         self._at = 0
         self._named = named
+        self.tensors: dict[str, GgufTensor] = {}
 
     def read(self) -> dict[str, Any]:
         if self._data[:4] != _MAGIC:
@@ -184,28 +210,26 @@ class _Header:
         alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         if not _is_whole(alignment) or not 0 < alignment <= _LARGEST_ALIGNMENT or alignment & (alignment - 1):
             raise self._wrong("general.alignment", f"is {alignment!r:.60}; allowed: a power of 2")
-        offsets, names = [], set()
         for number in range(count):
             name = self._text(f"the name of tensor {number}", _LONGEST_TENSOR_NAME)
-            if name in names:
+            if name in self.tensors:
                 raise self._wrong(f"tensor {name}", "is there twice")
-            names.add(name)
-            offsets.append((self._tensor(name, alignment), name))
+            self.tensors[name] = self._tensor(name, alignment)
         data = -(-self._at // alignment) * alignment
-        for offset, name in offsets:
-            if data + offset >= len(self._data):
+        for name, tensor in self.tensors.items():
+            self.tensors[name] = tensor._replace(begin=data + tensor.begin)
+            if data + tensor.begin >= len(self._data):
                 raise self._wrong(f"the offset of tensor {name}", "is beyond the end of the file")
 
-    def _tensor(self, name: str, alignment: int) -> int:
-        """Check a tensor's shape and type; returns its offset."""
+    def _tensor(self, name: str, alignment: int) -> GgufTensor:
+        """Check a tensor's shape and type. It begins at its offset in the data."""
         dimensions = self._number("I", f"the dimensions of tensor {name}")
         if not 1 <= dimensions <= _MOST_DIMENSIONS:
             raise self._wrong(f"the dimensions of tensor {name}", f"are {dimensions}; allowed: 1 to 4")
-        numbers = 1
+        shape: list[int] = []
         for _ in range(dimensions):
-            size = int(self._number("Q", f"the shape of tensor {name}"))
-            numbers *= size
-            if size == 0 or numbers > _MOST_NUMBERS:
+            shape.append(int(self._number("Q", f"the shape of tensor {name}")))
+            if not 0 < math.prod(shape) <= _MOST_NUMBERS:
                 raise self._wrong(f"the shape of tensor {name}", "is empty or too large")
         kind = self._number("I", f"the type of tensor {name}")
         if kind >= _MOST_TENSOR_TYPES:
@@ -213,7 +237,7 @@ class _Header:
         offset = int(self._number("Q", f"the offset of tensor {name}"))
         if offset % alignment:
             raise self._wrong(f"the offset of tensor {name}", f"is {offset}; allowed: multiples of {alignment}")
-        return offset
+        return GgufTensor(offset, kind, tuple(shape))
 
 
 def _is_whole(number: Any) -> bool:

@@ -2,7 +2,16 @@
 
 from types import MappingProxyType
 
-from jan.engine.base import ChatPrompt, EmbeddingPrompt, GenerationRequest, ModelInfo, TextPrompt, TokenPrompt
+from jan.engine.base import (
+    ChatPrompt,
+    EmbeddingForms,
+    EmbeddingPrompt,
+    GenerationRequest,
+    ModelInfo,
+    PairPrompt,
+    TextPrompt,
+    TokenPrompt,
+)
 from jan.errors import InvalidRequest
 
 
@@ -31,10 +40,11 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
     )
 
 
-def input_too_long(named: str, tokens: str, context_length: int) -> InvalidRequest:
-    """Return the error for a text to embed with too many ``tokens``; ``named`` is where it is in the request."""
+def input_too_long(named: str, tokens: str, context_length: int, *, of: str = "this text has") -> InvalidRequest:
+    """Return the error for a text to embed with too many ``tokens``; ``named`` is where it is in the request.
+    ``of``: what is too long."""
     return InvalidRequest(
-        f"{named}: This model's maximum context length is {context_length} tokens. However, this text has "
+        f"{named}: This model's maximum context length is {context_length} tokens. However, {of} "
         f"{tokens} tokens: it is too long. Shorten it, or embed its parts.",
         code="context_length_exceeded",
         param=named,
@@ -44,21 +54,36 @@ def input_too_long(named: str, tokens: str, context_length: int) -> InvalidReque
 def _check_kind(info: ModelInfo, request: GenerationRequest) -> None:
     """Raise InvalidRequest if the model is not of the kind that the request needs."""
     prompt = request.prompt
-    if not isinstance(prompt, EmbeddingPrompt):
+    can = _GENERATES if info.generates else _SCORES if info.scores else _EMBEDS
+    if isinstance(prompt, PairPrompt):
+        if not info.scores:
+            raise _cannot(can, "scores no pairs of texts", "score")
+    elif not isinstance(prompt, EmbeddingPrompt):
         if not info.generates:
-            raise InvalidRequest(
-                "This model embeds texts and generates nothing. Use /embeddings, or another model.",
-                code="model_cannot_generate",
-                param="model",
-            )
-        return
-    if info.embeds is None:
-        raise InvalidRequest(
-            "This model generates text and embeds nothing. Use /chat/completions, or another model.",
-            code="model_cannot_embed",
-            param="model",
-        )
-    full, cuts, wanted = info.embeds.dimensions, info.embeds.matryoshka, prompt.dimensions
+            raise _cannot(can, "generates nothing", "generate")
+    elif info.embeds is None:
+        raise _cannot(can, "embeds nothing", "embed")
+    else:
+        _check_dimensions(info.embeds, prompt.dimensions)
+
+
+# What a model does, and where.
+_GENERATES = ("generates text", "/chat/completions")
+_EMBEDS = ("embeds texts", "/embeddings")
+_SCORES = ("scores pairs of texts", "/rerank or /score")
+
+
+def _cannot(can: tuple[str, str], lacks: str, ability: str) -> InvalidRequest:
+    does, where = can
+    return InvalidRequest(
+        f"This model {does} and {lacks}. Use {where}, or another model.",
+        code=f"model_cannot_{ability}",
+        param="model",
+    )
+
+
+def _check_dimensions(forms: EmbeddingForms, wanted: int | None) -> None:
+    full, cuts = forms.dimensions, forms.matryoshka
     if wanted is None or wanted == full or (0 < wanted < full and (cuts is None or wanted in cuts)):
         return
     allowed = f"1 to {full}" if cuts is None else ", ".join(map(str, sorted({*cuts, full})))

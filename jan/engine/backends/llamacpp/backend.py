@@ -17,6 +17,7 @@ from jan.engine.backends.llamacpp.options import LlamaCppOptions
 from jan.engine.backends.llamacpp.pooling import pooling_of
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
 from jan.engine.backends.llamacpp.sampler import TokenSampler, logprob_of
+from jan.engine.backends.llamacpp.scoring_backend import LlamaCppScoringBackend
 from jan.engine.backends.llamacpp.slots import Slot, Slots
 from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
@@ -85,8 +86,10 @@ class LlamaCppBackend:
         )
 
     def for_model(self) -> "LlamaCppBackend | LlamaCppEmbeddingBackend":
-        """Return the backend for the model that the file has: this one, or one that embeds."""
+        """Return the backend for the model that the file has: this one, or one that embeds or scores."""
         pooling = pooling_of(self._options, self._file)
+        if pooling == "rank":
+            return LlamaCppScoringBackend(self._options, self._file)
         return LlamaCppEmbeddingBackend(self._options, self._file, pooling) if pooling else self
 
     def load(self, progress: OnProgress) -> ModelInfo:

@@ -13,7 +13,7 @@ import cyllama.llama.llama_cpp as llama
 from jan.engine.backends.embedding_inputs import TokenizedInputs, tokenize_inputs
 from jan.engine.backends.llamacpp.model import GgufModel
 from jan.engine.backends.llamacpp.options import LlamaCppOptions
-from jan.engine.backends.llamacpp.pooling import Pooling, pooled, wanted
+from jan.engine.backends.llamacpp.pooling import NO_POOLING, Pooling, pooled, wanted
 from jan.engine.backends.token_reading import read_tokens
 from jan.engine.base import (
     EmbeddingForms,
@@ -31,8 +31,6 @@ from jan.errors import ConfigurationError
 
 # Most texts that one step computes.
 _TEXTS_A_STEP = 64
-# llama.cpp's number for no pooling: its Python binding gives the vectors of tokens only.
-_NO_POOLING = 0
 
 
 class _Texts:
@@ -97,7 +95,7 @@ class LlamaCppEmbeddingBackend:
         parameters.n_seq_max = _TEXTS_A_STEP
         parameters.kv_unified = True
         parameters.embeddings = True
-        parameters.pooling_type = _NO_POOLING
+        parameters.pooling_type = NO_POOLING
         parameters.n_threads = parameters.n_threads_batch = self._options.thread_count
         return parameters
 
@@ -129,10 +127,14 @@ class LlamaCppEmbeddingBackend:
         outputs: list[tuple[JobId, Output]] = []
         for job_id, positions in taken:
             texts = self._running[job_id]
-            texts.vectors.append(pooled(self._context, positions, texts.dimensions or self._dimensions))
+            texts.vectors.append(self._result(positions, texts.dimensions or self._dimensions))
             if len(texts.vectors) == texts.count:
                 outputs.append((job_id, self._end(job_id)))
         return outputs
+
+    def _result(self, positions: range, dimensions: int) -> bytes:
+        """Return what is computed of a text, from the vectors at these places of the batch."""
+        return pooled(self._context, positions, dimensions)
 
     def _fill_batch(self) -> list[tuple[JobId, range]]:
         """Fill the batch with a text of each request in turn. Returns the places of the needed vectors."""

@@ -104,6 +104,7 @@ class GgufModel:
         self.tokenize, self.tokenize_chat = self._tokenizer.tokenize, self._tokenizer.tokenize_chat
         self.tokenize_plain, self.tokens_of_text = self._tokenizer.tokenize_plain, self._tokenizer.tokens_of_text
         self.begin, self.end = self._tokenizer.begin, self._tokenizer.end
+        self.between = self._tokenizer.between
         begin = int(self.vocab.token_bos())
         self.begin_token = begin if begin >= 0 else int(self.vocab.token_eos())
         # A recurrent model has one state for a whole sequence: no prefix of it can be cut off or shared.

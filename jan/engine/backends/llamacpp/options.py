@@ -11,7 +11,7 @@ from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.prompts.segments import ControlTokensOption
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-PoolingOption = Literal["auto", "none", "mean", "cls", "last"]
+PoolingOption = Literal["auto", "none", "mean", "cls", "last", "rank"]
 
 
 class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +30,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tokens (``allow``).
     ``share_prefixes``: who may reuse the cache of a prompt's prefix; see ``PrefixSharing``.
     ``pooling``: how a model's vectors of single tokens become one of the text; ``auto`` takes what the file says,
-    ``none`` is a model that generates. ``matryoshka``: numbers to which vectors may be cut, or ``any``.
+    ``none`` is a model that generates, ``rank`` one that scores pairs of texts. ``matryoshka``: numbers to which
+    vectors may be cut, or ``any``.
     """
 
     model: str = BUNDLED

@@ -12,10 +12,11 @@ from jan.engine.backends.llamacpp.model import BUNDLED
 from jan.engine.backends.llamacpp.options import LlamaCppOptions
 from jan.errors import ConfigurationError
 
-Pooling = Literal["mean", "cls", "last"]
+Pooling = Literal["mean", "cls", "last", "rank"]
 # llama.cpp's numbers of poolings (llama_pooling_type).
-_NONE, _RANK = 0, 4
-_POOLINGS = MappingProxyType[int, Pooling]({1: "mean", 2: "cls", 3: "last"})
+#: Here every model's, because llama.cpp's Python binding gives the vectors of tokens only.
+NO_POOLING = 0
+_POOLINGS = MappingProxyType[int, Pooling]({1: "mean", 2: "cls", 3: "last", 4: "rank"})
 # Architectures whose models generate nothing.
 _ENCODERS = frozenset(
     {
@@ -34,7 +35,7 @@ _ENCODERS = frozenset(
 
 
 def pooling_of(options: LlamaCppOptions, file: Path) -> Pooling | None:
-    """Return how a model that embeds pools; None for a model that generates.
+    """Return how a model that embeds pools; ``rank`` for one that scores pairs; None for a model that generates.
 
     The file says it in the key ``pooling_type`` of its architecture, unless the option does.
 
@@ -47,15 +48,13 @@ def pooling_of(options: LlamaCppOptions, file: Path) -> Pooling | None:
     header = llama.GGUFContext.from_file(os.fspath(file))
     architecture = header.get_value("general.architecture")
     key = f"{architecture}.pooling_type"
-    number = header.get_value(key) if header.find_key(key) >= 0 else _NONE
+    number = header.get_value(key) if header.find_key(key) >= 0 else NO_POOLING
     if number in _POOLINGS:
         return _POOLINGS[number]
-    if number == _RANK:
-        raise ConfigurationError(f"Model file {file} scores pairs of texts; allowed: a model that embeds.")
-    if number != _NONE or architecture in _ENCODERS:
+    if number != NO_POOLING or architecture in _ENCODERS:
         raise ConfigurationError(
-            f"Model file {file} does not say how its vectors are pooled. Set the option pooling to mean, cls or "
-            "last."
+            f"Model file {file} does not say how its vectors are pooled. Set the option pooling to mean, cls, "
+            "last or rank."
         )
     return None
 
@@ -64,7 +63,7 @@ def wanted(pooling: Pooling, length: int) -> range:
     """Return the positions of a text of ``length`` tokens whose vectors ``pooled`` needs."""
     if pooling == "mean":
         return range(length)
-    return range(1) if pooling == "cls" else range(length - 1, length)
+    return range(length - 1, length) if pooling == "last" else range(1)
 
 
 def pooled(context: Any, outputs: range, dimensions: int) -> bytes:

@@ -47,6 +47,8 @@ class GgufTokenizer:
         self._words = words = vocab.vocab_type == _WORDPIECE
         if words:
             self.end = [int(vocab.token_sep())]
+        #: The tokens between two texts that are read together.
+        self.between = [*self.end, *([int(vocab.token_sep())] if vocab.get_add_sep() and not words else [])]
         special = list(self._special())
         ordinary = [piece for token, piece in enumerate(self.pieces) if not self._vocab.is_control(token)]
         self._prompts = PromptTokenizer(
