@@ -25,6 +25,7 @@ from jan.http.connections import ConnectionServer, allow_files
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
+from jan.http.session_cookies import SessionCookies
 from jan.http.tls import load_context
 from jan.http.unknown_url import UnknownUrl
 from jan.idempotency.once import Idempotency
@@ -108,6 +109,7 @@ class Server:
     ) -> Services:
         """Gather the parts that handlers use."""
         settings = self.settings
+        public_url, proxies = settings.sign_in.public_url, TrustedProxies(settings.server.trusted_proxies)
         return Services(
             settings=settings,
             models=self.models,
@@ -116,12 +118,13 @@ class Server:
             live=self._live,
             running=self._running,
             bodies=BodyRoom(settings.server.max_bodies_bytes),
-            proxies=TrustedProxies(settings.server.trusted_proxies),
+            proxies=proxies,
             addresses=addresses,
             audit=self._audit,
             limiter=self._accounting.limiter,
             ledger=self._accounting.ledger,
-            origins=OriginPolicy(settings.server, settings.sign_in.public_url),
+            origins=OriginPolicy(settings.server, public_url),
+            cookies=SessionCookies(settings.server, public_url, proxies, self._keyring.server_id),
             anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
             completions=StoredCompletions(store, self._conversations),
@@ -132,6 +135,7 @@ class Server:
             keys=people.keys,
             key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
             sessions=people.sessions,
+            browsers=people.browsers,
             deletion=people.deletion,
             usage=UsageReports(people.users, self._accounting, Quotas(store, settings.limits.quota)),
             credentials=people.credentials,

@@ -12,6 +12,7 @@ import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from jan.audit.trail import AuditTrail
+from jan.auth.browser_sessions import BrowserSessions
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
@@ -25,6 +26,7 @@ from jan.http.body import BodyRoom
 from jan.http.healthchecks import Probes
 from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
+from jan.http.session_cookies import SessionCookies
 from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
 from jan.people.key_grants import KeyGrants
@@ -118,6 +120,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limiter: Limiter
     ledger: Ledger
     origins: OriginPolicy
+    cookies: SessionCookies
     anonymous: AnonymousPolicy
     conversations: Conversations
     completions: StoredCompletions
@@ -128,6 +131,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     keys: UserKeys
     key_grants: KeyGrants
     sessions: Sessions
+    browsers: BrowserSessions
     deletion: UserDeletion
     usage: UsageReports
     credentials: Credentials

@@ -42,11 +42,12 @@ class Logout(Handler):
         errors=(InvalidRequest,),
     )
     async def post(self) -> SignedOut:
-        """End the session of the token. The token and those exchanged for it are refused from now on, and what
-        runs with them ends."""
+        """End the session of the token, or of the browser's cookie, which is removed. The token and those
+        exchanged for it are refused from now on, and what runs with them ends."""
         if self.identity.session_id is None:
             raise InvalidRequest("An API key has no session. Revoke it with DELETE /user/api-keys/{id}.")
         await self.services.sessions.sign_out(self.identity)
+        self.services.cookies.remove(self)
         return SignedOut()
 
 

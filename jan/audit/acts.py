@@ -19,6 +19,7 @@ Act = Literal[
     "session.ended",
     "session.token_reused",
     "sessions.all_ended",
+    "sign_in.link_made",
     "sign_in.refused",
     "store.exported",
     "store.imported",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from jan.auth import api_keys
 from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
 from jan.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable, retry_headers
@@ -25,28 +27,34 @@ _TOUCH_EVERY = timedelta(minutes=1)
 
 
 class Credentials:
-    """Identifies callers. Recently seen ones are cached."""
+    """Identifies callers. Recently seen ones are cached.
 
-    def __init__(self, store: Store, tokens: TokenSigner) -> None:
+    ``idle`` is how long a session whose token is in a cookie lasts without being used.
+    """
+
+    def __init__(self, store: Store, tokens: TokenSigner, idle: timedelta) -> None:
         self._store = store
         self._tokens = tokens
+        self._idle = idle
         self._cache: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
         self._ask_again_at = 0.0
         self._changes = 0
         #: Called when something was revoked or changed in this process.
         self.on_change: Callable[[], None] = lambda: None
 
-    async def identify(self, credential: str) -> Identity:
+    async def identify(self, credential: str, *, in_cookie: bool = False) -> Identity:
         """Return the identity that this token or API key belongs to. Raises AuthenticationFailed.
 
-        Raises Unavailable if the store is unreachable and the credential was not seen recently.
+        A token that came ``in_cookie`` is accepted only if it was made for a cookie, and any other only if it was
+        not. Raises Unavailable if the store is unreachable and the credential was not seen recently.
         """
-        credential_hash = api_keys.hash_of(credential)
+        credential_hash = api_keys.hash_of(f"cookie {credential}" if in_cookie else credential)
         if (known := self._known(credential_hash, _CACHE_SECONDS)) is not None:
             return known
         began, changes = time.monotonic(), self._changes
         try:
-            identity = await self._look_up(credential, credential_hash)
+            look_up = self._by_cookie(credential) if in_cookie else self._look_up(credential, credential_hash)
+            identity = await look_up
         except Unavailable:
             if time.monotonic() >= self._ask_again_at:
                 self._ask_again_at = time.monotonic() + _BACK_OFF_SECONDS
@@ -90,7 +98,31 @@ class Credentials:
             return await self._by_key(credential_hash)
         if not looks_like_token(credential):
             raise wrong(f"The credential is neither an API key ({api_keys.PREFIX}...) nor a token of this server.")
-        return await self._by_token(self._tokens.verify(credential))
+        claims = self._tokens.verify(credential)
+        if claims.for_exchange:  # not expired yet if the grace period is short
+            raise wrong("This token must first be exchanged with POST /api/v1/auth/refresh.", "token_expired")
+        if claims.in_cookie:
+            raise wrong("The token of a cookie is accepted only in that cookie.", "invalid_token")
+        return await self._of_session(claims, *await self._session_of(claims))
+
+    async def _by_cookie(self, token: str) -> Identity:
+        """Return the identity of a cookie's token. Its session ends if nobody uses it."""
+        try:
+            claims = self._tokens.verify(token)
+        except AuthenticationFailed as error:
+            if error.code == "token_expired":
+                raise wrong("The session has ended. Sign in again.", "session_ended") from None
+            raise
+        if not claims.in_cookie:
+            raise wrong("The token in the cookie was not made for a cookie.", "invalid_token")
+        (user, session), at = await self._session_of(claims), now()
+        if at - session.last_used_at > self._idle:
+            raise wrong("The session was not used for too long. Sign in again.", "session_ended")
+        identity = await self._of_session(claims, user, session)
+        if at - session.last_used_at > _TOUCH_EVERY:
+            with suppress(Unavailable):  # a store that can be read but not written must not refuse anybody
+                await self._store.sessions.touch(session.id, at)
+        return identity
 
     def _check_outage(self) -> None:
         """Raise Unavailable if the store was found unreachable a moment ago.
@@ -106,9 +138,13 @@ class Credentials:
 
     async def _by_key(self, key_hash: str) -> Identity:
         self._check_outage()
-        key, at = await self._store.keys.find_by_hash(key_hash), now()
+        key = await self._store.keys.find_by_hash(key_hash)
         if key is not None and not secrets.compare_digest(key.hash, key_hash):
             key = None
+        return await self._of_key(key)
+
+    async def _of_key(self, key: ApiKey | None) -> Identity:
+        at = now()
         key = accepted_key(key, at)
         user = await self.enabled_user(key.user_id)
         if key.last_used_at is None or at - key.last_used_at > _TOUCH_EVERY:
@@ -124,14 +160,18 @@ class Credentials:
             accounts=key.accounts,
         )
 
-    async def _by_token(self, claims: TokenClaims) -> Identity:
-        if claims.for_exchange:  # not expired yet if the grace period is short
-            raise wrong("This token must first be exchanged with POST /api/v1/auth/refresh.", "token_expired")
+    async def _session_of(self, claims: TokenClaims) -> tuple[User, RefreshSession]:
+        """Return the user and the session of a token. Raises AuthenticationFailed if the session has ended."""
         self._check_outage()
         user = await self.enabled_user(claims.user_id)
-        session = accepted_session(
-            await self._store.sessions.find(claims.session_id), user, issued_at=claims.issued_at
-        )
+        session = await self._store.sessions.find(claims.session_id)
+        return user, accepted_session(session, user, issued_at=claims.issued_at)
+
+    async def _of_session(self, claims: TokenClaims, user: User, session: RefreshSession) -> Identity:
+        """Return the identity of a session: the user, or the key that the session was begun with."""
+        if session.key_id is not None:
+            identity = await self._of_key(await self._store.keys.find(session.key_id))
+            return replace(identity, session_id=session.id, issued_at=claims.issued_at)
         return Identity(
             owner=user.id,
             user_id=user.id,

@@ -118,6 +118,10 @@ class Keyring:
         newest_first = sorted(self._keys.values(), key=lambda key: key.kid, reverse=True)
         return [_derive(key, purpose) for key in newest_first]
 
+    def server_id(self) -> str:
+        """Return a short id of the server that has these keys. It stays when keys are rotated."""
+        return self.derived(b"jan id of the server")[-1][:4].hex()
+
     def derived_from(self, kid: str, purpose: bytes) -> bytes | None:
         """Derive 32 bytes for another purpose from one key, which may be retired; None if it is not there."""
         key = self._keys.get(kid) or self._retired().get(kid)

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from jan.audit.acts import Actor, Auditor, acting
 from jan.auth.credentials import Credentials, wrong
-from jan.auth.tokens import TokenSigner, new_jti
+from jan.auth.tokens import TokenSigner, TokenUse, new_jti
 from jan.schema.scopes import Identity
 from jan.storage.records import RefreshSession, User, UserChanges, now
 from jan.storage.repositories import Store
@@ -24,6 +25,7 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     expires_at: datetime
     user: User
+    session_id: str
 
     def __repr__(self) -> str:
         return f"IssuedToken(user={self.user.id!r})"
@@ -53,11 +55,14 @@ class Sessions:
         self._grace = refresh_grace
         self._session_lifetime = session_lifetime
 
-    async def sign_in(self, user: User, *, for_exchange: bool = False) -> IssuedToken:
+    async def sign_in(
+        self, user: User, *, use: TokenUse = "bearer", device: str = "", key: Identity | None = None
+    ) -> IssuedToken:
         """Begin a session and return its first token; raises AuthenticationFailed for a disabled account.
 
-        With ``for_exchange`` the token opens nothing, because it travels where others may see it. ``refresh``
-        takes it once, within a minute. Shown a second time, it ends the session.
+        A token for ``exchange`` opens nothing, because it travels where others may see it. ``refresh`` takes it
+        once, within a minute. Shown a second time, it ends the session. A token for a ``cookie`` is valid as long
+        as its session, which may do what ``key`` may if it was begun with an API key.
         """
         if user.disabled:
             raise wrong("The account is disabled.", "account_disabled")
@@ -72,12 +77,17 @@ class Sessions:
             created_at=at,
             last_used_at=at,
             expires_at=at + self._session_lifetime,
+            kind="cookie" if use == "cookie" else "token",
+            device=device,
+            key_id=None if key is None else key.key_id,
         )
+        if key is not None and key.expires_at is not None:
+            session = replace(session, expires_at=min(session.expires_at, key.expires_at))
         await self._store.sessions.start(session)
         if (actor := acting.get()).id is None:
             acting.set(Actor(user.id, session.id, actor.address))
         await self._audit.record("user.signed_in", user_id=user.id, target=session.id)
-        return self._issue(user, session.id, jti, at, for_exchange=for_exchange)
+        return self.issue(user, session, use=use)
 
     async def refresh(self, token: str) -> IssuedToken:
         """Exchange a token, expired or not, for a new one, once.
@@ -86,6 +96,8 @@ class Sessions:
         (RFC 9700, 4.14.2: refresh token rotation). Raises AuthenticationFailed.
         """
         claims = self._tokens.verify(token, grace=self._grace)
+        if claims.in_cookie:
+            raise wrong("The token of a cookie is not exchanged.", "invalid_token")
         user = await self._credentials.enabled_user(claims.user_id)
         if user.valid_after is not None and claims.issued_at < user.valid_after:
             raise wrong("All sessions were ended; sign in again.", "session_ended")
@@ -101,9 +113,9 @@ class Sessions:
             log.warning("refresh token used twice; its session was ended", user_id=user.id)
             self._audit.note("session.token_reused", user_id=user.id, target=session.id)
             raise wrong("The token was exchanged before, so its session was ended; sign in again.", "token_reused")
-        if rotation.outcome != "rotated":
+        if rotation.outcome != "rotated" or rotation.session is None:
             raise wrong("The session is over; sign in again.", "session_ended")
-        return self._issue(user, claims.session_id, jti, at)
+        return self.issue(user, rotation.session)
 
     async def sign_out(self, identity: Identity, *, everywhere: bool = False) -> None:
         """End the session that the caller came with, or all sessions of the caller."""
@@ -117,16 +129,20 @@ class Sessions:
             self._credentials.forget()
             await self._audit.record("session.ended", user_id=identity.user_id, target=identity.session_id)
 
-    def _issue(
-        self, user: User, session_id: str, jti: str, at: datetime, *, for_exchange: bool = False
-    ) -> IssuedToken:
+    def issue(self, user: User, session: RefreshSession, *, use: TokenUse = "bearer") -> IssuedToken:
+        """Return a token of a session, made when it was last used. One for a cookie is valid until its end."""
+        lifetime = None
+        if use == "exchange":
+            # ``refresh`` grants the grace to every token, so a token that must end with it begins expired.
+            lifetime = _EXCHANGE_WITHIN - self._grace
+        elif use == "cookie":
+            lifetime = session.expires_at - session.last_used_at
         token, expires = self._tokens.sign(
             user_id=user.id,
-            session_id=session_id,
-            jti=jti,
-            at=at,
-            # ``refresh`` grants the grace to every token, so a token that must end with it begins expired.
-            lifetime=_EXCHANGE_WITHIN - self._grace if for_exchange else None,
-            for_exchange=for_exchange,
+            session_id=session.id,
+            jti=session.current_jti,
+            at=session.last_used_at,
+            lifetime=lifetime,
+            use=use,
         )
-        return IssuedToken(token=token, expires_at=expires, user=user)
+        return IssuedToken(token=token, expires_at=expires, user=user, session_id=session.id)

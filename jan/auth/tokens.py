@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 import msgspec
@@ -12,12 +12,16 @@ from jan.errors import AuthenticationFailed
 
 _REQUIRED = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid"]
 _FOR_EXCHANGE = "jan_for_exchange"
+_IN_COOKIE = "jan_in_cookie"
+
+TokenUse = Literal["bearer", "exchange", "cookie"]
 
 
 class TokenClaims(msgspec.Struct, frozen=True, kw_only=True):
     """The claims of a verified token.
 
-    ``for_exchange`` marks a token that can only be exchanged for another one.
+    ``for_exchange`` marks a token that can only be exchanged for another one, ``in_cookie`` one that counts only
+    as the cookie of a browser.
     """
 
     user_id: str
@@ -26,6 +30,7 @@ class TokenClaims(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     expires_at: datetime
     for_exchange: bool
+    in_cookie: bool
 
 
 def new_jti() -> str:
@@ -58,7 +63,7 @@ class TokenSigner:
         jti: str,
         at: datetime,
         lifetime: timedelta | None = None,
-        for_exchange: bool = False,
+        use: TokenUse = "bearer",
     ) -> tuple[str, datetime]:
         """Return a new token and the time when it expires."""
         expires = at + (self._lifetime if lifetime is None else lifetime)
@@ -72,7 +77,8 @@ class TokenSigner:
             "iat": at.timestamp(),
             "nbf": at,
             "exp": expires,
-            **({_FOR_EXCHANGE: True} if for_exchange else {}),
+            **({_FOR_EXCHANGE: True} if use == "exchange" else {}),
+            **({_IN_COOKIE: True} if use == "cookie" else {}),
         }
         token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.kid})
         return token, expires
@@ -128,6 +134,7 @@ def _claims(claims: dict[str, Any]) -> TokenClaims:
                 "issued_at": claims["iat"],
                 "expires_at": claims["exp"],
                 "for_exchange": claims.get(_FOR_EXCHANGE, False),
+                "in_cookie": claims.get(_IN_COOKIE, False),
             },
             TokenClaims,
             strict=False,

@@ -1,6 +1,7 @@
 """Identifies callers from the headers that carry credentials, and checks what they may do."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from tornado.httputil import HTTPServerRequest
 
@@ -10,18 +11,42 @@ from jan.schema.scopes import Access, Identity
 from jan.services import Services
 
 
+class Shown(NamedTuple):
+    """A credential of a request: the text, and whether a cookie had it."""
+
+    text: str
+    in_cookie: bool
+
+
 async def identify(request: HTTPServerRequest, access: Access, services: Services) -> Identity:
     """Return the caller of an operation. Raises AuthenticationFailed if the operation needs a known caller and
-    this one is not.
+    this one is not, and PermissionDenied for a cookie in a request of another site's page.
 
     ``check_access`` decides what a known caller may do.
     """
-    admitted = services.anonymous.admits(request, access) and not _has_credential(request, services)
-    if access.scope is None or admitted:
-        if access.scope is not None:
-            services.origins.check_anonymous(request)
+    if access.scope is None:
         return stranger(request, services)
-    return await services.credentials.identify(required_credential(request, services.anonymous.hint(access)))
+    shown = shown_credential(request, services)
+    if services.anonymous.admits(request, access) and not _counts(shown, services):
+        services.origins.check_anonymous(request)
+        return stranger(request, services)
+    if shown is None:
+        raise _unauthenticated(services.anonymous.hint(access))
+    if shown.in_cookie:
+        services.origins.check_own_page(request, secure=services.cookies.is_secure(request))
+    return await services.credentials.identify(shown.text, in_cookie=shown.in_cookie)
+
+
+def shown_credential(request: HTTPServerRequest, services: Services) -> Shown | None:
+    """Return the credential that a request shows; None without one.
+
+    One in a header wins over the cookie, which browsers send by themselves. Raises AuthenticationFailed where two
+    differ.
+    """
+    if (credential := _credential(request)) is not None:
+        return Shown(credential, in_cookie=False)
+    token = services.cookies.read(request)
+    return None if token is None else Shown(token, in_cookie=True)
 
 
 def address_of(request: HTTPServerRequest, services: Services) -> str:
@@ -35,21 +60,20 @@ def stranger(request: HTTPServerRequest, services: Services) -> Identity:
     return Identity(owner=address_of(request, services))
 
 
-def _has_credential(request: HTTPServerRequest, services: Services) -> bool:
-    """Return True if the request carries a credential meant for this server.
+def _counts(shown: Shown | None, services: Services) -> bool:
+    """Return True if a credential is meant for this server.
 
     Matters only where no credential is required: SDKs always send one, so a placeholder counts as none. Anything
     in the form of a key or a token is checked everywhere, so that a revoked one never becomes anonymous.
     """
-    credential = _credential(request)
-    return credential is not None and services.credentials.recognises(credential)
+    return shown is not None and (shown.in_cookie or services.credentials.recognises(shown.text))
 
 
-def required_credential(request: HTTPServerRequest, hint: str = "") -> str:
-    """Return the token or API key of a request. Raises AuthenticationFailed without one, ``hint`` at its end."""
+def required_credential(request: HTTPServerRequest) -> str:
+    """Return the token or API key in a request's headers. Raises AuthenticationFailed without one."""
     credential = _credential(request)
     if credential is None:
-        raise _unauthenticated(hint)
+        raise _unauthenticated()
     return credential
 
 

@@ -154,7 +154,7 @@ class Dispatcher(StreamResponder):
         self.log_fields["user"] = identity.user_id
         if identity.key_id is not None:
             self.log_fields["key_id"] = identity.key_id
-        else:
+        if identity.session_id is not None:
             self.log_fields["session_id"] = identity.session_id
 
     async def _limit(self, identity: Identity, limit: LimitClass, *, tried: bool = False) -> None:

@@ -29,7 +29,8 @@ _DEFAULT_PORTS = (("http:", ":80"), ("https:", ":443"))
 
 
 class OriginPolicy:
-    """The rules of one server. No response ever lets browsers send cookies across sites."""
+    """The rules of one server. No response ever lets browsers send cookies across sites, and a cookie that comes
+    along counts for the server's own pages only."""
 
     def __init__(self, settings: ServerSettings, public_url: str | None) -> None:
         self._cors = frozenset(settings.cors_origins)
@@ -85,6 +86,35 @@ class OriginPolicy:
                 "of server.cors_origins, and programs other than browsers.",
                 code="cross_site_request",
             )
+
+    def check_own_page(self, request: HTTPServerRequest, *, secure: bool) -> None:
+        """Raise PermissionDenied unless a page of this server sent a request, or a person by typing its URL.
+
+        Guards all that a cookie lets a browser do: browsers send cookies whoever begins a request. Pages of other
+        ports and of hosts of the same domain are other pages, which SameSite does not know. Where no header tells,
+        only requests that change nothing pass. ``secure``: browsers reach this server over TLS.
+        """
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        safe = request.method in ("GET", "HEAD")
+        if origin is not None:
+            own = self._is_own_page(origin, request.host, secure)
+        else:
+            own = safe or site == "same-origin"
+        if site is not None and site != "same-origin":
+            own = own and safe and site == "none"
+        if not own:
+            given = f"'{origin[:100]}'" if origin is not None else "another origin, or of a program,"
+            raise PermissionDenied(
+                f"A request of {given} can't use the cookie of a session; allowed: pages of this server, under "
+                "the name and port in the Host header or under sign_in.public_url. Others send Authorization.",
+                code="cross_site_request",
+            )
+
+    def _is_own_page(self, origin: str, host: str, secure: bool) -> bool:
+        if origin == self._public:
+            return True
+        authority = _authority(f"{'https' if secure else origin.partition(':')[0]}://{host}")
+        return authority != "" and _authority(origin) == authority and (not secure or origin.startswith("https:"))
 
     def _is_own(self, origin: str, host: str) -> bool:
         # The scheme is ignored: behind a proxy that ends TLS it differs from the browser's.

@@ -8,6 +8,7 @@ import msgspec
 
 from jan.audit.sealing import Seals
 from jan.audit.trail import AuditTrail
+from jan.auth.browser_sessions import BrowserSessions
 from jan.auth.credentials import Credentials
 from jan.auth.keyring import Keyring
 from jan.auth.sessions import Sessions
@@ -32,6 +33,7 @@ class People(msgspec.Struct, frozen=True):
     users: Users
     keys: UserKeys
     sessions: Sessions
+    browsers: BrowserSessions
     deletion: UserDeletion
     credentials: Credentials
     audit: AuditTrail
@@ -83,7 +85,8 @@ def make_people(settings: AuthSettings, store: Store, keyring: Keyring, audit: A
         lifetime=timedelta(seconds=settings.token_seconds),
         leeway=timedelta(seconds=settings.leeway_seconds),
     )
-    credentials = Credentials(store, tokens)
+    idle = timedelta(seconds=settings.token_seconds + settings.refresh_grace_seconds)
+    credentials = Credentials(store, tokens, idle)
     sessions = Sessions(
         store,
         tokens,
@@ -94,4 +97,5 @@ def make_people(settings: AuthSettings, store: Store, keyring: Keyring, audit: A
     )
     users, keys = Users(store, credentials, audit), UserKeys(store, credentials, audit)
     deletion = UserDeletion(store, users, credentials, audit)
-    return People(users, keys, sessions, deletion, credentials, audit)
+    browsers = BrowserSessions(store, credentials, sessions, audit, idle)
+    return People(users, keys, sessions, browsers, deletion, credentials, audit)

@@ -39,12 +39,36 @@ _IDEMPOTENCY = (
     "it is not carried out again: you get the first answer, with `Idempotent-Replayed: true`"
 )
 _REF = "#/components/schemas/{name}"
-# How credentials may be sent: Authorization, and the headers of Anthropic's and Azure's clients. Any one will do.
+# How credentials may be sent: Authorization, the headers of Anthropic's and Azure's clients, and the cookie of a
+# browser. Any one will do.
 _CREDENTIALS: Mapping[str, dict[str, str]] = MappingProxyType(
     {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-        "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key (`jan_...`) or the token of a session, as `Authorization: Bearer`. A "
+            "browser that is signed in needs neither: it sends its cookie by itself.",
+        },
+        "x-api-key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "x-api-key",
+            "description": "The same, in the header of Anthropic's clients.",
+        },
+        "api-key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "api-key",
+            "description": "The same, in the header of Azure's clients.",
+        },
+        "cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "jan_session",
+            "description": "The session of a browser, begun with `POST /auth/session` by a page of this server. "
+            "Its name ends with an id of the server, and begins with `__Host-` over TLS. The browser sends it by "
+            "itself.",
+        },
     }
 )
 _REQUEST_ID = "X-Request-Id"

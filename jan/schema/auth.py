@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.users import UserProfile
 
@@ -42,6 +42,56 @@ class SignedIn(TokenResponse, frozen=True, kw_only=True):
     """A new token and the user it belongs to."""
 
     user: UserProfile
+
+
+class BrowserSignIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sign-in of a browser with ``credential``, an API key or a token, or with ``code``, that of a link."""
+
+    credential: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType = UNSET
+    code: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if (self.credential is UNSET) == (self.code is UNSET):
+            raise ValueError("Exactly one of `credential` and `code` is needed.")
+
+    def __repr__(self) -> str:
+        return "BrowserSignIn(...)"
+
+
+class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that has begun in a browser, which has its token in a cookie."""
+
+    id: str
+    object: Literal["session"] = "session"
+    expires_at: datetime
+    user: UserProfile
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A session of a user. ``kind``: a browser has it in a ``cookie``, or a program has its ``token``.
+
+    ``device`` is what the program said of itself, '' for nothing. ``key_id``: the API key that the session was
+    begun with, and ends with. ``current``: the request belongs to this session.
+    """
+
+    id: str
+    object: Literal["session"] = "session"
+    kind: Literal["token", "cookie"]
+    device: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    key_id: str | None
+    current: bool
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the sessions of a user that have not ended, in order of creation."""
+
+    object: Literal["list"] = "list"
+    data: list[SessionInfo]
+    has_more: bool
+    next_cursor: str | None
 
 
 class SignedOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ POSITION = re.compile(r"[0-9a-f]{12}\.[!-~]{1,200}")
 
 Role = Literal["user", "admin"]
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
+SessionKind = Literal["token", "cookie", "link"]
 MessageStatus = Literal["streaming", "partial", "complete", "failed"]
 JsonObject = dict[str, Any]
 """A part of a message as its client sent it. The store never looks inside."""
@@ -162,8 +163,14 @@ class ApiKey(Record, frozen=True, kw_only=True):
 
 
 class RefreshSession(Record, frozen=True, kw_only=True):
-    """A family of refresh tokens. Only the newest (``current_jti``) is valid; using an older one ends the
-    session."""
+    """A sign-in of a user.
+
+    - ``kind``: ``token`` for a family of refresh tokens, of which only the newest (``current_jti``) is valid, and
+      using an older one ends the session; ``cookie`` for a browser that keeps one token in a cookie; ``link`` for
+      a link that begins one session, and whose code has the hash ``current_jti``.
+    - ``device``: a name for people, such as "Firefox on Linux"; '' if unknown.
+    - ``key_id``: the API key that the session was begun with. It may do what the key may, and ends with it.
+    """
 
     id: str = msgspec.field(default_factory=lambda: new_id("sess"))
     user_id: str
@@ -173,6 +180,9 @@ class RefreshSession(Record, frozen=True, kw_only=True):
     expires_at: datetime
     ended_at: datetime | None = None
     reason: str | None = None
+    kind: SessionKind = "token"
+    device: str = ""
+    key_id: str | None = None
 
 
 class Rotation(msgspec.Struct, frozen=True):

@@ -107,6 +107,12 @@ class SessionRepository(Protocol):
         """Replace the current token by ``next_jti`` if it is the one presented. Of two concurrent calls, one
         wins."""
 
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[RefreshSession]:
+        """List a user's sessions that were not ended, expired ones too, in order of creation."""
+
+    async def touch(self, session_id: str, at: datetime) -> None:
+        """Note that a session was used then. An earlier time than the noted one changes nothing."""
+
     async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
         """End a session. One that has already ended keeps its time and reason."""
 

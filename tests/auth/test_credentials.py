@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from jan.auth import credentials as module
+from jan.auth.api_keys import hash_of
 from jan.auth.keyring import Keyring
 from jan.errors import AuthenticationFailed, Unavailable
 from jan.people.assembly import People, make_people
 from jan.schema.scopes import Identity
 from jan.settings import AuthSettings
 from jan.storage import Store, store_from_url
-from jan.storage.records import User, now
+from jan.storage.records import RefreshSession, User, now
 
 Test = Callable[[Store, People, User], Awaitable[None]]
 
@@ -137,7 +138,7 @@ def test_a_token_for_exchange_opens_nothing(tmp_path: Path, seconds: float) -> N
     """However short the grace is, the token that a page got in its URL is only good for its exchange."""
 
     async def test(store: Store, people: People, user: User) -> None:
-        issued = await people.sessions.sign_in(user, for_exchange=True)
+        issued = await people.sessions.sign_in(user, use="exchange")
         with pytest.raises(AuthenticationFailed):
             await people.credentials.identify(issued.token)
         exchanged = await people.sessions.refresh(issued.token)
@@ -179,3 +180,68 @@ def test_an_outage_is_waited_for_once(
             await people.credentials.identify("jan_unknown")
 
     run(tmp_path, test)
+
+
+def test_a_cookies_session_ends_when_nobody_uses_it(tmp_path: Path) -> None:
+    """After the time for which a token could be refreshed. Its use is noted, once a minute."""
+    hour, idle = timedelta(hours=1), timedelta(hours=2)  # a token's hour, and an hour's grace
+
+    async def use(store: Store, people: People, user: User) -> None:
+        at = now()
+        sessions = [
+            RefreshSession(
+                id=name,
+                user_id=user.id,
+                current_jti=name,
+                last_used_at=at - unused,
+                expires_at=at + 24 * hour,
+                kind="cookie",
+            )
+            for name, unused in (("fresh", hour / 120), ("used", idle - hour / 60), ("unused", idle + hour / 60))
+        ]
+        tokens = {}
+        for session in sessions:
+            await store.sessions.start(session)
+            tokens[session.id] = people.sessions.issue(user, session, use="cookie").token
+        assert [found.id for found in (await people.browsers.page(user.id, limit=9)).items] == ["fresh", "used"]
+        for name in ("fresh", "used"):
+            assert (await people.credentials.identify(tokens[name], in_cookie=True)).session_id == name
+        with pytest.raises(AuthenticationFailed, match="not used for too long"):
+            await people.credentials.identify(tokens["unused"], in_cookie=True)
+        noted = [found.last_used_at >= at for name in tokens if (found := await store.sessions.find(name))]
+        assert noted == [False, True, False]
+
+    run(tmp_path, use)
+
+
+def test_a_link_works_once_and_for_minutes(tmp_path: Path) -> None:
+    """Of many who send its code at once, one is signed in. Its code is not in the store. One that is old, that is
+    dropped, or whose user is disabled, signs nobody in."""
+
+    async def use(store: Store, people: People, user: User) -> None:
+        code = await people.browsers.make_link(user)
+        outcomes = await asyncio.gather(
+            *(people.browsers.redeem(code, "") for _ in range(8)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, AuthenticationFailed) for outcome in outcomes) == 7
+        [issued] = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        assert (await people.credentials.identify(issued.token, in_cookie=True)).user_id == user.id
+        assert code not in repr(await store.archive.scan(RefreshSession, after="", limit=9))
+        dropped, void = [await people.browsers.make_link(user) for _ in range(2)]
+        links = [one for one in (await store.sessions.page(user.id, limit=9)).items if one.kind == "link"]
+        assert [one.expires_at - one.created_at for one in links] == [timedelta(minutes=10)] * 2
+        await people.browsers.drop_link(dropped)
+        await store.sessions.end_all(user.id, at=now(), reason="signed out everywhere")
+        old = RefreshSession(
+            id=f"link_{hash_of('old')[:32]}",
+            user_id=user.id,
+            current_jti=hash_of("old"),
+            expires_at=now(),
+            kind="link",
+        )
+        await store.sessions.start(old)
+        for spent in (dropped, void, "old", code, "", "x" * 43):
+            with pytest.raises(AuthenticationFailed, match="The link was used before"):
+                await people.browsers.redeem(spent, "")
+
+    run(tmp_path, use)

@@ -23,7 +23,8 @@ from jan.testing import ThreadServer, served
 ADMITTED = "admitted"
 LACKING = "403 insufficient_permissions"
 # A key may do this only if it can do all that its user's sessions can.
-AS_MUCH_AS_A_SESSION = ("auth.logout_everywhere", "user.profile")
+AS_MUCH_AS_A_SESSION = ("auth.logout_everywhere", "user.profile", "user.sessions.one")
+FOREIGN = "403 cross_site_request"
 # A public operation that takes the token itself, also one that has expired a moment ago.
 JUDGES_TOKENS = "auth.refresh"
 TAKES = ("user's session", "administrator's session", "token for exchange")
@@ -58,8 +59,8 @@ class Guarded:
         """Call with a kind of credential: with a new one if the call may use it up."""
         kind = KINDS[name]
         credential = self.fresh(kind) if used_up else self._made[name]
-        headers = {"Authorization": f"Bearer {credential}"} if credential else {}
-        headers |= {"Via": "1.1 proxy"} if kind.proxied else {}
+        cookie = self._server.application.services.cookies.name
+        headers = kind.headers(credential, cookie, self._server.url)
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         text = response.read()
@@ -90,8 +91,11 @@ def expected(route: Route, operation: Operation, name: str, anonymous: str) -> s
     access, kind = operation.access, KINDS[name]
     if route.name == JUDGES_TOKENS:
         return ADMITTED if name in TAKES else "401"
-    if access.scope is None:
-        return ADMITTED
+    if access.scope is None:  # to sign out is public, and for pages of this server only
+        own_page = kind.in_cookie and not kind.foreign
+        return FOREIGN if operation.ends_credentials and not own_page else ADMITTED
+    if kind.foreign:
+        return FOREIGN
     if kind.is_none and access.anonymous:
         open_to_anyone = anonymous == ANYONE and not access.loopback
         if open_to_anyone or (anonymous == "on-loopback" and not kind.proxied):

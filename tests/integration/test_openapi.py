@@ -60,6 +60,9 @@ _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
 _NEED_MORE = (
     "/api/v1/auth/refresh",
     "/api/v1/auth/logout",
+    # Only pages of the server may call it; test_browser_sessions.py has it.
+    "/api/v1/auth/session",
+    "/api/v1/user/sessions/{session_id}",
     "/auth/google",
     "/auth/google/callback",
     # No response runs in the background, so none can be cancelled; test_responses.py has it.
@@ -146,7 +149,7 @@ def test_every_operation_says_what_it_does_and_who_may_call(path: str, method: s
     assert operation["tags"]
     assert operation["security"]
     schemes = {name for rule in operation["security"] for name in rule}
-    assert schemes in (set(), {"bearer", "x-api-key", "api-key"})
+    assert schemes in (set(), {"bearer", "x-api-key", "api-key", "cookie"})
     assert all(len(rule) <= 1 for rule in operation["security"])
     names = [other["operationId"] for _, _, other in _operations(_DOCUMENT)]
     assert names.count(operation["operationId"]) == 1

@@ -52,6 +52,8 @@ async def use_people(store: Store) -> None:
     session = RefreshSession(user_id=user.id, current_jti="a", expires_at=at + timedelta(hours=1))
     await store.sessions.start(session)
     await store.sessions.rotate(session.id, "a", "b", at=at, expires_at=at + timedelta(hours=1))
+    await store.sessions.touch(session.id, at)
+    await store.sessions.page(user.id, limit=5, cursor="sess_0")
     await store.sessions.end(session.id, at=at, reason="x")
     await store.sessions.end_all(user.id, at=at, reason="x")
     await store.sessions.purge(at)

@@ -262,3 +262,19 @@ async def test_a_users_sessions_end_together(store: Store) -> None:
     found = await store.sessions.find(mine[0].id)
     assert found is not None
     assert found.reason == "disabled"
+
+
+async def test_open_sessions_are_listed(store: Store) -> None:
+    """A user's sessions that were not ended, in order, a page at a time; what was noted of them is kept."""
+    at = now()
+    mine = [session_of(id=f"sess_{i}", device=f"Firefox {i}", kind="cookie", key_id="key_1") for i in range(3)]
+    for session in (*mine, session_of("user_2")):
+        await store.sessions.start(session)
+    await store.sessions.end(mine[1].id, at=at, reason="logout")
+    await store.sessions.touch(mine[2].id, at + HOUR)
+    await store.sessions.touch(mine[2].id, at - HOUR)
+    await store.sessions.touch("sess_unknown", at)
+    first = await store.sessions.page("user_1", limit=1)
+    rest = await store.sessions.page("user_1", limit=5, cursor=first.next_cursor)
+    assert [first.items, rest.items] == [[mine[0]], [msgspec.structs.replace(mine[2], last_used_at=at + HOUR)]]
+    assert rest.next_cursor is None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jan.auth.tokens import TokenSigner, new_jti
+from jan.auth.tokens import TokenSigner, TokenUse, new_jti
 from jan.idempotency.ids import IdSource
 from jan.people.keys import FROM_COMMAND_LINE
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
@@ -22,7 +22,8 @@ class Kind(NamedTuple):
 
     ``make`` gives the text after Bearer, None for no header. ``refusal``: the code of the 401 where a credential
     is needed; '' if it is accepted. ``scopes``: its permissions. ``is_none``: it counts as no credential.
-    ``is_session``: it is a session's. ``proxied``: a proxy passed the request on.
+    ``is_session``: it is a session's. ``proxied``: a proxy passed the request on. ``in_cookie``: a browser sends
+    it as its cookie, for a page of the server, or for a ``foreign`` one.
     """
 
     make: Callable[[Services], Awaitable[str | None]]
@@ -31,6 +32,16 @@ class Kind(NamedTuple):
     is_none: bool = False
     is_session: bool = False
     proxied: bool = False
+    in_cookie: bool = False
+    foreign: bool = False
+
+    def headers(self, credential: str | None, cookie: str, url: str) -> dict[str, str]:
+        """The headers that carry a credential of this kind to a server with this URL and name of its cookie."""
+        sent = {"Via": "1.1 proxy"} if self.proxied else {}
+        if self.in_cookie:
+            origin = "https://evil.example" if self.foreign else url
+            return sent | {"Cookie": f"other=1; {cookie}={credential}", "Origin": origin}
+        return sent | ({"Authorization": f"Bearer {credential}"} if credential else {})
 
 
 async def _user(services: Services, role: Role = "admin") -> User:
@@ -95,9 +106,9 @@ async def _deleted_key(services: Services) -> str:
     return made.secret
 
 
-def _session(role: Role = "user", *, for_exchange: bool = False) -> Callable[[Services], Awaitable[str | None]]:
+def _session(role: Role = "user", use: TokenUse = "bearer") -> Callable[[Services], Awaitable[str | None]]:
     async def make(services: Services) -> str | None:
-        return (await services.sessions.sign_in(await _user(services, role), for_exchange=for_exchange)).token
+        return (await services.sessions.sign_in(await _user(services, role), use=use)).token
 
     return make
 
@@ -121,6 +132,30 @@ async def _deleted_session(services: Services) -> str:
     token = (await services.sessions.sign_in(user)).token
     await services.deletion.delete(user.id)
     return token
+
+
+def _key_in_cookie(*scopes: Scope, revoked: bool = False) -> Callable[[Services], Awaitable[str | None]]:
+    async def make(services: Services) -> str | None:
+        made = await services.keys.create((await _user(services)).id, "key", scopes)
+        token = (await services.browsers.exchange(made.secret, "")).token
+        if revoked:
+            await services.keys.revoke(made.record.user_id, made.record.id)
+        return token
+
+    return make
+
+
+async def _left_cookie(services: Services) -> str:
+    token = str(await _session("admin", "cookie")(services))
+    await services.browsers.leave(token)
+    return token
+
+
+async def _old_cookie(services: Services) -> str:
+    """The token of a cookie whose session has ended by itself."""
+    user, at = await _user(services), now() - 24 * 365 * _HOUR
+    signer = _signer(services, _HOUR)
+    return signer.sign(user_id=user.id, session_id="session_0", jti=new_jti(), at=at, use="cookie")[0]
 
 
 def _signer(services: Services, lifetime: timedelta) -> TokenSigner:
@@ -174,8 +209,22 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "ended session": Kind(_ended_session, "session_ended"),
         "token of no session": Kind(_foreign_token, "session_ended"),
         "expired token": Kind(_old_token, "token_expired"),
-        "token for exchange": Kind(_session("admin", for_exchange=True), "token_expired"),
+        "token for exchange": Kind(_session("admin", "exchange"), "token_expired"),
         "token with another signature": Kind(_changed_token, "invalid_token"),
         "text in a token's form": Kind(_says("a.b.c"), "invalid_token"),
+        "token of a cookie": Kind(_session("admin", "cookie"), "invalid_token"),
+        "user's cookie": Kind(_session(use="cookie"), scopes=USER_SCOPES, is_session=True, in_cookie=True),
+        "administrator's cookie": Kind(
+            _session("admin", "cookie"), scopes=ADMIN_SCOPES, is_session=True, in_cookie=True
+        ),
+        "another site's cookie": Kind(_session("admin", "cookie"), in_cookie=True, foreign=True),
+        "cookie of a key": Kind(
+            _key_in_cookie("read", "keys"), scopes=frozenset({"read", "keys"}), in_cookie=True
+        ),
+        "cookie of a revoked key": Kind(_key_in_cookie(*_ALL, revoked=True), "invalid_api_key", in_cookie=True),
+        "cookie of an ended session": Kind(_left_cookie, "session_ended", in_cookie=True),
+        "expired cookie": Kind(_old_cookie, "session_ended", in_cookie=True),
+        "token in a cookie": Kind(_session("admin"), "invalid_token", in_cookie=True),
+        "rubbish in a cookie": Kind(_says("rubbish"), "invalid_token", in_cookie=True),
     }
 )

@@ -17,6 +17,7 @@ from jan.auth.oidc.flow import Flow, Flows, other_sign_in
 from jan.auth.oidc.provider import Metadata, Provider, TokenAnswer
 from jan.auth.oidc.refusal import ProviderRefused
 from jan.auth.sessions import IssuedToken, Sessions
+from jan.auth.tokens import TokenUse
 from jan.errors import AuthenticationFailed, InvalidRequest, JanError, PermissionDenied, Unavailable
 from jan.schema.email_address import ascii_lower, is_domain
 from jan.schema.plain_text import cleaned
@@ -139,15 +140,17 @@ class SignIn:
         self._flows.spend(flow)
         return flow
 
-    async def finish(self, query: str, flow: Flow) -> Arrival:
-        """Turn the browser's callback into a session. Raises JanError if the sign-in fails."""
+    async def finish(self, query: str, flow: Flow, *, use: TokenUse = "bearer", device: str = "") -> Arrival:
+        """Turn the browser's callback into a session with a token for this ``use``, or for exchange if the sign-in
+        has a page to return to. Raises JanError if the sign-in fails."""
         authorization = self._authorization()
         code = _code(authorization, query, flow, await self._provider.metadata())
         answer = await self._provider.redeem(authorization, flow, code)
         person = await self._verify(answer, flow)
         user = await self._admission.admit(person)
         # The page gets a token that can only start a session; see ``Sessions.sign_in``.
-        issued = await self._sessions.sign_in(user, for_exchange=flow.return_to is not None)
+        use = "exchange" if flow.return_to is not None else use
+        issued = await self._sessions.sign_in(user, use=use, device=device)
         return Arrival(issued, flow.return_to)
 
     async def _verify(self, answer: TokenAnswer, flow: Flow) -> Person:

@@ -121,6 +121,13 @@ async def _version_11(connection: Connection) -> None:
     await connection.create_indexes("messages", [by_user])
 
 
+async def _version_12(connection: Connection) -> None:
+    """Index the open sessions of a user. Sessions have a kind, a device and a key, which older servers would
+    lose."""
+    by_user = IndexModel([("user_id", ASCENDING), ("ended_at", ASCENDING), ("_id", ASCENDING)], name="open")
+    await connection.create_indexes("sessions", [by_user])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -133,6 +140,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_9,
     _version_10,
     _version_11,
+    _version_12,
 )
 
 

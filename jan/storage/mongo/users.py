@@ -145,6 +145,14 @@ class MongoSessions:
             await self.end(session_id, at=at, reason="reused")
         return refused or Rotation("unknown")
 
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[RefreshSession]:
+        where = {"user_id": user_id, "ended_at": None, "_id": {"$gt": id_of(cursor)}}
+        found = await self.records.find(where, sort=_BY_ID, limit=limit + 1)
+        return page_of(found, limit, lambda session: session.id)
+
+    async def touch(self, session_id: str, at: datetime) -> None:
+        await self.records.update_one({"_id": session_id}, {"$max": {"last_used_at": at}})
+
     async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
         change = {"$set": {"ended_at": at, "reason": reason}}
         await self.records.update_one({"_id": session_id, "ended_at": None}, change)

@@ -89,6 +89,8 @@ _VERSION_11 = (
     """ALTER TABLE messages ADD COLUMN completion_of TEXT""",
     """CREATE INDEX messages_by_completion ON messages (completion_of, id) WHERE completion_of IS NOT NULL""",
 )
+# Sessions have a kind, a device and a key, which older servers would lose. The open ones of a user are listed.
+_VERSION_12 = ("""CREATE INDEX sessions_open ON sessions (user_id, id) WHERE ended_at IS NULL""",)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -101,6 +103,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_9,
     _VERSION_10,
     _VERSION_11,
+    _VERSION_12,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

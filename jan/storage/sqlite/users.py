@@ -158,6 +158,20 @@ class SqliteSessions:
 
         return await self._db.write(work)
 
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[RefreshSession]:
+        after = id_of(cursor)
+        clauses = "WHERE user_id = ? AND ended_at IS NULL AND id > ? ORDER BY id LIMIT ?"
+        found = await self._db.read(lambda db: SESSIONS.select(db, clauses, user_id, after, limit + 1))
+        return page_of(found, limit, lambda session: session.id)
+
+    async def touch(self, session_id: str, at: datetime) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            session = SESSIONS.find(db, "id = ?", session_id)
+            if session and session.last_used_at < at:
+                SESSIONS.replace(db, _replace(session, last_used_at=at))
+
+        await self._db.write(work)
+
     async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
         await self._db.write(lambda db: _end(db, at, reason, "id = ?", session_id))
 
