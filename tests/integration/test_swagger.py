@@ -48,9 +48,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
 
 @pytest.fixture
 def visit(browser: BrowserContext, model_server: ServerProcess) -> Visit:
-    """A fresh page at the server's address, which is Swagger UI; it is closed with the browser."""
+    """A fresh page of Swagger UI; it is closed with the browser."""
     visit = Visit(browser.new_page(), model_server.url)
-    visit.page.goto(model_server.url)
+    visit.page.goto(f"{model_server.url}/api/swagger/index.html")
     visit.page.wait_for_selector(".opblock")
     return visit
 

@@ -1,0 +1,1 @@
+"""The web page: its shell at /, and its files."""

@@ -1,0 +1,144 @@
+// The page: who is signed in, where the reader is, and the frame around it.
+
+import { recall, signOut, whoAmI, ended } from "./api/session.js";
+import "./chat/composer.js";
+import { showConversation } from "./chat/view.js";
+import { listen } from "./lib/bus.js";
+import { h, icon, iconButton } from "./lib/dom.js";
+import { startKeys } from "./lib/keys.js";
+import { showLook } from "./lib/look.js";
+import { here, linkTo, startRouter } from "./lib/router.js";
+import { loadWords, t } from "./lib/words.js";
+import "./list/list.js";
+import { showSignIn } from "./pages/signin.js";
+
+/** What stands around every page: the list, the bar with the title, and the field to write in. */
+export class Frame {
+  constructor(place) {
+    this.list = /** @type {import("./list/list.js").List} */ (document.createElement("jan-list"));
+    this.list.className = "side";
+    this.list.id = "side";
+    this.composer = /** @type {import("./chat/composer.js").Composer} */ (document.createElement("jan-composer"));
+    this.title = h("h1.cut", { dir: "auto" });
+    this.buttons = h("span.row");
+    this.opener = iconButton("menu", t("list.show"), () => this.openList(true), { kind: "b.quiet.icon.open", "aria-controls": "side" });
+    this.top = h("header.top", {}, this.opener, this.title, h("span.sp"), this.buttons);
+    this.strip = h("div.strip", { role: "status", hidden: true });
+    this.main = h("main", { id: "page", tabindex: -1 });
+    this.foot = h("section.foot", { "aria-label": t("write.message") }, this.composer);
+    this.page = h("div.page", {}, this.top, this.strip, this.main, this.foot);
+    this.app = h("div.app", {}, this.list, this.page);
+    const skip = h("a.skip", { href: "#page" }, t("skip"));
+    place.replaceChildren(skip, this.app);
+    this.list.addEventListener("hide", () => this.openList(false));
+    this.list.addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("a") && this.app.classList.remove("list-open"));
+    listen("offline", () => this.#offline(true));
+    listen("online", () => this.#offline(false));
+  }
+
+  /** Open the list, which is a drawer in a narrow window, or close it. */
+  openList(open) {
+    const narrow = matchMedia("(width < 64rem)").matches;
+    this.app.classList.toggle("list-open", open && narrow);
+    this.app.classList.toggle("list-away", !open && !narrow);
+    (open ? this.list.querySelector("a") : this.opener).focus();
+  }
+
+  /** Show the content of a page. */
+  showMain(main) {
+    this.main.replaceWith(main);
+    this.main = main;
+  }
+
+  showTitle(words, buttons = []) {
+    this.title.textContent = words;
+    this.buttons.replaceChildren(...buttons);
+    document.title = `${words} · Jan`;
+  }
+
+  /** Show the field to write in, or not. */
+  showFoot(is) {
+    this.foot.hidden = !is;
+  }
+
+  #offline(is) {
+    if (this.strip.hidden === !is) return;
+    this.strip.hidden = !is;
+    this.strip.replaceChildren(icon("off"), h("span", {}, t("offline.strip")));
+  }
+
+  /** Show who is signed in at the foot of the list. */
+  showPerson(person) {
+    this.list.foot.replaceChildren(h("a.line", { href: linkTo({ account: "usage" }) }, icon("user"), h("span.cut", { dir: "auto" }, person.name || person.email), h("span.tail", {}, icon("set"))));
+  }
+}
+
+const PAGES = {
+  search: () => import("./pages/search.js").then((module) => module.showSearch),
+  account: () => import("./pages/account.js").then((module) => module.showAccount),
+  tree: () => import("./pages/tree.js").then((module) => module.showTree),
+};
+
+class App {
+  constructor(place) {
+    this.place = place;
+    this.leave = () => {};
+    this.turn = 0;
+  }
+
+  async start() {
+    startRouter();
+    startKeys();
+    listen("place", () => this.frame && this.show());
+    listen("signed-out", () => this.#over());
+    listen("sign-out", () => signOut().then(() => location.assign(location.pathname)));
+    const person = await recall().catch(() => null);
+    if (person) await this.enter();
+    else this.askWho();
+  }
+
+  askWho(note = "") {
+    this.leave();
+    this.frame = null;
+    showSignIn(this.place, () => this.enter(), { note });
+  }
+
+  /** Show the frame: somebody is signed in. */
+  async enter() {
+    this.frame = new Frame(this.place);
+    this.frame.showPerson(whoAmI());
+    const listed = this.frame.list.load().catch(() => {});
+    if (!here().c) await listed;
+    await this.show();
+  }
+
+  async show() {
+    const place = here();
+    const turn = ++this.turn;
+    this.leave();
+    this.leave = () => {};
+    const page = "search" in place ? "search" : "account" in place ? "account" : place.view in PAGES ? place.view : null;
+    try {
+      const show = page ? await PAGES[page]() : showConversation;
+      if (turn !== this.turn) return;
+      const leave = await show(this.frame, place);
+      if (turn === this.turn) this.leave = leave ?? this.leave;
+      else leave?.();
+    } catch (error) {
+      if (error instanceof TypeError && page) this.frame.showMain(h("main.body.slim", { id: "page" }, h("p", {}, t("stale"))));
+      else throw error;
+    }
+  }
+
+  #over() {
+    if (!this.frame) return;
+    ended();
+    this.askWho(t("signin.over"));
+  }
+}
+
+await loadWords();
+showLook();
+const place = h("div", { id: "root" });
+document.body.append(place, h("p.hide", { id: "said", role: "status" }));
+await new App(place).start();

@@ -1,0 +1,196 @@
+// One conversation: what is stored of it, what is being asked, and the branch that is read.
+
+import { get, newId, patch, post } from "../api/client.js";
+import { noteUse } from "../api/models.js";
+import { tell } from "../lib/bus.js";
+import { Answer, runningAs, watch } from "./answer.js";
+import { Tree } from "./tree.js";
+
+const FIRST = 100;
+const MORE = 200;
+
+/** Events: "path" when other messages are shown, "title", "refused" with the question that was not stored. */
+export class Conversation extends EventTarget {
+  constructor(id = null) {
+    super();
+    this.id = id;
+    this.title = "";
+    this.model = null;
+    this.metadata = {};
+    this.tree = new Tree();
+    this.older = null;
+    this.all = true;
+  }
+
+  /** Read the newest messages. */
+  async load() {
+    const found = await get(`conversations/${this.id}?limit=${FIRST}`);
+    this.title = found.title;
+    this.model = found.model;
+    this.metadata = found.metadata;
+    this.updated = found.updated_at;
+    this.older = found.messages.next_cursor;
+    this.count = found.message_count;
+    this.tree.add(found.messages.data);
+    this.#followAll(found.messages.data);
+    this.#changed();
+  }
+
+  /** Read older messages; returns whether there were any. */
+  async loadOlder() {
+    if (!this.older || this.loading) return false;
+    this.loading = true;
+    try {
+      const page = await get(`conversations/${this.id}/messages?order=desc&limit=${MORE}&cursor=${encodeURIComponent(this.older)}`);
+      this.older = page.next_cursor;
+      this.tree.add(page.data);
+      this.#changed();
+    } finally {
+      this.loading = false;
+    }
+    return true;
+  }
+
+  /** Read all messages, for the tree. */
+  async loadAll() {
+    while (await this.loadOlder());
+  }
+
+  /** Look whether another device has added something. */
+  async look() {
+    if (!this.id) return;
+    const found = await get(`conversations/${this.id}?limit=20`);
+    if (found.title !== this.title) this.#titled(found.title);
+    const fresh = found.messages.data.filter((message) => !this.tree.messages.has(message.id));
+    if (!fresh.length) return;
+    this.tree.add(fresh);
+    this.#followAll(fresh);
+    this.#changed();
+  }
+
+  #followAll(messages) {
+    for (const message of messages) {
+      if (message.status !== "streaming") continue;
+      let answer = runningAs(message.id);
+      if (!answer) {
+        answer = watch(new Answer(this.id, message.parent_id, message.model));
+        answer.resume(message.id);
+      }
+      this.#live(message, answer);
+    }
+  }
+
+  #live(message, answer) {
+    message.live = answer;
+    answer.addEventListener("end", () => this.#ended(message, answer));
+  }
+
+  #ended(message, answer) {
+    message.status = { complete: "complete", cut: "complete", stopped: "partial" }[answer.state] ?? "failed";
+    message.content = answer.text;
+    message.usage = answer.usage;
+    if (!this.title) this.#readTitle();
+  }
+
+  async #readTitle() {
+    const { data } = await get(`conversations?limit=20`);
+    const found = data.find((one) => one.id === this.id);
+    if (found?.title) this.#titled(found.title);
+  }
+
+  #titled(title) {
+    this.title = title;
+    this.dispatchEvent(new Event("title"));
+    tell("conversation", this);
+  }
+
+  /** Give it another title. */
+  async rename(title) {
+    await patch(`conversations/${this.id}`, { title });
+    this.#titled(title);
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("path"));
+  }
+
+  /** Read another branch. */
+  choose(id) {
+    this.tree.choose(id);
+    this.#changed();
+  }
+
+  /** Make it at the server, with the first question. */
+  async #make(model) {
+    const made = await post("conversations", { model, metadata: this.metadata }, { headers: { "Idempotency-Key": newId("key") } });
+    this.id = made.id;
+    this.model = made.model;
+    this.dispatchEvent(new Event("made"));
+  }
+
+  /**
+   * Ask a question below a message; undefined is the last one of the branch that is read.
+   * @param {string} text
+   * @param {{model: string, parentId?: string | null, options?: Record<string, any>, system?: string}} how
+   */
+  async ask(text, { model, parentId = this.tree.leaf?.id ?? null, options = {}, system = "" }) {
+    const isFirst = parentId === null && !this.tree.size;
+    if (!this.id) await this.#make(model);
+    const question = this.#put({ id: newId("msg"), parent_id: parentId, role: "user", content: text, status: "complete" });
+    const messages = [{ role: "user", content: text }];
+    if (isFirst && system) messages.unshift({ role: "system", content: system });
+    const place = parentId === null && isFirst ? {} : { parent_message_id: parentId };
+    return this.#run(question, { model, messages, message_id: question.id, ...place, ...options }, question);
+  }
+
+  /** Answer a stored question once more, below it, as another version. */
+  async again(questionId, { model, options = {} }) {
+    const question = this.tree.messages.get(questionId);
+    return this.#run(question, { model, messages: [], parent_message_id: questionId, ...options }, null);
+  }
+
+  /** Let the model continue an answer that was cut short, as a message after it. */
+  async goOn(answerId, words, how) {
+    return this.ask(words, { ...how, parentId: answerId });
+  }
+
+  #put(message) {
+    const last = [...this.tree.messages.values()].reduce((most, { sequence }) => Math.max(most, sequence), 0);
+    const put = { sequence: last + 1, created_at: Date.now() / 1000, key: message.id, ...message };
+    this.tree.add([put]);
+    this.tree.choose(put.id);
+    return put;
+  }
+
+  #run(question, body, unstored) {
+    const answer = watch(new Answer(this.id, question.id, body.model));
+    const message = this.#put({ id: newId("tmp"), parent_id: question.id, role: "assistant", content: "", status: "streaming", model: body.model });
+    this.#live(message, answer);
+    answer.addEventListener("placed", () => {
+      this.#rename(message, answer.id);
+      noteUse(body.model);
+      tell("asked", this);
+    });
+    answer.addEventListener("end", () => {
+      if (answer.state !== "refused") return;
+      this.tree.drop(message.id);
+      if (unstored) this.tree.drop(unstored.id);
+      this.#changed();
+      this.dispatchEvent(Object.assign(new Event("refused"), { error: answer.error, text: unstored ? unstored.content : "" }));
+    });
+    this.#changed();
+    answer.ask({ conversation_id: this.id, ...body });
+    return answer;
+  }
+
+  #rename(message, id) {
+    const { children, messages, chosen } = this.tree;
+    const beside = children.get(message.parent_id);
+    beside[beside.indexOf(message.id)] = id;
+    if (chosen.get(message.parent_id) === message.id) chosen.set(message.parent_id, id);
+    messages.delete(message.id);
+    message.id = id;
+    messages.set(id, message);
+    this.dispatchEvent(new Event("named"));
+  }
+}

@@ -1,0 +1,40 @@
+// Editing a question: a new version beside it, and the old one stays.
+
+import { button, h } from "../lib/dom.js";
+import { textOf } from "./tree.js";
+import { t } from "../lib/words.js";
+import { draftOf, dropDraft, keepDraft } from "./drafts.js";
+
+/** Show a field in place of the words of a message; `done` gets the new ones. */
+export function editMessage(view, conversationId, done) {
+  const name = `${conversationId}.${view.message.id}`;
+  const field = /** @type {HTMLTextAreaElement} */ (h("textarea", { dir: "auto", "aria-label": t("message.edit"), rows: 1 }));
+  field.value = draftOf(name) || textOf(view.message);
+  const close = () => {
+    form.replaceWith(own);
+    own.querySelector("button")?.focus({ preventScroll: true });
+  };
+  const cancel = () => {
+    dropDraft(name);
+    close();
+  };
+  const save = (event) => {
+    event.preventDefault();
+    const text = field.value;
+    dropDraft(name);
+    close();
+    if (text.trim() && text !== textOf(view.message)) done(text);
+  };
+  const own = view.element.querySelector(".own");
+  const tools = h("div.tools", {}, h("span.note.dim", {}, t("edit.keeps")), h("span.sp"), button(t("cancel"), cancel, { kind: "b.quiet.tiny" }), h("button.b.main.tiny", { type: "submit" }, t("edit.ask")));
+  const form = h("form.box.editing", { onsubmit: save }, field, tools);
+  field.addEventListener("input", () => keepDraft(name, field.value));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      cancel();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save(event);
+  });
+  own.replaceWith(form);
+  field.focus();
+}

@@ -1,0 +1,85 @@
+// Choosing a model: those used lately first, found by typing.
+
+import { lately, models } from "../api/models.js";
+import { h, icon } from "../lib/dom.js";
+import { short, t } from "../lib/words.js";
+
+/** Open the list of models above a button; returns the chosen one, or undefined. */
+export function openPicker(opener, current) {
+  return new Promise((resolve) => {
+    let chosen;
+    const list = h("div", { role: "listbox", "aria-label": t("model.all"), id: "model-list" });
+    const field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", placeholder: t("model.find"), "aria-label": t("model.find"), role: "combobox", "aria-expanded": "true", "aria-controls": "model-list", autocomplete: "off" }));
+    const pop = h("div.pop.models", { popover: "auto", role: "dialog", "aria-label": t("model.choose", { model: "" }) }, h("div.seek", {}, icon("search"), field), list);
+    const choose = (model) => {
+      chosen = model;
+      pop.hidePopover();
+    };
+    let active = null;
+    const mark = (row) => {
+      active?.classList.remove("is-on");
+      active = row;
+      row?.classList.add("is-on");
+      row?.scrollIntoView({ block: "nearest" });
+      if (row) field.setAttribute("aria-activedescendant", row.id);
+      else field.removeAttribute("aria-activedescendant");
+    };
+    const fill = (all) => {
+      const words = field.value.trim().toLowerCase();
+      const found = all.filter(({ id }) => id.toLowerCase().includes(words));
+      const used = lately().map((id) => found.find((model) => model.id === id)).filter(Boolean);
+      const rest = found.filter((model) => !used.includes(model));
+      list.replaceChildren(...group(used.length ? t("model.lately") : "", used, current, choose), ...group(used.length && rest.length ? t("model.others") : "", rest, current, choose));
+      if (!found.length) list.append(h("p.note.dim", {}, t("model.noneFound")));
+      mark(list.querySelector("[role=option]"));
+    };
+    field.addEventListener("keydown", (event) => {
+      const rows = [...list.querySelectorAll("[role=option]")];
+      const to = { ArrowDown: rows.indexOf(active) + 1, ArrowUp: rows.indexOf(active) - 1 }[event.key];
+      if (to !== undefined && rows.length) mark(rows[(to + rows.length) % rows.length]);
+      else if (event.key === "Enter") /** @type {HTMLElement} */ (active)?.click();
+      else return;
+      event.preventDefault();
+    });
+    pop.addEventListener("toggle", (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState !== "closed") return;
+      opener.setAttribute("aria-expanded", "false");
+      pop.remove();
+      resolve(chosen);
+    });
+    opener.closest(".write").append(pop);
+    pop.showPopover();
+    opener.setAttribute("aria-expanded", "true");
+    place(pop, opener);
+    field.focus();
+    models(true).then((all) => {
+      field.addEventListener("input", () => fill(all));
+      fill(all);
+    }, () => list.replaceChildren(h("p.note.dim", {}, t("model.unknown"))));
+  });
+}
+
+function place(pop, opener) {
+  const at = opener.getBoundingClientRect();
+  const rtl = document.documentElement.dir === "rtl";
+  pop.style.bottom = `${innerHeight - at.top + 8}px`;
+  pop.style[rtl ? "right" : "left"] = `${Math.max(8, rtl ? innerWidth - at.right : at.left)}px`;
+}
+
+function group(title, some, current, choose) {
+  if (!some.length) return [];
+  return [title && h("h2", {}, title), ...some.map((model) => row(model, current, choose))].filter(Boolean);
+}
+
+function row(model, current, choose) {
+  const abilities = [
+    model.context && t("model.context", { size: short(model.context) }),
+    model.tools && t("model.tools"),
+    model.reasoning && t("model.reasoning"),
+  ].filter(Boolean);
+  const is = model.id === current;
+  return h("div.model", { role: "option", id: `model-${model.id}`, "aria-selected": String(is), onclick: () => choose(model) },
+    h("span.row", {}, h("b.cut", {}, model.id), is && icon("check")),
+    h("span.row.end", {}, h(model.loaded ? "span.dot.good" : "span.dot.none"), t(model.loaded ? "model.ready" : "model.asleep")),
+    h("span.note", {}, abilities.join(" · ")));
+}

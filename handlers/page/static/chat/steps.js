@@ -1,0 +1,68 @@
+// What came before the text of an answer: waiting, thinking, calls of tools. One line each, folded.
+
+import { h, icon } from "../lib/dom.js";
+import { span, t } from "../lib/words.js";
+
+/** Make a step that can be opened. `content` is made when it is. */
+function fold(picture, title, about, tail, content) {
+  const inside = h("div", { tabindex: 0, role: "group", "aria-label": title });
+  const summary = h("summary", {}, icon(picture), h("span", {}, title), h("span.dim.cut", { dir: "auto" }, about), h("span.tail", {}, tail, icon("on", true)));
+  const details = h("details.step", {}, summary, inside);
+  details.addEventListener("toggle", () => details.open && inside.replaceChildren(...content()));
+  return details;
+}
+
+/** The steps of one answer, running or stored. */
+export class Steps {
+  constructor() {
+    this.element = h("div.steps", { hidden: true });
+    this.waited = null;
+    this.thought = null;
+    this.called = null;
+  }
+
+  /** Show the steps of a running answer as they are now. */
+  follow(answer) {
+    if (answer.places.length && answer.started && !this.waited) this.#waited(answer);
+    if (answer.reasoning) this.#thought(answer);
+    if (answer.calls.length) this.#calls(answer.calls);
+    this.element.hidden = !this.element.childElementCount;
+  }
+
+  /** Show the steps of a stored answer. */
+  show(reasoning, calls) {
+    if (reasoning) this.element.append(fold("thought", t("step.thought"), "", "", () => [h("p.raw", {}, reasoning)]));
+    if (calls?.length) this.#calls(calls.map((call) => ({ name: call.function?.name ?? "", arguments: call.function?.arguments ?? "" })));
+    this.element.hidden = !this.element.childElementCount;
+  }
+
+  #waited(answer) {
+    const seconds = (answer.started - answer.began) / 1000;
+    const places = h("span.dim.cut", {}, t("step.places", { places: answer.places.join(", ") }));
+    this.waited = h("div.step", {}, h("p", {}, icon("clock"), h("span", {}, t("step.waited", { time: span(seconds) })), places));
+    this.element.prepend(this.waited);
+  }
+
+  #thought(answer) {
+    if (!this.thought) {
+      this.text = document.createTextNode("");
+      this.thought = fold("thought", t("step.thinking"), "", "", () => [h("p.raw", {}, this.text)]);
+      this.element.append(this.thought);
+    }
+    this.text.appendData(answer.reasoning.slice(this.text.length));
+    const over = answer.thoughtEnd || answer.done;
+    const [, title, , tail] = this.thought.firstElementChild.children;
+    const seconds = ((answer.thoughtEnd || performance.now()) - answer.firstToken) / 1000;
+    title.textContent = t(over ? "step.thought" : "step.thinking");
+    tail.firstChild.nodeType === Node.TEXT_NODE ? (tail.firstChild.data = span(seconds)) : tail.prepend(span(seconds));
+  }
+
+  #calls(calls) {
+    for (const [index, call] of calls.entries()) {
+      if (!call || this.element.querySelector(`[data-call="${index}"]`)) continue;
+      const step = fold("tool", call.name, "", t("step.call"), () => [h("pre", {}, call.arguments)]);
+      step.dataset.call = String(index);
+      this.element.append(step);
+    }
+  }
+}

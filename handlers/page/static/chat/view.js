@@ -1,0 +1,269 @@
+// The page of a conversation, or of one that begins.
+
+import { modelNamed, usualModel } from "../api/models.js";
+import { h, icon, iconButton } from "../lib/dom.js";
+import { listen } from "../lib/bus.js";
+import { copy, openMenu } from "../lib/menu.js";
+import { go, here, linkTo, rename } from "../lib/router.js";
+import { t } from "../lib/words.js";
+import { Conversation } from "./conversation.js";
+import { drafts } from "./drafts.js";
+import { editMessage } from "./edit.js";
+import { noticeOf } from "./notices.js";
+import { settingsOf } from "./settings.js";
+import "./thread.js";
+
+/**
+ * Show a conversation in the frame. Returns what to call when it is left.
+ * @param {import("../app.js").Frame} frame
+ * @param {Record<string, string>} place
+ */
+export async function showConversation(frame, place) {
+  const off = new AbortController();
+  const view = new View(frame, off.signal);
+  await view.open(place);
+  return () => off.abort();
+}
+
+class View {
+  constructor(frame, signal) {
+    this.frame = frame;
+    this.signal = signal;
+    this.composer = frame.composer;
+    const on = (name, call) => this.composer.addEventListener(name, call, { signal });
+    on("send", (event) => this.#send(event.text));
+    on("stop", () => this.stop());
+    on("edit-last", () => this.#editLast());
+    listen("answer", () => this.#busy(), signal);
+    listen("act", (name) => this.#act(name), signal);
+    document.addEventListener("visibilitychange", () => !document.hidden && this.conversation.look().catch(() => {}), { signal });
+  }
+
+  async open({ c, m }) {
+    const conversation = (this.conversation = new Conversation(c ?? null));
+    const { signal } = this;
+    this.frame.showFoot(true);
+    this.composer.open(c ?? null, t(c ? "write.next" : "write.first"));
+    this.composer.block(false);
+    conversation.addEventListener("title", () => this.#title(), { signal });
+    conversation.addEventListener("made", () => this.#made(), { signal });
+    conversation.addEventListener("refused", (event) => this.#refused(event.error, event.text), { signal });
+    this.#title();
+    if (!c) this.#showFirst();
+    else await this.#load(m);
+    if (signal.aborted) return;
+    this.settings = settingsOf(conversation);
+    this.composer.model = await this.#usual();
+    this.#busy();
+    if (matchMedia("(pointer: fine)").matches) this.composer.focusField();
+  }
+
+  async #usual() {
+    try {
+      const last = [...this.conversation.tree.path()].reverse().find((message) => message.model)?.model ?? this.conversation.model;
+      const named = last ? await modelNamed(last) : null;
+      return named && !named.gone ? named : await usualModel();
+    } catch {
+      return null;
+    }
+  }
+
+  async #load(m) {
+    const slow = setTimeout(() => this.frame.showMain(h("main.first", { id: "page", tabindex: -1 }, h("p.dim", { role: "status" }, t("thread.loading")))), 200);
+    try {
+      await this.conversation.load();
+    } catch (error) {
+      if (!this.signal.aborted) this.frame.showMain(h("main.body.slim", { id: "page", tabindex: -1 }, noticeOf(error, { retry: () => go(here(), { replace: true }) })));
+      return;
+    } finally {
+      clearTimeout(slow);
+    }
+    if (this.signal.aborted) return;
+    if (m && this.conversation.tree.messages.has(m)) this.conversation.tree.choose(m);
+    this.#showThread();
+    this.thread.restore(m);
+  }
+
+  #showFirst() {
+    const again = drafts().filter((name) => name !== "new").slice(0, 3);
+    const list = h("ul.bare");
+    for (const id of again) {
+      const known = this.frame.list.known.get(id);
+      if (!known) continue;
+      list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, known.title.textContent), h("span.dim", {}, t("first.draft")))));
+    }
+    for (const { id, title } of [...this.frame.list.known.values()].slice(0, 3 - list.childElementCount)) {
+      if (again.includes(id)) continue;
+      list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, title.textContent))));
+    }
+    const goOn = list.childElementCount ? h("section", { "aria-labelledby": "again" }, h("h3.small.dim.pad", { id: "again" }, t("first.goOn")), list) : null;
+    this.frame.showMain(h("main.first", { id: "page", tabindex: -1 }, h("div", {}, h("div.lead", {}, h("h2.t-h1", {}, t("first.question")), h("p", {}, t("first.privacy"))), goOn)));
+  }
+
+  #showThread() {
+    const thread = (this.thread = /** @type {import("./thread.js").Thread} */ (document.createElement("jan-thread")));
+    this.frame.showMain(h("main.thread", { id: "page", tabindex: -1 }, thread));
+    thread.show(this.conversation, this.#acts());
+    this.composer.write.prepend(thread.jump);
+  }
+
+  #acts() {
+    const { conversation } = this;
+    return {
+      versions: (id) => conversation.tree.versions(id),
+      version: (id) => conversation.choose(id),
+      edit: (id) => editMessage(this.thread.views.get(conversation.tree.messages.get(id).key ?? id), conversation.id, (text) => this.#edited(id, text)),
+      again: (questionId) => this.#again(questionId),
+      goOn: (id) => this.#goOn(id),
+      fork: (id) => this.#fork(id),
+      link: (id) => new URL(linkTo({ c: conversation.id, m: id }), location.href).href,
+    };
+  }
+
+  #title() {
+    const { title, id } = this.conversation;
+    const words = title || t(id ? "list.untitled" : "list.new");
+    const buttons = [];
+    if (id) {
+      buttons.push(h("a.b.quiet.icon", { href: linkTo({ c: id, view: "tree" }), "aria-label": t("tree"), title: t("tree") }, icon("tree")));
+      const more = iconButton("more", t("more"), () => openMenu(more, this.#entries()), { kind: "b.quiet.icon", "aria-haspopup": "menu" });
+      buttons.push(more);
+    }
+    this.frame.showTitle(words, buttons);
+  }
+
+  #entries() {
+    const ask = (name) => import("./manage.js").then((module) => module[name](this.conversation, this.frame));
+    return [
+      { words: t("conversation.rename"), picture: "pen", act: () => ask("renameConversation") },
+      { words: t("conversation.settings"), picture: "set", act: () => this.openSettings() },
+      { words: t("conversation.export"), picture: "save", act: () => ask("exportConversation") },
+      { words: t("conversation.delete"), picture: "bin", bad: true, act: () => ask("deleteConversation") },
+    ];
+  }
+
+  async openSettings() {
+    const { openSettings } = await import("./settings-dialog.js");
+    this.settings = (await openSettings(this.conversation, this.settings, this.composer.model)) ?? this.settings;
+  }
+
+  get #how() {
+    return { model: this.composer.model?.id, options: this.settings.options, system: this.settings.system };
+  }
+
+  #made() {
+    const { id } = this.conversation;
+    rename({ c: id });
+    this.composer.name = id;
+    this.#title();
+  }
+
+  async #send(text) {
+    if (!this.composer.model) return;
+    this.composer.notice(null);
+    const wasNew = !this.conversation.id;
+    try {
+      if (!this.thread) this.#showThread();
+      const answer = await this.conversation.ask(text, this.#how);
+      this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
+      this.composer.field.placeholder = t("write.next");
+      answer.addEventListener("placed", () => {
+        if (wasNew) this.composer.renamed(this.conversation.id);
+        this.composer.sent(text);
+      });
+    } catch (error) {
+      this.#refused(error, text);
+    }
+  }
+
+  #again(questionId) {
+    this.conversation.again(questionId, this.#how).then((answer) => this.thread.bring(this.conversation.tree.messages.get(answer.parentId)));
+  }
+
+  async #edited(id, text) {
+    const { parent_id: parentId } = this.conversation.tree.messages.get(id);
+    const answer = await this.conversation.ask(text, { ...this.#how, parentId });
+    this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
+  }
+
+  async #goOn(id) {
+    const answer = await this.conversation.goOn(id, t("message.goOnWords"), this.#how);
+    this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
+  }
+
+  async #fork(id) {
+    const { forkConversation } = await import("./manage.js");
+    await forkConversation(this.conversation, id);
+  }
+
+  #refused(error, text) {
+    if (text) this.composer.fill(text);
+    this.composer.notice(noticeOf(error, {
+      retry: () => (this.composer.notice(null), this.composer.send()),
+      otherModel: () => this.composer.pick(),
+      fresh: () => go({}),
+    }));
+    if (!this.conversation.tree.size && !this.conversation.id) {
+      this.thread = null;
+      this.#showFirst();
+    }
+  }
+
+  get #running() {
+    return [...this.conversation.tree.messages.values()].map((message) => message.live).filter((live) => live && !live.done);
+  }
+
+  #busy() {
+    this.composer.busy = this.#running.length > 0;
+  }
+
+  /** End all answers of this conversation that are being made. */
+  stop() {
+    const running = this.#running;
+    for (const answer of running) answer.stop();
+    return running.length > 0;
+  }
+
+  #editLast() {
+    const last = [...this.conversation.tree.path()].reverse().find((message) => message.role === "user");
+    if (last) this.#acts().edit(last.id);
+  }
+
+  /** Do what a key asked for. */
+  #act(name) {
+    if (name === "stop") this.stop();
+    else if (name === "model") this.composer.pick();
+    else if (name === "tree" && this.conversation.id) go({ c: this.conversation.id, view: "tree" });
+    else if (name === "newest") this.thread?.scrolling.follow();
+    else if (name === "next" || name === "previous") this.#move(name === "next" ? 1 : -1);
+    else this.#onMessage(name);
+  }
+
+  #move(step) {
+    const all = [...(this.thread?.views.values() ?? [])].map((view) => view.element);
+    const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement?.closest?.(".msg")));
+    const first = at < 0 ? all.findIndex((element) => element.getBoundingClientRect().bottom > 64) - (step > 0 ? 1 : 0) : at;
+    const to = all[Math.max(0, Math.min(all.length - 1, first + step))];
+    to?.focus({ preventScroll: true });
+    to?.scrollIntoView({ block: "start", behavior: "instant" });
+  }
+
+  #onMessage(name) {
+    const id = /** @type {HTMLElement} */ (document.activeElement?.closest?.(".msg"))?.dataset.id ?? this.conversation.tree.leaf?.id;
+    const message = this.conversation.tree.messages.get(id);
+    if (!message) return;
+    const view = this.thread.views.get(message.key ?? message.id);
+    const acts = this.#acts();
+    if (name === "copy") copy(view.copied);
+    else if (name === "again") acts.again(message.role === "user" ? id : message.parent_id);
+    else if (name === "edit" && message.role === "user") acts.edit(id);
+    else if (name === "earlier" || name === "later") {
+      const beside = this.conversation.tree.beside(id, name === "later" ? 1 : -1);
+      if (beside) {
+        acts.version(beside);
+        this.thread.views.get(this.conversation.tree.messages.get(beside).key ?? beside)?.element.focus({ preventScroll: true });
+      }
+    }
+  }
+}
+

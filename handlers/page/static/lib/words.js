@@ -1,0 +1,98 @@
+// The page's words, in the language of the reader. Plurals, numbers and units are those of Intl.
+
+import { kept } from "./kept.js";
+
+/** Languages by their own names. Each has a file words/LANGUAGE.json. */
+export const LANGUAGES = { en: "English" };
+
+/** The reader's own variant of the language, which has the forms of numbers and times: en-GB. */
+let language = "en";
+/** @type {Record<string, any>} */
+let words = {};
+let plurals = new Intl.PluralRules("en");
+let numbers = new Intl.NumberFormat("en");
+const folder = new URL("../words/", import.meta.url);
+
+/** Return the language that the reader chose, or the first of the browser's that there is. */
+export function chosenLanguage() {
+  const chosen = kept("language");
+  if (chosen in LANGUAGES) return chosen;
+  const known = navigator.languages.map((name) => name.split("-")[0]).find((name) => name in LANGUAGES);
+  return known ?? "en";
+}
+
+/** Load the words; the document says its language and direction. */
+export async function loadWords(name = chosenLanguage()) {
+  const answer = await fetch(new URL(`${name}.json`, folder));
+  words = await answer.json();
+  language = navigator.languages.find((one) => one.split("-")[0] === name) ?? name;
+  plurals = new Intl.PluralRules(name);
+  numbers = new Intl.NumberFormat(language);
+  document.documentElement.lang = name;
+  document.documentElement.dir = name === "ar" ? "rtl" : "ltr";
+}
+
+/**
+ * Return the words of a name, with its places filled in. `n` chooses the plural.
+ * @param {string} name
+ * @param {Record<string, string | number>} places
+ */
+export function t(name, places = {}) {
+  let text = words[name] ?? name;
+  if (typeof text === "object") text = text[plurals.select(Number(places.n))] ?? text.other;
+  return text.replace(/\{(\w+)\}/g, (whole, place) => {
+    const value = places[place];
+    return typeof value === "number" ? number(value) : (value ?? whole);
+  });
+}
+
+/** Write a number as this language does. */
+export function number(value, options) {
+  return options ? new Intl.NumberFormat(language, options).format(value) : numbers.format(value);
+}
+
+/** Write a number of tokens in short, such as 9.4k. */
+export function short(value) {
+  return number(value, { notation: "compact", maximumFractionDigits: 1 });
+}
+
+/** Write a time: of today by the clock, else the day. Seconds since 1970. */
+export function moment(seconds) {
+  const then = new Date(seconds * 1000);
+  const now = new Date();
+  if (then.toDateString() === now.toDateString()) return clock(seconds);
+  const year = then.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return then.toLocaleDateString(language, { day: "numeric", month: "short", year });
+}
+
+/** Write the time of day. */
+export function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Write day and time in full, for titles. */
+export function wholeMoment(seconds) {
+  return new Date(seconds * 1000).toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
+}
+
+/** Write a length of time in words such as 8 h 41 min, 12 s. */
+export function span(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay: "short" });
+  if (whole < 60) return unit(whole, "second");
+  if (whole < 3600) return unit(Math.round(whole / 60), "minute");
+  const rest = Math.round((whole % 3600) / 60);
+  return unit(Math.floor(whole / 3600), "hour") + (rest ? ` ${unit(rest, "minute")}` : "");
+}
+
+/** Write the name of a month, with the year unless it is this one. */
+export function month(seconds) {
+  const then = new Date(seconds * 1000);
+  const year = then.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return then.toLocaleDateString(language, { month: "long", year });
+}
+
+/** Compare texts as this language orders them. */
+export function compare(one, other) {
+  return one.localeCompare(other, language);
+}

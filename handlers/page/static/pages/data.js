@@ -1,0 +1,76 @@
+// Sessions, activity, and all that the server has of a person.
+
+import { get, post, remove, send } from "../api/client.js";
+import { whoAmI } from "../api/session.js";
+import { download } from "../chat/manage.js";
+import { tell } from "../lib/bus.js";
+import { button, h } from "../lib/dom.js";
+import { openDialog, sure } from "../lib/menu.js";
+import { t, wholeMoment } from "../lib/words.js";
+import { table } from "./account.js";
+
+/** Return the part about sessions. */
+export async function sessions() {
+  const everywhere = button(t("sessions.endAll"), async () => {
+    if (!(await sure(t("sessions.endAll"), t("sessions.endAllText"), t("sessions.endAll")))) return;
+    await post("auth/logout-everywhere");
+    tell("sign-out");
+  }, { kind: "b.bad" });
+  return [h("h2", { id: "part" }, t("account.sessions")), h("p.soft", {}, t("sessions.lead")), h("div.row", {}, everywhere)];
+}
+
+/** Return the part about what was done with the account. */
+export async function activity() {
+  const { data } = await get("user/audit?limit=100");
+  const rows = data.map((act) => h("tr", {}, h("td.nw", {}, wholeMoment(Date.parse(act.created_at) / 1000)), h("td", {}, h("code", {}, act.act)), h("td", {}, h("bdi", {}, act.address ?? ""))));
+  return [h("h2", { id: "part" }, t("account.activity")), table(t("account.activity"), [t("activity.when"), t("activity.what"), t("activity.from")], rows)];
+}
+
+/** Return the part about taking data away, and leaving. */
+export async function data() {
+  const said = h("p.note.dim", { role: "status" });
+  const all = button(t("data.export"), () => exportAll(said), { picture: "save" });
+  const leave = button(t("data.delete"), deleteAccount, { kind: "b.bad", picture: "bin" });
+  return [
+    h("h2", { id: "part" }, t("account.data")),
+    h("p.soft", {}, t("data.exportText")), h("div.row.wrap", {}, all, said),
+    h("h3", {}, t("data.delete")), h("p.soft", {}, t("data.deleteText")), h("div.row", {}, leave),
+  ];
+}
+
+async function exportAll(said) {
+  const lines = [];
+  let cursor = null;
+  let count = 0;
+  do {
+    const page = await get(`conversations?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+    for (const { id } of page.data) {
+      lines.push(await (await send("GET", `conversations/${id}/export`)).text());
+      said.textContent = t("data.count", { n: ++count });
+    }
+    cursor = page.next_cursor;
+  } while (cursor);
+  download(new Blob(lines, { type: "application/jsonl" }), "jan-conversations.jsonl");
+}
+
+async function deleteAccount() {
+  const { email } = whoAmI();
+  const field = /** @type {HTMLInputElement} */ (h("input.in", { id: "sure", autocomplete: "off", spellcheck: "false" }));
+  const problem = h("p.small.bad", { role: "alert", hidden: true });
+  const gone = await openDialog(t("data.delete"), (close) => [
+    h("form.gap", {
+      onsubmit: async (event) => {
+        event.preventDefault();
+        if (field.value.trim() !== email) return field.focus();
+        try {
+          await remove("user/profile");
+          close(true);
+        } catch (error) {
+          problem.textContent = error.message;
+          problem.hidden = false;
+        }
+      },
+    }, h("p.soft", {}, t("data.deleteText")), h("div.field", {}, h("label", { for: "sure" }, t("data.type", { email })), field), problem, h("div.row", {}, h("button.b.bad", { type: "submit" }, t("data.delete")))),
+  ]);
+  if (gone) tell("sign-out");
+}

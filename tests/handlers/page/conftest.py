@@ -1,0 +1,59 @@
+"""One browser and one server for all tests of a module; each test has a user of its own."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext
+from support.browser import chromium
+from support.page import PageVisit
+
+from jan.testing import ThreadServer, served
+
+_MODELS = """
+server: {host: 127.0.0.1, grace_seconds: 1}
+models:
+  - {id: echo, engine: echo}
+  - {id: slow, engine: echo, options: {step_seconds: 0.02, slots: 1}}
+  - {id: thinker, engine: echo, options: {tool_format: hermes, reasoning: auto}}
+  - {id: small, engine: echo, options: {context: 40}}
+"""
+
+
+@pytest.fixture(scope="module")
+def page_server() -> Iterator[ThreadServer]:
+    """A server with echo models, without limits. Its log stays free of errors."""
+    limits = "limits: {authenticated: 'off', anonymous: 'off', inference: 'off'}"
+    with served(f"extends: default\n{limits}{_MODELS}") as server:
+        yield server
+        assert server.errors == []
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    profile = tmp_path_factory.mktemp("profile")
+    with chromium(profile, viewport={"width": 1280, "height": 900}, locale="en-GB") as context:
+        yield context
+
+
+@pytest.fixture
+def visit(browser: BrowserContext, page_server: ThreadServer) -> Iterator[PageVisit]:
+    """A visit with nothing kept in the browser; at its end the page has complained of nothing."""
+    made = PageVisit(browser, page_server)
+    yield made
+    made.page.evaluate("() => localStorage.clear()")
+    made.page.close()
+    assert made.complaints == []
+    assert made.violations == []
+    assert made.foreign() == []
+
+
+@pytest.fixture
+def signed_in(visit: PageVisit) -> Callable[[], str]:
+    """Signs a new user in; gives the key."""
+
+    def sign_in() -> str:
+        key = visit.server.add_user()
+        visit.sign_in(key)
+        return key
+
+    return sign_in

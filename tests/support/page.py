@@ -1,0 +1,57 @@
+"""The web page in a browser: a visit, and what it asked for and complained of."""
+
+from playwright.sync_api import BrowserContext, Page, Request, Response
+
+from jan.testing import ThreadServer
+
+FIELD = "jan-composer textarea"
+
+
+class PageVisit:
+    """A visit of the page. ``violations``: what its Content-Security-Policy refused."""
+
+    def __init__(self, context: BrowserContext, server: ThreadServer) -> None:
+        self.server = server
+        self.page: Page = context.new_page()
+        self.requests: list[Request] = []
+        self.complaints: list[str] = []
+        self.violations: list[str] = []
+        self.page.expose_function("noteViolation", lambda told: self.violations.append(told))
+        self.page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            "  event => noteViolation(`${event.violatedDirective} ${event.blockedURI}`))"
+        )
+        self.page.on("request", lambda request: self.requests.append(request))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error.stack or error)))
+        self.page.on("response", self._answered)
+        self.page.on("console", lambda message: message.type == "warning" and self.complaints.append(message.text))
+
+    def _answered(self, response: Response) -> None:
+        # Without a session the profile is a 401: this is how the page learns it. Markdown needs a renderer.
+        if response.status >= 400 and not response.url.endswith(("/user/profile", "/render")):
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def open(self, query: str = "") -> None:
+        """Go to a place of the page."""
+        self.page.goto(f"{self.server.url}/{query}")
+
+    def sign_in(self, key: str, query: str = "") -> None:
+        """Open the page and sign in with an API key."""
+        self.open(query)
+        self.page.fill("#key", key)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector(FIELD, state="attached")
+
+    def ask(self, text: str) -> None:
+        """Write a message and send it."""
+        self.page.fill(FIELD, text)
+        self.page.keyboard.press("Enter")
+
+    def answers(self) -> list[str]:
+        """Return the texts of the answers that are shown, the finished ones."""
+        self.page.wait_for_selector("article.msg:last-of-type:not(.you):not([aria-busy]) .acts button")
+        return self.page.locator(".msg:not(.you) .text").all_inner_texts()
+
+    def foreign(self) -> list[str]:
+        """Return the requests to any host but the server."""
+        return [request.url for request in self.requests if not request.url.startswith(f"{self.server.url}/")]
