@@ -152,10 +152,14 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: Tally
 
 
-class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
-    """The error that ended a response. OpenAI's SDKs know only a few codes."""
+# Why a response failed: of the codes that OpenAI's SDKs know, those that can happen here.
+FailureCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
-    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+
+class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that ended a response."""
+
+    code: FailureCode = "server_error"
     message: str
 
 

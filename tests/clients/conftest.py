@@ -1,4 +1,4 @@
-"""A real server for the clients: a scripted model, the bundled one, and one that embeds."""
+"""A real server for the clients: a scripted model, one that repeats, the bundled one, and one that embeds."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,6 +17,9 @@ models:
   - id: scripted
     engine: echo
     options: {{tool_format: hermes, reasoning: auto, context: 200000}}
+  - id: spoken
+    engine: echo
+    options: {{tool_format: hermes, reasoning: auto, context: 200000}}
   - id: jan-v1-4b
     engine: llamacpp
     options: {{model: bundled, context: 2048, slots: 4}}
@@ -28,7 +31,7 @@ models:
 
 @pytest.fixture(scope="session")
 def clients_server(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[ServerProcess]:
-    """A server with the three models. Its log must stay free of errors."""
+    """A server with the models. Its log must stay free of errors."""
     folder = tmp_path_factory.mktemp("clients")
     shutil.copy(HERE / "scripted.py", folder)
     config = folder / "jan.yaml"

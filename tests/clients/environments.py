@@ -43,9 +43,14 @@ NODE_PACKAGES = (
     "@ai-sdk/anthropic@3.0.140",
     "@anthropic-ai/sdk@1.14.0",
     "ollama@0.6.4",
+    "@continuedev/openai-adapters@1.37.0",
     "zod@4.6.7",
 )
-AGENT_PACKAGES = ("@openai/codex@0.171.0", "@anthropic-ai/claude-code@2.1.197")
+AGENT_PACKAGES = (
+    "@openai/codex@0.171.0",
+    "@anthropic-ai/claude-code@2.1.197",
+    "@continuedev/cli@1.5.47",
+)
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -89,6 +94,7 @@ CLIENTS = (
     Client("@ai-sdk/anthropic", "vercel_anthropic", ""),
     Client("@anthropic-ai/sdk", "anthropic_node", ""),
     Client("ollama", "ollama_js", ""),
+    Client("@continuedev/openai-adapters", "continue_", ""),
 )
 
 

@@ -1,4 +1,4 @@
-"""Codex and Claude Code, from their packages: each lists files by a call of its own tool, and ends."""
+"""Agents from their packages: each lists files by a call of its own tool, and ends."""
 
 import json
 import os
@@ -23,6 +23,8 @@ base_url = "{url}/v1"
 wire_api = "responses"
 env_key = "JAN_API_KEY"
 """
+# JSON is YAML.
+CONTINUE = {"provider": "openai", "model": "scripted", "roles": ["chat", "edit", "apply"], "name": "Jan"}
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +102,27 @@ def test_claude_code_lists_files(
     assert (result["subtype"], result["is_error"], result["num_turns"]) == ("success", False, 2)
     assert FILE in result["result"]
     record_property("printed", "| @anthropic-ai/claude-code | 2.1.197 | messages_stream, tools |")
+
+
+def test_continue_lists_files(
+    agents: Path,
+    clients_server: ServerProcess,
+    run: Callable[..., "subprocess.CompletedProcess[str]"],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Its command calls Bash over chat completions, and prints what that printed."""
+    model = {**CONTINUE, "apiBase": f"{clients_server.url}/v1", "apiKey": clients_server.admin_key}
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"name": "Jan", "version": "1.0.0", "schema": "v1", "models": [model]}))
+    command = (
+        "node",
+        agents / "@continuedev/cli/dist/cn.js",
+        "-p",
+        "--auto",
+        "--config",
+        config,
+        "list the files",
+    )
+    assert FILE in run(*command, CONTINUE_TELEMETRY_ENABLED="0").stdout
+    record_property("printed", "| @continuedev/cli | 1.5.47 | stream, tools |")

@@ -31,6 +31,7 @@ from jan.schema.response_items import (
     OutputItem,
 )
 from jan.schema.responses import (
+    FailureCode,
     Incompleteness,
     InputDetails,
     OutputDetails,
@@ -272,10 +273,12 @@ class ResponseTranslator:
 
 def failure_of(error: JanError) -> ResponseError:
     """Return an error as the reason of a failed response."""
+    code: FailureCode = "server_error"
     if isinstance(error, RateLimited):
-        return ResponseError(code="rate_limit_exceeded", message=error.message)
-    mistaken = status_of(type(error)) < HTTPStatus.INTERNAL_SERVER_ERROR
-    return ResponseError(code="invalid_prompt" if mistaken else "server_error", message=error.message)
+        code = "rate_limit_exceeded"
+    elif status_of(type(error)) < HTTPStatus.INTERNAL_SERVER_ERROR:
+        code = "invalid_prompt"
+    return ResponseError(code=code, message=error.message)
 
 
 def incompleteness(reason: str) -> Incompleteness:

@@ -141,7 +141,7 @@ def shown_response(answer: MessageRecord) -> Response:
         response.incomplete_details = incompleteness(answer.finish_reason)
     if answer.status == "failed":
         response.status = "failed"
-        response.error = ResponseError(code="server_error", message="It ended before its first token.")
+        response.error = ResponseError(message="It ended before its first token.")
         response.output = []
     response.usage = None if answer.usage is None else usage_of(usage_of_record(answer.usage))
     return response

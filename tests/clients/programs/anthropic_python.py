@@ -5,7 +5,7 @@ from typing import Any, Literal
 import anthropic
 import pydantic
 from anthropic.types import RawMessageStreamEvent
-from programs.shared import NOBODY, REAL, SCRIPTED, TEXT, WEATHER, joined, refused
+from programs.shared import NOBODY, REAL, SCRIPTED, SPOKEN, TEXT, WEATHER, joined, refused
 
 EVENT = pydantic.TypeAdapter(RawMessageStreamEvent)
 ASK: dict[str, Any] = {"max_tokens": 100, "messages": [{"role": "user", "content": TEXT}]}
@@ -53,7 +53,36 @@ def messages_stream(url: str, key: str) -> Any:
     for asked in (ASK, {**thought, "thinking": {"type": "adaptive"}}, {**ASK, "tools": [get_weather.to_dict()]}):
         for event in client.messages.create(model=SCRIPTED, stream=True, **asked):
             EVENT.validate_python(event.to_dict(mode="json"))
+    _check_sums(client)
     return joined(pieces)
+
+
+def _check_sums(client: anthropic.Anthropic) -> None:
+    """Check the helper's sums of many blocks, and of answers that are cut: they are the whole answers."""
+    think, call = (
+        "<think>Hm hm hm hm.</think>",
+        '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>',
+    )
+    for text, limit, blocks, reason in (
+        (call + call, 100, ["tool_use"] * 2, "tool_use"),
+        (think + TEXT + call + call, 100, ["thinking", "text", "tool_use", "tool_use"], "tool_use"),
+        (TEXT, 2, ["text"], "max_tokens"),
+        (think + TEXT, 2, ["thinking"], "max_tokens"),
+    ):
+        asked: Any = {"messages": [{"role": "user", "content": text}], "thinking": {"type": "adaptive"}}
+        asked |= {"model": SPOKEN, "max_tokens": limit, "tools": [get_weather.to_dict()]}
+        with client.messages.stream(**asked) as events:
+            for event in events:
+                event.to_dict(mode="json")
+            found = events.get_final_message()
+        assert ([block.type for block in found.content], found.stop_reason) == (blocks, reason)
+        whole = client.messages.create(**asked)
+        assert _without_ids(found) == _without_ids(whole)
+
+
+def _without_ids(message: Any) -> Any:
+    blocks = message.to_dict(mode="json")["content"]
+    return [{name: value for name, value in block.items() if name != "id"} for block in blocks]
 
 
 def tools(url: str, key: str) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 TEXT = "Hello, dear server!"
 SCRIPTED = "scripted"
+# It repeats what it is asked.
+SPOKEN = "spoken"
 REAL = "jan-v1-4b"
 EMBEDDER = "embedder"
 NOBODY = "nobody"
