@@ -74,3 +74,10 @@ def test_a_provider_names_urls_of_its_own_host() -> None:
     assert may_name("https://10.0.0.5/realm", "https://10.0.0.5/realm/token")
     assert not may_name("https://10.0.0.5/realm", "http://10.0.0.5/realm/token")
     assert not may_name(ELSEWHERE, "http://id.example.com/token")
+
+
+@pytest.mark.parametrize("host", ["..", "localhost..", "a..test", ".a.test", "127.0.0.1.."])
+def test_no_provider_names_a_host_with_an_empty_label(host: str) -> None:
+    """Resolvers differ in what they make of it."""
+    for issuer in (ELSEWHERE, INSIDE, HERE):
+        assert not may_name(issuer, f"https://{host}/")
