@@ -24,7 +24,7 @@ def may_name(issuer: str, url: str) -> bool:
     It must use TLS or be on loopback. It must be on the issuer's host, or no nearer to this server than that.
     """
     host, own = host_of(url).removesuffix("."), host_of(issuer).removesuffix(".")
-    if not all(host.split(".")):  # ".." and "localhost.." are no names, and resolvers differ in what they make of them
+    if not all(host.split(".")):  # no name: resolvers differ in what they make of ".." and "localhost.."
         return False
     return is_safe_url(url) and (host == own or _nearness(host) <= _nearness(own))
 
