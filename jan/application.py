@@ -35,6 +35,7 @@ from jan.people.key_grants import KeyGrants
 from jan.people.quotas import Quotas
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
+from jan.rendering.renderer import Renderer
 from jan.routing.openapi import build_document
 from jan.routing.routed_application import RoutedApplication
 from jan.routing.table import served_routes
@@ -94,7 +95,7 @@ class Server:
         )
         self._running = RunningWork(store, people.credentials.forget)
         people.credentials.on_change = self._running.look_now
-        self._conversations = Conversations(store)
+        self._conversations, self._renderer = Conversations(store), Renderer()
         self._idempotency = Idempotency(store.idempotent_answers)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
         for collector in (self.models, self._live, self._audit):
@@ -141,6 +142,7 @@ class Server:
             credentials=people.credentials,
             keyring=self._keyring,
             sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions, self._audit),
+            renderer=self._renderer,
             probes=Probes(self.models, store, settings.external),
             document=msgspec.json.encode(build_document(self.routes)),
         )
@@ -235,7 +237,7 @@ class Server:
         await self._http.close_all_connections()
         self.services.anonymous.close()
         works = (self._running, self.models, self._hooks, self._idempotency)
-        for part in (*works, self._conversations, self._accounting):
+        for part in (*works, self._renderer, self._conversations, self._accounting):
             await part.close()
         self._audit.note("server.stopped")
         await self._audit.close()

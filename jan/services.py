@@ -34,6 +34,7 @@ from jan.people.keys import UserKeys
 from jan.people.usage import UsageReports
 from jan.people.user_deletion import UserDeletion
 from jan.people.users import Users
+from jan.rendering.renderer import Renderer
 from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.telemetry.client_addresses import ClientAddresses
@@ -137,5 +138,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials
     keyring: Keyring
     sign_in: SignIn
+    renderer: Renderer
     probes: Probes
     document: bytes

@@ -49,6 +49,7 @@ LAYERS = {
     "jan.auth": 2,
     "jan.engine": 2,
     "jan.limits": 2,
+    "jan.rendering": 2,
     "jan.telemetry.tracing": 2,
     "jan.telemetry.trace_sender": 3,
     "jan.http.healthchecks": 3,
@@ -86,6 +87,12 @@ ONLY_IN = {
     "oauthlib": "jan.auth.oidc",
     "opentelemetry": "jan.telemetry.tracing",
     "pymongo": "jan.storage",
+    "markdown_it": "jan.rendering",
+    "mdit_py_plugins": "jan.rendering.markdown",
+    "pygments": "jan.rendering.code_colours",
+    "latex2mathml": "jan.rendering.formulas",
+    "nh3": "jan.rendering.safe_html",
+    "pypdf": "jan.rendering.pdf_text",
 }
 ENGINE_LIBRARIES = (
     "cyllama",
@@ -99,6 +106,11 @@ ENGINE_LIBRARIES = (
     "pymongo",
     "opentelemetry",
     "huggingface_hub",
+    "markdown_it",
+    "mdit_py_plugins",
+    "latex2mathml",
+    "nh3",
+    "pypdf",
 )
 LONGEST_FUNCTION = 60
 # Importing these imports ExLlamaV2, which compiles its extension for the GPU that it finds. Every test of that
@@ -107,8 +119,9 @@ COMPILED = (
     *(f"jan.engine.backends.exllama.v2.{name}" for name in ("generation", "loading", "salting")),
     *(f"jan.engine.backends.exllama.v3.{name}" for name in ("generation", "loading", "salting")),
 )
-# Modules that model libraries may be imported with.
+# Modules that model libraries may be imported with, and those of child processes alone.
 ENGINES = (
+    *(f"jan.rendering.{name}" for name in ("formulas", "inline_html", "markdown", "pdf_text", "safe_html")),
     "jan.bench.straight",
     "jan.engine.backends.common",
     "jan.engine.backends.token_reading",
@@ -255,6 +268,9 @@ def importable() -> list[str]:
         "jan.engine.backends.exllama.v2": (*shared, "exllamav2"),
         "jan.engine.backends.exllama.v3": (*shared, "exllamav3"),
         "jan.engine.backends.exllama.common": shared,
+        "jan.rendering.markdown": ("markdown_it", "mdit_py_plugins", "nh3"),
+        "jan.rendering.safe_html": ("nh3",),
+        "jan.rendering.pdf_text": ("pypdf",),
     }
     for name in MODULES:
         libraries = next((needed for prefix, needed in wanted.items() if name.startswith(prefix)), ())

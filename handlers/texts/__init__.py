@@ -1,0 +1,1 @@
+"""Texts for pages: Markdown as HTML, files as text."""
