@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from tornado.netutil import bind_sockets
 
+from jan.auth.encrypted_texts import EncryptedTexts
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
 from jan.conversations import Conversations, StoredCompletions
@@ -141,6 +142,7 @@ class Server:
             usage=UsageReports(people.users, self._accounting, Quotas(store, settings.limits.quota)),
             credentials=people.credentials,
             keyring=self._keyring,
+            encrypted_texts=EncryptedTexts(self._keyring.derived),
             sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions, self._audit),
             renderer=self._renderer,
             probes=Probes(self.models, store, settings.external),

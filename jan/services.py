@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from jan.audit.trail import AuditTrail
 from jan.auth.browser_sessions import BrowserSessions
 from jan.auth.credentials import Credentials
+from jan.auth.encrypted_texts import EncryptedTexts
 from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
@@ -137,6 +138,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     usage: UsageReports
     credentials: Credentials
     keyring: Keyring
+    encrypted_texts: EncryptedTexts
     sign_in: SignIn
     renderer: Renderer
     probes: Probes

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from handlers.openai.responses.sent_items import messages_of, read_items
+from jan.auth.encrypted_texts import TextsOfOwner
 from jan.errors import InvalidRequest
 from jan.schema.messages import Message
 
@@ -20,10 +21,13 @@ class AddedItems(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...]
 
 
-def read_added(items: Sequence[dict[str, Any]]) -> AddedItems:
-    """Return items as messages. Raises InvalidRequest that names the wrong one."""
-    read = read_items(items, _FIELD)
-    messages, _ = messages_of(read.items, _FIELD)
+def read_added(items: Sequence[dict[str, Any]], texts: TextsOfOwner) -> AddedItems:
+    """Return items as messages. ``texts``: the caller's encrypted texts.
+
+    Raises InvalidRequest that names the wrong one.
+    """
+    read = read_items(items, texts, _FIELD)
+    messages, _ = messages_of(read)
     return AddedItems(tuple(messages), read.ignored)
 
 

@@ -42,7 +42,7 @@ class ConversationCollection(Handler):
         """Create a conversation, which is empty or begins with `items`. Append to it with POST .../messages or
         .../items, or talk in it by giving its id as `conversation_id` to /chat/completions or as `conversation` to
         /responses."""
-        added = read_added(body.items or ())
+        added = read_added(body.items or (), self.services.encrypted_texts.of(self.identity.owner))
         self.ignore(*added.ignored)
         new = ConversationRecord(
             id=self.mint.new_id("conv"),

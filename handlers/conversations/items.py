@@ -46,7 +46,7 @@ class ConversationItems(Handler):
     )
     async def post(self, conversation_id: str, body: ItemsCreate) -> InputItems:
         """Add up to 20 items below the message appended last, and return them. Nothing answers them."""
-        added = read_added(body.items)
+        added = read_added(body.items, self.services.encrypted_texts.of(self.identity.owner))
         self.ignore(*added.ignored)
         with naming_items():
             stored = await self.services.conversations.add(

@@ -234,9 +234,10 @@ class Dispatcher(StreamResponder):
         self._ignored += names
 
     def _report_left_out(self) -> None:
-        """Name in the headers what was left out of the request or of its output format."""
+        """Name in the headers and the log what was left out of the request or of its output format."""
         notes = PromptNotes() if self.answering is None else self.answering.notes
         if ignored := (*self._body.ignored, *self._ignored, *notes.ignored):
+            self.log_fields["ignored"] = header_value(ignored)
             self.keep_header("X-Jan-Ignored", header_value(ignored))
         if notes.relaxed:
             self.log_fields["relaxed"] = header_value(notes.relaxed)

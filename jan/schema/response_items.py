@@ -127,6 +127,15 @@ class SentReasoning(OpenStruct, kw_only=True):
     status: ItemStatus | None = None
 
 
+class SentCompaction(OpenStruct, kw_only=True):
+    """A compacted conversation, whose summary only the server that made it can read."""
+
+    type: Literal["compaction"]
+    encrypted_content: str
+    id: str | None = None
+    created_by: str | None = None
+
+
 SentItem = MessageItem | FunctionCallItem | CustomCallItem | CallOutputItem | SentReasoning
 
 # --- answered ---------------------------------------------------------------------------------------
@@ -156,12 +165,16 @@ class MessageOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="message
 
 
 class ReasoningOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="reasoning"):
-    """The reasoning of a model. There is no summary of it."""
+    """The reasoning of a model. There is no summary of it.
+
+    ``encrypted_content``: it encrypted for this server, if the request includes that.
+    """
 
     id: str
     status: ItemStatus
     summary: list[dict[str, Any]] = []
     content: list[ReasoningContent]
+    encrypted_content: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class FunctionCallOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call"):

@@ -109,7 +109,16 @@ class ResponseRequest(PromptOfResponse, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    include: list[str] | None = None
+    include: (
+        Annotated[
+            list[str],
+            Meta(
+                description="reasoning.encrypted_content: reasoning that the client can send back later. "
+                "message.output_text.logprobs. Others have no effect"
+            ),
+        ]
+        | None
+    ) = None
     keeps: Annotated[bool, Meta(description="Keep the response; default true for users")] | None = msgspec.field(
         default=None, name="store"
     )

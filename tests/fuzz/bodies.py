@@ -16,6 +16,7 @@ from handlers.ollama.ollama_requests import chat_of, generation_of
 from handlers.openai.chat.request import model_request
 from handlers.openai.completions import _model_request as completion_request
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
+from jan.auth.encrypted_texts import EncryptedTexts
 from jan.errors import InvalidRequest, JanError
 from jan.http.json_body import JsonLimits, decode_json
 from jan.schema.anthropic import MessagesRequest, PromptOfMessages
@@ -54,7 +55,7 @@ def _messages(body: PromptOfMessages) -> None:
 
 
 def _response(body: ResponseRequest) -> None:
-    translated = ChatRequestOfResponse(body)
+    translated = ChatRequestOfResponse(body, EncryptedTexts(lambda _: [bytes(32)]).of("me"))
     _translated(translated, translated.chat)
 
 

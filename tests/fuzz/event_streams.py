@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from handlers.openai.reports import Reports
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.response_endpoint import response_of
 from handlers.openai.responses.response_translator import ResponseTranslator
+from jan.auth.encrypted_texts import EncryptedTexts
 from jan.engine.base import Delta, Event, Finished, Queued, Started, ToolCallFragment
 from jan.errors import Unavailable
 from jan.generation.collected import CollectedAnswers
@@ -37,9 +39,12 @@ def _completion() -> Translator:
 
 
 def _response() -> Translator:
-    body = ResponseRequest(model="m", input="hi")
+    body, texts = ResponseRequest(model="m", input="hi"), EncryptedTexts(lambda _: [bytes(32)]).of("me")
     return ResponseTranslator(
-        response_of(body, ChatRequestOfResponse(body), "resp_1"), custom=frozenset({"g-2"}), with_logprobs=False
+        response_of(body, ChatRequestOfResponse(body, texts), "resp_1"),
+        custom=frozenset({"g-2"}),
+        with_logprobs=False,
+        encrypt=partial(texts.encrypt, "reasoning"),
     )
 
 

@@ -47,6 +47,7 @@ LAYERS = {
     "jan.audit.acts": 1,
     "jan.storage": 2,
     "jan.auth": 2,
+    "jan.auth.encrypted_texts": 1,
     "jan.engine": 2,
     "jan.limits": 2,
     "jan.rendering": 2,

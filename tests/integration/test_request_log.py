@@ -75,6 +75,13 @@ def test_a_missing_url_cannot_forge_a_line(server: ThreadServer) -> None:
     assert "secret" not in path
 
 
+def test_what_was_left_out_is_named(server: ThreadServer) -> None:
+    """The line names what the answer's header names."""
+    body = {"model": "echo", "messages": [{"role": "user", "content": "Hi"}], "colour": "red"}
+    answer = server.connect(server.add_user()).post("/v1/chat/completions", json=body)
+    assert line_of(server, answer)["ignored"] == answer.headers["x-jan-ignored"] == "colour"
+
+
 def test_what_is_no_request_has_its_peer(server: ThreadServer) -> None:
     """The line of what is no HTTP says where it came from."""
     before = len(server.log)

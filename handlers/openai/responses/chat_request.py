@@ -8,6 +8,7 @@ import msgspec
 from handlers.openai.client_names import ClientNames
 from handlers.openai.responses.sent_items import messages_of, read_items
 from handlers.openai.sampling import refused
+from jan.auth.encrypted_texts import TextsOfOwner
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.explain import explain
@@ -43,6 +44,8 @@ _NAMES = MappingProxyType(
 )
 _PARAMS = MappingProxyType({"messages": "input", "logprobs": "top_logprobs"})
 _LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
+_INCLUDED = (_LOGPROBS, ENCRYPTED)
 _FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CUSTOM_KEYS = ("name", "description", "format")
 _CHOICE_KEYS = ("type", "name", "mode", "tools")
@@ -51,7 +54,7 @@ _CHOICE_KEYS = ("type", "name", "mode", "tools")
 class ChatRequestOfResponse:
     """A request in the form of chat completions, and the names that its parts have for the client.
 
-    Raises InvalidRequest.
+    ``texts``: the caller's encrypted texts. Raises InvalidRequest.
 
     Attributes:
         chat: the request.
@@ -60,9 +63,9 @@ class ChatRequestOfResponse:
         names: the names that the client knows.
     """
 
-    def __init__(self, body: PromptOfResponse) -> None:
-        read = read_items(body.input)
-        messages, places = messages_of(read.items)
+    def __init__(self, body: PromptOfResponse, texts: TextsOfOwner) -> None:
+        read = read_items(body.input, texts)
+        messages, places = messages_of(read)
         if body.instructions:
             messages, places = [SystemMessage(content=body.instructions), *messages], ["instructions", *places]
         self._own_places = places
@@ -135,7 +138,7 @@ def _ignored_of(body: PromptOfResponse) -> list[str]:
 
 
 def _ignored_settings(body: ResponseRequest) -> list[str]:
-    ignored = [f"include[{at}]" for at, name in enumerate(body.include or ()) if name != _LOGPROBS]
+    ignored = [f"include[{at}]" for at, name in enumerate(body.include or ()) if name not in _INCLUDED]
     if body.max_tool_calls is not None:
         ignored.append("max_tool_calls")  # counts calls of tools that the server runs: there are none
     if body.stream_options is not None and body.stream_options.include_obfuscation:

@@ -1,8 +1,10 @@
 """An item of a response while it is streamed: the events that begin, continue and end it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from handlers.openai.chat.tool_forms import input_of
+from handlers.openai.responses.shown_items import reasoning_item
 from jan.schema.response_events import (
     ArgumentsDelta,
     ArgumentsDone,
@@ -96,11 +98,12 @@ class TextItem:
 
 
 class ReasoningItem:
-    """The reasoning of a model, at a number of the output."""
+    """The reasoning of a model, at a number of the output. ``encrypt`` is that of the translator."""
 
-    def __init__(self, own: str, at: int) -> None:
+    def __init__(self, own: str, at: int, encrypt: Callable[[str], str] | None) -> None:
         self._id = own
         self._at = at
+        self._encrypt = encrypt
         self._texts: list[str] = []
 
     def begin(self) -> list[ResponseEvent]:
@@ -127,7 +130,7 @@ class ReasoningItem:
 
     def whole(self, status: ItemStatus) -> ReasoningOutput:
         """Return the reasoning as far as it is."""
-        return ReasoningOutput(id=self._id, status=status, content=[ReasoningContent(text="".join(self._texts))])
+        return reasoning_item(self._id, "".join(self._texts), status, self._encrypt)
 
 
 class CallItem:

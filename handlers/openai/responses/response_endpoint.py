@@ -9,7 +9,7 @@ import msgspec
 
 from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
-from handlers.openai.responses.chat_request import ChatRequestOfResponse
+from handlers.openai.responses.chat_request import ENCRYPTED, ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
 from handlers.openai.responses.kept_response import ResponseKeeper, after, conversation_of, follows, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
@@ -47,7 +47,8 @@ class Responses(Handler):
         Tools and items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
         stores = self._stores(body)
-        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
+        texts = self.services.encrypted_texts.of(self.identity.owner)
+        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
         self.ignore(*translated.ignored)
         translated.check()
         with translated.names.used_by(self):
@@ -57,7 +58,10 @@ class Responses(Handler):
             response.kept = stores
             response.service_tier = tier_of(translated.chat, self.identity)
             translator = ResponseTranslator(
-                response, custom=tools.custom, with_logprobs=bool(translated.chat.logprobs)
+                response,
+                custom=tools.custom,
+                with_logprobs=bool(translated.chat.logprobs),
+                encrypt=partial(texts.encrypt, "reasoning") if ENCRYPTED in (body.include or ()) else None,
             )
             keep = None
             if stores or follows(body):
@@ -112,7 +116,8 @@ class ResponseInputTokens(Handler):
         generated."""
         if follows(body):
             self.require("read")
-        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body))
+        texts = self.services.encrypted_texts.of(self.identity.owner)
+        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
         self.ignore(*translated.ignored)
         translated.check()
         with translated.names.used_by(self):

@@ -1,7 +1,7 @@
 """Responses on the wire: an engine's events as those of OpenAI's Responses API, and answers as whole responses."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -11,11 +11,12 @@ from handlers.openai.chat.tool_forms import input_of
 from handlers.openai.reports import Reports
 from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.open_item import CallItem, OpenItem, ReasoningItem, TextItem
+from handlers.openai.responses.response_frames import ResponseFrames
 from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
 from jan.errors import JanError, RateLimited, status_of
-from jan.handler import CollectedAnswer, CollectedAnswers, TextForm, TokenCount, TypedFrames
+from jan.handler import CollectedAnswer, CollectedAnswers, TextForm, TokenCount
 from jan.schema.response_events import (
     OutputTextDelta,
     ResponseCompleted,
@@ -42,71 +43,26 @@ from jan.schema.responses import (
 from jan.schema.sampling import FinishReason, Usage
 
 _REPORTS = Reports()
-_NUMBER_AT_END = b"0}"
-_encode = msgspec.json.Encoder().encode
-
-
-class ResponseFrames(TypedFrames):
-    """Encodes the events of one response, numbered from 0."""
-
-    __slots__ = ("_after", "_form", "_next", "_texts", "_translator")
-
-    last = b""
-
-    def __init__(self, translator: "ResponseTranslator") -> None:
-        super().__init__()
-        self._translator = translator
-        self._next = 0
-        # The form of the latest text, what is after the text in its frames, and the texts of the item so far.
-        self._form: TextForm[Any] | None = None
-        self._after = b""
-        self._texts: list[str] = []
-
-    def each(self, event: Any) -> list[bytes]:
-        """Encode an event, or a list of them, as frames, and number them."""
-        if isinstance(event, list):
-            return [frame for one in event for frame in self.each(one)]
-        event.sequence_number, self._next = self._next, self._next + 1
-        return super().each(event)
-
-    def text(self, form: TextForm[Any], text: str) -> bytes:
-        """Encode new text as a frame with its number, and add it to the item that is open."""
-        if form is not self._form:
-            self._begin(form)
-        self._texts.append(text)
-        self._next = (number := self._next) + 1
-        return b"%b%b%b%d}\n\n" % (form.named, _encode(text), self._after, number)
-
-    def texts(self, form: TextForm[Any], texts: Sequence[str]) -> list[bytes]:
-        """Encode several new texts as frames, and add them to the item that is open."""
-        if form is not self._form:
-            self._begin(form)
-        self._texts += texts
-        named, after, first = form.named, self._after, self._next
-        self._next = first + len(texts)
-        return [
-            b"%b%b%b%d}\n\n" % (named, _encode(text), after, number) for number, text in enumerate(texts, first)
-        ]
-
-    def _begin(self, form: TextForm[Any]) -> None:
-        # The number is the last member of the event.
-        self._form, self._after = form, form.after.removesuffix(_NUMBER_AT_END)
-        self._texts = self._translator.open_texts
-
-    def error(self, error: JanError) -> bytes:
-        """Encode the events that end a response early."""
-        return b"".join(self.each(self._translator.failed(error)))
 
 
 class ResponseTranslator:
     """Translates the answer to one request into a response.
 
     ``response``: the response before its output. ``custom``: names of tools whose argument is a text.
-    ``with_logprobs``: the text has log probabilities.
+    ``with_logprobs``: the text has log probabilities. ``encrypt``: encrypts the reasoning for the client to keep;
+    None if that is not asked for.
     """
 
-    def __init__(self, response: Response, *, custom: frozenset[str], with_logprobs: bool) -> None:
+    def __init__(
+        self,
+        response: Response,
+        *,
+        custom: frozenset[str],
+        with_logprobs: bool,
+        encrypt: Callable[[str], str] | None = None,
+    ) -> None:
         self.response = response
+        self._encrypt = encrypt
         self._custom = custom
         self._with_logprobs = with_logprobs
         self._call_ids: CallIds = "call"
@@ -119,7 +75,7 @@ class ResponseTranslator:
 
     def frames(self) -> ResponseFrames:
         """Make the encoder of the events."""
-        return ResponseFrames(self)
+        return ResponseFrames(lambda: self.open_texts, self.failed)
 
     def text_form(self, _index: int) -> TextForm[OutputTextDelta] | None:
         """Make the form of new text of the item that is open; None if that is something else."""
@@ -184,7 +140,8 @@ class ResponseTranslator:
         if isinstance(self._open, kind):
             return []
         made = self._close("completed")
-        item = kind(self._item_id(prefix), len(self._done))
+        own, at = self._item_id(prefix), len(self._done)
+        item = ReasoningItem(own, at, self._encrypt) if kind is ReasoningItem else TextItem(own, at)
         self._open = item
         return [*made, *item.begin()]
 
@@ -232,6 +189,7 @@ class ResponseTranslator:
             calls=self.stored_calls(answer),
             last="incomplete" if reason in CUT else "completed",
             logprobs=_REPORTS.named(answer.logprobs),
+            encrypt=self._encrypt,
         )
 
     def stored_calls(self, answer: CollectedAnswer) -> list[dict[str, Any]]:

@@ -6,42 +6,34 @@ from typing import Any
 
 import msgspec
 
+from handlers.openai.responses.sent_parts import answer_content, instructions_of, text_of, user_content
 from handlers.openai.sampling import refused
+from jan.auth.encrypted_texts import TextsOfOwner
 from jan.schema.explain import explain
 from jan.schema.messages import (
     AssistantMessage,
-    AudioPart,
     CustomCall,
     DeveloperMessage,
-    FilePart,
-    ImagePart,
     Message,
-    OnlyTextPart,
-    RefusalPart,
     SentFunction,
     SentToolCall,
     SystemMessage,
-    TextPart,
     ToolMessage,
     UserMessage,
-    UserPart,
 )
 from jan.schema.open_body import without_unknown
 from jan.schema.response_items import (
     CallOutputItem,
     CustomCallItem,
     FunctionCallItem,
-    InputAudio,
-    InputFile,
-    InputImage,
-    InputPart,
     MessageItem,
-    OutputRefusal,
+    ReasoningText,
+    SentCompaction,
     SentItem,
     SentReasoning,
 )
 
-_KINDS = MappingProxyType[str, type[SentItem]](
+_KINDS = MappingProxyType[str, type[SentItem | SentCompaction]](
     {
         "message": MessageItem,
         "function_call": FunctionCallItem,
@@ -49,6 +41,7 @@ _KINDS = MappingProxyType[str, type[SentItem]](
         "function_call_output": CallOutputItem,
         "custom_tool_call_output": CallOutputItem,
         "reasoning": SentReasoning,
+        "compaction": SentCompaction,
     }
 )
 # Items of tools that OpenAI runs itself. Models here can do nothing with them.
@@ -69,22 +62,36 @@ _HOSTED = (
     "mcp_call",
     "mcp_approval_request",
     "mcp_approval_response",
-    "compaction",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+    "configuration_update",
+    "program",
+    "program_output",
 )
+#: The beginning of the message that a compacted conversation becomes.
+SUMMARY = "Summary of the conversation so far:\n\n"
 
 
 class ReadItems(msgspec.Struct, frozen=True):
-    """The items of a request. ``ignored``: paths of what the model does not get."""
+    """The items of a request, and the path of each. ``ignored``: paths of what the model does not get."""
 
     items: tuple[SentItem, ...]
+    places: tuple[str, ...]
     ignored: tuple[str, ...] = ()
 
 
-def read_items(given: str | Sequence[dict[str, Any]], name: str = "input") -> ReadItems:
-    """Return the items of the field ``name``. Raises InvalidRequest that names the wrong one."""
+def read_items(given: str | Sequence[dict[str, Any]], texts: TextsOfOwner, name: str = "input") -> ReadItems:
+    """Return the items of the field ``name``. What they have of the caller's encrypted texts is decrypted; that of
+    others is left out.
+
+    Raises InvalidRequest that names the wrong one.
+    """
     if isinstance(given, str):
-        return ReadItems((MessageItem(role="user", content=given),) if given else ())
+        texts_given = (MessageItem(role="user", content=given),) if given else ()
+        return ReadItems(texts_given, (f"{name}[0]",) * len(texts_given))
     items: list[SentItem] = []
+    places: list[str] = []
     ignored: list[str] = []
     for index, one in enumerate(given):
         place = f"{name}[{index}]"
@@ -92,8 +99,11 @@ def read_items(given: str | Sequence[dict[str, Any]], name: str = "input") -> Re
         if kind in _HOSTED:
             ignored.append(place)
             continue
-        items.append(_item(one, kind, place, ignored))
-    return ReadItems(tuple(items), tuple(ignored))
+        item = _decrypted(_item(one, kind, place, ignored), texts, place, ignored)
+        if item is not None:
+            items.append(item)
+            places.append(place)
+    return ReadItems(tuple(items), tuple(places), tuple(ignored))
 
 
 def pieces_of(given: str | Sequence[dict[str, Any]]) -> int:
@@ -104,7 +114,7 @@ def pieces_of(given: str | Sequence[dict[str, Any]]) -> int:
     return sum(1 + (len(content) if isinstance(content, list) else 0) for content in contents)
 
 
-def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> SentItem:
+def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> SentItem | SentCompaction:
     expected = _KINDS.get(kind) if isinstance(kind, str) else None
     if expected is None:
         allowed = ", ".join(_KINDS)
@@ -116,8 +126,25 @@ def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> S
     except msgspec.ValidationError as error:
         why = explain(error, expected)
         raise refused(f"{place}.{why.path}" if why.path else place, why.message) from None
+    return item
+
+
+def _decrypted(
+    item: SentItem | SentCompaction, texts: TextsOfOwner, place: str, ignored: list[str]
+) -> SentItem | None:
+    """Return an item with what it has for this server alone as text; None for a summary of other callers."""
+    if isinstance(item, SentCompaction):
+        text = texts.decrypt("compaction", item.encrypted_content)
+        if text is None:
+            ignored.append(place)
+            return None
+        return MessageItem(role="user", content=f"{SUMMARY}{text}")
     if isinstance(item, SentReasoning) and item.encrypted_content and not item.content:
-        ignored.append(f"{place}.encrypted_content")
+        text = texts.decrypt("reasoning", item.encrypted_content)
+        if text is None:
+            ignored.append(f"{place}.encrypted_content")
+        else:
+            item.content = [ReasoningText(type="reasoning_text", text=text)]
     return item
 
 
@@ -142,18 +169,14 @@ class _Turns:
         return self._answer
 
 
-def messages_of(items: Sequence[SentItem], name: str = "input") -> tuple[list[Message], list[str]]:
-    """Return the messages that a model gets, and the place of each among the items of the field ``name``.
-
-    Raises InvalidRequest.
-    """
+def messages_of(read: ReadItems) -> tuple[list[Message], list[str]]:
+    """Return the messages that a model gets, and the path of each. Raises InvalidRequest."""
     turns = _Turns()
-    for index, item in enumerate(items):
-        place = f"{name}[{index}]"
+    for place, item in zip(read.places, read.items, strict=True):
         if isinstance(item, MessageItem):
             _add_message(turns, item, place)
         elif isinstance(item, CallOutputItem):
-            turns.add(ToolMessage(content=_text(item.output, place), tool_call_id=item.call_id), place)
+            turns.add(ToolMessage(content=text_of(item.output, place), tool_call_id=item.call_id), place)
         elif isinstance(item, SentReasoning):
             if text := "\n".join(part.text for part in item.content or item.summary):
                 turns.answer(place, new=True).reasoning_content = text
@@ -175,60 +198,13 @@ def _call(item: FunctionCallItem | CustomCallItem) -> SentToolCall:
 
 def _add_message(turns: _Turns, item: MessageItem, place: str) -> None:
     if item.role == "user":
-        turns.add(UserMessage(content=_user_content(item.content)), place)
+        turns.add(UserMessage(content=user_content(item.content)), place)
     elif item.role == "assistant":
         answer = turns.answer(place, new=True)
         if answer.content is not None:
             turns.add(AssistantMessage(), place)
             answer = turns.answer(place, new=True)
-        answer.content = _answer_content(item.content, place)
+        answer.content = answer_content(item.content, place)
     else:
         kind = SystemMessage if item.role == "system" else DeveloperMessage
-        turns.add(kind(content=_instructions(item.content, place)), place)
-
-
-def _user_content(content: str | list[InputPart]) -> str | list[UserPart]:
-    return content if isinstance(content, str) else [_user_part(part) for part in content]
-
-
-def _user_part(part: InputPart) -> UserPart:
-    if isinstance(part, InputImage):
-        return ImagePart(image_url={"url": part.image_url or part.file_id})
-    if isinstance(part, InputFile):
-        return FilePart(file={"file_id": part.file_id})
-    if isinstance(part, InputAudio):
-        return AudioPart(input_audio=part.input_audio)
-    return TextPart(text=part.refusal if isinstance(part, OutputRefusal) else part.text)
-
-
-def _answer_content(content: str | list[InputPart], place: str) -> str | list[TextPart | RefusalPart]:
-    if isinstance(content, str):
-        return content
-    return [
-        RefusalPart(refusal=part.refusal)
-        if isinstance(part, OutputRefusal)
-        else TextPart(text=_only_text(part, f"{place}.content[{at}]"))
-        for at, part in enumerate(content)
-    ]
-
-
-def _instructions(content: str | list[InputPart], place: str) -> str | list[OnlyTextPart]:
-    if isinstance(content, str):
-        return content
-    return [
-        OnlyTextPart(type="text", text=_only_text(part, f"{place}.content[{at}]"))
-        for at, part in enumerate(content)
-    ]
-
-
-def _text(content: str | list[InputPart], place: str) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(_only_text(part, f"{place}.output[{at}]") for at, part in enumerate(content))
-
-
-def _only_text(part: InputPart, place: str) -> str:
-    if isinstance(part, InputImage | InputFile | InputAudio):
-        kind = part.__struct_config__.tag
-        raise refused(place, f"A part of type '{kind}' is not allowed here; allowed: text.")
-    return part.refusal if isinstance(part, OutputRefusal) else part.text
+        turns.add(kind(content=instructions_of(item.content, place)), place)

@@ -1,9 +1,10 @@
 """Shows stored messages as items of responses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from handlers.openai.responses.item_ids import item_id, response_id
 from jan.schema.response_items import (
@@ -42,15 +43,16 @@ def answer_items(
     calls: Sequence[JsonObject],
     last: ItemStatus,
     logprobs: Sequence[TokenLogprob] = (),
+    encrypt: Callable[[str], str] | None = None,
 ) -> list[OutputItem]:
     """Return the items of an answer. One without anything has an empty message.
 
     ``own``: the id of the response. ``calls``: tool calls as messages have them. ``last``: the last item's status.
+    ``encrypt``: see ``reasoning_item``.
     """
     output: list[OutputItem] = []
     if reasoning:
-        content = [ReasoningContent(text=reasoning)]
-        output.append(ReasoningOutput(id=item_id("rs", own, 0), status="completed", content=content))
+        output.append(reasoning_item(item_id("rs", own, 0), reasoning, "completed", encrypt))
     if text or not (reasoning or calls):
         number = item_id("msg", own, len(output))
         said = TextContent(text=text, logprobs=list(logprobs))
@@ -59,6 +61,15 @@ def answer_items(
         output.append(_call(call, own, len(output)))
     output[-1].status = last
     return output
+
+
+def reasoning_item(
+    own: str, text: str, status: ItemStatus, encrypt: Callable[[str], str] | None
+) -> ReasoningOutput:
+    """Return reasoning as an item, also encrypted by ``encrypt`` for the client to keep, unless that is None."""
+    encrypted = UNSET if encrypt is None else encrypt(text)
+    content = [ReasoningContent(text=text)]
+    return ReasoningOutput(id=own, status=status, content=content, encrypted_content=encrypted)
 
 
 def progress_status(message: MessageRecord) -> ItemStatus:

@@ -26,9 +26,9 @@ def test_many_items_do_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch, giv
     seen: list[int] = []
     works = chat_request.read_items
 
-    def read(items: Any) -> Any:
+    def read(items: Any, texts: Any) -> Any:
         seen.append(threading.get_ident())
-        return works(items)
+        return works(items, texts)
 
     monkeypatch.setattr(chat_request, "read_items", read)
     with served() as server:
