@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.open_body import OpenStruct
 from jan.schema.sampling import TokenLogprob
@@ -83,6 +83,7 @@ class FunctionCallItem(OpenStruct, kw_only=True):
     type: Literal["function_call"]
     call_id: str
     name: CalledName
+    namespace: str | None = None
     arguments: str
     id: str | None = None
     status: ItemStatus | None = None
@@ -94,6 +95,7 @@ class CustomCallItem(OpenStruct, kw_only=True):
     type: Literal["custom_tool_call"]
     call_id: str
     name: CalledName
+    namespace: str | None = None
     input: str
     id: str | None = None
     status: ItemStatus | None = None
@@ -104,6 +106,7 @@ class CallOutputItem(OpenStruct, kw_only=True):
 
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
+    namespace: str | None = None
     output: str | list[InputPart]
     id: str | None = None
     status: ItemStatus | None = None
@@ -184,6 +187,7 @@ class FunctionCallOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="fu
     status: ItemStatus
     call_id: str
     name: str
+    namespace: str | UnsetType = UNSET
     arguments: str
 
 
@@ -194,6 +198,7 @@ class CustomCallOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="cust
     status: ItemStatus
     call_id: str
     name: str
+    namespace: str | UnsetType = UNSET
     input: str
 
 

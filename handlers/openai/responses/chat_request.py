@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from handlers.openai.client_names import ClientNames
+from handlers.openai.responses.namespaces import CUSTOM_KEYS, FUNCTION_KEYS, ServedTools
 from handlers.openai.responses.sent_items import messages_of, read_items
 from handlers.openai.sampling import refused
 from jan.auth.encrypted_texts import TextsOfOwner
@@ -46,8 +47,6 @@ _PARAMS = MappingProxyType({"messages": "input", "logprobs": "top_logprobs"})
 _LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
 _INCLUDED = (_LOGPROBS, ENCRYPTED)
-_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
-_CUSTOM_KEYS = ("name", "description", "format")
 _CHOICE_KEYS = ("type", "name", "mode", "tools")
 
 
@@ -59,6 +58,7 @@ class ChatRequestOfResponse:
     Attributes:
         chat: the request.
         tools: its tools, as the client wrote them, without those that nothing here runs.
+        namespaced: that of its ``ServedTools``.
         ignored: names of what nothing here uses.
         names: the names that the client knows.
     """
@@ -71,16 +71,16 @@ class ChatRequestOfResponse:
         self._own_places = places
         self._instructed = 1 if body.instructions else 0
         self.ignored = [*read.ignored, *_ignored_of(body)]
-        numbers = self._served_tools(body)
+        served = ServedTools(body.tools)
+        self.ignored += served.ignored
         self.names = ClientNames(_NAMES, _PARAMS)
-        self.names.places = {"messages": places, "tools": [f"tools[{number}]" for number in numbers]}
-        self.tools = [body.tools[number] for number in numbers] if body.tools else []
+        self.names.places = {"messages": places, "tools": served.places}
+        self.tools, self.namespaced = served.written, served.namespaced
         self.chat = ChatCompletionRequest(
             model=body.model,
             messages=messages,
-            tools=[_tool(tool, f"tools[{number}]") for tool, number in zip(self.tools, numbers, strict=True)]
-            or None,
-            tool_choice=_choice_of(body.tool_choice, has_tools=bool(numbers)),
+            tools=[_tool(tool, place) for tool, place in zip(served.tools, served.places, strict=True)] or None,
+            tool_choice=_choice_of(served.joined(body.tool_choice), has_tools=bool(served.tools)),
             parallel_tool_calls=body.parallel_tool_calls,
             response_format=_format_of(body),
             reasoning_effort=None if body.reasoning is None else body.reasoning.effort,
@@ -103,20 +103,6 @@ class ChatRequestOfResponse:
         """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
         if len(self.chat.messages) == self._instructed:
             raise refused("input", "It is empty; allowed: a text, or a list with at least one item.")
-
-    def _served_tools(self, body: PromptOfResponse) -> list[int]:
-        numbers = []
-        for number, tool in enumerate(body.tools or ()):
-            kind = tool.get("type")
-            if not isinstance(kind, str):
-                raise refused(f"tools[{number}].type", "Required; allowed: a text.")
-            if kind in ("function", "custom"):
-                numbers.append(number)
-                known = ("type", *(_CUSTOM_KEYS if kind == "custom" else _FUNCTION_KEYS))
-                self.ignored += [f"tools[{number}].{name}" for name in tool if name not in known]
-            else:
-                self.ignored.append(f"tools[{number}]")
-        return numbers
 
     def _add_sampling(self, body: ResponseRequest) -> None:
         chat = self.chat
@@ -157,7 +143,7 @@ def _tool(given: dict[str, Any], place: str) -> RequestedTool:
     """Return a tool in the form of chat completions, where its definition is one level deeper."""
     kind: str = given["type"]
     expected: Any = CustomTool if kind == "custom" else FunctionTool
-    keys = _CUSTOM_KEYS if kind == "custom" else _FUNCTION_KEYS
+    keys = CUSTOM_KEYS if kind == "custom" else FUNCTION_KEYS
     inner = {name: given[name] for name in keys if given.get(name) is not None}
     if isinstance(form := inner.get("format"), dict) and form.get("type") == "grammar" and "grammar" not in form:
         grammar = {name: value for name, value in form.items() if name != "type"}

@@ -134,13 +134,16 @@ class ReasoningItem:
 
 
 class CallItem:
-    """A call of a tool, at a number of the output. The input of a custom tool is read when it is complete."""
+    """A call of a tool, at a number of the output. The input of a custom tool is read when it is complete.
 
-    def __init__(self, own: str, at: int, *, call: str, name: str, custom: bool) -> None:
+    ``names``: the members of the item that name the tool.
+    """
+
+    def __init__(self, own: str, at: int, *, call: str, names: dict[str, str], custom: bool) -> None:
         self._id = own
         self._at = at
         self._call = call
-        self._name = name
+        self._names = names
         self._custom = custom
         self._arguments: list[str] = []
 
@@ -164,7 +167,7 @@ class CallItem:
             ]
         else:
             done = [
-                ArgumentsDone(item_id=self._id, output_index=self._at, name=self._name, arguments=item.arguments)
+                ArgumentsDone(item_id=self._id, output_index=self._at, name=item.name, arguments=item.arguments)
             ]
         return [*done, OutputItemDone(output_index=self._at, item=item)]
 
@@ -173,7 +176,7 @@ class CallItem:
         arguments = "".join(self._arguments)
         if self._custom:
             text = input_of(arguments) if arguments else ""
-            return CustomCallOutput(id=self._id, status=status, call_id=self._call, name=self._name, input=text)
+            return CustomCallOutput(id=self._id, status=status, call_id=self._call, input=text, **self._names)
         return FunctionCallOutput(
-            id=self._id, status=status, call_id=self._call, name=self._name, arguments=arguments
+            id=self._id, status=status, call_id=self._call, arguments=arguments, **self._names
         )

@@ -62,6 +62,7 @@ class Responses(Handler):
                 custom=tools.custom,
                 with_logprobs=bool(translated.chat.logprobs),
                 encrypt=partial(texts.encrypt, "reasoning") if ENCRYPTED in (body.include or ()) else None,
+                namespaced=translated.namespaced,
             )
             keep = None
             if stores or follows(body):

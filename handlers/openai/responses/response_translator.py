@@ -1,8 +1,9 @@
 """Responses on the wire: an engine's events as those of OpenAI's Responses API, and answers as whole responses."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -27,10 +28,7 @@ from jan.schema.response_events import (
     ResponseIncomplete,
     ResponseInProgress,
 )
-from jan.schema.response_items import (
-    ItemStatus,
-    OutputItem,
-)
+from jan.schema.response_items import ItemStatus, OutputItem
 from jan.schema.responses import (
     FailureCode,
     Incompleteness,
@@ -43,6 +41,7 @@ from jan.schema.responses import (
 from jan.schema.sampling import FinishReason, Usage
 
 _REPORTS = Reports()
+_NO_NAMES: Mapping[str, dict[str, str]] = MappingProxyType({})
 
 
 class ResponseTranslator:
@@ -50,7 +49,7 @@ class ResponseTranslator:
 
     ``response``: the response before its output. ``custom``: names of tools whose argument is a text.
     ``with_logprobs``: the text has log probabilities. ``encrypt``: encrypts the reasoning for the client to keep;
-    None if that is not asked for.
+    None if that is not asked for. ``namespaced``: that of ``ServedTools``.
     """
 
     def __init__(
@@ -60,10 +59,12 @@ class ResponseTranslator:
         custom: frozenset[str],
         with_logprobs: bool,
         encrypt: Callable[[str], str] | None = None,
+        namespaced: Mapping[str, dict[str, str]] = _NO_NAMES,
     ) -> None:
         self.response = response
         self._encrypt = encrypt
         self._custom = custom
+        self._namespaced = namespaced
         self._with_logprobs = with_logprobs
         self._call_ids: CallIds = "call"
         self._done: list[OutputItem] = []
@@ -127,7 +128,7 @@ class ResponseTranslator:
                 self._item_id("ctc" if custom else "fc"),
                 len(self._done),
                 call=self._call_id(fragment.index),
-                name=fragment.name,
+                names=self._namespaced.get(fragment.name) or {"name": fragment.name},
                 custom=custom,
             )
             self._open = item
@@ -197,7 +198,9 @@ class ResponseTranslator:
         self._call_ids = answer.call_ids
         calls: list[dict[str, Any]] = []
         for number, call in enumerate(answer.calls):
-            own = {"id": self._call_id(number)}
+            own: dict[str, Any] = {"id": self._call_id(number)}
+            if names := self._namespaced.get(call.name):
+                own["namespaced"] = names
             if call.name in self._custom:
                 custom = {"name": call.name, "input": input_of(call.arguments)}
                 calls.append({**own, "type": "custom", "custom": custom})

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from handlers.openai.responses.namespaces import joined_name
 from handlers.openai.responses.sent_parts import answer_content, instructions_of, text_of, user_content
 from handlers.openai.sampling import refused
 from jan.auth.encrypted_texts import TextsOfOwner
@@ -191,9 +192,10 @@ def messages_of(read: ReadItems) -> tuple[list[Message], list[str]]:
 
 
 def _call(item: FunctionCallItem | CustomCallItem) -> SentToolCall:
+    name = joined_name(item.namespace, item.name)
     if isinstance(item, CustomCallItem):
-        return SentToolCall(id=item.call_id, type="custom", custom=CustomCall(name=item.name, input=item.input))
-    return SentToolCall(id=item.call_id, function=SentFunction(name=item.name, arguments=item.arguments))
+        return SentToolCall(id=item.call_id, type="custom", custom=CustomCall(name=name, input=item.input))
+    return SentToolCall(id=item.call_id, function=SentFunction(name=name, arguments=item.arguments))
 
 
 def _add_message(turns: _Turns, item: MessageItem, place: str) -> None:

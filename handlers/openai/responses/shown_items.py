@@ -86,7 +86,7 @@ def _call(call: JsonObject, own: str, at: int) -> OutputItem:
             id=item_id("ctc", own, at),
             status="completed",
             call_id=number,
-            name=custom["name"],
+            **(call.get("namespaced") or {"name": custom["name"]}),
             input=custom["input"],
         )
     function = call.get("function", {})
@@ -94,7 +94,7 @@ def _call(call: JsonObject, own: str, at: int) -> OutputItem:
         id=item_id("fc", own, at),
         status="completed",
         call_id=number,
-        name=function.get("name", ""),
+        **(call.get("namespaced") or {"name": function.get("name", "")}),
         arguments=function.get("arguments", ""),
     )
 

@@ -206,6 +206,12 @@ def test_what_is_not_used_is_named(client: httpx.Client) -> None:
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "tools": 5}}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "tools": [5]}}, "tool_choice"),
         ({"tools": [{"name": "f"}]}, "tools[0].type"),
+        ({"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, "tools[0].tools"),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]},
+            "tools[0].tools[0].name",
+        ),
         ({"input": [], "instructions": "Be good."}, "input"),
         ({"conversation": ""}, "conversation"),
         ({"previous_response_id": ""}, "previous_response_id"),
