@@ -77,6 +77,7 @@ export class MessageView {
     answer.addEventListener("end", () => {
       this.element.removeAttribute("aria-busy");
       clearInterval(timer);
+      if (answer.state === "refused") return;
       if (answer.text || answer.rendered) writer.end();
       if (answer.text && !answer.rendered) showMarkdown(this.text, answer.text).then(() => this.#grown());
       this.steps.follow(answer);

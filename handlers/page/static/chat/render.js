@@ -3,16 +3,18 @@
 import { post } from "../api/client.js";
 import { h } from "../lib/dom.js";
 import { showServerHtml } from "../lib/html.js";
+import { decorate } from "./decorate.js";
 
 const MOST_KEPT = 2000;
-const MOST_AT_ONCE = 20;
+const MOST_AT_ONCE = 50;
+const MOST_LETTERS = 200_000;
 /** @type {Map<string, Promise<string | null>>} */
 const made = new Map();
 /** @type {{text: string, resolve: (html: string | null) => void}[]} */
 let waiting = [];
 
-/** Return the HTML of a Markdown text; null if the server has no renderer. */
-export function htmlOf(text) {
+/** Return the HTML of a Markdown text; null if the server has no renderer, or not for a text of this length. */
+function htmlOf(text) {
   let found = made.get(text);
   if (!found) {
     found = new Promise((resolve) => {
@@ -28,23 +30,37 @@ export function htmlOf(text) {
 async function askForAll() {
   const all = waiting;
   waiting = [];
-  for (let at = 0; at < all.length; at += MOST_AT_ONCE) await askFor(all.slice(at, at + MOST_AT_ONCE));
+  let some = [];
+  let letters = 0;
+  for (const one of all) {
+    if (some.length && (some.length >= MOST_AT_ONCE || letters + one.text.length > MOST_LETTERS)) {
+      await askFor(some);
+      [some, letters] = [[], 0];
+    }
+    some.push(one);
+    letters += one.text.length;
+  }
+  await askFor(some);
 }
 
 async function askFor(some) {
-  await Promise.all(some.map(async ({ text, resolve }) => {
-    try {
-      resolve((await post("render", { text })).html);
-    } catch {
-      made.delete(text);
-      resolve(null);
-    }
-  }));
+  let texts = null;
+  try {
+    texts = (await post("render", { text: some.map(({ text }) => text) })).data;
+  } catch {
+    // Shown as they are written.
+  }
+  for (const [index, { text, resolve }] of some.entries()) {
+    if (!texts) made.delete(text);
+    resolve(texts ? texts[index].blocks.map((block) => block.html).join("") : null);
+  }
 }
 
 /** Show a text as Markdown in an element; as it is until the HTML comes, and where none comes. */
 export async function showMarkdown(element, text) {
-  element.replaceChildren(h("p.raw", {}, text));
+  if (!element.childNodes.length) element.append(h("p.raw", {}, text));
   const html = await htmlOf(text);
-  if (html !== null) showServerHtml(element, html);
+  if (html === null) return;
+  showServerHtml(element, html);
+  decorate(element);
 }

@@ -9,6 +9,8 @@ import { textOf } from "./tree.js";
 
 const LEAST_QUESTIONS = 3;
 const ASKED_LENGTH = 80;
+const FOOT = 116;
+const GAPS = 56;
 
 export class Thread extends HTMLElement {
   /** Show a conversation. `acts` is what its messages can be told to do. */
@@ -113,10 +115,11 @@ export class Thread extends HTMLElement {
     if (!view) return;
     for (const element of this.talk.querySelectorAll(".msg.newest")) element.classList.remove("newest");
     [...this.views.values()].at(-1).element.classList.add("newest");
-    const top = view.element.getBoundingClientRect().bottom;
-    const free = innerHeight - document.querySelector(".foot").offsetHeight - document.querySelector(".top").offsetHeight;
-    this.talk.style.setProperty("--kept", `${Math.max(0, free - view.element.offsetHeight - 48)}px`);
-    if (top) view.element.scrollIntoView({ block: "start", behavior: "instant" });
+    // The field is as low as when it is empty, which it will be in a moment.
+    const foot = Math.min(FOOT, document.querySelector(".foot").offsetHeight);
+    const free = innerHeight - foot - document.querySelector(".top").offsetHeight;
+    this.talk.style.setProperty("--kept", `${Math.max(0, free - view.element.offsetHeight - GAPS)}px`);
+    view.element.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
   #rememberPlace() {

@@ -92,8 +92,8 @@ class View {
       if (!known) continue;
       list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, known.title.textContent), h("span.dim", {}, t("first.draft")))));
     }
-    for (const { id, title } of [...this.frame.list.known.values()].slice(0, 3 - list.childElementCount)) {
-      if (again.includes(id)) continue;
+    const others = [...this.frame.list.known.values()].filter(({ id, row }) => !again.includes(id) && !row.hidden);
+    for (const { id, title } of others.slice(0, 3 - list.childElementCount)) {
       list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, title.textContent))));
     }
     const goOn = list.childElementCount ? h("section", { "aria-labelledby": "again" }, h("h3.small.dim.pad", { id: "again" }, t("first.goOn")), list) : null;
@@ -154,7 +154,6 @@ class View {
   #made() {
     const { id } = this.conversation;
     rename({ c: id });
-    this.composer.name = id;
     this.#title();
   }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../lib/dom.js";
 import { showServerHtml } from "../lib/html.js";
+import { decorate } from "./decorate.js";
 
 const LEAST_MS = 80;
 
@@ -52,6 +53,7 @@ export class Writer {
     for (; this.shown < blocks.length; this.shown += 1) {
       const block = h("div");
       showServerHtml(block, blocks[this.shown] ?? "");
+      decorate(block);
       this.open.before(...block.childNodes);
       this.openShown = null;
     }
@@ -74,6 +76,7 @@ export class Writer {
     this.caret.remove();
     if (this.answer.rendered && this.open.parentNode) {
       if (this.answer.open) showServerHtml(this.open, this.answer.open);
+      decorate(this.open);
       this.open.replaceWith(...this.open.childNodes);
     }
   }

@@ -112,6 +112,8 @@ export function undoable(text) {
     for (const name of ["pointerenter", "focusin"]) toast.addEventListener(name, hold);
     for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, release);
     addEventListener("pagehide", finish);
+    const foot = /** @type {HTMLElement} */ (document.querySelector(".foot:not([hidden])"));
+    toast.style.bottom = `${(foot?.offsetHeight ?? 0) + 12}px`;
     document.body.append(toast);
   });
 }

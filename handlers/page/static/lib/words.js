@@ -78,7 +78,7 @@ export function wholeMoment(seconds) {
 /** Write a length of time in words such as 8 h 41 min, 12 s. */
 export function span(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay: "short" });
+  const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay: "narrow" });
   if (whole < 60) return unit(whole, "second");
   if (whole < 3600) return unit(Math.round(whole / 60), "minute");
   const rest = Math.round((whole % 3600) / 60);

@@ -23,18 +23,20 @@ export async function usage() {
 function limit({ name, unit, seconds, limit: most, used, resets_at: end }) {
   const until = Date.parse(end) / 1000;
   const words = t(`usage.${unit}`, { span: span(seconds) });
-  const rest = t("usage.full", { time: clock(until), span: span(until - Date.now() / 1000) });
+  const rest = used ? t("usage.full", { time: clock(until), span: span(until - Date.now() / 1000) }) : "";
   return line(words, used, most, rest, name);
 }
 
 function quota({ name, used, limit: most }) {
-  return line(t(`usage.quota.${name}`), used, most, "");
+  const mega = name === "bytes" ? 1e6 : 1;
+  return line(t(`usage.quota.${name}`), Math.round(used / mega), Math.round(most / mega), "");
 }
 
 function line(words, used, most, rest, name = "") {
   const part = most ? used / most : 0;
   const kind = part >= 1 ? "full" : part >= NEAR ? "near" : "";
-  const note = `${number(part, { style: "percent", maximumFractionDigits: 0 })}. ${rest}`;
+  const percent = number(part, { style: "percent", maximumFractionDigits: 0 });
+  const note = rest ? `${percent}. ${rest}` : percent;
   return h("div.limit", {}, h("span", { title: name }, words), meter(words, used, most, kind), h("span.end", {}, t("usage.of", { used, most })), h("span.note", {}, note));
 }
 
