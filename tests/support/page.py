@@ -28,7 +28,7 @@ class PageVisit:
 
     def _answered(self, response: Response) -> None:
         # Without a session the profile is a 401: this is how the page learns it. Markdown needs a renderer.
-        if response.status >= 400 and not response.url.endswith(("/user/profile", "/render")):
+        if response.status >= 400 and not response.url.endswith(("/user/profile", "/auth/session", "/render")):
             self.complaints.append(f"{response.status} {response.url}")
 
     def open(self, query: str = "") -> None:

@@ -1,6 +1,6 @@
 // The page: who is signed in, where the reader is, and the frame around it.
 
-import { recall, signOut, whoAmI, ended } from "./api/session.js";
+import { ended, recall, signIn, signOut, takeCode, whoAmI } from "./api/session.js";
 import "./chat/composer.js";
 import { showConversation } from "./chat/view.js";
 import { listen } from "./lib/bus.js";
@@ -92,9 +92,12 @@ class App {
     listen("place", () => this.frame && this.show());
     listen("signed-out", () => this.#over());
     listen("sign-out", () => signOut().then(() => location.assign(location.pathname)));
-    const person = await recall().catch(() => null);
+    const code = takeCode();
+    let note = "";
+    if (code) await signIn({ code }).catch(() => (note = t("signin.linkOver")));
+    const person = whoAmI() ?? (await recall().catch(() => null));
     if (person) await this.enter();
-    else this.askWho();
+    else this.askWho(note);
   }
 
   askWho(note = "") {

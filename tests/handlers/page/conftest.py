@@ -42,6 +42,7 @@ def visit(browser: BrowserContext, page_server: ThreadServer) -> Iterator[PageVi
     yield made
     made.page.evaluate("() => localStorage.clear()")
     made.page.close()
+    browser.clear_cookies()
     assert made.complaints == []
     assert made.violations == []
     assert made.foreign() == []

@@ -4,8 +4,6 @@ import { tell } from "../lib/bus.js";
 
 const root = new URL("../../../", import.meta.url);
 const prefix = document.documentElement.dataset.api ?? "api/v1";
-/** The key of a session that lives in this page only; null where the browser has a cookie. */
-let bearer = null;
 
 /** A refusal of the server. `code` is its name, `seconds` how long to wait, null if that is unknown. */
 export class ApiError extends Error {
@@ -25,11 +23,6 @@ export class Offline extends Error {}
 function secondsOf(headers) {
   const text = headers?.get("Retry-After");
   return text && /^\d+$/.test(text) ? Number(text) : null;
-}
-
-/** Use a key for this page's requests; null ends that. */
-export function useKey(key) {
-  bearer = key;
 }
 
 /** Return the URL of a path below the API's prefix. */
@@ -52,7 +45,6 @@ export function serverUrl(path) {
  */
 export async function send(method, path, body, { signal, headers = {}, quiet = false, keepalive = false } = {}) {
   const given = { ...headers };
-  if (bearer) given.Authorization = `Bearer ${bearer}`;
   if (body !== undefined && !given["Content-Type"]) given["Content-Type"] = "application/json";
   const content = body === undefined || typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body);
   let answer;

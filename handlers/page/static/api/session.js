@@ -1,7 +1,7 @@
-// Who is signed in.
+// Who is signed in. The browser has the session in a cookie that no script can read.
 
 import { forgetPerson } from "../lib/kept.js";
-import { get, post, useKey } from "./client.js";
+import { get, post, remove } from "./client.js";
 
 /** @type {{id: string, name: string, email: string, role: string, created_at: string} | null} */
 let person = null;
@@ -22,26 +22,22 @@ export async function recall() {
   return person;
 }
 
-/** Sign in with an API key. Throws ApiError for one that opens nothing. */
-export async function signInWithKey(key) {
-  useKey(key);
-  try {
-    person = await get("user/profile", { quiet: true });
-  } catch (error) {
-    useKey(null);
-    throw error;
-  }
+/** Sign in with an API key, or with the code of a link. Throws ApiError for one that opens nothing. */
+export async function signIn(given) {
+  person = (await post("auth/session", given, { quiet: true })).user;
   return person;
+}
+
+/** Take the code of a link that signs in out of the URL, which nobody should see; null if there is none. */
+export function takeCode() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (code) history.replaceState(null, "", location.pathname + location.search);
+  return code;
 }
 
 /** Sign out, and forget what this browser kept of the person. */
 export async function signOut() {
-  try {
-    await post("auth/logout", undefined, { quiet: true });
-  } catch {
-    // A key has no session to end.
-  }
-  useKey(null);
+  await remove("auth/session", { quiet: true }).catch(() => {});
   person = null;
   forgetPerson();
 }

@@ -50,9 +50,11 @@ export class MessageView {
   #buildAnswer() {
     this.steps = new Steps();
     this.element.append(this.who, this.steps.element, this.text, this.state, this.buttons);
-    if (this.message.live) this.#follow(this.message.live);
+    const { live } = this.message;
+    if (live && !live.done) this.#follow(live);
     else {
-      this.steps.show(this.message.reasoning, this.message.tool_calls);
+      if (live) this.steps.follow(live);
+      else this.steps.show(this.message.reasoning, this.message.tool_calls);
       const text = textOf(this.message);
       if (text) showMarkdown(this.text, text).then(() => this.#grown());
     }

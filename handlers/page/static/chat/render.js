@@ -8,6 +8,7 @@ import { decorate } from "./decorate.js";
 const MOST_KEPT = 2000;
 const MOST_AT_ONCE = 50;
 const MOST_LETTERS = 200_000;
+const PATIENCE_MS = 400;
 /** @type {Map<string, Promise<string | null>>} */
 const made = new Map();
 /** @type {{text: string, resolve: (html: string | null) => void}[]} */
@@ -56,11 +57,16 @@ async function askFor(some) {
   }
 }
 
-/** Show a text as Markdown in an element; as it is until the HTML comes, and where none comes. */
+/** Show a text as Markdown in an element: as it is where no HTML comes, or not soon. */
 export async function showMarkdown(element, text) {
-  if (!element.childNodes.length) element.append(h("p.raw", {}, text));
+  const asItIs = () => element.childNodes.length || element.append(h("p.raw", {}, text));
+  const late = setTimeout(asItIs, PATIENCE_MS);
   const html = await htmlOf(text);
-  if (html === null) return;
+  clearTimeout(late);
+  if (html === null) {
+    asItIs();
+    return;
+  }
   showServerHtml(element, html);
   decorate(element);
 }

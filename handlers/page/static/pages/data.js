@@ -6,17 +6,32 @@ import { download } from "../chat/manage.js";
 import { tell } from "../lib/bus.js";
 import { button, h } from "../lib/dom.js";
 import { openDialog, sure } from "../lib/menu.js";
-import { t, wholeMoment } from "../lib/words.js";
+import { moment, t, wholeMoment } from "../lib/words.js";
 import { table } from "./account.js";
 
 /** Return the part about sessions. */
-export async function sessions() {
+export async function sessions(again) {
   const everywhere = button(t("sessions.endAll"), async () => {
     if (!(await sure(t("sessions.endAll"), t("sessions.endAllText"), t("sessions.endAll")))) return;
     await post("auth/logout-everywhere");
     tell("sign-out");
-  }, { kind: "b.bad" });
-  return [h("h2", { id: "part" }, t("account.sessions")), h("p.soft", {}, t("sessions.lead")), h("div.row", {}, everywhere)];
+  }, { kind: "b.bad.tiny" });
+  const { data: all } = await get("user/sessions?limit=100");
+  const rows = all.reverse().map((session) => sessionRow(session, again));
+  const head = h("div.head", {}, h("h2", { id: "part" }, t("account.sessions")), h("span.sp"), everywhere);
+  const heads = [t("sessions.where"), t("sessions.begun"), t("sessions.seen"), t("sessions.ends"), null];
+  return [head, h("p.soft", {}, t("sessions.lead")), rows.length ? table(t("account.sessions"), heads, rows) : null].filter(Boolean);
+}
+
+function sessionRow(session, again) {
+  const at = (time) => h("td.nw", { title: wholeMoment(Date.parse(time) / 1000) }, moment(Date.parse(time) / 1000));
+  const end = async () => {
+    await remove(`user/sessions/${session.id}`);
+    if (session.current) tell("sign-out");
+    else again();
+  };
+  const name = h("th", { scope: "row" }, h("bdi", {}, session.device || t("sessions.program")), " ", session.current && h("span.tag", {}, t("sessions.this")));
+  return h("tr", {}, name, at(session.created_at), at(session.last_used_at), at(session.expires_at), h("td", {}, button(t("sessions.end"), end, { kind: "b.quiet.tiny" })));
 }
 
 /** Return the part about what was done with the account. */

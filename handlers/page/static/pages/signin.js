@@ -1,7 +1,7 @@
 // Signing in: by the provider, or with an API key.
 
 import { serverUrl } from "../api/client.js";
-import { signInWithKey } from "../api/session.js";
+import { signIn } from "../api/session.js";
 import { h, icon } from "../lib/dom.js";
 import { t } from "../lib/words.js";
 
@@ -23,7 +23,7 @@ export function showSignIn(place, done, { note = "", provider = true } = {}) {
     event.preventDefault();
     submit.setAttribute("aria-disabled", "true");
     try {
-      done(await signInWithKey(field.value.trim()));
+      done(await signIn({ credential: field.value.trim() }));
     } catch (error) {
       const words = { 401: t("signin.wrong"), 429: t("signin.often") }[error.status];
       problem.replaceChildren(icon("alert"), words ?? error.message);
