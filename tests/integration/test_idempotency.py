@@ -276,6 +276,7 @@ def test_it_is_in_the_document(admin: httpx.Client) -> None:
         "/conversations/{conversation_id}/messages",
         "/messages",
         "/responses",
+        "/responses/compact",
         "/user/api-keys",
         "/user/api-keys/{key_id}/rotate",
         "/users",

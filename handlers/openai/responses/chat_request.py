@@ -99,6 +99,11 @@ class ChatRequestOfResponse:
         stored = ["previous_response_id"] * before
         self.names.places["messages"] = [*own[: self._instructed], *stored, *own[self._instructed :]]
 
+    def add_question(self, message: Message) -> None:
+        """Add a message of the server's own behind those of the input."""
+        self.chat.messages.append(message)
+        self._own_places.append("input")
+
     def check(self) -> None:
         """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
         if len(self.chat.messages) == self._instructed:

@@ -43,3 +43,15 @@ EXAMPLES = (
     ),
 )
 COUNTED = (Example(summary="How long is this input?", body={"model": _MODEL, "input": "Hello, how are you?"}),)
+COMPACTED = (
+    Example(
+        summary="A conversation in short",
+        body={
+            "model": _MODEL,
+            "input": [
+                {"role": "user", "content": "My cat is called Tom."},
+                {"role": "assistant", "content": "What a nice name!"},
+            ],
+        },
+    ),
+)
