@@ -182,7 +182,14 @@ def test_tools_work_without_a_system_role(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"chat_template_kwargs": {"enable_thinking": False}}, {"enable_thinking": False}]
+    "given",
+    [
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"enable_thinking": False},
+        # The template has no levels of effort, but can be told not to reason.
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": False}},
+    ],
 )
 def test_a_switch_reaches_the_template(client: httpx.Client, given: dict[str, Any]) -> None:
     """The prompt is another one, and nothing was ignored."""

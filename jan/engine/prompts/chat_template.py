@@ -23,7 +23,7 @@ from jan.engine.prompts.environment import Clock, CompiledTemplate, unsupported
 from jan.engine.prompts.normalise import normalise
 from jan.engine.prompts.plain_messages import Entry, plain_messages, plain_text, text_of
 from jan.engine.prompts.segments import MarkedPrompt, SpecialTokens
-from jan.engine.prompts.template_options import check_options, ignored_options
+from jan.engine.prompts.template_options import check_options, fitted_options, ignored_options
 from jan.engine.prompts.well_formed_tools import with_well_formed_tools
 from jan.errors import InvalidRequest
 from jan.schema.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
@@ -180,7 +180,7 @@ class _Rendering:
         fitted = normalise(prompt, self.abilities, dialect.calls, native=native, special=self._special)
         marks = fitted.marks
         variables = {
-            **marks.mark(prompt.template_options),
+            **marks.mark(fitted_options(prompt.template_options, self._template.variables)),
             **self._tokens,
             "tools": fitted.tools,
             "documents": None if prompt.documents is None else marks.mark(list(prompt.documents)),

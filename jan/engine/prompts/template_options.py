@@ -1,12 +1,15 @@
 """Checks the variables that a request gives to the chat template."""
 
 from collections.abc import Set
+from typing import Any
 
 from jan.engine.generation_request import ChatPrompt
 from jan.errors import InvalidRequest
 
 # Switches that many clients set whatever the model. A template that lacks one is not asked in vain.
 SWITCHES = ("enable_thinking", "thinking", "reasoning_effort")
+# Switches that only turn reasoning on and off.
+_ON_AND_OFF = ("enable_thinking", "thinking")
 # Variables that the server sets itself.
 _OWN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
@@ -24,9 +27,28 @@ def check_options(prompt: ChatPrompt, variables: Set[str]) -> None:
         raise _refusal("documents: The model's chat template takes no documents.", "documents")
 
 
+def fitted_options(given: dict[str, Any], variables: Set[str]) -> dict[str, Any]:
+    """Return the variables that a template gets.
+
+    A template that has no levels of effort gets its switch of reasoning, off, for the effort `none`, as with vLLM.
+    A switch that the request sets itself stays.
+    """
+    return {**dict.fromkeys(_switched_off(given, variables), False), **given}
+
+
 def ignored_options(prompt: ChatPrompt, variables: Set[str]) -> tuple[str, ...]:
     """Return the switches of a request that a template lacks."""
-    return tuple(name for name in prompt.template_options if name in SWITCHES and name not in variables)
+    lacking = {*SWITCHES} - variables
+    if _switched_off(prompt.template_options, variables):
+        lacking.remove("reasoning_effort")
+    return tuple(name for name in prompt.template_options if name in lacking)
+
+
+def _switched_off(given: dict[str, Any], variables: Set[str]) -> tuple[str, ...]:
+    """Return the switches that the effort turns off."""
+    if given.get("reasoning_effort") != "none" or "reasoning_effort" in variables:
+        return ()
+    return tuple(name for name in _ON_AND_OFF if name in variables)
 
 
 def _refusal(message: str, param: str) -> InvalidRequest:

@@ -295,6 +295,18 @@ def test_a_template_gets_its_variables() -> None:
     assert chat.ignored == ("reasoning_effort",)
 
 
+def test_an_effort_is_a_switch_where_a_template_has_no_levels() -> None:
+    """Only the effort `none` turns reasoning off. A switch that is sent itself wins."""
+    template = template_of(templates.GLM)
+    for options, off, ignored in (
+        ({"reasoning_effort": "none"}, True, ()),
+        ({"reasoning_effort": "low"}, False, ("reasoning_effort",)),
+        ({"reasoning_effort": "none", "enable_thinking": True}, False, ()),
+    ):
+        chat = template.render_chat(prompt([ASKED], template_options=options))
+        assert ("nothink" in chat.text, chat.ignored) == (off, ignored)
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [
