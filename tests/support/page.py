@@ -49,8 +49,10 @@ class PageVisit:
 
     def answers(self) -> list[str]:
         """Return the texts of the answers that are shown, the finished ones."""
-        self.page.wait_for_selector("article.msg:last-of-type:not(.you):not([aria-busy]) .acts button")
-        return self.page.locator(".msg:not(.you) .text").all_inner_texts()
+        # The browser does not render what is out of sight.
+        ended = "article.msg:last-of-type:not(.you):not([aria-busy]) .acts button"
+        self.page.wait_for_selector(ended, state="attached")
+        return self.page.locator(".msg:not(.you) .text").all_text_contents()
 
     def foreign(self) -> list[str]:
         """Return the requests to any host but the server."""

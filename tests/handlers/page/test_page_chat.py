@@ -62,12 +62,12 @@ def test_versions_of_question_and_answer_are_kept(visit: PageVisit, signed_in: C
     page.click(".msg.you button[title=Edit]")
     page.fill(".editing textarea", "second question")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".msg:not(.you) .text >> text=second question")
+    page.wait_for_selector(".msg:not(.you) .text >> text=second question", state="attached")
     visit.answers()
     page.click(".msg:not(.you) button[title=Regenerate]")
-    page.wait_for_selector(".msg:not(.you) .ways[aria-label='Version 2 of 2']")
+    page.wait_for_selector(".msg:not(.you) .ways[aria-label='Version 2 of 2']", state="attached")
     page.click(".msg.you button[title='Earlier version']")
-    assert page.inner_text(".msg.you .text") == "first question"
+    assert page.text_content(".msg.you .text") == "first question"
     assert visit.answers() == ["first question"]
     page.click(".msg.you button[title='Later version']")
     assert visit.answers() == ["second question"]
@@ -76,7 +76,7 @@ def test_versions_of_question_and_answer_are_kept(visit: PageVisit, signed_in: C
     assert page.locator("[role=treeitem]").count() == 5
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    assert page.inner_text(".msg.you .text") == "first question"
+    page.wait_for_selector(".msg.you .text >> text=first question", state="attached")
 
 
 def choose(visit: PageVisit, model: str) -> None:
