@@ -16,6 +16,8 @@ from tornado.netutil import bind_sockets
 from jan.auth.encrypted_texts import EncryptedTexts
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
+from jan.background.answer_queue import AnswerQueue
+from jan.background.workers import BackgroundWorkers
 from jan.conversations import Conversations, StoredCompletions
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError, Mistakes
@@ -97,11 +99,13 @@ class Server:
         self._running = RunningWork(store, people.credentials.forget)
         people.credentials.on_change = self._running.look_now
         self._conversations, self._renderer = Conversations(store), Renderer()
+        self._background = AnswerQueue(store, settings.responses)
         self._idempotency = Idempotency(store.idempotent_answers)
         self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
-        for collector in (self.models, self._live, self._audit):
+        for collector in (self.models, self._live, self._audit, self._background):
             metrics.registry.register(collector)
         self.services = self._services(store, people, addresses, metrics)
+        self._workers = BackgroundWorkers(self.services, [route.handler for route in self.routes])
         self._http = ConnectionServer(
             self._application(), settings.server, tls, metrics.count_malformed, addresses.shown
         )
@@ -130,6 +134,7 @@ class Server:
             anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
             completions=StoredCompletions(store, self._conversations),
+            background=self._background,
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live, self._running),
             hooks=self._hooks,
@@ -196,6 +201,7 @@ class Server:
             await self.models.rest()
             raise
         self.services.anonymous.announce()
+        self._workers.start()
         self._lag.start()
         allow_files(settings.max_connections)
         self._http.add_sockets(sockets)
@@ -235,6 +241,7 @@ class Server:
     async def stop(self) -> None:
         """Stop accepting, let answers finish within the grace period, end the rest, and free the models."""
         self._http.stop()
+        await self._workers.close()
         ended = await self._live.drain(self.settings.server.grace_seconds)
         await self._http.close_all_connections()
         self.services.anonymous.close()

@@ -41,6 +41,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from jan.auth.credentials import check_scopes
+from jan.background.answer_queue import AnswerQueue, BackgroundRequest
+from jan.background.apis import BackgroundApi, PreparedAnswer
 from jan.conversations import KeptAnswer, Turn
 from jan.engine.base import (
     ChatPrompt,
@@ -66,8 +68,8 @@ from jan.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from jan.generation.answering import Answering, Keep
-from jan.generation.collected import CollectedAnswer, CollectedAnswers
+from jan.generation.answering import Answering, Instead, Keep
+from jan.generation.collected import CollectedAnswer, CollectedAnswers, CollectedCall
 from jan.generation.delivery import Keeper, Nowhere, lead
 from jan.generation.hooks import GeneratedAnswer, GeneratedCall, GeneratedChoice, Hook, HookContext
 from jan.generation.model_request import ModelRequest
@@ -100,10 +102,14 @@ __all__ = [
     "READ",
     "WRITE",
     "Access",
+    "AnswerQueue",
     "AuthenticationFailed",
+    "BackgroundApi",
+    "BackgroundRequest",
     "ChatPrompt",
     "CollectedAnswer",
     "CollectedAnswers",
+    "CollectedCall",
     "Conflict",
     "EmbeddingPrompt",
     "EventStream",
@@ -129,6 +135,7 @@ __all__ = [
     "PairPrompt",
     "PayloadTooLarge",
     "PermissionDenied",
+    "PreparedAnswer",
     "RateLimited",
     "Run",
     "Sampling",
@@ -167,6 +174,8 @@ class Handler(Dispatcher):
     Options: ClassVar[type[msgspec.Struct] | None] = None
     #: The API that the endpoint speaks, such as ``openai.chat``, for hooks.
     api: ClassVar[str] = ""
+    #: What makes the API's answers in the background; None if there are none.
+    background: ClassVar[BackgroundApi | None] = None
 
     @property
     def user_id(self) -> str:
@@ -221,6 +230,13 @@ class Handler(Dispatcher):
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
         return await ask(stream=stream, keep=keep, detach_as=detach_as, about=about)
+
+    async def check_run(self, asked: ModelRequest, instead: Instead) -> None:
+        """Check that a run of this request could begin now. Nothing is queued.
+
+        Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
+        """
+        await self._models().check(asked, instead)
 
     async def count_prompt(self, asked: ModelRequest) -> int:
         """Return the tokens of a request's prompt. Raises NotFound for an unknown model, and what the engine

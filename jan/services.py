@@ -19,6 +19,7 @@ from jan.auth.keyring import Keyring
 from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
 from jan.auth.sessions import Sessions
+from jan.background.answer_queue import AnswerQueue
 from jan.conversations import Conversations, StoredCompletions
 from jan.engine.models import ServedModels
 from jan.generation.hooks import Hooks
@@ -126,6 +127,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: AnonymousPolicy
     conversations: Conversations
     completions: StoredCompletions
+    background: AnswerQueue
     idempotency: Idempotency
     streams: StreamLogs
     hooks: Hooks

@@ -181,6 +181,31 @@ class Credentials:
             budget=user.budget,
         )
 
+    async def identity_of(
+        self, user_id: str, *, key_id: str | None, session_id: str | None, issued_at: datetime | None
+    ) -> Identity:
+        """Return the identity of work that was asked for with these credentials, which may have expired meanwhile.
+
+        Raises AuthenticationFailed if they are revoked, and Unavailable if the store does not say so.
+        """
+        user, key = await self.enabled_user(user_id), None
+        if key_id is not None:
+            key = await self._store.keys.find(key_id)
+            key = accepted_key(key, now() if key is not None and key.replaced_by else None)
+        if session_id is not None:
+            accepted_session(await self._store.sessions.find(session_id), user, issued_at=issued_at)
+        return Identity(
+            owner=user.id,
+            user_id=user.id,
+            scopes=scopes_of(user, key),
+            key_id=key_id,
+            session_id=session_id,
+            issued_at=issued_at,
+            expires_at=None if key is None else key.expires_at,
+            budget=user.budget,
+            accounts=() if key is None else key.accounts,
+        )
+
     async def enabled_user(self, user_id: str) -> User:
         """Return the user with this id. Raises AuthenticationFailed if there is none or the account is
         disabled."""

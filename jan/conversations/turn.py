@@ -67,7 +67,12 @@ class Turn:
         ``response``: what an API needs to show the answer again. ``answer_id``: the id of the message, if it is
         chosen already.
         """
-        message = MessageRecord(
+        message = self.begun_answer(model, response, answer_id)
+        return KeptAnswer(self._store, self._tasks, self._conversation.user_id, message, progress, self.append)
+
+    def begun_answer(self, model: str, response: JsonObject | None, answer_id: str | None) -> MessageRecord:
+        """Return the message of an answer that begins. It is not stored yet."""
+        return MessageRecord(
             id=answer_id or new_id("msg"),
             conversation_id=self._conversation.id,
             parent_id=self.parent_id,
@@ -77,9 +82,8 @@ class Turn:
             model=model,
             response=response,
         )
-        return KeptAnswer(self._store, self._tasks, self._conversation.user_id, message, progress, self._append)
 
-    async def _append(self, answer: MessageRecord) -> None:
+    async def append(self, answer: MessageRecord) -> None:
         """Store the question and the beginning of its answer. Raises Conflict if somebody else stored it first."""
         store, conversation = self._store, self._conversation
         if self._place.is_new:

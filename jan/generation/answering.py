@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from jan.auth.running import Permit
-from jan.engine.base import PromptNotes, TokenizedText, TokenReader
+from jan.engine.base import PreparedRequest, PromptNotes, TokenizedText, TokenReader
 from jan.engine.refusals import shows_no_tokens
 from jan.errors import InvalidRequest
 from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
@@ -17,12 +17,17 @@ from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, open_run, owned
 from jan.generation.sinks import Translator
 from jan.http.sse import EventStream, Replay, at_once
+from jan.limits import Payer
 from jan.limits.windows import Standing
 from jan.services import Services
 from jan.telemetry.request_record import GenerationRecord
 
 #: Reads the history of a request, and stores nothing. Returns the request with it, and the request's keeper.
 Keep = Callable[[ModelRequest], Awaitable[tuple[ModelRequest, Keeper]]]
+
+#: Returns the request to try after a refusal; None if the refusal stands.
+Instead = Callable[[InvalidRequest], Awaitable[ModelRequest | None]]
+T = TypeVar("T")
 
 
 class Answering:
@@ -68,12 +73,35 @@ class Answering:
 
         Raises NotFound for an unknown model, and the engine's refusals.
         """
-        asked = await self._show(asked)
+        return (await self._prepare(await self._show(asked))).prompt_tokens
+
+    async def _prepare(self, asked: ModelRequest) -> PreparedRequest:
         engine = await self._services.models.engine(asked.model)
         prepared = await engine.prepare(owned(asked, self._context.identity).sequences[0])
         engine.cancel(prepared.job_id)
         self.notes = prepared.notes
-        return prepared.prompt_tokens
+        return prepared
+
+    async def check(self, asked: ModelRequest, instead: Instead) -> None:
+        """Check that a run of this request could begin now. Nothing is queued, and no tokens stay reserved.
+
+        Raises NotFound for an unknown model, RateLimited if a token budget is used up, and the engine's refusals.
+        """
+        prepared = await self._first_served(self._prepare, await self._show(asked), instead)
+        payer = Payer(identity=self._context.identity, model=self._services.models.get(asked.model).id)
+        entry = self._services.ledger.open(payer)
+        try:
+            prompt = prepared.prompt_tokens
+            least = 1 if asked.sequences[0].max_tokens is None else prepared.limit
+            self.standings = await entry.reserve(prompt + least, prompt + prepared.limit)
+        finally:
+            await entry.settle(None)
+
+    async def begin(self, asked: ModelRequest, instead: Instead) -> Run:
+        """Start a run that no request waits for. The caller must close it. Raises what ``generate`` does."""
+        asked = await self._show(asked)
+        self._shown = True
+        return await self._first_served(self.generate, asked, instead)
 
     async def read_tokens(self, asked: ModelRequest) -> TokenizedText:
         """Return the tokens and the text of a request's Tokenization. Nothing is queued.
@@ -123,16 +151,22 @@ class Answering:
     ) -> Run:
         self._shown = True
         try:
-            while True:
-                try:
-                    return await generate(asked)
-                except InvalidRequest as error:
-                    instead = None if keeper is None else await keeper.instead(error)
-                    if instead is None:
-                        raise
-                    asked = instead
+            return await self._first_served(generate, asked, None if keeper is None else keeper.instead)
         finally:
             self._shown = False
+
+    async def _first_served(
+        self, serve: Callable[[ModelRequest], Awaitable[T]], asked: ModelRequest, instead: Instead | None
+    ) -> T:
+        """Return what ``serve`` makes of a request or, if it is refused, of the first other one that is not."""
+        while True:
+            try:
+                return await serve(asked)
+            except InvalidRequest as error:
+                other = None if instead is None else await instead(error)
+                if other is None:
+                    raise
+                asked = other
 
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""

@@ -44,8 +44,10 @@ class TokenCount:
     __slots__ = (
         "_begun",
         "_cached",
+        "_charged",
         "_choices",
         "_context",
+        "_earlier",
         "_limits",
         "_prompts",
         "_reasoning",
@@ -59,6 +61,8 @@ class TokenCount:
         self._context = context
         self._prompts: dict[int, int] = {}
         self._begun: set[int] = set()
+        # What earlier attempts at the same answer made, and what of it is charged already.
+        self._earlier = self._charged = UsedTokens()
         #: The progress of each sequence.
         self.sequences = [SequenceProgress() for _ in limits]
         self._cached = self._reasoning = 0
@@ -89,15 +93,37 @@ class TokenCount:
     def used(self) -> UsedTokens | None:
         """The tokens used so far. None before any: the prompt of a request that waits for a slot has not been
         read."""
-        if not self._begun or not self.granted:
+        if not (self._begun or self._earlier.prompt) or not self.granted:
             return None
-        prompt = self._prompt(self._begun)
-        return UsedTokens(prompt=prompt, completion=sum(one.tokens for one in self.sequences), cached=self._cached)
+        made, charged = self._made, self._charged
+        return UsedTokens(
+            prompt=max(0, made.prompt - charged.prompt),
+            completion=max(0, made.completion - charged.completion),
+            cached=made.cached,
+        )
+
+    @property
+    def _made(self) -> UsedTokens:
+        """The tokens of all attempts. A later attempt reads again what earlier ones made: that does not count."""
+        return UsedTokens(
+            prompt=self._earlier.prompt or self._prompt(self._begun),
+            completion=self._earlier.completion + sum(one.tokens for one in self.sequences),
+            cached=self._cached,
+        )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The tokens of the prompt, that of the first attempt if there were several."""
+        return self._earlier.prompt or self._prompt(self._prompts)
+
+    def resume(self, earlier: UsedTokens, charged: UsedTokens) -> None:
+        """Count what earlier attempts at the same answer made too, except what is charged already."""
+        self._earlier, self._charged = earlier, charged
 
     @property
     def usage(self) -> Usage:
         """The tokens used so far, in the form for clients."""
-        used = self.used or UsedTokens()
+        used = UsedTokens() if self.used is None else self._made
         return Usage(
             prompt_tokens=used.prompt,
             completion_tokens=used.completion,

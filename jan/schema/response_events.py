@@ -63,6 +63,18 @@ class ResponseErrorEvent(msgspec.Struct, kw_only=True, tag_field="type", tag="er
     sequence_number: int = 0
 
 
+class ResponseQueued(_OfResponse, kw_only=True, tag="response.queued"):
+    """The response waits to be made in the background."""
+
+
+class OutputItemDropped(msgspec.Struct, kw_only=True, tag_field="type", tag="response.output_item.dropped"):
+    """The item at this place was half made when its server ended. It is made anew, in the next place."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int = 0
+
+
 class OutputItemAdded(_OfItem, kw_only=True, tag="response.output_item.added"):
     """An item begins, empty."""
 
@@ -162,6 +174,7 @@ class CustomInputDone(msgspec.Struct, kw_only=True, tag_field="type", tag="respo
 
 ResponseEvent = (
     ResponseCreated
+    | ResponseQueued
     | ResponseInProgress
     | ResponseCompleted
     | ResponseIncomplete
@@ -169,6 +182,7 @@ ResponseEvent = (
     | ResponseErrorEvent
     | OutputItemAdded
     | OutputItemDone
+    | OutputItemDropped
     | ContentPartAdded
     | ContentPartDone
     | OutputTextDelta

@@ -235,7 +235,8 @@ class InputItems(msgspec.Struct, frozen=True, kw_only=True):
 class StoredQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Query parameters of a stored response."""
 
-    stream: Annotated[bool, Meta(description="Refused: no response runs in the background")] = False
+    stream: Annotated[bool, Meta(description="As a stream of events; only of background responses")] = False
+    starting_after: Annotated[int, Meta(ge=0, description="Only events after this number")] | None = None
 
 
 class ItemsQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from jan.settings.auth import AuthSettings
 from jan.settings.limits import LimitSettings
 from jan.settings.models import ModelSettings, RouteSettings
 from jan.settings.names import DottedName
+from jan.settings.responses import ResponseSettings
 from jan.settings.server import ANYONE, AccessSettings, ServerSettings, StreamSettings
 from jan.settings.sign_in import SignInSettings
 from jan.settings.tracing import TracingSettings
@@ -26,6 +27,7 @@ __all__ = [
     "LimitSettings",
     "LogSettings",
     "ModelSettings",
+    "ResponseSettings",
     "RouteSettings",
     "ServerSettings",
     "Settings",
@@ -85,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
     streams: StreamSettings = StreamSettings()
+    responses: ResponseSettings = ResponseSettings()
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
     audit: AuditSettings = AuditSettings()

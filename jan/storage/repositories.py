@@ -17,6 +17,7 @@ from jan.storage.completion_records import CompletionRepository
 from jan.storage.deletions import Deletions
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
+from jan.storage.queued_answers import QueuedAnswers
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -209,7 +210,10 @@ class MessageRepository(Protocol):
         """
 
     async def end_stale_streams(self, before: datetime) -> int:
-        """Mark as partial every streaming message not saved since ``before``. The server that wrote it died."""
+        """Mark as partial every streaming message not saved since ``before``. The server that wrote it died.
+
+        Answers in the queue stay: whoever claims one goes on with it.
+        """
 
     async def conversation_ids(self, *, after: str, limit: int) -> list[str]:
         """Return ids of conversations that messages name, in order, beginning after ``after``. The list is empty
@@ -259,6 +263,8 @@ class Store(Protocol):
     def messages(self) -> MessageRepository: ...
     @property
     def completions(self) -> CompletionRepository: ...
+    @property
+    def queued_answers(self) -> QueuedAnswers: ...
     @property
     def idempotent_answers(self) -> IdempotentAnswers: ...
     @property

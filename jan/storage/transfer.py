@@ -1,10 +1,11 @@
 """Exports everything in a store as lines of JSON and imports it: to change the backend, or to keep a copy.
 
 The first line names the format and the last one counts the records, so a truncated file is refused. Between them
-come the conversations, each followed by its messages in order, then sessions, keys, usage, the audit and users. Of
-the audit, the heads of its chains come first, so that no entry that a head counts is missing. A store may be in
-use during an export. Each conversation is then consistent, but the file as a whole is not a snapshot. Users come
-last: whoever is deleted meanwhile is not in the file, and an import leaves out what belongs to nobody in it.
+come the conversations, each followed by its messages in order, then answers in the queue, sessions, keys, usage,
+the audit and users. Of the audit, the heads of its chains come first, so that no entry that a head counts is
+missing. A store may be in use during an export. Each conversation is then consistent, but the file as a whole is
+not a snapshot. Users come last: whoever is deleted meanwhile is not in the file, and an import leaves out what
+belongs to nobody in it.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
 and adds the rest, all or nothing. MongoDB has no transactions of this size: an interrupted import leaves a
@@ -27,6 +28,7 @@ from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
+from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
 from jan.storage.repositories import NOBODY, Store
 
@@ -38,6 +40,7 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
     {
         "conversation": ConversationRecord,
         "message": MessageRecord,
+        "queued_answer": QueuedAnswer,
         "session": RefreshSession,
         "key": ApiKey,
         "usage": UsageRecord,
@@ -123,7 +126,7 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
+    for kind in (QueuedAnswer, RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
         async for record in _scan(store, kind):
             if not (isinstance(record, User) and record.deleted_at):
                 yield record
@@ -167,7 +170,7 @@ def _owned(records: Iterable[Record], owners: frozenset[str]) -> Iterator[Record
     """Yield records whose owners are among these. A message belongs to the conversation before it."""
     left_out = False
     for record in records:
-        if isinstance(record, ConversationRecord | RefreshSession | ApiKey | UsageRecord):
+        if isinstance(record, ConversationRecord | QueuedAnswer | RefreshSession | ApiKey | UsageRecord):
             left_out = record.user_id not in owners
         elif not isinstance(record, MessageRecord):
             left_out = False

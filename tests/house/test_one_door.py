@@ -15,6 +15,7 @@ KNOW_THE_STORE = (
     "jan/audit/",
     "jan/auth/",
     "jan/conversations/",
+    "jan/background/",
     "jan/people/",
     "jan/http/healthchecks.py",
     "jan/application.py",

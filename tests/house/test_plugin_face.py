@@ -10,18 +10,19 @@ from jan.testing import route, served
 
 # A name that goes, or changes what it means, breaks plugins; one that comes is here to stay.
 EXPORTED = (
-    "ADMIN ANONYMOUS_OR_INFERENCE Access AuthenticationFailed ChatPrompt CollectedAnswer CollectedAnswers "
-    "Conflict EmbeddingPrompt EventStream Example Frames GeneratedAnswer GeneratedCall GeneratedChoice "
-    "GenerationRequest Handler Hook HookContext Identity InternalError InvalidRequest JanError Keeper "
-    "KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest NotFound Operation PUBLIC PayloadTooLarge "
-    "PairPrompt PermissionDenied READ RateLimited Run Sampling Scope Services Sink Standing TextForm TextPrompt "
-    "TokenCount TokenPrompt Tokenization TokenizedText Translator Turn TypedFrames Unavailable "
-    "UnsupportedMediaType WRITE operation tightest"
+    "ADMIN ANONYMOUS_OR_INFERENCE Access AnswerQueue AuthenticationFailed BackgroundApi ChatPrompt "
+    "CollectedAnswer CollectedAnswers CollectedCall Conflict EmbeddingPrompt EventStream Example Frames "
+    "GeneratedAnswer GeneratedCall GeneratedChoice GenerationRequest Handler Hook HookContext Identity "
+    "InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest "
+    "NotFound Operation PUBLIC PayloadTooLarge PairPrompt PermissionDenied PreparedAnswer READ RateLimited Run "
+    "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Tokenization "
+    "TokenizedText Translator Turn TypedFrames Unavailable UnsupportedMediaType WRITE operation tightest "
+    "BackgroundRequest"
 )
 OF_HANDLERS = (
-    "Options allowed_methods answer api complete count_prompt error_body error_type generate identity ignore "
-    "limit_headers mint name_notes operations require required_credential "
-    "resume route_options services user_id"
+    "Options allowed_methods answer api background check_run complete count_prompt error_body error_type "
+    "generate identity ignore limit_headers mint name_notes operations require required_credential resume "
+    "route_options services user_id"
 )
 
 

@@ -44,9 +44,10 @@ _NAMES = MappingProxyType(
     }
 )
 _PARAMS = MappingProxyType({"messages": "input", "logprobs": "top_logprobs"})
-_LOGPROBS = "message.output_text.logprobs"
+#: What `include` calls log probabilities, and encrypted reasoning.
+LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
-_INCLUDED = (_LOGPROBS, ENCRYPTED)
+_INCLUDED = (LOGPROBS, ENCRYPTED)
 _CHOICE_KEYS = ("type", "name", "mode", "tools")
 
 
@@ -113,7 +114,7 @@ class ChatRequestOfResponse:
         chat = self.chat
         chat.max_tokens, chat.temperature, chat.top_p = body.max_output_tokens, body.temperature, body.top_p
         chat.stream, chat.service_tier = body.stream, body.service_tier
-        if body.top_logprobs is not None or _LOGPROBS in (body.include or ()):
+        if body.top_logprobs is not None or LOGPROBS in (body.include or ()):
             chat.logprobs, chat.top_logprobs = True, body.top_logprobs or 0
 
 

@@ -89,6 +89,10 @@ class ResponseKeeper(TurnKeeper):
         """Store the question and the beginning of the answer, if the response is stored."""
         if self._stores:
             await super().begin(answers)
+        self.name_left_out()
+
+    def name_left_out(self) -> None:
+        """Name in a header the stored messages that the model does not get."""
         if self.turn.left_out:
             self._set_header("X-Jan-Left-Out", header_value(self.turn.left_out))
 

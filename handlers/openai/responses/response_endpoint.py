@@ -9,14 +9,21 @@ import msgspec
 
 from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
+from handlers.openai.responses.background_responses import (
+    BackgroundResponses,
+    stored_request,
+    without_logprobs,
+)
 from handlers.openai.responses.chat_request import ENCRYPTED, ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
+from handlers.openai.responses.followed_response import followed
 from handlers.openai.responses.kept_response import ResponseKeeper, after, conversation_of, follows, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
+from handlers.openai.responses.shown_response import shown_response
 from handlers.openai.sampling import tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from jan.handler import Handler, ModelRequest
+from jan.handler import BackgroundRequest, Handler, ModelRequest
 from jan.operation import operation
 from jan.schema.response_events import ResponseEvent
 from jan.schema.responses import CountedInput, PromptOfResponse, Response, ResponseRequest
@@ -28,6 +35,7 @@ class Responses(Handler):
     """Responses, compatible with OpenAI's."""
 
     api = "openai.responses"
+    background = BackgroundResponses()
 
     @operation(
         summary="Create a response",
@@ -44,9 +52,13 @@ class Responses(Handler):
     async def post(self, body: ResponseRequest) -> Any:
         """Return the model's answer as items. With `stream: true` it is sent as server-sent events.
 
-        Tools and items that nothing here runs are left out and named in `X-Jan-Ignored`.
+        With `background: true` it is queued, answered at once, and made whether or not the client stays. Tools and
+        items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
         stores = self._stores(body)
+        if body.background:
+            body, names = without_logprobs(body)
+            self.ignore(*names)
         texts = self.services.encrypted_texts.of(self.identity.owner)
         translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
         self.ignore(*translated.ignored)
@@ -64,6 +76,8 @@ class Responses(Handler):
                 encrypt=partial(texts.encrypt, "reasoning") if ENCRYPTED in (body.include or ()) else None,
                 namespaced=translated.namespaced,
             )
+            if body.background:
+                return await self._in_background(body, translated, translator, asked)
             keep = None
             if stores or follows(body):
                 keep = partial(self._keep, body, translated, translator)
@@ -71,13 +85,13 @@ class Responses(Handler):
 
     def _stores(self, body: ResponseRequest) -> bool:
         """Return True if the response is to be stored. Raises AuthenticationFailed and PermissionDenied."""
-        if body.background:
+        if body.background and body.keeps is False:
             raise InvalidRequest(
-                "background: Not served. Send stream, and let the client wait.",
-                code="unsupported_parameter",
+                "background: Not allowed with store: false. It is made from the store.",
+                code="invalid_value",
                 param="background",
             )
-        if body.keeps or (body.conversation and body.keeps is None):
+        if body.keeps or body.background or (body.conversation and body.keeps is None):
             self.require("read", "write")
         elif follows(body):
             self.require("read")
@@ -96,6 +110,30 @@ class Responses(Handler):
         keeper = ResponseKeeper(turn, asked, translated, translator, stores=stores, set_header=self.set_header)
         keeper.repeatable = self.mint.repeatable
         return keeper.asked, keeper
+
+    async def _in_background(
+        self,
+        body: ResponseRequest,
+        translated: ChatRequestOfResponse,
+        translator: ResponseTranslator,
+        asked: ModelRequest,
+    ) -> Any:
+        """Put a response into the queue and return it, or the stream of its events."""
+        turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
+        keeper = ResponseKeeper(turn, asked, translated, translator, stores=True, set_header=self.set_header)
+        await self.check_run(keeper.asked, keeper.instead)
+        keeper.name_left_out()
+        translator.response.status = "queued"
+        answer = await self.services.background.put(
+            turn,
+            turn.begun_answer(asked.model, keeper.shown(), self.mint.new_id("msg")),
+            BackgroundRequest(
+                api=self.api, route=self.route_name, request=stored_request(body), permit=self.permit
+            ),
+            self.mint,
+        )
+        self.set_header("X-Jan-Message-Id", answer.id)
+        return followed(self.services.background, answer, None) if body.stream else shown_response(answer)
 
 
 class ResponseInputTokens(Handler):

@@ -17,7 +17,7 @@ from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
 from jan.errors import JanError, RateLimited, status_of
-from jan.handler import CollectedAnswer, CollectedAnswers, TextForm, TokenCount
+from jan.handler import CollectedAnswer, CollectedAnswers, CollectedCall, TextForm, TokenCount
 from jan.schema.response_events import (
     OutputTextDelta,
     ResponseCompleted,
@@ -96,9 +96,7 @@ class ResponseTranslator:
             return [ResponseCreated(response=self._now()), ResponseInProgress(response=self._now())]
         if isinstance(event, Finished):
             self._reason = event.reason
-            # An answer without anything has an empty message.
-            made = [] if self._done or self._open else self._in(TextItem, "msg")
-            return [*made, *self._close("incomplete" if event.reason in CUT else "completed")]
+            return self.end("incomplete" if event.reason in CUT else "completed")
         return [one for part in event.parts or (event,) for one in self._of_part(part)]
 
     def _of_part(self, part: Delta) -> list[ResponseEvent]:
@@ -126,7 +124,7 @@ class ResponseTranslator:
             custom = fragment.name in self._custom
             item = CallItem(
                 self._item_id("ctc" if custom else "fc"),
-                len(self._done),
+                self._at,
                 call=self._call_id(fragment.index),
                 names=self._namespaced.get(fragment.name) or {"name": fragment.name},
                 custom=custom,
@@ -141,7 +139,7 @@ class ResponseTranslator:
         if isinstance(self._open, kind):
             return []
         made = self._close("completed")
-        own, at = self._item_id(prefix), len(self._done)
+        own, at = self._item_id(prefix), self._at
         item = ReasoningItem(own, at, self._encrypt) if kind is ReasoningItem else TextItem(own, at)
         self._open = item
         return [*made, *item.begin()]
@@ -173,6 +171,11 @@ class ResponseTranslator:
         said = ResponseErrorEvent(code=error.code, message=error.message, param=error.param)
         return [*made, said, ResponseFailed(response=response)]
 
+    def end(self, status: ItemStatus, *, complete: bool = True) -> list[ResponseEvent]:
+        """Make the events that end the last item. A complete answer without anything has an empty message."""
+        made = self._in(TextItem, "msg") if complete and not (self._done or self._open) else []
+        return [*made, *self._close(status)]
+
     # --- whole --------------------------------------------------------------------------------------
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> Response:
@@ -195,27 +198,32 @@ class ResponseTranslator:
 
     def stored_calls(self, answer: CollectedAnswer) -> list[dict[str, Any]]:
         """Return the calls of an answer so far, as messages have them."""
-        self._call_ids = answer.call_ids
-        calls: list[dict[str, Any]] = []
-        for number, call in enumerate(answer.calls):
-            own: dict[str, Any] = {"id": self._call_id(number)}
-            if names := self._namespaced.get(call.name):
-                own["namespaced"] = names
-            if call.name in self._custom:
-                custom = {"name": call.name, "input": input_of(call.arguments)}
-                calls.append({**own, "type": "custom", "custom": custom})
-            else:
-                function = {"name": call.name, "arguments": call.arguments}
-                calls.append({**own, "type": "function", "function": function})
-        return calls
+        return [self.stored_call(number, call, answer.call_ids) for number, call in enumerate(answer.calls)]
+
+    def stored_call(self, number: int, call: CollectedCall, call_ids: CallIds) -> dict[str, Any]:
+        """Return one call of an answer, as messages have it."""
+        self._call_ids = call_ids
+        own: dict[str, Any] = {"id": self._call_id(number)}
+        if names := self._namespaced.get(call.name):
+            own["namespaced"] = names
+        if call.name in self._custom:
+            custom = {"name": call.name, "input": input_of(call.arguments)}
+            return {**own, "type": "custom", "custom": custom}
+        function = {"name": call.name, "arguments": call.arguments}
+        return {**own, "type": "function", "function": function}
 
     # --- parts --------------------------------------------------------------------------------------
 
     def _now(self) -> Response:
         return msgspec.structs.replace(self.response)
 
+    @property
+    def _at(self) -> int:
+        """The number of the next item."""
+        return len(self._done) + (self._open is not None)
+
     def _item_id(self, prefix: str) -> str:
-        return item_id(prefix, self.response.id, len(self._done) + (self._open is not None))
+        return item_id(prefix, self.response.id, self._at)
 
     def _call_id(self, number: int) -> str:
         return call_id(self._call_ids, f"{self.response.id} {number}")

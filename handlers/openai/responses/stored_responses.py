@@ -1,25 +1,19 @@
 """GET and DELETE /responses/{response_id}, and the URLs below it."""
 
 from contextlib import suppress
+from typing import Any
 
-import msgspec
-
-from handlers.conversations.translate import usage_of_record
-from handlers.openai.responses.item_ids import message_id, response_id
+from handlers.openai.responses.followed_response import followed
+from handlers.openai.responses.item_ids import message_id
 from handlers.openai.responses.item_pages import page_of_items
-from handlers.openai.responses.response_translator import incompleteness, usage_of
-from handlers.openai.responses.shown_items import CUT, items_of, output_of, progress_status
+from handlers.openai.responses.shown_items import items_of
+from handlers.openai.responses.shown_response import shown_response
+from jan.background.story import story_of
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import READ, WRITE, Handler
 from jan.operation import operation
-from jan.schema.responses import (
-    DeletedResponse,
-    InputItems,
-    ItemsQuery,
-    Response,
-    ResponseError,
-    StoredQuery,
-)
+from jan.schema.response_events import ResponseEvent
+from jan.schema.responses import DeletedResponse, InputItems, ItemsQuery, Response, StoredQuery
 from jan.storage.records import MessageRecord
 
 
@@ -50,18 +44,29 @@ class OneResponse(StoredResponses):
         tag="inference",
         query=StoredQuery,
         response=Response,
+        events=ResponseEvent,
         errors=(NotFound, Unavailable),
     )
-    async def get(self, response_id: str, query: StoredQuery) -> Response:
+    async def get(self, response_id: str, query: StoredQuery) -> Any:
         """Return a stored response. One that is being made has the output so far. Answers of chats that are stored
-        in a conversation are responses too."""
+        in a conversation are responses too.
+
+        With `stream`, send the events of a response that is made in the background: all, or those after the number
+        `starting_after`, and then those to come."""
+        answer = await self.answer_of(response_id)
         if query.stream:
+            if story_of(answer) is None:
+                raise InvalidRequest(
+                    "stream: Only a response that was made with background can be streamed again.",
+                    code="unsupported_parameter",
+                    param="stream",
+                )
+            return followed(self.services.background, answer, query.starting_after)
+        if query.starting_after is not None:
             raise InvalidRequest(
-                "stream: Only a response that runs in the background can be streamed again, and none does.",
-                code="unsupported_parameter",
-                param="stream",
+                "starting_after: Not allowed without stream.", code="invalid_value", param="starting_after"
             )
-        return shown_response(await self.answer_of(response_id))
+        return shown_response(answer)
 
     @operation(
         summary="Delete a response",
@@ -74,6 +79,8 @@ class OneResponse(StoredResponses):
         """Remove the content of a response and of its input. Their places in the conversation stay, for what
         follows them."""
         answer = await self.answer_of(response_id)
+        if answer.status == "streaming" and story_of(answer) is not None:
+            await self.services.background.cancel(answer)
         await self.services.conversations.empty(self.user_id, [*await self.question_of(answer), answer])
         await self.services.idempotency.forget_about(answer.conversation_id)
         return DeletedResponse(id=response_id)
@@ -98,7 +105,7 @@ class ResponseInputItems(StoredResponses):
 
 
 class ResponseCancellation(StoredResponses):
-    """The end of a response that runs in the background."""
+    """The early end of a response that is made in the background."""
 
     @operation(
         summary="Cancel a response",
@@ -108,40 +115,14 @@ class ResponseCancellation(StoredResponses):
         errors=(InvalidRequest, NotFound, Unavailable),
     )
     async def post(self, response_id: str) -> Response:
-        """Refuse: no response runs in the background. Disconnect to end one."""
-        await self.answer_of(response_id)
-        raise InvalidRequest(
-            "Cannot cancel a synchronous response. Disconnect to end one.",
-            code="invalid_value",
-            param="response_id",
-        )
-
-
-def shown_response(answer: MessageRecord) -> Response:
-    """Return a stored answer as a response."""
-    created = int(answer.created_at.timestamp())
-    request = (answer.response or {}).get("request")
-    if request is None:
-        response = Response(
-            id="",
-            created_at=created,
-            status="completed",
-            model=answer.model or "",
-            reasoning={"effort": None, "summary": None},
-            text={"format": {"type": "text"}, "verbosity": "medium"},
-        )
-    else:
-        response = msgspec.convert(request, Response)
-    response.id, response.kept = response_id(answer.id), True
-    response.output = output_of(answer)
-    response.status = progress_status(answer)
-    if response.status == "completed":
-        response.completed_at = int(answer.updated_at.timestamp())
-    if answer.finish_reason in CUT:
-        response.incomplete_details = incompleteness(answer.finish_reason)
-    if answer.status == "failed":
-        response.status = "failed"
-        response.error = ResponseError(message="It ended before its first token.")
-        response.output = []
-    response.usage = None if answer.usage is None else usage_of(usage_of_record(answer.usage))
-    return response
+        """End a response that is made in the background, and return it. One that has ended stays as it is."""
+        answer = await self.answer_of(response_id)
+        if story_of(answer) is None:
+            raise InvalidRequest(
+                "Cannot cancel a synchronous response. Disconnect to end one.",
+                code="invalid_value",
+                param="response_id",
+            )
+        if answer.status == "streaming":
+            answer = await self.services.background.cancel(answer)
+        return shown_response(answer)

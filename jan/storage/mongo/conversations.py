@@ -10,6 +10,7 @@ from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import page_of, position_of
+from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
 from jan.storage.shared_rules import apply, missing
 
@@ -33,6 +34,7 @@ class MongoConversations:
     def __init__(self, connection: Connection, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "conversations", ConversationRecord)
         self._messages = Collection(connection, "messages", MessageRecord)
+        self._queued = Collection(connection, "queued_answers", QueuedAnswer)
         self._holdings = holdings
 
     async def create(self, conversation: ConversationRecord) -> None:
@@ -72,6 +74,7 @@ class MongoConversations:
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         await self.get(user_id, conversation_id)
+        await self._queued.delete({"conversation_id": conversation_id})
         await self._messages.delete({"conversation_id": conversation_id})
         deleted = await self.records.take({"_id": conversation_id})
         # An append that ran between the two deletions left its message behind. A later append finds no

@@ -16,7 +16,7 @@ from jan.storage.records import ConversationRecord, MessageRecord, Record, fold
 R = TypeVar("R", bound=Record)
 
 Document = dict[str, Any]
-_OPAQUE = ("content", "metadata", "response", "tool_calls")
+_OPAQUE = ("content", "metadata", "request", "response", "tool_calls")
 _TEXT = "json"
 
 

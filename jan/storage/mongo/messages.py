@@ -34,6 +34,7 @@ from jan.storage.paging import (
     size_of,
     too_long,
 )
+from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Page, now
 from jan.storage.shared_rules import below, emptied, missing, same_message, taken, with_progress
 from jan.tasks import apart
@@ -54,6 +55,7 @@ class MongoMessages:
 
     def __init__(self, connection: Connection, conversations: MongoConversations, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "messages", MessageRecord)
+        self._queued = Collection(connection, "queued_answers", QueuedAnswer)
         self._conversations = conversations
         self._holdings = holdings
         # By conversation: writers of this process wait here. The unique index orders writers of several processes.
@@ -147,7 +149,9 @@ class MongoMessages:
         return [] if start is None else await self._path(start, limit)
 
     async def end_stale_streams(self, before: datetime) -> int:
-        where = {"status": "streaming", "updated_at": {"$lt": before}}
+        queued = await self._queued.find({}, sort=[("_id", 1)], limit=0)
+        others = {"$nin": [answer.id for answer in queued]}
+        where = {"_id": others, "status": "streaming", "updated_at": {"$lt": before}}
         return await self.records.update_many(where, {"$set": {"status": "partial"}})
 
     async def conversation_ids(self, *, after: str, limit: int) -> list[str]:

@@ -128,6 +128,13 @@ async def _version_12(connection: Connection) -> None:
     await connection.create_indexes("sessions", [by_user])
 
 
+async def _version_13(connection: Connection) -> None:
+    """Index the answers that are made in the background."""
+    fields = ("user_id", "conversation_id", "holder", "held_until")
+    indexes = [IndexModel([(field, ASCENDING), ("_id", ASCENDING)], name=field) for field in fields]
+    await connection.create_indexes("queued_answers", indexes)
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -141,6 +148,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_10,
     _version_11,
     _version_12,
+    _version_13,
 )
 
 

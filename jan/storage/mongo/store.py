@@ -15,6 +15,7 @@ from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import SchemaVersion, migrate
+from jan.storage.mongo.queued_answers import MongoQueuedAnswers
 from jan.storage.mongo.users import MongoKeys, MongoSessions, MongoUsers
 from jan.storage.records import Record
 
@@ -80,6 +81,7 @@ class MongoStore:
         self.conversations = MongoConversations(self._connection, self.holdings)
         self.messages = MongoMessages(self._connection, self.conversations, self.holdings)
         self.completions = MongoCompletions(self.messages)
+        self.queued_answers = MongoQueuedAnswers(self._connection, self.messages)
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)
@@ -92,6 +94,7 @@ class MongoStore:
             self.sessions.records,
             self.usage.records,
             self.idempotent_answers.records,
+            self.queued_answers.records,
         )
         self.archive = MongoArchive(
             self._connection,
@@ -100,6 +103,7 @@ class MongoStore:
             self.sessions.records,
             self.conversations.records,
             self.messages.records,
+            self.queued_answers.records,
             self.usage.records,
             self.audit.records,
             self.audit.marked,

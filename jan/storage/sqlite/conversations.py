@@ -55,6 +55,9 @@ CONVERSATION_IDS = """WITH RECURSIVE named(id) AS (
         SELECT (SELECT min(conversation_id) FROM messages WHERE conversation_id > named.id) FROM named
         WHERE named.id IS NOT NULL LIMIT ?)
     SELECT id FROM named"""
+# An answer in the queue is not interrupted: somebody will go on with it.
+STALE = """WHERE status = 'streaming' AND updated_at < ?
+    AND NOT EXISTS (SELECT 1 FROM queued_answers q WHERE q.id = messages.id)"""
 _ORPHANS = """DELETE FROM messages WHERE conversation_id = ?
     AND NOT EXISTS (SELECT 1 FROM conversations WHERE id = ?)"""
 _END = "~"  # sorts after every position
@@ -102,7 +105,8 @@ class SqliteConversations:
     async def delete(self, user_id: str, conversation_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
             change(db, user_id, amounts_of(owned(db, user_id, conversation_id)).negative())
-            db.execute("DELETE FROM messages WHERE conversation_id = ?", (conversation_id,))
+            for table in ("messages", "queued_answers"):
+                db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
         await self._db.write(work, erases=True)
@@ -226,10 +230,10 @@ class SqliteMessages:
         return sorted(path, key=lambda message: message.sequence)
 
     async def end_stale_streams(self, before: datetime) -> int:
-        clauses, limit = "WHERE status = 'streaming' AND updated_at < ?", milliseconds(before)
+        limit = milliseconds(before)
 
         def work(db: sqlite3.Connection) -> int:
-            stale = MESSAGES.select(db, clauses, limit)
+            stale = MESSAGES.select(db, STALE, limit)
             for message in stale:
                 MESSAGES.replace(db, _replace(message, status="partial"))
             return len(stale)

@@ -91,6 +91,15 @@ _VERSION_11 = (
 )
 # Sessions have a kind, a device and a key, which older servers would lose. The open ones of a user are listed.
 _VERSION_12 = ("""CREATE INDEX sessions_open ON sessions (user_id, id) WHERE ended_at IS NULL""",)
+# Answers that are made in the background, until they have ended.
+_VERSION_13 = (
+    """CREATE TABLE queued_answers (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, conversation_id TEXT NOT NULL,
+       holder TEXT NOT NULL, held_until INTEGER NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX queued_answers_by_user ON queued_answers (user_id)""",
+    """CREATE INDEX queued_answers_of_conversation ON queued_answers (conversation_id)""",
+    """CREATE INDEX queued_answers_by_holder ON queued_answers (holder)""",
+    """CREATE INDEX queued_answers_by_lease ON queued_answers (held_until, id)""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -104,6 +113,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_10,
     _VERSION_11,
     _VERSION_12,
+    _VERSION_13,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

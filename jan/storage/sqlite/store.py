@@ -14,6 +14,7 @@ from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.deletions import SqliteDeletions
 from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
+from jan.storage.sqlite.queued_answers import SqliteQueuedAnswers
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
 from jan.storage.sqlite.users import SqliteKeys, SqliteSessions, SqliteUsers
 
@@ -83,6 +84,7 @@ class SqliteStore:
         self.conversations = SqliteConversations(self._db, quota)
         self.messages = SqliteMessages(self._db, quota)
         self.completions = SqliteCompletions(self._db)
+        self.queued_answers = SqliteQueuedAnswers(self._db)
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)

@@ -12,6 +12,7 @@ import msgspec
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.idempotent_answers import IdempotentAnswer
+from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import (
     ApiKey,
     ConversationRecord,
@@ -140,6 +141,16 @@ ANSWERS = Table(
     IdempotentAnswer,
     {"first_at": lambda r: _ms(r.first_at), "about": lambda r: r.about, "user_id": lambda r: r.user_id},
 )
+QUEUED_ANSWERS = Table(
+    "queued_answers",
+    QueuedAnswer,
+    {
+        "user_id": lambda r: r.user_id,
+        "conversation_id": lambda r: r.conversation_id,
+        "holder": lambda r: r.holder,
+        "held_until": lambda r: _ms(r.held_until),
+    },
+)
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
 AUDIT = Table(
     "audit",
@@ -158,6 +169,7 @@ ARCHIVED_TABLES: tuple[Table[Any], ...] = (
     SESSIONS,
     CONVERSATIONS,
     MESSAGES,
+    QUEUED_ANSWERS,
     USAGE,
     AUDIT,
     AUDIT_MARKS,

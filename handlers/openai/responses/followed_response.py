@@ -1,0 +1,27 @@
+"""The stream of a response that is made in the background: what is stored of it, and then what is added."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from handlers.openai.responses.shown_response import asked_response, shown_response
+from handlers.openai.responses.told_response import NumberedFrames, ToldResponse
+from jan.handler import AnswerQueue, EventStream
+from jan.schema.response_events import ResponseEvent
+from jan.storage.records import MessageRecord
+
+
+def followed(queue: AnswerQueue, answer: MessageRecord, after: int | None) -> EventStream:
+    """Return the stream of the events after a number; None: of all."""
+    return EventStream(_events(queue, answer, -1 if after is None else after), NumberedFrames())
+
+
+async def _events(
+    queue: AnswerQueue, answer: MessageRecord, after: int
+) -> AsyncGenerator[list[ResponseEvent], None]:
+    told = ToldResponse(asked_response(answer))
+    async with aclosing(queue.watch(answer)) as messages:
+        async for message in messages:
+            events = told.news(message)
+            if message.status != "streaming":
+                events += told.end(message, shown_response(message))
+            yield [event for event in events if event.sequence_number > after]

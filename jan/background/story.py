@@ -1,0 +1,250 @@
+"""An answer that is made in the background, as the store keeps it: its texts, and in which pieces they came.
+
+The pieces are the marks, a text such as ``r12t5t4n0c10``: 12 characters of reasoning, then text, then a call with
+10 characters of arguments. With them the events of an answer are a function of its stored message, see
+``retelling``. So whoever reads them later, elsewhere or after a restart, reads the same.
+
+An item that was half made when its server ended, and can't be continued, is dropped. Its marks are upper case from
+then on and its text is apart. ``x0`` is where it was dropped.
+"""
+
+import re
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from jan.engine.base import Delta, Failed, ToolCallFragment
+from jan.engine.call_ids import CallIds
+from jan.generation.collected import CollectedCall
+from jan.schema.sampling import FinishReason
+from jan.storage.records import JsonObject, MessageRecord, MessageStatus, TokenUsage, now
+
+#: A mark: its kind, and the number of its characters.
+MARK = re.compile(r"([rtncxRTNC])(\d+)")
+_KEY = "story"
+# The kinds of marks whose neighbours are one piece.
+_TEXTS = "rtc"
+# The first kind of mark of the item that a mark belongs to.
+_ITEMS = MappingProxyType({"r": "r", "t": "t", "n": "n", "c": "n"})
+
+
+class DroppedItem(msgspec.Struct, frozen=True):
+    """An item that was made anew: its text or arguments, and the name of the function that it called."""
+
+    text: str
+    name: str = ""
+
+
+class StoryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a story that is stored beside the content of its message.
+
+    ``begun``: a model has begun it. ``barren``: how often it was begun since its last token. ``prompt_tokens`` and
+    the others: the tokens of all attempts, but of the first prompt only. ``error``: what ended it early.
+    ``cancelled``: its client ended it.
+    """
+
+    begun: bool = False
+    barren: int = 0
+    marks: str = ""
+    dropped: tuple[DroppedItem, ...] = ()
+    call_ids: CallIds = "call"
+    prompt_tokens: int = 0
+    tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    error: Failed | None = None
+    cancelled: bool = False
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens of all attempts."""
+        return TokenUsage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+        )
+
+
+def story_of(message: MessageRecord) -> StoryRecord | None:
+    """Return what is stored of a message's story; None for a message that was not made in the background."""
+    stored = (message.response or {}).get(_KEY)
+    return None if stored is None else msgspec.convert(stored, StoryRecord)
+
+
+def with_story(message: MessageRecord, story: StoryRecord, **content: Any) -> MessageRecord:
+    """Return a message with this story. ``content``: other fields that change."""
+    response = {**(message.response or {}), _KEY: msgspec.to_builtins(story)}
+    return msgspec.structs.replace(message, response=response, **content)
+
+
+class Story:
+    """The answer of one message while it is made.
+
+    ``call_of`` returns a call as messages have it, given its number and what the model wrote.
+    """
+
+    def __init__(
+        self, message: MessageRecord, call_of: Callable[[int, CollectedCall, CallIds], JsonObject]
+    ) -> None:
+        record = story_of(message)
+        assert record is not None  # of an answer in the queue
+        #: What is stored beside the content. ``message`` adds the pieces.
+        self.record = record
+        self._message = message
+        self._call_of = call_of
+        self._reasoning = [message.reasoning or ""]
+        self._text = [message.content if isinstance(message.content, str) else ""]
+        # Calls that an earlier attempt made, and those of this one.
+        self._earlier = list(message.tool_calls or ())
+        self._calls: list[CollectedCall] = []
+        self._marks = record.marks
+        self._pieces: list[tuple[str, int]] = []
+        # The number of the model's latest call, and of those of its calls that are known already.
+        self._call = -1
+        self._known_calls = 0
+        self._known: tuple[str, ...] = ()
+
+    # --- what is there ------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        """The content of the answer so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def whole_calls(self) -> list[JsonObject]:
+        """The calls that earlier attempts made."""
+        return self._earlier
+
+    @property
+    def has_calls(self) -> bool:
+        """True if there is a call."""
+        return bool(self._earlier or self._calls)
+
+    @property
+    def open_kind(self) -> str:
+        """The kind of the item that was being made last, as its marks begin: r, t or n; '' if there is none."""
+        marks = MARK.findall(self._marks_so_far())
+        return _ITEMS.get(marks[-1][0], "") if marks else ""
+
+    @property
+    def has_news(self) -> bool:
+        """True if something is not in ``message`` yet."""
+        return bool(self._pieces)
+
+    def _marks_so_far(self) -> str:
+        return self._marks + "".join(f"{kind}{count}" for kind, count in self._pieces)
+
+    # --- while it is made ---------------------------------------------------------------------------
+
+    def skip(self, *kinds: str, calls: int) -> None:
+        """Leave out what the model makes again: texts of these kinds, and this many calls."""
+        self._known, self._known_calls = kinds, calls
+
+    def add(self, delta: Delta) -> None:
+        """Add what a model made."""
+        self.note(tokens=self.record.tokens + delta.tokens)
+        for part in delta.parts or (delta,):
+            ended, begun = part.calls_from(self._call)
+            for fragment in ended:
+                self._add_call(fragment)
+            self._add("r", part.reasoning, self._reasoning)
+            self._add("t", part.text, self._text)
+            for fragment in begun:
+                self._add_call(fragment)
+
+    def _add(self, kind: str, text: str, texts: list[str]) -> None:
+        if text and kind not in self._known:
+            texts.append(text)
+            self._mark(kind, len(text))
+
+    def _add_call(self, fragment: ToolCallFragment) -> None:
+        self._call = fragment.index
+        if fragment.index < self._known_calls:
+            return
+        if fragment.name:
+            self._calls.append(CollectedCall(fragment.name))
+            self._mark("n", 0)
+        if fragment.arguments:
+            self._calls[-1].arguments += fragment.arguments
+            self._mark("c", len(fragment.arguments))
+
+    def _mark(self, kind: str, count: int) -> None:
+        if self._pieces and self._pieces[-1][0] == kind and kind in _TEXTS:
+            count += self._pieces.pop()[1]
+        self._pieces.append((kind, count))
+
+    def drop_open(self) -> None:
+        """Drop the item that was being made last: it is made anew."""
+        kind, marks = self.open_kind, MARK.findall(self._marks_so_far())
+        begin = len(marks)
+        while begin and marks[begin - 1][0] in ("nc" if kind == "n" else kind):
+            begin -= 1
+            if marks[begin][0] == "n":
+                break
+        size = sum(int(count) for _, count in marks[begin:])
+        item = self._drop_call() if kind == "n" else self._drop_text(kind, size)
+        kept = [(mark, int(count)) for mark, count in marks[:begin]]
+        dropped = [(mark.upper(), int(count)) for mark, count in marks[begin:]]
+        self._marks = "".join(f"{mark}{count}" for mark, count in kept + dropped)
+        self._pieces = [("x", 0)]
+        self.note(dropped=(*self.record.dropped, item))
+
+    def _drop_text(self, kind: str, size: int) -> DroppedItem:
+        texts = self._reasoning if kind == "r" else self._text
+        whole = "".join(texts)
+        texts[:] = [whole[: len(whole) - size]]
+        return DroppedItem(whole[len(whole) - size :])
+
+    def _drop_call(self) -> DroppedItem:
+        if self._calls:
+            call = self._calls.pop()
+            return DroppedItem(call.arguments, call.name)
+        stored = self._earlier.pop()
+        return DroppedItem(arguments_of(stored), name_of(stored))
+
+    def note(self, **changes: Any) -> None:
+        """Change what is stored beside the content."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+
+    # --- for the store ------------------------------------------------------------------------------
+
+    def message(self, status: MessageStatus = "streaming", reason: FinishReason | None = None) -> MessageRecord:
+        """Return the message with all that was made so far. The pieces until now are one group."""
+        self._marks, self._pieces = self._marks_so_far(), []
+        self.note(marks=self._marks)
+        begin, text = len(self._earlier), self.text
+        calls = [
+            *self._earlier,
+            *(self._call_of(at, call, self.record.call_ids) for at, call in enumerate(self._calls, begin)),
+        ]
+        self._message = with_story(
+            self._message,
+            self.record,
+            content=text or None if calls else text,
+            reasoning=self.reasoning or None,
+            tool_calls=calls or None,
+            status=status,
+            updated_at=now(),
+            finish_reason=reason,
+            usage=self.record.usage if reason is not None else None,
+        )
+        return self._message
+
+
+def arguments_of(call: JsonObject) -> str:
+    """Return the arguments of a stored call; '' for a custom tool, which has a text instead."""
+    return str(call.get("function", {}).get("arguments", ""))
+
+
+def name_of(call: JsonObject) -> str:
+    """Return the name of the function or custom tool that a stored call is of."""
+    return str((call.get("custom") or call.get("function") or {}).get("name", ""))

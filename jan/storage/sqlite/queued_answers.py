@@ -1,0 +1,89 @@
+"""The queue of answers that are made in the background, on SQLite. Each call is one transaction."""
+
+import sqlite3
+from datetime import datetime
+
+from jan.storage.queued_answers import QueuedAnswer, QueueLength, QueueRoom, held_by, let_go, lost, with_content
+from jan.storage.records import MessageRecord, milliseconds
+from jan.storage.shared_rules import missing
+from jan.storage.sqlite.conversations import count_bytes
+from jan.storage.sqlite.database import Database
+from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES, QUEUED_ANSWERS
+
+_FREE = "WHERE held_until <= ? ORDER BY id LIMIT 1"
+_HELD = "id = ? AND holder = ?"
+
+
+class SqliteQueuedAnswers:
+    """Implements ``queued_answers.QueuedAnswers`` on SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def add(self, answer: QueuedAnswer, room: QueueRoom) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            [of_all] = db.execute("SELECT count(*) FROM queued_answers").fetchone()
+            sql = "SELECT count(*) FROM queued_answers WHERE user_id = ?"
+            [of_user] = db.execute(sql, (answer.user_id,)).fetchone()
+            room.check(of_all, of_user)
+            QUEUED_ANSWERS.insert(db, answer)
+
+        await self._db.write(work)
+
+    async def find(self, answer_id: str) -> QueuedAnswer | None:
+        return await self._db.read(lambda db: QUEUED_ANSWERS.find(db, "id = ?", answer_id))
+
+    async def claim(self, holder: str, until: datetime, at: datetime) -> QueuedAnswer | None:
+        free = milliseconds(at)
+
+        def work(db: sqlite3.Connection) -> QueuedAnswer | None:
+            found = QUEUED_ANSWERS.select(db, _FREE, free)
+            return QUEUED_ANSWERS.replace(db, held_by(found[0], holder, until)) if found else None
+
+        if not await self._db.read(lambda db: QUEUED_ANSWERS.select(db, _FREE, free)):
+            return None
+        return await self._db.write(work)
+
+    async def seize(self, answer_id: str, holder: str, until: datetime) -> QueuedAnswer | None:
+        def work(db: sqlite3.Connection) -> QueuedAnswer | None:
+            found = QUEUED_ANSWERS.find(db, "id = ?", answer_id)
+            return None if found is None else QUEUED_ANSWERS.replace(db, held_by(found, holder, until))
+
+        return await self._db.write(work)
+
+    async def extend(self, holder: str, until: datetime) -> list[str]:
+        def work(db: sqlite3.Connection) -> list[str]:
+            found = QUEUED_ANSWERS.select(db, "WHERE holder = ?", holder)
+            for answer in found:
+                QUEUED_ANSWERS.replace(db, held_by(answer, holder, until))
+            return [answer.id for answer in found]
+
+        return await self._db.write(work)
+
+    async def release(self, answer: QueuedAnswer) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            if QUEUED_ANSWERS.find(db, _HELD, answer.id, answer.holder) is not None:
+                QUEUED_ANSWERS.replace(db, let_go(answer))
+
+        await self._db.write(work)
+
+    async def remove(self, answer_id: str, holder: str) -> bool:
+        sql = f"DELETE FROM queued_answers WHERE {_HELD}"
+        return await self._db.write(lambda db: db.execute(sql, (answer_id, holder)).rowcount > 0, erases=True)
+
+    async def save(self, holder: str, message: MessageRecord) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            stored = MESSAGES.find(db, "id = ?", message.id)
+            conversation = None if stored is None else CONVERSATIONS.find(db, "id = ?", stored.conversation_id)
+            if stored is None or conversation is None:
+                raise missing(MessageRecord)
+            if QUEUED_ANSWERS.find(db, _HELD, message.id, holder) is None:
+                raise lost(message.id)
+            # An answer that was begun is never cut by a quota.
+            count_bytes(db, conversation, MESSAGES.resize(db, with_content(stored, message)))
+
+        await self._db.write(work)
+
+    async def length(self) -> QueueLength:
+        sql = "SELECT count(*), count(*) FILTER (WHERE held_until > 0) FROM queued_answers"
+        return QueueLength(*await self._db.read(lambda db: db.execute(sql).fetchone()))

@@ -1,0 +1,298 @@
+"""Responses that are made in the background, on both stores."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from support.patience import until
+
+from jan.testing import ThreadServer, served
+
+CALL = '<tool_call>\n{"name": "list_files", "arguments": {"path": "/tmp"}}\n</tool_call>'
+WORDS = "word " * 30
+MODELS = """
+models:
+  - {id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto, context: 400}}
+  - {id: slow, engine: echo, options: {reasoning: auto, step_seconds: 0.02, repeat: 100, context: 100000}}
+responses: {max_running: 2, max_queued_per_user: 3}
+"""
+TOOL = {
+    "type": "function",
+    "name": "list_files",
+    "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+}
+CUSTOM = {"type": "custom", "name": "run"}
+CUSTOM_CALL = '<tool_call>\n{"name": "run", "arguments": {"input": "ls -l"}}\n</tool_call>'
+ENDED = ("completed", "incomplete", "failed", "cancelled")
+
+
+@pytest.fixture(scope="module")
+def server(storage: str) -> Iterator[ThreadServer]:
+    """A server in the process of the test, on a store of each kind in turn."""
+    with served(MODELS + storage) as found:
+        yield found
+        assert found.errors == []
+
+
+def post(client: httpx.Client, given: Any, **others: Any) -> httpx.Response:
+    return client.post("/v1/responses", json={"model": "echo", "input": given, "background": True, **others})
+
+
+def begin(client: httpx.Client, given: Any = WORDS, **others: Any) -> str:
+    answer = post(client, given, **others)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["background"] is True
+    return str(answer.json()["id"])
+
+
+def get(client: httpx.Client, own: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/responses/{own}").json()
+    return found
+
+
+def ended(client: httpx.Client, own: str) -> dict[str, Any]:
+    """Return a response once it has ended."""
+    assert until(lambda: get(client, own)["status"] in ENDED)
+    return get(client, own)
+
+
+def stream(client: httpx.Client, own: str, after: int | None = None) -> str:
+    query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
+    return client.get(f"/v1/responses/{own}", params=query).text
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+def cancel(client: httpx.Client, own: str) -> dict[str, Any]:
+    answer = client.post(f"/v1/responses/{own}/cancel")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def shape(response: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(item["type"], item["status"]) for item in response["output"]]
+
+
+def test_a_response_is_queued_and_made(client: httpx.Client) -> None:
+    """It is answered at once, ends by itself, and is what a response in the foreground is."""
+    given = f"<think>hm</think>look {CALL}{CUSTOM_CALL}"
+    asked = {"tools": [TOOL, CUSTOM], "instructions": "Be good.", "metadata": {"a": "b"}}
+    queued = post(client, given, **asked).json()
+    assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
+    made = ended(client, queued["id"])
+    front = client.post("/v1/responses", json={"model": "echo", "input": given, **asked}).json()
+    assert shape(made) == shape(front)
+    own = {"id", "created_at", "completed_at", "background", "output"}
+    assert {name: made[name] for name in set(made) - own} == {name: front[name] for name in set(front) - own}
+    for mine, theirs in zip(made["output"], front["output"], strict=True):
+        ids = {"id", "call_id"}
+        assert {n: v for n, v in mine.items() if n not in ids} == {n: v for n, v in theirs.items() if n not in ids}
+    [_, second] = client.get("/api/v1/conversations").json()["data"]
+    assert second["message_count"] == 2
+    messages = client.get(f"/api/v1/conversations/{second['id']}/messages").json()["data"]
+    assert [message["status"] for message in messages] == ["complete", "complete"]
+
+
+def test_a_stream_can_be_read_again_from_anywhere(client: httpx.Client) -> None:
+    text = post(client, f"<think>hm</think>look {CALL}", tools=[TOOL], stream=True).text
+    events = events_of(text)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:3]] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    last = events[-1]
+    assert last["type"] == "response.completed"
+    own = last["response"]["id"]
+    assert get(client, own) == last["response"]
+    assert stream(client, own) == text
+    for number in (0, 4, len(events) - 2):
+        assert events_of(stream(client, own, number)) == events[number + 1 :]
+    assert stream(client, own, len(events) - 1) == ""
+
+
+def test_a_stream_is_followed_while_it_is_made(client: httpx.Client) -> None:
+    """Whoever comes later gets the same bytes, up to the end."""
+    own = begin(client, "word ", model="slow", max_output_tokens=60)
+    assert until(lambda: get(client, own)["output"])
+    with ThreadPoolExecutor(2) as threads:
+        whole, rest = list(threads.map(lambda after: stream(client, own, after), (None, 6)))
+    events = events_of(whole)
+    assert events_of(rest) == events[7:]
+    assert events[-1]["type"] == "response.incomplete"
+    deltas = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert len(deltas) > 2
+    assert "".join(event["delta"] for event in deltas) == "word " * 60
+    assert events[-1]["response"]["usage"]["output_tokens"] == 60
+
+
+def test_the_client_may_leave(client: httpx.Client) -> None:
+    body = {"model": "slow", "input": "word ", "background": True, "stream": True, "max_output_tokens": 40}
+    with client.stream("POST", "/v1/responses", json=body) as response:
+        own = events_of(next(response.iter_text()))[0]["response"]["id"]
+    assert ended(client, own)["usage"]["output_tokens"] == 40
+
+
+def test_a_response_is_cancelled(client: httpx.Client) -> None:
+    own = begin(client, "word ", model="slow")
+    assert until(lambda: get(client, own)["output"])
+    made = cancel(client, own)
+    assert (made["status"], shape(made)) == ("cancelled", [("message", "incomplete")])
+    assert made["usage"]["output_tokens"] > 0
+    assert cancel(client, own) == get(client, own) == made
+    events = events_of(stream(client, own))
+    assert (events[-1]["type"], events[-1]["response"]) == ("response.incomplete", made)
+    # Something can follow it, and the text stays as it is.
+    text = made["output"][0]["content"][0]["text"]
+    assert client.get(f"/v1/responses/{own}").json()["output"][0]["content"][0]["text"] == text
+    follows = {"model": "echo", "input": "more", "previous_response_id": own}
+    assert client.post("/v1/responses", json=follows).status_code == 200
+
+
+def test_a_queued_response_is_cancelled(client: httpx.Client) -> None:
+    """One that waits for its turn ends without an output, and uses no tokens."""
+    running = [begin(client, "word ", model="slow") for _ in range(2)]
+    assert until(lambda: all(get(client, own)["output"] for own in running))
+    waiting = begin(client, "word ")
+    assert get(client, waiting)["status"] == "queued"
+    made = cancel(client, waiting)
+    assert (made["status"], made["output"], made["usage"]) == ("cancelled", [], None)
+    types = [event["type"] for event in events_of(stream(client, waiting))]
+    assert types == ["response.created", "response.queued", "response.incomplete"]
+    for own in running:
+        cancel(client, own)
+
+
+def test_a_full_queue_refuses(client: httpx.Client) -> None:
+    waiting = [begin(client, "word ", model="slow") for _ in range(3)]
+    refused = post(client, "one")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_background_responses")
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(client.get("/api/v1/conversations").json()["data"]) == 3
+    for own in waiting:
+        cancel(client, own)
+    assert ended(client, begin(client))["status"] == "completed"
+
+
+def test_a_response_is_deleted_while_it_is_made(client: httpx.Client) -> None:
+    own = begin(client, "word ", model="slow")
+    assert until(lambda: get(client, own)["output"])
+    assert client.delete(f"/v1/responses/{own}").status_code == 200
+    assert client.get(f"/v1/responses/{own}").status_code == 404
+    assert client.get(f"/v1/responses/{own}?stream=true").status_code == 404
+
+
+def test_a_conversation_is_deleted_while_a_response_is_made(client: httpx.Client) -> None:
+    own = begin(client, "word ", model="slow")
+    assert until(lambda: get(client, own)["output"])
+    [conversation] = client.get("/api/v1/conversations").json()["data"]
+    with client.stream("GET", f"/v1/responses/{own}?stream=true") as response:
+        pieces = response.iter_text()
+        assert "response.created" in next(pieces)
+        assert client.delete(f"/api/v1/conversations/{conversation['id']}").status_code == 200
+        assert events_of("".join(pieces))[-1]["type"] == "error"
+    assert ended(client, begin(client))["status"] == "completed"
+
+
+def test_a_response_follows_others(client: httpx.Client) -> None:
+    first = begin(client, "one ")
+    ended(client, first)
+    second = ended(client, begin(client, "two ", previous_response_id=first))
+    assert second["usage"]["input_tokens"] == 3
+    own = client.post("/api/v1/conversations", json={}).json()["id"]
+    third = ended(client, begin(client, "three ", conversation=own))
+    assert third["conversation"] == {"id": own}
+
+
+def test_a_refused_response_changes_nothing(client: httpx.Client) -> None:
+    for status, change in (
+        (400, {"input": "word " * 500}),
+        (400, {"input": []}),
+        (404, {"model": "none"}),
+        (404, {"conversation": "conv_none"}),
+        (404, {"previous_response_id": "resp_none"}),
+        (400, {"store": False}),
+        (400, {"tool_choice": "required"}),
+    ):
+        refused = post(client, "one", **change)
+        assert refused.status_code == status, refused.text
+    assert client.get("/api/v1/conversations").json()["data"] == []
+
+
+def test_what_was_not_made_in_the_background_is_not_followed(client: httpx.Client) -> None:
+    made = client.post("/v1/responses", json={"model": "echo", "input": "one"}).json()
+    for method, url in (("POST", f"{made['id']}/cancel"), ("GET", f"{made['id']}?stream=true")):
+        assert client.request(method, f"/v1/responses/{url}").status_code == 400
+    assert client.post("/v1/responses/resp_none/cancel").status_code == 404
+    refused = client.get(f"/v1/responses/{made['id']}?starting_after=3")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "starting_after")
+
+
+def test_others_and_strangers_get_nothing(client: httpx.Client, server: ThreadServer) -> None:
+    own = begin(client)
+    stranger, other = server.connect(), server.connect(server.add_user())
+    assert post(stranger, "one").json()["error"]["code"] == "missing_credentials"
+    for url in (own, f"{own}?stream=true"):
+        assert other.get(f"/v1/responses/{url}").status_code == 404
+    assert other.post(f"/v1/responses/{own}/cancel").status_code == 404
+    narrow = server.connect(server.add_user("inference"))
+    assert post(narrow, "one").status_code == 403
+
+
+def test_a_revoked_key_ends_its_response(client: httpx.Client, server: ThreadServer, key: str) -> None:
+    made = client.post("/api/v1/user/api-keys", json={"name": "second"}).json()
+    own = begin(server.connect(made["key"]), "word ", model="slow")
+    assert until(lambda: get(client, own)["output"])
+    assert client.delete(f"/api/v1/user/api-keys/{made['id']}").status_code == 200
+    found = ended(client, own)
+    assert (found["status"], found["error"]["code"]) == ("failed", "invalid_prompt")
+    error, last = events_of(stream(client, own))[-2:]
+    assert (error["type"], error["code"], last["type"]) == ("error", "invalid_api_key", "response.failed")
+
+
+def test_log_probabilities_are_named_as_left_out(client: httpx.Client) -> None:
+    answer = post(client, "one", top_logprobs=2, include=["message.output_text.logprobs"])
+    assert answer.headers["x-jan-ignored"] == "include[0], top_logprobs"
+    assert ended(client, answer.json()["id"])["status"] == "completed"
+
+
+def test_what_is_used_is_counted_once(client: httpx.Client) -> None:
+    ended(client, begin(client, "one two three "))
+    cancelled = begin(client, "word ", model="slow")
+    assert until(lambda: get(client, cancelled)["output"])
+    cancel(client, cancelled)
+
+    def rows() -> dict[str, Any]:
+        return {row["model"]: row for row in client.get("/api/v1/usage").json()["data"]}
+
+    assert until(lambda: len(rows()) == 2)
+    found = rows()
+    assert (found["echo"]["requests"], found["echo"]["total_tokens"]) == (1, 6)
+    assert (found["slow"]["requests"], found["slow"]["prompt_tokens"]) == (1, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_openais_sdk_accumulates(sdk: openai.OpenAI) -> None:
+    with sdk.responses.stream(model="echo", input=WORDS, background=True) as events:
+        first = [event.type for event in events]
+        final = events.get_final_response()
+    assert first[0] == "response.created"
+    assert final.output_text == WORDS
+    again = sdk.responses.retrieve(final.id, stream=True)
+    assert [event.sequence_number for event in again] == list(
+        range(len(list(sdk.responses.retrieve(final.id, stream=True))))
+    )
+    rest = list(sdk.responses.retrieve(final.id, stream=True, starting_after=2))
+    assert rest[0].sequence_number == 3
+    with sdk.responses.stream(response_id=final.id, starting_after=2) as resumed:
+        assert [event.type for event in resumed][-1] == "response.completed"
+    waiting = sdk.responses.create(model="slow", input="word ", background=True)
+    assert sdk.responses.cancel(waiting.id).status == "cancelled"
