@@ -94,7 +94,11 @@ class Server:
         self._audit = make_audit(settings, store, self._keyring, addresses)
         people = make_people(settings.auth, store, self._keyring, self._audit)
         self._keeper = StoreKeeper(
-            store, people, create_admin=settings.auth.create_admin, show_late_key=show_late_key
+            store,
+            people,
+            create_admin=settings.auth.create_admin,
+            show_late_key=show_late_key,
+            with_link=settings.has_page,
         )
         self._running = RunningWork(store, people.credentials.forget)
         people.credentials.on_change = self._running.look_now
@@ -237,6 +241,11 @@ class Server:
     def admin_key(self) -> str | None:
         """The administrator's key if this first start made it, to be shown once; None at any other start."""
         return self._keeper.admin_key
+
+    @property
+    def start_code(self) -> str | None:
+        """The code of the link that signs the administrator in, if this first start made one."""
+        return self._keeper.start_code
 
     async def stop(self) -> None:
         """Stop accepting, let answers finish within the grace period, end the rest, and free the models."""

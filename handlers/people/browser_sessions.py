@@ -6,7 +6,7 @@ from handlers.people.profile import profile_of
 from jan.errors import AuthenticationFailed, NotFound, PermissionDenied
 from jan.handler import Handler
 from jan.operation import Example, operation
-from jan.schema.auth import BrowserSession, BrowserSignIn, SessionInfo, SessionList, SignedOut
+from jan.schema.auth import BrowserSession, BrowserSignIn, BrowserState, SessionInfo, SessionList, SignedOut
 from jan.schema.paging import PageQuery
 from jan.schema.scopes import KEYS, PUBLIC, READ
 from jan.storage.records import RefreshSession
@@ -14,9 +14,6 @@ from jan.storage.records import RefreshSession
 
 class SigningInHandler(Handler):
     """An endpoint that may begin a session in a browser."""
-
-    refused_statuses = frozenset({400, 401, 403})
-    refused_act = "sign_in.refused"
 
     @property
     def program(self) -> str:
@@ -37,6 +34,29 @@ class SigningInHandler(Handler):
 
 class OwnSession(SigningInHandler):
     """The session of the browser that calls."""
+
+    refused_statuses = frozenset({400, 401, 403})
+    refused_act = "sign_in.refused"
+
+    @operation(
+        summary="Who is signed in in this browser",
+        access=PUBLIC,
+        tag="auth",
+        limit="none",
+        response=BrowserState,
+        errors=(AuthenticationFailed, PermissionDenied),
+        examples=(Example(summary="Is anybody?"),),
+    )
+    async def get(self) -> BrowserState:
+        """Return the session of the browser's cookie and its user, or null where there is none or it has ended.
+        `provider` says if people can sign in at /auth/google."""
+        session, token = None, self.services.cookies.read(self.request)
+        if token is not None:
+            self.check_own_page()
+            if (found := await self.services.browsers.find(token)) is not None:
+                user, record = found
+                session = BrowserSession(id=record.id, expires_at=record.expires_at, user=profile_of(user))
+        return BrowserState(session=session, provider=self.services.settings.sign_in.configured)
 
     @operation(
         summary="Sign this browser in",

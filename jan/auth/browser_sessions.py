@@ -7,7 +7,7 @@ import msgspec
 
 from jan.audit.acts import Auditor
 from jan.auth.api_keys import hash_of
-from jan.auth.credentials import Credentials, check_scopes, wrong
+from jan.auth.credentials import Credentials, accepted_user, check_scopes, wrong
 from jan.auth.devices import device_of
 from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, NotFound
@@ -56,6 +56,16 @@ class BrowserSessions:
         await self._audit.record("user.signed_in", user_id=user.id, target=session.id)
         return self._sessions.issue(user, msgspec.structs.replace(session, last_used_at=at), use="cookie")
 
+    async def find(self, token: str) -> tuple[User, RefreshSession] | None:
+        """Return the user and the session of a cookie; None if the session has ended, or is another server's."""
+        try:
+            identity = await self._credentials.identify(token, in_cookie=True)
+            user = await self._credentials.enabled_user(identity.user_id or "")
+        except AuthenticationFailed:
+            return None
+        session = await self._store.sessions.find(identity.session_id or "")
+        return None if session is None else (user, session)
+
     async def leave(self, token: str, *, unless: str = "") -> None:
         """End the session of a cookie, ``unless`` it has this id: then it goes on with another token. Raises
         Unavailable."""
@@ -69,7 +79,11 @@ class BrowserSessions:
     # --- links --------------------------------------------------------------------------------------
 
     async def make_link(self, user: User) -> str:
-        """Make the code of a link that signs a user in, once, within ten minutes. Only its hash is stored."""
+        """Make the code of a link that signs a user in, once, within ten minutes. Only its hash is stored.
+
+        Raises AuthenticationFailed for a disabled account.
+        """
+        accepted_user(user)
         code, at = secrets.token_urlsafe(_CODE_BYTES), now()
         link = RefreshSession(
             id=_link_id(code),

@@ -104,6 +104,20 @@ def user_token(context: StoreContext, email: str) -> None:
     say(context.run(sign_in))
 
 
+@user.command("link")
+@click.argument("email")
+@click.pass_obj
+def user_link(context: StoreContext, email: str) -> None:
+    """Make a link that signs a user in on the web page, once, within ten minutes. Prints only the link on standard
+    output."""
+    page = context.page_url()
+
+    async def make(people: People) -> str:
+        return await people.browsers.make_link(await _find(people, email))
+
+    say(f"{page}/#start={context.run(make)}")
+
+
 @user.command("delete")
 @click.argument("email")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -7,11 +7,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +19,9 @@ from jan.cli.terminal import say
 from jan.errors import ConfigurationError
 from jan.settings import Settings
 from jan.settings.load import Configuration, default_config_file, load_configuration
+
+if TYPE_CHECKING:
+    from jan.application import Server
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
@@ -122,10 +124,10 @@ def serve(config: Path | None, host: str | None, port: int | None, data: str | N
     from jan.telemetry.logs import configure_logging
 
     async def run(settings: Settings) -> bool:
-        server = Server(settings, show_late_key=partial(_hand_over, settings))
+        server = Server(settings, show_late_key=lambda _key: _hand_over(server))
 
         def ready(urls: list[str]) -> None:
-            _banner(settings, urls, server.admin_key)
+            _banner(server, urls)
 
         return await serve_until_signalled(server, _show_progress(), ready)
 
@@ -154,9 +156,12 @@ def _show_progress() -> Callable[[str, float], None]:
     return report
 
 
-def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
+def _banner(server: "Server", urls: list[str]) -> None:
+    settings = server.settings
     say(f"Jan Server {__version__} is ready")
     for url in urls:
+        if settings.has_page:
+            say(f"  Page     {url}/")
         say(f"  API      {url}{settings.server.api_prefixes[0]}")
         say(f"  Swagger  {url}/api/swagger/index.html")
     for model in settings.models:
@@ -164,17 +169,21 @@ def _banner(settings: Settings, urls: list[str], admin_key: str | None) -> None:
         say(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
     if not settings.models:
         say(f"  Model    none. {_NO_MODEL}")
-    if admin_key is not None:
-        _hand_over(settings, admin_key)
+    _hand_over(server, urls[0])
     say(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
     say("  Stop it  Ctrl-C")
     sys.stdout.flush()
 
 
-def _hand_over(settings: Settings, admin_key: str) -> None:
-    from jan.cli.first_key import hand_over
+def _hand_over(server: "Server", served_at: str = "") -> None:
+    """Give the administrator of a first start a key and a link to sign in."""
+    from jan.cli.first_key import hand_over, hand_over_link
 
-    hand_over(admin_key, Path(settings.data))
+    settings = server.settings
+    if server.admin_key is not None:
+        hand_over(server.admin_key, Path(settings.data))
+    if server.start_code is not None:
+        hand_over_link(f"{settings.page_url(served_at)}/#start={server.start_code}", Path(settings.data))
 
 
 def _chat_command(url: str) -> str:
@@ -194,7 +203,7 @@ def check(file: Path) -> None:
     from jan.application import Server
 
     async def checked(settings: Settings) -> int:
-        server = Server(settings, show_late_key=partial(_hand_over, settings))
+        server = Server(settings, show_late_key=lambda _key: None)  # it is never started
         try:
             server.check()
         finally:

@@ -1,4 +1,5 @@
-"""Hands over the first administrator's key: on a terminal it is shown, elsewhere it goes to a private file."""
+"""Hands over the first administrator's key, and a link to sign in: on a terminal they are shown, elsewhere they go
+to private files."""
 
 import os
 import sys
@@ -13,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 #: The name of the file in the data folder.
 KEY_FILE = "admin-key"
+LINK_FILE = "start-link"
 
 
 def hand_over(key: str, data: Path) -> None:
@@ -24,6 +26,25 @@ def hand_over(key: str, data: Path) -> None:
     else:
         _write(key, data.absolute() / KEY_FILE)
     say(f"           jan key add {FIRST_ADMIN} --name NAME")
+    sys.stdout.flush()
+
+
+def hand_over_link(link: str, data: Path) -> None:
+    """Show a link that signs the administrator in once, or write it to a file, as ``hand_over`` does the key."""
+    if sys.stdout.isatty():
+        say(f"  Sign in  {link}")
+        say("           This link works once, within ten minutes. Another one:")
+    else:
+        file = data.absolute() / LINK_FILE
+        try:
+            _write_private(link, file)
+        except OSError as error:
+            log.error("link to sign in not written", file=str(file), reason=error.strerror)
+            say(f"           A link to sign in can't be written to {file}. Make another one:")
+        else:
+            say(f"  Sign in  {file}")
+            say("           This file has a link that works once, within ten minutes. Another one:")
+    say(f"           jan user link {FIRST_ADMIN}")
     sys.stdout.flush()
 
 

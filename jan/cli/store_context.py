@@ -38,6 +38,17 @@ class StoreContext:
             lambda store, people: action(people, Quotas(store, self._settings().limits.quota))
         )
 
+    def page_url(self) -> str:
+        """Return the URL of the web page. Ends the command if the page is switched off."""
+        try:
+            settings = self._settings()
+            if not settings.has_page:
+                raise ConfigurationError("endpoints.page: The web page is off, so there is nowhere to sign in.")
+            return settings.page_url()
+        except JanError as error:
+            say(f"jan: {error}", err=True)
+            sys.exit(1)
+
     def _settings(self) -> Settings:
         return load_settings(self.config or default_config_file(), data=self.data)
 

@@ -254,7 +254,11 @@ class Dispatcher(StreamResponder):
         """Release the request's resources after its answer was sent."""
         self._body.release()
         super().on_finish()
-        if self.get_status() in self.refused_statuses:
+        self.note_refusal(self.get_status())
+
+    def note_refusal(self, status: int) -> None:
+        """Count an answer with this status in the audit, if it is a refusal."""
+        if status in self.refused_statuses:
             client = address_of(self.request, self.services).removeprefix("ip:")
             code = self.log_fields.get("error", "")
             self.services.audit.refused(self.refused_act, client, self._actor(), code)

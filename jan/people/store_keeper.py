@@ -3,6 +3,7 @@ answers whose server died, and forgets what has expired."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -35,19 +36,29 @@ class StoreKeeper:
     tries again every few seconds.
 
     ``show_late_key`` is called with the secret of the first administrator's key if that is made after ``open``.
+    ``with_link``: make a link too that signs the administrator in.
     """
 
     def __init__(
-        self, store: Store, people: People, *, create_admin: bool, show_late_key: Callable[[str], None]
+        self,
+        store: Store,
+        people: People,
+        *,
+        create_admin: bool,
+        show_late_key: Callable[[str], None],
+        with_link: bool = False,
     ) -> None:
         self._store = store
         self._people = people
         self._create_admin = create_admin
+        self._with_link = with_link
         self._show_late_key = show_late_key
         self._task: asyncio.Task[None] | None = None
         self._made: CreatedKey | None = None
         #: The secret of the key that a first start made; None at any other start.
         self.admin_key: str | None = None
+        #: The code of the link that a first start made.
+        self.start_code: str | None = None
         self._orphans_removed = False
 
     async def open(self) -> None:
@@ -138,6 +149,9 @@ class StoreKeeper:
         except Conflict:  # another process of this store was first
             await self._people.keys.revoke(admin.id, key.record.id)
             return None
+        if self._with_link:
+            with suppress(Unavailable):  # the key does as well
+                self.start_code = await self._people.browsers.make_link(admin)
         return key.secret
 
     async def close(self) -> None:
@@ -145,6 +159,9 @@ class StoreKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self.start_code is not None:
+            with suppress(Unavailable):  # it ends by itself within minutes
+                await self._people.browsers.drop_link(self.start_code)
         await self._store.close()
 
 

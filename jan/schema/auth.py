@@ -67,6 +67,14 @@ class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
     user: UserProfile
 
 
+class BrowserState(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is signed in in a browser: null for nobody. ``provider``: people can sign in at /auth/google."""
+
+    object: Literal["browser"] = "browser"
+    session: BrowserSession | None
+    provider: bool
+
+
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A session of a user. ``kind``: a browser has it in a ``cookie``, or a program has its ``token``.
 

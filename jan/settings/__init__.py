@@ -114,6 +114,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(route for route in self.routes if self.endpoints.get(route.group, True) in (True, "on"))
 
     @property
+    def has_page(self) -> bool:
+        """True if the web page is served, at /."""
+        return any(route.group == "page" for route in self.served_routes)
+
+    def page_url(self, served_at: str = "") -> str:
+        """Return the URL of the web page without a slash at its end: the public one, else that where the server is
+        ``served_at``, by default the configured address."""
+        if self.sign_in.public_url is not None:
+            return self.sign_in.public_url.rstrip("/")
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        url = served_at or f"http{'' if self.server.tls is None else 's'}://{host}:{self.server.port}"
+        return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+    @property
     def storage_url(self) -> str:
         """The store's URL. It may hold a password."""
         return self.storage.url or f"sqlite:///{Path(self.data) / 'jan.db'}"

@@ -194,8 +194,49 @@ def test_the_first_start_makes_an_administrator_once(config: Path) -> None:
     assert second.stop() == 0
 
 
-def test_on_a_terminal_the_key_is_shown(config: Path) -> None:
-    """It is in no file then."""
+def test_a_link_signs_the_administrator_in(config: Path) -> None:
+    """The first start makes one, in a file that only its owner can read. Its code is in no log, and in the
+    fragment, which goes to no server. It works once and ends with the server; `jan user link` makes another."""
+    first = ServerProcess(config)
+    [file] = config.parent.rglob("start-link")
+    url, _, code = file.read_text().strip().partition("/#start=")
+    assert (url, len(code)) == (first.url, 43)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert first.stop() == 0
+    assert not any(code in line for line in [first.banner, *first.stderr])
+    second = ServerProcess(config)
+    with http_client(second, headers={"Origin": second.url}) as client:
+
+        def follow(code: str) -> tuple[int, str]:
+            told = client.post("/api/v1/auth/session", json={"code": code})
+            return told.status_code, told.json().get("user", {}).get("role") or told.json()["error"]["code"]
+
+        assert follow(code) == (401, "link_not_valid")
+        link = jan(config, "user", "link", FIRST_ADMIN).strip()
+        assert link.startswith("http://127.0.0.1:8080/#start=")
+        code = link.partition("=")[2]
+        assert [follow(code), follow(code)] == [(200, "admin"), (401, "link_not_valid")]
+        acts = [entry["act"] for entry in client.get("/api/v1/user/audit").json()["data"]]
+        assert acts[:2] == ["user.signed_in", "sign_in.link_made"]
+    assert second.stop() == 0
+    assert not any(code in line for line in [second.banner, *second.stderr])
+
+
+def test_there_is_no_link_for_whom_nobody_lets_in(config: Path) -> None:
+    """For a user who is disabled or not there, or without a page."""
+    jan(config, "user", "add", "bob@example.org")
+    jan(config, "user", "disable", "bob@example.org")
+    assert "disabled" in jan(config, "user", "link", "bob@example.org", code=1)
+    assert "There is no user" in jan(config, "user", "link", "eve@example.org", code=1)
+    jan(config, "user", "enable", "bob@example.org")
+    config.write_text(f"{config.read_text()}sign_in: {{public_url: 'https://jan.example.com/'}}\n")
+    assert jan(config, "user", "link", "bob@example.org").startswith("https://jan.example.com/#start=")
+    config.write_text(f"{config.read_text()}endpoints: {{page: off}}\n")
+    assert "The web page is off" in jan(config, "user", "link", "bob@example.org", code=1)
+
+
+def test_on_a_terminal_the_key_and_a_link_are_shown(config: Path) -> None:
+    """They are in no file then."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "jan", "serve", "--config", str(config), "--port", "0"]
     server = subprocess.Popen(command, cwd=config.parent, stdout=theirs, stderr=subprocess.DEVNULL)
@@ -204,7 +245,9 @@ def test_on_a_terminal_the_key_is_shown(config: Path) -> None:
         with open(ours) as shown, otherwise(server.kill, 60):
             lines = list(iter(shown.readline, "  Stop it  Ctrl-C\n"))
         assert [line.split()[1][:4] for line in lines if line.startswith("  Key ")] == ["jan_"]
-        assert list(config.parent.rglob("admin-key")) == []
+        links = [line.split()[2] for line in lines if line.startswith("  Sign in  ")]
+        assert [link.partition("/#")[2][:6] for link in links] == ["start="]
+        assert [*config.parent.rglob("admin-key"), *config.parent.rglob("start-link")] == []
         server.terminate()
         assert server.wait(30) == 0
     finally:

@@ -91,9 +91,11 @@ def expected(route: Route, operation: Operation, name: str, anonymous: str) -> s
     access, kind = operation.access, KINDS[name]
     if route.name == JUDGES_TOKENS:
         return ADMITTED if name in TAKES else "401"
-    if access.scope is None:  # to sign out is public, and for pages of this server only
+    if access.scope is None:
+        # Pages of this server sign out and see who is signed in. Without a cookie nothing can be seen.
+        sees = route.name == "auth.session" and operation.name == "get" and kind.in_cookie
         own_page = kind.in_cookie and not kind.foreign
-        return FOREIGN if operation.ends_credentials and not own_page else ADMITTED
+        return FOREIGN if (sees or operation.ends_credentials) and not own_page else ADMITTED
     if kind.foreign:
         return FOREIGN
     if kind.is_none and access.anonymous:

@@ -185,6 +185,7 @@ def test_every_act_is_there(life: Life) -> None:
         "session.token_reused": 1,
         "session.ended": 1,
         "sessions.all_ended": 1,
+        "sign_in.link_made": 1,
         "sign_in.refused": 1,
         "request.refused": 1,
     }

@@ -74,6 +74,16 @@ def test_a_key_is_exchanged_for_a_cookie(server: ThreadServer) -> None:
     assert not any(token in str(record) for record in server.log)
 
 
+def test_a_page_asks_who_is_signed_in(server: ThreadServer, browser: Browser) -> None:
+    """Also where nobody is, without an error; a session that has ended is none."""
+    signed_in = browser.client.get(SESSION).json()
+    assert signed_in["session"]["user"] == browser.client.get(PROFILE).json()
+    assert signed_in["provider"] is False
+    server.run(server.application.services.browsers.leave(*browser.cookies.values()))
+    for client in (browser.client, server.client, server.connect(server.admin_key)):
+        assert client.get(SESSION).json() == {"object": "browser", "session": None, "provider": False}
+
+
 def test_each_server_has_its_own_cookie(server: ThreadServer, browser: Browser) -> None:
     """Browsers send cookies to every port of a host. Another server has another name and takes no notice."""
     with served() as other:
@@ -112,6 +122,7 @@ def test_pages_elsewhere_do_nothing_with_the_cookie(
         ("GET", PROFILE, None),
         ("HEAD", PROFILE, None),
         ("GET", f"{API}/models", None),
+        ("GET", SESSION, None),
         ("PATCH", PROFILE, {"name": "Eve"}),
         ("DELETE", PROFILE, None),
         ("POST", SESSION, {"credential": server.admin_key}),

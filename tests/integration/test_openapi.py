@@ -61,7 +61,8 @@ _NEED_MORE = (
     "/api/v1/auth/refresh",
     "/api/v1/auth/logout",
     # Only pages of the server may call it; test_browser_sessions.py has it.
-    "/api/v1/auth/session",
+    "post /api/v1/auth/session",
+    "delete /api/v1/auth/session",
     "/api/v1/user/sessions/{session_id}",
     "/auth/google",
     "/auth/google/callback",

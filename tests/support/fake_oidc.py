@@ -166,9 +166,9 @@ class Lab:
 class Attempt:
     """A sign-in that was begun; ``state`` and ``nonce`` as the provider sees them."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, **query: str) -> None:
         self._client = client
-        response = client.get("/auth/google")
+        response = client.get("/auth/google", params=query)
         assert response.status_code == 302, response.text
         query = parse_qs(urlsplit(response.headers["location"]).query)
         self.state, self.nonce = query["state"][0], query["nonce"][0]

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jan.audit.acts import Auditor
+from jan.auth.devices import device_of
 from jan.auth.keyring import Keyring
 from jan.auth.oidc import id_token
 from jan.auth.oidc.admission import Admission, Person
@@ -140,9 +141,9 @@ class SignIn:
         self._flows.spend(flow)
         return flow
 
-    async def finish(self, query: str, flow: Flow, *, use: TokenUse = "bearer", device: str = "") -> Arrival:
+    async def finish(self, query: str, flow: Flow, *, use: TokenUse = "bearer", program: str = "") -> Arrival:
         """Turn the browser's callback into a session with a token for this ``use``, or for exchange if the sign-in
-        has a page to return to. Raises JanError if the sign-in fails."""
+        has a page to return to. ``program`` is the User-Agent. Raises JanError if the sign-in fails."""
         authorization = self._authorization()
         code = _code(authorization, query, flow, await self._provider.metadata())
         answer = await self._provider.redeem(authorization, flow, code)
@@ -150,7 +151,7 @@ class SignIn:
         user = await self._admission.admit(person)
         # The page gets a token that can only start a session; see ``Sessions.sign_in``.
         use = "exchange" if flow.return_to is not None else use
-        issued = await self._sessions.sign_in(user, use=use, device=device)
+        issued = await self._sessions.sign_in(user, use=use, device=device_of(program))
         return Arrival(issued, flow.return_to)
 
     async def _verify(self, answer: TokenAnswer, flow: Flow) -> Person:
