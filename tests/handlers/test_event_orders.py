@@ -39,7 +39,7 @@ TEXTS = {
 # Most tokens of an answer that is cut. A token is a word of the echo engine.
 LIMITS = {"cut": 2, "cut reasoning": 3, "cut call": 6}
 # Models that die: such a model is gone, so each test has its own.
-DYING = ("dying-responses", "dying-messages", "dying-typed", "dying-summed")
+DYING = ("dying-responses", "dying-messages", "dying-typed", "dying-summed", "dying-queued")
 
 
 class Refusing(EchoBackend):
@@ -112,6 +112,20 @@ def test_events_are_what_openais_types_say(sdk: openai.OpenAI, case: str) -> Non
     whole = sdk.responses.retrieve(ended.id)
     type(whole).model_validate(whole.to_dict(mode="json"))
     assert whole.output == ended.output
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("case", PUBLISHED["responses"]["cases"])
+def test_a_background_response_has_the_same_events(sdk: openai.OpenAI, case: str) -> None:
+    """Before them it is queued. Each is what the SDK's types say, also where the stream is taken up again."""
+    created, *others = PUBLISHED["responses"]["cases"][case]
+    events = list(sdk.responses.create(**_body("responses", case, "dying-queued"), background=True))
+    for event in events:
+        type(event).model_validate(event.to_dict(mode="json"))
+    shown = [_shown(event.to_dict(mode="json")) for event in events]
+    assert [name for name, _ in groupby(shown)] == [created, "response.queued", *others]
+    again = sdk.responses.retrieve(events[0].response.id, stream=True, starting_after=2)
+    assert [_shown(event.to_dict(mode="json")) for event in again] == shown[3:]
 
 
 @pytest.mark.sdk
