@@ -69,8 +69,10 @@ from jan.errors import (
     UnsupportedMediaType,
 )
 from jan.generation.answering import Answering, Instead, Keep
+from jan.generation.block_sink import BlockForm
 from jan.generation.collected import CollectedAnswer, CollectedAnswers, CollectedCall
 from jan.generation.delivery import Keeper, Nowhere, lead
+from jan.generation.growing_blocks import NewBlock
 from jan.generation.hooks import GeneratedAnswer, GeneratedCall, GeneratedChoice, Hook, HookContext
 from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, Sink
@@ -106,6 +108,7 @@ __all__ = [
     "AuthenticationFailed",
     "BackgroundApi",
     "BackgroundRequest",
+    "BlockForm",
     "ChatPrompt",
     "CollectedAnswer",
     "CollectedAnswers",
@@ -130,6 +133,7 @@ __all__ = [
     "KeptAnswer",
     "LimitClass",
     "ModelRequest",
+    "NewBlock",
     "NotFound",
     "Operation",
     "PairPrompt",
@@ -221,15 +225,16 @@ class Handler(Dispatcher):
         keep: Keep | None = None,
         detach_as: str = "",
         about: str = "",
+        blocks: BlockForm | None = None,
     ) -> Any:
         """Answer a request to a model in the form of an API: with an EventStream or a whole answer.
 
         ``keep`` reads the history of the request, and its Keeper stores messages and answer. With ``detach_as``,
         the answer is completed even if the client disconnects, and ``resume`` reads it under this id, unless the
-        conversation ``about`` is deleted.
+        conversation ``about`` is deleted. A stream has ``blocks`` of HTML, if they have a form.
         """
         ask = partial(self._models().answer, self.generate, asked, translator)
-        return await ask(stream=stream, keep=keep, detach_as=detach_as, about=about)
+        return await ask(stream=stream, keep=keep, detach_as=detach_as, about=about, blocks=blocks)
 
     async def check_run(self, asked: ModelRequest, instead: Instead) -> None:
         """Check that a run of this request could begin now. Nothing is queued.

@@ -15,6 +15,7 @@ from handlers.openai.sampling import (
     priority_of,
     refused,
     samplings_of,
+    wants_blocks,
     wants_usage,
 )
 from jan.engine.base import GenerationRequest, TextPrompt, TokenPrompt
@@ -68,6 +69,8 @@ class Completions(Handler):
             with_usage=wants_usage(body) or not body.stream,
             tier=answered_tier(body, self.identity),
         )
+        if wants_blocks(body):
+            raise refused("stream_options.include_html", "Only answers to chats are Markdown; allowed: false.")
         return await self.answer(asked, translator, stream=bool(body.stream))
 
 

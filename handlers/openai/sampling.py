@@ -192,6 +192,11 @@ def wants_usage(body: SamplingFields) -> bool:
     return body.stream_options is not None and bool(body.stream_options.include_usage)
 
 
+def wants_blocks(body: SamplingFields) -> bool:
+    """Return True if a stream has the blocks of its text as HTML."""
+    return body.stream_options is not None and bool(body.stream_options.include_html)
+
+
 def refused(param: str, reason: str, *, code: str = "invalid_value") -> InvalidRequest:
     """Return the error for a parameter; ``reason``: a sentence."""
     return InvalidRequest(f"{param}: {reason}", code=code, param=param)

@@ -11,11 +11,12 @@ from jan.auth.running import Permit
 from jan.engine.base import PreparedRequest, PromptNotes, TokenizedText, TokenReader
 from jan.engine.refusals import shows_no_tokens
 from jan.errors import InvalidRequest
-from jan.generation.delivery import GeneratedStream, Keeper, detached_answer, whole_answer
+from jan.generation.block_sink import BlockForm, BlockSink
+from jan.generation.delivery import GeneratedStream, Keeper, MakeSink, detached_answer, whole_answer
 from jan.generation.hooks import HookContext
 from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, open_run, owned
-from jan.generation.sinks import Translator
+from jan.generation.sinks import FrameSink, Translator
 from jan.http.sse import EventStream, Replay, at_once
 from jan.limits import Payer
 from jan.limits.windows import Standing
@@ -129,6 +130,7 @@ class Answering:
         keep: Keep | None,
         detach_as: str,
         about: str = "",
+        blocks: BlockForm | None = None,
     ) -> Any:
         """Answer with an EventStream, or with the whole answer of the run that ``generate`` starts. See
         ``Handler.answer``."""
@@ -137,14 +139,19 @@ class Answering:
         if keep is not None:
             asked, keeper = await keep(asked)
         start = partial(self._start, generate, asked, keeper)
+        sink: MakeSink = FrameSink
+        if blocks is not None:
+            sink = partial(BlockSink, form=blocks, renderer=self._services.renderer)
         if detach_as:
-            work = partial(detached_answer, start, translator, keeper, whole=not stream)
+            work = partial(detached_answer, start, translator, keeper, whole=not stream, make_sink=sink)
             log, self.detached_task = self._services.streams.start(detach_as, self._permit, work, about)
             return (
                 Replay(self._services.streams.read(log, 0)) if stream else await asyncio.shield(self.detached_task)
             )
         run = await start()
-        return GeneratedStream(run, translator, keeper) if stream else await whole_answer(run, translator, keeper)
+        if stream:
+            return GeneratedStream(run, translator, keeper, sink)
+        return await whole_answer(run, translator, keeper)
 
     async def _start(
         self, generate: Callable[[ModelRequest], Awaitable[Run]], asked: ModelRequest, keeper: Keeper | None

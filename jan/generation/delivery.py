@@ -13,7 +13,10 @@ from jan.generation.pipeline import Run, Sink
 from jan.generation.sinks import FrameOutlet, FrameSink, Translator
 from jan.generation.token_count import TokenCount
 from jan.http.outlet import Outlet, until_taken
-from jan.http.sse import EventStream
+from jan.http.sse import EventStream, Frames
+
+#: Makes the sink of a stream: of its translator, its frames, and their destination.
+MakeSink = Callable[[Translator, Frames, FrameOutlet], FrameSink]
 
 
 class Keeper(Protocol):
@@ -88,6 +91,18 @@ async def _kept(run: Run, sink: Sink, keeper: Keeper) -> None:
         raise
 
 
+async def _led(run: Run, sink: FrameSink, keeper: Keeper | None) -> None:
+    """Lead a run to its end, and send everything but the end. Raises the error that ended it early."""
+    try:
+        await lead(run, sink, keeper)
+        await sink.settle()
+    except JanError:
+        sink.flush()
+        raise
+    finally:
+        await sink.close()
+
+
 async def whole_answer(run: Run, translator: Translator, keeper: Keeper | None) -> msgspec.Struct:
     """Wait for a run's end and return its answer."""
     answers = run.collect()
@@ -98,20 +113,19 @@ async def whole_answer(run: Run, translator: Translator, keeper: Keeper | None) 
 class GeneratedStream(EventStream):
     """The answer of a started run, as frames of an API."""
 
-    def __init__(self, run: Run, translator: Translator, keeper: Keeper | None) -> None:
+    def __init__(
+        self, run: Run, translator: Translator, keeper: Keeper | None, make_sink: MakeSink = FrameSink
+    ) -> None:
         self.frames = translator.frames()
+        self._make_sink = make_sink
         self._run = run
         self._translator = translator
         self._keeper = keeper
 
     async def send(self, outlet: Outlet) -> None:
         """Send the frames until the run ends; see ``EventStream.send``."""
-        sink = FrameSink(self._translator, self.frames, outlet)
-        try:
-            await lead(self._run, sink, self._keeper)
-        except JanError:
-            sink.flush()
-            raise
+        sink = self._make_sink(self._translator, self.frames, outlet)
+        await _led(self._run, sink, self._keeper)
         await until_taken(sink.finish(self._run.count))
 
 
@@ -122,15 +136,12 @@ async def detached_answer(
     outlet: FrameOutlet,
     *,
     whole: bool,
+    make_sink: MakeSink = FrameSink,
 ) -> msgspec.Struct | None:
     """Start a run and lead it to its end, whoever reads ``outlet``. With ``whole``, return the whole answer."""
     run = await start()
     answers = run.collect() if whole else None
-    sink = FrameSink(translator, translator.frames(), outlet)
-    try:
-        await lead(run, sink, keeper)
-    except JanError:
-        sink.flush()
-        raise
+    sink = make_sink(translator, translator.frames(), outlet)
+    await _led(run, sink, keeper)
     sink.finish(run.count)
     return None if answers is None else translator.whole(answers, run.count)

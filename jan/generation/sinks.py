@@ -206,6 +206,12 @@ class FrameSink:
         rest, self._rest = self._rest, []
         return frames + rest
 
+    async def settle(self) -> None:
+        """Send what is made of the events apart from them, before ``finish``: nothing here."""
+
+    async def close(self) -> None:
+        """Stop making anything apart from the events. May be called again."""
+
     def finish(self, count: TokenCount) -> "asyncio.Future[None] | None":
         """Send everything that waits, and the end. Returns a future for when it was taken, or None if it has
         been."""

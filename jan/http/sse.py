@@ -81,6 +81,11 @@ class Frames:
         self._number += 1
         return [b"id: %d\ndata: %b\n\n" % (self._number, _encode(event))]
 
+    def block(self, event: Any) -> bytes:
+        """Encode the event of a block of HTML as a frame with the name ``block``."""
+        (frame,) = self.each(event)
+        return b"event: block\n" + frame
+
     def text(self, form: TextForm[Any], text: str) -> bytes:
         """Encode an event of this form with a text as a frame."""
         self._number = number = self._number + 1
@@ -106,6 +111,10 @@ class TypedFrames(Frames):
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
         return [_NAMED % (_type_of(event), _encode(event)) + b"\n\n"]
+
+    def block(self, event: Any) -> bytes:
+        """Encode the event of a block of HTML, whose type is ``block``."""
+        return self.each(event)[0]
 
     def text(self, form: TextForm[Any], text: str) -> bytes:
         """Encode an event of this form with a text as a frame."""

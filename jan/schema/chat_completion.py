@@ -115,6 +115,15 @@ class ChatChunkChoice(msgspec.Struct, kw_only=True):
     token_ids: list[int] | UnsetType = UNSET
 
 
+class ChunkBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A block of a choice's text as HTML, new or in place of the one with its number."""
+
+    choice: int
+    index: int
+    html: str
+    end: int
+
+
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     """One event of a streamed answer. Only the first event has ``conversation``."""
 
@@ -128,3 +137,4 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     service_tier: ServiceTier | UnsetType = UNSET
     conversation: ConversationPlace | UnsetType = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET
+    block: ChunkBlock | UnsetType = UNSET

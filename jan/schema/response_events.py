@@ -172,6 +172,18 @@ class CustomInputDone(msgspec.Struct, kw_only=True, tag_field="type", tag="respo
     sequence_number: int = 0
 
 
+class ResponseBlock(msgspec.Struct, kw_only=True, tag_field="type", tag="block"):
+    """A block of a part's text as HTML, new or in place of the one with its ``index``."""
+
+    item_id: str
+    output_index: int
+    content_index: int = 0
+    index: int
+    html: str
+    end: int
+    sequence_number: int = 0
+
+
 ResponseEvent = (
     ResponseCreated
     | ResponseQueued
@@ -193,4 +205,5 @@ ResponseEvent = (
     | ArgumentsDone
     | CustomInputDelta
     | CustomInputDone
+    | ResponseBlock
 )

@@ -62,6 +62,7 @@ class ResponseStreamOptions(OpenStruct, kw_only=True):
     """Options of a stream. Deltas are never padded."""
 
     include_obfuscation: bool | None = None
+    include_html: Annotated[bool, Meta(description="Finished blocks of the answer as HTML")] | None = None
 
 
 class PromptOfResponse(OpenStruct, kw_only=True):

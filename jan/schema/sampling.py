@@ -24,6 +24,16 @@ class StreamOptions(OpenStruct, kw_only=True):
         ]
         | None
     ) = False
+    include_html: (
+        Annotated[
+            bool,
+            Meta(
+                description="Finished blocks of the answer as HTML, in events named block",
+                extra={"of": "Jan Server"},
+            ),
+        ]
+        | None
+    ) = False
 
 
 # The service tier that an answer names.

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -21,8 +22,10 @@ from tornado.iostream import IOStream
 from handlers.openai.chat.chunks import ChatTranslator
 from jan.engine.backends.echo import EchoBackend, EchoOptions
 from jan.engine.runtime.executor import ThreadedEngine
-from jan.generation.delivery import GeneratedStream
+from jan.generation.block_sink import BlockSink
+from jan.generation.delivery import GeneratedStream, MakeSink
 from jan.http.outlet import EventWriter, Outlet
+from jan.rendering.renderer import Renderer
 
 TOKENS = 300
 _SUSPENDS = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
@@ -150,6 +153,38 @@ def test_a_client_that_is_behind_misses_nothing() -> None:
             assert numbers == list(range(1, len(texts) + 4))
 
     run_engine(lambda: EchoBackend(EchoOptions(context=200_000, repeat=tokens)), scenario)
+
+
+def test_a_client_that_is_behind_gets_blocks_behind_their_texts() -> None:
+    """Blocks that are made while it reads nothing wait with the texts that they are made of."""
+    titles = 3000
+
+    async def scenario(engine: ThreadedEngine) -> None:
+        renderer, made = Renderer(), translator()
+        with closing(Client(send_buffer=4096)) as client:
+            run = run_of(engine, text_request("# a\n\n", max_tokens=10 * titles))
+            await run.start()
+            sink: MakeSink = partial(BlockSink, form=made, renderer=renderer)
+            sending = asyncio.create_task(GeneratedStream(run, made, None, sink).send(client.outlet()))
+            while engine.stats.finished < 1:
+                await asyncio.sleep(0.01)
+            assert not sending.done()
+            await asyncio.to_thread(client.read)
+            await sending
+        await renderer.close()
+        events = [json.loads(data) for data in re.findall(rb"^data: (\{.*)$", client.received, re.MULTILINE)]
+        size, blocks = 0, []
+        for event in events:
+            size += sum(len(choice["delta"].get("content", "")) for choice in event["choices"])
+            if "block" in event:
+                blocks.append(event["block"]["index"])
+                assert event["block"]["end"] <= size
+        assert size == len("# a\n\n") * titles
+        assert blocks == list(range(titles))
+        numbers = [int(number) for number in re.findall(rb"^id: (\d+)$", client.received, re.MULTILINE)]
+        assert numbers == list(range(1, len(events) + 1))
+
+    run_engine(lambda: EchoBackend(EchoOptions(context=200_000, repeat=titles)), scenario)
 
 
 def test_a_client_that_left_ends_its_run() -> None:

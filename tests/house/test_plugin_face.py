@@ -10,14 +10,14 @@ from jan.testing import route, served
 
 # A name that goes, or changes what it means, breaks plugins; one that comes is here to stay.
 EXPORTED = (
-    "ADMIN ANONYMOUS_OR_INFERENCE Access AnswerQueue AuthenticationFailed BackgroundApi ChatPrompt "
+    "ADMIN ANONYMOUS_OR_INFERENCE Access AnswerQueue AuthenticationFailed BackgroundApi BlockForm ChatPrompt "
     "CollectedAnswer CollectedAnswers CollectedCall Conflict EmbeddingPrompt EventStream Example Frames "
     "GeneratedAnswer GeneratedCall GeneratedChoice GenerationRequest Handler Hook HookContext Identity "
     "InternalError InvalidRequest JanError Keeper KeptAnswer LOOPBACK_OR_ADMIN LimitClass ModelRequest "
     "NotFound Operation PUBLIC PayloadTooLarge PairPrompt PermissionDenied PreparedAnswer READ RateLimited Run "
     "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Tokenization "
     "TokenizedText Translator Turn TypedFrames Unavailable UnsupportedMediaType WRITE operation tightest "
-    "BackgroundRequest"
+    "BackgroundRequest NewBlock"
 )
 OF_HANDLERS = (
     "Options allowed_methods answer api background check_run complete count_prompt error_body error_type "

@@ -31,6 +31,11 @@ class Collect(Handler):
         self.finish()
 """
 ROUTES = "routes: [{path: /collect, handler: collect.Collect, name: collect}]"
+BLOCKS = {
+    "messages": [{"role": "user", "content": "# one\n\ntwo\n\nthree"}],
+    "stream": True,
+    "stream_options": {"include_html": True},
+}
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}]}
 # More than the model's context.
 LONG = CHAT | {"messages": [{"role": "user", "content": "word " * 100}]}
@@ -88,6 +93,8 @@ def ask(
         ("GET", "/api/v1/nothing", None, 404),
         ("POST", "/api/v1/chat/completions", CHAT, 200),
         ("POST", "/api/v1/chat/completions", CHAT | {"stream": True}, 200),
+        ("POST", "/api/v1/chat/completions", CHAT | BLOCKS, 200),
+        ("POST", "/api/v1/render", {"text": "# A\n\nb"}, 200),
         ("POST", "/api/v1/chat/completions", CHAT | {"model": "another"}, 404),
         ("POST", "/api/v1/chat/completions", LONG, 400),
         ("POST", "/api/v1/chat/completions", LONG | {"n": 2}, 400),
@@ -99,6 +106,8 @@ def ask(
         "no such URL",
         "answer",
         "stream",
+        "blocks",
+        "render",
         "refusal",
         "refused by the model",
         "one of several refused",

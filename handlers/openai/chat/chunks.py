@@ -10,7 +10,7 @@ from handlers.openai.chat.call_chunks import CallForms, CallPieces, put_calls
 from handlers.openai.reports import Reports, RunningUsage, prompt_scores
 from jan.engine.base import Delta, Finished, Started
 from jan.engine.call_ids import CallIds, call_id
-from jan.handler import CollectedAnswer, CollectedAnswers, Frames, TextForm, TokenCount
+from jan.handler import CollectedAnswer, CollectedAnswers, Frames, NewBlock, TextForm, TokenCount
 from jan.schema.chat import ConversationPlace
 from jan.schema.chat_completion import (
     AnswerMessage,
@@ -20,6 +20,7 @@ from jan.schema.chat_completion import (
     ChatCompletionChunk,
     ChatDelta,
     ChoiceLogprobs,
+    ChunkBlock,
 )
 from jan.schema.sampling import ServiceTier
 
@@ -36,6 +37,9 @@ class ChatTranslator:
       ``calls``: the forms of its calls.
     - ``place``: where the answer is stored, sent in the first chunk. Set it before any chunk is made.
     """
+
+    #: All text of a choice is one.
+    parts_text = False
 
     def __init__(
         self,
@@ -107,6 +111,11 @@ class ChatTranslator:
     def last(self, count: TokenCount) -> ChatCompletionChunk | None:
         """Make the chunk of token counts if the request asked for it."""
         return msgspec.structs.replace(self._chunk, usage=count.usage) if self._with_usage else None
+
+    def block(self, index: int, _part: int, block: NewBlock) -> ChatCompletionChunk:
+        """Make the chunk of a block of the text."""
+        shown = ChunkBlock(choice=index, index=block.index, html=block.html, end=block.end)
+        return msgspec.structs.replace(self._chunk, block=shown)
 
     def _with(self, choice: ChatChunkChoice) -> ChatCompletionChunk:
         chunk = msgspec.structs.replace(self._chunk, choices=[choice])

@@ -13,7 +13,7 @@ from handlers.openai.chat.request import model_request
 from handlers.openai.chat.stored_completions import CompletionCollection
 from handlers.openai.chat.tool_forms import tool_forms_of
 from handlers.openai.reports import reports_of
-from handlers.openai.sampling import answered_tier, wants_usage
+from handlers.openai.sampling import answered_tier, wants_blocks, wants_usage
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.operation import operation
 from jan.schema.chat import ChatCompletionRequest
@@ -91,4 +91,5 @@ class ChatCompletions(CompletionCollection):
             keep=keep,
             detach_as=completion_id if body.on_disconnect == "finish" else "",
             about=body.conversation_id or "",
+            blocks=translator if wants_blocks(body) else None,
         )

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from handlers.openai.chat.tool_forms import input_of
 from handlers.openai.responses.shown_items import reasoning_item
+from jan.handler import NewBlock
 from jan.schema.response_events import (
     ArgumentsDelta,
     ArgumentsDone,
@@ -18,6 +19,7 @@ from jan.schema.response_events import (
     OutputTextDone,
     ReasoningTextDelta,
     ReasoningTextDone,
+    ResponseBlock,
     ResponseEvent,
 )
 from jan.schema.response_items import (
@@ -80,6 +82,12 @@ class TextItem:
     def delta_of(self, text: str) -> OutputTextDelta:
         """Return the event of a text, without adding it."""
         return OutputTextDelta(item_id=self._id, output_index=self._at, delta=text)
+
+    def block_of(self, block: NewBlock) -> ResponseBlock:
+        """Return the event of a block of the text."""
+        return ResponseBlock(
+            item_id=self._id, output_index=self._at, index=block.index, html=block.html, end=block.end
+        )
 
     def end(self, status: ItemStatus) -> list[ResponseEvent]:
         """Make the events that end the part and the message."""

@@ -81,7 +81,8 @@ class Responses(Handler):
             keep = None
             if stores or follows(body):
                 keep = partial(self._keep, body, translated, translator)
-            return await self.answer(asked, translator, stream=bool(body.stream), keep=keep)
+            blocks = translator if _wants_blocks(body) else None
+            return await self.answer(asked, translator, stream=bool(body.stream), keep=keep, blocks=blocks)
 
     def _stores(self, body: ResponseRequest) -> bool:
         """Return True if the response is to be stored. Raises AuthenticationFailed and PermissionDenied."""
@@ -165,6 +166,16 @@ class ResponseInputTokens(Handler):
                 turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
                 asked = after(turn, asked, translated)
             return CountedInput(input_tokens=await self.count_prompt(asked))
+
+
+def _wants_blocks(body: ResponseRequest) -> bool:
+    """Return True if a stream has the blocks of its texts as HTML. Raises InvalidRequest without a stream."""
+    if body.stream_options is None or not body.stream_options.include_html:
+        return False
+    if not body.stream:
+        message = "stream_options.include_html: Not allowed unless stream is true."
+        raise InvalidRequest(message, param="stream_options.include_html")
+    return True
 
 
 def response_of(body: ResponseRequest, translated: ChatRequestOfResponse, own: str) -> Response:

@@ -17,9 +17,10 @@ from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
 from jan.errors import JanError, RateLimited, status_of
-from jan.handler import CollectedAnswer, CollectedAnswers, CollectedCall, TextForm, TokenCount
+from jan.handler import CollectedAnswer, CollectedAnswers, CollectedCall, NewBlock, TextForm, TokenCount
 from jan.schema.response_events import (
     OutputTextDelta,
+    ResponseBlock,
     ResponseCompleted,
     ResponseCreated,
     ResponseErrorEvent,
@@ -52,6 +53,9 @@ class ResponseTranslator:
     None if that is not asked for. ``namespaced``: that of ``ServedTools``.
     """
 
+    #: Reasoning or a call ends a message.
+    parts_text = True
+
     def __init__(
         self,
         response: Response,
@@ -69,6 +73,7 @@ class ResponseTranslator:
         self._call_ids: CallIds = "call"
         self._done: list[OutputItem] = []
         self._open: OpenItem | None = None
+        self._texts: list[TextItem] = []
         self._call = -1
         self._reason: FinishReason = "stop"
 
@@ -142,6 +147,8 @@ class ResponseTranslator:
         own, at = self._item_id(prefix), self._at
         item = ReasoningItem(own, at, self._encrypt) if kind is ReasoningItem else TextItem(own, at)
         self._open = item
+        if isinstance(item, TextItem):
+            self._texts.append(item)
         return [*made, *item.begin()]
 
     def _close(self, status: ItemStatus) -> list[ResponseEvent]:
@@ -152,6 +159,10 @@ class ResponseTranslator:
         made = item.end(status)
         self._done.append(item.whole(status))
         return made
+
+    def block(self, _index: int, part: int, block: NewBlock) -> ResponseBlock:
+        """Make the event of a block of the message with this number."""
+        return self._texts[part].block_of(block)
 
     def last(self, count: TokenCount) -> list[ResponseEvent]:
         """Make the last event: the whole response."""
