@@ -107,12 +107,14 @@ class EmbeddingPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Texts to embed, each as text or as token ids. Nothing is generated.
 
     ``dimensions``: the numbers of a vector that are kept; None: all. ``named``: where the texts are in the
-    client's request, for errors; without, ``input[0]`` and so on.
+    client's request, for errors; without, ``input[0]`` and so on. ``longest``: the most tokens that are kept of
+    each text, without special tokens; 0: all; empty: all of all texts.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
     named: tuple[str, ...] = ()
+    longest: tuple[int, ...] = ()
 
     def name_of(self, index: int) -> str:
         """Return where a text is in the client's request."""
@@ -123,12 +125,15 @@ class PairPrompt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Pairs of texts to score by a model that reads both together. Nothing is generated.
 
     ``ones``: the first texts: one for all ``others``, or as many as they are. ``named``: where the texts are in
-    the client's request, for errors: those of ``ones``, then those of ``others``.
+    the client's request, for errors: those of ``ones``, then those of ``others``. ``longest_one``,
+    ``longest_other``: the most tokens that are kept of a text of each side; 0: all.
     """
 
     ones: tuple[str, ...]
     others: tuple[str, ...]
     named: tuple[str, ...]
+    longest_one: int = 0
+    longest_other: int = 0
 
 
 class Tokenization(msgspec.Struct, frozen=True, tag=True):
@@ -166,8 +171,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``prompt_logprobs``: the same for the tokens of the prompt.
     ``token_ids``: return the ids of tokens too.
     ``truncate``: keep this many tokens of the prompt, by default the last ones; -1: as many as fit with
-    ``max_tokens``; ``truncate_end``: keep the first ones instead. Each text to embed is cut so. Of a pair, the
-    longer text is cut at its end.
+    ``max_tokens``; ``truncate_end``: keep the first ones instead. Each text to embed is cut so, with its special
+    tokens. Of a pair, the longer text is cut at its end.
     ``skip_special``: leave control tokens out of the text that have no meaning for tools or reasoning.
     ``inline_reasoning``: leave reasoning in the text, as the model wrote it.
     ``cache_salt``: only requests with the same one share cached prefixes.

@@ -1,24 +1,21 @@
-"""POST /rerank and POST /score: requests and answers by vLLM, Jina and Cohere."""
+"""POST /rerank and POST /score: requests and answers by vLLM, Jina, Cohere and Text Embeddings Inference."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.embeddings import EmbeddingUsage
 from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.parameters import ModelOfRequest
 
 ScoredBy = Literal["cosine", "cross_encoder"]
-_TWO_SIDES = "Use truncate_prompt_tokens, which cuts each text."
 
 #: Parameters of others that are not served.
 UNSERVED_IN_SCORING: Mapping[str, Unserved] = MappingProxyType(
     {
-        "max_tokens_per_query": Unserved(whose="vLLM", reason=_TWO_SIDES, neutral=(0,)),
-        "max_tokens_per_doc": Unserved(whose="vLLM, Cohere", reason=_TWO_SIDES, neutral=(0,)),
         "instruction": Unserved(whose="vLLM", reason="Write it into the query."),
         "chat_template_kwargs": Unserved(whose="vLLM", reason="Texts are embedded without a chat template."),
         "mm_processor_kwargs": Unserved(whose="vLLM", reason="This server's models read text only."),
@@ -34,7 +31,6 @@ class ScoringOptions(OpenStruct, kw_only=True):
     unserved: ClassVar[Mapping[str, Unserved]] = UNSERVED_IN_SCORING
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType({"activation": "use_activation"})
 
-    model: ModelOfRequest
     truncate_prompt_tokens: (
         Annotated[
             int,
@@ -44,6 +40,20 @@ class ScoringOptions(OpenStruct, kw_only=True):
                 description="Keep this many tokens of each text, or of each pair if it is read together; -1: what "
                 "fits",
             ),
+        ]
+        | None
+    ) = None
+    max_tokens_per_query: (
+        Annotated[
+            int,
+            Meta(ge=0, le=10_000_000, description="Keep this many tokens of the first text; 0: all, the default"),
+        ]
+        | None
+    ) = None
+    max_tokens_per_doc: (
+        Annotated[
+            int,
+            Meta(ge=0, le=10_000_000, description="Keep this many tokens of each document; 0: all, the default"),
         ]
         | None
     ) = None
@@ -66,10 +76,26 @@ class DocumentToRank(OpenStruct, kw_only=True):
 class RerankRequest(ScoringOptions, kw_only=True):
     """Body of a request to order documents by a query."""
 
+    model: (
+        Annotated[str, Meta(description="The id of a model, or an alias; default the first that scores")] | None
+    ) = None
     query: Annotated[str, Meta(description="A text")]
-    documents: Annotated[
-        str | list[str | DocumentToRank], Meta(description="At most 2047 texts, or objects with a `text`")
-    ]
+    documents: (
+        Annotated[
+            str | list[str | DocumentToRank], Meta(description="At most 2047 texts, or objects with a `text`")
+        ]
+        | None
+    ) = None
+    texts: (
+        Annotated[
+            list[str],
+            Meta(description="The documents by Text Embeddings Inference: the answer is a list of scores then"),
+        ]
+        | None
+    ) = None
+    return_text: Annotated[bool, Meta(description="With `texts`: return them too; default false")] | None = None
+    raw_scores: Annotated[bool, Meta(description="With `texts`: as `use_activation: false`")] | None = None
+    truncate: Annotated[bool, Meta(description="With `texts`: as `truncate_prompt_tokens: -1`")] | None = None
     top_n: Annotated[int, Meta(ge=0, le=1_000_000, description="Return so many; 0: all, the default")] | None = (
         None
     )
@@ -81,6 +107,7 @@ class RerankRequest(ScoringOptions, kw_only=True):
 class ScoreRequest(ScoringOptions, kw_only=True):
     """Body of a request to score pairs: `text_1` and `text_2`, or vLLM's other names of the two sides."""
 
+    model: ModelOfRequest
     text_1: str | list[str] | None = None
     text_2: str | list[str] | None = None
     queries: str | list[str] | None = None
@@ -102,6 +129,14 @@ class RerankResult(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     relevance_score: float
     document: RankedDocument | None
+
+
+class RankedText(msgspec.Struct, frozen=True, kw_only=True):
+    """A text's score by Text Embeddings Inference, and its place in the request."""
+
+    index: int
+    score: float
+    text: str | UnsetType = UNSET
 
 
 class RerankResponse(msgspec.Struct, frozen=True, kw_only=True):

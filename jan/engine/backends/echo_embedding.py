@@ -14,6 +14,7 @@ from zlib import crc32
 import msgspec
 
 from jan.engine.backends.echo_words import read_words
+from jan.engine.backends.embedding_inputs import most_tokens
 from jan.engine.base import (
     EmbeddingForms,
     EmbeddingPrompt,
@@ -82,13 +83,15 @@ class EchoEmbeddingBackend:
         prompt = request.prompt
         assert isinstance(prompt, EmbeddingPrompt)  # ``check_capabilities`` has seen to it
         texts: deque[list[str]] = deque()
+        most = most_tokens(request, self._context)
         for index, text in enumerate(prompt.inputs):
             named = prompt.name_of(index)
             if not isinstance(text, str):
                 raise InvalidRequest(f"{named}: This model takes no token ids, only text.", param=named)
             words = _WORD.findall(text)
-            if request.truncate is not None:
-                most = self._context if request.truncate < 0 else min(request.truncate, self._context)
+            if prompt.longest and prompt.longest[index]:
+                words = words[: prompt.longest[index]]
+            if most is not None:
                 words = words[:most] if request.truncate_end else words[max(0, len(words) - most) :]
             if len(words) > self._context:
                 raise input_too_long(named, str(len(words)), self._context)

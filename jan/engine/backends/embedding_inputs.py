@@ -13,16 +13,20 @@ from jan.errors import InvalidRequest
 _NO_LIMIT = 2**31
 
 
-class EmbeddingTokenizer(Protocol):
+class TextTokenizer(Protocol):
+    """The vocabulary of a model."""
+
+    def tokens_of_text(self, text: str, room: int) -> list[int]:
+        """Return the token ids of a text alone. Raises PromptTooLong if there are more than ``room``."""
+        ...
+
+
+class EmbeddingTokenizer(TextTokenizer, Protocol):
     """The vocabulary of a model that embeds. ``begin``, ``end``: the tokens that belong around every text."""
 
     begin: list[int]
     end: list[int]
     pieces: list[bytes]
-
-    def tokens_of_text(self, text: str, room: int) -> list[int]:
-        """Return the token ids of a text alone. Raises PromptTooLong if there are more than ``room``."""
-        ...
 
 
 class TokenizedInputs(msgspec.Struct, frozen=True):
@@ -47,29 +51,71 @@ def tokenize_inputs(request: GenerationRequest, model: EmbeddingTokenizer, conte
     prompt = request.prompt
     assert isinstance(prompt, EmbeddingPrompt)  # ``check_capabilities`` has seen to it
     around = len(model.begin) + len(model.end)
+    most = most_tokens(request, context_length)
     inputs = []
     for index, given in enumerate(prompt.inputs):
         named = prompt.name_of(index)
-        room = context_length - around if request.truncate is None else _NO_LIMIT
         if isinstance(given, str):
-            try:
-                tokens = model.tokens_of_text(given, room)
-            except PromptTooLong as error:
-                more = f", {around} special ones not counted" if around else ""
-                raise input_too_long(named, f"{error}{more}", context_length) from None
-            tokens = [*model.begin, *_cut(tokens, request, context_length - around), *model.end]
+            longest = prompt.longest[index] if prompt.longest else 0
+            room = None if most is not None else context_length - around
+            tokens = tokens_of(model, given, named, room=room, around=around, longest=longest)
+            tokens = [*model.begin, *_cut(tokens, request, most, around), *model.end]
         else:
-            tokens = _cut(list(given), request, context_length)
+            tokens = _cut(list(given), request, most, 0)
             _check_tokens(tokens, named, len(model.pieces), context_length)
         inputs.append(tokens)
     return TokenizedInputs(inputs, prompt.dimensions)
 
 
-def _cut(tokens: list[int], request: GenerationRequest, room: int) -> list[int]:
+def most_tokens(request: GenerationRequest, context_length: int) -> int | None:
+    """Return the most tokens that a request keeps of a text, with the special ones; None: it cuts nothing.
+
+    Raises InvalidRequest for more than the model takes.
+    """
     if request.truncate is None:
+        return None
+    if request.truncate > context_length:
+        message = (
+            f"truncate_prompt_tokens: It is {request.truncate}, which is more than this model's context of "
+            f"{context_length} tokens. Please request a smaller truncation size."
+        )
+        raise InvalidRequest(message, param="truncate_prompt_tokens")
+    return context_length if request.truncate < 0 else request.truncate
+
+
+def tokens_of(
+    model: TextTokenizer, text: str, named: str, *, room: int | None, around: int, longest: int = 0
+) -> list[int]:
+    """Return the token ids of a text without special tokens. Thread-safe.
+
+    Args:
+        model: the vocabulary.
+        text: what is tokenised.
+        named: where it is in the request.
+        room: most tokens of it; None: it is cut afterwards.
+        around: special tokens that come to it.
+        longest: keep this many tokens; 0: all.
+
+    Raises:
+        InvalidRequest: if more tokens are kept than there is room for.
+    """
+    limit = _NO_LIMIT if room is None or longest else room
+    try:
+        tokens = model.tokens_of_text(text, limit)
+    except PromptTooLong as error:
+        raise input_too_long(named, str(error), limit + around, around=around) from None
+    if longest:
+        tokens = tokens[:longest]
+        if room is not None and len(tokens) > room:
+            raise input_too_long(named, str(len(tokens)), room + around, around=around)
+    return tokens
+
+
+def _cut(tokens: list[int], request: GenerationRequest, most: int | None, around: int) -> list[int]:
+    if most is None:
         return tokens
-    most = room if request.truncate < 0 else min(request.truncate, room)
-    return tokens[:most] if request.truncate_end else tokens[max(0, len(tokens) - most) :]
+    kept = max(0, most - around)
+    return tokens[:kept] if request.truncate_end else tokens[max(0, len(tokens) - kept) :]
 
 
 def _check_tokens(tokens: list[int], named: str, size: int, context_length: int) -> None:

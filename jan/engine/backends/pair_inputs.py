@@ -4,26 +4,18 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import Protocol
 
-from jan.engine.backends.embedding_inputs import TokenizedInputs
+from jan.engine.backends.embedding_inputs import TextTokenizer, TokenizedInputs, most_tokens, tokens_of
 from jan.engine.base import GenerationRequest, PairPrompt
-from jan.engine.prompts.tokenizing import PromptTooLong
 from jan.engine.runtime.capacity import input_too_long
 
-# Room for a text that is cut afterwards: more than any body holds.
-_NO_LIMIT = 2**31
 
-
-class PairTokenizer(Protocol):
+class PairTokenizer(TextTokenizer, Protocol):
     """The vocabulary of a model that scores pairs. ``begin``, ``between``, ``end``: the tokens that belong before,
     between and after the two texts."""
 
     begin: list[int]
     between: list[int]
     end: list[int]
-
-    def tokens_of_text(self, text: str, room: int) -> list[int]:
-        """Return the token ids of a text alone. Raises PromptTooLong if there are more than ``room``."""
-        ...
 
 
 def tokenize_pairs(request: GenerationRequest, model: PairTokenizer, context_length: int) -> TokenizedInputs:
@@ -34,30 +26,21 @@ def tokenize_pairs(request: GenerationRequest, model: PairTokenizer, context_len
     prompt = request.prompt
     assert isinstance(prompt, PairPrompt)  # ``check_capabilities`` has seen to it
     around = len(model.begin) + len(model.between) + len(model.end)
-    room = context_length - around
-    cuts = request.truncate is not None
-    texts = [*prompt.ones, *prompt.others]
+    most = most_tokens(request, context_length)
+    room = None if most is not None else context_length - around
+    limits = [prompt.longest_one] * len(prompt.ones) + [prompt.longest_other] * len(prompt.others)
     read = [
-        _tokens(model, text, named, _NO_LIMIT if cuts else room, context_length)
-        for text, named in zip(texts, prompt.named, strict=True)
+        tokens_of(model, text, named, room=room, around=around, longest=longest)
+        for text, named, longest in zip([*prompt.ones, *prompt.others], prompt.named, limits, strict=True)
     ]
     inputs = []
     for one, other, named in _pairs(prompt, read):
-        if not cuts and len(one) + len(other) > room:
+        if most is None and len(one) + len(other) + around > context_length:
             found = str(len(one) + len(other) + around)
             raise input_too_long(named, found, context_length, of="this pair of texts has")
-        if request.truncate is not None:
-            most = room if request.truncate < 0 else max(0, min(request.truncate - around, room))
-            one, other = _cut(one, other, most)
-        inputs.append([*model.begin, *one, *model.between, *other, *model.end])
+        first, second = (one, other) if most is None else _cut(one, other, max(0, most - around))
+        inputs.append([*model.begin, *first, *model.between, *second, *model.end])
     return TokenizedInputs(inputs, None)
-
-
-def _tokens(model: PairTokenizer, text: str, named: str, room: int, context_length: int) -> list[int]:
-    try:
-        return model.tokens_of_text(text, room)
-    except PromptTooLong as error:
-        raise input_too_long(named, str(error), context_length) from None
 
 
 def _pairs(prompt: PairPrompt, read: list[list[int]]) -> Iterator[tuple[list[int], list[int], str]]:

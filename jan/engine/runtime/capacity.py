@@ -40,12 +40,18 @@ def prompt_too_long(request: GenerationRequest, prompt_tokens: str, context_leng
     )
 
 
-def input_too_long(named: str, tokens: str, context_length: int, *, of: str = "this text has") -> InvalidRequest:
+def input_too_long(
+    named: str, tokens: str, context_length: int, *, around: int = 0, of: str = "this text has"
+) -> InvalidRequest:
     """Return the error for a text to embed with too many ``tokens``; ``named`` is where it is in the request.
-    ``of``: what is too long."""
+
+    ``around``: special tokens that are not among them. ``of``: what is too long. vLLM's and llama-server's words
+    for this error are among these.
+    """
+    more = f", {around} special ones not counted" if around else ""
     return InvalidRequest(
         f"{named}: This model's maximum context length is {context_length} tokens. However, {of} "
-        f"{tokens} tokens: it is too long. Shorten it, or embed its parts.",
+        f"{tokens} tokens{more}: it is too large. Please reduce the length of the input prompt.",
         code="context_length_exceeded",
         param=named,
     )

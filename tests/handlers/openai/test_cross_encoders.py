@@ -129,6 +129,18 @@ def test_documents_are_ordered_by_the_score(client: httpx.Client, path: str) -> 
     assert [one["relevance_score"] for one in bare["results"]] == sorted(scores, reverse=True)
 
 
+def test_clients_of_text_embeddings_inference_get_a_list(client: httpx.Client) -> None:
+    """They name no model, and the first cross-encoder answers."""
+    wanted = {
+        one["index"]: one["score"]
+        for one in post(client, "/score", model="bert", text_1="cat", text_2=OTHERS)["data"]
+    }
+    found = client.post("/rerank", json={"query": "cat", "texts": OTHERS}).json()
+    assert {one["index"]: one["score"] for one in found} == wanted
+    raw = client.post("/rerank", json={"query": "cat", "texts": OTHERS, "raw_scores": True}).json()
+    assert [one["score"] for one in raw] == sorted(logits(client, "cat", OTHERS, model="bert"), reverse=True)
+
+
 def test_a_pair_is_no_pair_of_vectors(client: httpx.Client) -> None:
     """The order of both texts matters, and a text has no greatest score with itself."""
     [one], [turned] = logits(client, "a cat", "the king"), logits(client, "the king", "a cat")
@@ -158,6 +170,12 @@ def test_pairs_that_are_too_long_are_refused_by_the_place_or_cut(client: httpx.C
     cut = logits(client, "cat", "the cat is on the mat.", truncate_prompt_tokens=8)
     assert cut == logits(client, "cat", "the cat is")
     assert tokens(client, "cat", long, truncate_prompt_tokens=4) == 4
+    assert (
+        refusal(client, "/score", text_1="a", text_2="b", truncate_prompt_tokens=97)[1] == "truncate_prompt_tokens"
+    )
+    assert tokens(client, "cat cat", long, max_tokens_per_query=1, max_tokens_per_doc=3) == 4 + 1 + 3
+    whole = refusal(client, "/score", text_1="cat", text_2=long, max_tokens_per_doc=93)
+    assert whole == ("context_length_exceeded", "text_2")
 
 
 def test_a_spelled_special_token_is_text(client: httpx.Client) -> None:

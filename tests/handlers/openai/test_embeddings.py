@@ -163,8 +163,10 @@ def test_a_long_text_can_be_cut(client: httpx.Client) -> None:
     text = "good morning " + "word " * 600
     whole = vectors(client, [text, "good morning " + "word " * 508], truncate_prompt_tokens=-1)
     assert whole[0] @ whole[1] == pytest.approx(1)
-    last = vectors(client, [text, "word " * 9], truncate_prompt_tokens=9, truncation_side="left")
+    last = vectors(client, [text, "word " * 7], truncate_prompt_tokens=9, truncation_side="left")
     assert last[0] @ last[1] == pytest.approx(1)
+    assert embed(client, text, truncate_prompt_tokens=9)["usage"]["prompt_tokens"] == 9
+    assert refusal(client, "a", truncate_prompt_tokens=513)[1] == "truncate_prompt_tokens"
     assert refusal(client, "a", truncate_prompt_tokens=0)[1] == "truncate_prompt_tokens"
 
 

@@ -81,6 +81,33 @@ def test_jinas_and_coheres_fields_are_taken(client: httpx.Client) -> None:
     assert found["results"][0]["document"] is None
 
 
+@pytest.mark.parametrize("named", [{"model": "minilm"}, {}], ids=["model", "first-model"])
+def test_clients_of_text_embeddings_inference_get_a_list(client: httpx.Client, named: dict[str, str]) -> None:
+    body = {**named, "query": QUERIES[1], "texts": [*PASSAGES, "word " * 600], "truncate": True}
+    answer = client.post("/rerank", json=body)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found[0]["index"], len(found), set(found[0])) == (1, 8, {"index", "score"})
+    assert found[0]["score"] == pytest.approx(cosines(client, QUERIES[1])[1], abs=1e-5)
+    [first] = client.post("/rerank", json={**body, "return_text": True, "top_n": 1}).json()
+    assert first["text"] == PASSAGES[1]
+
+
+def test_texts_of_each_side_can_be_cut(client: httpx.Client) -> None:
+    long = "good morning " + "word " * 600
+    documents = [long, "good morning"]
+    found = post(client, "/rerank", query=long, documents=documents, max_tokens_per_doc=2, max_tokens_per_query=5)
+    assert found["usage"]["total_tokens"] == 7 + 4 + 4
+    assert found["results"][0]["relevance_score"] == found["results"][1]["relevance_score"]
+    assert refusal(client, "/rerank", query="a", documents=[long], max_tokens_per_doc=511) == (
+        "context_length_exceeded",
+        "documents[0]",
+    )
+    assert refusal(client, "/score", text_1="a", text_2="b", truncate_prompt_tokens=513)[1] == (
+        "truncate_prompt_tokens"
+    )
+
+
 @pytest.mark.parametrize("path", ["/score", "/v1/score"])
 def test_one_text_is_scored_with_each_and_lists_by_place(client: httpx.Client, path: str) -> None:
     one = post(client, path, text_1=QUERIES[0], text_2=list(PASSAGES))
@@ -102,9 +129,13 @@ def test_wrong_requests_are_refused_by_the_place(client: httpx.Client) -> None:
         "documents[1]",
     )
     assert post(client, "/rerank", query="a", documents=["word " * 600], truncate_prompt_tokens=-1)["results"]
-    assert (
-        refusal(client, "/rerank", query="a", documents=["a"], max_tokens_per_doc=9)[0] == "unsupported_parameter"
-    )
+    assert refusal(client, "/rerank", query="a", documents=["a"], rank_fields=["a"])[0] == "unsupported_parameter"
+    assert refusal(client, "/rerank", query="a", documents=["a"], max_tokens_per_doc=-1)[1] == "max_tokens_per_doc"
+    assert refusal(client, "/rerank", query="a")[1] == "documents"
+    assert refusal(client, "/rerank", query="a", documents=["a"], texts=["a"])[1] == "texts"
+    assert refusal(client, "/rerank", query="a", documents=["a"], raw_scores=True)[1] == "raw_scores"
+    assert refusal(client, "/rerank", query="a", texts=[])[1] == "texts"
+    assert refusal(client, "/rerank", query="a", texts=["a", "word " * 600])[1] == "texts[1]"
     assert refusal(client, "/rerank", model="echo", query="a", documents=["a"]) == ("model_cannot_embed", "model")
     assert refusal(client, "/score", text_1=["a", "b"], text_2=["a", "b", "c"])[1] == "text_1"
     assert refusal(client, "/score", text_1="a")[1] == "text_2"
