@@ -254,10 +254,11 @@ class Handler(Dispatcher):
         return await self._models().read_tokens(asked)
 
     def name_notes(self, named: Callable[[str], str]) -> None:
-        """Name in the headers what the engine left out as the clients of this API know it."""
+        """Name in the headers what the engine left out as the clients of this API know it. A name that becomes
+        empty is left out."""
         if self.answering is not None:
             notes = self.answering.notes
-            ignored, relaxed = tuple(map(named, notes.ignored)), tuple(map(named, notes.relaxed))
+            ignored, relaxed = (tuple(filter(None, map(named, one))) for one in (notes.ignored, notes.relaxed))
             self.answering.notes = msgspec.structs.replace(notes, ignored=ignored, relaxed=relaxed)
 
     def resume(self, stream_id: str, number: int) -> EventStream:

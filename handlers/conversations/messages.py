@@ -9,6 +9,8 @@ from msgspec import UNSET
 from handlers.conversations.translate import (
     conversation_from_wire,
     conversation_to_wire,
+    exported,
+    exported_conversation,
     message_from_wire,
     message_to_wire,
     messages_to_wire,
@@ -19,23 +21,26 @@ from jan.operation import Example, operation
 from jan.schema.conversations import (
     Conversation,
     ConversationMessage,
+    ExportedConversation,
+    ExportedMessage,
     ExportLine,
     MessageCreate,
     MessageList,
     MessageListQuery,
 )
 from jan.schema.scopes import READ, WRITE
+from jan.schema.stored_items import items_made_of
 from jan.storage.records import MessageRecord
 
 JSONL = "application/jsonl"
 
 _EXPORTED = (
     '{"object":"conversation","id":"1","title":"A greeting","model":null,"metadata":{},"created_at":1767225600,'
-    '"updated_at":1767225602,"head_id":"b","message_count":2}\n'
+    '"updated_at":1767225602,"head_id":"b","message_count":2,"version":2}\n'
     '{"object":"conversation.message","id":"a","conversation_id":"1","parent_id":null,"sequence":1,'
-    '"role":"user","content":"Hello!","status":"complete","created_at":1767225600,"updated_at":1767225600}\n'
+    '"role":"user","items":[{"type":"text","text":"Hello!"}],"status":"complete","created_at":1767225600,"updated_at":1767225600}\n'
     '{"object":"conversation.message","id":"b","conversation_id":"1","parent_id":"a","sequence":2,'
-    '"role":"assistant","content":"Hi!","status":"complete","created_at":1767225602,"updated_at":1767225602}\n'
+    '"role":"assistant","items":[{"type":"text","text":"Hi!"}],"status":"complete","created_at":1767225602,"updated_at":1767225602}\n'
 )
 
 
@@ -67,9 +72,13 @@ class MessageCollection(Handler):
             conversation_id=conversation_id,
             parent_id=None if body.parent_id is UNSET else body.parent_id,
             role=body.role,
-            content=msgspec.to_builtins(body.content),
-            tool_calls=msgspec.to_builtins(body.tool_calls),
-            tool_call_id=body.tool_call_id,
+            items=items_made_of(
+                msgspec.to_builtins(body.content),
+                reasoning=body.reasoning_content,
+                tool_calls=msgspec.to_builtins(body.tool_calls),
+                tool_call_id=body.tool_call_id,
+                is_result=body.role == "tool",
+            ),
             model=body.model,
         )
         at_head = body.parent_id is UNSET
@@ -109,14 +118,15 @@ class Export(Handler):
     )
     async def get(self, conversation_id: str) -> None:
         """Return the conversation and its messages as lines of JSON, in the order in which they were appended.
-        /conversations/import takes them."""
+        /conversations/import takes them. What a message says is a list of `items`: text, parts, reasoning, calls,
+        the result of a call."""
         found, batches = await self.services.conversations.export(self.user_id, conversation_id)
         self.set_header("Content-Type", JSONL)
         self.set_header("Content-Disposition", f'attachment; filename="{found.id}.jsonl"')
-        self._write_lines([conversation_to_wire(found)])
+        self._write_lines([exported_conversation(found)])
         async with aclosing(batches):
             async for messages in batches:
-                self._write_lines([message_to_wire(message) for message in messages])
+                self._write_lines([exported(message) for message in messages])
                 await self.flush()
         self.finish()
 
@@ -140,10 +150,10 @@ class Import(Handler):
     )
     async def post(self, body: list[ExportLine]) -> Conversation:
         """Make the caller's own copy of an exported conversation, with new identifiers and the same times. Send
-        all lines of the export."""
+        all lines of the export, be it of this version or of an earlier one, whose messages have no `items`."""
         first, rest = next(iter(body), None), body[1:]
-        messages = [line for line in rest if isinstance(line, ConversationMessage)]
-        if not isinstance(first, Conversation) or len(messages) < len(rest):
+        messages = [line for line in rest if isinstance(line, ExportedMessage)]
+        if not isinstance(first, ExportedConversation) or len(messages) < len(rest):
             raise _damaged("the conversation's own line must come first, then its messages, and nothing else")
         if len(messages) != first.message_count:
             raise _damaged(f"there are {len(messages)} messages; its first line says {first.message_count}")

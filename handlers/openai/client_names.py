@@ -17,6 +17,7 @@ class ClientNames:
 
     Attributes:
         places: where the request has each of the messages and tools. One that is not there keeps its name.
+        stored: the place of messages that the client did not send. Nothing is noted about them.
 
     ``names``: parts of paths or texts, replaced in this order. ``params``: names of whole parameters.
     """
@@ -25,6 +26,7 @@ class ClientNames:
         self._names = names
         self._params = params
         self.places: dict[str, Sequence[str]] = {}
+        self.stored = ""
 
     def named(self, text: str) -> str:
         """Return a text in which parts of the request have the names that the client knows."""
@@ -55,4 +57,9 @@ class ClientNames:
             self.name_in(error)
             raise
         finally:
-            handler.name_notes(self.named)
+            handler.name_notes(self._noted)
+
+    def _noted(self, text: str) -> str:
+        """Return a note as the client knows it; '' for one about messages that it did not send."""
+        named = self.named(text)
+        return "" if self.stored and named.startswith(self.stored) else named

@@ -5,7 +5,8 @@ from functools import partial
 from jan.errors import JanError
 from jan.handler import CollectedAnswer, CollectedAnswers, KeptAnswer, TokenCount, Turn
 from jan.schema.sampling import Usage
-from jan.storage.records import AnswerProgress, JsonObject
+from jan.schema.stored_items import JsonObject
+from jan.storage.records import AnswerProgress
 
 
 class TurnKeeper:

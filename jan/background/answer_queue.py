@@ -15,9 +15,10 @@ from jan.background.story import StoryRecord, story_of, with_story
 from jan.conversations import Turn
 from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
+from jan.schema.stored_items import JsonObject
 from jan.settings import ResponseSettings
 from jan.storage.queued_answers import QueuedAnswer, QueueLength, QueueRoom
-from jan.storage.records import JsonObject, MessageRecord, TokenUsage, now
+from jan.storage.records import MessageRecord, TokenUsage, now
 from jan.storage.repositories import Store
 from jan.storage.shared_rules import missing
 

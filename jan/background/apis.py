@@ -8,8 +8,9 @@ from jan.errors import InvalidRequest
 from jan.generation.collected import CollectedCall
 from jan.generation.model_request import ModelRequest
 from jan.schema.scopes import Identity
+from jan.schema.stored_items import AnyCall, JsonObject
 from jan.services import Services
-from jan.storage.records import JsonObject, MessageRecord
+from jan.storage.records import MessageRecord
 
 
 class PreparedAnswer(Protocol):
@@ -24,7 +25,7 @@ class PreparedAnswer(Protocol):
         """Return the request to try after a refusal; None if the refusal stands."""
         ...
 
-    def call_of(self, number: int, call: CollectedCall, call_ids: CallIds) -> JsonObject:
+    def call_of(self, number: int, call: CollectedCall, call_ids: CallIds) -> AnyCall:
         """Return a call of the answer as messages have it."""
         ...
 

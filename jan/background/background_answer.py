@@ -24,9 +24,10 @@ from jan.idempotency.ids import IdSource
 from jan.limits import Payer
 from jan.schema.sampling import FinishReason
 from jan.schema.scopes import Identity
+from jan.schema.stored_items import AnyCall
 from jan.services import Services
 from jan.storage.queued_answers import QueuedAnswer
-from jan.storage.records import JsonObject, MessageRecord, TokenUsage
+from jan.storage.records import MessageRecord, TokenUsage
 
 log = structlog.get_logger(__name__)
 
@@ -263,5 +264,5 @@ def _used(usage: TokenUsage) -> UsedTokens:
     return UsedTokens(prompt=usage.prompt_tokens, completion=usage.completion_tokens)
 
 
-def _no_call(_number: int, _call: CollectedCall, _call_ids: CallIds) -> JsonObject:
+def _no_call(_number: int, _call: CollectedCall, _call_ids: CallIds) -> AnyCall:
     raise AssertionError("A story that no model has begun has no new calls.")

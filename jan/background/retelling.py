@@ -1,12 +1,13 @@
 """Tells a stored answer again, in the pieces in which it was made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from jan.background.story import MARK, StoryRecord, arguments_of, name_of
+from jan.background.story import MARK, StoryRecord, arguments_of
 from jan.engine.base import Delta, ToolCallFragment
-from jan.storage.records import JsonObject, MessageRecord
+from jan.schema.stored_items import AnyCall, StoredCustomCall
+from jan.storage.records import MessageRecord
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class Retelling:
                 yield from self._of_item(kind.lower(), count, story)
             elif kind == "n":
                 yield from self.end(message)
-                yield self._call(message.tool_calls or ())
+                yield self._call(message.calls)
             elif kind == "c":
                 yield from self._arguments(count, message)
             else:
@@ -60,8 +61,9 @@ class Retelling:
     def end(self, message: MessageRecord) -> Iterator[Told]:
         """Yield what is known only once the latest item is complete: the text of a custom tool."""
         if self._custom is not None:
-            custom, self._custom = (message.tool_calls or [])[self._custom]["custom"], None
-            arguments = msgspec.json.encode({"input": custom["input"]}).decode()
+            custom, self._custom = message.calls[self._custom], None
+            assert isinstance(custom, StoredCustomCall)  # noted where it began
+            arguments = msgspec.json.encode({"input": custom.input}).decode()
             yield Delta(tool_calls=(ToolCallFragment(index=self._begun, arguments=arguments),))
 
     def _text(self, kind: str, count: int, message: MessageRecord) -> Delta:
@@ -71,18 +73,18 @@ class Retelling:
         piece = str(whole)[begin : begin + count]
         return Delta(reasoning=piece) if kind == "r" else Delta(text=piece)
 
-    def _call(self, calls: "list[JsonObject] | tuple[()]") -> ToldCall:
+    def _call(self, calls: Sequence[AnyCall]) -> ToldCall:
         number, self._calls, self._told["c"] = self._calls, self._calls + 1, 0
         self._begun += 1
-        if "custom" in calls[number]:
+        if isinstance(calls[number], StoredCustomCall):
             self._custom = number
-        return ToldCall(self._named(name_of(calls[number])), number)
+        return ToldCall(self._named(calls[number].name), number)
 
     def _named(self, name: str) -> Delta:
         return Delta(tool_calls=(ToolCallFragment(index=self._begun, name=name),))
 
     def _arguments(self, count: int, message: MessageRecord) -> Iterator[Told]:
-        call = (message.tool_calls or [])[self._calls - 1]
+        call = message.calls[self._calls - 1]
         begin = self._told["c"]
         self._told["c"] = begin + count
         if self._custom is None:

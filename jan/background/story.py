@@ -19,7 +19,8 @@ from jan.engine.base import Delta, Failed, ToolCallFragment
 from jan.engine.call_ids import CallIds
 from jan.generation.collected import CollectedCall
 from jan.schema.sampling import FinishReason
-from jan.storage.records import JsonObject, MessageRecord, MessageStatus, TokenUsage, now
+from jan.schema.stored_items import AnyCall, StoredCall, items_of_answer
+from jan.storage.records import MessageRecord, MessageStatus, TokenUsage, now
 
 #: A mark: its kind, and the number of its characters.
 MARK = re.compile(r"([rtncxRTNC])(\d+)")
@@ -83,12 +84,10 @@ def with_story(message: MessageRecord, story: StoryRecord, **content: Any) -> Me
 class Story:
     """The answer of one message while it is made.
 
-    ``call_of`` returns a call as messages have it, given its number and what the model wrote.
+    ``call_of`` returns a call as it is stored, given its number and what the model wrote.
     """
 
-    def __init__(
-        self, message: MessageRecord, call_of: Callable[[int, CollectedCall, CallIds], JsonObject]
-    ) -> None:
+    def __init__(self, message: MessageRecord, call_of: Callable[[int, CollectedCall, CallIds], AnyCall]) -> None:
         record = story_of(message)
         assert record is not None  # of an answer in the queue
         #: What is stored beside the content. ``message`` adds the pieces.
@@ -98,7 +97,7 @@ class Story:
         self._reasoning = [message.reasoning or ""]
         self._text = [message.content if isinstance(message.content, str) else ""]
         # Calls that an earlier attempt made, and those of this one.
-        self._earlier = list(message.tool_calls or ())
+        self._earlier = list(message.calls)
         self._calls: list[CollectedCall] = []
         self._marks = record.marks
         self._pieces: list[tuple[str, int]] = []
@@ -120,7 +119,7 @@ class Story:
         return "".join(self._reasoning)
 
     @property
-    def whole_calls(self) -> list[JsonObject]:
+    def whole_calls(self) -> list[AnyCall]:
         """The calls that earlier attempts made."""
         return self._earlier
 
@@ -209,7 +208,7 @@ class Story:
             call = self._calls.pop()
             return DroppedItem(call.arguments, call.name)
         stored = self._earlier.pop()
-        return DroppedItem(arguments_of(stored), name_of(stored))
+        return DroppedItem(arguments_of(stored), stored.name)
 
     def note(self, **changes: Any) -> None:
         """Change what is stored beside the content."""
@@ -221,7 +220,7 @@ class Story:
         """Return the message with all that was made so far. The pieces until now are one group."""
         self._marks, self._pieces = self._marks_so_far(), []
         self.note(marks=self._marks)
-        begin, text = len(self._earlier), self.text
+        begin = len(self._earlier)
         calls = [
             *self._earlier,
             *(self._call_of(at, call, self.record.call_ids) for at, call in enumerate(self._calls, begin)),
@@ -229,9 +228,7 @@ class Story:
         self._message = with_story(
             self._message,
             self.record,
-            content=text or None if calls else text,
-            reasoning=self.reasoning or None,
-            tool_calls=calls or None,
+            items=items_of_answer(self.reasoning, self.text, calls),
             status=status,
             updated_at=now(),
             finish_reason=reason,
@@ -240,11 +237,6 @@ class Story:
         return self._message
 
 
-def arguments_of(call: JsonObject) -> str:
+def arguments_of(call: AnyCall) -> str:
     """Return the arguments of a stored call; '' for a custom tool, which has a text instead."""
-    return str(call.get("function", {}).get("arguments", ""))
-
-
-def name_of(call: JsonObject) -> str:
-    """Return the name of the function or custom tool that a stored call is of."""
-    return str((call.get("custom") or call.get("function") or {}).get("name", ""))
+    return call.arguments if isinstance(call, StoredCall) else ""

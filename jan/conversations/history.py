@@ -8,6 +8,7 @@ from jan.errors import InvalidRequest
 from jan.schema import messages as chat
 from jan.schema.explain import explain
 from jan.schema.open_body import convert_open
+from jan.schema.stored_items import StoredResult, items_made_of
 from jan.storage.records import MessageRecord
 
 # JSON is decoded to a limited depth, and stored messages are decoded again inside other objects.
@@ -43,6 +44,11 @@ def check_message(message: MessageRecord) -> MessageRecord:
         raise _refusal("tool_call_id: Only a message of a tool may have it.", "tool_call_id")
     if message.content is None and not message.tool_calls:
         raise _refusal("content: Only a message with tool_calls may be without it.", "content")
+    if message.reasoning is not None and message.role != "assistant":
+        raise _refusal("reasoning_content: Only a message of the assistant may have it.", "reasoning_content")
+    results = sum(isinstance(item, StoredResult) for item in message.items)
+    if results != (message.role == "tool") or (results and len(message.items) > 1):
+        raise _refusal("items: The message of a tool is one result, and no other message has one.", "items")
     return message
 
 
@@ -51,19 +57,22 @@ def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     if isinstance(message, chat.FunctionMessage):
         raise _refusal("messages: A conversation keeps no messages of role 'function'. Use 'tool'.", "messages")
     content = message.content
-    calls = None
+    calls = reasoning = None
     if isinstance(message, chat.AssistantMessage):
         if message.function_call is not None:
             raise _refusal("messages: A conversation keeps no function_call. Use tool_calls.", "messages")
         content = content or message.refusal or content
         calls = msgspec.to_builtins(message.tool_calls)
+        reasoning = message.reasoning_content or message.reasoning
     return MessageRecord(
         conversation_id=conversation_id,
         role=message.__struct_config__.tag,  # type: ignore[arg-type]  # the tag is the role
-        content=msgspec.to_builtins(content),
-        tool_calls=calls,
-        tool_call_id=message.tool_call_id if isinstance(message, chat.ToolMessage) else None,
-        reasoning=message.reasoning_content if isinstance(message, chat.AssistantMessage) else None,
+        items=items_made_of(
+            msgspec.to_builtins(content),
+            reasoning=reasoning,
+            tool_calls=calls,
+            tool_call_id=message.tool_call_id if isinstance(message, chat.ToolMessage) else None,
+        ),
     )
 
 

@@ -10,7 +10,8 @@ from jan.conversations.titles import give_title
 from jan.errors import Conflict, InvalidRequest, JanError
 from jan.schema.chat import ConversationPlace
 from jan.schema.messages import Message
-from jan.storage.records import AnswerProgress, JsonObject, MessageRecord, new_id
+from jan.schema.stored_items import JsonObject, items_made_of
+from jan.storage.records import AnswerProgress, MessageRecord, new_id
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
@@ -77,7 +78,7 @@ class Turn:
             conversation_id=self._conversation.id,
             parent_id=self.parent_id,
             role="assistant",
-            content="",
+            items=items_made_of(""),
             status="streaming",
             model=model,
             response=response,

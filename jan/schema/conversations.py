@@ -11,6 +11,7 @@ from jan.schema.output_formats import check_depth
 from jan.schema.paging import Cursor, PageQuery
 from jan.schema.plain_text import NAME_OR_NOTHING
 from jan.schema.sampling import Usage
+from jan.schema.stored_items import StoredItem
 
 Title = Annotated[str, Meta(max_length=200, pattern=NAME_OR_NOTHING)]
 ModelName = Annotated[str, Meta(max_length=128)]
@@ -95,13 +96,18 @@ class MessageCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     id: MessageId | UnsetType = UNSET
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
     model: ModelName | None = None
+
+    def __post_init__(self) -> None:
+        if self.tool_calls is not None and self.role != "assistant":
+            raise ValueError("tool_calls: Only a message of the assistant may have them.")
 
 
 # --- responses --------------------------------------------------------------------------------------
 
 
-class ConversationMessage(
+class _MessageNode(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
@@ -109,27 +115,49 @@ class ConversationMessage(
     tag="conversation.message",
     forbid_unknown_fields=True,
 ):
-    """A message, which is a node of its conversation's tree. A root has ``parent_id`` null.
-
-    ``sequence`` counts a conversation's messages from 1, without gaps. The ``status`` of an answer is streaming
-    while it is generated, partial if it was cut short, failed if it ended before its first token, and complete
-    otherwise.
-    """
+    """The place of a message in its conversation, and all about it but what it says."""
 
     id: str
     conversation_id: str
     parent_id: str | None
     sequence: int
     role: Role
-    content: str | list[dict[str, Any]] | None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
     status: Status
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
     created_at: Moment
     updated_at: Moment
+
+
+class ConversationMessage(_MessageNode, frozen=True, kw_only=True, tag="conversation.message"):
+    """A message, which is a node of its conversation's tree. A root has ``parent_id`` null.
+
+    ``sequence`` counts a conversation's messages from 1, without gaps. The ``status`` of an answer is streaming
+    while it is generated, partial if it was cut short, failed if it ended before its first token, and complete
+    otherwise. ``reasoning_content``: what the assistant thought before its answer.
+    """
+
+    content: str | list[dict[str, Any]] | None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+
+
+class ExportedMessage(_MessageNode, frozen=True, kw_only=True, tag="conversation.message"):
+    """A message in an export. ``items``: what it says, in order.
+
+    In an export of version 1 it has ``content``, ``tool_calls`` and ``tool_call_id`` instead.
+    """
+
+    items: Annotated[list[StoredItem], Meta(max_length=1024)] | UnsetType = UNSET
+    content: str | list[dict[str, Any]] | UnsetType | None = UNSET
+    tool_calls: list[dict[str, Any]] | UnsetType | None = UNSET
+    tool_call_id: str | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        if (self.items is UNSET) == (self.content is UNSET):
+            raise ValueError("items: Either this or content is needed, and not both.")
 
 
 class Conversation(
@@ -182,4 +210,10 @@ class ConversationDeleted(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
-ExportLine = Conversation | ConversationMessage
+class ExportedConversation(Conversation, frozen=True, kw_only=True, tag="conversation"):
+    """The first line of an export. In version 2, messages have items."""
+
+    version: Literal[1, 2] = 1
+
+
+ExportLine = ExportedConversation | ExportedMessage

@@ -5,7 +5,8 @@ They are found by ``MessageRecord.completion_of``. The id of a message sorts by 
 
 from typing import Protocol
 
-from jan.storage.records import JsonObject, MessageRecord, Page
+from jan.schema.stored_items import JsonObject
+from jan.storage.records import MessageRecord, Page
 
 
 class CompletionRepository(Protocol):

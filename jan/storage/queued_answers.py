@@ -12,7 +12,8 @@ import msgspec
 
 from jan.errors import Conflict, RateLimited, Unavailable, retry_headers
 from jan.schema.scopes import Scope
-from jan.storage.records import JsonObject, MessageRecord, Record, TokenUsage, now
+from jan.schema.stored_items import JsonObject
+from jan.storage.records import MessageRecord, Record, TokenUsage, now
 
 #: The end of a lease that nobody has.
 NOT_HELD = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,9 +125,7 @@ def with_content(stored: MessageRecord, message: MessageRecord) -> MessageRecord
         raise lost(message.id)
     return msgspec.structs.replace(
         stored,
-        content=message.content,
-        tool_calls=message.tool_calls,
-        reasoning=message.reasoning,
+        items=message.items,
         response=message.response,
         status=message.status,
         finish_reason=message.finish_reason,

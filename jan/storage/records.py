@@ -9,7 +9,7 @@ import secrets
 import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from jan.routing.moved import old_names_of
 from jan.schema.email_address import ascii_lower
 from jan.schema.limits import KeyAccount, TokenBudget
+from jan.schema.stored_items import Itemised, JsonObject, StoredItems
 
 if not TYPE_CHECKING:
     __getattr__ = old_names_of(__name__)
@@ -30,8 +31,6 @@ Role = Literal["user", "admin"]
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
 SessionKind = Literal["token", "cookie", "link"]
 MessageStatus = Literal["streaming", "partial", "complete", "failed"]
-JsonObject = dict[str, Any]
-"""A part of a message as its client sent it. The store never looks inside."""
 
 
 def to_milliseconds(moment: datetime) -> datetime:
@@ -238,12 +237,12 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
 
 
-class MessageRecord(Record, frozen=True, kw_only=True):
+class MessageRecord(Record, Itemised, frozen=True, kw_only=True):
     """One message, a node of its conversation's tree. A root has no ``parent_id``.
 
     The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
     always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
-    ``partial``, or as ``failed`` if it has not even a first token. ``reasoning``: that of an answer.
+    ``partial``, or as ``failed`` if it has not even a first token. ``items``: all that it says, in order.
     ``response``: what an API needs to show an answer as its client asked for it; ``{"emptied": true}`` for a
     message whose content was deleted.
     """
@@ -252,10 +251,7 @@ class MessageRecord(Record, frozen=True, kw_only=True):
     conversation_id: str
     parent_id: str | None = None
     role: MessageRole
-    content: str | list[JsonObject] | None
-    tool_calls: list[JsonObject] | None = None
-    tool_call_id: str | None = None
-    reasoning: str | None = None
+    items: StoredItems
     response: JsonObject | None = None
     status: MessageStatus = "complete"
     model: str | None = None
@@ -277,12 +273,10 @@ class MessageRecord(Record, frozen=True, kw_only=True):
 
 
 class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer so far, or all of it. Replaces the content of a message that is not yet complete."""
+    """The answer so far, or all of it. Replaces the items of a message that is not yet complete."""
 
-    content: str | list[JsonObject] | None
+    items: StoredItems
     status: MessageStatus
-    tool_calls: list[JsonObject] | None = None
-    reasoning: str | None = None
     finish_reason: str | None = None
     usage: TokenUsage | None = None
 

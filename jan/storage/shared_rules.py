@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from jan.errors import Conflict, NotFound
+from jan.schema.stored_items import items_made_of
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -42,9 +43,7 @@ def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
     """Return a message without its content. It is complete: an answer under way adds nothing to it any more."""
     return msgspec.structs.replace(
         message,
-        content="",
-        tool_calls=None,
-        reasoning=None,
+        items=items_made_of("", tool_call_id=message.tool_call_id, is_result=message.role == "tool"),
         response={"emptied": True},
         status="complete",
         updated_at=at,

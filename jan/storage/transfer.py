@@ -15,7 +15,7 @@ The file holds what the store holds: addresses, conversations and hashes of keys
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
@@ -27,6 +27,7 @@ import msgspec
 from jan.errors import Conflict, InvalidRequest
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
+from jan.storage.earlier_messages import read_message
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
@@ -34,7 +35,9 @@ from jan.storage.repositories import NOBODY, Store
 
 R = TypeVar("R", bound=Record)
 
-FORMAT = "jan-store-1"
+FORMAT = "jan-store-2"
+# Messages of earlier files have no items.
+_FORMATS = ("jan-store-1", FORMAT)
 _BATCH = 200
 _KINDS: Mapping[str, type[Record]] = MappingProxyType(
     {
@@ -191,8 +194,8 @@ def _records(lines: Iterable[bytes]) -> Iterator[Record]:
     order = _Order()
     numbered = enumerate(lines, start=1)
     header = _decode(next(numbered, (1, b"")), _FirstLine)
-    if header.format != FORMAT:
-        raise _damaged(1, f"Unknown format '{header.format}'; allowed: {FORMAT}.")
+    if header.format not in _FORMATS:
+        raise _damaged(1, f"Unknown format '{header.format}'; allowed: {', '.join(_FORMATS)}.")
     pending, count = next(numbered, (2, b"")), 0
     for following in numbered:
         record = _record(pending)
@@ -212,6 +215,8 @@ def _record(numbered: tuple[int, bytes]) -> Record:
         raise _damaged(number, f"Unknown kind '{line.kind}'; allowed: {', '.join(_KINDS)}.")
     kind = _KINDS[line.kind]
     _decode((number, bytes(line.record)), _DatedRecordId if "created_at" in kind.__struct_fields__ else _RecordId)
+    if kind is MessageRecord:
+        return _read((number, bytes(line.record)), read_message)
     return _decode((number, bytes(line.record)), kind)
 
 
@@ -248,9 +253,13 @@ D = TypeVar("D")
 
 
 def _decode(numbered: tuple[int, bytes], kind: type[D]) -> D:
+    return _read(numbered, msgspec.json.Decoder(kind).decode)
+
+
+def _read(numbered: tuple[int, bytes], read: Callable[[bytes], D]) -> D:
     number, line = numbered
     try:
-        return msgspec.json.decode(line, type=kind)
+        return read(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(number, f"{error}.") from None
 

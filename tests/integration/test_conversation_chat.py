@@ -86,12 +86,13 @@ def test_the_model_gets_the_history(me: httpx.Client) -> None:
     assert [m["role"] for m in messages_of(me, made)] == ["system", "user", "assistant", "user", "assistant"]
 
 
-def test_what_is_not_stored_of_a_message_reaches_the_model_once(me: httpx.Client) -> None:
-    """A name and reasoning are used with the request that brings them: this model has no use, and says so."""
+def test_what_a_model_has_no_use_for_is_named_once(me: httpx.Client) -> None:
+    """With the request that brings it: a name, which is not stored, and reasoning, which is."""
     made = new_conversation(me)
     messages = [{"role": "assistant", "content": "a", "reasoning": "b"}, {**HELLO[0], "name": "ada"}]
     body = {"model": "echo", "conversation_id": made, "messages": messages}
     assert me.post(CHAT, json=body).headers["x-jan-ignored"] == "messages[0].reasoning, messages[1].name"
+    assert [m.get("reasoning_content") for m in messages_of(me, made)] == ["b", None, None]
     assert "x-jan-ignored" not in chat(me, made, "again").headers
     again = me.post(CHAT, json={**body, "messages": messages[1:]})
     assert again.headers["x-jan-ignored"] == "messages[0].name"

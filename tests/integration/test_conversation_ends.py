@@ -26,6 +26,7 @@ from support.conversation import (
 from support.mongodb import SecantusServer
 from support.patience import in_time
 
+from jan.schema.stored_items import items_made_of
 from jan.storage import store_from_url
 from jan.storage.records import MessageRecord, now
 
@@ -112,7 +113,7 @@ async def add_stale_answer(url: str, conversation_id: str) -> None:
     stale = MessageRecord(
         conversation_id=conversation_id,
         role="assistant",
-        content="as far as",
+        items=items_made_of("as far as"),
         status="streaming",
         created_at=at,
         updated_at=at,

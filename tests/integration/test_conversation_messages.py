@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from support.conversation import (
+    CHAT,
     CONVERSATIONS,
     StoredServer,
     append,
@@ -55,6 +56,7 @@ def test_a_message_is_stored_as_sent(me: httpx.Client) -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "content": "2", "tool_call_id": "call_1"},
     ]
+    sent[2]["reasoning_content"] = "Let me count."
     for body in sent:
         assert me.post(f"{CONVERSATIONS}/{made}/messages", json=body).status_code == 200
     stored = messages_of(me, made)
@@ -129,6 +131,74 @@ def test_export_and_import_give_the_same_conversation(me: httpx.Client, somebody
         m["content"] for m in messages_of(me, made)
     ]
     assert chat(somebody, copied.json()["id"], "and on").status_code == 200
+
+
+def test_an_export_says_what_messages_say_as_items(me: httpx.Client) -> None:
+    """In order, whatever the message; and an export of version 1 gives the same conversation."""
+    made = new_conversation(me)
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    custom = {"id": "call_2", "type": "custom", "custom": {"name": "g", "input": "x"}}
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    question: list[dict[str, Any]] = [
+        {"role": "user", "content": [image]},
+        {"role": "assistant", "content": "Hm.", "reasoning": "Think.", "tool_calls": [call, custom]},
+        {"role": "tool", "content": "2", "tool_call_id": "call_1"},
+        {"role": "tool", "content": [{"type": "text", "text": "3"}], "tool_call_id": "call_2"},
+    ]
+    me.post(CHAT, json={"model": "echo", "conversation_id": made, "messages": question[1:]})
+    me.post(f"{CONVERSATIONS}/{made}/messages", json={**question[0], "parent_id": None})
+    lines = [json.loads(line) for line in me.get(f"{CONVERSATIONS}/{made}/export").text.splitlines()]
+    assert (lines[0]["version"], [line["items"] for line in lines[1:]]) == (
+        2,
+        [
+            [
+                {"type": "reasoning", "text": "Think."},
+                {"type": "text", "text": "Hm."},
+                {"type": "call", "id": "call_1", "name": "f", "arguments": "{}"},
+                {"type": "custom_call", "id": "call_2", "name": "g", "input": "x"},
+            ],
+            [{"type": "result", "call_id": "call_1", "output": "2"}],
+            [{"type": "result", "call_id": "call_2", "output": [{"type": "text", "text": "3"}]}],
+            [{"type": "text", "text": "3"}],
+            [{"type": "parts", "parts": [image]}],
+        ],
+    )
+    shown = messages_of(me, made)
+    first = {name: value for name, value in lines[0].items() if name != "version"}
+    for message in shown:
+        message.pop("reasoning_content", None)
+    text = "\n".join(map(json.dumps, [first, *shown]))
+    copied = me.post(f"{CONVERSATIONS}/import", content=text)
+    assert copied.status_code == 200, copied.text
+    said = ("role", "content", "tool_calls", "tool_call_id")
+    copies = messages_of(me, copied.json()["id"])
+    assert [[m[name] for name in said] for m in copies] == [[m[name] for name in said] for m in shown]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"items": [{"type": "citation"}]}, "[1].items[0].type"),
+        ({"items": [{"type": "text", "text": "x", "more": 1}]}, "[1].items[0].more"),
+        ({"items": [{"type": "reasoning", "text": "x"}, {"type": "text", "text": "y"}]}, "reasoning_content"),
+        ({"items": [{"type": "result", "call_id": "1", "output": "x"}]}, "tool_call_id"),
+        ({"items": []}, "content"),
+        ({"content": "both"}, "[1].items"),
+    ],
+    ids=["unknown type", "unknown field", "reasoning of a user", "result of a user", "nothing", "both versions"],
+)
+def test_items_that_a_message_cannot_have_are_refused(me: httpx.Client, change: Any, param: str) -> None:
+    """400 that names what is wrong; nothing is imported."""
+    made = new_conversation(me)
+    append(me, made, "hello")
+    first, message = me.get(f"{CONVERSATIONS}/{made}/export").text.splitlines()
+    text = f"{first}\n{json.dumps(json.loads(message) | change)}"
+    refused = me.post(f"{CONVERSATIONS}/import", content=text)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    newer = f"{json.dumps(json.loads(first) | {'version': 3})}\n{message}"
+    unknown = me.post(f"{CONVERSATIONS}/import", content=newer)
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "[0].version")
+    assert len(me.get(CONVERSATIONS).json()["data"]) == 1
 
 
 def nameless(exported: str) -> list[Any]:

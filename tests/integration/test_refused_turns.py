@@ -21,6 +21,7 @@ from support.mongodb import mongo_client
 from jan.engine.backends.echo import EchoBackend
 from jan.engine.base import JobId, Output
 from jan.handler import GeneratedAnswer, HookContext
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.records import ConversationRecord, MessageRecord
 from jan.testing import ThreadServer, served
@@ -139,7 +140,8 @@ def insert(server: ThreadServer, me: httpx.Client, conversation: str, *records: 
         owner = (await store.archive.matching(ConversationRecord, [conversation]))[0].user_id
         ids = []
         for record in records:
-            message = MessageRecord(conversation_id=conversation, **record)
+            items = items_made_of(record["content"])
+            message = MessageRecord(conversation_id=conversation, role=record["role"], items=items)
             ids.append((await store.messages.append(owner, message, at_head=True)).id)
         return ids
 

@@ -14,6 +14,7 @@ from support.conversation import CONVERSATIONS, StoredServer, bearer
 from support.patience import until
 
 from jan.conversations.imports import tidy, tidy_all
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.records import ConversationRecord, MessageRecord, now
 
@@ -140,7 +141,10 @@ def test_orphans_of_earlier_versions_are_removed(stored: StoredServer) -> None:
     """At the next start; messages of conversations stay."""
 
     async def write(store: Store) -> int:
-        left = [MessageRecord(conversation_id=f"conv_0001{n}", role="user", content="x") for n in range(250)]
+        left = [
+            MessageRecord(conversation_id=f"conv_0001{n}", role="user", items=items_made_of("x"))
+            for n in range(250)
+        ]
         await store.archive.insert(MessageRecord, left)
         assert len(await orphans(store)) == 250
         return await store.archive.count(MessageRecord) - 250
@@ -159,7 +163,9 @@ def test_messages_of_an_import_under_way_are_no_orphans(stored: StoredServer) ->
         old, new = ConversationRecord(id="conv_0002", user_id="user_1"), ConversationRecord(user_id="user_1")
         await store.archive.insert(ConversationRecord, [ConversationRecord(id="import_conv_0002", user_id="")])
         for sequence, conversation in enumerate((old, new)):
-            message = MessageRecord(conversation_id=conversation.id, role="user", content="x", sequence=sequence)
+            message = MessageRecord(
+                conversation_id=conversation.id, role="user", items=items_made_of("x"), sequence=sequence
+            )
             await store.archive.insert(MessageRecord, [message])
         await tidy_all(store)
         kept = await orphans(store)

@@ -15,6 +15,7 @@ from jan.people import store_keeper
 from jan.people.assembly import make_keyring, make_people
 from jan.people.store_keeper import StoreKeeper
 from jan.schema.messages import UserMessage
+from jan.schema.stored_items import items_made_of
 from jan.settings import Settings
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand
@@ -95,7 +96,9 @@ def test_no_failure_ends_the_housekeeping(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(store_keeper, "ABANDONED_AFTER", timedelta(seconds=-60))
         conversation = ConversationRecord(user_id="user_1")
         await store.conversations.create(conversation)
-        asked = MessageRecord(conversation_id=conversation.id, role="assistant", content="", status="streaming")
+        asked = MessageRecord(
+            conversation_id=conversation.id, role="assistant", items=items_made_of(""), status="streaming"
+        )
         await store.messages.append("user_1", asked)
 
         async def ended() -> bool:
@@ -120,7 +123,7 @@ def test_a_silent_answer_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest
         turn = await conversations.open_turn(
             "user_1", conversation.id, [UserMessage(content="Well?")], ids=IdSource()
         )
-        answer = turn.answer("model", lambda: AnswerProgress(content="", status="streaming"))
+        answer = turn.answer("model", lambda: AnswerProgress(items=items_made_of(""), status="streaming"))
         await answer.begin()
         saved = (await store.messages.get("user_1", conversation.id, answer.message.id)).updated_at
 

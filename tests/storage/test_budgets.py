@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from jan.errors import InvalidRequest
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store
 from jan.storage.paging import PAGE_BYTES, PATH_BYTES, size_of
 from jan.storage.records import ConversationRecord, MessageRecord
@@ -22,7 +23,7 @@ def large(store: Store, runner: asyncio.Runner) -> ConversationRecord:
     async def fill() -> None:
         await store.conversations.create(made)
         for number in range(COUNT):
-            message = MessageRecord(conversation_id=made.id, content=f"{number}{LARGE}", role="user")
+            message = MessageRecord(conversation_id=made.id, items=items_made_of(f"{number}{LARGE}"), role="user")
             await store.messages.append(ME, message, at_head=True)
 
     runner.run(fill())

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store
 from jan.storage.records import (
     AnswerProgress,
@@ -32,7 +33,9 @@ def conversation(store: Store, runner: asyncio.Runner) -> ConversationRecord:
 
 def message_in(conversation: ConversationRecord, content: Any = "hello", **fields: Any) -> MessageRecord:
     role: MessageRole = fields.pop("role", "user")
-    return MessageRecord(conversation_id=conversation.id, content=content, role=role, **fields)
+    parts = {name: fields.pop(name, None) for name in ("tool_calls", "tool_call_id")}
+    items = items_made_of(content, **parts)
+    return MessageRecord(conversation_id=conversation.id, items=items, role=role, **fields)
 
 
 async def listed(store: Store, limit: int, title: str | None = None) -> list[str]:
@@ -58,7 +61,7 @@ async def test_a_conversation_comes_back_as_it_was_written(store: Store) -> None
 async def test_a_conversation_is_its_owners_alone(store: Store, conversation: ConversationRecord) -> None:
     """Every operation on another user's conversation is NotFound, and changes nothing."""
     message = await store.messages.append(ME, message_in(conversation))
-    progress = AnswerProgress(content="x", status="complete")
+    progress = AnswerProgress(items=items_made_of("x"), status="complete")
     for attempt in (
         store.conversations.get(OTHER, conversation.id),
         store.conversations.update(OTHER, conversation.id, ConversationChanges(title="x")),
@@ -389,12 +392,15 @@ async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: 
     """A streaming message is saved as often as need be; complete is final, said twice it is no error."""
     answer = message_in(conversation, "", role="assistant", status="streaming", model="m")
     await store.messages.append(ME, answer)
-    steps = [AnswerProgress(content="He", status="streaming"), AnswerProgress(content="Hel", status="partial")]
+    steps = [
+        AnswerProgress(items=items_made_of("He"), status="streaming"),
+        AnswerProgress(items=items_made_of("Hel"), status="partial"),
+    ]
     usage = TokenUsage(prompt_tokens=1, completion_tokens=2)
-    whole = AnswerProgress(content="Hello", status="complete", finish_reason="stop", usage=usage)
+    whole = AnswerProgress(items=items_made_of("Hello"), status="complete", finish_reason="stop", usage=usage)
     for progress in (*steps, whole, whole):
         saved = await store.messages.save(ME, conversation.id, answer.id, progress)
-        assert (saved.content, saved.status) == (progress.content, progress.status)
+        assert (saved.items, saved.status) == (progress.items, progress.status)
         assert await store.messages.get(ME, conversation.id, answer.id) == saved
     assert (saved.finish_reason, saved.usage, saved.model, saved.sequence) == ("stop", usage, "m", 1)
     with pytest.raises(Conflict):

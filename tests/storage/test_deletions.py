@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jan.errors import NotFound
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
 from jan.storage.deletions import AT_ONCE
@@ -33,7 +34,7 @@ async def somebody(store: Store, name: str, conversations: int = 1) -> User:
     for number in range(conversations):
         made = ConversationRecord(user_id=user.id, title=f"{name} {number}")
         await store.conversations.create(made)
-        message = MessageRecord(conversation_id=made.id, role="user", content=f"{name} {number}")
+        message = MessageRecord(conversation_id=made.id, role="user", items=items_made_of(f"{name} {number}"))
         await store.messages.append(user.id, message)
     await store.keys.create(ApiKey(user_id=user.id, name=name, prefix="p", hash=name))
     session = RefreshSession(user_id=user.id, current_jti="a", expires_at=now() + timedelta(hours=1))

@@ -25,6 +25,7 @@ WRITERS = 5
 PROGRAM = """
 import asyncio, os, sys
 from jan.errors import Unavailable
+from jan.schema.stored_items import items_made_of
 from jan.storage import store_from_url
 from jan.storage.records import MessageRecord
 
@@ -37,7 +38,7 @@ async def append(store, message):
 
 async def write(store, conversation_id):
     while True:
-        message = MessageRecord(conversation_id=conversation_id, role="user", content="x" * 300)
+        message = MessageRecord(conversation_id=conversation_id, role="user", items=items_made_of("x" * 300))
         stored = await append(store, message)
         os.write(told, f"{conversation_id} {stored.sequence} {stored.id}\\n".encode())
 

@@ -2,21 +2,19 @@
 
 import asyncio
 import secrets
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
-from pathlib import Path
 
 import msgspec
 import pytest
+from support.earlier_store import change, set_back
 from support.mongodb import mongo_client
 
 from jan.errors import Conflict, RateLimited
 from jan.schema.limits import UNLIMITED, Quota
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.holdings import Amounts
 from jan.storage.records import AnswerProgress, ApiKey, ConversationRecord, MessageRecord, Role, User, now
-from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
 
 # The schema version before stores counted.
 UNCOUNTED = 7
@@ -56,9 +54,8 @@ async def new_conversation(store: Store, user_id: str) -> ConversationRecord:
 
 
 def message_in(conversation: ConversationRecord, content: str = "hello", **fields: str | None) -> MessageRecord:
-    return msgspec.convert(
-        {"conversation_id": conversation.id, "content": content, "role": "user", **fields}, MessageRecord
-    )
+    items = items_made_of(content)
+    return _replace(MessageRecord(conversation_id=conversation.id, items=items, role="user"), **fields)
 
 
 def key_of(user_id: str, name: str = "a") -> ApiKey:
@@ -96,7 +93,7 @@ async def test_an_answer_grows_and_is_never_cut(open_store: OpenStore) -> None:
     await store.messages.append_all(me, [answer])
     before = await store.holdings.of(me)
     for size, status in ((1000, "streaming"), (5000, "complete"), (5000, "complete")):
-        progress = msgspec.convert({"content": "x" * size, "status": status}, AnswerProgress)
+        progress = AnswerProgress(items=items_made_of("x" * size), status=status)
         await store.messages.save(me, conversation.id, answer.id, progress)
     held = await store.holdings.of(me)
     assert 4990 < held.bytes - before.bytes < 5010
@@ -206,9 +203,7 @@ async def test_counts_can_be_replaced_and_dropped(store: Store) -> None:
     assert await store.holdings.of("user_1") == Amounts()
 
 
-async def test_an_older_store_is_counted_when_it_is_opened(
-    open_store: OpenStore, url: str, tmp_path: Path
-) -> None:
+async def test_an_older_store_is_counted_when_it_is_opened(open_store: OpenStore, url: str) -> None:
     """The migration counts what is there, and the bytes of each conversation's messages."""
     old = await open_store()
     me = await new_user(old)
@@ -221,31 +216,16 @@ async def test_an_older_store_is_counted_when_it_is_opened(
     held = await old.holdings.of(me)
     assert counts(held) == (1, 1, 3)
     await old.close()
-    forget_counts(url, tmp_path)
+    forget_counts(url)
     new = await open_store()
     assert await new.holdings.of(me) == held
     assert (await new.conversations.get(me, conversation.id)).message_bytes == held.bytes
 
 
-def forget_counts(url: str, folder: Path) -> None:
+def forget_counts(url: str) -> None:
     """Write a store as the version before it counted would have."""
+    change(url, "conversations", lambda found: {name: v for name, v in found.items() if name != "message_bytes"})
     if url.startswith("mongodb"):
         with mongo_client(url) as client:
-            database = client.get_default_database()
-            database.holdings.delete_many({})
-            database.conversations.update_many({}, {"$unset": {"message_bytes": 1}})
-            database.schema.update_many({}, {"$set": {"version": UNCOUNTED}})
-        return
-    file = folder / "store" / "jan.db"
-    older = file.with_name("older.db")
-    with closing(sqlite3.connect(older, isolation_level=None)) as database:
-        for step in MIGRATIONS[:UNCOUNTED]:
-            database.executescript(";".join(step))
-        database.execute("ATTACH ? AS newer", (str(file),))
-        for (table,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-            columns = ", ".join(row[1] for row in database.execute(f"PRAGMA table_info({table})"))
-            database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}")
-        database.execute("UPDATE conversations SET doc = json_remove(doc, '$.message_bytes')")
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {UNCOUNTED}")
-    older.replace(file)
+            client.get_default_database().holdings.delete_many({})
+    set_back(url, UNCOUNTED)

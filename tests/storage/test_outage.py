@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from jan.errors import ConfigurationError, Unavailable
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Counter, Demand, UsageRecord
 from jan.storage.records import ConversationRecord, MessageRecord, User
@@ -75,7 +76,9 @@ async def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (written + 200_000, hard))
         with refused():
             while True:
-                message = MessageRecord(conversation_id=conversation.id, role="user", content="x" * 5000)
+                message = MessageRecord(
+                    conversation_id=conversation.id, role="user", items=items_made_of("x" * 5000)
+                )
                 told.append((await store.messages.append(ME, message, at_head=True)).id)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -105,7 +108,9 @@ async def test_a_fault_of_one_write_is_its_own(sqlite_url: str) -> None:
     conversation = ConversationRecord(user_id=ME)
     await store.conversations.create(conversation)
     contents = ["a", "b", "\ud800", "c", "d"]
-    messages = [MessageRecord(conversation_id=conversation.id, role="user", content=c) for c in contents]
+    messages = [
+        MessageRecord(conversation_id=conversation.id, role="user", items=items_made_of(c)) for c in contents
+    ]
     appends = [store.messages.append(ME, message, at_head=True) for message in messages]
     outcomes = await asyncio.gather(*appends, return_exceptions=True)
     assert [isinstance(outcome, UnicodeEncodeError) for outcome in outcomes] == [c == "\ud800" for c in contents]
@@ -215,16 +220,18 @@ async def test_a_crash_between_message_and_head_heals(database_url: str) -> None
     await store.open()
     conversation = ConversationRecord(user_id=ME)
     await store.conversations.create(conversation)
-    first = MessageRecord(conversation_id=conversation.id, role="user", content="1")
+    first = MessageRecord(conversation_id=conversation.id, role="user", items=items_made_of("1"))
     await store.messages.append(ME, first, at_head=True)
-    left = MessageRecord(conversation_id=conversation.id, role="user", content="2", parent_id=first.id, sequence=2)
+    left = MessageRecord(
+        conversation_id=conversation.id, role="user", items=items_made_of("2"), parent_id=first.id, sequence=2
+    )
     await store.archive.insert(MessageRecord, [left])
     assert (await store.conversations.get(ME, conversation.id)).message_count == 1
     assert [m.content for m in await store.messages.history(ME, conversation.id)] == ["1", "2"]
     newest = await store.messages.page(ME, conversation.id, limit=1, newest_first=True)
     assert newest.items == [left]
     assert await store.messages.append(ME, left) == left
-    third = MessageRecord(conversation_id=conversation.id, role="user", content="3")
+    third = MessageRecord(conversation_id=conversation.id, role="user", items=items_made_of("3"))
     stored = await store.messages.append(ME, third, at_head=True)
     assert (stored.sequence, stored.parent_id) == (3, left.id)
     healed = await store.conversations.get(ME, conversation.id)

@@ -10,6 +10,7 @@ import pytest
 from support.mongodb import mongo_client
 
 from jan.audit.sealing import Seals
+from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand, UsageRecord
 from jan.storage.audit import AuditEntry, AuditFilter, entry_id
@@ -93,12 +94,16 @@ async def use_conversations(store: Store) -> None:
     await store.conversations.page(ME, limit=5)
     await store.conversations.page(ME, limit=5, cursor=conversation.position, title="t")
     await store.conversations.update(ME, conversation.id, ConversationChanges(title="x"))
-    message = MessageRecord(conversation_id=conversation.id, role="user", content="x", status="streaming")
+    message = MessageRecord(
+        conversation_id=conversation.id, role="user", items=items_made_of("x"), status="streaming"
+    )
     await store.messages.append(ME, message)
     await store.messages.append(
-        ME, MessageRecord(conversation_id=conversation.id, role="user", content="y"), at_head=True
+        ME, MessageRecord(conversation_id=conversation.id, role="user", items=items_made_of("y")), at_head=True
     )
-    await store.messages.save(ME, conversation.id, message.id, AnswerProgress(content="y", status="complete"))
+    await store.messages.save(
+        ME, conversation.id, message.id, AnswerProgress(items=items_made_of("y"), status="complete")
+    )
     for newest_first in (False, True):
         await store.messages.page(ME, conversation.id, limit=5, newest_first=newest_first)
         await store.messages.page(ME, conversation.id, limit=5, cursor="1", newest_first=newest_first)
@@ -108,7 +113,7 @@ async def use_conversations(store: Store) -> None:
         await store.completions.page(ME, limit=5, newest_first=newest_first)
         await store.completions.page(ME, limit=5, after=message.id, newest_first=newest_first)
     noted = MessageRecord(
-        conversation_id=conversation.id, role="assistant", content="z", response={"completion_of": ME}
+        conversation_id=conversation.id, role="assistant", items=items_made_of("z"), response={"completion_of": ME}
     )
     await store.messages.append(ME, noted, at_head=True)
     await store.completions.describe(ME, noted.id, {"completion_of": ME, "metadata": {}})

@@ -16,6 +16,7 @@ from jan.errors import ConfigurationError, Conflict, InvalidRequest
 from jan.people.assembly import make_keyring, make_people
 from jan.people.store_keeper import StoreKeeper
 from jan.schema.limits import KeyAccount
+from jan.schema.stored_items import items_made_of
 from jan.settings import Settings
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
@@ -73,7 +74,7 @@ async def fill(store: Store) -> None:
             MessageRecord(
                 conversation_id=conversation.id,
                 role="assistant",
-                content=[{"type": "text", "text": f"{i} \u0000\u2028\U0001f600", "$n": 2**53 + 1}],
+                items=items_made_of([{"type": "text", "text": f"{i} \u0000\u2028\U0001f600", "$n": 2**53 + 1}]),
                 status="partial",
                 usage=TokenUsage(prompt_tokens=1, completion_tokens=2),
             )
@@ -82,7 +83,7 @@ async def fill(store: Store) -> None:
         await asyncio.gather(*(store.messages.append(user.id, message, at_head=True) for message in appends))
         if appends:
             branch = MessageRecord(
-                conversation_id=conversation.id, role="user", content="x", parent_id=appends[0].id
+                conversation_id=conversation.id, role="user", items=items_made_of("x"), parent_id=appends[0].id
             )
             await store.messages.append(user.id, branch)
 
@@ -220,7 +221,7 @@ _DEEP = '{"a":' * 5000 + "1" + "}" * 5000
         (lambda lines: lines[:-1], "line 4"),
         (lambda lines: lines[:1], "line 2"),
         (lambda lines: [], "line 1"),
-        (lambda lines: ['{"format":"jan-store-9"}', *lines[1:]], "line 1.*jan-store-1"),
+        (lambda lines: ['{"format":"jan-store-9"}', *lines[1:]], "line 1.*jan-store-1, jan-store-2"),
         (lambda lines: [lines[0], *lines[2:]], "line 2.*follow its conversation"),
         (lambda lines: [*lines[:3], lines[2], *lines[3:]], "line 4.*sequence"),
         (lambda lines: [*lines[:2], lines[1], *lines[2:]], "line 3.*order of id"),

@@ -24,7 +24,8 @@ from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage
 from jan.schema.open_body import header_value
 from jan.schema.sampling import Usage
-from jan.storage.records import AnswerProgress, ConversationRecord, JsonObject
+from jan.schema.stored_items import JsonObject, items_made_of
+from jan.storage.records import AnswerProgress, ConversationRecord
 
 
 def check_alone(body: ChatCompletionRequest) -> None:
@@ -151,9 +152,12 @@ class StoredAnswer(TurnKeeper):
         choice = self._translator.choice(0, answer)
         message = choice.message
         return AnswerProgress(
-            content=message.content,
+            items=items_made_of(
+                message.content,
+                reasoning=message.reasoning_content or None,
+                tool_calls=msgspec.to_builtins(message.tool_calls or None),
+            ),
             status="streaming" if usage is None else "complete",
-            tool_calls=msgspec.to_builtins(message.tool_calls) if message.tool_calls else None,
             finish_reason=None if usage is None else choice.finish_reason,
             usage=None if usage is None else usage_record(usage),
         )

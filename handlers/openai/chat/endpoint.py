@@ -54,8 +54,8 @@ class ChatCompletions(CompletionCollection):
         stored messages that the model can never get are left out, such as images for a model of text. The header
         `X-Jan-Left-Out` names them.
 
-        A model's reasoning before its answer is `reasoning_content`, and `reasoning` too. A conversation stores
-        the answer without it.
+        A model's reasoning before its answer is `reasoning_content`, and `reasoning` too. It is stored with the
+        answer, unless `include_reasoning` is false.
 
         With `store: true` the completion is kept, as a turn of its own conversation unless `conversation_id` is
         given, and found at `.../{id}`.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from handlers.conversations.translate import usage_of_record
 from handlers.openai.chat.completion_ids import completion_id_of, message_id_of
@@ -171,7 +172,9 @@ def metadata_of(answer: MessageRecord) -> Mapping[str, str]:
 
 def shown_completion(answer: MessageRecord) -> StoredChatCompletion:
     """Return a stored answer as a completion."""
-    message = AnswerMessage(content=answer.content if isinstance(answer.content, str) else None)
+    reasoning = answer.reasoning or UNSET
+    content = answer.content if isinstance(answer.content, str) else None
+    message = AnswerMessage(content=content, reasoning_content=reasoning, reasoning=reasoning)
     if answer.tool_calls:
         message.tool_calls = msgspec.convert(answer.tool_calls, list[CalledFunction | CalledCustom])
     reason: Any = answer.finish_reason or "stop"
@@ -195,6 +198,8 @@ def _shown_message(message: MessageRecord) -> dict[str, Any]:
     }
     if message.tool_calls:
         shown["tool_calls"] = message.tool_calls
+    if message.reasoning:
+        shown["reasoning_content"] = message.reasoning
     if message.tool_call_id is not None:
         shown["tool_call_id"] = message.tool_call_id
     return shown

@@ -14,8 +14,9 @@ _MESSAGE = re.compile(r"^messages\[(\d+)\]")
 _MOST_TRIED = 32
 
 
-async def unservable(engine: Engine, turn: Turn, error: InvalidRequest) -> set[str]:
+async def unservable(engine: Engine, turn: Turn, error: InvalidRequest, before: int = 0) -> set[str]:
     """Return the ids of the messages because of which a model refused a conversation; empty for other reasons.
+    ``before``: messages of the request that stand before the stored ones.
 
     - The message that the error names, and others with parts of the same type.
     - If the prompt is too long: messages that are longer than the context alone, or else unanswered ones that are
@@ -28,9 +29,10 @@ async def unservable(engine: Engine, turn: Turn, error: InvalidRequest) -> set[s
     named = _MESSAGE.match(error.param or "")
     if named is None:
         return _unanswered(history) if error.code == "unsupported_messages" else set()
-    if int(named[1]) >= len(history):
+    at = int(named[1]) - before
+    if not 0 <= at < len(history):
         return set()
-    culprit = history[int(named[1])]
+    culprit = history[at]
     kinds = _part_types(culprit)
     return {culprit.id, *(message.id for message in history if kinds & _part_types(message))}
 

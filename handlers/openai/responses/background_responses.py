@@ -11,7 +11,8 @@ from handlers.openai.responses.shown_response import asked_response
 from jan.engine.call_ids import CallIds
 from jan.handler import CollectedCall, Identity, Services, Turn
 from jan.schema.responses import ResponseRequest
-from jan.storage.records import JsonObject, MessageRecord
+from jan.schema.stored_items import AnyCall, JsonObject
+from jan.storage.records import MessageRecord
 
 _NOT_STORED = (LOGPROBS, ENCRYPTED)
 
@@ -19,8 +20,8 @@ _NOT_STORED = (LOGPROBS, ENCRYPTED)
 class PreparedResponse(ResponseKeeper):
     """A stored request for a response, ready for its model."""
 
-    def call_of(self, number: int, call: CollectedCall, call_ids: CallIds) -> JsonObject:
-        """Return a call of the answer as messages have it."""
+    def call_of(self, number: int, call: CollectedCall, call_ids: CallIds) -> AnyCall:
+        """Return a call of the answer as it is stored."""
         return self._translator.stored_call(number, call, call_ids)
 
 
@@ -38,7 +39,8 @@ class BackgroundResponses:
         translator = ResponseTranslator(
             asked_response(answer), custom=tools.custom, with_logprobs=False, namespaced=translated.namespaced
         )
-        return PreparedResponse(turn, asked, translated, translator, stores=True, set_header=_no_header)
+        engine_of = services.models.engine
+        return PreparedResponse(turn, asked, translated, translator, engine_of, stores=True, set_header=_no_header)
 
 
 def stored_request(body: ResponseRequest) -> JsonObject:

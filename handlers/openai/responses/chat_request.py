@@ -43,6 +43,8 @@ _NAMES = MappingProxyType(
         "type 'file'": "type 'input_file'",
     }
 )
+# The place of messages that the client did not send.
+_STORED = "previous_response_id"
 _PARAMS = MappingProxyType({"messages": "input", "logprobs": "top_logprobs"})
 #: What `include` calls log probabilities, and encrypted reasoning.
 LOGPROBS = "message.output_text.logprobs"
@@ -60,6 +62,7 @@ class ChatRequestOfResponse:
         chat: the request.
         tools: its tools, as the client wrote them, without those that nothing here runs.
         namespaced: that of its ``ServedTools``.
+        instructed: the number of its messages that are instructions for this answer only.
         ignored: names of what nothing here uses.
         names: the names that the client knows.
     """
@@ -70,7 +73,7 @@ class ChatRequestOfResponse:
         if body.instructions:
             messages, places = [SystemMessage(content=body.instructions), *messages], ["instructions", *places]
         self._own_places = places
-        self._instructed = 1 if body.instructions else 0
+        self.instructed = 1 if body.instructions else 0
         self.ignored = [*read.ignored, *_ignored_of(body)]
         served = ServedTools(body.tools)
         self.ignored += served.ignored
@@ -92,13 +95,14 @@ class ChatRequestOfResponse:
     def split_messages(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Return the instructions, which are for this answer only, and the messages of the input."""
         messages = tuple(self.chat.messages)
-        return messages[: self._instructed], messages[self._instructed :]
+        return messages[: self.instructed], messages[self.instructed :]
 
     def name_places(self, before: int) -> None:
         """Note that this many stored messages stand between the instructions and the input."""
         own = self._own_places
-        stored = ["previous_response_id"] * before
-        self.names.places["messages"] = [*own[: self._instructed], *stored, *own[self._instructed :]]
+        stored = [_STORED] * before
+        self.names.stored = _STORED
+        self.names.places["messages"] = [*own[: self.instructed], *stored, *own[self.instructed :]]
 
     def add_question(self, message: Message) -> None:
         """Add a message of the server's own behind those of the input."""
@@ -107,7 +111,7 @@ class ChatRequestOfResponse:
 
     def check(self) -> None:
         """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
-        if len(self.chat.messages) == self._instructed:
+        if len(self.chat.messages) == self.instructed:
             raise refused("input", "It is empty; allowed: a text, or a list with at least one item.")
 
     def _add_sampling(self, body: ResponseRequest) -> None:

@@ -1,17 +1,18 @@
 """Responses that follow stored ones, and are stored themselves, as turns of a conversation."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 
 import msgspec
 from msgspec import UNSET
 
 from handlers.conversations.translate import usage_record
+from handlers.openai.chat.unservable import unservable
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.item_ids import message_id, response_id
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.turn_keeper import TurnKeeper
-from jan.engine.base import ChatPrompt
+from jan.engine.base import ChatPrompt, Engine
 from jan.errors import InvalidRequest, JanError, NotFound
 from jan.handler import (
     CollectedAnswer,
@@ -27,7 +28,8 @@ from jan.schema.messages import Message
 from jan.schema.open_body import header_value
 from jan.schema.responses import ConversationOption, PromptOfResponse
 from jan.schema.sampling import Usage
-from jan.storage.records import AnswerProgress, ConversationRecord, JsonObject
+from jan.schema.stored_items import JsonObject
+from jan.storage.records import AnswerProgress, ConversationRecord
 
 
 def follows(body: PromptOfResponse) -> bool:
@@ -50,7 +52,8 @@ _PARAMS = MappingProxyType(
 
 
 class ResponseKeeper(TurnKeeper):
-    """Keeps one response. ``stores``: it is stored; otherwise it only follows what is."""
+    """Keeps one response. ``stores``: it is stored; otherwise it only follows what is. ``engine_of``: returns the
+    engine of a model."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class ResponseKeeper(TurnKeeper):
         asked: ModelRequest,
         translated: ChatRequestOfResponse,
         translator: ResponseTranslator,
+        engine_of: Callable[[str], Awaitable[Engine]],
         *,
         stores: bool,
         set_header: Callable[[str, str], None],
@@ -66,6 +70,7 @@ class ResponseKeeper(TurnKeeper):
         self._own = asked
         self._translated = translated
         self._translator = translator
+        self._engine_of = engine_of
         self._stores = stores
         self._set_header = set_header
 
@@ -75,7 +80,12 @@ class ResponseKeeper(TurnKeeper):
         return after(self.turn, self._own, self._translated)
 
     async def instead(self, error: InvalidRequest) -> ModelRequest | None:
-        """Return the request without its oldest stored message, if the prompt is too long and it may be cut."""
+        """Return the request without stored messages that the model can never get; else, if it is too long and
+        may be cut, without its oldest ones. None if that does not help."""
+        engine = await self._engine_of(self._own.model)
+        if ids := await unservable(engine, self.turn, error, self._translated.instructed):
+            self.turn.leave_out(ids)
+            return self.asked
         if error.code != "context_length_exceeded" or self._translator.response.truncation != "auto":
             return None
         history = self.turn.history
@@ -109,10 +119,8 @@ class ResponseKeeper(TurnKeeper):
     def progress_of(self, answer: CollectedAnswer, usage: Usage | None) -> AnswerProgress:
         """Make the store's form of the answer so far, or of the complete answer if ``usage`` is given."""
         return AnswerProgress(
-            content=answer.text or None if answer.calls else answer.text,
+            items=self._translator.stored_items(answer),
             status="streaming" if usage is None else "complete",
-            tool_calls=self._translator.stored_calls(answer) or None,
-            reasoning=answer.reasoning or None,
             finish_reason=None if usage is None else answer.reason,
             usage=None if usage is None else usage_record(usage),
         )

@@ -9,6 +9,7 @@ import msgspec
 
 from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
+from handlers.openai.chat.unservable import unservable
 from handlers.openai.responses.background_responses import (
     BackgroundResponses,
     stored_request,
@@ -23,7 +24,7 @@ from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.responses.shown_response import shown_response
 from handlers.openai.sampling import tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from jan.handler import BackgroundRequest, Handler, ModelRequest
+from jan.handler import BackgroundRequest, Handler, ModelRequest, Turn
 from jan.operation import operation
 from jan.schema.response_events import ResponseEvent
 from jan.schema.responses import CountedInput, PromptOfResponse, Response, ResponseRequest
@@ -108,7 +109,10 @@ class Responses(Handler):
     ) -> tuple[ModelRequest, ResponseKeeper]:
         turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
         stores = translator.response.kept
-        keeper = ResponseKeeper(turn, asked, translated, translator, stores=stores, set_header=self.set_header)
+        engine_of = self.services.models.engine
+        keeper = ResponseKeeper(
+            turn, asked, translated, translator, engine_of, stores=stores, set_header=self.set_header
+        )
         keeper.repeatable = self.mint.repeatable
         return keeper.asked, keeper
 
@@ -121,7 +125,10 @@ class Responses(Handler):
     ) -> Any:
         """Put a response into the queue and return it, or the stream of its events."""
         turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
-        keeper = ResponseKeeper(turn, asked, translated, translator, stores=True, set_header=self.set_header)
+        engine_of = self.services.models.engine
+        keeper = ResponseKeeper(
+            turn, asked, translated, translator, engine_of, stores=True, set_header=self.set_header
+        )
         await self.check_run(keeper.asked, keeper.instead)
         keeper.name_left_out()
         translator.response.status = "queued"
@@ -162,10 +169,22 @@ class ResponseInputTokens(Handler):
         translated.check()
         with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
-            if follows(body):
-                turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
-                asked = after(turn, asked, translated)
-            return CountedInput(input_tokens=await self.count_prompt(asked))
+            if not follows(body):
+                return CountedInput(input_tokens=await self.count_prompt(asked))
+            turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
+            return CountedInput(input_tokens=await self._count_after(turn, asked, translated))
+
+    async def _count_after(self, turn: Turn, asked: ModelRequest, translated: ChatRequestOfResponse) -> int:
+        """Return the tokens of a prompt with stored messages, without those that the model can never get."""
+        engine = await self.services.models.engine(asked.model)
+        while True:
+            try:
+                return await self.count_prompt(after(turn, asked, translated))
+            except InvalidRequest as error:
+                ids = await unservable(engine, turn, error, translated.instructed)
+                if not ids:
+                    raise
+                turn.leave_out(ids)
 
 
 def _wants_blocks(body: ResponseRequest) -> bool:

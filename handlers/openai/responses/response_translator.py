@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from handlers.openai.chat.tool_forms import input_of
 from handlers.openai.reports import Reports
@@ -40,6 +40,14 @@ from jan.schema.responses import (
     ResponseUsage,
 )
 from jan.schema.sampling import FinishReason, Usage
+from jan.schema.stored_items import (
+    AnyCall,
+    NamespacedName,
+    StoredCall,
+    StoredCustomCall,
+    StoredItems,
+    items_of_answer,
+)
 
 _REPORTS = Reports()
 _NO_NAMES: Mapping[str, dict[str, str]] = MappingProxyType({})
@@ -199,29 +207,26 @@ class ResponseTranslator:
         """Return the items of an answer so far."""
         return answer_items(
             self.response.id,
-            reasoning=answer.reasoning,
-            text=answer.text,
-            calls=self.stored_calls(answer),
+            self.stored_items(answer),
             last="incomplete" if reason in CUT else "completed",
             logprobs=_REPORTS.named(answer.logprobs),
             encrypt=self._encrypt,
         )
 
-    def stored_calls(self, answer: CollectedAnswer) -> list[dict[str, Any]]:
-        """Return the calls of an answer so far, as messages have them."""
-        return [self.stored_call(number, call, answer.call_ids) for number, call in enumerate(answer.calls)]
+    def stored_items(self, answer: CollectedAnswer) -> StoredItems:
+        """Return the items of an answer so far, as they are stored."""
+        calls = [self.stored_call(number, call, answer.call_ids) for number, call in enumerate(answer.calls)]
+        return items_of_answer(answer.reasoning, answer.text, calls)
 
-    def stored_call(self, number: int, call: CollectedCall, call_ids: CallIds) -> dict[str, Any]:
-        """Return one call of an answer, as messages have it."""
+    def stored_call(self, number: int, call: CollectedCall, call_ids: CallIds) -> AnyCall:
+        """Return one call of an answer, as it is stored."""
         self._call_ids = call_ids
-        own: dict[str, Any] = {"id": self._call_id(number)}
-        if names := self._namespaced.get(call.name):
-            own["namespaced"] = names
+        own, names = self._call_id(number), self._namespaced.get(call.name)
+        namespaced = UNSET if names is None else NamespacedName(**names)
         if call.name in self._custom:
-            custom = {"name": call.name, "input": input_of(call.arguments)}
-            return {**own, "type": "custom", "custom": custom}
-        function = {"name": call.name, "arguments": call.arguments}
-        return {**own, "type": "function", "function": function}
+            text = input_of(call.arguments)
+            return StoredCustomCall(id=own, name=call.name, input=text, namespaced=namespaced)
+        return StoredCall(id=own, name=call.name, arguments=call.arguments, namespaced=namespaced)
 
     # --- parts --------------------------------------------------------------------------------------
 

@@ -18,7 +18,17 @@ from jan.schema.response_items import (
     TextContent,
 )
 from jan.schema.sampling import FinishReason, TokenLogprob
-from jan.storage.records import JsonObject, MessageRecord
+from jan.schema.stored_items import (
+    JsonObject,
+    StoredCall,
+    StoredCustomCall,
+    StoredItems,
+    StoredParts,
+    StoredReasoning,
+    StoredResult,
+    StoredText,
+)
+from jan.storage.records import MessageRecord
 
 #: Reasons of an end that leaves an answer incomplete.
 CUT: tuple[FinishReason, ...] = ("length", "content_filter")
@@ -26,39 +36,32 @@ CUT: tuple[FinishReason, ...] = ("length", "content_filter")
 
 def output_of(message: MessageRecord) -> list[OutputItem]:
     """Return the items of a stored answer, with the ids that they had when it was made."""
-    return answer_items(
-        response_id(message.id),
-        reasoning=message.reasoning or "",
-        text=_text_of(message.content),
-        calls=message.tool_calls or (),
-        last=progress_status(message),
-    )
+    return answer_items(response_id(message.id), message.items, last=progress_status(message))
 
 
 def answer_items(
     own: str,
+    items: StoredItems,
     *,
-    reasoning: str,
-    text: str,
-    calls: Sequence[JsonObject],
     last: ItemStatus,
     logprobs: Sequence[TokenLogprob] = (),
     encrypt: Callable[[str], str] | None = None,
 ) -> list[OutputItem]:
-    """Return the items of an answer. One without anything has an empty message.
+    """Return the items of an answer as responses have them. One without anything has an empty message.
 
-    ``own``: the id of the response. ``calls``: tool calls as messages have them. ``last``: the last item's status.
+    ``own``: the id of the response. ``items``: as they are stored. ``last``: the last item's status.
     ``encrypt``: see ``reasoning_item``.
     """
     output: list[OutputItem] = []
-    if reasoning:
-        output.append(reasoning_item(item_id("rs", own, 0), reasoning, "completed", encrypt))
-    if text or not (reasoning or calls):
-        number = item_id("msg", own, len(output))
-        said = TextContent(text=text, logprobs=list(logprobs))
-        output.append(MessageOutput(id=number, status="completed", content=[said]))
-    for call in calls:
-        output.append(_call(call, own, len(output)))
+    for item in items:
+        if isinstance(item, StoredText | StoredParts):
+            if text := item.text if isinstance(item, StoredText) else _text_of(item.parts):
+                output.append(_message(text, own, len(output), logprobs))
+        elif isinstance(item, StoredReasoning):
+            output.append(reasoning_item(item_id("rs", own, len(output)), item.text, "completed", encrypt))
+        elif not isinstance(item, StoredResult):
+            output.append(_shown_call(item, own, len(output)))
+    output = output or [_message("", own, 0, logprobs)]
     output[-1].status = last
     return output
 
@@ -72,31 +75,25 @@ def reasoning_item(
     return ReasoningOutput(id=own, status=status, content=content, encrypted_content=encrypted)
 
 
+def _message(text: str, own: str, at: int, logprobs: Sequence[TokenLogprob]) -> MessageOutput:
+    said = TextContent(text=text, logprobs=list(logprobs))
+    return MessageOutput(id=item_id("msg", own, at), status="completed", content=[said])
+
+
+def _shown_call(item: StoredCall | StoredCustomCall, own: str, at: int) -> OutputItem:
+    names = {"name": item.name} if item.namespaced is UNSET else msgspec.structs.asdict(item.namespaced)
+    if isinstance(item, StoredCustomCall):
+        number = item_id("ctc", own, at)
+        return CustomCallOutput(id=number, status="completed", call_id=item.id, input=item.input, **names)
+    number = item_id("fc", own, at)
+    return FunctionCallOutput(id=number, status="completed", call_id=item.id, arguments=item.arguments, **names)
+
+
 def progress_status(message: MessageRecord) -> ItemStatus:
     """Return how far a stored answer is."""
     if message.status == "streaming":
         return "in_progress"
     return "completed" if message.status == "complete" and message.finish_reason not in CUT else "incomplete"
-
-
-def _call(call: JsonObject, own: str, at: int) -> OutputItem:
-    number = str(call.get("id", ""))
-    if custom := call.get("custom"):
-        return CustomCallOutput(
-            id=item_id("ctc", own, at),
-            status="completed",
-            call_id=number,
-            **(call.get("namespaced") or {"name": custom["name"]}),
-            input=custom["input"],
-        )
-    function = call.get("function", {})
-    return FunctionCallOutput(
-        id=item_id("fc", own, at),
-        status="completed",
-        call_id=number,
-        **(call.get("namespaced") or {"name": function.get("name", "")}),
-        arguments=function.get("arguments", ""),
-    )
 
 
 def _text_of(content: str | Sequence[JsonObject] | None) -> str:
@@ -119,17 +116,9 @@ def items_of(message: MessageRecord) -> list[dict[str, Any]]:
     """Return a stored message as items of an input."""
     if message.role == "assistant":
         return [msgspec.to_builtins(item) for item in output_of(message)]
+    own: dict[str, Any] = {"id": message.id, "status": "completed"}
     if message.role == "tool":
-        output = _text_of(message.content)
-        return [
-            {
-                "type": "function_call_output",
-                "id": message.id,
-                "status": "completed",
-                "call_id": message.tool_call_id or "",
-                "output": output,
-            }
-        ]
+        result = {"call_id": message.tool_call_id or "", "output": _text_of(message.content)}
+        return [{"type": "function_call_output", **own, **result}]
     parts = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else message.content
-    content = [_part(part) for part in parts or ()]
-    return [{"type": "message", "id": message.id, "status": "completed", "role": message.role, "content": content}]
+    return [{"type": "message", **own, "role": message.role, "content": [_part(part) for part in parts or ()]}]

@@ -4,10 +4,11 @@ from functools import partial
 
 import msgspec
 
+from jan.schema.stored_items import JsonObject
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.messages import MongoMessages, admits
 from jan.storage.paging import PAGE_BYTES, Budget, page_within, size_of
-from jan.storage.records import JsonObject, MessageRecord, Page
+from jan.storage.records import MessageRecord, Page
 from jan.storage.shared_rules import missing
 
 

@@ -6,17 +6,19 @@ reserves: dots, dollars, NUL, integers of any size. As JSON text they return unc
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from jan.storage.audit import AuditEntry
-from jan.storage.records import ConversationRecord, MessageRecord, Record, fold
+from jan.storage.earlier_messages import EARLIER_FIELDS, message_of
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Record, fold
 
 R = TypeVar("R", bound=Record)
 
 Document = dict[str, Any]
-_OPAQUE = ("content", "metadata", "request", "response", "tool_calls")
+# ``content`` and ``tool_calls`` are of messages that have no items yet.
+_OPAQUE = ("content", "items", "metadata", "request", "response", "tool_calls")
 _TEXT = "json"
 
 
@@ -25,7 +27,7 @@ def encode(struct: msgspec.Struct) -> Document:
     fields: Document = msgspec.to_builtins(struct, builtin_types=(datetime,))
     document = {"_id" if name == "id" else name: value for name, value in fields.items()}
     for name in _OPAQUE:
-        if isinstance(document.get(name), (dict, list)):
+        if isinstance(document.get(name), (dict, list, tuple)):
             document[name] = {_TEXT: msgspec.json.encode(document[name]).decode()}
     return document | derived(struct)
 
@@ -36,7 +38,12 @@ def decode(document: Mapping[str, Any], kind: type[R]) -> R:
     for name in _OPAQUE:
         if isinstance(fields.get(name), dict):
             fields[name] = msgspec.json.decode(fields[name][_TEXT])
-    return msgspec.convert(fields, kind)
+    return cast(R, message_of(fields)) if kind is MessageRecord else msgspec.convert(fields, kind)
+
+
+def said(struct: MessageRecord | AnswerProgress) -> Document:
+    """Return the update that stores what a message says, in place of what it said in any form."""
+    return {"$set": encode(struct), "$unset": dict.fromkeys(EARLIER_FIELDS, "")}
 
 
 def derived(struct: msgspec.Struct) -> Document:

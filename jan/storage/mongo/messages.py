@@ -22,7 +22,7 @@ from jan.errors import Conflict
 from jan.storage.holdings import Amounts
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations, moved
-from jan.storage.mongo.documents import encode
+from jan.storage.mongo.documents import said
 from jan.storage.mongo.failures import unavailable
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import (
@@ -96,7 +96,9 @@ class MongoMessages:
         if stored.status == "complete":
             return stored
         unfinished = {"_id": message_id, "status": {"$ne": "complete"}}
-        if await self.records.update_one(unfinished, {"$set": encode(progress) | {"updated_at": at}}):
+        change = said(progress)
+        change["$set"]["updated_at"] = at
+        if await self.records.update_one(unfinished, change):
             await self.grow(user_id, conversation_id, size_of(saved) - size_of(stored))
             return saved
         return with_progress(await self._require(conversation_id, message_id), progress, at)
@@ -108,7 +110,7 @@ class MongoMessages:
             while (stored := await self.records.find_one(where)) is not None:
                 saved = emptied(stored, now())
                 unchanged = where | {"updated_at": stored.updated_at}
-                if await self.records.update_one(unchanged, {"$set": encode(saved)}):
+                if await self.records.update_one(unchanged, said(saved)):
                     await self.grow(user_id, conversation_id, size_of(saved) - size_of(stored))
                     break  # otherwise an answer under way was saved meanwhile
 

@@ -10,9 +10,11 @@ import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from jan.errors import ConfigurationError, Conflict
+from jan.schema.limits import Quota
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.mongo.client import Collection, Connection
-from jan.storage.mongo.holdings import HoldingsDocument
+from jan.storage.mongo.documents import said
+from jan.storage.mongo.holdings import HoldingsDocument, MongoHoldings
 from jan.storage.paging import size_of
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record
 
@@ -135,6 +137,26 @@ async def _version_13(connection: Connection) -> None:
     await connection.create_indexes("queued_answers", indexes)
 
 
+async def _version_14(connection: Connection) -> None:
+    """Give each message items, in place of its content, reasoning and calls; count the bytes of conversations
+    anew."""
+    messages = Collection(connection, "messages", MessageRecord)
+    async for message in messages.each({"items": {"$exists": False}}):
+        # One that was changed meanwhile has items.
+        await messages.update_one({"_id": message.id, "items": {"$exists": False}}, said(message))
+    conversations = Collection(connection, "conversations", ConversationRecord)
+    holdings = MongoHoldings(connection, Quota())
+    async for conversation in conversations.each({}):
+        size = 0
+        async for message in messages.each({"conversation_id": conversation.id}):
+            size += size_of(message)
+        unchanged = {"_id": conversation.id, "message_bytes": conversation.message_bytes}
+        more = size - conversation.message_bytes
+        # Another server counted it, or somebody writes to it: the difference is small, and stays.
+        if more and await conversations.update_one(unchanged, {"$set": {"message_bytes": size}}):
+            await holdings.change(conversation.user_id, Amounts(bytes=more))
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -149,6 +171,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_11,
     _version_12,
     _version_13,
+    _version_14,
 )
 
 

@@ -7,7 +7,7 @@ message is read, so that nothing of an earlier holder is stored after that.
 from datetime import datetime
 
 from jan.storage.mongo.client import Collection, Connection
-from jan.storage.mongo.documents import encode
+from jan.storage.mongo.documents import encode, said
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.paging import size_of
 from jan.storage.queued_answers import NOT_HELD, QueuedAnswer, QueueLength, QueueRoom, lost, with_content
@@ -16,7 +16,7 @@ from jan.storage.shared_rules import missing
 
 # Other processes can't be faster more often than this.
 _ATTEMPTS = 60
-_CONTENT = ("content", "tool_calls", "reasoning", "response", "status", "finish_reason", "usage", "updated_at")
+_CONTENT = ("items", "response", "status", "finish_reason", "usage", "updated_at")
 
 
 class MongoQueuedAnswers:
@@ -79,11 +79,12 @@ class MongoQueuedAnswers:
         if stored is None:
             raise missing(MessageRecord)
         saved = with_content(stored, message)
-        fields = {name: value for name, value in encode(saved).items() if name in _CONTENT}
+        change = said(saved)
+        change["$set"] = {name: change["$set"][name] for name in _CONTENT}
         mine = {"_id": message.id, "writer": holder, "status": {"$ne": "complete"}}
-        if not await self._messages.records.update_one(mine, {"$set": fields}):
+        if not await self._messages.records.update_one(mine, change):
             await self._check_new(holder, message.id)
-            if not await self._messages.records.update_one(mine, {"$set": fields}):
+            if not await self._messages.records.update_one(mine, change):
                 raise lost(message.id)
         owner = await self.find(message.id)
         if owner is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jan.errors import ConfigurationError
+from jan.storage.earlier_messages import itemised
 from jan.storage.sqlite.erasure import rewrite_if_small
 
 APPLICATION_ID = 0x4A414E53
@@ -100,6 +101,16 @@ _VERSION_13 = (
     """CREATE INDEX queued_answers_by_holder ON queued_answers (holder)""",
     """CREATE INDEX queued_answers_by_lease ON queued_answers (held_until, id)""",
 )
+# Messages have items, in place of content, reasoning and calls. Conversations have the bytes of the new form.
+_VERSION_14 = (
+    """UPDATE messages SET doc = itemised(doc)""",
+    """UPDATE conversations SET doc = json_set(doc, '$.message_bytes', (
+       SELECT coalesce(sum(length(CAST(m.doc AS BLOB))), 0) FROM messages m
+       WHERE m.conversation_id = conversations.id))""",
+    """UPDATE holdings SET bytes = (
+       SELECT coalesce(sum(json_extract(c.doc, '$.message_bytes')), 0) FROM conversations c
+       WHERE c.user_id = holdings.user_id)""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -114,6 +125,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_11,
     _VERSION_12,
     _VERSION_13,
+    _VERSION_14,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6
@@ -127,6 +139,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     if sqlite3.sqlite_version_info < (3, 38):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; allowed: 3.38 or newer.")
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.create_function("itemised", 1, itemised, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_ours(connection, path)

@@ -11,6 +11,7 @@ import msgspec
 
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
+from jan.storage.earlier_messages import read_message
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import (
@@ -30,13 +31,19 @@ Value = str | int | None
 
 
 class Table(Generic[R]):
-    """The table of one kind of record. Its methods run inside the caller's transaction."""
+    """The table of one kind of record, which ``read`` reads. Its methods run inside the caller's transaction."""
 
-    def __init__(self, name: str, kind: type[R], columns: Mapping[str, Callable[[R], Value]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: type[R],
+        columns: Mapping[str, Callable[[R], Value]],
+        read: Callable[[str], R] | None = None,
+    ) -> None:
         self.name = name
         self.kind = kind
         self._columns = MappingProxyType({"id": lambda record: record.id, **columns})
-        self._decoder = msgspec.json.Decoder(kind)
+        self._read = read or msgspec.json.Decoder(kind).decode
         names, marks = ", ".join(self._columns), ", ".join("?" * len(self._columns))
         assignments = ", ".join(f"{column} = ?" for column in self._columns)
         self._insert = f"INSERT INTO {name} ({names}, doc) VALUES ({marks}, ?)"
@@ -74,7 +81,7 @@ class Table(Generic[R]):
     def select(self, db: sqlite3.Connection, clauses: str, *values: Value) -> list[R]:
         """Return the records that a SELECT with these clauses finds."""
         rows = db.execute(f"SELECT doc FROM {self.name} {clauses}", values)
-        return [self._decoder.decode(doc) for (doc,) in rows]
+        return [self._read(doc) for (doc,) in rows]
 
     def select_within(
         self, db: sqlite3.Connection, clauses: str, *values: Value, admits: Callable[[int], bool]
@@ -85,7 +92,7 @@ class Table(Generic[R]):
             for (doc,) in rows:
                 if not admits(len(doc)):
                     break
-                found.append(self._decoder.decode(doc))
+                found.append(self._read(doc))
         return found
 
     def _row(self, record: R) -> tuple[Any, ...]:
@@ -135,6 +142,7 @@ MESSAGES = Table(
         "updated_at": lambda r: _ms(r.updated_at),
         "completion_of": lambda r: r.completion_of,
     },
+    read_message,
 )
 ANSWERS = Table(
     "given_answers",

@@ -253,6 +253,22 @@ def test_the_oldest_goes_where_it_may(client: httpx.Client) -> None:
     assert answer.headers["x-jan-left-out"].startswith("msg_")
 
 
+def test_what_the_model_can_never_get_is_left_out(client: httpx.Client) -> None:
+    """As in a chat: stored images, and a message that is longer than the context; the header names them. Counting
+    leaves them out too. The same in the request itself is refused."""
+    image = {"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}
+    given = [image, {"role": "user", "content": "word " * 500}, {"role": "user", "content": "one two"}]
+    own = client.post("/v1/conversations", json={"items": given}).json()["id"]
+    unservable = [one["id"] for one in client.get(f"/v1/conversations/{own}/messages").json()["data"][:2]]
+    body = {"model": "echo", "input": "three", "instructions": "Be good.", "conversation": own}
+    counted = client.post("/v1/responses/input_tokens", json=body).json()["input_tokens"]
+    made = client.post("/v1/responses", json=body)
+    assert made.headers["x-jan-left-out"] == ", ".join(unservable)
+    assert prompt_tokens(made.json()) == counted == len(["Be", "good.", "one", "two", "three"])
+    refused = client.post("/v1/responses", json={**body, "input": [image]}).json()["error"]
+    assert (refused["code"], refused["param"]) == ("unsupported_content", "input[0].content[0]")
+
+
 def test_what_is_another_users_is_not_there(client: httpx.Client, server: ThreadServer) -> None:
     made = send(client, "one")
     with server.connect(server.add_user()) as other:
