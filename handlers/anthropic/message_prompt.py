@@ -6,21 +6,23 @@ from typing import Any
 import msgspec
 
 from handlers.openai.sampling import refused
-from jan.schema.anthropic import (
-    AssistantTurn,
+from jan.schema.anthropic import AssistantTurn, PromptOfMessages, SystemTurn, Turn, UserTurn
+from jan.schema.anthropic_blocks import (
+    AssistantBlock,
+    CompactionBlock,
     DocumentBlock,
+    HostedBlock,
     ImageBlock,
     OnlyTextBlock,
-    PromptOfMessages,
+    RedactedThinkingBlock,
     SearchResultBlock,
-    SystemTurn,
     TextBlock,
     ThinkingBlock,
+    ToolReferenceBlock,
     ToolResultBlock,
+    ToolResultPart,
     ToolUseBlock,
-    Turn,
     UserBlock,
-    UserTurn,
 )
 from jan.schema.messages import (
     AssistantMessage,
@@ -41,21 +43,28 @@ Blocks = str | list[OnlyTextBlock]
 
 
 class PlacedMessages(msgspec.Struct, frozen=True):
-    """The messages that a model gets, and where the request has each of them."""
+    """The messages that a model gets, and where the request has each of them.
+
+    ``ignored``: paths of blocks that the model does not get.
+    """
 
     messages: tuple[Message, ...]
     places: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 def messages_of(body: PromptOfMessages) -> PlacedMessages:
     """Return the messages of a request. Raises InvalidRequest for what no model can read."""
     placed: list[tuple[Message, str]] = []
+    ignored: list[str] = []
     if body.system:
         placed.append((SystemMessage(content=_instructions(body.system)), "system"))
     for index, turn in enumerate(body.messages):
         place = f"messages[{index}]"
         placed += [(message, place) for message in _of_turn(turn, place)]
-    return PlacedMessages(tuple(message for message, _ in placed), tuple(place for _, place in placed))
+        ignored += _unread(turn, place)
+    messages, places = tuple(message for message, _ in placed), tuple(place for _, place in placed)
+    return PlacedMessages(messages, places, tuple(ignored))
 
 
 def _of_turn(turn: Turn, place: str) -> Iterable[Message]:
@@ -64,6 +73,14 @@ def _of_turn(turn: Turn, place: str) -> Iterable[Message]:
     if isinstance(turn, AssistantTurn):
         return [_answer(turn)]
     return _question(turn, place)
+
+
+def _unread(turn: Turn, place: str) -> Iterable[str]:
+    """Yield the paths of blocks that only Anthropic's servers can use."""
+    blocks = turn.content if isinstance(turn.content, list) else ()
+    for index, block in enumerate(blocks):
+        if isinstance(block, RedactedThinkingBlock | HostedBlock):
+            yield f"{place}.content[{index}]"
 
 
 def _instructions(content: Blocks) -> str | list[OnlyTextPart]:
@@ -75,7 +92,7 @@ def _instructions(content: Blocks) -> str | list[OnlyTextPart]:
 def _answer(turn: AssistantTurn) -> AssistantMessage:
     if isinstance(turn.content, str):
         return AssistantMessage(content=turn.content)
-    texts = [TextPart(text=block.text) for block in turn.content if isinstance(block, TextBlock)]
+    texts = [TextPart(text=text) for block in turn.content if (text := _text_of(block)) is not None]
     thoughts = [block.thinking for block in turn.content if isinstance(block, ThinkingBlock)]
     calls = [
         SentToolCall(id=block.id, function=SentFunction(name=block.name, arguments=block.input))
@@ -87,6 +104,12 @@ def _answer(turn: AssistantTurn) -> AssistantMessage:
         tool_calls=calls or None,
         reasoning_content="\n".join(thoughts) or None,
     )
+
+
+def _text_of(block: AssistantBlock) -> str | None:
+    if isinstance(block, TextBlock):
+        return block.text
+    return block.content if isinstance(block, CompactionBlock) else None
 
 
 def _question(turn: UserTurn, place: str) -> list[Message]:
@@ -124,8 +147,10 @@ def _only_text(parts: Sequence[UserPart], place: str) -> Iterable[str]:
         yield part.text
 
 
-def _part(block: UserBlock, place: str) -> UserPart:
+def _part(block: UserBlock | ToolResultPart, place: str) -> UserPart:
     """Return a block as a part of a message. Models say themselves which parts they can't read."""
+    if isinstance(block, ToolReferenceBlock):
+        return TextPart(text=block.tool_name)
     if isinstance(block, TextBlock):
         return TextPart(text=block.text)
     if isinstance(block, ImageBlock):

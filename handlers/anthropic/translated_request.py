@@ -1,14 +1,14 @@
 """Turns a request of Anthropic's form into a chat completion request, so that the same rules hold for both."""
 
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
-
-import msgspec
 
 from handlers.anthropic.message_prompt import messages_of
 from handlers.openai.client_names import ClientNames
 from handlers.openai.sampling import refused
 from jan.schema.anthropic import JsonSchemaOfMessages, MessagesRequest, PromptOfMessages, ToolOfMessages
+from jan.schema.anthropic_blocks import DocumentBlock
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import AssistantMessage, Message
 from jan.schema.output_formats import JsonSchema, JsonSchemaFormat
@@ -46,7 +46,7 @@ class TranslatedRequest:
         output, place = _format_of(body)
         self.names = ClientNames({**_NAMES, "response_format": place})
         self.names.places = {"messages": placed.places, "tools": [f"tools[{number}]" for number in numbers]}
-        self.ignored = _ignored_of(body, numbers)
+        self.ignored = [*_ignored_of(body, numbers), *placed.ignored]
         self.asks_cache = _asks_cache(body)
         tools = [_tool(body.tools[number], number) for number in numbers] if body.tools else []
         self.chat = ChatCompletionRequest(
@@ -86,7 +86,19 @@ def _ignored_of(body: PromptOfMessages, numbers: list[int]) -> list[str]:
 
 def _asks_cache(body: PromptOfMessages) -> bool:
     """Return True if the request has a ``cache_control`` anywhere."""
-    return b'"cache_control":{' in msgspec.json.encode(body)
+    system = body.system if isinstance(body.system, list) else []
+    contents = [turn.content for turn in body.messages if isinstance(turn.content, list)]
+    return any(map(_is_marked, (body, *(body.tools or ()), *system, *chain.from_iterable(contents))))
+
+
+def _is_marked(one: Any) -> bool:
+    """Return True if a part of a request, or a block inside it, has a ``cache_control``."""
+    if isinstance(one, dict):
+        return one.get("cache_control") is not None
+    if getattr(one, "cache_control", None) is not None:
+        return True
+    inner = one.source.get("content") if isinstance(one, DocumentBlock) else getattr(one, "content", None)
+    return isinstance(inner, list) and any(map(_is_marked, inner))
 
 
 def _is_prefilled(messages: tuple[Message, ...]) -> bool:

@@ -56,7 +56,9 @@ def decode_json(data: bytes | bytearray, expected: Any, limits: JsonLimits, *, l
         _check_members(data, limits.members)
         return _decode_one(data, decoder)
     except msgspec.ValidationError as error:
-        raise _wrong_value(error, data, list[expected] if lines else expected) from None
+        if lines:
+            raise _wrong_value(error, None, list[expected]) from None
+        raise _wrong_value(error, _document_of(data), expected) from None
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not valid UTF-8: {error.reason}.", code="invalid_json") from None
     except msgspec.DecodeError as error:
@@ -115,9 +117,17 @@ def _raised(pattern: re.Pattern[str], text: str, by: int) -> str:
     return pattern.sub(lambda number: str(int(number[0]) + by), text)
 
 
-def _wrong_value(error: msgspec.ValidationError, data: bytes | bytearray, expected: Any) -> InvalidRequest:
-    why = explain(error, expected)
+def _document_of(data: bytes | bytearray) -> Any:
+    """Return JSON text decoded without a type; None if it is malformed after the first wrong value."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _wrong_value(error: msgspec.ValidationError, document: Any, expected: Any) -> InvalidRequest:
+    why = explain(error, expected, document)
     message = f"{why.path}: {why.message}" if why.path else why.message
-    if key := wrong_key(data, why.path, expected):
+    if key := wrong_key(document, why.path, expected):
         message = f"{message} The key is '{key[:64]}'."
     return InvalidRequest(message, code="invalid_value", param=why.path or None)

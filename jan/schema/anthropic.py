@@ -4,99 +4,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from jan.schema.anthropic_blocks import AssistantBlock, CacheControl, OnlyTextBlock, UserBlock
 from jan.schema.open_body import OpenStruct
 from jan.schema.output_formats import check_depth
 from jan.schema.parameters import ModelOfRequest, StopString
 
-CacheControl = Annotated[
-    dict[str, Any],
-    Meta(description="Prompts are cached anyway. With one of these, usage tells what was read from the cache."),
-]
-
-# --- content ----------------------------------------------------------------------------------------
-
-
-class TextBlock(OpenStruct, kw_only=True, tag_field="type", tag="text"):
-    """A block of text."""
-
-    text: str
-    cache_control: CacheControl | None = None
-    citations: Any = None
-
-
-# Separate from TextBlock, because msgspec allows a tag only in a union.
-class OnlyTextBlock(OpenStruct, kw_only=True):
-    """Text where no other block is allowed."""
-
-    type: Literal["text"]
-    text: str
-    cache_control: CacheControl | None = None
-    citations: Any = None
-
-
-class ImageBlock(OpenStruct, kw_only=True, tag_field="type", tag="image"):
-    """An image, for models with vision."""
-
-    source: dict[str, Any]
-    cache_control: CacheControl | None = None
-
-
-class DocumentBlock(OpenStruct, kw_only=True, tag_field="type", tag="document"):
-    """A document. Sources of the types text and content are read; others need a model that reads files."""
-
-    source: dict[str, Any]
-    title: str | None = None
-    context: str | None = None
-    citations: Any = None
-    cache_control: CacheControl | None = None
-
-
-class SearchResultBlock(OpenStruct, kw_only=True, tag_field="type", tag="search_result"):
-    """A result of a search, with where it is from."""
-
-    source: str
-    title: str
-    content: list[OnlyTextBlock]
-    citations: Any = None
-    cache_control: CacheControl | None = None
-
-
-class ToolUseBlock(OpenStruct, kw_only=True, tag_field="type", tag="tool_use"):
-    """A tool call by the assistant."""
-
-    id: Annotated[str, Meta(min_length=1)]
-    name: Annotated[str, Meta(min_length=1)]
-    input: dict[str, Any]
-    cache_control: CacheControl | None = None
-
-
-ToolResultPart = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock
-
-
-class ToolResultBlock(OpenStruct, kw_only=True, tag_field="type", tag="tool_result"):
-    """The result of a tool call. With ``is_error``, the model is told that it failed."""
-
-    tool_use_id: str
-    content: str | list[ToolResultPart] | None = None
-    is_error: bool | None = None
-    cache_control: CacheControl | None = None
-
-
-class ThinkingBlock(OpenStruct, kw_only=True, tag_field="type", tag="thinking"):
-    """Reasoning by the assistant, for chat templates that show it. The signature is not needed."""
-
-    thinking: str
-    signature: str = ""
-
-
-class RedactedThinkingBlock(OpenStruct, kw_only=True, tag_field="type", tag="redacted_thinking"):
-    """Reasoning that only Anthropic can read. The model does not get it."""
-
-    data: str
-
-
-UserBlock = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolResultBlock
-AssistantBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock
+# --- messages --------------------------------------------------------------------------------------
 
 
 class UserTurn(OpenStruct, kw_only=True, tag_field="role", tag="user"):

@@ -26,12 +26,15 @@ class Explanation(msgspec.Struct, frozen=True):
     path: str
 
 
-def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
-    """Say where a document departs from type ``expected``, and what is allowed there."""
+def explain(error: msgspec.ValidationError, expected: Any, document: Any = None) -> Explanation:
+    """Say where a document departs from type ``expected``, and what is allowed there.
+
+    With the ``document``, decoded without a type, only what its tags leave is listed as allowed.
+    """
     match = _AT.match(str(error))
     assert match is not None  # the pattern matches every string
     what, path = match["what"], (match["path"] or "").removeprefix("$").lstrip(".")
-    where = _at(expected, path)
+    where = _at(expected, path, document)
     if field := _FIELD.match(what):
         name = field["name"]
         if field["problem"] == "missing required":
@@ -47,14 +50,10 @@ def explain(error: msgspec.ValidationError, expected: Any) -> Explanation:
     return _of_one_field(what if what.endswith(".") else f"{what}.", path, where)
 
 
-def wrong_key(data: bytes | bytearray, path: str, expected: Any) -> str:
-    """Return the key of a wrong value in a mapping of JSON text; '' if ``path`` is not like "field[...]"."""
+def wrong_key(document: Any, path: str, expected: Any) -> str:
+    """Return the key of a wrong value in a mapping of a document; '' if ``path`` is not like "field[...]"."""
     name = path.removesuffix("[...]")
     if name == path:
-        return ""
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # the text may be wrong after the mapping too
         return ""
     mapping = document.get(name) if isinstance(document, dict) else None
     kinds = [kind for kind in _at(expected, name) if get_origin(kind) is dict]
@@ -94,12 +93,35 @@ def alternatives(expected: Any) -> list[Any]:
     return [expected]
 
 
-def _at(expected: Any, path: str) -> list[Any]:
+def _at(expected: Any, path: str, document: Any = None) -> list[Any]:
     """Return the types that may stand at ``path`` inside a document of type ``expected``."""
-    current = alternatives(expected)
+    current, value = _tagged(alternatives(expected), document), document
     for key, index in _STEP.findall("." + path if path and path[0] != "[" else path):
-        current = [inner for member in current for inner in _step(member, key, bool(index))]
+        value = _inner(value, key, index)
+        current = _tagged([inner for member in current for inner in _step(member, key, bool(index))], value)
     return current
+
+
+def _inner(value: Any, key: str, index: str) -> Any:
+    """Return the value at a step into a document; None if there is none."""
+    if isinstance(value, dict):
+        return value.get(key)
+    if isinstance(value, list) and index.isdecimal() and int(index) < len(value):
+        return value[int(index)]
+    return None
+
+
+def _tagged(members: list[Any], value: Any) -> list[Any]:
+    """Return the members of a union that a value's tag leaves: all of them if it has no tag, or an unknown one."""
+    if not isinstance(value, dict):
+        return members
+    infos = [(member, mi.type_info(member)) for member in _structs(members)]
+    left = [
+        member
+        for member, info in infos
+        if isinstance(info, mi.StructType) and info.tag_field and value.get(info.tag_field) == info.tag
+    ]
+    return left or members
 
 
 def _step(member: Any, key: str, is_index: bool) -> list[Any]:
