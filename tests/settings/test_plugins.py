@@ -142,7 +142,7 @@ WRONG = {
     "lacks.Greet": "Can't import 'lacks.Greet': No module named 'not_installed_anywhere'; allowed: ",
     "broken.Greet": "Can't import 'broken.Greet': NameError: name 'x' is not defined (broken.py, line 2); ",
     "unread.Greet": "Can't import 'unread.Greet': SyntaxError: invalid syntax (unread.py, line 1); allowed: ",
-    "handlers.page.Two": "Can't import 'handlers.page.Two': No module named 'handlers.page'; allowed: ",
+    "handlers.none.Two": "Can't import 'handlers.none.Two': No module named 'handlers.none'; allowed: ",
 }
 
 
