@@ -72,7 +72,7 @@ from jan.generation.answering import Answering, Instead, Keep
 from jan.generation.block_sink import BlockForm
 from jan.generation.collected import CollectedAnswer, CollectedAnswers, CollectedCall
 from jan.generation.delivery import Keeper, Nowhere, lead
-from jan.generation.growing_blocks import NewBlock
+from jan.generation.growing_blocks import GrowingBlocks, NewBlock
 from jan.generation.hooks import GeneratedAnswer, GeneratedCall, GeneratedChoice, Hook, HookContext
 from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, Sink
@@ -83,6 +83,7 @@ from jan.http.dispatch import Dispatcher
 from jan.http.sse import EventStream, Frames, TextForm, TypedFrames
 from jan.limits import Standing, tightest
 from jan.operation import Example, LimitClass, Operation, operation
+from jan.rendering.renderer import Renderer
 from jan.schema.scopes import (
     ADMIN,
     ANONYMOUS_OR_INFERENCE,
@@ -122,6 +123,7 @@ __all__ = [
     "GeneratedCall",
     "GeneratedChoice",
     "GenerationRequest",
+    "GrowingBlocks",
     "Handler",
     "Hook",
     "HookContext",
@@ -141,6 +143,7 @@ __all__ = [
     "PermissionDenied",
     "PreparedAnswer",
     "RateLimited",
+    "Renderer",
     "Run",
     "Sampling",
     "Scope",

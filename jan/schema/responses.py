@@ -238,6 +238,7 @@ class StoredQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: Annotated[bool, Meta(description="As a stream of events; only of background responses")] = False
     starting_after: Annotated[int, Meta(ge=0, description="Only events after this number")] | None = None
+    include_html: Annotated[bool, Meta(description="With the finished blocks as HTML")] | None = None
 
 
 class ItemsQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ EXPORTED = (
     "NotFound Operation PUBLIC PayloadTooLarge PairPrompt PermissionDenied PreparedAnswer READ RateLimited Run "
     "Sampling Scope Services Sink Standing TextForm TextPrompt TokenCount TokenPrompt Tokenization "
     "TokenizedText Translator Turn TypedFrames Unavailable UnsupportedMediaType WRITE operation tightest "
-    "BackgroundRequest NewBlock"
+    "BackgroundRequest NewBlock GrowingBlocks Renderer"
 )
 OF_HANDLERS = (
     "Options allowed_methods answer api background check_run complete count_prompt error_body error_type "

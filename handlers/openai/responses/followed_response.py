@@ -4,24 +4,34 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from handlers.openai.responses.shown_response import asked_response, shown_response
+from handlers.openai.responses.told_blocks import ToldBlocks
 from handlers.openai.responses.told_response import NumberedFrames, ToldResponse
-from jan.handler import AnswerQueue, EventStream
+from jan.handler import AnswerQueue, EventStream, Renderer
 from jan.schema.response_events import ResponseEvent
 from jan.storage.records import MessageRecord
 
 
-def followed(queue: AnswerQueue, answer: MessageRecord, after: int | None) -> EventStream:
-    """Return the stream of the events after a number; None: of all."""
-    return EventStream(_events(queue, answer, -1 if after is None else after), NumberedFrames())
+def followed(
+    queue: AnswerQueue, answer: MessageRecord, after: int | None, renderer: Renderer | None = None
+) -> EventStream:
+    """Return the stream of the events after a number; None: of all. With a renderer, it has blocks of HTML."""
+    blocks = None if renderer is None else ToldBlocks(renderer)
+    return EventStream(_events(queue, answer, -1 if after is None else after, blocks), NumberedFrames())
 
 
 async def _events(
-    queue: AnswerQueue, answer: MessageRecord, after: int
+    queue: AnswerQueue, answer: MessageRecord, after: int, blocks: ToldBlocks | None
 ) -> AsyncGenerator[list[ResponseEvent], None]:
     told = ToldResponse(asked_response(answer))
     async with aclosing(queue.watch(answer)) as messages:
         async for message in messages:
+            has_ended = message.status != "streaming"
             events = told.news(message)
-            if message.status != "streaming":
+            if blocks is not None:
+                yield [event for event in events if event.sequence_number > after]
+                made = await blocks.after(events)
+                yield [*made, *await blocks.rest()] if has_ended else made
+                events = []
+            if has_ended:
                 events += told.end(message, shown_response(message))
             yield [event for event in events if event.sequence_number > after]

@@ -77,12 +77,12 @@ class Responses(Handler):
                 encrypt=partial(texts.encrypt, "reasoning") if ENCRYPTED in (body.include or ()) else None,
                 namespaced=translated.namespaced,
             )
+            blocks = translator if _wants_blocks(body) else None
             if body.background:
                 return await self._in_background(body, translated, translator, asked)
             keep = None
             if stores or follows(body):
                 keep = partial(self._keep, body, translated, translator)
-            blocks = translator if _wants_blocks(body) else None
             return await self.answer(asked, translator, stream=bool(body.stream), keep=keep, blocks=blocks)
 
     def _stores(self, body: ResponseRequest) -> bool:
@@ -141,7 +141,10 @@ class Responses(Handler):
             self.mint,
         )
         self.set_header("X-Jan-Message-Id", answer.id)
-        return followed(self.services.background, answer, None) if body.stream else shown_response(answer)
+        if not body.stream:
+            return shown_response(answer)
+        renderer = self.services.renderer if _wants_blocks(body) else None
+        return followed(self.services.background, answer, None, renderer)
 
 
 class ResponseInputTokens(Handler):

@@ -8,6 +8,7 @@ from handlers.openai.responses.item_ids import message_id
 from handlers.openai.responses.item_pages import page_of_items
 from handlers.openai.responses.shown_items import items_of
 from handlers.openai.responses.shown_response import shown_response
+from handlers.openai.sampling import refused
 from jan.background.story import story_of
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import READ, WRITE, Handler
@@ -52,7 +53,7 @@ class OneResponse(StoredResponses):
         in a conversation are responses too.
 
         With `stream`, send the events of a response that is made in the background: all, or those after the number
-        `starting_after`, and then those to come."""
+        `starting_after`, and then those to come. `include_html` adds its finished blocks as HTML."""
         answer = await self.answer_of(response_id)
         if query.stream:
             if story_of(answer) is None:
@@ -61,11 +62,11 @@ class OneResponse(StoredResponses):
                     code="unsupported_parameter",
                     param="stream",
                 )
-            return followed(self.services.background, answer, query.starting_after)
-        if query.starting_after is not None:
-            raise InvalidRequest(
-                "starting_after: Not allowed without stream.", code="invalid_value", param="starting_after"
-            )
+            renderer = self.services.renderer if query.include_html else None
+            return followed(self.services.background, answer, query.starting_after, renderer)
+        for name, given in (("starting_after", query.starting_after), ("include_html", query.include_html)):
+            if given is not None:
+                raise refused(name, "Not allowed without stream.")
         return shown_response(answer)
 
     @operation(
