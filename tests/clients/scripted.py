@@ -16,6 +16,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "exec_command": {"cmd": "ls"},
     "shell": {"command": ["ls"]},
     "Bash": {"command": "ls", "description": "List the files"},
+    "mcp__shelf__read_shelf": {},
 }
 _DSPY_FIELD = re.compile(r"\[\[ ## answer ## \]\]")
 
@@ -44,11 +45,11 @@ def _answer(prompt: Any) -> str:
     results = [message for message in prompt.messages if isinstance(message, ToolMessage)]
     if results:
         return _text(results[-1].content)
-    for tool in prompt.tools:
-        if tool.function.name in CALLS:
-            call = {"name": tool.function.name, "arguments": CALLS[tool.function.name]}
-            return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
     text = _text(next(one.content for one in reversed(prompt.messages) if isinstance(one, UserMessage)))
+    names = [tool.function.name for tool in prompt.tools if tool.function.name in CALLS]
+    # A tool that the user names goes before others.
+    for name in sorted(names, key=lambda name: name.rpartition("__")[2] not in text):
+        return f"<tool_call>\n{json.dumps({'name': name, 'arguments': CALLS[name]})}\n</tool_call>"
     # DSPy asks for its fields by their names.
     if _DSPY_FIELD.search(text):
         return "[[ ## answer ## ]]\nHello, dear server!\n\n[[ ## completed ## ]]"

@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from clients.environments import AGENT_PACKAGES, INSTALL_SECONDS, node_folder
+from clients.environments import AGENT_PACKAGES, HERE, INSTALL_SECONDS, node_folder
 from support.server import ServerProcess
 
 pytestmark = [pytest.mark.heavy, pytest.mark.sdk, pytest.mark.timeout(2 * INSTALL_SECONDS)]
@@ -58,27 +60,47 @@ def run(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     return run
 
 
-def test_codex_lists_files(
+@pytest.fixture
+def codex(
     agents: Path,
     clients_server: ServerProcess,
     run: Callable[..., "subprocess.CompletedProcess[str]"],
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+) -> Callable[..., list[dict[str, Any]]]:
+    """Gives Codex a task, and its settings more; returns the items that it completed."""
+
+    def codex(task: str, more: str = "") -> list[dict[str, Any]]:
+        settings = tmp_path / "codex"
+        settings.mkdir()
+        (settings / "config.toml").write_text(CODEX.format(url=clients_server.url) + more)
+        options = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
+        command = ("node", agents / "@openai/codex/bin/codex.js", "exec", *options, task)
+        done = run(*command, CODEX_HOME=str(settings), JAN_API_KEY=clients_server.admin_key)
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert events[-1]["type"] == "turn.completed"
+        return [event["item"] for event in events if event["type"] == "item.completed"]
+
+    return codex
+
+
+def test_codex_lists_files(
+    codex: Callable[..., list[dict[str, Any]]], record_property: Callable[[str, object], None]
 ) -> None:
     """It calls its tool for commands over the Responses API, and its last message is the result."""
-    settings = tmp_path / "codex"
-    settings.mkdir()
-    (settings / "config.toml").write_text(CODEX.format(url=clients_server.url))
-    options = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
-    command = ("node", agents / "@openai/codex/bin/codex.js", "exec", *options, "list the files")
-    done = run(*command, CODEX_HOME=str(settings), JAN_API_KEY=clients_server.admin_key)
-    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    items = codex("list the files")
     [called] = [item for item in items if item["type"] == "command_execution"]
     assert (called["exit_code"], FILE in called["aggregated_output"]) == (0, True)
     assert FILE in [item["text"] for item in items if item["type"] == "agent_message"][-1]
-    assert events[-1]["type"] == "turn.completed"
     record_property("printed", "| @openai/codex | 0.171.0 | responses_stream, tools |")
+
+
+def test_codex_calls_a_tool_of_an_mcp_server(codex: Callable[..., list[dict[str, Any]]]) -> None:
+    """It sends such tools in a namespace, and finds the tool of a call by that and by the tool's own name."""
+    shelf = json.dumps([str(HERE / "programs" / "shelf.py")])
+    items = codex("read_shelf", f"\n[mcp_servers.shelf]\ncommand = {json.dumps(sys.executable)}\nargs = {shelf}\n")
+    [called] = [item for item in items if item["type"] == "mcp_tool_call"]
+    assert (called["server"], called["tool"], called["status"]) == ("shelf", "read_shelf", "completed")
+    assert "A book about the sea." in [item["text"] for item in items if item["type"] == "agent_message"][-1]
 
 
 def test_claude_code_lists_files(
