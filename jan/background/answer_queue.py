@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema.stored_items import JsonObject
 from jan.settings import ResponseSettings
-from jan.storage.queued_answers import QueuedAnswer, QueueLength, QueueRoom
+from jan.storage.queued_answers import NOT_HELD, QueuedAnswer, QueueLength, QueueRoom
 from jan.storage.records import MessageRecord, TokenUsage, now
 from jan.storage.repositories import Store
 from jan.storage.shared_rules import missing
@@ -25,6 +25,8 @@ from jan.storage.shared_rules import missing
 # Time between two looks at an answer that another process makes.
 _LOOK_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
+# When what could not be begun is tried again.
+_LATER = timedelta(seconds=2)
 # The names of those who hold an answer only to end it begin so.
 _CANCELLING = "cancel "
 
@@ -121,7 +123,7 @@ class AnswerQueue:
             return stored
         if stored.status == "streaming":
             story = msgspec.structs.replace(story, cancelled=True)
-            stored = with_story(stored, story, status="partial" if story.marks else "failed", updated_at=now())
+            stored = with_story(stored, story, status="partial" if story.pieces else "failed", updated_at=now())
             try:
                 await self._store.queued_answers.save(holder, stored)
             except Conflict:  # somebody else cancels, or deletes
@@ -156,10 +158,14 @@ class AnswerQueue:
 
     # --- for whoever makes them -----------------------------------------------------------------------
 
-    async def claim(self) -> QueuedAnswer | None:
-        """Hold the oldest answer that nobody holds, and return it; None if there is none."""
-        at = now()
-        return await self._store.queued_answers.claim(self.holder, at + self.lease, at)
+    async def claim(self, busy: Sequence[str]) -> QueuedAnswer | None:
+        """Hold the oldest answer that nobody holds, and return it; None if there is none.
+
+        Users of whom nothing is being made have precedence over ``busy`` ones.
+        """
+        at, queue = now(), self._store.queued_answers
+        found = await queue.claim(self.holder, at + self.lease, at, busy)
+        return found if found is not None or not busy else await queue.claim(self.holder, at + self.lease, at)
 
     async def extend(self) -> frozenset[str]:
         """Extend the leases of this process. Return the ids of the answers that it holds."""
@@ -183,10 +189,10 @@ class AnswerQueue:
         if live is not None:
             live.show(message)
 
-    async def release(self, queued: QueuedAnswer, charged: TokenUsage | None) -> None:
-        """Let go of an answer, whose tokens are charged so far."""
+    async def release(self, queued: QueuedAnswer, charged: TokenUsage | None, *, later: bool = False) -> None:
+        """Let go of an answer, whose tokens are charged so far. ``later``: it is not to be claimed at once."""
         left = msgspec.structs.replace(queued, holder=self.holder, charged=charged)
-        await self._store.queued_answers.release(left)
+        await self._store.queued_answers.release(left, now() + _LATER if later else NOT_HELD)
 
     async def remove(self, queued: QueuedAnswer) -> bool:
         """Take an answer that has ended out of the queue; False if somebody else holds it."""

@@ -124,14 +124,14 @@ class BackgroundAnswer:
         else:
             await self._release()
 
-    async def _release(self) -> None:
-        """Leave the rest to somebody else."""
+    async def _release(self, *, later: bool = False) -> None:
+        """Leave the rest to somebody else. ``later``: not at once."""
         charged = self.queued.charged
         if self._story is not None and self._run is not None:
             self._story.note(barren=0)
             await self._save(self._story.message())
             charged = self._story.record.usage
-        await self._queue.release(self.queued, charged)
+        await self._queue.release(self.queued, charged, later=later)
         self._settles = True
 
     async def _failed(self, message: MessageRecord, error: JanError) -> None:
@@ -139,7 +139,7 @@ class BackgroundAnswer:
         if error.code == "lease_lost" or (isinstance(error, NotFound) and error.code == "not_found"):
             raise error
         if error.code in _PASSING and self._ending is None:
-            await self._release()
+            await self._release(later=True)
             return
         story = self._story or Story(message, _no_call)
         story.note(error=msgspec.structs.replace(Failed.of(error), headers={}))
@@ -230,6 +230,8 @@ class BackgroundAnswer:
         """Store the end of the answer, and take it out of the queue."""
         await self._save(message)
         self._queue.ended[status] += 1
+        used = None if message.usage is None else msgspec.to_builtins(message.usage)
+        log.info("background response", message_id=message.id, user=self.queued.user_id, status=status, used=used)
         if not await self._remove(message):
             self._lost = True
 

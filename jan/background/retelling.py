@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from jan.background.story import MARK, StoryRecord, arguments_of
+from jan.background.story import PIECE, StoryRecord, arguments_of
 from jan.engine.base import Delta, ToolCallFragment
 from jan.schema.stored_items import AnyCall, StoredCustomCall
 from jan.storage.records import MessageRecord
@@ -28,7 +28,7 @@ class Retelling:
     """Tells one answer, each time from where it stopped the last time."""
 
     def __init__(self) -> None:
-        # The characters of the marks that are told, and those of each text.
+        # The characters of the pieces that are told, and those of each text.
         self._position = 0
         self._told = {"r": 0, "t": 0, "c": 0}
         self._calls = 0
@@ -40,14 +40,15 @@ class Retelling:
 
     def news(self, message: MessageRecord, story: StoryRecord) -> Iterator[Told]:
         """Yield what is new in a message since the last time."""
-        marks = story.marks
-        for mark in MARK.finditer(marks, self._position):
-            self._position = mark.end()
-            kind, count = mark[1], int(mark[2])
+        pieces = story.pieces
+        for noted in PIECE.finditer(pieces, self._position):
+            self._position = noted.end()
+            kind, count = noted[1], int(noted[2])
             if kind == "x":
-                self._end_dropped(marks)
+                self._end_dropped(pieces)
                 yield Dropped()
             elif kind.isupper():
+                yield from self.end(message)
                 yield from self._of_item(kind.lower(), count, story)
             elif kind == "n":
                 yield from self.end(message)
@@ -106,11 +107,11 @@ class Retelling:
         else:
             yield Delta(reasoning=piece) if kind == "r" else Delta(text=piece)
 
-    def _end_dropped(self, marks: str) -> None:
+    def _end_dropped(self, pieces: str) -> None:
         """Go to the next dropped item. The stored texts are shorter now, by what was dropped."""
         self._dropped, self._of_dropped, self._custom = self._dropped + 1, 0, None
         self._told, self._calls = {"r": 0, "t": 0, "c": 0}, 0
-        for kind, count in MARK.findall(marks[: self._position]):
+        for kind, count in PIECE.findall(pieces[: self._position]):
             if kind == "n":
                 self._calls, self._told["c"] = self._calls + 1, 0
             elif kind in self._told:

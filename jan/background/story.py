@@ -1,11 +1,11 @@
 """An answer that is made in the background, as the store keeps it: its texts, and in which pieces they came.
 
-The pieces are the marks, a text such as ``r12t5t4n0c10``: 12 characters of reasoning, then text, then a call with
+They are noted as a text such as ``r12t5t4n0c10``: 12 characters of reasoning, then text, then a call with
 10 characters of arguments. With them the events of an answer are a function of its stored message, see
 ``retelling``. So whoever reads them later, elsewhere or after a restart, reads the same.
 
-An item that was half made when its server ended, and can't be continued, is dropped. Its marks are upper case from
-then on and its text is apart. ``x0`` is where it was dropped.
+An item that was half made when its server ended, and can't be continued, is dropped. Its pieces are upper case
+from then on, and its text is apart. ``x0`` is where it was dropped.
 """
 
 import re
@@ -22,12 +22,12 @@ from jan.schema.sampling import FinishReason
 from jan.schema.stored_items import AnyCall, StoredCall, items_of_answer
 from jan.storage.records import MessageRecord, MessageStatus, TokenUsage, now
 
-#: A mark: its kind, and the number of its characters.
-MARK = re.compile(r"([rtncxRTNC])(\d+)")
+#: A piece: its kind, and the number of its characters.
+PIECE = re.compile(r"([rtncxRTNC])(\d+)")
 _KEY = "story"
-# The kinds of marks whose neighbours are one piece.
+# The kinds of pieces that are one with a neighbour of the same kind.
 _TEXTS = "rtc"
-# The first kind of mark of the item that a mark belongs to.
+# The first kind of piece of the item that a piece belongs to.
 _ITEMS = MappingProxyType({"r": "r", "t": "t", "n": "n", "c": "n"})
 
 
@@ -48,7 +48,7 @@ class StoryRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     begun: bool = False
     barren: int = 0
-    marks: str = ""
+    pieces: str = ""
     dropped: tuple[DroppedItem, ...] = ()
     call_ids: CallIds = "call"
     prompt_tokens: int = 0
@@ -99,8 +99,8 @@ class Story:
         # Calls that an earlier attempt made, and those of this one.
         self._earlier = list(message.calls)
         self._calls: list[CollectedCall] = []
-        self._marks = record.marks
-        self._pieces: list[tuple[str, int]] = []
+        self._pieces = record.pieces
+        self._new: list[tuple[str, int]] = []
         # The number of the model's latest call, and of those of its calls that are known already.
         self._call = -1
         self._known_calls = 0
@@ -130,17 +130,17 @@ class Story:
 
     @property
     def open_kind(self) -> str:
-        """The kind of the item that was being made last, as its marks begin: r, t or n; '' if there is none."""
-        marks = MARK.findall(self._marks_so_far())
-        return _ITEMS.get(marks[-1][0], "") if marks else ""
+        """The kind of the item that was being made last, as its pieces begin: r, t or n; '' if there is none."""
+        pieces = PIECE.findall(self._pieces_so_far())
+        return _ITEMS.get(pieces[-1][0], "") if pieces else ""
 
     @property
     def has_news(self) -> bool:
         """True if something is not in ``message`` yet."""
-        return bool(self._pieces)
+        return bool(self._new)
 
-    def _marks_so_far(self) -> str:
-        return self._marks + "".join(f"{kind}{count}" for kind, count in self._pieces)
+    def _pieces_so_far(self) -> str:
+        return self._pieces + "".join(f"{kind}{count}" for kind, count in self._new)
 
     # --- while it is made ---------------------------------------------------------------------------
 
@@ -150,7 +150,8 @@ class Story:
 
     def add(self, delta: Delta) -> None:
         """Add what a model made."""
-        self.note(tokens=self.record.tokens + delta.tokens)
+        barren = 0 if delta.tokens else self.record.barren
+        self.note(tokens=self.record.tokens + delta.tokens, barren=barren)
         for part in delta.parts or (delta,):
             ended, begun = part.calls_from(self._call)
             for fragment in ended:
@@ -163,7 +164,7 @@ class Story:
     def _add(self, kind: str, text: str, texts: list[str]) -> None:
         if text and kind not in self._known:
             texts.append(text)
-            self._mark(kind, len(text))
+            self._note_piece(kind, len(text))
 
     def _add_call(self, fragment: ToolCallFragment) -> None:
         self._call = fragment.index
@@ -171,30 +172,30 @@ class Story:
             return
         if fragment.name:
             self._calls.append(CollectedCall(fragment.name))
-            self._mark("n", 0)
+            self._note_piece("n", 0)
         if fragment.arguments:
             self._calls[-1].arguments += fragment.arguments
-            self._mark("c", len(fragment.arguments))
+            self._note_piece("c", len(fragment.arguments))
 
-    def _mark(self, kind: str, count: int) -> None:
-        if self._pieces and self._pieces[-1][0] == kind and kind in _TEXTS:
-            count += self._pieces.pop()[1]
-        self._pieces.append((kind, count))
+    def _note_piece(self, kind: str, count: int) -> None:
+        if self._new and self._new[-1][0] == kind and kind in _TEXTS:
+            count += self._new.pop()[1]
+        self._new.append((kind, count))
 
     def drop_open(self) -> None:
         """Drop the item that was being made last: it is made anew."""
-        kind, marks = self.open_kind, MARK.findall(self._marks_so_far())
-        begin = len(marks)
-        while begin and marks[begin - 1][0] in ("nc" if kind == "n" else kind):
+        kind, pieces = self.open_kind, PIECE.findall(self._pieces_so_far())
+        begin = len(pieces)
+        while begin and pieces[begin - 1][0] in ("nc" if kind == "n" else kind):
             begin -= 1
-            if marks[begin][0] == "n":
+            if pieces[begin][0] == "n":
                 break
-        size = sum(int(count) for _, count in marks[begin:])
+        size = sum(int(count) for _, count in pieces[begin:])
         item = self._drop_call() if kind == "n" else self._drop_text(kind, size)
-        kept = [(mark, int(count)) for mark, count in marks[:begin]]
-        dropped = [(mark.upper(), int(count)) for mark, count in marks[begin:]]
-        self._marks = "".join(f"{mark}{count}" for mark, count in kept + dropped)
-        self._pieces = [("x", 0)]
+        kept = [(piece, int(count)) for piece, count in pieces[:begin]]
+        dropped = [(piece.upper(), int(count)) for piece, count in pieces[begin:]]
+        self._pieces = "".join(f"{piece}{count}" for piece, count in kept + dropped)
+        self._new = [("x", 0)]
         self.note(dropped=(*self.record.dropped, item))
 
     def _drop_text(self, kind: str, size: int) -> DroppedItem:
@@ -218,8 +219,8 @@ class Story:
 
     def message(self, status: MessageStatus = "streaming", reason: FinishReason | None = None) -> MessageRecord:
         """Return the message with all that was made so far. The pieces until now are one group."""
-        self._marks, self._pieces = self._marks_so_far(), []
-        self.note(marks=self._marks)
+        self._pieces, self._new = self._pieces_so_far(), []
+        self.note(pieces=self._pieces)
         begin = len(self._earlier)
         calls = [
             *self._earlier,

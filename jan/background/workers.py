@@ -78,7 +78,7 @@ class BackgroundWorkers:
 
     async def _claim(self) -> None:
         while len(self._answers) < self._most:
-            queued = await self._queue.claim()
+            queued = await self._queue.claim(sorted({answer.queued.user_id for answer in self._answers.values()}))
             if queued is None:
                 return
             if queued.id in self._answers:  # lost a moment ago, and still ending

@@ -5,6 +5,7 @@ is claimed by somebody else. A holder that lost its lease, without knowing it, c
 holds the answer, in the transaction on SQLite and by a field of the message on MongoDB.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -83,8 +84,13 @@ class QueuedAnswers(Protocol):
     async def find(self, answer_id: str) -> QueuedAnswer | None:
         """Return the answer with this id, None once it has ended."""
 
-    async def claim(self, holder: str, until: datetime, at: datetime) -> QueuedAnswer | None:
-        """Hold the oldest answer that nobody holds ``at`` this time, and return it; None if there is none."""
+    async def claim(
+        self, holder: str, until: datetime, at: datetime, not_of: Sequence[str] = ()
+    ) -> QueuedAnswer | None:
+        """Hold the oldest answer that nobody holds ``at`` this time, and return it; None if there is none.
+
+        ``not_of``: users whose answers are left out.
+        """
 
     async def seize(self, answer_id: str, holder: str, until: datetime) -> QueuedAnswer | None:
         """Hold an answer, whoever held it, and return it; None if it has ended."""
@@ -92,8 +98,11 @@ class QueuedAnswers(Protocol):
     async def extend(self, holder: str, until: datetime) -> list[str]:
         """Extend all leases of a holder. Return the ids of what it holds."""
 
-    async def release(self, answer: QueuedAnswer) -> None:
-        """Let go of an answer, and keep what of it was ``charged``. Nothing changes if somebody else holds it."""
+    async def release(self, answer: QueuedAnswer, until: datetime = NOT_HELD) -> None:
+        """Let go of an answer, and keep what of it was ``charged``. It can be claimed after ``until``.
+
+        Nothing changes if somebody else holds it.
+        """
 
     async def remove(self, answer_id: str, holder: str) -> bool:
         """Remove an answer that has ended; False if this holder does not hold it any more."""
@@ -114,9 +123,9 @@ def held_by(answer: QueuedAnswer, holder: str, until: datetime) -> QueuedAnswer:
     return msgspec.structs.replace(answer, holder=holder, held_until=until)
 
 
-def let_go(answer: QueuedAnswer) -> QueuedAnswer:
-    """Return the answer as held by nobody."""
-    return msgspec.structs.replace(answer, holder="", held_until=NOT_HELD)
+def let_go(answer: QueuedAnswer, until: datetime) -> QueuedAnswer:
+    """Return the answer as held by nobody. It can be claimed after ``until``."""
+    return msgspec.structs.replace(answer, holder="", held_until=until)
 
 
 def with_content(stored: MessageRecord, message: MessageRecord) -> MessageRecord:

@@ -66,7 +66,7 @@ _NEED_MORE = (
     "/api/v1/user/sessions/{session_id}",
     "/auth/google",
     "/auth/google/callback",
-    # No response runs in the background, so none can be cancelled; test_responses.py has it.
+    # The response of the examples was not made in the background; test_background_responses.py has it.
     "/api/v1/responses/{response_id}/cancel",
     # The administrator is the last one; test_user_deletion.py has it.
     "delete /api/v1/user/profile",

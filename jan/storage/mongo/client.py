@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor
@@ -20,6 +21,7 @@ R = TypeVar("R", bound=Record)
 Filter = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
 _DEFAULT_DATABASE = "jan"
+_ALL: Filter = MappingProxyType({})
 
 
 class Connection:
@@ -171,10 +173,10 @@ class Collection(Generic[R]):
             result = await self._raw.delete_many(where)
         return result.deleted_count
 
-    async def count(self) -> int:
-        """Count all records of the collection."""
+    async def count(self, where: Filter = _ALL) -> int:
+        """Count the records that match, by default all."""
         with _translated():
-            return await self._raw.count_documents({})
+            return await self._raw.count_documents(where)
 
     @property
     def _raw(self) -> AsyncIOMotorCollection[Document]:

@@ -4,6 +4,7 @@
 message is read, so that nothing of an earlier holder is stored after that.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from jan.storage.mongo.client import Collection, Connection
@@ -39,9 +40,12 @@ class MongoQueuedAnswers:
     async def find(self, answer_id: str) -> QueuedAnswer | None:
         return await self.records.find_one({"_id": answer_id})
 
-    async def claim(self, holder: str, until: datetime, at: datetime) -> QueuedAnswer | None:
+    async def claim(
+        self, holder: str, until: datetime, at: datetime, not_of: Sequence[str] = ()
+    ) -> QueuedAnswer | None:
+        free = {"held_until": {"$lte": at}, "user_id": {"$nin": list(not_of)}}
         for _ in range(_ATTEMPTS):
-            found = await self.records.find_one({"held_until": {"$lte": at}}, sort=[("_id", 1)])
+            found = await self.records.find_one(free, sort=[("_id", 1)])
             if found is None:
                 return None
             same = {"_id": found.id, "holder": found.holder, "held_until": found.held_until}
@@ -66,9 +70,9 @@ class MongoQueuedAnswers:
         found = await self.records.find({"holder": holder}, sort=[("_id", 1)], limit=0)
         return [answer.id for answer in found]
 
-    async def release(self, answer: QueuedAnswer) -> None:
+    async def release(self, answer: QueuedAnswer, until: datetime = NOT_HELD) -> None:
         charged = encode(answer)["charged"]
-        fields = {"holder": "", "held_until": NOT_HELD, "charged": charged}
+        fields = {"holder": "", "held_until": until, "charged": charged}
         await self.records.update_one({"_id": answer.id, "holder": answer.holder}, {"$set": fields})
 
     async def remove(self, answer_id: str, holder: str) -> bool:
@@ -98,9 +102,7 @@ class MongoQueuedAnswers:
         await self._messages.records.update_one(unset, {"$set": {"writer": holder}})
 
     async def length(self) -> QueueLength:
-        found = await self.records.find({}, sort=[("_id", 1)], limit=0)
-        return QueueLength(len(found), sum(answer.holder != "" for answer in found))
+        return QueueLength(await self.records.count(), await self.records.count({"holder": {"$gt": ""}}))
 
     async def _lengths(self, user_id: str) -> tuple[int, int]:
-        of_user = await self.records.find({"user_id": user_id}, sort=[("_id", 1)], limit=0)
-        return await self.records.count(), len(of_user)
+        return await self.records.count(), await self.records.count({"user_id": user_id})

@@ -1,16 +1,28 @@
 """The queue of answers that are made in the background, on SQLite. Each call is one transaction."""
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 
-from jan.storage.queued_answers import QueuedAnswer, QueueLength, QueueRoom, held_by, let_go, lost, with_content
+import msgspec
+
+from jan.storage.queued_answers import (
+    NOT_HELD,
+    QueuedAnswer,
+    QueueLength,
+    QueueRoom,
+    held_by,
+    let_go,
+    lost,
+    with_content,
+)
 from jan.storage.records import MessageRecord, milliseconds
 from jan.storage.shared_rules import missing
 from jan.storage.sqlite.conversations import count_bytes
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES, QUEUED_ANSWERS
 
-_FREE = "WHERE held_until <= ? ORDER BY id LIMIT 1"
+_FREE = "WHERE held_until <= ? AND user_id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1"
 _HELD = "id = ? AND holder = ?"
 
 
@@ -33,14 +45,16 @@ class SqliteQueuedAnswers:
     async def find(self, answer_id: str) -> QueuedAnswer | None:
         return await self._db.read(lambda db: QUEUED_ANSWERS.find(db, "id = ?", answer_id))
 
-    async def claim(self, holder: str, until: datetime, at: datetime) -> QueuedAnswer | None:
-        free = milliseconds(at)
+    async def claim(
+        self, holder: str, until: datetime, at: datetime, not_of: Sequence[str] = ()
+    ) -> QueuedAnswer | None:
+        wanted = (milliseconds(at), msgspec.json.encode(list(not_of)).decode())
 
         def work(db: sqlite3.Connection) -> QueuedAnswer | None:
-            found = QUEUED_ANSWERS.select(db, _FREE, free)
+            found = QUEUED_ANSWERS.select(db, _FREE, *wanted)
             return QUEUED_ANSWERS.replace(db, held_by(found[0], holder, until)) if found else None
 
-        if not await self._db.read(lambda db: QUEUED_ANSWERS.select(db, _FREE, free)):
+        if not await self._db.read(lambda db: QUEUED_ANSWERS.select(db, _FREE, *wanted)):
             return None
         return await self._db.write(work)
 
@@ -60,10 +74,10 @@ class SqliteQueuedAnswers:
 
         return await self._db.write(work)
 
-    async def release(self, answer: QueuedAnswer) -> None:
+    async def release(self, answer: QueuedAnswer, until: datetime = NOT_HELD) -> None:
         def work(db: sqlite3.Connection) -> None:
             if QUEUED_ANSWERS.find(db, _HELD, answer.id, answer.holder) is not None:
-                QUEUED_ANSWERS.replace(db, let_go(answer))
+                QUEUED_ANSWERS.replace(db, let_go(answer, until))
 
         await self._db.write(work)
 
@@ -85,5 +99,5 @@ class SqliteQueuedAnswers:
         await self._db.write(work)
 
     async def length(self) -> QueueLength:
-        sql = "SELECT count(*), count(*) FILTER (WHERE held_until > 0) FROM queued_answers"
+        sql = "SELECT count(*), count(*) FILTER (WHERE holder <> '') FROM queued_answers"
         return QueueLength(*await self._db.read(lambda db: db.execute(sql).fetchone()))

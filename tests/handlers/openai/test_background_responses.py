@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -296,3 +297,31 @@ def test_openais_sdk_accumulates(sdk: openai.OpenAI) -> None:
         assert [event.type for event in resumed][-1] == "response.completed"
     waiting = sdk.responses.create(model="slow", input="word ", background=True)
     assert sdk.responses.cancel(waiting.id).status == "cancelled"
+
+
+def test_a_half_made_call_is_made_anew_after_a_stop(tmp_path: Path) -> None:
+    """The call that was under way is dropped by an event, and the next start makes it anew."""
+    path = "/tmp/" + "sub folder/" * 20
+    call = f'<tool_call>\n{{"name": "list_files", "arguments": {{"path": "{path}"}}}}\n</tool_call>'
+    models = "models: [{id: echo, engine: echo, options: {tool_format: hermes, step_seconds: 0.02}}]"
+    with served(models, data=tmp_path) as server:
+        key = server.add_user()
+        own = begin(server.connect(key), call, tools=[TOOL])
+        with server.connect(key).stream("GET", f"/v1/responses/{own}?stream=true") as response:
+            seen = ""
+            for piece in response.iter_text():
+                seen += piece
+                if "function_call_arguments.delta" in seen:
+                    break
+    with served(models, data=tmp_path) as server:
+        client = server.connect(key)
+        text = stream(client, own)
+        assert text.startswith(seen)
+        events = events_of(text)
+        dropped = next(event for event in events if event["type"] == "response.output_item.dropped")
+        [done] = [event for event in events if event["type"] == "response.output_item.done"]
+        assert (dropped["output_index"], done["output_index"]) == (0, 1)
+        assert json.loads(done["item"]["arguments"]) == {"path": path}
+        made = get(client, own)
+        assert (made["status"], made["output"]) == ("completed", [done["item"]])
+        assert server.errors == []
