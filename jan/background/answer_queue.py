@@ -161,7 +161,7 @@ class AnswerQueue:
     async def claim(self, busy: Sequence[str]) -> QueuedAnswer | None:
         """Hold the oldest answer that nobody holds, and return it; None if there is none.
 
-        Users of whom nothing is being made have precedence over ``busy`` ones.
+        Answers of ``busy`` users come after those of all others.
         """
         at, queue = now(), self._store.queued_answers
         found = await queue.claim(self.holder, at + self.lease, at, busy)
