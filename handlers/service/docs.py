@@ -10,6 +10,8 @@ from jan.operation import Example, operation
 from jan.schema.scopes import PUBLIC
 
 _OWN = Path(__file__).parent / "static"
+# The link of index.html that leads to the web page.
+_TO_PAGE = b'    <nav class="swagger-ui wrapper"><a href="../../">To the web page</a></nav>\n'
 # Only these names are served, so that no path can lead elsewhere.
 _FILES = MappingProxyType(
     {
@@ -80,7 +82,10 @@ class SwaggerUi(Handler):
         )
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "max-age=3600")
-        self.finish(_path(file).read_bytes())
+        body = _path(file).read_bytes()
+        if not self.services.settings.has_page:
+            body = body.replace(_TO_PAGE, b"")
+        self.finish(body)
 
 
 def _path(file: str) -> Path:

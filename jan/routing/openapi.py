@@ -157,7 +157,7 @@ def _operation(
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
     if operation.access.scope is None:
-        return [{}]
+        return []
     schemes: list[dict[str, list[str]]] = [{name: [operation.access.scope]} for name in _CREDENTIALS]
     return [{}, *schemes] if operation.access.anonymous else [*schemes]
 

@@ -144,11 +144,14 @@ def test_every_route_is_documented() -> None:
 
 @pytest.mark.parametrize(("path", "method", "operation"), list(_operations(_DOCUMENT)))
 def test_every_operation_says_what_it_does_and_who_may_call(path: str, method: str, operation: Document) -> None:
-    """Summary, description, tag, a unique name, and security: `{}` is public, the others need credentials."""
+    """Summary, description, tag, a unique name, and security: none is public, `{}` says that there is a way
+    without credentials, and the others are ways to send them."""
     assert operation["summary"]
     assert operation["description"]
     assert operation["tags"]
-    assert operation["security"]
+    access = {row[1]: row[2] for row in _AUDIT if row[0] == path}[method.upper()]
+    assert (operation["security"] == []) == (access == "public")
+    assert ({} in operation["security"]) == access.startswith("anonymous")
     schemes = {name for rule in operation["security"] for name in rule}
     assert schemes in (set(), {"bearer", "x-api-key", "api-key", "cookie"})
     assert all(len(rule) <= 1 for rule in operation["security"])

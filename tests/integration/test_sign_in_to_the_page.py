@@ -107,3 +107,12 @@ def test_without_a_provider_a_browser_is_led_to_the_page(page: str) -> None:
         assert code_of(answer) == (503, "sign_in_not_configured")
     else:
         assert urljoin("/auth/google", answer.headers["location"]) == "/#sign_in_error=sign_in_not_configured"
+
+
+@pytest.mark.parametrize("page", ["on", "off"])
+def test_swagger_ui_links_to_a_page_that_is_there(page: str) -> None:
+    """Without the page the link would lead back."""
+    with served(f"endpoints: {{page: {page}}}") as server:
+        shown = server.client.get("/api/swagger/index.html").text
+    assert ('<a href="../../">' in shown) == (page == "on")
+    assert '<div id="swagger-ui"></div>' in shown

@@ -1,6 +1,7 @@
 """Swagger UI as a person uses it: in a browser."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,40 @@ def test_a_person_chooses_an_example_by_its_words(visit: Visit) -> None:
     assert body.first.inner_text().rstrip().endswith("data: [DONE]")
     assert visit.foreign_requests() == []
     assert visit.complaints == []
+
+
+def test_locks_say_the_truth(visit: Visit, model_server: ServerProcess) -> None:
+    """What is public has no lock. All others are open, those that may go without credentials too, until there is a
+    key, or the browser is signed in by its cookie. The dialog says so and asks for no cookie; a link leads to the
+    web page."""
+    page, lock = visit.page, ".authorization__btn"
+
+    def locks() -> list[str]:
+        labels = "all => all.map(one => one.ariaLabel).join()"
+        names = ("health_get", "models_get", "user_profile_get")
+        return [page.locator(f"[id$='-{name}'] {lock}").evaluate_all(labels) for name in names]
+
+    opened, closed = "authorization button unlocked", "authorization button locked"
+    assert locks() == ["", opened, opened]
+    page.locator("button.authorize").first.click()
+    dialog = page.locator(".dialog-ux .modal-ux")
+    assert "sends its cookie by itself" in dialog.inner_text()
+    offered = [text.split()[0] for text in dialog.locator("h4").all_inner_texts()]
+    assert offered == ["bearer", "x-api-key", "api-key"]
+    dialog.locator("#auth-bearer-value").fill("jan_x")
+    dialog.get_by_role("button", name="Apply credentials").first.click()
+    page.locator(f"[id$='-models_get'] [aria-label='{closed}']").wait_for()
+    assert locks() == ["", closed, closed]
+    key = json.dumps({"credential": model_server.admin_key})
+    sign_in = "body => fetch('/api/v1/auth/session', {method: 'POST', body}).then(answer => answer.json())"
+    assert page.evaluate(sign_in, key)["object"] == "session"
+    page.reload()
+    page.locator(f"[id$='-models_get'] [aria-label='{closed}']").wait_for()
+    assert locks() == ["", closed, closed]
+    page.evaluate("fetch('/api/v1/auth/session', {method: 'DELETE'}).then(answer => answer.json())")
+    assert visit.complaints == []
+    page.get_by_role("link", name="To the web page").click()
+    page.wait_for_url(re.compile(f"^{re.escape(model_server.url)}/(?!api/)"))
 
 
 def test_every_operation_of_the_document_is_on_the_page(visit: Visit, model_server: ServerProcess) -> None:
