@@ -120,15 +120,15 @@ class WebPageBlock(HostedBlock, kw_only=True, tag_field="type", tag="web_fetch_t
 
 
 class CodeResultBlock(HostedBlock, kw_only=True, tag_field="type", tag="code_execution_tool_result"):
-    """What code printed."""
+    """The output of code that ran."""
 
 
 class BashResultBlock(HostedBlock, kw_only=True, tag_field="type", tag="bash_code_execution_tool_result"):
-    """What commands printed."""
+    """The output of commands that ran."""
 
 
 class EditorResultBlock(HostedBlock, kw_only=True, tag_field="type", tag="text_editor_code_execution_tool_result"):
-    """What an editor did."""
+    """The result of an editor's command."""
 
 
 class FoundToolsBlock(HostedBlock, kw_only=True, tag_field="type", tag="tool_search_tool_result"):
