@@ -66,7 +66,12 @@ def test_a_deleted_conversation_is_in_no_file(stored: StoredServer, client: http
     for _ in range(30):
         append(client, ident, f"{canary} " * 50)
     client.patch(f"{CONVERSATIONS}/{ident}", json={"title": f"{canary} now"}).raise_for_status()
-    body = {"model": "echo", "conversation_id": ident, "messages": [{"role": "user", "content": f"say {canary}"}]}
+    earlier = {"role": "assistant", "content": "Hm.", "reasoning_content": canary}
+    body = {
+        "model": "echo",
+        "conversation_id": ident,
+        "messages": [earlier, {"role": "user", "content": f"say {canary}"}],
+    }
     client.post(CHAT, json=body).raise_for_status()
     assert files_with(stored.folder, canary)
     client.delete(f"{CONVERSATIONS}/{ident}").raise_for_status()

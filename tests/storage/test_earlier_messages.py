@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.earlier_store import Document, change, documents, set_back
+from support.earlier_store import Document, change, documents, file_of, set_back
 
 from jan.schema.stored_items import (
     NamespacedName,
@@ -20,7 +20,7 @@ from jan.schema.stored_items import (
     StoredText,
     items_made_of,
 )
-from jan.storage import Store
+from jan.storage import Store, store_from_url
 from jan.storage.holdings import Amounts
 from jan.storage.paging import size_of
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord
@@ -114,13 +114,14 @@ def messages(store: Store, runner: asyncio.Runner, url: str) -> list[MessageReco
     return stored
 
 
-async def test_a_migration_gives_messages_items(
-    store: Store, opened: Callable[..., Store], runner: asyncio.Runner, url: str
-) -> None:
-    """All that they said is there, in order, nothing is left in the old form, and every byte is counted."""
+@pytest.mark.parametrize("done", [0, 3], ids=["whole", "cut off"])
+async def test_a_migration_gives_messages_items(store: Store, url: str, done: int) -> None:
+    """All that they said is there, in order, nothing is left in the old form, and every byte is counted; also
+    where an earlier attempt ended after a few messages."""
     stored = await written(store)
     await store.close()
-    change(url, "messages", as_earlier(url))
+    earlier = as_earlier(url)
+    change(url, "messages", lambda found: found if found["sequence"] <= done else earlier(found))
     set_back(url, WITHOUT_ITEMS)
     await store.open()
     [conversation] = await store.archive.scan(ConversationRecord, after="", limit=9)
@@ -141,8 +142,10 @@ async def test_messages_that_no_migration_has_reached_are_read(
     assert await found(store, own) == messages
     assert (await store.messages.page(ME, own, limit=20)).items == messages
     assert await store.messages.get(ME, own, messages[2].id) == messages[2]
-    assert await store.archive.matching(MessageRecord, [one.id for one in messages]) == messages
-    assert await store.archive.scan(MessageRecord, after="", limit=20) == messages
+    by_id = sorted(messages, key=lambda message: message.id)
+    stored = await store.archive.matching(MessageRecord, [one.id for one in messages])
+    assert sorted(stored, key=lambda message: message.id) == by_id
+    assert await store.archive.scan(MessageRecord, after="", limit=20) == by_id
 
 
 async def save(store: Store, message: MessageRecord) -> None:
@@ -187,3 +190,26 @@ async def test_an_export_of_the_store_in_the_earlier_form_is_imported(store: Sto
     assert await import_store(store, path) == len(FORMS) + 2
     page = await store.messages.page(ME, "conv_1", limit=20)
     assert [message.items for message in page.items] == [items for _, items in FORMS]
+
+
+async def test_what_is_deleted_after_a_migration_is_in_no_file(sqlite_url: str) -> None:
+    """SQLite's files keep nothing of the earlier form."""
+    store = store_from_url(sqlite_url)
+    await store.open()
+    conversation = ConversationRecord(user_id=ME)
+    await store.conversations.create(conversation)
+    said = [items_made_of(f"{CANARY} {'.' * (number * 37 % 900)}") for number in range(200)]
+    messages = [MessageRecord(conversation_id=conversation.id, role="user", items=items) for items in said]
+    await store.messages.append_all(ME, messages, at_head=True)
+    await store.close()
+    change(sqlite_url, "messages", lambda found: {**found, "content": found.pop("items")[0]["text"]})
+    set_back(sqlite_url, WITHOUT_ITEMS)
+    await store.open()
+    assert files_with(file_of(sqlite_url).parent, CANARY)
+    await store.conversations.delete(ME, conversation.id)
+    await store.close()
+    assert files_with(file_of(sqlite_url).parent, CANARY) == []
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    return [file.name for file in folder.iterdir() if text.encode() in file.read_bytes()]
