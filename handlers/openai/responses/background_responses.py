@@ -4,7 +4,7 @@ import msgspec
 
 from handlers.openai.chat.request import model_request
 from handlers.openai.chat.tool_forms import tool_forms_of
-from handlers.openai.responses.chat_request import ENCRYPTED, LOGPROBS, ChatRequestOfResponse
+from handlers.openai.responses.chat_request import LOGPROBS, ChatRequestOfResponse
 from handlers.openai.responses.kept_response import ResponseKeeper
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.shown_response import asked_response
@@ -13,8 +13,6 @@ from jan.handler import CollectedCall, Identity, Services, Turn
 from jan.schema.responses import ResponseRequest
 from jan.schema.stored_items import AnyCall, JsonObject
 from jan.storage.records import MessageRecord
-
-_NOT_STORED = (LOGPROBS, ENCRYPTED)
 
 
 class PreparedResponse(ResponseKeeper):
@@ -50,10 +48,10 @@ def stored_request(body: ResponseRequest) -> JsonObject:
 
 
 def without_logprobs(body: ResponseRequest) -> tuple[ResponseRequest, list[str]]:
-    """Return a request without what is not stored, log probabilities, and the names of what asked for it."""
-    asked = [at for at, name in enumerate(body.include or ()) if name in _NOT_STORED]
+    """Return a request without log probabilities, which are not stored, and the names of what asked for them."""
+    asked = [at for at, name in enumerate(body.include or ()) if name == LOGPROBS]
     names = [f"include[{at}]" for at in asked] + (["top_logprobs"] if body.top_logprobs else [])
-    include = [name for name in body.include or () if name not in _NOT_STORED] or None
+    include = [name for name in body.include or () if name != LOGPROBS] or None
     return msgspec.structs.replace(body, include=include, top_logprobs=None), names
 
 

@@ -3,26 +3,36 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from handlers.openai.responses.shown_response import asked_response, shown_response
+from handlers.openai.responses.shown_response import asked_response, encryption_of, shown_response
 from handlers.openai.responses.told_blocks import ToldBlocks
 from handlers.openai.responses.told_response import NumberedFrames, ToldResponse
+from jan.auth.encrypted_texts import TextsOfOwner
 from jan.handler import AnswerQueue, EventStream, Renderer
 from jan.schema.response_events import ResponseEvent
 from jan.storage.records import MessageRecord
 
 
 def followed(
-    queue: AnswerQueue, answer: MessageRecord, after: int | None, renderer: Renderer | None = None
+    queue: AnswerQueue,
+    answer: MessageRecord,
+    texts: TextsOfOwner,
+    *,
+    after: int | None = None,
+    renderer: Renderer | None = None,
 ) -> EventStream:
-    """Return the stream of the events after a number; None: of all. With a renderer, it has blocks of HTML."""
+    """Return the stream of the events after a number; None: of all. With a renderer, it has blocks of HTML.
+
+    ``texts``: the encrypted texts of the answer's owner.
+    """
     blocks = None if renderer is None else ToldBlocks(renderer)
-    return EventStream(_events(queue, answer, -1 if after is None else after, blocks), NumberedFrames())
+    events = _events(queue, answer, texts, -1 if after is None else after, blocks)
+    return EventStream(events, NumberedFrames())
 
 
 async def _events(
-    queue: AnswerQueue, answer: MessageRecord, after: int, blocks: ToldBlocks | None
+    queue: AnswerQueue, answer: MessageRecord, texts: TextsOfOwner, after: int, blocks: ToldBlocks | None
 ) -> AsyncGenerator[list[ResponseEvent], None]:
-    told = ToldResponse(asked_response(answer))
+    told = ToldResponse(asked_response(answer), encryption_of(answer, texts))
     async with aclosing(queue.watch(answer)) as messages:
         async for message in messages:
             has_ended = message.status != "streaming"
@@ -33,5 +43,5 @@ async def _events(
                 yield [*made, *await blocks.rest()] if has_ended else made
                 events = []
             if has_ended:
-                events += told.end(message, shown_response(message))
+                events += told.end(message, shown_response(message, texts))
             yield [event for event in events if event.sequence_number > after]

@@ -21,7 +21,7 @@ from handlers.openai.responses.followed_response import followed
 from handlers.openai.responses.kept_response import ResponseKeeper, after, conversation_of, follows, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
-from handlers.openai.responses.shown_response import shown_response
+from handlers.openai.responses.shown_response import ENCRYPTS, shown_response
 from handlers.openai.sampling import tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from jan.handler import BackgroundRequest, Handler, ModelRequest, Turn
@@ -132,9 +132,11 @@ class Responses(Handler):
         await self.check_run(keeper.asked, keeper.instead)
         keeper.name_left_out()
         translator.response.status = "queued"
+        shown = {**keeper.shown(), ENCRYPTS: ENCRYPTED in (body.include or ())}
+        texts = self.services.encrypted_texts.of(self.identity.owner)
         answer = await self.services.background.put(
             turn,
-            turn.begun_answer(asked.model, keeper.shown(), self.mint.new_id("msg")),
+            turn.begun_answer(asked.model, shown, self.mint.new_id("msg")),
             BackgroundRequest(
                 api=self.api, route=self.route_name, request=stored_request(body), permit=self.permit
             ),
@@ -142,9 +144,9 @@ class Responses(Handler):
         )
         self.set_header("X-Jan-Message-Id", answer.id)
         if not body.stream:
-            return shown_response(answer)
+            return shown_response(answer, texts)
         renderer = self.services.renderer if _wants_blocks(body) else None
-        return followed(self.services.background, answer, None, renderer)
+        return followed(self.services.background, answer, texts, renderer=renderer)
 
 
 class ResponseInputTokens(Handler):

@@ -9,6 +9,7 @@ from handlers.openai.responses.item_pages import page_of_items
 from handlers.openai.responses.shown_items import items_of
 from handlers.openai.responses.shown_response import shown_response
 from handlers.openai.sampling import refused
+from jan.auth.encrypted_texts import TextsOfOwner
 from jan.background.story import story_of
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.handler import READ, WRITE, Handler
@@ -20,6 +21,11 @@ from jan.storage.records import MessageRecord
 
 class StoredResponses(Handler):
     """The base of all: finds a stored response."""
+
+    @property
+    def texts(self) -> TextsOfOwner:
+        """The caller's encrypted texts."""
+        return self.services.encrypted_texts.of(self.identity.owner)
 
     async def answer_of(self, own: str) -> MessageRecord:
         """Return the stored answer that a response of the caller's is. Raises NotFound."""
@@ -63,11 +69,12 @@ class OneResponse(StoredResponses):
                     param="stream",
                 )
             renderer = self.services.renderer if query.include_html else None
-            return followed(self.services.background, answer, query.starting_after, renderer)
+            queue, after = self.services.background, query.starting_after
+            return followed(queue, answer, self.texts, after=after, renderer=renderer)
         for name, given in (("starting_after", query.starting_after), ("include_html", query.include_html)):
             if given is not None:
                 raise refused(name, "Not allowed without stream.")
-        return shown_response(answer)
+        return shown_response(answer, self.texts)
 
     @operation(
         summary="Delete a response",
@@ -126,4 +133,4 @@ class ResponseCancellation(StoredResponses):
             )
         if answer.status == "streaming":
             answer = await self.services.background.cancel(answer)
-        return shown_response(answer)
+        return shown_response(answer, self.texts)

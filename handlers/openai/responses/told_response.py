@@ -4,6 +4,7 @@ They depend on the message alone. So they are the same whenever and wherever the
 numbers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -82,14 +83,14 @@ class _Retold(ResponseTranslator):
 
 
 class ToldResponse:
-    """One response, told from its beginning."""
+    """One response, told from its beginning. ``encrypt``: that of ResponseTranslator."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, encrypt: Callable[[str], str] | None = None) -> None:
         served = ServedTools(response.tools)
         custom = frozenset(str(tool.get("name")) for tool in served.tools if tool["type"] == "custom")
         self._response = msgspec.structs.replace(response, output=[])
         self._translator = _Retold(
-            self._response, custom=custom, with_logprobs=False, namespaced=served.namespaced
+            self._response, custom=custom, with_logprobs=False, encrypt=encrypt, namespaced=served.namespaced
         )
         self._retelling = Retelling()
         self._number = 0

@@ -259,6 +259,15 @@ def test_a_revoked_key_ends_its_response(client: httpx.Client, server: ThreadSer
     assert (error["type"], error["code"], last["type"]) == ("error", "invalid_api_key", "response.failed")
 
 
+def test_reasoning_is_encrypted_alike_each_time(client: httpx.Client) -> None:
+    include = ["reasoning.encrypted_content"]
+    text = post(client, "<think>hm</think>so", include=include, stream=True).text
+    last = events_of(text)[-1]["response"]
+    assert last["output"][0]["encrypted_content"]
+    assert get(client, last["id"]) == last
+    assert stream(client, last["id"]) == text
+
+
 def test_log_probabilities_are_named_as_left_out(client: httpx.Client) -> None:
     answer = post(client, "one", top_logprobs=2, include=["message.output_text.logprobs"])
     assert answer.headers["x-jan-ignored"] == "include[0], top_logprobs"

@@ -9,6 +9,7 @@ import pytest
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.shown_response import asked_response, shown_response
 from handlers.openai.responses.told_response import ToldResponse
+from jan.auth.encrypted_texts import EncryptedTexts
 from jan.background.resumption import resumed
 from jan.background.story import Story, StoryRecord, arguments_of, with_story
 from jan.engine.base import ChatPrompt, Delta, GenerationRequest, ToolCallFragment
@@ -20,6 +21,7 @@ from jan.storage.records import MessageRecord
 
 TOOLS = [{"type": "function", "name": "look", "parameters": {}}, {"type": "custom", "name": "run"}]
 ARGUMENTS = {"look": '{"path": "/tmp/\N{SNOWMAN}"}', "run": '{"input": "ls -l"}'}
+TEXTS = EncryptedTexts(lambda _purpose: [bytes(32)]).of("user_1")
 QUESTION = ChatPrompt(messages=(UserMessage(content="?"),))
 
 
@@ -85,7 +87,7 @@ class Follower:
     def see(self, message: MessageRecord) -> None:
         events = self._told.news(message)
         if message.status != "streaming":
-            events += self._told.end(message, shown_response(message))
+            events += self._told.end(message, shown_response(message, TEXTS))
         self.read += map(msgspec.json.encode, events)
 
 
