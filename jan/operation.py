@@ -11,7 +11,7 @@ import msgspec
 from jan.errors import JanError
 from jan.schema.scopes import Access
 
-MediaType = Literal["application/json", "application/jsonl"]
+MediaType = Literal["application/json", "application/jsonl", "multipart/form-data"]
 #: default: counts towards the caller's limit. inference: counts towards the limit of the models too. none: is not
 #: counted.
 LimitClass = Literal["default", "inference", "none"]
@@ -32,12 +32,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ``request``, ``response``: msgspec types, or None for no body. ``query``: a struct whose fields are the query
     parameters, None where the query is ignored. ``events``: the type of a streamed answer's events, sent as
     ``events_media_type``.
-    ``request_media_type``: application/jsonl for a body of lines, each of type ``request``. ``media_type``: the
-    response's, where it is not JSON. ``redirect``: the target in words, for a method that may answer with a 302;
-    it always does so if it has no ``response``. ``limit``: the limit class. ``creates``: the method makes an
-    object or an answer, so a request with an Idempotency-Key is carried out once. ``ends_credentials``: the method
-    may end the caller's own credential, and must still answer then. ``headers``: other request headers that it
-    reads, and what they mean.
+    ``request_media_type``: application/jsonl for a body of lines, each of type ``request``; multipart/form-data
+    for a ``SentFile``.
+    ``media_type``: the response's, where it is not JSON. ``redirect``: the target in words, for a method that may
+    answer with a 302; it always does so if it has no ``response``. ``limit``: the limit class.
+    ``creates``: the method makes an object or an answer, so a request with an Idempotency-Key is carried out once.
+    ``ends_credentials``: the method may end the caller's own credential, and must still answer then. ``headers``:
+    other request headers that it reads, and what they mean.
     """
 
     name: str

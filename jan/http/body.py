@@ -11,6 +11,8 @@ from tornado.httputil import HTTPHeaders
 from jan.errors import InvalidRequest, PayloadTooLarge, Unavailable, UnsupportedMediaType, retry_headers
 from jan.http.inflate import CODINGS, BrokenCompression, Inflater
 from jan.http.json_body import JsonLimits, decode_json, takes_long
+from jan.http.sent_file import sent_file
+from jan.schema.documents import SentFile
 
 # A body up to this many times too large is still read, so that the client gets an error. Beyond it the connection
 # ends.
@@ -187,10 +189,18 @@ class Body:
         self.ignored = decoded.ignored
         return decoded.value
 
+    def file(self) -> SentFile:
+        """Return the body as a file. Raises InvalidRequest for a form without one."""
+        self._check_coding()
+        return sent_file(self._headers.get("Content-Type", ""), self.data)
+
     def _check_type(self, readable: tuple[str, ...]) -> None:
         kind = self._headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind not in readable:
             raise UnsupportedMediaType(f"The Content-Type '{kind}' is not supported; allowed: application/json.")
+        self._check_coding()
+
+    def _check_coding(self) -> None:
         coding = self._headers.get("Content-Encoding", "identity")
         if self._inflater is None and coding.strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType(

@@ -22,6 +22,7 @@ from jan.idempotency.ids import IdSource
 from jan.idempotency.once import KEY_HEADER, Asked
 from jan.limits import Standing, request_headers, token_headers
 from jan.operation import LimitClass, Operation
+from jan.schema.documents import SentFile
 from jan.schema.open_body import header_value
 from jan.schema.scopes import Identity
 from jan.services import Services
@@ -112,7 +113,9 @@ class Dispatcher(StreamResponder):
         self._body.complete()
         if operation.query is not None:
             path["query"] = decode_query(self.request.query_arguments, operation.query)
-        if operation.request is not None:
+        if operation.request is SentFile:
+            path["body"] = self._body.file()
+        elif operation.request is not None:
             lines = operation.request_media_type == "application/jsonl"
             path["body"] = await self._body.read(operation.request, lines=lines)
             if KEY_HEADER not in self.request.headers:

@@ -50,11 +50,12 @@ class FileJob(msgspec.Struct, frozen=True):
 
 
 class FileText(msgspec.Struct, frozen=True):
-    """The text of a PDF. ``refusal``: why there is none, '' if there is."""
+    """The text of a PDF. ``refusal``: why there is none, '' if there is. ``too_long``: it is beyond the limit."""
 
     text: str = ""
     pages: int = 0
     refusal: str = ""
+    too_long: bool = False
 
 
 def units(text: str) -> int:

@@ -23,5 +23,6 @@ def pdf_text(job: FileJob) -> FileText:
         texts.append(page.extract_text().strip())
         size += len(texts[-1]) + 2
         if size > job.most:
-            return FileText(refusal=f"Its text has more than {job.most} characters", pages=pages)
-    return FileText(text="\n\n".join(filter(None, texts)), pages=pages)
+            return FileText(too_long=True)
+    text = "\n\n".join(filter(None, texts)).replace("\0", "")
+    return FileText(text=text.encode(errors="replace").decode(), pages=pages)

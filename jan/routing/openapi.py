@@ -1,6 +1,5 @@
 """Make the OpenAPI 3.1 document from routes and operations; nothing in it is written twice."""
 
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, get_args
@@ -25,8 +24,10 @@ from jan.errors import (
 from jan.handler import Handler
 from jan.idempotency.once import KEY_HEADER, KEY_PATTERN
 from jan.limits import LIMIT_HEADERS, RETRY_HEADERS
-from jan.operation import Example, Operation
+from jan.operation import Operation
+from jan.routing.described_bodies import body_content
 from jan.routing.table import Route
+from jan.schema.documents import SentFile
 from jan.schema.open_body import OpenStruct
 
 _DESCRIPTION = """Self-hosted, OpenAI-compatible LLM server.
@@ -116,7 +117,8 @@ def _register_schemas(spec: APISpec, routes: list[Route]) -> dict[Any, dict[str,
     operations = [operation for route in routes for operation in route.operations.values()]
     types: list[Any] = [route.handler.error_type for route in routes]
     for operation in operations:
-        types += [t for t in (operation.request, operation.response, operation.events) if t is not None]
+        kinds = (operation.request, operation.response, operation.events)
+        types += [kind for kind in kinds if kind is not None and kind is not SentFile]
     unique = list(dict.fromkeys(types))
     references, components = msgspec.json.schema_components(unique, ref_template=_REF)
     open_names = {kind.__name__ for kind in _subclasses(OpenStruct)}
@@ -148,10 +150,8 @@ def _operation(
     if parameters:
         described["parameters"] = parameters
     if operation.request is not None:
-        described["requestBody"] = {
-            "required": type(None) not in get_args(operation.request),
-            "content": {operation.request_media_type: _body(operation, references)},
-        }
+        content = body_content(operation, references)
+        described["requestBody"] = {"required": type(None) not in get_args(operation.request), "content": content}
     return described
 
 
@@ -187,22 +187,6 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
         {"name": name, "in": "header", "required": False, "schema": schema, "description": meaning}
         for name, (schema, meaning) in described.items()
     ]
-
-
-def _body(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    # Where the body is lines of JSON, the schema is that of each line.
-    content: dict[str, Any] = {"schema": references[operation.request]}
-    examples = {
-        _slug(example): {"summary": example.summary, "value": example.body}
-        for example in operation.examples
-        if example.body is not None
-    }
-    return content | ({"examples": examples} if examples else {})
-
-
-def _slug(example: Example) -> str:
-    """Return a name for an example, made of its summary."""
-    return re.sub(r"[^a-z0-9]+", "-", example.summary.lower()).strip("-")
 
 
 def _responses(

@@ -75,6 +75,10 @@ _NEED_MORE = (
 )
 
 
+class Form(dict[str, str]):
+    """An example of a form, by the names of its files."""
+
+
 def _examples(document: Document) -> Iterator[Any]:
     """Every example: method, path with its examples filled in, body, operation."""
     for path, method, operation in _operations(document):
@@ -88,9 +92,10 @@ def _examples(document: Document) -> Iterator[Any]:
         contents = operation.get("requestBody", {}).get("content", {})
         if not contents:
             yield pytest.param(method, url, None, operation, id=name)
-        for content in contents.values():
+        for kind, content in contents.items():
             for slug, example in content["examples"].items():
-                yield pytest.param(method, url, example["value"], operation, id=f"{name} {slug}")
+                body = Form(example["value"]) if kind == "multipart/form-data" else example["value"]
+                yield pytest.param(method, url, body, operation, id=f"{name} {slug} {kind.partition('/')[2]}")
 
 
 def _audit() -> list[tuple[str, str, str, str]]:
@@ -177,12 +182,12 @@ def test_every_error_is_documented_with_the_envelope(path: str, method: str, ope
 def test_every_body_has_an_example_that_its_schema_accepts() -> None:
     """A person who tries an endpoint out finds a body to begin with."""
     for _path, _method, operation in _operations(_DOCUMENT):
-        for content in operation.get("requestBody", {}).get("content", {}).values():
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
             assert content["examples"]
             for example in content["examples"].values():
                 # A body that is lines of JSON is printed as text; the schema is that of each line.
                 value = example["value"]
-                for item in map(json.loads, value.splitlines()) if isinstance(value, str) else [value]:
+                for item in map(json.loads, value.splitlines()) if kind == "application/jsonl" else [value]:
                     _validate(item, content["schema"])
 
 
@@ -197,6 +202,8 @@ def test_examples_work_as_printed(
         if f"{{{name}}}" in url:
             url = url.replace(f"{{{name}}}", model_admin.post(maker, json=new()).json()["id"])
     sent: dict[str, Any] = {"content": body} if isinstance(body, str) else {"json": body}
+    if isinstance(body, Form):
+        sent = {"files": body}
     response = model_admin.request(method, url, **sent)
     if "200" not in operation["responses"]:
         assert response.status_code == 302
