@@ -79,7 +79,7 @@ def network_of(text: str) -> Network:
 
 
 class TrustedProxies:
-    """Proxies whose X-Forwarded-For header is believed. By default none is."""
+    """Proxies whose X-Forwarded-For and X-Forwarded-Proto headers are believed. By default none is."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(network_of(text) for text in networks)

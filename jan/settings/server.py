@@ -39,7 +39,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     - ``cors_origins``: other sites whose pages may call this server.
     - ``trusted_hosts``: host names that requests may be addressed to. Default: loopback names on loopback, any
       elsewhere.
-    - ``trusted_proxies``: addresses and networks of proxies whose X-Forwarded-For is believed.
+    - ``trusted_proxies``: addresses and networks of proxies whose X-Forwarded-For and -Proto are believed.
     """
 
     host: str = "127.0.0.1"

@@ -7,14 +7,16 @@ from typing import Any
 
 import httpx
 import pytest
+from support.ended import CHAT, KEYS, LASTING, UnderWay, asked
 
 from jan.storage.records import now
-from jan.testing import ThreadServer, served
+from jan.testing import ThreadServer, model, served
 
 API = "/api/v1"
 SESSION = f"{API}/auth/session"
 SESSIONS = f"{API}/user/sessions"
 PROFILE = f"{API}/user/profile"
+HOST = "jan.example.com"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -45,7 +47,16 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ThreadServer]:
-    with served("server: {cors_origins: ['https://app.example.com']}") as started:
+    models = [model("echo"), model("slow", step_seconds=0.02, **LASTING)]
+    with served("server: {cors_origins: ['https://app.example.com']}", models=models) as started:
+        yield started
+        assert started.errors == []
+
+
+@pytest.fixture(scope="module")
+def over_tls() -> Iterator[ThreadServer]:
+    """A server that browsers reach by a proxy with TLS, which says so."""
+    with served(f"server: {{trusted_hosts: [{HOST}], trusted_proxies: [127.0.0.1]}}") as started:
         yield started
         assert started.errors == []
 
@@ -84,16 +95,16 @@ def test_a_page_asks_who_is_signed_in(server: ThreadServer, browser: Browser) ->
         assert client.get(SESSION).json() == {"object": "browser", "session": None, "provider": False}
 
 
-def test_each_server_has_its_own_cookie(server: ThreadServer, browser: Browser) -> None:
+def test_each_server_has_its_own_cookie(over_tls: ThreadServer, browser: Browser) -> None:
     """Browsers send cookies to every port of a host. Another server has another name and takes no notice."""
-    with served() as other:
-        client = Browser(other).client
-        client.cookies.update(browser.client.cookies)
-        assert code(client.get(PROFILE)) == (401, "missing_credentials")
-        assert client.get(f"{API}/models").status_code == 200
-        told = client.post(SESSION, json={"credential": other.admin_key})
-        assert set(client.cookies) == {*browser.cookies, *told.cookies}
-        assert len(client.cookies) == 2
+    client = Browser(over_tls).client
+    client.cookies.update(browser.client.cookies)
+    assert code(client.get(PROFILE)) == (401, "missing_credentials")
+    assert code(client.get(f"{API}/models")) == (401, "missing_credentials")
+    told = client.post(SESSION, json={"credential": over_tls.admin_key})
+    assert set(client.cookies) == {*browser.cookies, *told.cookies}
+    assert len(client.cookies) == 2
+    assert client.get(PROFILE).json()["role"] == "admin"
 
 
 FOREIGN = [
@@ -218,7 +229,7 @@ def test_a_session_of_a_key_is_no_more_than_the_key(server: ThreadServer) -> Non
     key = (
         server.connect(server.add_user())
         .post(
-            f"{API}/user/api-keys",
+            KEYS,
             json={"name": "short", "permissions": ["read", "keys"], "expires_at": "2100-01-01T00:00:00Z"},
         )
         .json()
@@ -226,12 +237,12 @@ def test_a_session_of_a_key_is_no_more_than_the_key(server: ThreadServer) -> Non
     browser = Browser(server)
     told = browser.sign_in(key["key"])
     assert code(browser.client.patch(PROFILE, json={"name": "x"})) == (403, "insufficient_permissions")
-    more = browser.client.post(f"{API}/user/api-keys", json={"name": "more", "permissions": ["write"]})
+    more = browser.client.post(KEYS, json={"name": "more", "permissions": ["write"]})
     assert code(more) == (403, "insufficient_permissions")
     assert code(browser.client.post(f"{API}/auth/logout-everywhere")) == (403, "insufficient_permissions")
     listed = browser.client.get(SESSIONS).json()["data"]
     assert [(row["id"], row["key_id"], row["current"]) for row in listed] == [(told["id"], key["id"], True)]
-    browser.client.delete(f"{API}/user/api-keys/{key['id']}")
+    browser.client.delete(f"{KEYS}/{key['id']}")
     assert code(browser.client.get(PROFILE)) == (401, "invalid_api_key")
 
 
@@ -240,9 +251,7 @@ def test_a_session_ends_with_a_key_that_ends(server: ThreadServer) -> None:
     soon = now() + timedelta(minutes=5)
     key = (
         server.connect(server.add_user())
-        .post(
-            f"{API}/user/api-keys", json={"name": "short", "permissions": ["read"], "expires_at": soon.isoformat()}
-        )
+        .post(KEYS, json={"name": "short", "permissions": ["read"], "expires_at": soon.isoformat()})
         .json()["key"]
     )
     answer = Browser(server).client.post(SESSION, json={"credential": key})
@@ -296,6 +305,20 @@ def test_signing_out_ends_the_session_and_removes_the_cookie(server: ThreadServe
     assert browser.client.delete(SESSION).status_code == 200, "nothing is left to end"
 
 
+@pytest.mark.parametrize("ends", ["session", "key"])
+def test_what_runs_ends_with_the_session_or_its_key(server: ThreadServer, ends: str) -> None:
+    """An answer that is streamed to a page ends with the error that its next request gets."""
+    owner = server.connect(server.add_user())
+    key = owner.post(KEYS, json={"name": "page", "permissions": ["read", "inference"]}).json()
+    browser = Browser(server)
+    session = browser.sign_in(key["key"])
+    work = UnderWay(browser.client, "POST", CHAT, json=asked())
+    assert work.begun.wait(60)
+    owner.delete(f"{SESSIONS}/{session['id']}" if ends == "session" else f"{KEYS}/{key['id']}")
+    assert work.error["code"] == {"session": "session_ended", "key": "invalid_api_key"}[ends]
+    assert code(browser.client.get(PROFILE)) == (401, work.error["code"])
+
+
 def test_a_new_sign_in_ends_the_session_it_replaces(server: ThreadServer) -> None:
     """A browser that signs in again leaves nothing behind, whoever was signed in before (session fixation)."""
     browser, key = Browser(server), server.add_user()
@@ -329,17 +352,6 @@ def test_sessions_are_listed_and_ended_one_by_one(server: ThreadServer) -> None:
     assert here.client.get(PROFILE).status_code == 200
     acts = [entry["act"] for entry in here.client.get(f"{API}/user/audit").json()["data"]]
     assert acts[:3] == ["session.ended", "user.signed_in", "user.signed_in"]
-
-
-HOST = "jan.example.com"
-
-
-@pytest.fixture(scope="module")
-def over_tls() -> Iterator[ThreadServer]:
-    """A server that browsers reach by a proxy with TLS, which says so."""
-    with served(f"server: {{trusted_hosts: [{HOST}], trusted_proxies: [127.0.0.1]}}") as started:
-        yield started
-        assert started.errors == []
 
 
 def by_proxy(server: ThreadServer, **headers: str) -> httpx.Client:
@@ -377,13 +389,15 @@ def test_nobody_but_a_proxy_says_that_there_is_tls(server: ThreadServer) -> None
     assert name.startswith("jan_session_")
 
 
-def test_a_page_that_came_over_tls_says_so_itself() -> None:
-    """Behind a proxy that nothing is known of, the cookie of a page with TLS has the prefix too. The public URL
-    counts where the proxy changes the Host header."""
-    with served(f"server: {{trusted_hosts: [{HOST}]}}") as server:
-        client = Browser(server, Origin=f"https://{HOST}", Host=HOST).client
-        answer = client.post(SESSION, json={"credential": server.admin_key})
-        assert answer.headers["set-cookie"].startswith("__Host-")
+def test_a_page_that_came_over_tls_says_so_itself(over_tls: ThreadServer) -> None:
+    """Behind a proxy that does not tell, the cookie of a page with TLS has the prefix too."""
+    client = Browser(over_tls, Origin=f"https://{HOST}", Host=HOST).client
+    answer = client.post(SESSION, json={"credential": over_tls.add_user()})
+    assert answer.headers["set-cookie"].startswith("__Host-")
+
+
+def test_the_public_url_counts_where_a_proxy_changes_the_host() -> None:
+    """Pages of it sign in, and those of the same name without TLS, or of the address behind it, do not."""
     with served(f"sign_in: {{public_url: 'https://{HOST}'}}") as server:
         for origin, status in ((f"https://{HOST}", 200), (server.url, 403), (f"http://{HOST}", 403)):
             answer = Browser(server, Origin=origin).client.post(SESSION, json={"credential": server.admin_key})

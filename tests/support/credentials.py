@@ -224,7 +224,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "cookie of a revoked key": Kind(_key_in_cookie(*_ALL, revoked=True), "invalid_api_key", in_cookie=True),
         "cookie of an ended session": Kind(_left_cookie, "session_ended", in_cookie=True),
         "expired cookie": Kind(_old_cookie, "session_ended", in_cookie=True),
-        "token in a cookie": Kind(_session("admin"), "invalid_token", in_cookie=True),
         "rubbish in a cookie": Kind(_says("rubbish"), "invalid_token", in_cookie=True),
     }
 )
