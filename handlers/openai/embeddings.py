@@ -7,12 +7,13 @@ from typing import Any, cast
 import msgspec
 
 from handlers.openai.sampling import refused
-from handlers.openai.vectors import check_count, check_filled, embed, in_turns, numbers_of
+from handlers.openai.vectors import check_count, check_filled, embed, numbers_of
 from jan.errors import NotFound, Unavailable
 from jan.handler import EmbeddingPrompt, Handler
 from jan.operation import Example, operation
 from jan.schema.embeddings import Embedding, EmbeddingList, EmbeddingRequest, EmbeddingUsage
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
+from jan.tasks import apart
 
 
 class Embeddings(Handler):
@@ -46,8 +47,13 @@ class Embeddings(Handler):
         cut_end = body.truncation_side != "left"
         answer = await embed(self, body.model, prompt, truncate=body.truncate_prompt_tokens, truncate_end=cut_end)
         usage = EmbeddingUsage(prompt_tokens=answer.prompt_tokens, total_tokens=answer.prompt_tokens)
-        data = await _encoded(answer.vectors, as_text=body.encoding_format == "base64")
-        return EmbeddingList(data=cast(list[Embedding], data), model=body.model, usage=usage)
+        as_text = body.encoding_format == "base64"
+
+        def encoded() -> msgspec.Raw:
+            data = cast(list[Embedding], _entries(answer.vectors, as_text=as_text))
+            return msgspec.Raw(msgspec.json.encode(EmbeddingList(data=data, model=body.model, usage=usage)))
+
+        return await apart(len(answer.vectors), encoded)
 
 
 def inputs_of(given: str | Sequence[str | int | list[int]]) -> tuple[str | tuple[int, ...], ...]:
@@ -70,10 +76,12 @@ def _is_one(given: str | Sequence[Any]) -> bool:
     return isinstance(given, str) or isinstance(given[0], int)
 
 
-async def _encoded(vectors: Sequence[bytes], *, as_text: bool) -> list[msgspec.Raw]:
-    """Return the entries of vectors as JSON."""
-    entries: list[msgspec.Raw] = []
-    async for vector in in_turns(vectors):
-        embedding = b64encode(vector).decode() if as_text else numbers_of(vector)
-        entries.append(msgspec.Raw(msgspec.json.encode(Embedding(index=len(entries), embedding=embedding))))
-    return entries
+def _entries(vectors: Sequence[bytes], *, as_text: bool) -> msgspec.Raw:
+    """Return a list of vectors as JSON. Between two of them, another thread may run."""
+    entries = [
+        msgspec.json.encode(
+            Embedding(index=index, embedding=b64encode(vector).decode() if as_text else numbers_of(vector))
+        )
+        for index, vector in enumerate(vectors)
+    ]
+    return msgspec.Raw(b"[%b]" % b",".join(entries))
