@@ -14,6 +14,7 @@ from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 pytest.importorskip(
     "jan.engine.backends.exllama.v2", reason="ExLlamaV2 or PyTorch is not installed", exc_type=ImportError
 )
+tokenizers = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.torch
 
 PROGRAM = Path(__file__).resolve().parents[1] / "support" / "serve_on_any_device.py"
@@ -96,3 +97,28 @@ def test_a_prompt_beyond_the_context_is_a_400(client: httpx.Client) -> None:
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "context_length_exceeded"
     assert "1024 tokens" in response.json()["error"]["message"]
+
+
+def test_tokens_are_shown_as_the_folders_tokenizer_has_them(client: httpx.Client, tiny_folder: Path) -> None:
+    """A text and a chat, and back again; a token that is not there is refused by its place."""
+
+    def post(path: str, **body: Any) -> dict[str, Any]:
+        response = client.post(path, json={"model": "tiny", **body})
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    theirs = tokenizers.Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
+    text = "What is the capital of France ? \u5abd \U0001f917"
+    found = post("/tokenize", prompt=text, return_token_strs=True)
+    assert found["tokens"] == theirs.encode(text, add_special_tokens=False).ids
+    assert found["token_strs"] == [theirs.id_to_token(token) for token in found["tokens"]]
+    assert post("/detokenize", tokens=found["tokens"]) == {"prompt": text}
+    messages = [{"role": "user", "content": "Hi there!"}]
+    rendered = post("/v1/chat/completions/render", messages=messages)
+    assert post("/tokenize", messages=messages)["tokens"] == rendered["token_ids"]
+    assert theirs.encode(rendered["prompt"], add_special_tokens=False).ids == rendered["token_ids"]
+    assert chat(client, "Hi there!", max_tokens=1)["usage"]["prompt_tokens"] == len(rendered["token_ids"])
+    refused = client.post("/detokenize", json={"model": "tiny", "tokens": [1, 10**6]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tokens[1]")
+    assert client.get("/tokenizer_info", params={"model": "tiny"}).json()["vocab_size"] == theirs.get_vocab_size()
