@@ -1,6 +1,6 @@
 // The page: who is signed in, where the reader is, and the frame around it.
 
-import { ended, recall, signIn, signOut, takeCode, whoAmI } from "./api/session.js";
+import { ended, hasProvider, recall, signIn, signOut, takeArrival, whoAmI } from "./api/session.js";
 import "./chat/composer.js";
 import { showConversation } from "./chat/view.js";
 import { listen } from "./lib/bus.js";
@@ -92,8 +92,10 @@ class App {
     listen("place", () => this.frame && this.show());
     listen("signed-out", () => this.#over());
     listen("sign-out", () => signOut().then(() => location.assign(location.pathname)));
-    const code = takeCode();
-    let note = "";
+    // Such a link in a tab that shows the page already changes only the fragment.
+    addEventListener("hashchange", () => location.hash.startsWith("#start=") && location.reload());
+    const { code, failure } = takeArrival();
+    let note = failure ? t("signin.failed", { code: failure }) : "";
     if (code) await signIn({ code }).catch(() => (note = t("signin.linkOver")));
     const person = whoAmI() ?? (await recall().catch(() => null));
     if (person) await this.enter();
@@ -103,7 +105,7 @@ class App {
   askWho(note = "") {
     this.leave();
     this.frame = null;
-    showSignIn(this.place, () => this.enter(), { note });
+    showSignIn(this.place, () => this.enter(), { note, provider: hasProvider() });
   }
 
   /** Show the frame: somebody is signed in. */

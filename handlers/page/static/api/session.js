@@ -5,20 +5,23 @@ import { get, post, remove } from "./client.js";
 
 /** @type {{id: string, name: string, email: string, role: string, created_at: string} | null} */
 let person = null;
+let provider = false;
 
 /** Return the person who is signed in, or null. */
 export function whoAmI() {
   return person;
 }
 
+/** Return whether people can sign in at a provider. It is known after `recall`. */
+export function hasProvider() {
+  return provider;
+}
+
 /** Ask the server who this browser is signed in as; null if nobody. */
 export async function recall() {
-  try {
-    person = await get("user/profile", { quiet: true });
-  } catch (error) {
-    if (error.status !== 401 && error.status !== 403) throw error;
-    person = null;
-  }
+  const found = await get("auth/session", { quiet: true });
+  provider = found.provider;
+  person = found.session?.user ?? null;
   return person;
 }
 
@@ -28,11 +31,13 @@ export async function signIn(given) {
   return person;
 }
 
-/** Take the code of a link that signs in out of the URL, which nobody should see; null if there is none. */
-export function takeCode() {
-  const code = new URLSearchParams(location.hash.slice(1)).get("code");
-  if (code) history.replaceState(null, "", location.pathname + location.search);
-  return code;
+/** Take out of the URL what nobody should see twice: the code of a link that signs in, or that of a failed sign-in. */
+export function takeArrival() {
+  const found = new URLSearchParams(location.hash.slice(1));
+  const code = found.get("start");
+  const failure = /^[a-z_]{1,64}$/.exec(found.get("sign_in_error") ?? "")?.[0];
+  if (code || failure) history.replaceState(null, "", location.pathname + location.search);
+  return { code, failure };
 }
 
 /** Sign out, and forget what this browser kept of the person. */
