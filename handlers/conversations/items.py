@@ -3,6 +3,7 @@
 The items are those of the messages on the path from the root to the message appended last.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from handlers.conversations.added_items import naming_items, read_added
@@ -15,6 +16,7 @@ from jan.operation import Example, operation
 from jan.schema.conversations import Conversation, ItemsCreate
 from jan.schema.responses import InputItems, ItemsQuery
 from jan.storage.records import MessageRecord
+from jan.tasks import apart
 
 
 class ConversationItems(Handler):
@@ -32,7 +34,9 @@ class ConversationItems(Handler):
         """List messages, calls, results and reasoning from the root to the message appended last, newest first
         unless `order` is asc. Other branches are not listed."""
         path = await self.services.conversations.path(self.user_id, conversation_id)
-        return page_of_items([item for message in path for item in shown_items(message)], query)
+        return await apart(
+            len(path), lambda: page_of_items([item for message in path for item in shown_items(message)], query)
+        )
 
     @operation(
         summary="Add items to a conversation",
@@ -87,11 +91,20 @@ class ConversationItem(Handler):
         return conversation_to_wire(await self.services.conversations.get(self.user_id, conversation_id))
 
     async def _find(self, conversation_id: str, item_id: str) -> tuple[MessageRecord, dict[str, Any]]:
-        for message in await self.services.conversations.path(self.user_id, conversation_id):
-            for item in shown_items(message):
-                if item["id"] == item_id:
-                    return message, item
-        raise NotFound(f"Item with id '{item_id[:64]}' not found.", code="item_not_found", param="item_id")
+        path = await self.services.conversations.path(self.user_id, conversation_id)
+        found = await apart(len(path), lambda: _item_of(path, item_id))
+        if found is None:
+            raise NotFound(f"Item with id '{item_id[:64]}' not found.", code="item_not_found", param="item_id")
+        return found
+
+
+def _item_of(path: Sequence[MessageRecord], item_id: str) -> tuple[MessageRecord, dict[str, Any]] | None:
+    """Return the item with this id, and its message; None if there is none."""
+    for message in path:
+        for item in shown_items(message):
+            if item["id"] == item_id:
+                return message, item
+    return None
 
 
 def shown_items(message: MessageRecord) -> list[dict[str, Any]]:

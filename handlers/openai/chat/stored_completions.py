@@ -23,6 +23,7 @@ from jan.schema.completion_lists import (
 )
 from jan.schema.responses import InputItems, ItemsQuery
 from jan.storage.records import MessageRecord, TokenUsage
+from jan.tasks import apart
 
 _DEFAULT_LIMIT = 20
 _PREFIX, _SUFFIX = "metadata[", "]"
@@ -161,7 +162,9 @@ class CompletionMessages(_OfOneCompletion):
         """List the messages of the request that a completion answers, oldest first unless `order` is desc."""
         question = await self.services.completions.question(self.user_id, await self.answer_of(completion_id))
         wanted = ItemsQuery(limit=query.limit, order=query.order or "asc", after=query.after)
-        return page_of_items([_shown_message(message) for message in question], wanted)
+        return await apart(
+            len(question), lambda: page_of_items([_shown_message(message) for message in question], wanted)
+        )
 
 
 def metadata_of(answer: MessageRecord) -> Mapping[str, str]:

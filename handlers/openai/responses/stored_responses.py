@@ -17,6 +17,7 @@ from jan.operation import operation
 from jan.schema.response_events import ResponseEvent
 from jan.schema.responses import DeletedResponse, InputItems, ItemsQuery, Response, StoredQuery
 from jan.storage.records import MessageRecord
+from jan.tasks import apart
 
 
 class StoredResponses(Handler):
@@ -108,8 +109,10 @@ class ResponseInputItems(StoredResponses):
     async def get(self, response_id: str, query: ItemsQuery) -> InputItems:
         """List the items of the request that a response is for, newest first unless `order` is asc."""
         question = await self.question_of(await self.answer_of(response_id))
-        items = [item for message in question for item in items_of(message)]
-        return page_of_items(items, query)
+        return await apart(
+            len(question),
+            lambda: page_of_items([item for message in question for item in items_of(message)], query),
+        )
 
 
 class ResponseCancellation(StoredResponses):
