@@ -5,9 +5,9 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from jan.schema.chat import Metadata
+from jan.schema.chat import Metadata, NewMessageId, ParentMessageId
 from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.output_formats import JsonObjectFormat, TextFormat, check_depth
 from jan.schema.parameters import ModelOfRequest, RequestedTier
@@ -87,6 +87,7 @@ class PromptOfResponse(OpenStruct, kw_only=True):
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
+    parent_message_id: ParentMessageId | UnsetType | None = UNSET
     truncation: (
         Annotated[
             Literal["auto", "disabled"],
@@ -127,6 +128,11 @@ class ResponseRequest(PromptOfResponse, kw_only=True):
     stream_options: ResponseStreamOptions | None = None
     background: Annotated[bool, Meta(description="Answer at once, and go on without the client")] | None = None
     metadata: Metadata | None = None
+    message_id: NewMessageId | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     prompt_cache_key: Annotated[str, Meta(max_length=512)] | None = None

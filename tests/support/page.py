@@ -52,6 +52,7 @@ class PageVisit:
         # The browser does not render what is out of sight.
         ended = "article.msg:last-of-type:not(.you):not([aria-busy]) .acts button"
         self.page.wait_for_selector(ended, state="attached")
+        self.page.wait_for_selector(".msg:not(.you) .text:empty", state="detached")
         return self.page.locator(".msg:not(.you) .text").all_text_contents()
 
     def foreign(self) -> list[str]:

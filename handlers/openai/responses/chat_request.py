@@ -74,6 +74,7 @@ class ChatRequestOfResponse:
             messages, places = [SystemMessage(content=body.instructions), *messages], ["instructions", *places]
         self._own_places = places
         self.instructed = 1 if body.instructions else 0
+        self._answers_again = isinstance(body.parent_message_id, str)
         self.ignored = [*read.ignored, *_ignored_of(body)]
         served = ServedTools(body.tools)
         self.ignored += served.ignored
@@ -110,14 +111,18 @@ class ChatRequestOfResponse:
         self._own_places.append("input")
 
     def check(self) -> None:
-        """Refuse a request without any message beside its instructions. Raises InvalidRequest."""
-        if len(self.chat.messages) == self.instructed:
+        """Refuse a request without any message beside its instructions, unless it answers a stored one again.
+
+        Raises InvalidRequest.
+        """
+        if len(self.chat.messages) == self.instructed and not self._answers_again:
             raise refused("input", "It is empty; allowed: a text, or a list with at least one item.")
 
     def _add_sampling(self, body: ResponseRequest) -> None:
         chat = self.chat
         chat.max_tokens, chat.temperature, chat.top_p = body.max_output_tokens, body.temperature, body.top_p
-        chat.stream, chat.service_tier = body.stream, body.service_tier
+        chat.top_k, chat.min_p, chat.repeat_penalty = body.top_k, body.min_p, body.repeat_penalty
+        chat.seed, chat.stream, chat.service_tier = body.seed, body.stream, body.service_tier
         if body.top_logprobs is not None or LOGPROBS in (body.include or ()):
             chat.logprobs, chat.top_logprobs = True, body.top_logprobs or 0
 

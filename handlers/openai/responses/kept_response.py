@@ -26,7 +26,7 @@ from jan.handler import (
 from jan.idempotency.ids import IdSource
 from jan.schema.messages import Message
 from jan.schema.open_body import header_value
-from jan.schema.responses import ConversationOption, PromptOfResponse
+from jan.schema.responses import ConversationOption, PromptOfResponse, ResponseRequest
 from jan.schema.sampling import Usage
 from jan.schema.stored_items import JsonObject
 from jan.storage.records import AnswerProgress, ConversationRecord
@@ -176,6 +176,7 @@ async def turn_of(
             code="invalid_value",
             param="previous_response_id",
         )
+    _check_place(body, conversation)
     _, sent = translated.split_messages()
     conversations = services.conversations
     if body.previous_response_id:
@@ -188,15 +189,32 @@ async def turn_of(
             raise _no_previous(body.previous_response_id)
         turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id, ids=mint)
     elif conversation:
-        turn = conversations.open_turn(user_id, conversation, sent, parent_id=UNSET, ids=mint)
+        turn = conversations.open_turn(
+            user_id,
+            conversation,
+            sent,
+            parent_id=body.parent_message_id,
+            message_id=body.message_id if isinstance(body, ResponseRequest) else None,
+            ids=mint,
+        )
     else:
         record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model)
         turn = conversations.open_first_turn(record, sent, mint)
     try:
         return await turn
     except JanError as error:
-        error.param = _PARAMS.get(error.param or "", error.param)
+        if body.parent_message_id is UNSET or error.param != "parent_message_id":
+            error.param = _PARAMS.get(error.param or "", error.param)
         raise
+
+
+def _check_place(body: PromptOfResponse, conversation: str | None) -> None:
+    """Refuse a place in a conversation where the request names none. Raises InvalidRequest."""
+    if conversation is not None:
+        return
+    for name, default in (("parent_message_id", UNSET), ("message_id", None)):
+        if getattr(body, name, default) is not default:
+            raise InvalidRequest(f"{name}: Not allowed without conversation.", code="invalid_value", param=name)
 
 
 def _no_previous(own: str) -> NotFound:

@@ -124,6 +124,7 @@ class Responses(Handler):
         asked: ModelRequest,
     ) -> Any:
         """Put a response into the queue and return it, or the stream of its events."""
+        renderer = self.services.renderer if _wants_blocks(body) else None
         turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
         engine_of = self.services.models.engine
         keeper = ResponseKeeper(
@@ -145,7 +146,6 @@ class Responses(Handler):
         self.set_header("X-Jan-Message-Id", answer.id)
         if not body.stream:
             return shown_response(answer, texts)
-        renderer = self.services.renderer if _wants_blocks(body) else None
         return followed(self.services.background, answer, texts, renderer=renderer)
 
 

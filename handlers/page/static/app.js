@@ -5,6 +5,7 @@ import "./chat/composer.js";
 import { showConversation } from "./chat/view.js";
 import { listen } from "./lib/bus.js";
 import { h, icon, iconButton } from "./lib/dom.js";
+import { keepFiles } from "./lib/html.js";
 import { startKeys } from "./lib/keys.js";
 import { showLook } from "./lib/look.js";
 import { here, linkTo, startRouter } from "./lib/router.js";
@@ -76,6 +77,7 @@ export class Frame {
 const PAGES = {
   search: () => import("./pages/search.js").then((module) => module.showSearch),
   account: () => import("./pages/account.js").then((module) => module.showAccount),
+  compare: () => import("./pages/compare.js").then((module) => module.showCompare),
   tree: () => import("./pages/tree.js").then((module) => module.showTree),
 };
 
@@ -147,3 +149,4 @@ showLook();
 const place = h("div", { id: "root" });
 document.body.append(place, h("p.hide", { id: "said", role: "status" }));
 await new App(place).start();
+keepFiles();

@@ -37,5 +37,9 @@ async function shell(request) {
 }
 
 async function kept(request) {
-  return (await caches.match(request)) ?? fetch(request);
+  const found = await caches.match(request);
+  if (found) return found;
+  const answer = await fetch(request);
+  if (answer.ok) (await caches.open(NAME)).put(request, answer.clone());
+  return answer;
 }

@@ -1,15 +1,18 @@
-// An answer that is being made: it belongs to the server, this page only follows it.
+// An answer that is being made: it belongs to the server, this page only follows it. Asked for as a response in the
+// background, which goes on whoever looks, and whose events have numbers.
 
-import { ApiError, Offline, get, post, send } from "../api/client.js";
+import { ApiError, get, Offline, post, send } from "../api/client.js";
 import { eventsOf } from "../api/sse.js";
 import { tell } from "../lib/bus.js";
+import { Pieces } from "./pieces.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
-const QUEUED = /^queued, position (\d+)(?:, about ([\d.]+) s)?/;
+const MOST_LOOKS = 600;
+const ENDS = ["complete", "stopped", "cut", "failed", "refused"];
 
 /**
- * `state`: sending, queued, reading, thinking, writing, then complete, stopped, cut, failed or refused.
- * Events: "change" for anything, "text" when there is more of it, "end" once.
+ * `state`: sending, queued, reading, thinking, writing, then one of ENDS.
+ * Events: "change" for anything, "text" when there is more of it, "placed" when the server has it, "end" once.
  */
 export class Answer extends EventTarget {
   constructor(conversationId, parentId, model) {
@@ -19,44 +22,53 @@ export class Answer extends EventTarget {
     this.model = model;
     this.id = "";
     this.state = "sending";
-    this.place = 0;
-    this.wait = null;
-    /** Places in the queue that it had, in order. */
-    this.places = [];
-    this.text = "";
-    this.reasoning = "";
-    this.calls = [];
-    /** Blocks of HTML that are finished, and the one that is being written. */
-    this.blocks = [];
-    this.open = "";
-    this.rendered = false;
+    this.pieces = new Pieces();
     this.usage = null;
-    this.tokens = 0;
     this.error = null;
     this.retrying = 0;
     this.began = performance.now();
     this.started = 0;
     this.firstToken = 0;
     this.thoughtEnd = 0;
-    this.lastEvent = "0";
-    this.reason = null;
+    this.lastEvent = -1;
   }
 
   get done() {
-    return ["complete", "stopped", "cut", "failed", "refused"].includes(this.state);
+    return ENDS.includes(this.state);
   }
 
-  /** Tokens in a second since the first one. */
+  get text() {
+    return this.pieces.text;
+  }
+
+  get reasoning() {
+    return this.pieces.reasoning;
+  }
+
+  get calls() {
+    return this.pieces.calls;
+  }
+
+  get blocks() {
+    return this.pieces.blocks;
+  }
+
+  /** The text of the block that is being written. */
+  get openText() {
+    return this.pieces.openText;
+  }
+
+  /** Tokens in a second since the first one, by the whole answer. */
   get rate() {
-    const seconds = (performance.now() - this.firstToken) / 1000;
-    return this.firstToken && seconds > 0.5 ? this.tokens / seconds : 0;
+    const seconds = (this.ended - this.firstToken) / 1000;
+    return this.firstToken && seconds > 0.5 && this.usage ? this.usage.completion_tokens / seconds : 0;
   }
 
   /** Ask, and follow the answer to its end. Never throws: `error` has what went wrong. */
   async ask(body) {
+    const asked = { ...body, background: true, stream: true, stream_options: { include_html: true } };
     try {
-      const answer = await send("POST", "chat/completions", { ...body, stream: true, stream_options: { include_usage: true }, on_disconnect: "finish" });
-      await this.#follow(answer);
+      await this.#follow(await send("POST", "responses", asked));
     } catch (error) {
       await this.#lost(error);
     }
@@ -74,87 +86,57 @@ export class Answer extends EventTarget {
     if (this.done || !this.id) return;
     this.stopping = true;
     this.#changed();
-    await post(`responses/${this.id.replace(/^msg_/, "resp_")}/cancel`).catch(() => {});
+    await post(`responses/${this.#own}/cancel`).catch(() => (this.stopping = false));
   }
 
-  get #completion() {
-    return this.id.replace(/^msg_/, "chatcmpl-");
+  /** Its id as a response. */
+  get #own() {
+    return this.id.replace(/^msg_/, "resp_");
   }
 
   async #follow(response) {
-    for await (const { id, event, data } of eventsOf(response)) {
-      if (id) this.lastEvent = id;
-      if (event === "comment") this.#queued(data);
-      else if (event === "block") this.#block(JSON.parse(data));
-      else if (data === "[DONE]") return this.#end();
-      else this.#take(JSON.parse(data));
+    for await (const { data } of eventsOf(response)) {
+      if (data.startsWith("{")) this.#take(JSON.parse(data));
+      if (this.done) return;
     }
     throw new Offline("the stream broke off");
   }
 
-  #queued(comment) {
-    const found = QUEUED.exec(comment);
-    if (!found) return;
-    this.place = Number(found[1]);
-    this.wait = found[2] ? Number(found[2]) : null;
-    if (this.places.at(-1) !== this.place) this.places.push(this.place);
+  #take(event) {
+    if (event.sequence_number !== undefined) this.lastEvent = event.sequence_number;
+    const kind = event.type.replace("response.", "");
+    if (kind === "created") this.#placed(event.response);
+    else if (kind === "queued") this.#to("queued");
+    else if (kind === "in_progress") {
+      this.started ||= performance.now();
+      this.#to("reading");
+    } else if (kind === "completed" || kind === "incomplete" || kind === "failed") this.#ended(event.response);
+    else if (kind === "error") this.error = new ApiError(500, event, null);
+    else if (this.pieces.take(kind, event)) this.#grew(kind);
+  }
+
+  #placed(response) {
+    if (this.id) return;
+    this.id = response.id.replace(/^resp_/, "msg_");
     this.#to("queued");
-  }
-
-  #take(chunk) {
-    if (chunk.error) throw new ApiError(500, chunk.error, null);
-    if (chunk.conversation) this.#placed(chunk.conversation);
-    if (chunk.usage) this.usage = chunk.usage;
-    const choice = chunk.choices?.[0];
-    if (!choice) return;
-    if (choice.finish_reason) this.reason = choice.finish_reason;
-    const { content, reasoning_content: thought, tool_calls: calls } = choice.delta ?? {};
-    if (content || thought || calls) this.#counted();
-    if (thought) {
-      this.reasoning += thought;
-      this.#to("thinking");
-    }
-    if (calls) this.#called(calls);
-    if (content) {
-      this.text += content;
-      if (this.reasoning && !this.thoughtEnd) this.thoughtEnd = performance.now();
-      this.#to("writing");
-      this.dispatchEvent(new Event("text"));
-    }
-  }
-
-  /** Take a block of HTML. */
-  #block(block) {
-    this.rendered = true;
-    if (block.open) this.open = block.html;
-    else {
-      this.blocks[block.index] = block.html;
-      this.open = "";
-    }
-    this.dispatchEvent(new Event("text"));
-  }
-
-  #placed(place) {
-    this.id = place.message_id;
-    this.parentId = place.parent_message_id;
-    this.started = performance.now();
-    this.#to("reading");
     this.dispatchEvent(new Event("placed"));
   }
 
-  #counted() {
-    this.tokens += 1;
-    if (!this.firstToken) this.firstToken = performance.now();
+  #grew(kind) {
+    this.firstToken ||= performance.now();
+    if (kind.startsWith("reasoning")) this.#to("thinking");
+    else {
+      if (this.reasoning && !this.thoughtEnd) this.thoughtEnd = performance.now();
+      this.#to("writing");
+    }
+    this.dispatchEvent(new Event("text"));
   }
 
-  #called(pieces) {
-    for (const piece of pieces) {
-      const call = (this.calls[piece.index] ??= { name: "", arguments: "" });
-      call.name ||= piece.function?.name ?? piece.custom?.name ?? "";
-      call.arguments += piece.function?.arguments ?? piece.custom?.input ?? "";
-    }
-    this.#to("writing");
-    this.dispatchEvent(new Event("text"));
+  #ended(response) {
+    const { usage, status, incomplete_details: why, error } = response;
+    if (usage) this.usage = { prompt_tokens: usage.input_tokens, completion_tokens: usage.output_tokens };
+    if (status === "failed" && !this.error) this.error = new ApiError(500, error ?? {}, null);
+    this.#end({ completed: "complete", cancelled: "stopped", incomplete: why ? "cut" : "stopped" }[status] ?? "failed");
   }
 
   #to(state) {
@@ -169,9 +151,9 @@ export class Answer extends EventTarget {
     tell("answer", this);
   }
 
-  #end(state = this.reason === "length" ? "cut" : "complete") {
+  #end(state) {
     if (this.done) return;
-    this.state = this.stopping ? "stopped" : state;
+    this.state = state;
     this.ended = performance.now();
     this.#changed();
     this.dispatchEvent(new Event("end"));
@@ -181,19 +163,18 @@ export class Answer extends EventTarget {
     if (this.done) return;
     if (this.id && error instanceof Offline) return this.#again();
     this.error = error;
-    if (this.stopping) this.#end("stopped");
-    else this.#end(this.id ? "failed" : "refused");
+    this.#end(this.id ? "failed" : "refused");
   }
 
   /** Read the events after the last one that came; wait and try again while the server is away. */
   async #again() {
-    for (let tries = 0; ; tries += 1) {
+    for (let tries = 0; !this.done; tries += 1) {
       try {
-        const headers = { "Last-Event-ID": this.lastEvent };
-        return await this.#follow(await send("GET", `chat/completions/${this.#completion}/events`, undefined, { headers }));
+        const after = this.lastEvent >= 0 ? `&starting_after=${this.lastEvent}` : "";
+        return await this.#follow(await send("GET", `responses/${this.#own}?stream=true&include_html=true${after}`));
       } catch (error) {
-        if (error instanceof ApiError && error.status === 404) return this.#stored();
-        if (!(error instanceof Offline)) return this.#lost(error);
+        if (error instanceof ApiError && error.status < 500) return this.#stored();
+        if (!(error instanceof Offline) && !(error instanceof ApiError)) return this.#lost(error);
         this.retrying = PAUSES[Math.min(tries, PAUSES.length - 1)];
         this.#changed();
         await pause(this.retrying);
@@ -201,26 +182,25 @@ export class Answer extends EventTarget {
     }
   }
 
-  /** The events are gone: the stored message says how far it came. */
+  /** There are no events: it was asked for in another way. The stored message says how far it is. */
   async #stored() {
-    for (let tries = 0; tries < 600; tries += 1) {
-      let found;
+    for (let tries = 0; tries < MOST_LOOKS; tries += 1) {
       try {
-        const page = await get(`conversations/${this.conversationId}?limit=500`);
-        found = page.messages.data.find((message) => message.id === this.id);
+        const page = await get(`conversations/${this.conversationId}?limit=20`);
+        const found = page.messages.data.find((message) => message.id === this.id);
+        if (!found || found.status !== "streaming") return this.#readFrom(found);
       } catch (error) {
         if (!(error instanceof Offline)) return this.#lost(error);
       }
-      if (found && found.status !== "streaming") {
-        this.text = typeof found.content === "string" ? found.content : "";
-        this.blocks = [];
-        this.rendered = false;
-        this.usage = found.usage;
-        return this.#end({ complete: "complete", partial: "stopped" }[found.status] ?? "failed");
-      }
       await pause(Math.min(2 + tries, 15));
     }
-    return this.#lost(new Offline("nobody finished it"));
+    return this.#lost(new Error("nobody finished it"));
+  }
+
+  #readFrom(found) {
+    this.pieces = new Pieces(typeof found?.content === "string" ? found.content : "");
+    this.usage = found?.usage ?? null;
+    this.#end({ complete: "complete", partial: "stopped" }[found?.status] ?? "failed");
   }
 }
 
@@ -240,7 +220,7 @@ function pause(seconds) {
 /** The answers that are being made, and those that ended while nobody looked. @type {Map<string, Answer>} */
 const running = new Map();
 
-/** Remember an answer as long as it runs, under its conversation. */
+/** Remember an answer as long as it runs, under its id. */
 export function watch(answer) {
   const noted = () => answer.id && running.set(answer.id, answer);
   noted();
@@ -252,9 +232,4 @@ export function watch(answer) {
 /** Return the running answer that is stored as this message. */
 export function runningAs(id) {
   return running.get(id) ?? null;
-}
-
-/** Return the running answers of a conversation. */
-export function runningIn(conversationId) {
-  return [...running.values()].filter((answer) => answer.conversationId === conversationId && !answer.done);
 }

@@ -3,8 +3,9 @@
 import { button, h, icon, iconButton } from "../lib/dom.js";
 import { kept } from "../lib/kept.js";
 import { t } from "../lib/words.js";
+import { LONG_PASTE, partOf } from "./attach.js";
 import { dropDraft, draftOf, flush, keepDraft } from "./drafts.js";
-import { openPicker } from "./picker.js";
+import { Files } from "./files.js";
 
 /** Events: "send" with the text, "stop", "model". */
 export class Composer extends HTMLElement {
@@ -18,16 +19,18 @@ export class Composer extends HTMLElement {
     this.stopButton = button(t("stop"), () => this.dispatchEvent(new Event("stop")), { kind: "b.tiny", picture: "stop", hidden: true });
     this.sendButton = iconButton("send", t("send"), () => this.send(), { kind: "b.main.tiny.icon" });
     this.room = h("span.room");
-    this.extras = h("span.row");
-    this.tools = h("div.tools", {}, this.modelButton, this.extras, this.room, this.stopButton, this.sendButton);
+    this.files = new Files((problem) => this.dispatchEvent(Object.assign(new Event("problem"), { problem })), () => this.#typed());
+    this.reason = iconButton("thought", t("write.reasoning"), () => this.#switchReasoning(), { hidden: true, "aria-pressed": "false" });
+    this.tools = h("div.tools", {}, this.modelButton, this.reason, this.files.button, this.room, this.stopButton, this.sendButton);
     this.notices = h("div.gap", { hidden: true });
-    this.files = h("div.row.wrap.files", { hidden: true });
-    const box = h("form.box", { onsubmit: (event) => (event.preventDefault(), this.send()) }, this.files, this.field, this.tools);
+    const box = h("form.box", { onsubmit: (event) => (event.preventDefault(), this.send()) }, this.files.element, this.field, this.tools);
+    this.files.takeDrops(document);
     this.hints = h("p.keys", {}, h("span", {}, t(this.#enterSends ? "keys.enter" : "keys.ctrlEnter")), h("span", {}, t("keys.shiftEnter")), h("span", {}, t("keys.help")));
     this.write = h("div.write", {}, this.notices, box, this.hints);
     this.append(this.write);
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("keydown", (event) => this.#key(event));
+    this.field.addEventListener("paste", (event) => this.#paste(event));
     this.field.addEventListener("compositionend", () => (this.composed = performance.now()));
     this.#typed();
   }
@@ -39,9 +42,40 @@ export class Composer extends HTMLElement {
 
   #typed() {
     const text = this.field.value;
-    this.sendButton.disabled = this.blocked || (!text.trim() && !this.hasFiles);
+    this.#judge();
     keepDraft(this.name, text);
     this.dispatchEvent(new Event("typed"));
+  }
+
+  /** Send is there for words or files, and not while they would be refused. */
+  #judge() {
+    this.sendButton.disabled = Boolean(this.blocked || (!this.field.value.trim() && !this.files.all.length));
+  }
+
+  /** A long paste becomes a file, and so do files. */
+  #paste(event) {
+    const { files } = event.clipboardData;
+    const text = event.clipboardData.getData("text/plain");
+    if (files.length && !text) this.files.add(files);
+    else if (text.length > LONG_PASTE) this.files.put({ name: t("files.paste", { n: this.files.all.length + 1 }), text });
+    else return;
+    event.preventDefault();
+  }
+
+  #switchReasoning() {
+    this.reasoning = !this.reasoning;
+    this.reason.setAttribute("aria-pressed", String(this.reasoning));
+  }
+
+  /** The letters that would be sent. */
+  get letters() {
+    return this.field.value.length + this.files.all.reduce((sum, file) => sum + file.text.length, 0);
+  }
+
+  /** What would be sent: a text, or parts if there are files. */
+  content() {
+    const text = this.field.value;
+    return this.files.all.length ? [{ type: "text", text }, ...this.files.all.map(partOf)] : text;
   }
 
   #key(event) {
@@ -62,6 +96,7 @@ export class Composer extends HTMLElement {
     flush();
     this.name = name;
     this.field.value = draftOf(name);
+    this.files.clear();
     this.field.placeholder = placeholder;
     this.notices.hidden = true;
     this.notices.replaceChildren();
@@ -77,14 +112,14 @@ export class Composer extends HTMLElement {
 
   /** Hand over what was typed. It stays in the field until the server has it. */
   send() {
-    const text = this.field.value;
     if (this.sendButton.disabled) return;
-    this.dispatchEvent(Object.assign(new Event("send"), { text }));
+    this.dispatchEvent(Object.assign(new Event("send"), { text: this.field.value, content: this.content() }));
   }
 
   /** Empty the field: the server has the message, unless something else was typed meanwhile. */
   sent(text) {
     if (this.field.value === text) this.field.value = "";
+    this.files.clear();
     dropDraft(this.name);
     this.#typed();
   }
@@ -107,13 +142,16 @@ export class Composer extends HTMLElement {
   /** Keep the message from being sent, because it would be refused. */
   block(is) {
     this.blocked = is;
-    this.sendButton.disabled = is || !this.field.value.trim();
+    this.#judge();
   }
 
   set model(model) {
     this.chosen = model;
     this.modelName.textContent = model?.id ?? t("model.none");
     this.modelButton.setAttribute("aria-label", t("model.choose", { model: model?.id ?? "" }));
+    this.reason.hidden = !model?.reasoning;
+    if (this.reasoning === undefined) this.reasoning = true;
+    this.reason.setAttribute("aria-pressed", String(this.reasoning));
   }
 
   get model() {
@@ -121,12 +159,20 @@ export class Composer extends HTMLElement {
   }
 
   async pick() {
+    const { openPicker } = await import("./picker.js");
     const model = await openPicker(this.modelButton, this.chosen?.id);
     if (model) {
       this.model = model;
+      this.blocked = false;
+      this.notice(null);
       this.dispatchEvent(new Event("model"));
     }
     this.focusField();
+  }
+
+  /** What can be done about a conversation that is too long. */
+  offers() {
+    return [button(t("long.model"), () => this.pick(), { kind: "b.tiny" }), button(t("list.new"), () => this.dispatchEvent(new Event("fresh")), { kind: "b.quiet.tiny" })];
   }
 
   /** Say above the field what keeps it from sending; null takes that away. */

@@ -4,6 +4,8 @@ import { get, newId, patch, post } from "../api/client.js";
 import { noteUse } from "../api/models.js";
 import { tell } from "../lib/bus.js";
 import { Answer, runningAs, watch } from "./answer.js";
+import { requestOf } from "./asking.js";
+import { filesOf } from "./attach.js";
 import { Tree } from "./tree.js";
 
 const FIRST = 100;
@@ -89,6 +91,7 @@ export class Conversation extends EventTarget {
     message.status = { complete: "complete", cut: "complete", stopped: "partial" }[answer.state] ?? "failed";
     message.content = answer.text;
     message.usage = answer.usage;
+    this.dispatchEvent(new Event("ended"));
     if (!this.title) this.#readTitle();
   }
 
@@ -121,32 +124,34 @@ export class Conversation extends EventTarget {
   }
 
   /** Make it at the server, with the first question. */
-  async #make(model) {
-    const made = await post("conversations", { model, metadata: this.metadata }, { headers: { "Idempotency-Key": newId("key") } });
+  async #make(model, content) {
+    // A title of files would be one of their marks.
+    const title = typeof content === "string" ? undefined : filesOf(content).words.slice(0, 60) || undefined;
+    const made = await post("conversations", { model, title, metadata: this.metadata }, { headers: { "Idempotency-Key": newId("key") } });
     this.id = made.id;
     this.model = made.model;
+    this.title = made.title;
     this.dispatchEvent(new Event("made"));
   }
 
   /**
    * Ask a question below a message; undefined is the last one of the branch that is read.
-   * @param {string} text
+   * @param {string | {type: string, text: string}[]} text
    * @param {{model: string, parentId?: string | null, options?: Record<string, any>, system?: string}} how
    */
   async ask(text, { model, parentId = this.tree.leaf?.id ?? null, options = {}, system = "" }) {
     const isFirst = parentId === null && !this.tree.size;
-    if (!this.id) await this.#make(model);
+    if (!this.id) await this.#make(model, text);
     const question = this.#put({ id: newId("msg"), parent_id: parentId, role: "user", content: text, status: "complete" });
-    const messages = [{ role: "user", content: text }];
-    if (isFirst && system) messages.unshift({ role: "system", content: system });
-    const place = parentId === null && isFirst ? {} : { parent_message_id: parentId };
-    return this.#run(question, { model, messages, message_id: question.id, ...place, ...options }, question);
+    const how = { model, conversation: this.id, options, parentId: isFirst ? undefined : parentId };
+    const sent = { id: question.id, content: text, system: isFirst ? system : "" };
+    return this.#run(question, requestOf(how, sent), question);
   }
 
   /** Answer a stored question once more, below it, as another version. */
   async again(questionId, { model, options = {} }) {
     const question = this.tree.messages.get(questionId);
-    return this.#run(question, { model, messages: [], parent_message_id: questionId, ...options }, null);
+    return this.#run(question, requestOf({ model, conversation: this.id, options, parentId: questionId }, null), null);
   }
 
   /** Let the model continue an answer that was cut short, as a message after it. */
@@ -176,10 +181,10 @@ export class Conversation extends EventTarget {
       this.tree.drop(message.id);
       if (unstored) this.tree.drop(unstored.id);
       this.#changed();
-      this.dispatchEvent(Object.assign(new Event("refused"), { error: answer.error, text: unstored ? unstored.content : "" }));
+      this.dispatchEvent(Object.assign(new Event("refused"), { error: answer.error, text: unstored ? filesOf(unstored.content).words : "" }));
     });
     this.#changed();
-    answer.ask({ conversation_id: this.id, ...body });
+    answer.ask(body);
     return answer;
   }
 

@@ -1,7 +1,7 @@
 // Editing a question: a new version beside it, and the old one stays.
 
 import { button, h } from "../lib/dom.js";
-import { textOf } from "./tree.js";
+import { filesOf, partOf } from "./attach.js";
 import { t } from "../lib/words.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";
 
@@ -9,7 +9,8 @@ import { draftOf, dropDraft, keepDraft } from "./drafts.js";
 export function editMessage(view, conversationId, done) {
   const name = `${conversationId}.${view.message.id}`;
   const field = /** @type {HTMLTextAreaElement} */ (h("textarea", { dir: "auto", "aria-label": t("message.edit"), rows: 1 }));
-  field.value = draftOf(name) || textOf(view.message);
+  const { words, files } = filesOf(view.message.content);
+  field.value = draftOf(name) || words;
   const close = () => {
     form.replaceWith(own);
     own.querySelector("button")?.focus({ preventScroll: true });
@@ -23,7 +24,7 @@ export function editMessage(view, conversationId, done) {
     const text = field.value;
     dropDraft(name);
     close();
-    if (text.trim() && text !== textOf(view.message)) done(text);
+    if (text.trim() && text !== words) done(files.length ? [{ type: "text", text }, ...files.map(partOf)] : text);
   };
   const own = view.element.querySelector(".own");
   const tools = h("div.tools", {}, h("span.note.dim", {}, t("edit.keeps")), h("span.sp"), button(t("cancel"), cancel, { kind: "b.quiet.tiny" }), h("button.b.main.tiny", { type: "submit" }, t("edit.ask")));

@@ -2,11 +2,14 @@
 
 import { button, h, icon, iconButton } from "../lib/dom.js";
 import { copy, openMenu, say } from "../lib/menu.js";
-import { clock, number, t, wholeMoment } from "../lib/words.js";
+import { clock, number, span, t, wholeMoment } from "../lib/words.js";
+import { filesOf } from "./attach.js";
 import { showMarkdown } from "./render.js";
-import { Steps } from "./steps.js";
+import { fileStep, Steps } from "./steps.js";
 import { textOf } from "./tree.js";
 import { Writer } from "./writer.js";
+
+const LETTERS_OF_A_TOKEN = 3.6;
 
 /** @typedef {{edit, again, goOn, fork, version, versions, ask, resend}} Acts what a conversation does for its messages */
 
@@ -35,7 +38,9 @@ export class MessageView {
   }
 
   #buildOwn() {
-    this.text.append(h("p.raw", {}, textOf(this.message)));
+    const { words, files } = filesOf(this.message.content);
+    this.text.append(h("p.raw", {}, words));
+    for (const { name, text } of files) this.text.append(fileStep(name, text));
     this.element.append(this.who, h("div.own", {}, this.text, this.buttons), this.state);
   }
 
@@ -73,21 +78,21 @@ export class MessageView {
     answer.addEventListener("change", () => {
       this.steps.follow(answer);
       this.#showState(answer);
-      const words = { queued: t("state.place", { n: answer.place }), thinking: t("step.thinking"), writing: t("state.writing") }[answer.state];
+      const words = { queued: t("state.queued"), thinking: t("step.thinking"), writing: t("state.writing") }[answer.state];
       if (words && words !== said) say((said = words));
     });
     answer.addEventListener("end", () => {
       this.element.removeAttribute("aria-busy");
       clearInterval(timer);
       if (answer.state === "refused") return;
-      if (answer.text || answer.rendered) writer.end();
-      if (answer.text && !answer.rendered) showMarkdown(this.text, answer.text).then(() => this.#grown());
+      const isWhole = answer.text && writer.end();
+      if (answer.text && !isWhole) showMarkdown(this.text, answer.text).then(() => this.#grown());
       this.steps.follow(answer);
       this.refresh();
-      if (answer.state === "complete") say(t("state.ready", { n: answer.usage?.completion_tokens ?? answer.tokens }));
+      if (answer.state === "complete") say(t("state.ready", { n: answer.usage?.completion_tokens ?? 0 }));
     });
     const timer = setInterval(() => this.#showState(answer), 1000);
-    if (answer.text || answer.rendered) writer.schedule();
+    if (answer.text) writer.schedule();
     this.steps.follow(answer);
     this.#showState(answer);
   }
@@ -95,16 +100,15 @@ export class MessageView {
   #showState(answer) {
     if (answer.done) return;
     const facts = [];
-    if (answer.state === "queued" && answer.wait !== null) facts.push(t("state.about", { n: Math.round(answer.wait) }));
-    if (answer.tokens) facts.push(t("tokens", { n: answer.tokens }));
-    if (answer.rate) facts.push(t("rate", { n: Math.round(answer.rate) }));
+    const seconds = (performance.now() - answer.began) / 1000;
+    if (seconds > 1) facts.push(span(seconds));
+    const letters = answer.text.length + answer.reasoning.length;
+    if (letters) facts.push(t("state.tokens", { n: Math.ceil(letters / LETTERS_OF_A_TOKEN) }));
     const words = answer.retrying
       ? t("state.retrying")
       : answer.stopping
         ? t("state.stopping")
-        : answer.state === "queued"
-          ? t("state.place", { n: answer.place })
-          : t(`state.${answer.state}`);
+        : t(`state.${answer.state}`);
     this.state.hidden = false;
     const dim = facts.length ? h("span.dim", {}, h("bdi", {}, ` · ${facts.join(" · ")}`)) : null;
     this.state.replaceChildren(h("span.dot.busy"), h("span", {}, words, dim));
@@ -164,8 +168,7 @@ export class MessageView {
     const tokens = (live?.usage ?? usage)?.completion_tokens;
     if (!tokens) return null;
     const parts = [t("tokens", { n: tokens })];
-    if (live?.firstToken && live.ended - live.firstToken > 500)
-      parts.push(t("rate", { n: Math.round((1000 * tokens) / (live.ended - live.firstToken)) }));
+    if (live?.rate) parts.push(t("rate", { n: Math.round(live.rate) }));
     const first = live?.firstToken ? t("facts.first", { n: Math.round(live.firstToken - live.began) }) : null;
     return h("bdi.facts", { title: first }, parts.join(" · "));
   }

@@ -28,6 +28,12 @@ function limit(error, acts, act) {
   return notice("clock", "warn", t("limit.title"), text, [act(t("retry"), acts.retry), h("a.b.quiet.tiny", { href: linkTo({ account: "usage" }) }, t("limit.usage"))]);
 }
 
+/** Make the notice of a file that can not be added. */
+export function fileNotice(problem) {
+  const words = problem.code in { size: 1, kind: 1, tooLong: 1 } ? t(`files.${problem.code}`) : problem.message;
+  return notice("clip", "warn", t("files.not"), words);
+}
+
 /** Make a notice. `kind`: "", "warn" or "bad", which is an alert. */
 export function notice(picture, kind, title, text, buttons = []) {
   const row = buttons.filter(Boolean);

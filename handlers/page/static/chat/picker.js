@@ -47,7 +47,7 @@ export function openPicker(opener, current) {
       pop.remove();
       resolve(chosen);
     });
-    opener.closest(".write").append(pop);
+    (opener.closest(".write") ?? document.body).append(pop);
     pop.showPopover();
     opener.setAttribute("aria-expanded", "true");
     place(pop, opener);
@@ -62,7 +62,8 @@ export function openPicker(opener, current) {
 function place(pop, opener) {
   const at = opener.getBoundingClientRect();
   const rtl = document.documentElement.dir === "rtl";
-  pop.style.bottom = `${innerHeight - at.top + 8}px`;
+  if (at.top > innerHeight / 2) pop.style.bottom = `${innerHeight - at.top + 8}px`;
+  else pop.style.top = `${at.bottom + 8}px`;
   pop.style[rtl ? "right" : "left"] = `${Math.max(8, rtl ? innerWidth - at.right : at.left)}px`;
 }
 

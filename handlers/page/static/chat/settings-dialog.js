@@ -12,7 +12,7 @@ const NUMBERS = [
   ["top_p", 0, 1, 0.05],
   ["top_k", 1, 1000, 1],
   ["min_p", 0, 1, 0.01],
-  ["repetition_penalty", 0.5, 2, 0.05],
+  ["repeat_penalty", 0.5, 2, 0.05],
   ["max_tokens", 1, 1_000_000, 1],
   ["seed", 0, 2_147_483_647, 1],
 ];

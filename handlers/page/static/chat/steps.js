@@ -3,6 +3,8 @@
 import { h, icon } from "../lib/dom.js";
 import { span, t } from "../lib/words.js";
 
+const LEAST_WAIT_MS = 1500;
+
 /** Make a step that can be opened. `content` is made when it is. */
 function fold(picture, title, about, tail, content) {
   const inside = h("div", { tabindex: 0, role: "group", "aria-label": title });
@@ -10,6 +12,11 @@ function fold(picture, title, about, tail, content) {
   const details = h("details.step", {}, summary, inside);
   details.addEventListener("toggle", () => details.open && inside.replaceChildren(...content()));
   return details;
+}
+
+/** Make the step of a file that went with a question. */
+export function fileStep(name, text) {
+  return h("div.steps", {}, fold("clip", name, "", t("files.letters", { n: text.length }), () => [h("pre", {}, text)]));
 }
 
 /** The steps of one answer, running or stored. */
@@ -23,7 +30,7 @@ export class Steps {
 
   /** Show the steps of a running answer as they are now. */
   follow(answer) {
-    if (answer.places.length && answer.started && !this.waited) this.#waited(answer);
+    if (answer.started - answer.began > LEAST_WAIT_MS && !this.waited) this.#waited(answer);
     if (answer.reasoning) this.#thought(answer);
     if (answer.calls.length) this.#calls(answer.calls);
     this.element.hidden = !this.element.childElementCount;
@@ -38,8 +45,7 @@ export class Steps {
 
   #waited(answer) {
     const seconds = (answer.started - answer.began) / 1000;
-    const places = h("span.dim.cut", {}, t("step.places", { places: answer.places.join(", ") }));
-    this.waited = h("div.step", {}, h("p", {}, icon("clock"), h("span", {}, t("step.waited", { time: span(seconds) })), places));
+    this.waited = h("div.step", {}, h("p", {}, icon("clock"), h("span", {}, t("step.waited", { time: span(seconds) }))));
     this.element.prepend(this.waited);
   }
 

@@ -8,8 +8,8 @@ import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
 import { Conversation } from "./conversation.js";
 import { drafts } from "./drafts.js";
-import { editMessage } from "./edit.js";
-import { noticeOf } from "./notices.js";
+import { fileNotice, noticeOf } from "./notices.js";
+import { Room } from "./room.js";
 import { settingsOf } from "./settings.js";
 import "./thread.js";
 
@@ -31,7 +31,9 @@ class View {
     this.signal = signal;
     this.composer = frame.composer;
     const on = (name, call) => this.composer.addEventListener(name, call, { signal });
-    on("send", (event) => this.#send(event.text));
+    on("send", (event) => this.#send(event.text, event.content));
+    on("fresh", () => go({}));
+    on("problem", (event) => this.composer.notice(fileNotice(event.problem)));
     on("stop", () => this.stop());
     on("edit-last", () => this.#editLast());
     listen("answer", () => this.#busy(), signal);
@@ -54,6 +56,8 @@ class View {
     if (signal.aborted) return;
     this.settings = settingsOf(conversation);
     this.composer.model = await this.#usual();
+    if (signal.aborted) return;
+    new Room(this.composer, conversation, signal);
     this.#busy();
     if (matchMedia("(pointer: fine)").matches) this.composer.focusField();
   }
@@ -112,7 +116,7 @@ class View {
     return {
       versions: (id) => conversation.tree.versions(id),
       version: (id) => conversation.choose(id),
-      edit: (id) => editMessage(this.thread.views.get(conversation.tree.messages.get(id).key ?? id), conversation.id, (text) => this.#edited(id, text)),
+      edit: (id) => this.#edit(id),
       again: (questionId) => this.#again(questionId),
       goOn: (id) => this.#goOn(id),
       fork: (id) => this.#fork(id),
@@ -135,6 +139,7 @@ class View {
   #entries() {
     const ask = (name) => import("./manage.js").then((module) => module[name](this.conversation, this.frame));
     return [
+      { words: t("compare"), picture: "two", act: () => go({ view: "compare", c: this.conversation.id }) },
       { words: t("conversation.rename"), picture: "pen", act: () => ask("renameConversation") },
       { words: t("conversation.settings"), picture: "set", act: () => this.openSettings() },
       { words: t("conversation.export"), picture: "save", act: () => ask("exportConversation") },
@@ -148,7 +153,10 @@ class View {
   }
 
   get #how() {
-    return { model: this.composer.model?.id, options: this.settings.options, system: this.settings.system };
+    const { model, reasoning } = this.composer;
+    const options = { ...this.settings.options };
+    if (model?.reasoning && !reasoning) options.reasoning_effort = "none";
+    return { model: model?.id, options, system: this.settings.system };
   }
 
   #made() {
@@ -157,13 +165,13 @@ class View {
     this.#title();
   }
 
-  async #send(text) {
+  async #send(text, content) {
     if (!this.composer.model) return;
     this.composer.notice(null);
     const wasNew = !this.conversation.id;
     try {
       if (!this.thread) this.#showThread();
-      const answer = await this.conversation.ask(text, this.#how);
+      const answer = await this.conversation.ask(content, this.#how);
       this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
       this.composer.field.placeholder = t("write.next");
       answer.addEventListener("placed", () => {
@@ -177,6 +185,12 @@ class View {
 
   #again(questionId) {
     this.conversation.again(questionId, this.#how).then((answer) => this.thread.bring(this.conversation.tree.messages.get(answer.parentId)));
+  }
+
+  async #edit(id) {
+    const { editMessage } = await import("./edit.js");
+    const view = this.thread.views.get(this.conversation.tree.messages.get(id).key ?? id);
+    editMessage(view, this.conversation.id, (text) => this.#edited(id, text));
   }
 
   async #edited(id, text) {

@@ -1,0 +1,64 @@
+// What an answer is made of: items of text, reasoning and calls, put together from the events of its stream.
+
+export class Pieces {
+  /** @param {string} text of an answer that is whole already */
+  constructor(text = "") {
+    /** @type {Map<number, {kind: string, text: string, name: string, blocks: {html: string}[], finished: number}>} */
+    this.items = new Map();
+    if (text) this.#item(0, "message").text = text;
+  }
+
+  #item(index, kind) {
+    let item = this.items.get(index);
+    if (!item) this.items.set(index, (item = { kind, text: "", name: "", blocks: [], finished: 0 }));
+    return item;
+  }
+
+  /** Take an event; returns whether there is more to show. */
+  take(kind, event) {
+    const index = event.output_index;
+    if (kind === "output_item.added") {
+      this.#item(index, event.item.type).name = event.item.name ?? "";
+      return false;
+    }
+    if (kind === "output_item.dropped") return this.items.delete(index);
+    if (kind === "block") return this.#block(this.#item(index, "message"), event);
+    if (typeof event.delta !== "string") return false;
+    const kinds = { "output_text.delta": "message", "reasoning_text.delta": "reasoning" };
+    this.#item(index, kinds[kind] ?? "call").text += event.delta;
+    return true;
+  }
+
+  #block(item, { index, html, end }) {
+    item.blocks[index] = { html };
+    item.finished = Math.max(item.finished, end);
+    return true;
+  }
+
+  #of(kind) {
+    return [...this.items.values()].filter((item) => item.kind === kind);
+  }
+
+  get text() {
+    return this.#of("message").map((item) => item.text).join("");
+  }
+
+  get reasoning() {
+    return this.#of("reasoning").map((item) => item.text).join("\n\n");
+  }
+
+  get calls() {
+    return [...this.items.values()].filter(({ kind }) => kind !== "message" && kind !== "reasoning").map(({ name, text }) => ({ name, arguments: text }));
+  }
+
+  /** All finished blocks in order. */
+  get blocks() {
+    return this.#of("message").flatMap((item) => item.blocks);
+  }
+
+  /** The text that is in no finished block. */
+  get openText() {
+    const last = this.#of("message").at(-1);
+    return last ? last.text.slice(last.finished) : "";
+  }
+}
