@@ -101,6 +101,24 @@ def test_quantised_tensors_are_read(tmp_path: Path, kind: int, error: float) -> 
     assert len(found) == 2
 
 
+def test_a_head_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """Without reading beyond the file, however large a tensor claims to be."""
+    file = write_cross_encoder(tmp_path / "model.gguf", "bert")
+    data = file.read_bytes()
+    at = data.index(b"cls.weight") + len("cls.weight") + 4
+    assert data[at : at + 8] == HIDDEN.to_bytes(8, "little")
+    file.write_bytes(data[:at] + (1 << 40).to_bytes(8, "little") + data[at + 8 :])
+    with pytest.raises(ConfigurationError, match=r"Tensor cls.weight of .* is cut off"):
+        read_rank_head(file)
+
+
+def test_a_file_that_does_not_say_its_width_is_refused(tmp_path: Path) -> None:
+    tensors = {"cls.output.weight": numpy.ones((1, 4), "f4")}
+    write_gguf(tmp_path / "model.gguf", {"general.architecture": (STRING, "bert")}, tensors)
+    with pytest.raises(ConfigurationError, match="has a head of the wrong shape"):
+        read_rank_head(tmp_path / "model.gguf")
+
+
 def test_tensors_of_other_types_are_refused(tmp_path: Path) -> None:
     file = write_cross_encoder(tmp_path / "model.gguf", "bert")
     data = file.read_bytes()

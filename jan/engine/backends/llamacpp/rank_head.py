@@ -67,7 +67,7 @@ def read_rank_head(file: Path) -> RankHead:
             weight = weight.reshape(-1, weight.shape[-1])
             bias = found.get(f"{layer}.bias")
             layers.append((weight, numpy.zeros(len(weight), numpy.float32) if bias is None else bias))
-    _check_shapes(file, layers, int(metadata[f"{architecture}.embedding_length"]))
+    _check_shapes(file, layers, int(metadata.get(f"{architecture}.embedding_length", 0)))
     head = RankHead(layers, ends_with_tanh=f"{_OUT}.weight" not in layout)
     if head.labels != 1:
         raise _refused(file, f"has {head.labels} labels; allowed: 1, the score")
