@@ -6,6 +6,7 @@ import sqlite3
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from support.mongodb import mongo_client
 
@@ -15,6 +16,7 @@ from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand, UsageRecord
 from jan.storage.audit import AuditEntry, AuditFilter, entry_id
 from jan.storage.idempotent_answers import IdempotentAnswer
+from jan.storage.queued_answers import QueuedAnswer, QueueRoom
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -117,7 +119,17 @@ async def use_conversations(store: Store) -> None:
     )
     await store.messages.append(ME, noted, at_head=True)
     await store.completions.describe(ME, noted.id, {"completion_of": ME, "metadata": {}})
+    at, room = now(), QueueRoom(all_users=9, each_user=9)
+    queued = QueuedAnswer(id=noted.id, user_id=ME, conversation_id=conversation.id, api="a", request={})
+    await store.queued_answers.add(queued, room)
+    await store.queued_answers.find(queued.id)
+    await store.queued_answers.claim("a", at, at, ["user_2"])
+    await store.queued_answers.extend("a", at)
+    await store.queued_answers.length()
+    await store.queued_answers.release(msgspec.structs.replace(queued, holder="a"))
+    await store.queued_answers.seize(queued.id, "b", at)
     await store.messages.end_stale_streams(now())
+    await store.queued_answers.remove(queued.id, "b")
     assert await store.messages.conversation_ids(after="", limit=5) == [conversation.id]
     await store.messages.delete_orphans([conversation.id, "conv_none"])
     await store.conversations.delete(ME, conversation.id)

@@ -21,6 +21,7 @@ from jan.settings import Settings
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
+from jan.storage.queued_answers import QueuedAnswer, QueueRoom
 from jan.storage.records import (
     ApiKey,
     ConversationRecord,
@@ -42,6 +43,7 @@ KINDS: tuple[type[Record], ...] = (
     RefreshSession,
     ConversationRecord,
     MessageRecord,
+    QueuedAnswer,
     UsageRecord,
     AuditMark,
     AuditEntry,
@@ -62,6 +64,8 @@ async def fill(store: Store) -> None:
     await store.keys.create(key)
     session = RefreshSession(user_id=user.id, current_jti="j", expires_at=now() + timedelta(days=1))
     await store.sessions.start(session)
+    queued = QueuedAnswer(id="msg_1", user_id=user.id, conversation_id="conv_1", api="a", request={"a.b": 1})
+    await store.queued_answers.add(queued, QueueRoom(all_users=1, each_user=1))
     for day in (1, 2):
         await store.usage.add(UsageRecord(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
     audit = AuditTrail(store, Seals(lambda: "key", lambda _kid, _purpose: bytes(32)))

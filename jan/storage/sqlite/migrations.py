@@ -99,7 +99,6 @@ _VERSION_13 = (
     """CREATE INDEX queued_answers_by_user ON queued_answers (user_id)""",
     """CREATE INDEX queued_answers_of_conversation ON queued_answers (conversation_id)""",
     """CREATE INDEX queued_answers_by_holder ON queued_answers (holder)""",
-    """CREATE INDEX queued_answers_by_lease ON queued_answers (held_until, id)""",
 )
 # Messages have items, in place of content, reasoning and calls. Conversations have the bytes of the new form.
 _VERSION_14 = (

@@ -4,8 +4,6 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
 from jan.storage.queued_answers import (
     NOT_HELD,
     QueuedAnswer,
@@ -22,7 +20,8 @@ from jan.storage.sqlite.conversations import count_bytes
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES, QUEUED_ANSWERS
 
-_FREE = "WHERE held_until <= ? AND user_id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1"
+# In the order of ids, because the queue is short and must not be sorted. User ids have no spaces.
+_FREE = "WHERE id > '' AND held_until <= ? AND instr(?, ' ' || user_id || ' ') = 0 ORDER BY id LIMIT 1"
 _HELD = "id = ? AND holder = ?"
 
 
@@ -34,10 +33,7 @@ class SqliteQueuedAnswers:
 
     async def add(self, answer: QueuedAnswer, room: QueueRoom) -> None:
         def work(db: sqlite3.Connection) -> None:
-            [of_all] = db.execute("SELECT count(*) FROM queued_answers").fetchone()
-            sql = "SELECT count(*) FROM queued_answers WHERE user_id = ?"
-            [of_user] = db.execute(sql, (answer.user_id,)).fetchone()
-            room.check(of_all, of_user)
+            room.check(_count(db, "holder >= ''"), _count(db, "user_id = ?", answer.user_id))
             QUEUED_ANSWERS.insert(db, answer)
 
         await self._db.write(work)
@@ -48,7 +44,7 @@ class SqliteQueuedAnswers:
     async def claim(
         self, holder: str, until: datetime, at: datetime, not_of: Sequence[str] = ()
     ) -> QueuedAnswer | None:
-        wanted = (milliseconds(at), msgspec.json.encode(list(not_of)).decode())
+        wanted = (milliseconds(at), f" {' '.join(not_of)} ")
 
         def work(db: sqlite3.Connection) -> QueuedAnswer | None:
             found = QUEUED_ANSWERS.select(db, _FREE, *wanted)
@@ -99,5 +95,9 @@ class SqliteQueuedAnswers:
         await self._db.write(work)
 
     async def length(self) -> QueueLength:
-        sql = "SELECT count(*), count(*) FILTER (WHERE holder <> '') FROM queued_answers"
-        return QueueLength(*await self._db.read(lambda db: db.execute(sql).fetchone()))
+        return await self._db.read(lambda db: QueueLength(_count(db, "holder >= ''"), _count(db, "holder > ''")))
+
+
+def _count(db: sqlite3.Connection, where: str, *values: str) -> int:
+    [count] = db.execute(f"SELECT count(*) FROM queued_answers WHERE {where}", values).fetchone()
+    return int(count)
