@@ -81,6 +81,18 @@ def test_a_deleted_conversation_is_in_no_file(stored: StoredServer, client: http
     assert files_with(stored.folder, "kept 7")
 
 
+def test_a_deleted_background_response_is_in_no_file(
+    stored: StoredServer, client: httpx.Client, canary: str
+) -> None:
+    """Neither what was asked for, nor what was made of it until it was deleted."""
+    body = {"model": "slow", "input": f"say {canary} " * 100, "instructions": f"Be {canary}.", "background": True}
+    own = client.post("/v1/responses", json=body).json()["id"]
+    assert until(lambda: client.get(f"/v1/responses/{own}").json()["output"])
+    assert files_with(stored.folder, canary)
+    client.delete(f"/v1/responses/{own}").raise_for_status()
+    assert is_nowhere(stored, canary)
+
+
 def test_a_deleted_user_is_in_no_file(stored: StoredServer, client: httpx.Client, canary: str) -> None:
     """Neither address, name and keys, nor conversations with their messages; and not in an export."""
     address = f"{canary}@example.org"

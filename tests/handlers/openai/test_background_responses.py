@@ -259,6 +259,16 @@ def test_a_revoked_key_ends_its_response(client: httpx.Client, server: ThreadSer
     assert (error["type"], error["code"], last["type"]) == ("error", "invalid_api_key", "response.failed")
 
 
+def test_a_request_that_is_sent_again_is_queued_once(client: httpx.Client) -> None:
+    body = {"model": "slow", "input": "word ", "background": True, "max_output_tokens": 20}
+    for change in ({}, {"stream": True}):
+        headers = {"Idempotency-Key": f"{client.headers['Authorization'][-20:]}-{len(change)}"}
+        first, again = (client.post("/v1/responses", json={**body, **change}, headers=headers) for _ in range(2))
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert again.content == first.content
+    assert len(client.get("/api/v1/conversations").json()["data"]) == 2
+
+
 def test_reasoning_is_encrypted_alike_each_time(client: httpx.Client) -> None:
     include = ["reasoning.encrypted_content"]
     text = post(client, "<think>hm</think>so", include=include, stream=True).text
