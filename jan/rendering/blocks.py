@@ -35,11 +35,13 @@ class Rendered(msgspec.Struct, frozen=True):
     """The blocks of a text.
 
     ``read``: characters of a growing text that are in the blocks for good. ``seconds``: CPU time that it took.
+    ``mistake``: the exception that a library raised, '' if none did.
     """
 
     blocks: list[Block]
     read: int
     seconds: float = 0.0
+    mistake: str = ""
 
 
 class FileJob(msgspec.Struct, frozen=True):

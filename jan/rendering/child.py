@@ -4,7 +4,6 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -82,8 +81,7 @@ def _rendered(message: bytes) -> Rendered:
     except (TooSlow, RecursionError, MemoryError):
         done = _unread(job)
     except Exception as error:  # noqa: BLE001 - a library's mistake must not cost the text
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        done = _unread(job)
+        done = msgspec.structs.replace(_unread(job), mistake=type(error).__name__)
     return msgspec.structs.replace(done, seconds=time.process_time() - began)
 
 

@@ -52,7 +52,13 @@ class Renderer:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         done = await asyncio.shield(task)
-        return None if done is None else msgspec.msgpack.decode(done, type=Rendered)
+        if done is None:
+            return None
+        rendered = msgspec.msgpack.decode(done, type=Rendered)
+        if rendered.mistake:
+            # Its message may have parts of the text.
+            log.warning("a text is shown as it is written", reason=rendered.mistake)
+        return rendered
 
     async def _asked(self, job: bytes) -> bytes | None:
         """Return the result of a job, None if there is none: it ended its process, or none can be started."""
