@@ -5,12 +5,10 @@ from collections import deque
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from handlers.openai.client_names import ClientNames
+from handlers.openai.converted_parts import converted
 from handlers.openai.sampling import refused
 from jan.schema.chat import ChatCompletionRequest
-from jan.schema.explain import explain
 from jan.schema.messages import (
     AssistantMessage,
     ImagePart,
@@ -23,7 +21,6 @@ from jan.schema.messages import (
     UserMessage,
 )
 from jan.schema.ollama import OllamaChatRequest, OllamaGenerateRequest, OllamaMessage, OllamaOptions
-from jan.schema.open_body import convert_open
 from jan.schema.output_formats import JsonObjectFormat, JsonSchema, JsonSchemaFormat, ResponseFormat
 from jan.schema.tools import FunctionTool, RequestedTool
 
@@ -127,12 +124,7 @@ def _format_of(body: OllamaRequest) -> ResponseFormat | None:
 
 
 def _tool(given: dict[str, Any], place: str) -> RequestedTool:
-    try:
-        tool: FunctionTool = convert_open({"type": "function", **given}, FunctionTool)
-    except msgspec.ValidationError as error:
-        why = explain(error, FunctionTool)
-        where = f"{place}.{why.path}" if why.path else place
-        raise refused(where, why.message) from None
+    tool: FunctionTool = converted({"type": "function", **given}, FunctionTool, place)
     tool.keep_written({"type": "function", **given})
     return tool
 

@@ -18,7 +18,6 @@ from jan.settings.plugins import CannotImport, import_class
 
 _API = "{api}"
 _PARAMETER = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)(?P<rest>:path)?\}")
-_OWN_METHODS = ("HEAD", "OPTIONS")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

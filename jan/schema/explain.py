@@ -10,13 +10,15 @@ import msgspec
 from msgspec import inspect as mi
 
 from jan.schema.email_address import EMAIL_SENTENCES
+from jan.schema.output_formats import NAME_PATTERN
 from jan.schema.plain_text import SENTENCES
 
 _AT = re.compile(r"^(?P<what>.*?)(?P<key> - at `key` in)?(?: - at)?(?: `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 # What is said of a text that does not match, by regular expression.
-_SENTENCES = MappingProxyType({**SENTENCES, **EMAIL_SENTENCES})
+_NAME = "Not a name; allowed: 1 to 64 letters, digits, _ and -."
+_SENTENCES = MappingProxyType({**SENTENCES, **EMAIL_SENTENCES, NAME_PATTERN: _NAME})
 
 
 class Explanation(msgspec.Struct, frozen=True):

@@ -1,11 +1,13 @@
 """Messages of a conversation by role, and the parts of their content."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from jan.schema.open_body import OpenStruct
+
+CalledName = Annotated[str, Meta(min_length=1)]
 
 
 class TextPart(OpenStruct, kw_only=True, tag_field="type", tag="text"):
@@ -70,7 +72,7 @@ class SentFunction(OpenStruct, kw_only=True):
     Some clients send an object, or leave it out where there are no arguments.
     """
 
-    name: str
+    name: CalledName
     arguments: str | dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +88,7 @@ class SentFunction(OpenStruct, kw_only=True):
 class CustomCall(OpenStruct, kw_only=True):
     """A call of a custom tool, which takes a text."""
 
-    name: str
+    name: CalledName
     input: str
 
 

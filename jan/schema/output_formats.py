@@ -11,7 +11,8 @@ from jan.schema.open_body import OpenStruct, Unserved
 from jan.schema.unserved import UNSERVED_IN_STRUCTURED_OUTPUTS
 
 # In Python, $ also matches before a final line break, hence the lookahead.
-FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?!\n)$"
+FunctionName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 
 # Deeper than any sensible schema, and far below Python's recursion limit.
 _MAX_SCHEMA_DEPTH = 100

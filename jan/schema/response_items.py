@@ -1,14 +1,14 @@
 """Items of OpenAI's Responses API: those that a request sends, and those that an answer has."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
+from jan.schema.messages import CalledName
 from jan.schema.open_body import OpenStruct
 from jan.schema.sampling import TokenLogprob
 
-CalledName = Annotated[str, Meta(min_length=1)]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 # --- sent -------------------------------------------------------------------------------------------

@@ -179,3 +179,28 @@ def test_every_form_of_tools_is_named_as_it_was_sent(model: httpx.Client) -> Non
     ):
         error = model.post(CHAT, json=body | parameters).json()["error"]
         assert (error["code"], error["param"]) == ("invalid_schema", place)
+
+
+_CALL = {"id": "c", "type": "function", "function": {"name": "", "arguments": "{}"}}
+_NO_NAME = "Not a name; allowed: 1 to 64 letters, digits, _ and -."
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "reason"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name", _NO_NAME),
+        ({"tools": [{"type": "custom", "custom": {"name": "a b"}}]}, "tools[0].custom.name", _NO_NAME),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "The key 'function' is required."),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [_CALL]}, *say("hi")]},
+            "messages[0].tool_calls[0].function.name",
+            "Expected `str` of length >= 1.",
+        ),
+    ],
+    ids=["no name", "a space", "no function", "a call without a name"],
+)
+def test_wrong_names_are_told(echo: httpx.Client, change: dict[str, Any], param: str, reason: str) -> None:
+    """The error says where the name is, and which names are allowed."""
+    refused = echo.post(CHAT, json={"model": "echo", "messages": say("hi"), **change})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["message"]) == (400, param, f"{param}: {reason}")

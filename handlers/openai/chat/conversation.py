@@ -9,6 +9,7 @@ from handlers.conversations.translate import usage_record
 from handlers.openai.chat.chunks import ChatTranslator
 from handlers.openai.chat.completion_ids import message_id_of
 from handlers.openai.chat.unservable import name_own_message, unservable
+from handlers.openai.sampling import refused
 from handlers.openai.turn_keeper import TurnKeeper
 from jan.engine.base import ChatPrompt, Engine, GenerationRequest
 from jan.errors import InvalidRequest
@@ -31,10 +32,10 @@ from jan.storage.records import AnswerProgress, ConversationRecord
 def check_alone(body: ChatCompletionRequest) -> None:
     """Refuse parameters that need a conversation if there is none. Raises InvalidRequest."""
     if not body.messages:
-        raise _refusal("messages: Expected `array` of length >= 1.", "messages")
+        raise refused("messages", "Expected `array` of length >= 1.")
     for name in ("parent_message_id", "message_id"):
         if getattr(body, name) not in (UNSET, None):
-            raise _refusal(f"{name}: Not allowed without conversation_id.", name)
+            raise refused(name, "Not allowed without conversation_id.")
 
 
 async def open_turn(
@@ -51,18 +52,16 @@ async def open_turn(
     Returns the request with the conversation so far, and its keeper. Nothing is stored yet.
     """
     if body.n is not None and body.n != 1:
-        raise _refusal("n: An answer that is stored is the only one; allowed: 1.", "n")
+        raise refused("n", "An answer that is stored is the only one; allowed: 1.")
     if body.functions or body.function_call not in (None, "none"):
-        raise _refusal(
-            "functions: Not allowed with conversation_id or store. Use tools, whose calls are kept.", "functions"
-        )
+        raise refused("functions", "Not allowed with conversation_id or store. Use tools, whose calls are kept.")
     if body.message_id is not None and not body.messages:
-        raise _refusal("message_id: Not allowed without messages.", "message_id")
+        raise refused("message_id", "Not allowed without messages.")
     if body.messages and isinstance(body.messages[-1], AssistantMessage):
-        raise _refusal(
-            "messages: There is no message to answer. Send one that is not the assistant's, or name one with "
-            "parent_message_id.",
+        raise refused(
             "messages",
+            "There is no message to answer. Send one that is not the assistant's, or name one with "
+            "parent_message_id.",
         )
     engine = await services.models.engine(asked.model)
     keeper = StoredAnswer(await _turn_of(services, user_id, body, mint), asked, engine, translator, set_header)
@@ -161,7 +160,3 @@ class StoredAnswer(TurnKeeper):
             finish_reason=None if usage is None else choice.finish_reason,
             usage=None if usage is None else usage_record(usage),
         )
-
-
-def _refusal(message: str, param: str) -> InvalidRequest:
-    return InvalidRequest(message, code="invalid_value", param=param)

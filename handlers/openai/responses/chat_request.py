@@ -3,18 +3,15 @@
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from handlers.openai.client_names import ClientNames
+from handlers.openai.converted_parts import converted
 from handlers.openai.responses.namespaces import CUSTOM_KEYS, FUNCTION_KEYS, ServedTools
 from handlers.openai.responses.sent_items import messages_of, read_items
 from handlers.openai.sampling import refused
 from jan.auth.encrypted_texts import TextsOfOwner
 from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
-from jan.schema.explain import explain
 from jan.schema.messages import Message, SystemMessage
-from jan.schema.open_body import convert_open
 from jan.schema.output_formats import JsonSchema, JsonSchemaFormat, ResponseFormat
 from jan.schema.responses import PromptOfResponse, ResponseRequest, SchemaFormat
 from jan.schema.tools import (
@@ -164,14 +161,7 @@ def _tool(given: dict[str, Any], place: str) -> RequestedTool:
         grammar = {name: value for name, value in form.items() if name != "type"}
         inner["format"] = {"type": "grammar", "grammar": grammar}
     written = {"type": kind, kind: inner}
-    try:
-        tool: RequestedTool = convert_open(written, expected)
-    except (msgspec.ValidationError, ValueError) as error:
-        why = explain(error, expected) if isinstance(error, msgspec.ValidationError) else None
-        path = "" if why is None else why.path.removeprefix(kind).removeprefix(".")
-        where = f"{place}.{path}" if path else place
-        reason = str(error) if why is None else why.message
-        raise refused(where, reason) from None
+    tool: RequestedTool = converted(written, expected, place, within=kind)
     tool.keep_written(written)
     return tool
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from handlers.openai.converted_parts import converted
 from handlers.openai.responses.namespaces import joined_name
 from handlers.openai.responses.sent_parts import answer_content, instructions_of, text_of, user_content
 from handlers.openai.sampling import refused
 from jan.auth.encrypted_texts import TextsOfOwner
-from jan.schema.explain import explain
 from jan.schema.messages import (
     AssistantMessage,
     CustomCall,
@@ -122,11 +122,7 @@ def _item(given: dict[str, Any], kind: Any, place: str, ignored: list[str]) -> S
         raise refused(f"{place}.type", f"Unknown type '{str(kind)[:64]}'; allowed: {allowed}.")
     known, unknown = without_unknown(given, expected)
     ignored += [f"{place}.{name}" for name in unknown]
-    try:
-        item = msgspec.convert(known, expected)
-    except msgspec.ValidationError as error:
-        why = explain(error, expected)
-        raise refused(f"{place}.{why.path}" if why.path else place, why.message) from None
+    item: SentItem | SentCompaction = converted(known, expected, place)
     return item
 
 
