@@ -202,4 +202,12 @@ class CustomCallOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="cust
     input: str
 
 
-OutputItem = MessageOutput | ReasoningOutput | FunctionCallOutput | CustomCallOutput
+class CompactionOutput(msgspec.Struct, kw_only=True, tag_field="type", tag="compaction"):
+    """The summary of a conversation, which only this server can read."""
+
+    id: str
+    encrypted_content: str
+
+
+ShownItem = MessageOutput | ReasoningOutput | FunctionCallOutput | CustomCallOutput
+OutputItem = ShownItem | CompactionOutput

@@ -3,7 +3,10 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import msgspec
 
 from handlers.openai.chat.request import model_request
 from handlers.openai.responses.chat_request import ChatRequestOfResponse
@@ -13,22 +16,15 @@ from handlers.openai.responses.kept_response import after, follows, turn_of
 from handlers.openai.responses.response_translator import usage_of
 from handlers.openai.responses.sent_items import SUMMARY, pieces_of
 from handlers.openai.responses.shown_items import items_of
+from handlers.openai.responses.summaries import ask_for_summary, compaction_item
 from jan.engine.base import Delta, Finished, Started
 from jan.errors import Conflict, NotFound, Unavailable
 from jan.handler import CollectedAnswers, Frames, Handler, TextForm, TokenCount, Turn
 from jan.operation import operation
 from jan.schema.compaction import CompactedConversation, CompactionRequest
-from jan.schema.messages import UserMessage
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 from jan.tasks import apart
 
-_ASKED = (
-    "Sum up our conversation so far, for someone who goes on with it and has not read it. Say what I want, what "
-    "was done, what was found out and decided, and what is left to do. Quote the names, paths, numbers and "
-    "passages that are still needed. Write nothing but the summary."
-)
-# Longest summary in tokens.
-_MOST_TOKENS = 4096
 # What clients send as for a response. The summary is plain text, whatever the answers of the conversation are.
 _UNUSED = ("tools", "tool_choice", "text", "truncation")
 
@@ -62,18 +58,14 @@ class Compactions(Handler):
         self.ignore(*translated.ignored, *(name for name in _UNUSED if getattr(body, name)))
         if not follows(body):
             translated.check()
-        translated.add_question(UserMessage(content=_ASKED))
-        chat = translated.chat
-        chat.tools = chat.tool_choice = chat.response_format = None
-        chat.max_tokens, chat.service_tier = _MOST_TOKENS, body.service_tier
+        ask_for_summary(translated)
+        translated.chat.service_tier = body.service_tier
         with translated.names.used_by(self):
-            asked, turn = model_request(chat, self.identity), None
+            asked, turn = model_request(translated.chat, self.identity), None
             if follows(body):
                 turn = await turn_of(self.services, self.user_id, body, translated, self.mint)
                 asked = after(turn, asked, translated)
-            translator = _CompactionTranslator(
-                _kept(body, turn), lambda summary: texts.encrypt("compaction", summary)
-            )
+            translator = _CompactionTranslator(_kept(body, turn), partial(texts.encrypt, "compaction"))
             return await self.answer(asked, translator, stream=False)
 
 
@@ -118,20 +110,10 @@ class _CompactionTranslator:
 
     def whole(self, answers: CollectedAnswers, count: TokenCount) -> CompactedConversation:
         """Make the compacted conversation. Raises Unavailable for an answer without text."""
-        [answer] = answers.answers
-        if not answer.text.strip():
-            raise Unavailable(
-                "The model wrote no summary. Try again, with a model that has room for one.",
-                code="no_summary",
-                headers={"x-should-retry": "false"},
-            )
         own = f"resp_{secrets.token_hex(16)}"
         output = [{"id": item_id("msg", own, at), **item} for at, item in enumerate(self._kept)]
-        summary = {
-            "id": item_id("cmp", own, len(output)),
-            "type": "compaction",
-            "encrypted_content": self._encrypt(answer.text.strip()),
-        }
+        [answer] = answers.answers
+        summary = msgspec.to_builtins(compaction_item(own, len(output), answer.text, self._encrypt))
         return CompactedConversation(
             id=own, created_at=int(time.time()), output=[*output, summary], usage=usage_of(count.usage)
         )

@@ -27,9 +27,9 @@ from jan.schema.response_items import (
     FunctionCallOutput,
     ItemStatus,
     MessageOutput,
-    OutputItem,
     ReasoningContent,
     ReasoningOutput,
+    ShownItem,
     TextContent,
 )
 from jan.schema.sampling import TokenLogprob
@@ -50,7 +50,7 @@ class OpenItem(Protocol):
         """Make the events that end the item."""
         ...
 
-    def whole(self, status: ItemStatus) -> OutputItem:
+    def whole(self, status: ItemStatus) -> ShownItem:
         """Return the item as far as it is."""
         ...
 

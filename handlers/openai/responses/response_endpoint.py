@@ -22,7 +22,8 @@ from handlers.openai.responses.kept_response import ResponseKeeper, after, conve
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.responses.shown_response import ENCRYPTS, shown_response
-from handlers.openai.sampling import tier_of
+from handlers.openai.responses.summaries import SummaryTranslator, ask_for_summary, without_trigger
+from handlers.openai.sampling import refused, tier_of
 from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from jan.handler import BackgroundRequest, Handler, ModelRequest, Turn
 from jan.operation import operation
@@ -57,6 +58,8 @@ class Responses(Handler):
         items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
         stores = self._stores(body)
+        if (conversation := without_trigger(body)) is not None:
+            return await self._summarised(conversation)
         if body.background:
             body, names = without_logprobs(body)
             self.ignore(*names)
@@ -84,6 +87,26 @@ class Responses(Handler):
             if stores or follows(body):
                 keep = partial(self._keep, body, translated, translator)
             return await self.answer(asked, translator, stream=bool(body.stream), keep=keep, blocks=blocks)
+
+    async def _summarised(self, body: ResponseRequest) -> Any:
+        """Return a summary of the conversation as the only item of a response, which is never stored."""
+        if body.background:
+            raise refused("background", "Not allowed with an item compaction_trigger.")
+        texts = self.services.encrypted_texts.of(self.identity.owner)
+        translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
+        self.ignore(*translated.ignored, *(["store"] if body.keeps else []))
+        if not follows(body):
+            translated.check()
+        response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
+        ask_for_summary(translated)
+        with translated.names.used_by(self):
+            asked = model_request(translated.chat, self.identity)
+            if follows(body):
+                asked = after(
+                    await turn_of(self.services, self.user_id, body, translated, self.mint), asked, translated
+                )
+            translator = SummaryTranslator(response, partial(texts.encrypt, "compaction"))
+            return await self.answer(asked, translator, stream=bool(body.stream))
 
     def _stores(self, body: ResponseRequest) -> bool:
         """Return True if the response is to be stored. Raises AuthenticationFailed and PermissionDenied."""

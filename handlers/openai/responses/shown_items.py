@@ -15,6 +15,7 @@ from jan.schema.response_items import (
     OutputItem,
     ReasoningContent,
     ReasoningOutput,
+    ShownItem,
     TextContent,
 )
 from jan.schema.sampling import FinishReason, TokenLogprob
@@ -52,7 +53,7 @@ def answer_items(
     ``own``: the id of the response. ``items``: as they are stored. ``last``: the last item's status.
     ``encrypt``: see ``reasoning_item``.
     """
-    output: list[OutputItem] = []
+    output: list[ShownItem] = []
     for item in items:
         if isinstance(item, StoredText | StoredParts):
             if text := item.text if isinstance(item, StoredText) else _text_of(item.parts):
@@ -63,7 +64,7 @@ def answer_items(
             output.append(_shown_call(item, own, len(output)))
     output = output or [_message("", own, 0, logprobs)]
     output[-1].status = last
-    return output
+    return [*output]
 
 
 def reasoning_item(
@@ -80,7 +81,7 @@ def _message(text: str, own: str, at: int, logprobs: Sequence[TokenLogprob]) -> 
     return MessageOutput(id=item_id("msg", own, at), status="completed", content=[said])
 
 
-def _shown_call(item: StoredCall | StoredCustomCall, own: str, at: int) -> OutputItem:
+def _shown_call(item: StoredCall | StoredCustomCall, own: str, at: int) -> ShownItem:
     names = {"name": item.name} if item.namespaced is UNSET else msgspec.structs.asdict(item.namespaced)
     if isinstance(item, StoredCustomCall):
         number = item_id("ctc", own, at)

@@ -1,5 +1,6 @@
 """Conversations in short: what OpenAI's client gets, and what a model gets of it in the next request."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_the_users_messages_stay_and_the_rest_is_one_item(sdk: openai.OpenAI) ->
     assert first["content"] == [{"type": "input_text", "text": "My cat is called Tom."}]
     assert (first["role"], first["type"], second["content"]) == ("user", "message", CHAT[-1]["content"])
     assert summary["type"] == "compaction"
-    assert "Tom" not in str(summary)
+    assert b"Tom" not in urlsafe_b64decode(str(summary["encrypted_content"]).removeprefix("jan1."))
     assert made.usage.output_tokens == len(SUMMARY.split())
     assert made.usage.total_tokens == made.usage.input_tokens + made.usage.output_tokens
     roles = [type(message).__name__ for message in Summing.messages]
@@ -176,3 +177,39 @@ def test_anonymous_callers_compact_what_they_send(server: ThreadServer) -> None:
     assert compact(server.client, CHAT)[-1]["type"] == "compaction"
     refused = server.client.post(URL, json={"model": "echo", "previous_response_id": "resp_1"})
     assert refused.status_code == 401
+
+
+TRIGGER = {"type": "compaction_trigger"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_trigger_makes_the_response_a_summary(sdk: openai.OpenAI, client: httpx.Client, stream: bool) -> None:
+    """Codex ends its input with it, and takes the only item of the answer for the summary. Nothing is stored."""
+    given: Any = [*CHAT, TRIGGER]
+    before = client.get("/v1/conversations").json()
+    if stream:
+        events = list(sdk.responses.create(model="echo", input=given, stream=True))
+        names = [event.type.removeprefix("response.") for event in events]
+        assert names == ["created", "in_progress", "output_item.added", "output_item.done", "completed"]
+        [made] = events[-1].response.output
+        assert events[-2].item == made
+        assert [event.sequence_number for event in events] == list(range(5))
+    else:
+        [made] = sdk.responses.create(model="echo", input=given, tools=[{"type": "web_search"}]).output
+    assert client.get("/v1/conversations").json() == before
+    send = {"model": "echo", "input": [made.to_dict(), {"role": "user", "content": "Go on."}], "store": False}
+    assert client.post("/v1/responses", json=send).status_code == 200
+    assert Summing.messages[0].content == OPENED
+
+
+def test_a_trigger_is_refused_where_it_means_nothing(client: httpx.Client) -> None:
+    """Before other items, alone, and in the background. A stream without a summary is an error too."""
+    for given, fields, param in (
+        ([TRIGGER, *CHAT], {}, "input[0].type"),
+        ([TRIGGER], {}, "input"),
+        ([*CHAT, TRIGGER], {"background": True}, "background"),
+    ):
+        refused = client.post("/v1/responses", json={"model": "echo", "input": given, **fields})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    body = {"model": "echo", "input": [{"role": "user", "content": "say nothing"}, TRIGGER], "stream": True}
+    assert client.post("/v1/responses", json=body).json()["error"]["code"] == "no_summary"
