@@ -76,8 +76,13 @@ def weights_of(kind: Kind, seed: int = 7, labels: int = 1) -> dict[str, Any]:
     return weights
 
 
-def write_cross_encoder(file: Path, kind: Kind, weights: dict[str, Any] | None = None) -> Path:
-    """Write a cross-encoder as a GGUF file, with the names of llama.cpp's conversion; returns the file."""
+def write_cross_encoder(
+    file: Path, kind: Kind, weights: dict[str, Any] | None = None, *, lacks: tuple[str, ...] = ()
+) -> Path:
+    """Write a cross-encoder as a GGUF file, with the names of llama.cpp's conversion; returns the file.
+
+    ``lacks``: keys that are left out, as in older files.
+    """
     found = weights_of(kind) if weights is None else weights
     begin = 0 if kind == "bert" else OFFSET
     tensors = {
@@ -99,7 +104,8 @@ def write_cross_encoder(file: Path, kind: Kind, weights: dict[str, Any] | None =
                 tensors[f"{ours}.{part}"] = tensor
     vocabulary = wordpiece_vocabulary(WORDPIECES) if kind == "bert" else _unigram_vocabulary()
     types = {"tokenizer.ggml.token_type_count": (U32, len(tensors["token_types.weight"]))}
-    write_gguf(file, {**shape_of(kind), **vocabulary, **types}, tensors)
+    metadata = {**shape_of(kind), **vocabulary, **types}
+    write_gguf(file, {key: value for key, value in metadata.items() if key not in lacks}, tensors)
     return file
 
 

@@ -131,9 +131,16 @@ def test_tensors_of_other_types_are_refused(tmp_path: Path) -> None:
         read_rank_head(file)
 
 
-@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
-def test_pairs_are_cut_where_hugging_faces_tokenizers_cut_them(tmp_path: Path, kind: Any) -> None:
-    model = GgufModel(write_cross_encoder(tmp_path / "model.gguf", kind), 0, without_weights=True)
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [("bert", ()), ("xlm-roberta", ()), ("xlm-roberta", ("tokenizer.ggml.add_sep_token",))],
+    ids=["bert", "xlm-roberta", "older-xlm-roberta"],
+)
+def test_pairs_are_cut_where_hugging_faces_tokenizers_cut_them(
+    tmp_path: Path, kind: Any, lacks: tuple[str, ...]
+) -> None:
+    """With the same special tokens, also from files that do not say that two texts have a separator."""
+    model = GgufModel(write_cross_encoder(tmp_path / "model.gguf", kind, lacks=lacks), 0, without_weights=True)
     theirs = tokenizer_of(kind)
     letters = "a b c d e f g h i j k l m n"
     for one, other in ((letters, letters[:5]), (letters[:5], letters), (letters, letters), (letters[:9], letters)):

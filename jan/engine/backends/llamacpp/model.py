@@ -25,6 +25,8 @@ _MAGIC = b"GGUF"
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 # The key of the chat template. A dot and a name follow in the keys of others.
 _TEMPLATE = "tokenizer.chat_template"
+# The key that says whether a token of its own separates two texts.
+_SEPARATOR = "tokenizer.ggml.add_sep_token"
 
 
 def resolve_model_file(path: str) -> Path:
@@ -99,7 +101,7 @@ class GgufModel:
         self.stop_tokens = frozenset(token for token in range(self.vocab.n_vocab) if self.vocab.is_eog(token))
         fill = (int(self.vocab.fim_prefix()), int(self.vocab.fim_suffix()), int(self.vocab.fim_middle()))
         self.fill_tokens = fill if min(fill) >= 0 else None
-        self._tokenizer = GgufTokenizer(self.vocab)
+        self._tokenizer = GgufTokenizer(self.vocab, says_separator=_SEPARATOR in self._metadata)
         self.pieces, self.control_tokens = self._tokenizer.pieces, self._tokenizer.control
         self.tokenize, self.tokenize_chat = self._tokenizer.tokenize, self._tokenizer.tokenize_chat
         self.tokenize_plain, self.tokens_of_text = self._tokenizer.tokenize_plain, self._tokenizer.tokens_of_text

@@ -28,16 +28,18 @@ class GgufTokenizer:
     """The vocabulary of a GGUF file, read once at load. Thread-safe.
 
     ``pieces``: the bytes of each token. ``control``: ids of control tokens. ``begin``, ``end``: the tokens that
-    belong around every prompt. ``kind``: the name of its kind.
+    belong around every prompt. ``between``: those between two texts that are read together. ``kind``: the name of
+    its kind.
 
     Args:
         vocab: llama.cpp's vocabulary.
+        says_separator: the file has a key for the separator of two texts. Older ones have none, and need it.
 
     Raises:
         ConfigurationError: for a kind of vocabulary that is not BPE, SentencePiece or WordPiece.
     """
 
-    def __init__(self, vocab: Any) -> None:
+    def __init__(self, vocab: Any, *, says_separator: bool = True) -> None:
         self._vocab = vocab
         self.control = [token for token in range(vocab.n_vocab) if vocab.is_control(token)]
         self.pieces = self._pieces()
@@ -47,8 +49,10 @@ class GgufTokenizer:
         self._words = words = vocab.vocab_type == _WORDPIECE
         if words:
             self.end = [int(vocab.token_sep())]
-        #: The tokens between two texts that are read together.
-        self.between = [*self.end, *([int(vocab.token_sep())] if vocab.get_add_sep() and not words else [])]
+        # RoBERTa was trained with both; BERT's separator is its end already.
+        separates = vocab.get_add_sep() or not says_separator
+        separator = int(vocab.token_sep()) if separates and not words else -1
+        self.between = [*self.end, *([separator] if separator >= 0 else [])]
         special = list(self._special())
         ordinary = [piece for token, piece in enumerate(self.pieces) if not self._vocab.is_control(token)]
         self._prompts = PromptTokenizer(
