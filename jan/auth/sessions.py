@@ -86,7 +86,8 @@ class Sessions:
         await self._store.sessions.start(session)
         if (actor := acting.get()).id is None:
             acting.set(Actor(user.id, session.id, actor.address))
-        await self._audit.record("user.signed_in", user_id=user.id, target=session.id)
+        details = {} if session.key_id is None else {"key": session.key_id}
+        await self._audit.record("user.signed_in", user_id=user.id, target=session.id, **details)
         return self.issue(user, session, use=use)
 
     async def refresh(self, token: str) -> IssuedToken:

@@ -242,6 +242,9 @@ def test_a_session_of_a_key_is_no_more_than_the_key(server: ThreadServer) -> Non
     assert code(browser.client.post(f"{API}/auth/logout-everywhere")) == (403, "insufficient_permissions")
     listed = browser.client.get(SESSIONS).json()["data"]
     assert [(row["id"], row["key_id"], row["current"]) for row in listed] == [(told["id"], key["id"], True)]
+    signed_in = browser.client.get(f"{API}/user/audit").json()["data"][0]
+    assert (signed_in["act"], signed_in["target"]) == ("user.signed_in", told["id"])
+    assert signed_in["details"] == {"key": key["id"]}
     browser.client.delete(f"{KEYS}/{key['id']}")
     assert code(browser.client.get(PROFILE)) == (401, "invalid_api_key")
 
