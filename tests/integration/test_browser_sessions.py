@@ -196,6 +196,19 @@ def test_two_cookies_of_one_name_are_refused(server: ThreadServer, browser: Brow
     assert same.status_code == 200
 
 
+@pytest.mark.parametrize(
+    "value", [b"\xff\xfe", b'"quoted"', b"a.b.c", b"", b"=", b"a,b", "é.é.é".encode(), b"x" * 4000]
+)
+def test_a_cookie_of_anything_else_opens_nothing(server: ThreadServer, value: bytes) -> None:
+    """401, nobody is signed in, and signing out and in work all the same."""
+    sent = {"Cookie": f"a=b; {server.application.services.cookies.name}=".encode() + value}
+    client = Browser(server).client
+    assert client.get(PROFILE, headers=sent).status_code == 401
+    assert client.get(SESSION, headers=sent).json()["session"] is None
+    assert client.delete(SESSION, headers=sent).status_code == 200
+    assert client.post(SESSION, headers=sent, json={"credential": server.add_user()}).status_code == 200
+
+
 def test_a_token_of_one_kind_is_not_the_other(server: ThreadServer, browser: Browser) -> None:
     """The cookie's token opens nothing as Bearer, is not exchanged for another, and a token is no cookie."""
     [(name, token)] = browser.cookies.items()
