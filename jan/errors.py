@@ -166,6 +166,11 @@ _WIRE: Mapping[type[JanError], tuple[int, str]] = MappingProxyType(
 )
 
 
+def wrong_value(message: str, param: str | None) -> InvalidRequest:
+    """Make the error for a value of a request that is not allowed."""
+    return InvalidRequest(message, code="invalid_value", param=param)
+
+
 def drop_traceback(error: BaseException) -> None:
     """Break the reference cycle of an error that has been reported.
 

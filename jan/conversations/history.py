@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from jan.errors import wrong_value
 from jan.schema import messages as chat
 from jan.schema.explain import explain
 from jan.schema.open_body import convert_open
@@ -28,7 +28,7 @@ def to_chat(message: MessageRecord) -> chat.Message:
         found: chat.Message = convert_open(fields, chat.Message)
     except msgspec.ValidationError as error:
         why = explain(error, chat.Message)
-        raise _refusal(f"{why.path}: {why.message}" if why.path else why.message, why.path or None) from None
+        raise wrong_value(f"{why.path}: {why.message}" if why.path else why.message, why.path or None) from None
     return found
 
 
@@ -36,31 +36,31 @@ def check_message(message: MessageRecord) -> MessageRecord:
     """Return the message if a model could get all of it; raises InvalidRequest."""
     for name in ("content", "tool_calls"):
         if _is_deep(getattr(message, name)):
-            raise _refusal(f"{name}: It is nested too deeply; allowed: {_DEEPEST} levels.", name)
+            raise wrong_value(f"{name}: It is nested too deeply; allowed: {_DEEPEST} levels.", name)
     to_chat(message)
     if message.tool_calls is not None and message.role != "assistant":
-        raise _refusal("tool_calls: Only a message of the assistant may have them.", "tool_calls")
+        raise wrong_value("tool_calls: Only a message of the assistant may have them.", "tool_calls")
     if message.tool_call_id is not None and message.role != "tool":
-        raise _refusal("tool_call_id: Only a message of a tool may have it.", "tool_call_id")
+        raise wrong_value("tool_call_id: Only a message of a tool may have it.", "tool_call_id")
     if message.content is None and not message.tool_calls:
-        raise _refusal("content: Only a message with tool_calls may be without it.", "content")
+        raise wrong_value("content: Only a message with tool_calls may be without it.", "content")
     if message.reasoning is not None and message.role != "assistant":
-        raise _refusal("reasoning_content: Only a message of the assistant may have it.", "reasoning_content")
+        raise wrong_value("reasoning_content: Only a message of the assistant may have it.", "reasoning_content")
     results = sum(isinstance(item, StoredResult) for item in message.items)
     if results != (message.role == "tool") or (results and len(message.items) > 1):
-        raise _refusal("items: The message of a tool is one result, and no other message has one.", "items")
+        raise wrong_value("items: The message of a tool is one result, and no other message has one.", "items")
     return message
 
 
 def from_chat(message: chat.Message, conversation_id: str) -> MessageRecord:
     """Return a request's message as the store keeps it; raises InvalidRequest for a role that it does not keep."""
     if isinstance(message, chat.FunctionMessage):
-        raise _refusal("messages: A conversation keeps no messages of role 'function'. Use 'tool'.", "messages")
+        raise wrong_value("messages: A conversation keeps no messages of role 'function'. Use 'tool'.", "messages")
     content = message.content
     calls = reasoning = None
     if isinstance(message, chat.AssistantMessage):
         if message.function_call is not None:
-            raise _refusal("messages: A conversation keeps no function_call. Use tool_calls.", "messages")
+            raise wrong_value("messages: A conversation keeps no function_call. Use tool_calls.", "messages")
         content = content or message.refusal or content
         calls = msgspec.to_builtins(message.tool_calls)
         reasoning = message.reasoning_content or message.reasoning
@@ -92,7 +92,3 @@ def _is_deep(value: Any) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return bool(level)
-
-
-def _refusal(message: str, param: str | None) -> InvalidRequest:
-    return InvalidRequest(message, code="invalid_value", param=param)

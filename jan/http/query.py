@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from jan.errors import InvalidRequest
+from jan.errors import wrong_value
 from jan.schema.explain import explain
 
 
@@ -20,19 +20,15 @@ def decode_query(arguments: Mapping[str, list[bytes]], expected: type[msgspec.St
         if name not in known:
             if not expected.__struct_config__.forbid_unknown_fields:
                 continue
-            raise _refusal(f"Unknown query parameter '{name[:64]}'; allowed: {', '.join(known)}.", name[:64])
+            raise wrong_value(f"Unknown query parameter '{name[:64]}'; allowed: {', '.join(known)}.", name[:64])
         if len(given) > 1:
-            raise _refusal(f"The query parameter '{name}' is given {len(given)} times; allowed: once.", name)
+            raise wrong_value(f"The query parameter '{name}' is given {len(given)} times; allowed: once.", name)
         try:
             values[name] = given[0].decode()
         except UnicodeDecodeError:
-            raise _refusal(f"The query parameter '{name}' is not valid UTF-8.", name) from None
+            raise wrong_value(f"The query parameter '{name}' is not valid UTF-8.", name) from None
     try:
         return msgspec.convert(values, expected, strict=False)
     except msgspec.ValidationError as error:
         why = explain(error, expected)
-        raise _refusal(f"{why.path}: {why.message}", why.path) from None
-
-
-def _refusal(message: str, param: str) -> InvalidRequest:
-    return InvalidRequest(message, code="invalid_value", param=param)
+        raise wrong_value(f"{why.path}: {why.message}", why.path) from None

@@ -4,7 +4,7 @@ from collections.abc import Set
 from typing import Any
 
 from jan.engine.generation_request import ChatPrompt
-from jan.errors import InvalidRequest
+from jan.errors import wrong_value
 
 # Switches that many clients set whatever the model. A template that lacks one is not asked in vain.
 SWITCHES = ("enable_thinking", "thinking", "reasoning_effort")
@@ -19,12 +19,12 @@ def check_options(prompt: ChatPrompt, variables: Set[str]) -> None:
     for name in prompt.template_options:
         if name not in variables and name not in SWITCHES:
             known = ", ".join(sorted(one for one in variables - _OWN if not one.endswith("_token"))) or "none"
-            raise _refusal(
+            raise wrong_value(
                 f"chat_template_kwargs.{name}: The model's chat template lacks this variable; allowed: {known}.",
                 f"chat_template_kwargs.{name}",
             )
     if prompt.documents and "documents" not in variables:
-        raise _refusal("documents: The model's chat template takes no documents.", "documents")
+        raise wrong_value("documents: The model's chat template takes no documents.", "documents")
 
 
 def fitted_options(given: dict[str, Any], variables: Set[str]) -> dict[str, Any]:
@@ -49,7 +49,3 @@ def _switched_off(given: dict[str, Any], variables: Set[str]) -> tuple[str, ...]
     if given.get("reasoning_effort") != "none" or "reasoning_effort" in variables:
         return ()
     return tuple(name for name in _ON_AND_OFF if name in variables)
-
-
-def _refusal(message: str, param: str) -> InvalidRequest:
-    return InvalidRequest(message, code="invalid_value", param=param)
