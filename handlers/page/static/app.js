@@ -19,6 +19,8 @@ export class Frame {
     this.list = /** @type {import("./list/list.js").List} */ (document.createElement("jan-list"));
     this.list.className = "side";
     this.list.id = "side";
+    this.list.setAttribute("role", "complementary");
+    this.list.setAttribute("aria-label", t("list.conversations"));
     this.composer = /** @type {import("./chat/composer.js").Composer} */ (document.createElement("jan-composer"));
     this.title = h("h1.cut", { dir: "auto" });
     this.buttons = h("span.row");
@@ -31,6 +33,8 @@ export class Frame {
     this.app = h("div.app", {}, this.list, this.page);
     const skip = h("a.skip", { href: "#page" }, t("skip"));
     place.replaceChildren(skip, this.app);
+    this.page.addEventListener("click", (event) => this.opener.contains(event.target) || this.app.classList.remove("list-open"));
+    this.list.addEventListener("keydown", (event) => event.key === "Escape" && this.app.classList.contains("list-open") && this.openList(false));
     this.list.addEventListener("hide", () => this.openList(false));
     this.list.addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("a") && this.app.classList.remove("list-open"));
     listen("offline", () => this.#offline(true));

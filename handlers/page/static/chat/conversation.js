@@ -27,7 +27,7 @@ export class Conversation extends EventTarget {
   /** Read the newest messages. */
   async load() {
     const found = await get(`conversations/${this.id}?limit=${FIRST}`);
-    this.title = found.title;
+    this.#titled(found.title);
     this.model = found.model;
     this.metadata = found.metadata;
     this.updated = found.updated_at;

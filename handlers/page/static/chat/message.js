@@ -26,6 +26,8 @@ export class MessageView {
     this.text = h("div.text", { dir: "auto" });
     this.buttons = h("div.acts");
     this.state = h("p.state", { hidden: true });
+    /** Settled when all of it is shown. */
+    this.ready = Promise.resolve();
     if (own) this.#buildOwn();
     else if (message.role === "system") this.#buildSystem();
     else this.#buildAnswer();
@@ -61,7 +63,7 @@ export class MessageView {
       if (live) this.steps.follow(live);
       else this.steps.show(this.message.reasoning, this.message.tool_calls);
       const text = textOf(this.message);
-      if (text) showMarkdown(this.text, text).then(() => this.#grown());
+      if (text) this.ready = showMarkdown(this.text, text).then(() => this.#grown());
     }
   }
 

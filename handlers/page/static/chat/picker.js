@@ -47,7 +47,7 @@ export function openPicker(opener, current) {
       pop.remove();
       resolve(chosen);
     });
-    (opener.closest(".write") ?? document.body).append(pop);
+    (opener.closest("main, .foot") ?? document.body).append(pop);
     pop.showPopover();
     opener.setAttribute("aria-expanded", "true");
     place(pop, opener);

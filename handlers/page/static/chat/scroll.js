@@ -6,7 +6,10 @@ export class Scrolling {
   /** @param {AbortSignal} signal @param {(following: boolean) => void} changed */
   constructor(signal, changed) {
     this.following = false;
+    /** How often the reader did something that may scroll. */
+    this.moves = 0;
     this.changed = changed;
+    for (const name of ["wheel", "touchstart", "keydown", "pointerdown"]) addEventListener(name, () => (this.moves += 1), { signal, passive: true });
     const end = () => this.#to(false);
     let at = scrollY;
     let byReader = false;

@@ -132,7 +132,14 @@ export class Thread extends HTMLElement {
   /** Go to where the reader was, or to the end. */
   restore(messageId) {
     const place = messageId ? { m: messageId, y: 64 } : kept(`place.${this.conversation.id}`);
-    const view = place && [...this.views.values()].find(({ message }) => message.id === place.m);
+    const all = [...this.views.values()];
+    const view = place && all.find(({ message }) => message.id === place.m);
+    this.#scrollTo(view, place);
+    const before = this.scrolling.moves;
+    Promise.all(all.map(({ ready }) => ready)).then(() => this.scrolling.moves === before && this.#scrollTo(view, place));
+  }
+
+  #scrollTo(view, place) {
     if (view) scrollBy({ top: view.element.getBoundingClientRect().top - place.y, behavior: "instant" });
     else scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
   }

@@ -41,7 +41,13 @@ class View {
     document.addEventListener("visibilitychange", () => !document.hidden && this.conversation.look().catch(() => {}), { signal });
   }
 
-  async open({ c, m }) {
+  /** Show a place. What is sent before the model is known waits for it. */
+  open(place) {
+    this.opened = this.#open(place);
+    return this.opened;
+  }
+
+  async #open({ c, m }) {
     const conversation = (this.conversation = new Conversation(c ?? null));
     const { signal } = this;
     this.frame.showFoot(true);
@@ -166,7 +172,8 @@ class View {
   }
 
   async #send(text, content) {
-    if (!this.composer.model) return;
+    await this.opened;
+    if (!this.composer.model || this.signal.aborted) return;
     this.composer.notice(null);
     const wasNew = !this.conversation.id;
     try {

@@ -37,7 +37,8 @@ function move(event, items) {
 
 /** Show a popover beside its opener, within the window; the focus goes back there at its end. */
 export function show(popover, opener) {
-  document.body.append(popover);
+  // Within the landmark of its opener.
+  (opener.closest("main, .top, .foot, .side") ?? document.body).append(popover);
   popover.addEventListener("toggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState !== "closed") return;
     opener.setAttribute("aria-expanded", "false");

@@ -15,7 +15,10 @@ export async function showCompare(frame, place) {
   const off = new AbortController();
   const page = new Compare(frame, off.signal);
   await page.open(place.c ?? null);
-  return () => off.abort();
+  return () => {
+    off.abort();
+    frame.composer.modelButton.hidden = false;
+  };
 }
 
 class Compare {
@@ -37,11 +40,12 @@ class Compare {
     const all = await models();
     this.models = [all[0], all[1] ?? all[0]];
     composer.model = all[0];
+    composer.modelButton.hidden = true;
     this.frame.showFoot(true);
     this.frame.showTitle(t("compare"), [h("a.b.quiet.icon", { href: linkTo(id ? { c: id } : {}), "aria-label": t("close"), title: t("close") }, icon("x"))]);
     this.sections.forEach((section, index) => this.#head(section, index));
     this.frame.showMain(h("main.body", { id: "page", tabindex: -1 }, this.question, h("div.pair", {}, ...this.sections)));
-    composer.focusField();
+    if (matchMedia("(pointer: fine)").matches) composer.focusField();
   }
 
   #head(section, index) {

@@ -1,0 +1,71 @@
+"""What others write is text on the page, never a part of it."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+from support.page import PageVisit
+from support.server import ROOT
+
+pytestmark = pytest.mark.browser
+
+LISTED = json.loads((ROOT / "tests" / "support" / "hostile_texts.json").read_text(encoding="utf-8"))
+TEXTS = [one["text"] for one in LISTED]
+# Whatever runs would have to touch one of these.
+TRIPWIRE = """
+for (const name of ["alert", "confirm", "prompt", "open"]) window[name] = () => noteViolation(`ran ${name}`);
+addEventListener("error", event => noteViolation(`error ${event.message}`));
+"""
+DANGEROUS = """() => {
+    const names = "script iframe object embed base link meta style img video audio foreignobject".split(" ");
+    const isBad = ({name, value}) => name.startsWith("on")
+        || /^\\s*(javascript|data|vbscript):/i.test(value) && name !== "aria-label";
+    return [...document.querySelectorAll("main#page *, .side *, .top *")]
+        .filter(element => names.includes(element.tagName.toLowerCase()) || [...element.attributes].some(isBad))
+        .map(element => element.outerHTML.slice(0, 200));
+}"""
+
+
+def filled(client: httpx.Client, texts: list[str]) -> str:
+    """Return a conversation that has each text as a question and as an answer, and one as its title."""
+    made = client.post("/v1/conversations", json={"title": "<img src=x onerror=alert(1)>", "model": "echo"}).json()
+    for text in texts:
+        for role in ("user", "assistant"):
+            body = {"role": role, "content": text, "model": "<b onclick=alert(1)>m"}
+            assert client.post(f"/v1/conversations/{made['id']}/messages", json=body).status_code == 200
+    return str(made["id"])
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_no_text_runs_or_loads_anything(visit: PageVisit, signed_in: Callable[[], str], part: int) -> None:
+    """Stored texts as questions, answers, names of models and titles: no script runs, nothing is asked of another
+    host, no element and no attribute is there that could."""
+    visit.page.add_init_script(TRIPWIRE)
+    client = visit.server.connect(signed_in())
+    texts = TEXTS[part::3]
+    place = filled(client, texts)
+    visit.open(f"?c={place}")
+    page = visit.page
+    page.wait_for_selector(f"article:nth-of-type({2 * min(len(texts), 50)})", state="attached")
+    while page.locator(".above:not([hidden])").count():
+        page.evaluate("() => scrollTo(0, 0)")
+        page.wait_for_timeout(50)
+    page.wait_for_selector(".msg:not(.you) .text:empty", state="detached")
+    assert page.locator("article").count() == 2 * len(texts)
+    page.evaluate("() => { for (const one of document.querySelectorAll('summary, .text button')) one.click(); }")
+    assert page.evaluate(DANGEROUS) == []
+    visit.open(f"?view=tree&c={place}")
+    page.wait_for_selector("[role=tree]")
+    assert page.evaluate(DANGEROUS) == []
+
+
+def test_a_streamed_answer_runs_nothing_either(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """While it is written, the open block is text too."""
+    visit.page.add_init_script(TRIPWIRE)
+    signed_in()
+    visit.page.reload()
+    visit.page.wait_for_selector("jan-composer textarea")
+    visit.ask("\n\n".join(TEXTS[:60]))
+    visit.answers()
+    assert visit.page.evaluate(DANGEROUS) == []
