@@ -3,7 +3,7 @@
 import { kept } from "./kept.js";
 
 /** Languages by their own names. Each has a file words/LANGUAGE.json. */
-export const LANGUAGES = { en: "English" };
+export const LANGUAGES = { en: "English", de: "Deutsch", fr: "Français", es: "Español", ja: "日本語", ar: "العربية" };
 
 /** The reader's own variant of the language, which has the forms of numbers and times: en-GB. */
 let language = "en";
