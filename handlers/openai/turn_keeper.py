@@ -56,7 +56,7 @@ class TurnKeeper:
         error.headers = {**error.headers, **headers}
         kept = self._kept
         assert kept is not None  # it has begun
-        self.leave()
+        self.leave(error)
         await kept.ended()
 
     async def finish(self, count: TokenCount) -> None:
@@ -65,11 +65,14 @@ class TurnKeeper:
         assert self._answer is not None
         await self._kept.finish(self.progress_of(self._answer, count.usage))
 
-    def leave(self) -> None:
-        """Store the answer as far as it is, unless it was finished, and let go of it, which leads back here."""
+    def leave(self, error: JanError | None = None) -> None:
+        """Store the answer as far as it is, unless it was finished, and let go of it, which leads back here.
+
+        ``error``: the reason why it goes no further; None if the client left.
+        """
         kept, self._kept = self._kept, None
         if kept is not None and self._answer is not None:
-            kept.leave("partial" if _has_begun(self._answer) else "failed")
+            kept.leave("partial" if _has_begun(self._answer) else "failed", error)
 
 
 def _has_begun(answer: CollectedAnswer) -> bool:

@@ -142,7 +142,7 @@ class BackgroundAnswer:
             await self._release(later=True)
             return
         story = self._story or Story(message, _no_call)
-        story.note(error=msgspec.structs.replace(Failed.of(error), headers={}))
+        story.note(error=Failed.without_headers(error))
         begun = story.text or story.reasoning or story.has_calls
         await self._conclude(story.message("partial" if begun else "failed"), "failed")
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from jan.engine.base import Failed
 from jan.errors import Conflict, JanError, NotFound, Unavailable, retry_headers
 from jan.storage.records import AnswerProgress, MessageRecord, MessageStatus
 from jan.storage.repositories import Store
@@ -86,10 +87,12 @@ class KeptAnswer:
             task.result()
         return bool(done)
 
-    def leave(self, status: Literal["partial", "failed"] = "partial") -> None:
-        """End an answer that gets no further: it is stored with this status, unless it was finished."""
+    def leave(self, status: Literal["partial", "failed"] = "partial", error: JanError | None = None) -> None:
+        """End an answer that gets no further: it is stored with this status, unless it was finished. ``error``:
+        the reason, if it failed."""
         if not self._ended.is_set():
-            self._end(self._progress_as(status))
+            failure = None if error is None else Failed.without_headers(error)
+            self._end(msgspec.structs.replace(self._progress_as(status), failure=failure))
 
     def _end(self, progress: AnswerProgress) -> None:
         self._last = progress

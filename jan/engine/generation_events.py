@@ -197,6 +197,11 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             headers=dict(error.headers),
         )
 
+    @staticmethod
+    def without_headers(error: JanError) -> "Failed":
+        """Return the event for an error as it is stored. Its headers are for the moment only."""
+        return msgspec.structs.replace(Failed.of(error), headers={})
+
     def error(self) -> JanError:
         """Return the error again, without its traceback, which would hold frames."""
         return _ERRORS[self.kind](self.message, code=self.code, param=self.param, headers=self.headers)

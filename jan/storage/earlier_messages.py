@@ -16,7 +16,7 @@ from jan.storage.records import MessageRecord, MessageRole, MessageStatus, Recor
 
 #: Fields that a message had instead of items.
 EARLIER_FIELDS = ("content", "tool_calls", "tool_call_id", "reasoning")
-_KEPT = tuple(name for name in MessageRecord.__struct_fields__ if name != "items")
+_KEPT = tuple(name for name in MessageRecord.__struct_fields__ if name not in ("items", "failure"))
 
 
 class EarlierMessage(Record, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jan.engine.generation_events import Failed
 from jan.routing.moved import old_names_of
 from jan.schema.email_address import ascii_lower
 from jan.schema.limits import KeyAccount, TokenBudget
@@ -242,7 +243,8 @@ class MessageRecord(Record, Itemised, frozen=True, kw_only=True):
 
     The store assigns ``sequence`` when the message is appended: 1, 2, 3 and so on without gaps in a conversation,
     always higher than the parent's. An answer begins as ``streaming``. An answer that was cut short ends as
-    ``partial``, or as ``failed`` if it has not even a first token. ``items``: all that it says, in order.
+    ``partial``, or as ``failed`` if it has not even a first token. ``failure``: the error that cut it short; None
+    if its client or its server left. ``items``: all that it says, in order.
     ``response``: what an API needs to show an answer as its client asked for it; ``{"emptied": true}`` for a
     message whose content was deleted.
     """
@@ -256,6 +258,7 @@ class MessageRecord(Record, Itemised, frozen=True, kw_only=True):
     status: MessageStatus = "complete"
     model: str | None = None
     finish_reason: str | None = None
+    failure: Failed | None = None
     usage: TokenUsage | None = None
     created_at: datetime = msgspec.field(default_factory=now)
     updated_at: datetime = msgspec.field(default_factory=now)
@@ -278,6 +281,7 @@ class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
     items: StoredItems
     status: MessageStatus
     finish_reason: str | None = None
+    failure: Failed | None = None
     usage: TokenUsage | None = None
 
 

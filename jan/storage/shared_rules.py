@@ -46,6 +46,7 @@ def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
         items=items_made_of("", tool_call_id=message.tool_call_id, is_result=message.role == "tool"),
         response={"emptied": True},
         status="complete",
+        failure=None,
         updated_at=at,
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
+from jan.engine.base import Failed
+from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, Unavailable
 from jan.schema.stored_items import items_made_of
 from jan.storage import Store
 from jan.storage.records import (
@@ -392,15 +393,16 @@ async def test_an_answer_grows_until_it_is_complete(store: Store, conversation: 
     """A streaming message is saved as often as need be; complete is final, said twice it is no error."""
     answer = message_in(conversation, "", role="assistant", status="streaming", model="m")
     await store.messages.append(ME, answer)
+    failure = Failed.without_headers(Unavailable("It stopped.", code="engine_dead", headers={"Retry-After": "5"}))
     steps = [
         AnswerProgress(items=items_made_of("He"), status="streaming"),
-        AnswerProgress(items=items_made_of("Hel"), status="partial"),
+        AnswerProgress(items=items_made_of("Hel"), status="partial", failure=failure),
     ]
     usage = TokenUsage(prompt_tokens=1, completion_tokens=2)
     whole = AnswerProgress(items=items_made_of("Hello"), status="complete", finish_reason="stop", usage=usage)
     for progress in (*steps, whole, whole):
         saved = await store.messages.save(ME, conversation.id, answer.id, progress)
-        assert (saved.items, saved.status) == (progress.items, progress.status)
+        assert (saved.items, saved.status, saved.failure) == (progress.items, progress.status, progress.failure)
         assert await store.messages.get(ME, conversation.id, answer.id) == saved
     assert (saved.finish_reason, saved.usage, saved.model, saved.sequence) == ("stop", usage, "m", 1)
     with pytest.raises(Conflict):

@@ -36,6 +36,8 @@ def shown_response(answer: MessageRecord, texts: TextsOfOwner) -> Response:
         response.status = "failed"
         response.error = ResponseError(message="It ended before its first token.")
         response.output = []
+    if answer.failure is not None:
+        response.status, response.error = "failed", failure_of(answer.failure.error())
     usage = answer.usage
     if story is not None:
         _show_story(response, story)

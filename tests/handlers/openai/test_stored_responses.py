@@ -15,6 +15,8 @@ MODELS = """
 models:
   - {id: echo, engine: echo, options: {tool_format: hermes, reasoning: auto, context: 400}}
   - {id: slow, engine: echo, options: {reasoning: auto, step_seconds: 0.02}}
+  - {id: dying, engine: echo, options: {die_word: dies}}
+  - {id: dead, engine: echo, options: {die_word: dies}}
 """
 TOOL = {
     "type": "function",
@@ -193,6 +195,14 @@ def test_the_reasoning_of_a_left_response_is_kept(client: httpx.Client) -> None:
     assert [item["type"] for item in kept["output"]] == ["reasoning"]
     assert kept["output"][0]["content"][0]["text"].startswith("deep")
     assert kept["output"][0]["status"] == "incomplete"
+
+
+@pytest.mark.parametrize(("model", "given"), [("dying", "it dies here"), ("dead", "dies")])
+def test_the_reason_of_a_failure_is_kept(client: httpx.Client, model: str, given: str) -> None:
+    text = client.post("/v1/responses", json={"model": model, "input": given, "stream": True}).text
+    last = json.loads([line for line in text.splitlines() if line.startswith("data: ")][-1][6:])["response"]
+    assert (last["status"], last["error"]["code"]) == ("failed", "server_error")
+    assert client.get(f"/v1/responses/{last['id']}").json() == last
 
 
 def test_a_deleted_response_cannot_be_followed(client: httpx.Client) -> None:
