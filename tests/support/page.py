@@ -3,6 +3,7 @@
 from playwright.sync_api import BrowserContext, Page, Request, Response
 
 from jan.testing import ThreadServer
+from support.server import ServerProcess
 
 FIELD = "jan-composer textarea"
 
@@ -10,7 +11,7 @@ FIELD = "jan-composer textarea"
 class PageVisit:
     """A visit of the page. ``violations``: what its Content-Security-Policy refused."""
 
-    def __init__(self, context: BrowserContext, server: ThreadServer) -> None:
+    def __init__(self, context: BrowserContext, server: ThreadServer | ServerProcess) -> None:
         self.server = server
         self.page: Page = context.new_page()
         self.requests: list[Request] = []

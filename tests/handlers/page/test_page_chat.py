@@ -1,9 +1,13 @@
 """The page as a person uses it, in Chromium."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import BrowserContext
 from support.page import FIELD, PageVisit
+from support.ports import free_port
+from support.server import ECHO_CONFIG, ServerProcess
 
 pytestmark = pytest.mark.browser
 
@@ -84,3 +88,102 @@ def choose(visit: PageVisit, model: str) -> None:
     visit.page.click("jan-composer .tools button[aria-haspopup=dialog]")
     visit.page.fill(".models input", model)
     visit.page.keyboard.press("Enter")
+
+
+WORDS = " ".join(f"w{number}" for number in range(400))
+
+
+def test_stop_ends_the_answer_at_the_server(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """Escape stops it: what was written stays, the server computes no more, and there is a way on."""
+    client = visit.server.connect(signed_in())
+    choose(visit, "slow")
+    visit.ask(WORDS)
+    visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w3")
+    visit.page.keyboard.press("Escape")
+    visit.page.wait_for_selector(".state >> text=Stopped")
+    (conversation,) = client.get("/v1/conversations").json()["data"]
+    _, answer = client.get(f"/v1/conversations/{conversation['id']}/messages").json()["data"]
+    assert answer["status"] == "partial"
+    assert answer["content"].startswith("w0 w1 w2 w3")
+    assert "w399" not in answer["content"]
+    assert visit.answers() == [answer["content"].strip()]
+    assert visit.page.locator(".state button >> text=Go on writing").count() == 1
+
+
+def test_two_pages_see_the_same_answer_grow(
+    visit: PageVisit, signed_in: Callable[[], str], browser: BrowserContext
+) -> None:
+    """A second page follows an answer that the first one asked for, and may stop it for both."""
+    signed_in()
+    choose(visit, "slow")
+    visit.ask(WORDS)
+    visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w3")
+    other = browser.new_page()
+    other.goto(visit.page.url)
+    other.wait_for_selector(".msg[aria-busy] .text >> text=w9")
+    other.click("jan-composer button:has-text('Stop')")
+    other.wait_for_selector(".state >> text=Stopped")
+    visit.page.wait_for_selector(".state >> text=Stopped")
+    assert visit.page.text_content(".msg:not(.you) .text") == other.text_content(".msg:not(.you) .text")
+    other.close()
+
+
+def test_a_refused_question_stays_in_the_field(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """A model that can't take it is named with its limit; nothing is stored, and another model may be asked."""
+    client = visit.server.connect(signed_in())
+    choose(visit, "small")
+    words = "word " * 60
+    visit.page.fill(FIELD, words)
+    visit.page.wait_for_selector(".notice.warn >> text=small takes 40")
+    assert visit.page.locator("jan-composer button[title=Send]").is_disabled()
+    visit.page.click(".notice >> text=Ask another model")
+    visit.page.fill(".models input", "echo")
+    visit.page.keyboard.press("Enter")
+    assert visit.page.input_value(FIELD) == words
+    visit.page.locator(FIELD).press("Enter")
+    assert visit.answers() == [words.strip()]
+    assert len(client.get("/v1/conversations").json()["data"]) == 1
+
+
+def test_files_go_with_a_question(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """A text file and a long paste are added, shown folded, and reach the model; what is no text is told."""
+    signed_in()
+    page = visit.page
+    page.set_input_files(
+        "input[type=file]", [{"name": "a.csv", "mimeType": "text/csv", "buffer": b"month,rain\n"}]
+    )
+    page.wait_for_selector(".files >> text=a.csv")
+    page.set_input_files("input[type=file]", [{"name": "b.bin", "mimeType": "x/y", "buffer": b"\0\1\xff"}])
+    page.wait_for_selector(".notice >> text=Only text and PDF")
+    visit.ask("Read this")
+    (answer,) = visit.answers()
+    assert "month,rain" in answer
+    assert page.locator(".msg.you summary >> text=a.csv").count() == 1
+    assert page.inner_text(".side nav a[aria-current]") == "Read this"
+
+
+def test_an_answer_outlives_its_server(browser: BrowserContext, tmp_path: Path) -> None:
+    """The server is stopped and started again in mid-answer: what was shown stays, and the rest follows. The echo
+    model goes on with an answer by repeating it."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(ECHO_CONFIG)
+    port = str(free_port())
+    first = ServerProcess(config, "--port", port)
+    key, visit = first.admin_key, PageVisit(browser, first)
+    visit.sign_in(key)
+    choose(visit, "slow")
+    visit.ask(WORDS)
+    visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w9")
+    assert first.stop() == 0
+    visit.page.wait_for_selector(".strip:not([hidden])")
+    again = ServerProcess(config, "--port", port)
+    try:
+        (answer,) = visit.answers()
+        assert answer.startswith("w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 ")
+        assert len(answer.split()) > 20
+        assert visit.page.locator(".state:not([hidden])").count() == 0
+        visit.page.wait_for_selector(".strip", state="hidden")
+        visit.page.close()
+    finally:
+        browser.clear_cookies()
+        again.stop()

@@ -95,6 +95,8 @@ export class Composer extends HTMLElement {
   open(name, placeholder) {
     flush();
     this.name = name;
+    /** Whether the reader has chosen a model here. */
+    this.picked = false;
     this.field.value = draftOf(name);
     this.files.clear();
     this.field.placeholder = placeholder;
@@ -163,6 +165,7 @@ export class Composer extends HTMLElement {
     const model = await openPicker(this.modelButton, this.chosen?.id);
     if (model) {
       this.model = model;
+      this.picked = true;
       this.blocked = false;
       this.notice(null);
       this.dispatchEvent(new Event("model"));

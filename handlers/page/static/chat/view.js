@@ -61,8 +61,9 @@ class View {
     else await this.#load(m);
     if (signal.aborted) return;
     this.settings = settingsOf(conversation);
-    this.composer.model = await this.#usual();
+    const usual = await this.#usual();
     if (signal.aborted) return;
+    if (!this.composer.picked) this.composer.model = usual;
     new Room(this.composer, conversation, signal);
     this.#busy();
     if (matchMedia("(pointer: fine)").matches) this.composer.focusField();

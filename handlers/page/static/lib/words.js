@@ -80,9 +80,10 @@ export function span(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay: "narrow" });
   if (whole < 60) return unit(whole, "second");
-  if (whole < 3600) return unit(Math.round(whole / 60), "minute");
-  const rest = Math.round((whole % 3600) / 60);
-  return unit(Math.floor(whole / 3600), "hour") + (rest ? ` ${unit(rest, "minute")}` : "");
+  const minutes = Math.round(whole / 60);
+  if (minutes < 60) return unit(minutes, "minute");
+  const rest = minutes % 60;
+  return unit(Math.floor(minutes / 60), "hour") + (rest ? ` ${unit(rest, "minute")}` : "");
 }
 
 /** Write the name of a month, with the year unless it is this one. */
