@@ -99,6 +99,7 @@ class Server:
             create_admin=settings.auth.create_admin,
             show_late_key=show_late_key,
             with_link=settings.has_page,
+            keep_responses=settings.responses.kept,
         )
         self._running = RunningWork(store, people.credentials.forget)
         people.credentials.on_change = self._running.look_now

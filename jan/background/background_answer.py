@@ -160,7 +160,12 @@ class BackgroundAnswer:
         services.running.add(self, permit)
         try:
             turn = await services.conversations.open_turn(
-                queued.user_id, queued.conversation_id, (), parent_id=message.parent_id, ids=IdSource()
+                queued.user_id,
+                queued.conversation_id,
+                (),
+                parent_id=message.parent_id,
+                named=False,
+                ids=IdSource(),
             )
             prepared = await self._api.prepare(services, queued.request, message, identity, turn)
             self._story = Story(message, prepared.call_of)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 
+import msgspec
 import structlog
 
 from jan.background.background_answer import BackgroundAnswer
@@ -44,9 +45,10 @@ class BackgroundWorkers:
     async def close(self) -> None:
         """Stop: leave what is being made to the next start, or to another process."""
         self._queue.close()
+        self._wake.set()
         if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
             self._task.cancel()
-            await asyncio.wait({self._task})
             self._task = None
         for answer in list(self._answers.values()):
             answer.pause()
@@ -54,7 +56,8 @@ class BackgroundWorkers:
 
     async def _work(self) -> None:
         pause = self._queue.lease.total_seconds() / _LOOKS_IN_A_LEASE
-        while True:
+        # A flag ends this, because ``wait_for`` can swallow a cancellation that comes together with a result.
+        while not self._queue.live.closed:
             self._wake.clear()
             try:
                 await self._extend()
@@ -62,8 +65,8 @@ class BackgroundWorkers:
                 await self._queue.look()
             except Unavailable:
                 pass  # whoever needs the store says so
-            except JanError as error:
-                log.error("background responses can't be claimed", reason=error.message)
+            except (JanError, msgspec.MsgspecError) as error:
+                log.error("background responses can't be claimed", reason=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 

@@ -27,6 +27,7 @@ class Place(msgspec.Struct, frozen=True):
     - ``new``: the request's messages that are not stored yet, each below the one before it.
     - ``parent_id``: the message that the answer goes below.
     - ``is_new``: the conversation is not stored yet either.
+    - ``named``: the request names the conversation.
     """
 
     conversation: ConversationRecord
@@ -35,6 +36,7 @@ class Place(msgspec.Struct, frozen=True):
     new: list[MessageRecord]
     parent_id: str
     is_new: bool = False
+    named: bool = False
 
 
 async def first_place(

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from jan.conversations.additions import added_to, amounts_with
 from jan.conversations.history import check_message
@@ -67,7 +68,7 @@ class Conversations:
         """
         if changes == ConversationChanges():
             return await self.get(user_id, conversation_id)
-        return await self._store.conversations.update(user_id, conversation_id, changes)
+        return await self._store.conversations.update(user_id, conversation_id, replace(changes, unnamed=False))
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         """Remove a conversation and all its messages; raises NotFound."""
@@ -101,7 +102,13 @@ class Conversations:
         stored = await self._store.messages.append(user_id, message, at_head=at_head)
         if not conversation.title:
             await give_title(self._store, user_id, conversation.id)
+        if conversation.unnamed:
+            await self.name(user_id, conversation.id)
         return stored
+
+    async def name(self, user_id: str, conversation_id: str) -> None:
+        """Note that somebody named a conversation, which is not deleted by its age then. Raises NotFound."""
+        await self._store.conversations.update(user_id, conversation_id, ConversationChanges(unnamed=False))
 
     async def create_with(
         self, conversation: ConversationRecord, messages: Sequence[chat.Message], ids: IdSource
@@ -132,10 +139,12 @@ class Conversations:
 
         Raises NotFound, InvalidRequest for a message that can't be kept, and RateLimited beyond the user's quota.
         """
-        await self.get(user_id, conversation_id)
+        conversation = await self.get(user_id, conversation_id)
         records = await added_to(conversation_id, messages, ids)
         if records:
             await self._append_all(user_id, records, ids)
+        if conversation.unnamed:
+            await self.name(user_id, conversation_id)
         return records
 
     async def _append_all(self, user_id: str, records: Sequence[MessageRecord], ids: IdSource) -> None:
@@ -160,19 +169,21 @@ class Conversations:
         *,
         parent_id: str | UnsetType | None = UNSET,
         message_id: str | None = None,
+        named: bool = True,
         ids: IdSource,
     ) -> Turn:
         """Read and check all that a question of these messages needs. It is stored when its answer begins.
 
         The first goes below ``parent_id``; UNSET is the message appended last, None begins a tree. The last gets
         ``message_id``. Without messages, the one at ``parent_id`` is answered again. A question whose ids are from
-        ``ids`` may be stored already. Raises NotFound, InvalidRequest and Conflict, all with ``param``.
+        ``ids`` may be stored already. ``named``: the request names the conversation. Raises NotFound,
+        InvalidRequest and Conflict, all with ``param``.
         """
         ids.concern(conversation_id)
         if message_id is None and messages and ids.repeatable:
             message_id = ids.new_id("msg")
         opening = Opening(self._store, user_id, conversation_id)
-        place = await opening.place_of(messages, parent_id, message_id)
+        place = replace(await opening.place_of(messages, parent_id, message_id), named=named)
         return await apart(len(place.before), lambda: Turn(self._store, self._tasks, place))
 
     async def open_first_turn(
@@ -187,7 +198,13 @@ class Conversations:
         if ids.again:
             with suppress(NotFound):
                 return await self.open_turn(
-                    user_id, conversation.id, messages, parent_id=None, message_id=message_id, ids=ids
+                    user_id,
+                    conversation.id,
+                    messages,
+                    parent_id=None,
+                    message_id=message_id,
+                    named=False,
+                    ids=ids,
                 )
         place = await first_place(conversation, messages, message_id)
         return await apart(len(messages), lambda: Turn(self._store, self._tasks, place))

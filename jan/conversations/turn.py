@@ -11,7 +11,7 @@ from jan.errors import Conflict, InvalidRequest, JanError
 from jan.schema.chat import ConversationPlace
 from jan.schema.messages import Message
 from jan.schema.stored_items import JsonObject, items_made_of
-from jan.storage.records import AnswerProgress, MessageRecord, new_id
+from jan.storage.records import AnswerProgress, ConversationChanges, MessageRecord, new_id
 from jan.storage.repositories import Store
 from jan.tasks import Tasks
 
@@ -104,6 +104,9 @@ class Turn:
             raise
         if self.new and not conversation.title:
             await give_title(store, conversation.user_id, conversation.id)
+        if conversation.unnamed and self._place.named:
+            named = ConversationChanges(unnamed=False)
+            await store.conversations.update(conversation.user_id, conversation.id, named)
 
     def place_of(self, answer: KeptAnswer) -> ConversationPlace:
         """Return where in the conversation the answer is, for its client."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
+from jan.conversations.expiry import expire
 from jan.conversations.imports import GIVEN_UP_AFTER, tidy, tidy_all
 from jan.conversations.stored_answer import ABANDONED_AFTER
 from jan.errors import ConfigurationError, Conflict, JanError, Unavailable
@@ -36,6 +37,7 @@ class StoreKeeper:
     tries again every few seconds.
 
     ``show_late_key`` is called with the secret of the first administrator's key if that is made after ``open``.
+    ``keep_responses``: how long responses in no named conversation are stored; None: for ever.
     ``with_link``: make a link too that signs the administrator in.
     """
 
@@ -47,12 +49,14 @@ class StoreKeeper:
         create_admin: bool,
         show_late_key: Callable[[str], None],
         with_link: bool = False,
+        keep_responses: timedelta | None = None,
     ) -> None:
         self._store = store
         self._people = people
         self._create_admin = create_admin
         self._with_link = with_link
         self._show_late_key = show_late_key
+        self._keep_responses = keep_responses
         self._task: asyncio.Task[None] | None = None
         self._made: CreatedKey | None = None
         #: The secret of the key that a first start made; None at any other start.
@@ -119,7 +123,9 @@ class StoreKeeper:
         await self._people.audit.tidy()
         given_up = await tidy(self._store, now() - GIVEN_UP_AFTER)
         deleted = await self._people.deletion.finish()
-        if ended or purged or forgotten or given_up or deleted:
+        kept = self._keep_responses
+        expired = 0 if kept is None else await expire(self._store, now() - kept)
+        if ended or purged or forgotten or given_up or deleted or expired:
             log.info(
                 "store tidied",
                 interrupted_answers=ended,
@@ -127,6 +133,7 @@ class StoreKeeper:
                 old_idempotency_keys=forgotten,
                 interrupted_imports=given_up,
                 deleted_users=deleted,
+                expired_responses=expired,
             )
 
     async def _remove_orphans(self) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from jan.errors import InvalidRequest
-from jan.storage.records import POSITION, MessageRecord, Page
+from jan.storage.records import POSITION, MessageRecord, Page, milliseconds
 
 T = TypeVar("T")
 
@@ -88,6 +89,11 @@ def too_long() -> InvalidRequest:
 def position_of(cursor: str | None) -> str | None:
     """Check a cursor into a list of conversations."""
     return _checked(POSITION, cursor)
+
+
+def position_at(moment: datetime) -> str:
+    """Return the position below which all conversations are that did not change since a moment."""
+    return f"{milliseconds(moment):012x}"
 
 
 def id_of(cursor: str | None) -> str:

@@ -202,6 +202,7 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
 
     ``head_id`` is the message appended last and ``message_count`` its sequence number. Appending a message sets
     both, and ``updated_at``. ``message_bytes``: bytes of all messages as JSON, as far as they are counted.
+    ``unnamed``: it was made for responses that named no conversation, and nobody has named it since.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("conv"))
@@ -214,6 +215,7 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     head_id: str | None = None
     message_count: int = 0
     message_bytes: int = 0
+    unnamed: bool = False
 
     @property
     def position(self) -> str:
@@ -227,6 +229,7 @@ class ConversationChanges(msgspec.Struct, frozen=True, kw_only=True):
     title: str | UnsetType = UNSET
     model: str | UnsetType | None = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
+    unnamed: bool | UnsetType = UNSET
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):

@@ -150,6 +150,9 @@ class ConversationRepository(Protocol):
     async def delete(self, user_id: str, conversation_id: str) -> None:
         """Remove a conversation and all its messages. Raises NotFound."""
 
+    async def unnamed(self, before: datetime, limit: int) -> list[ConversationRecord]:
+        """Return ``unnamed`` conversations of all users that did not change since ``before``, oldest first."""
+
 
 class MessageRepository(Protocol):
     """Trees of messages that only grow. Operations of a user raise NotFound for another user's

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from jan.conversations.expiry import expire
 from jan.engine.base import Failed
 from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, Unavailable
 from jan.schema.stored_items import items_made_of
@@ -57,6 +58,24 @@ async def test_a_conversation_comes_back_as_it_was_written(store: Store) -> None
     assert await store.conversations.get(ME, made.id) == made
     with pytest.raises(Conflict):
         await store.conversations.create(made)
+
+
+async def test_conversations_that_nobody_named_are_found_by_age(store: Store) -> None:
+    """Those of all users, the oldest first, unless they changed; and those alone."""
+    old = now() - timedelta(days=3)
+    made = [
+        ConversationRecord(user_id=owner, unnamed=True, updated_at=old + timedelta(hours=number))
+        for number, owner in enumerate((ME, OTHER, ME))
+    ]
+    for conversation in (*reversed(made), ConversationRecord(user_id=ME, updated_at=old)):
+        await store.conversations.create(conversation)
+    await store.conversations.update(ME, made[2].id, ConversationChanges(unnamed=False))
+    assert await store.conversations.unnamed(now(), 9) == made[:2]
+    assert await store.conversations.unnamed(now(), 1) == made[:1]
+    assert await store.conversations.unnamed(old, 9) == []
+    assert await expire(store, old + timedelta(minutes=30)) == 1
+    assert await store.conversations.unnamed(now(), 9) == made[1:2]
+    assert await expire(store, now()) == 1
 
 
 async def test_a_conversation_is_its_owners_alone(store: Store, conversation: ConversationRecord) -> None:

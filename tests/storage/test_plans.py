@@ -96,6 +96,7 @@ async def use_conversations(store: Store) -> None:
     await store.conversations.page(ME, limit=5)
     await store.conversations.page(ME, limit=5, cursor=conversation.position, title="t")
     await store.conversations.update(ME, conversation.id, ConversationChanges(title="x"))
+    await store.conversations.unnamed(now(), 5)
     message = MessageRecord(
         conversation_id=conversation.id, role="user", items=items_made_of("x"), status="streaming"
     )

@@ -187,7 +187,9 @@ async def turn_of(
             raise _no_previous(body.previous_response_id) from None
         if answer.is_emptied:
             raise _no_previous(body.previous_response_id)
-        turn = conversations.open_turn(user_id, answer.conversation_id, sent, parent_id=answer.id, ids=mint)
+        turn = conversations.open_turn(
+            user_id, answer.conversation_id, sent, parent_id=answer.id, named=False, ids=mint
+        )
     elif conversation:
         turn = conversations.open_turn(
             user_id,
@@ -198,7 +200,7 @@ async def turn_of(
             ids=mint,
         )
     else:
-        record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model)
+        record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model, unnamed=True)
         turn = conversations.open_first_turn(record, sent, mint)
     try:
         return await turn

@@ -1,6 +1,7 @@
 """Conversations and their lists on MongoDB."""
 
 import re
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -9,7 +10,7 @@ from jan.storage.holdings import amounts_of
 from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
-from jan.storage.paging import page_of, position_of
+from jan.storage.paging import page_of, position_at, position_of
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
 from jan.storage.shared_rules import apply, missing
@@ -82,6 +83,10 @@ class MongoConversations:
         await self._messages.delete({"conversation_id": conversation_id})
         if deleted is not None:  # by this call, and not by another one at the same time
             await self._holdings.change(user_id, amounts_of(deleted).negative())
+
+    async def unnamed(self, before: datetime, limit: int) -> list[ConversationRecord]:
+        where = {"unnamed": True, "position": {"$lt": position_at(before)}}
+        return await self.records.find(where, sort=[("position", 1)], limit=limit)
 
 
 def moved(conversation: ConversationRecord) -> dict[str, object]:

@@ -157,6 +157,16 @@ async def _version_14(connection: Connection) -> None:
             await holdings.change(conversation.user_id, Amounts(bytes=more))
 
 
+async def _version_15(connection: Connection) -> None:
+    """Index the conversations that were made for responses which named none."""
+    by_change = IndexModel(
+        [("unnamed", ASCENDING), ("position", ASCENDING)],
+        name="unnamed",
+        partialFilterExpression={"unnamed": True},
+    )
+    await connection.create_indexes("conversations", [by_change])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -172,6 +182,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_12,
     _version_13,
     _version_14,
+    _version_15,
 )
 
 

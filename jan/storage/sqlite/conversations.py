@@ -15,6 +15,7 @@ from jan.storage.paging import (
     Budget,
     page_of,
     page_within,
+    position_at,
     position_of,
     sequence_of,
     too_long,
@@ -38,6 +39,7 @@ _replace = msgspec.structs.replace
 
 BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0
     ORDER BY position DESC LIMIT ?"""
+UNNAMED = "WHERE unnamed = 1 AND position < ? ORDER BY position LIMIT ?"
 OLDEST_FIRST = "WHERE conversation_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 NEWEST_FIRST = "WHERE conversation_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
 # The database must not sort the path, because it would hold all of it at once.
@@ -110,6 +112,10 @@ class SqliteConversations:
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
         await self._db.write(work, erases=True)
+
+    async def unnamed(self, before: datetime, limit: int) -> list[ConversationRecord]:
+        values = (position_at(before), limit)
+        return await self._db.read(lambda db: CONVERSATIONS.select(db, UNNAMED, *values))
 
 
 class SqliteMessages:

@@ -110,6 +110,11 @@ _VERSION_14 = (
        SELECT coalesce(sum(json_extract(c.doc, '$.message_bytes')), 0) FROM conversations c
        WHERE c.user_id = holdings.user_id)""",
 )
+# Conversations that were made for responses which named none are deleted when they are old, if that is configured.
+_VERSION_15 = (
+    """ALTER TABLE conversations ADD COLUMN unnamed INTEGER NOT NULL DEFAULT 0""",
+    """CREATE INDEX conversations_unnamed ON conversations (position) WHERE unnamed = 1""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -125,6 +130,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_12,
     _VERSION_13,
     _VERSION_14,
+    _VERSION_15,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

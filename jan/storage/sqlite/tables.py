@@ -129,6 +129,7 @@ CONVERSATIONS = Table(
         "user_id": lambda r: r.user_id,
         "position": lambda r: r.position,
         "title_folded": lambda r: fold(r.title),
+        "unnamed": lambda r: int(r.unnamed),
     },
 )
 MESSAGES = Table(
