@@ -269,6 +269,34 @@ def test_a_request_that_is_sent_again_is_queued_once(client: httpx.Client) -> No
     assert len(client.get("/api/v1/conversations").json()["data"]) == 2
 
 
+def test_a_key_that_is_revoked_while_a_response_waits(client: httpx.Client, server: ThreadServer) -> None:
+    """Rights are looked up again before a response is begun."""
+    made = client.post("/api/v1/user/api-keys", json={"name": "second"}).json()
+    running = [begin(client, "word ", model="slow") for _ in range(2)]
+    assert until(lambda: all(get(client, own)["output"] for own in running))
+    waiting = begin(server.connect(made["key"]), "one")
+    assert client.delete(f"/api/v1/user/api-keys/{made['id']}").status_code == 200
+    for own in running:
+        cancel(client, own)
+    found = ended(client, waiting)
+    assert (found["status"], found["output"], found["usage"]) == ("failed", [], None)
+
+
+def test_a_budget_holds_as_for_others() -> None:
+    """A response that a budget has no room for is refused at once, and leaves nothing."""
+    limits = "limits: {user: {tokens_per_minute: 50}, authenticated: 'off', inference: 'off'}\n"
+    with served(MODELS + limits) as server:
+        client = server.connect(server.add_user())
+        refused = post(client, "word " * 30, max_output_tokens=30)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        made = ended(client, begin(client, "word " * 10, max_output_tokens=10))
+        assert made["usage"]["total_tokens"] == 20
+        assert post(client, "word " * 10, max_output_tokens=30).status_code == 429
+        assert ended(client, begin(client, "word " * 10, max_output_tokens=20))["status"] == "completed"
+        assert post(client, "one").status_code == 429
+        assert len(client.get("/api/v1/conversations").json()["data"]) == 2
+
+
 def test_reasoning_is_encrypted_alike_each_time(client: httpx.Client) -> None:
     include = ["reasoning.encrypted_content"]
     text = post(client, "<think>hm</think>so", include=include, stream=True).text
