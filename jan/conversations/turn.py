@@ -39,6 +39,11 @@ class Turn:
         self.leave_out({own for own, message in self._read.items() if message is None})
 
     @property
+    def above(self) -> MessageRecord | None:
+        """The stored message that the question follows."""
+        return self._place.before[-1] if self._place.before else None
+
+    @property
     def is_first(self) -> bool:
         """True if the conversation begins with this turn."""
         return self._place.is_new

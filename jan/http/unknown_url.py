@@ -11,6 +11,8 @@ from jan.schema.anthropic_answer import MessagesError, MessagesErrorEnvelope
 from jan.schema.ollama import OllamaError
 
 _CHAT = "use {api}/chat/completions"
+_RESPONSES = "use {api}/responses with a conversation of {api}/conversations"
+_FILES = "use {api}/documents/text, which reads the text of a file, and {api}/chat/completions with it"
 _TEXT = "its models read and write text: " + _CHAT
 # APIs of OpenAI and other servers that clients ask for, by the beginning of the path: the name, and what to use.
 _UNSERVED = MappingProxyType(
@@ -23,16 +25,20 @@ _UNSERVED = MappingProxyType(
         "audio": ("Audio API", _TEXT),
         "images": ("Images API", _TEXT),
         "videos": ("Videos API", _TEXT),
-        "files": ("Files API", _CHAT + " with the text in a message"),
-        "uploads": ("Uploads API", _CHAT + " with the text in a message"),
+        "files": ("Files API", _FILES),
+        "uploads": ("Uploads API", _FILES),
         "batches": ("Batch API", _CHAT + " for each request, with service_tier flex"),
         "pooling": ("Pooling API", ""),
         "classify": ("Classify API", ""),
-        "vector_stores": ("Vector Stores API", _CHAT + " with what was found in a message"),
+        "vector_stores": ("Vector Stores API", "use {api}/embeddings and {api}/rerank"),
+        "containers": ("Containers API", "run tools where the client is"),
+        "evals": ("Evals API", _CHAT),
         "fine_tuning": ("Fine-tuning API", "models are trained elsewhere and named in the configuration"),
-        "assistants": ("Assistants API", _CHAT),
-        "threads": ("Assistants API", _CHAT),
-        "realtime": ("Realtime API", _CHAT),
+        "assistants": ("Assistants API", _RESPONSES),
+        "threads": ("Assistants API", _RESPONSES),
+        "chatkit": ("ChatKit API", _RESPONSES),
+        "realtime": ("Realtime API", "use {api}/responses with stream: true"),
+        "organization": ("Administration API of OpenAI", "use {api}/users, {api}/usage and {api}/audit"),
         "openai/deployments": ("URLs of Azure", _CHAT + " and name the model in the body"),
         "deployments": ("URLs of Azure", _CHAT + " and name the model in the body"),
         "api/chat": ("Ollama API", _CHAT),

@@ -661,6 +661,13 @@ UNSERVED = {
     "/openai/deployments/echo/chat/completions?api-version=1": "name the model in the body.",
     "/v1/openai/deployments/echo/embeddings": "URLs of Azure",
     "/v1/deployments/echo/chat/completions": "URLs of Azure",
+    "/v1/assistants": "use /api/v1/responses with a conversation",
+    "/v1/chatkit/sessions": "use /api/v1/responses with a conversation",
+    "/v1/files": "use /api/v1/documents/text",
+    "/v1/vector_stores/vs_1/search": "use /api/v1/embeddings and /api/v1/rerank.",
+    "/v1/containers": "Containers API",
+    "/v1/evals": "Evals API",
+    "/v1/organization/usage/completions": "use /api/v1/users, /api/v1/usage and /api/v1/audit.",
     "/chat/completions": "Use /api/v1/chat/completions. The base URL of a client ends with /api/v1.",
     "/models/": "Use /api/v1/models.",
 }

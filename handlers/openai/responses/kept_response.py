@@ -12,8 +12,9 @@ from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.item_ids import message_id, response_id
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.turn_keeper import TurnKeeper
+from jan.background.story import story_of
 from jan.engine.base import ChatPrompt, Engine
-from jan.errors import InvalidRequest, JanError, NotFound
+from jan.errors import Conflict, InvalidRequest, JanError, NotFound
 from jan.handler import (
     CollectedAnswer,
     CollectedAnswers,
@@ -167,7 +168,7 @@ async def turn_of(
 ) -> Turn:
     """Read and check what precedes a response. Nothing is stored yet.
 
-    Raises NotFound and InvalidRequest, with ``param``.
+    Raises NotFound, InvalidRequest and Conflict, with ``param``.
     """
     conversation = conversation_of(body)
     if body.previous_response_id and conversation:
@@ -203,11 +204,25 @@ async def turn_of(
         record = ConversationRecord(id=mint.new_id("conv"), user_id=user_id, model=body.model, unnamed=True)
         turn = conversations.open_first_turn(record, sent, mint)
     try:
-        return await turn
+        opened = await turn
     except JanError as error:
         if body.parent_message_id is UNSET or error.param != "parent_message_id":
             error.param = _PARAMS.get(error.param or "", error.param)
         raise
+    if not mint.again:  # then the answer above may be that of the first attempt
+        _check_ended(opened, "previous_response_id" if body.previous_response_id else "conversation")
+    return opened
+
+
+def _check_ended(turn: Turn, param: str) -> None:
+    """Refuse what follows a response that is still made in the background: nobody knows what it will say."""
+    above = turn.above
+    if above is not None and above.status == "streaming" and story_of(above) is not None:
+        raise Conflict(
+            f"Response '{response_id(above.id)}' is still made in the background. Wait for its end, or cancel it.",
+            code="response_in_progress",
+            param=param,
+        )
 
 
 def _check_place(body: PromptOfResponse, conversation: str | None) -> None:

@@ -183,7 +183,7 @@ class ResponseInputTokens(Handler):
         tag="inference",
         request=PromptOfResponse,
         response=CountedInput,
-        errors=(NotFound, Unavailable),
+        errors=(NotFound, Conflict, Unavailable),
         examples=COUNTED,
     )
     async def post(self, body: PromptOfResponse) -> CountedInput:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 
 import msgspec
@@ -16,7 +15,7 @@ from handlers.openai.responses.response_frames import ResponseFrames
 from handlers.openai.responses.shown_items import CUT, answer_items
 from jan.engine.base import Delta, Finished, Started, ToolCallFragment
 from jan.engine.call_ids import CallIds, call_id
-from jan.errors import JanError, RateLimited, status_of
+from jan.errors import InvalidRequest, JanError, RateLimited
 from jan.handler import CollectedAnswer, CollectedAnswers, CollectedCall, NewBlock, TextForm, TokenCount
 from jan.schema.response_events import (
     OutputTextDelta,
@@ -261,7 +260,7 @@ def failure_of(error: JanError) -> ResponseError:
     code: FailureCode = "server_error"
     if isinstance(error, RateLimited):
         code = "rate_limit_exceeded"
-    elif status_of(type(error)) < HTTPStatus.INTERNAL_SERVER_ERROR:
+    elif isinstance(error, InvalidRequest):
         code = "invalid_prompt"
     return ResponseError(code=code, message=error.message)
 

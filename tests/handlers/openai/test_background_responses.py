@@ -213,6 +213,24 @@ def test_a_response_follows_others(client: httpx.Client) -> None:
     assert third["conversation"] == {"id": own}
 
 
+def test_a_response_that_is_being_made_is_not_followed(client: httpx.Client) -> None:
+    """What it says is not known yet. A message before it can be followed meanwhile."""
+    conversation = client.post("/v1/conversations", json={"items": [{"role": "user", "content": "zero"}]}).json()
+    first = begin(client, "word " * 100, model="slow", conversation=conversation["id"])
+    for background in (True, False):
+        for param, place in (("previous_response_id", first), ("conversation", conversation["id"])):
+            refused = client.post(
+                "/v1/responses", json={"model": "echo", "input": "two", "background": background, param: place}
+            )
+            assert refused.status_code == 409, refused.text
+            error = refused.json()["error"]
+            assert (error["code"], error["param"]) == ("response_in_progress", param)
+    branch = begin(client, "two", conversation=conversation["id"], parent_message_id=conversation["head_id"])
+    assert ended(client, branch)["usage"]["input_tokens"] == 2
+    cancel(client, first)
+    assert ended(client, begin(client, "three", previous_response_id=first))["status"] == "completed"
+
+
 def test_a_refused_response_changes_nothing(client: httpx.Client) -> None:
     for status, change in (
         (400, {"input": "word " * 500}),
@@ -254,7 +272,7 @@ def test_a_revoked_key_ends_its_response(client: httpx.Client, server: ThreadSer
     assert until(lambda: get(client, own)["output"])
     assert client.delete(f"/api/v1/user/api-keys/{made['id']}").status_code == 200
     found = ended(client, own)
-    assert (found["status"], found["error"]["code"]) == ("failed", "invalid_prompt")
+    assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
     error, last = events_of(stream(client, own))[-2:]
     assert (error["type"], error["code"], last["type"]) == ("error", "invalid_api_key", "response.failed")
 
