@@ -13,6 +13,7 @@ from jan.auth.running import Permit
 from jan.background.live_answers import LiveAnswers
 from jan.background.story import StoryRecord, story_of, with_story
 from jan.conversations import Turn
+from jan.engine.base import Queued
 from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema.stored_items import JsonObject
@@ -132,22 +133,29 @@ class AnswerQueue:
         await self._store.queued_answers.remove(answer.id, holder)
         return stored
 
-    async def watch(self, answer: MessageRecord) -> AsyncGenerator[MessageRecord, None]:
+    async def watch(self, answer: MessageRecord) -> AsyncGenerator[MessageRecord | Queued, None]:
         """Yield the message of an answer now and after each change, until it has ended.
+
+        Between them come its places in the queue of its model, if this process makes it.
 
         Raises NotFound if it is deleted, and Unavailable when the server stops.
         """
-        while True:
-            yield answer
-            if answer.status != "streaming":
-                return
-            answer = await self._after(answer)
+        place: Queued | None = None
+        yield answer
+        while answer.status == "streaming":
+            newer = await self._after(answer, place)
+            if isinstance(newer, Queued):
+                place = newer
+            else:
+                answer = newer
+            yield newer
 
-    async def _after(self, known: MessageRecord) -> MessageRecord:
+    async def _after(self, known: MessageRecord, place: Queued | None) -> MessageRecord | Queued:
+        newer: MessageRecord | Queued | None
         while True:
             live = self.live.find(known.id)
             if live is not None:
-                newer = await live.after(known)
+                newer = await live.after(known, place)
                 self.live.check_open()
             else:
                 self.live.check_open()

@@ -12,7 +12,7 @@ from jan.background.apis import BackgroundApi, PreparedAnswer
 from jan.background.resumption import resumed
 from jan.background.story import Story, story_of
 from jan.background.story_recording import StoryRecording
-from jan.engine.base import Failed
+from jan.engine.base import Failed, Queued
 from jan.engine.call_ids import CallIds
 from jan.errors import Conflict, InternalError, InvalidRequest, JanError, NotFound, Unavailable
 from jan.generation.answering import Answering
@@ -183,7 +183,7 @@ class BackgroundAnswer:
         reason: FinishReason = "length"
         run = self._run = await self._start(answering, prepared, story)
         if run is not None:
-            recording = StoryRecording(story, self._save)
+            recording = StoryRecording(story, self._save, self._wait)
             self._note_start(run, story)
             await self._save(story.message())
             await recording.follow(run)
@@ -224,6 +224,12 @@ class BackgroundAnswer:
             prompt_tokens=run.count.prompt_tokens,
             call_ids=run.notes.call_ids,
         )
+
+    def _wait(self, place: Queued) -> None:
+        """Show a place in the model's queue to those who follow the answer."""
+        live = self._queue.live.find(self.queued.id)
+        if live is not None:
+            live.wait(place)
 
     # --- the store ------------------------------------------------------------------------------------
 

@@ -2,21 +2,29 @@
 
 import asyncio
 
+from jan.engine.base import Queued
 from jan.errors import Unavailable
 from jan.storage.records import MessageRecord
 
 
 class LiveAnswer:
-    """One answer: its message as it was stored last."""
+    """One answer: its message as it was stored last, and its place in the queue of its model."""
 
     def __init__(self, message: MessageRecord) -> None:
         self._latest = message
         self._changed = asyncio.Event()
         self._left = False
+        #: The last place in the queue; None before there was one.
+        self.place: Queued | None = None
 
     def show(self, message: MessageRecord) -> None:
         """Show a message that was stored to all who wait."""
         self._latest = message
+        self._wake()
+
+    def wait(self, place: Queued) -> None:
+        """Show a place in the queue. It is not stored."""
+        self.place = place
         self._wake()
 
     def leave(self) -> None:
@@ -28,11 +36,16 @@ class LiveAnswer:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def after(self, known: MessageRecord) -> MessageRecord | None:
-        """Wait for a message that is newer than a known one. None: this process makes no newer one."""
-        while self._latest == known and not self._left:
+    async def after(self, known: MessageRecord, place: Queued | None) -> MessageRecord | Queued | None:
+        """Wait for a message that is newer than a known one, or for a newer place in the queue.
+
+        None: this process makes neither.
+        """
+        while self._latest == known and self.place is place and not self._left:
             await self._changed.wait()
-        return None if self._latest == known else self._latest
+        if self._latest != known:
+            return self._latest
+        return None if self._left else self.place
 
 
 class LiveAnswers:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from jan.background.story import Story
-from jan.engine.base import Delta, Event, Finished
+from jan.engine.base import Delta, Event, Finished, Queued
 from jan.errors import JanError
 from jan.generation.pipeline import Run
 from jan.schema.sampling import FinishReason
@@ -15,11 +15,18 @@ _GROUP_SECONDS = 0.1
 
 
 class StoryRecording:
-    """A sink of one run. ``save`` stores a message and returns once it is durable."""
+    """A sink of one run. ``save`` stores a message and returns once it is durable. ``wait`` gets places in the
+    queue."""
 
-    def __init__(self, story: Story, save: Callable[[MessageRecord], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        story: Story,
+        save: Callable[[MessageRecord], Awaitable[None]],
+        wait: Callable[[Queued], None] = lambda _place: None,
+    ) -> None:
         self._story = story
         self._save = save
+        self._wait = wait
         self._changed = asyncio.Event()
         self._over = False
         #: The reason why the answer ended.
@@ -34,6 +41,8 @@ class StoryRecording:
                 self._story.add(event)
             elif isinstance(event, Finished):
                 self.reason = event.reason
+            elif isinstance(event, Queued):
+                self._wait(event)
         if self._story.has_news:
             self._changed.set()
 

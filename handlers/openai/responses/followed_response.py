@@ -7,6 +7,7 @@ from handlers.openai.responses.shown_response import asked_response, encryption_
 from handlers.openai.responses.told_blocks import ToldBlocks
 from handlers.openai.responses.told_response import NumberedFrames, ToldResponse
 from jan.auth.encrypted_texts import TextsOfOwner
+from jan.engine.base import Queued
 from jan.handler import AnswerQueue, EventStream, Renderer
 from jan.schema.response_events import ResponseEvent
 from jan.storage.records import MessageRecord
@@ -31,10 +32,13 @@ def followed(
 
 async def _events(
     queue: AnswerQueue, answer: MessageRecord, texts: TextsOfOwner, after: int, blocks: ToldBlocks | None
-) -> AsyncGenerator[list[ResponseEvent], None]:
+) -> AsyncGenerator[list[ResponseEvent] | Queued, None]:
     told = ToldResponse(asked_response(answer), encryption_of(answer, texts))
     async with aclosing(queue.watch(answer)) as messages:
         async for message in messages:
+            if isinstance(message, Queued):
+                yield message
+                continue
             has_ended = message.status != "streaming"
             events = told.news(message)
             if blocks is not None:

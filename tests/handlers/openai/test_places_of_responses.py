@@ -15,7 +15,13 @@ TEXT = "# Title\n\nOne *two* three.\n\n- a\n- b\n\nSee [a].\n\n[a]: https://x.or
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ThreadServer]:
-    with served(models=[model("echo"), model("slow", piece=4, step_seconds=0.005)]) as found:
+    with served(
+        models=[
+            model("echo"),
+            model("slow", piece=4, step_seconds=0.005),
+            model("single", slots=1, step_seconds=0.02),
+        ]
+    ) as found:
         yield found
         assert found.errors == []
 
@@ -128,3 +134,17 @@ def blocks_of(events: list[dict[str, Any]]) -> dict[int, str]:
     """Return the blocks by number as they are in the end."""
     found = {event["index"]: event["html"] for event in events if event["type"] == "block"}
     return {index: html for index, html in found.items() if html}
+
+
+def test_a_response_of_the_background_says_where_it_waits(client: httpx.Client) -> None:
+    """As a stream of the foreground: its place in the model's queue is a comment, which SDKs skip."""
+    body = {"model": "single", "input": "word " * 100, "background": True}
+    first = client.post("/v1/responses", json=body).json()["id"]
+    lines: list[str] = []
+    with client.stream("POST", "/v1/responses", json={**body, "stream": True, "input": "b"}) as response:
+        for line in response.iter_lines():
+            lines += [line] if line else []
+            if line.startswith(": queued, position 1"):
+                client.post(f"/v1/responses/{first}/cancel")
+    assert [line for line in lines if line.startswith(": queued, position 1")]
+    assert json.loads(lines[-1].removeprefix("data: "))["type"] == "response.completed"

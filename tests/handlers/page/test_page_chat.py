@@ -187,3 +187,17 @@ def test_an_answer_outlives_its_server(browser: BrowserContext, tmp_path: Path) 
     finally:
         browser.clear_cookies()
         again.stop()
+
+
+def test_a_question_says_where_it_waits(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """The place in the model's queue is shown, and later how long it took."""
+    other = visit.server.connect(visit.server.add_user())
+    body = {"model": "slow", "input": WORDS, "background": True}
+    first = other.post("/v1/responses", json=body).json()["id"]
+    signed_in()
+    choose(visit, "slow")
+    visit.ask("wait for it")
+    visit.page.wait_for_selector(".state >> text=Place 1 in the queue")
+    other.post(f"/v1/responses/{first}/cancel")
+    assert visit.answers() == ["wait for it"]
+    visit.page.wait_for_selector(".step >> text=at place 1")

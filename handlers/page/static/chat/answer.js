@@ -8,6 +8,7 @@ import { Pieces } from "./pieces.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
 const MOST_LOOKS = 600;
+const QUEUED = /^queued, position (\d+)(?:, about ([\d.]+) s)?/;
 const ENDS = ["complete", "stopped", "cut", "failed", "refused"];
 
 /**
@@ -31,6 +32,10 @@ export class Answer extends EventTarget {
     this.firstToken = 0;
     this.thoughtEnd = 0;
     this.lastEvent = -1;
+    /** Its place in the queue and the seconds that it may wait, if they are known; all places that it had. */
+    this.place = 0;
+    this.wait = null;
+    this.places = [];
   }
 
   get done() {
@@ -95,8 +100,9 @@ export class Answer extends EventTarget {
   }
 
   async #follow(response) {
-    for await (const { data } of eventsOf(response)) {
-      if (data.startsWith("{")) this.#take(JSON.parse(data));
+    for await (const { event, data } of eventsOf(response)) {
+      if (event === "comment") this.#queued(data);
+      else if (data.startsWith("{")) this.#take(JSON.parse(data));
       if (this.done) return;
     }
     throw new Offline("the stream broke off");
@@ -113,6 +119,15 @@ export class Answer extends EventTarget {
     } else if (kind === "completed" || kind === "incomplete" || kind === "failed") this.#ended(event.response);
     else if (kind === "error") this.error = new ApiError(500, event, null);
     else if (this.pieces.take(kind, event)) this.#grew(kind);
+  }
+
+  #queued(comment) {
+    const found = QUEUED.exec(comment);
+    if (!found) return;
+    this.place = Number(found[1]);
+    this.wait = found[2] ? Number(found[2]) : null;
+    if (this.places.at(-1) !== this.place) this.places.push(this.place);
+    this.#to("queued");
   }
 
   #placed(response) {

@@ -80,7 +80,7 @@ export class MessageView {
     answer.addEventListener("change", () => {
       this.steps.follow(answer);
       this.#showState(answer);
-      const words = { queued: t("state.queued"), thinking: t("step.thinking"), writing: t("state.writing") }[answer.state];
+      const words = { queued: answer.place ? t("state.place", { n: answer.place }) : t("state.queued"), thinking: t("step.thinking"), writing: t("state.writing") }[answer.state];
       if (words && words !== said) say((said = words));
     });
     answer.addEventListener("end", () => {
@@ -103,14 +103,17 @@ export class MessageView {
     if (answer.done) return;
     const facts = [];
     const seconds = (performance.now() - answer.began) / 1000;
-    if (seconds > 1) facts.push(span(seconds));
+    if (answer.state === "queued" && answer.wait !== null) facts.push(t("state.about", { time: span(answer.wait) }));
+    else if (seconds > 1) facts.push(span(seconds));
     const letters = answer.text.length + answer.reasoning.length;
     if (letters) facts.push(t("state.tokens", { n: Math.ceil(letters / LETTERS_OF_A_TOKEN) }));
     const words = answer.retrying
       ? t("state.retrying")
       : answer.stopping
         ? t("state.stopping")
-        : t(`state.${answer.state}`);
+        : answer.state === "queued" && answer.place
+          ? t("state.place", { n: answer.place })
+          : t(`state.${answer.state}`);
     this.state.hidden = false;
     const dim = facts.length ? h("span.dim", {}, h("bdi", {}, ` · ${facts.join(" · ")}`)) : null;
     this.state.replaceChildren(h("span.dot.busy"), h("span", {}, words, dim));

@@ -3,8 +3,6 @@
 import { h, icon } from "../lib/dom.js";
 import { span, t } from "../lib/words.js";
 
-const LEAST_WAIT_MS = 1500;
-
 /** Make a step that can be opened. `content` is made when it is. */
 function fold(picture, title, about, tail, content) {
   const inside = h("div", { tabindex: 0, role: "group", "aria-label": title });
@@ -30,7 +28,7 @@ export class Steps {
 
   /** Show the steps of a running answer as they are now. */
   follow(answer) {
-    if (answer.started - answer.began > LEAST_WAIT_MS && !this.waited) this.#waited(answer);
+    if (answer.places.length && answer.firstToken && !this.waited) this.#waited(answer);
     if (answer.reasoning) this.#thought(answer);
     if (answer.calls.length) this.#calls(answer.calls);
     this.element.hidden = !this.element.childElementCount;
@@ -44,8 +42,9 @@ export class Steps {
   }
 
   #waited(answer) {
-    const seconds = (answer.started - answer.began) / 1000;
-    this.waited = h("div.step", {}, h("p", {}, icon("clock"), h("span", {}, t("step.waited", { time: span(seconds) }))));
+    const seconds = (answer.firstToken - answer.began) / 1000;
+    const places = h("span.dim.cut", {}, t("step.places", { places: answer.places.join(", ") }));
+    this.waited = h("div.step", {}, h("p", {}, icon("clock"), h("span", {}, t("step.waited", { time: span(seconds) })), places));
     this.element.prepend(this.waited);
   }
 
