@@ -75,9 +75,11 @@ def test_a_template_gets_the_reasoning_if_it_wants_it(client: httpx.Client, mode
         answer = chat(client, made, "more", model=model, max_tokens=1)
         tokens = answer.json()["usage"]["prompt_tokens"]
     else:
-        body = {"model": model, "max_output_tokens": 1, "input": "more", "conversation": made}
-        answer = client.post("/v1/responses", json=body)
+        body = {"model": model, "input": "more", "conversation": made}
+        counted = client.post("/v1/responses/input_tokens", json=body).json()["input_tokens"]
+        answer = client.post("/v1/responses", json={"max_output_tokens": 1, **body})
         tokens = answer.json()["usage"]["input_tokens"]
+        assert counted == tokens
     assert tokens == alone["prompt_tokens"]
     assert "x-jan-ignored" not in answer.headers
     without = [{name: message[name] for name in ("role", "content")} for message in messages]
