@@ -259,6 +259,7 @@ class BackgroundAnswer:
         rest = UsedTokens(
             prompt=made.prompt_tokens - charged.prompt_tokens,
             completion=made.completion_tokens - charged.completion_tokens,
+            rest=charged.prompt_tokens > 0,
         )
         owner = Identity(owner=self.queued.user_id, user_id=self.queued.user_id, key_id=self.queued.key_id)
         self._services.ledger.record(Payer(identity=owner, model=message.model or ""), rest)

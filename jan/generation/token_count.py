@@ -10,11 +10,15 @@ from jan.schema.sampling import CompletionTokensDetails, PromptTokensDetails, Us
 
 
 class UsedTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokens that a request used. ``cached`` tokens of the prompt were not computed again."""
+    """The tokens that a request used. ``cached`` tokens of the prompt were not computed again.
+
+    ``rest``: others of its tokens, and the request itself, are accounted for already.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
+    rest: bool = False
 
 
 class SequenceProgress:
@@ -100,6 +104,7 @@ class TokenCount:
             prompt=max(0, made.prompt - charged.prompt),
             completion=max(0, made.completion - charged.completion),
             cached=made.cached,
+            rest=charged.prompt > 0,
         )
 
     @property

@@ -35,7 +35,7 @@ class Payer(msgspec.Struct, frozen=True, kw_only=True):
             key_id=self.identity.key_id or "",
             model=self.model,
             day=datetime.fromtimestamp(now / 1000, UTC).date(),
-            requests=1,
+            requests=0 if used.rest else 1,
             prompt_tokens=used.prompt,
             completion_tokens=used.completion,
             cached_tokens=used.cached,
@@ -125,7 +125,7 @@ class Ledger:
 
     def record(self, account: Payer, used: UsedTokens) -> None:
         """Record the tokens that a request used."""
-        for kind in used.__struct_fields__:
+        for kind in ("prompt", "completion", "cached"):
             self._metrics.tokens.labels(account.model, f"{kind}_tokens").inc(getattr(used, kind))
         self._writer.add(account.usage(used, self.taker.clock()))
 

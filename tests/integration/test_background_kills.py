@@ -159,6 +159,7 @@ def test_a_stopped_server_leaves_its_responses(servers: Servers) -> None:
         assert "".join(deltas(text)) == WORDS
         assert client.get(f"/v1/responses/{own}").json()["usage"]["total_tokens"] == 400
         assert until(lambda: client.get("/api/v1/usage").json()["totals"]["total_tokens"] >= 400)
+        assert client.get("/api/v1/usage").json()["totals"]["requests"] == 1
 
 
 def test_another_server_goes_on(servers: Servers) -> None:
