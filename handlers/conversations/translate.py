@@ -35,6 +35,7 @@ def conversation_to_wire(conversation: ConversationRecord) -> wire.Conversation:
         updated_at=_seconds(conversation.updated_at),
         head_id=conversation.head_id,
         message_count=conversation.message_count,
+        origin=conversation.origin or UNSET,
     )
 
 
@@ -85,7 +86,8 @@ def conversation_from_wire(conversation: wire.ExportedConversation, user_id: str
         "created_at": _moment(conversation.created_at),
         "updated_at": _moment(conversation.updated_at),
     }
-    del fields["version"]
+    # Another copy may have the origin already.
+    del fields["version"], fields["origin"]
     return ConversationRecord(user_id=user_id, **fields)
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from jan.conversations.additions import added_to, amounts_with
 from jan.conversations.history import check_message
+from jan.conversations.import_runs import ImportRun
 from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening, first_place
 from jan.conversations.restored import copy_of
@@ -17,6 +18,7 @@ from jan.conversations.turn import Turn
 from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
+from jan.schema.import_reports import ForeignKind
 from jan.storage.holdings import amounts_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
@@ -277,3 +279,7 @@ class Conversations:
             await self._store.holdings.check(user_id, amounts_of(copy))
         imports = Imports(self._store, self.create)
         return await asyncio.shield(self._tasks.start(imports.store(copy, copies, ids)))
+
+    def foreign_import(self, user_id: str, source: ForeignKind | None) -> ImportRun:
+        """Return an import of a file of another application for this user. ``source`` None: any that is known."""
+        return ImportRun(self._store, self.restore, user_id, source)

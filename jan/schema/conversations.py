@@ -163,7 +163,10 @@ class ExportedMessage(_MessageNode, frozen=True, kw_only=True, tag="conversation
 class Conversation(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="object", tag="conversation", forbid_unknown_fields=True
 ):
-    """A conversation. ``head_id`` is the message appended last."""
+    """A conversation. ``head_id`` is the message appended last.
+
+    ``origin``: of an imported one, the application that it is from, and its id there, as in ``chatgpt:6b0f``.
+    """
 
     id: str
     title: Annotated[str, Meta(max_length=200)]
@@ -173,6 +176,7 @@ class Conversation(
     updated_at: Moment
     head_id: str | None
     message_count: Annotated[int, Meta(ge=0)]
+    origin: str | UnsetType = UNSET
 
 
 class ConversationList(msgspec.Struct, frozen=True, kw_only=True):

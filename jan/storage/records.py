@@ -197,12 +197,18 @@ class Rotation(msgspec.Struct, frozen=True):
     session: RefreshSession | None = None
 
 
+def origin_key(user_id: str, origin: str) -> str:
+    """Join a user and an origin. An id has no blank."""
+    return f"{user_id} {origin}"
+
+
 class ConversationRecord(Record, frozen=True, kw_only=True):
     """A tree of messages with one owner.
 
     ``head_id`` is the message appended last and ``message_count`` its sequence number. Appending a message sets
     both, and ``updated_at``. ``message_bytes``: bytes of all messages as JSON, as far as they are counted.
     ``unnamed``: it was made for responses that named no conversation, and nobody has named it since.
+    ``origin``: the application that it was imported from, and its id there; unique for its owner.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("conv"))
@@ -216,6 +222,12 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     message_count: int = 0
     message_bytes: int = 0
     unnamed: bool = False
+    origin: str | None = None
+
+    @property
+    def origin_key(self) -> str | None:
+        """Its owner and origin in one text, so that an index can keep a user from importing it twice."""
+        return None if self.origin is None else origin_key(self.user_id, self.origin)
 
     @property
     def position(self) -> str:

@@ -128,10 +128,13 @@ class ConversationRepository(Protocol):
     """Conversations, each visible to its owner only."""
 
     async def create(self, conversation: ConversationRecord) -> None:
-        """Add a conversation. Raises Conflict if its id is taken."""
+        """Add a conversation. Raises Conflict if its id is taken, or its user has one of the same origin."""
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         """Return the user's conversation with this id. Raises NotFound."""
+
+    async def known_origins(self, user_id: str, origins: Sequence[str]) -> set[str]:
+        """Return which of these origins the user's conversations have."""
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None

@@ -55,6 +55,7 @@ LAYERS = {
     "jan.engine": 2,
     "jan.limits": 2,
     "jan.rendering": 2,
+    "jan.importing": 2,
     "jan.telemetry.tracing": 2,
     "jan.telemetry.trace_sender": 3,
     "jan.http.healthchecks": 3,

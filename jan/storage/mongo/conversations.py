@@ -1,6 +1,7 @@
 """Conversations and their lists on MongoDB."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -12,7 +13,7 @@ from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import page_of, position_at, position_of
 from jan.storage.queued_answers import QueuedAnswer
-from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now
+from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now, origin_key
 from jan.storage.shared_rules import apply, missing
 
 BY_CHANGE = [("position", -1)]
@@ -48,6 +49,11 @@ class MongoConversations:
         if found is None:
             raise missing(ConversationRecord)
         return found
+
+    async def known_origins(self, user_id: str, origins: Sequence[str]) -> set[str]:
+        keys = [origin_key(user_id, one) for one in origins]
+        found = await self.records.find({"origin_key": {"$in": keys}}, sort=BY_CHANGE, limit=0) if keys else []
+        return {one.origin for one in found if one.origin is not None}
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None

@@ -49,7 +49,9 @@ def said(struct: MessageRecord | AnswerProgress) -> Document:
 def derived(struct: msgspec.Struct) -> Document:
     """Return the fields that only serve indexes."""
     if isinstance(struct, ConversationRecord):
-        return {"position": struct.position, "title_folded": fold(struct.title)}
+        fields = {"position": struct.position, "title_folded": fold(struct.title)}
+        # The index has those that have one, and would take null for one.
+        return fields if struct.origin_key is None else {**fields, "origin_key": struct.origin_key}
     if isinstance(struct, MessageRecord):
         return {"completion_of": struct.completion_of}
     if isinstance(struct, AuditEntry):

@@ -167,6 +167,12 @@ async def _version_15(connection: Connection) -> None:
     await connection.create_indexes("conversations", [by_change])
 
 
+async def _version_16(connection: Connection) -> None:
+    """Index the origins of conversations of other applications, which are imported once for each user."""
+    by_origin = IndexModel([("origin_key", ASCENDING)], name="origin", unique=True, sparse=True)
+    await connection.create_indexes("conversations", [by_origin])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -183,6 +189,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_13,
     _version_14,
     _version_15,
+    _version_16,
 )
 
 

@@ -29,6 +29,7 @@ from jan.storage.records import (
     fold,
     milliseconds,
     now,
+    origin_key,
 )
 from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
 from jan.storage.sqlite.database import Database
@@ -81,6 +82,13 @@ class SqliteConversations:
 
     async def get(self, user_id: str, conversation_id: str) -> ConversationRecord:
         return await self._db.read(lambda db: owned(db, user_id, conversation_id))
+
+    async def known_origins(self, user_id: str, origins: Sequence[str]) -> set[str]:
+        def work(db: sqlite3.Connection) -> set[str]:
+            sql = "SELECT 1 FROM conversations WHERE origin_key = ?"
+            return {one for one in origins if db.execute(sql, (origin_key(user_id, one),)).fetchone()}
+
+        return await self._db.read(work)
 
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None

@@ -115,6 +115,11 @@ _VERSION_15 = (
     """ALTER TABLE conversations ADD COLUMN unnamed INTEGER NOT NULL DEFAULT 0""",
     """CREATE INDEX conversations_unnamed ON conversations (position) WHERE unnamed = 1""",
 )
+# Conversations of other applications are imported once for each user.
+_VERSION_16 = (
+    """ALTER TABLE conversations ADD COLUMN origin_key TEXT""",
+    """CREATE UNIQUE INDEX conversations_by_origin ON conversations (origin_key) WHERE origin_key IS NOT NULL""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -131,6 +136,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_13,
     _VERSION_14,
     _VERSION_15,
+    _VERSION_16,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -130,6 +130,7 @@ CONVERSATIONS = Table(
         "position": lambda r: r.position,
         "title_folded": lambda r: fold(r.title),
         "unnamed": lambda r: int(r.unnamed),
+        "origin_key": lambda r: r.origin_key,
     },
 )
 MESSAGES = Table(

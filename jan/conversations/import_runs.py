@@ -1,0 +1,101 @@
+"""Imports of conversations from other applications: each one whole or not at all, none of them twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
+
+import msgspec
+
+from jan.conversations.history import check_message
+from jan.conversations.titles import title_of
+from jan.errors import Conflict, InvalidRequest, RateLimited
+from jan.idempotency.ids import IdSource
+from jan.importing.kinds import ReadConversation, read_pieces
+from jan.importing.pieces import Piece, joined, pieces
+from jan.schema.import_reports import ForeignKind, ImportReport, ImportStop, SkippedItem
+from jan.storage.records import ConversationRecord, MessageRecord
+from jan.storage.repositories import Store
+
+# Bytes of JSON, and conversations, that are read before they are stored.
+_BATCH_BYTES, _BATCH = 4 * 1024 * 1024, 100
+
+Restore = Callable[[str, ConversationRecord, Iterable[MessageRecord], IdSource], Awaitable[object]]
+
+
+class ImportRun:
+    """Imports the conversations of one file for one user."""
+
+    def __init__(self, store: Store, restore: Restore, user_id: str, source: ForeignKind | None) -> None:
+        self._store = store
+        self._restore = restore
+        self._user_id = user_id
+        self._source = source
+        self._report = ImportReport()
+
+    async def run(
+        self, chunks: Iterable[bytes], progress: Callable[[ImportReport], None] | None = None
+    ) -> ImportReport:
+        """Import the conversations in chunks of a file, which are taken and read on a thread.
+
+        ``progress`` is called now and then.
+
+        Raises Unavailable; what was imported before stays. A quota ends the import, and the report says so.
+        """
+        found = joined(pieces(chunks))
+        while batch := await asyncio.to_thread(_next_batch, found):
+            self._report.total += len(batch)
+            if self._report.error is not None:
+                self._report.untried += len(batch)
+                continue
+            read = await asyncio.to_thread(read_pieces, batch, self._source, self._user_id, check_message)
+            await self._add_all(read)
+            if progress is not None:
+                progress(self._report)
+        return self._report
+
+    async def _add_all(self, batch: list[ReadConversation]) -> None:
+        origins = [one.record.origin for one in batch if one.record is not None and one.record.origin]
+        known = await self._store.conversations.known_origins(self._user_id, origins)
+        for number, one in enumerate(batch):
+            if one.kind is not None and one.kind not in self._report.sources:
+                self._report.sources.append(one.kind)
+            if one.record is not None and one.record.origin in known:
+                self._report.known += 1
+                continue
+            try:
+                await self._add(one)
+            except RateLimited as error:
+                self._report.error = ImportStop(code=error.code, message=error.message)
+                self._report.untried += len(batch) - number
+                return
+
+    async def _add(self, one: ReadConversation) -> None:
+        if one.record is None:
+            self._report.failed += 1
+            self._report.skipped += one.skipped
+            return
+        titles = (title_of(message) for message in one.messages if message.role == "user")
+        title = one.record.title or next(filter(None, titles), "")
+        record = msgspec.structs.replace(one.record, title=title)
+        try:
+            await self._restore(self._user_id, record, one.messages, IdSource())
+        except Conflict:  # another import stored it meanwhile
+            self._report.known += 1
+            return
+        except InvalidRequest as error:
+            self._report.failed += 1
+            self._report.skipped.append(SkippedItem(conversation=title, reason=error.message))
+            return
+        self._report.imported += 1
+        self._report.skipped += one.skipped
+
+
+def _next_batch(found: Iterator[Piece]) -> list[Piece]:
+    batch: list[Piece] = []
+    size = 0
+    for piece in islice(found, _BATCH):
+        batch.append(piece)
+        size += len(piece.data)
+        if size >= _BATCH_BYTES:
+            break
+    return batch
