@@ -201,3 +201,39 @@ def test_a_question_says_where_it_waits(visit: PageVisit, signed_in: Callable[[]
     other.post(f"/v1/responses/{first}/cancel")
     assert visit.answers() == ["wait for it"]
     visit.page.wait_for_selector(".step >> text=at place 1")
+
+
+def test_old_messages_are_left_out_openly(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """A conversation that has outgrown its model goes on without its oldest messages if the reader says so."""
+    signed_in()
+    choose(visit, "small")
+    visit.ask("word " * 15)
+    visit.answers()
+    visit.ask("more " * 12)
+    visit.page.click(".notice >> text=Leave out the oldest messages")
+    visit.page.wait_for_selector(".msg.you >> nth=1", state="attached")
+    assert visit.answers()[-1] == ("more " * 12).strip()
+    visit.page.wait_for_selector(".step >> text=The model did not get", state="attached")
+    assert visit.complaints == [f"400 {visit.server.url}/api/v1/responses"]
+    visit.complaints.clear()
+
+
+def test_a_temporary_conversation_is_stored_nowhere(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """The page says so. The model gets what was said before, answers have versions, and a reload ends it."""
+    client = visit.server.connect(signed_in())
+    page = visit.page
+    page.click("main a >> text=Temporary conversation")
+    page.wait_for_selector("text=Nothing of this conversation is stored.")
+    visit.ask("first secret")
+    assert visit.answers() == ["first secret"]
+    visit.ask("second secret")
+    page.wait_for_selector(".msg.you >> nth=1", state="attached")
+    assert visit.answers() == ["first secret", "second secret"]
+    page.locator(".msg:not(.you) button[title=Regenerate]").last.click()
+    page.wait_for_selector(".ways[aria-label='Version 2 of 2']", state="attached")
+    assert visit.answers() == ["first secret", "second secret"]
+    assert client.get("/v1/conversations").json()["data"] == []
+    assert page.evaluate("() => JSON.stringify(localStorage).includes('secret')") is False
+    page.reload()
+    page.wait_for_selector("text=Nothing of this conversation is stored.")
+    assert page.locator(".msg").count() == 0

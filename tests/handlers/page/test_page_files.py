@@ -141,7 +141,7 @@ def test_the_shell_asks_at_once_for_every_script_that_is_imported() -> None:
     assert on_demand
     assert not on_demand & set(first)
     assert {*first, *on_demand} <= {*sources}
-    assert all(len(path.read_text().splitlines()) <= 300 for path in SCRIPTS)
+    assert all(len(path.read_text().splitlines()) <= 270 for path in SCRIPTS)
 
 
 def test_nothing_in_the_files_names_another_host() -> None:

@@ -4,6 +4,7 @@
 import { ApiError, get, Offline, post, send } from "../api/client.js";
 import { eventsOf } from "../api/sse.js";
 import { tell } from "../lib/bus.js";
+import { pause } from "../lib/pause.js";
 import { Pieces } from "./pieces.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
@@ -36,6 +37,8 @@ export class Answer extends EventTarget {
     this.place = 0;
     this.wait = null;
     this.places = [];
+    /** How many old messages the model did not get, as was asked for. */
+    this.leftOut = 0;
   }
 
   get done() {
@@ -71,9 +74,13 @@ export class Answer extends EventTarget {
 
   /** Ask, and follow the answer to its end. Never throws: `error` has what went wrong. */
   async ask(body) {
-    const asked = { ...body, background: true, stream: true, stream_options: { include_html: true } };
+    this.temporary = body.store === false;
+    this.off = new AbortController();
+    const asked = { ...body, background: !this.temporary, stream: true, stream_options: { include_html: true } };
     try {
-      await this.#follow(await send("POST", "responses", asked));
+      const answer = await send("POST", "responses", asked, { signal: this.off.signal });
+      this.leftOut = (answer.headers.get("X-Jan-Left-Out") ?? "").split(",").filter(Boolean).length;
+      await this.#follow(answer);
     } catch (error) {
       await this.#lost(error);
     }
@@ -91,6 +98,10 @@ export class Answer extends EventTarget {
     if (this.done || !this.id) return;
     this.stopping = true;
     this.#changed();
+    if (this.temporary) {
+      this.off.abort();
+      return this.#end("stopped");
+    }
     await post(`responses/${this.#own}/cancel`).catch(() => (this.stopping = false));
   }
 
@@ -176,7 +187,7 @@ export class Answer extends EventTarget {
 
   async #lost(error) {
     if (this.done) return;
-    if (this.id && error instanceof Offline) return this.#again();
+    if (this.id && error instanceof Offline && !this.temporary) return this.#again();
     this.error = error;
     this.#end(this.id ? "failed" : "refused");
   }
@@ -217,34 +228,4 @@ export class Answer extends EventTarget {
     this.usage = found?.usage ?? null;
     this.#end({ complete: "complete", partial: "stopped" }[found?.status] ?? "failed");
   }
-}
-
-/** Wait for a number of seconds, or until the network is back. */
-function pause(seconds) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      removeEventListener("online", done);
-      resolve();
-    };
-    const timer = setTimeout(done, seconds * 1000);
-    addEventListener("online", done);
-  });
-}
-
-/** The answers that are being made, and those that ended while nobody looked. @type {Map<string, Answer>} */
-const running = new Map();
-
-/** Remember an answer as long as it runs, under its id. */
-export function watch(answer) {
-  const noted = () => answer.id && running.set(answer.id, answer);
-  noted();
-  answer.addEventListener("placed", noted);
-  answer.addEventListener("end", () => setTimeout(() => running.delete(answer.id), 1000));
-  return answer;
-}
-
-/** Return the running answer that is stored as this message. */
-export function runningAs(id) {
-  return running.get(id) ?? null;
 }

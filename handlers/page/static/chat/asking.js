@@ -1,6 +1,6 @@
 // The request for an answer, in the form of the Responses API.
 
-const SAME = ["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed"];
+const SAME = ["truncation", "temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed"];
 
 /**
  * Return the body of a request.
@@ -19,6 +19,12 @@ export function requestOf({ model, conversation, options, parentId }, question) 
   if (question.system) body.input.push({ role: "system", content: question.system });
   body.input.push({ role: "user", content: partsOf(question.content) });
   return body;
+}
+
+/** Return the body of a request of which nothing is stored: `path` are all messages before the answer. */
+export function temporaryRequestOf({ model, options }, path) {
+  const { conversation: _, ...body } = requestOf({ model, conversation: "", options }, null);
+  return { ...body, store: false, input: path.map(({ role, content }) => ({ role, content: partsOf(content) })) };
 }
 
 function partsOf(content) {

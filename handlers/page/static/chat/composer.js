@@ -175,7 +175,11 @@ export class Composer extends HTMLElement {
 
   /** What can be done about a conversation that is too long. */
   offers() {
-    return [button(t("long.model"), () => this.pick(), { kind: "b.tiny" }), button(t("list.new"), () => this.dispatchEvent(new Event("fresh")), { kind: "b.quiet.tiny" })];
+    const drop = () => {
+      this.block(false);
+      this.dispatchEvent(new Event("fit"));
+    };
+    return [button(t("long.model"), () => this.pick(), { kind: "b.tiny" }), button(t("long.drop"), drop, { kind: "b.quiet.tiny" }), button(t("list.new"), () => this.dispatchEvent(new Event("fresh")), { kind: "b.quiet.tiny" })];
   }
 
   /** Say above the field what keeps it from sending; null takes that away. */

@@ -3,9 +3,10 @@
 import { get, newId, patch, post } from "../api/client.js";
 import { noteUse } from "../api/models.js";
 import { tell } from "../lib/bus.js";
-import { Answer, runningAs, watch } from "./answer.js";
-import { requestOf } from "./asking.js";
+import { Answer } from "./answer.js";
+import { requestOf, temporaryRequestOf } from "./asking.js";
 import { filesOf } from "./attach.js";
+import { runningAs, watch } from "./running.js";
 import { Tree } from "./tree.js";
 
 const FIRST = 100;
@@ -13,9 +14,11 @@ const MORE = 200;
 
 /** Events: "path" when other messages are shown, "title", "refused" with the question that was not stored. */
 export class Conversation extends EventTarget {
-  constructor(id = null) {
+  constructor(id = null, { temporary = false } = {}) {
     super();
     this.id = id;
+    /** Nothing of it is stored: it ends with the page. */
+    this.temporary = temporary;
     this.title = "";
     this.model = null;
     this.metadata = {};
@@ -92,7 +95,7 @@ export class Conversation extends EventTarget {
     message.content = answer.text;
     message.usage = answer.usage;
     this.dispatchEvent(new Event("ended"));
-    if (!this.title) this.#readTitle();
+    if (!this.title && !this.temporary) this.#readTitle();
   }
 
   async #readTitle() {
@@ -141,8 +144,12 @@ export class Conversation extends EventTarget {
    */
   async ask(text, { model, parentId = this.tree.leaf?.id ?? null, options = {}, system = "" }) {
     const isFirst = parentId === null && !this.tree.size;
-    if (!this.id) await this.#make(model, text);
-    const question = this.#put({ id: newId("msg"), parent_id: parentId, role: "user", content: text, status: "complete" });
+    if (!this.id && !this.temporary) await this.#make(model, text);
+    const id = newId("msg");
+    // The server gives the messages before a question its id with a number.
+    const above = isFirst && system ? this.#put({ id: `${id}.1`, parent_id: null, role: "system", content: system, status: "complete" }) : null;
+    const question = this.#put({ id, parent_id: above?.id ?? parentId, role: "user", content: text, status: "complete" });
+    if (this.temporary) return this.#run(question, temporaryRequestOf({ model, options }, this.tree.path()), question);
     const how = { model, conversation: this.id, options, parentId: isFirst ? undefined : parentId };
     const sent = { id: question.id, content: text, system: isFirst ? system : "" };
     return this.#run(question, requestOf(how, sent), question);
@@ -151,6 +158,11 @@ export class Conversation extends EventTarget {
   /** Answer a stored question once more, below it, as another version. */
   async again(questionId, { model, options = {} }) {
     const question = this.tree.messages.get(questionId);
+    if (this.temporary) {
+      const path = this.tree.path();
+      const before = path.slice(0, path.indexOf(question) + 1);
+      return this.#run(question, temporaryRequestOf({ model, options }, before), null);
+    }
     return this.#run(question, requestOf({ model, conversation: this.id, options, parentId: questionId }, null), null);
   }
 
@@ -174,12 +186,15 @@ export class Conversation extends EventTarget {
     answer.addEventListener("placed", () => {
       this.#rename(message, answer.id);
       noteUse(body.model);
-      tell("asked", this);
+      if (!this.temporary) tell("asked", this);
     });
     answer.addEventListener("end", () => {
       if (answer.state !== "refused") return;
       this.tree.drop(message.id);
-      if (unstored) this.tree.drop(unstored.id);
+      if (unstored) {
+        this.tree.drop(unstored.id);
+        this.tree.drop(`${unstored.id}.1`);
+      }
       this.#changed();
       this.dispatchEvent(Object.assign(new Event("refused"), { error: answer.error, text: unstored ? filesOf(unstored.content).words : "" }));
     });

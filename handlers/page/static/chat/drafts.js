@@ -19,6 +19,7 @@ export function drafts() {
 
 /** Keep a draft a moment after the last key. */
 export function keepDraft(name, text) {
+  if (name === "temporary") return; // nothing of it is kept
   if (pending && pending.name !== name) flush();
   pending = { name, text };
   clearTimeout(timer);

@@ -155,8 +155,8 @@ export class MessageView {
     return [
       own ? { words: t("message.again"), picture: "again", act: () => acts.again(message.id) } : null,
       own ? null : { words: t("message.goOn"), picture: "pen", act: () => acts.goOn(message.id) },
-      { words: t("message.fork"), picture: "branch", act: () => acts.fork(message.id) },
-      { words: t("message.link"), picture: "copy", act: () => copy(acts.link(message.id)) },
+      acts.fork && { words: t("message.fork"), picture: "branch", act: () => acts.fork(message.id) },
+      acts.link && { words: t("message.link"), picture: "copy", act: () => copy(acts.link(message.id)) },
     ];
   }
 

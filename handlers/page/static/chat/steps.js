@@ -23,11 +23,15 @@ export class Steps {
     this.element = h("div.steps", { hidden: true });
     this.waited = null;
     this.thought = null;
-    this.called = null;
+    this.left = null;
   }
 
   /** Show the steps of a running answer as they are now. */
   follow(answer) {
+    if (answer.leftOut && !this.left) {
+      this.left = h("div.step", {}, h("p", {}, icon("info"), h("span", {}, t("step.leftOut", { n: answer.leftOut }))));
+      this.element.prepend(this.left);
+    }
     if (answer.places.length && answer.firstToken && !this.waited) this.#waited(answer);
     if (answer.reasoning) this.#thought(answer);
     if (answer.calls.length) this.#calls(answer.calls);

@@ -3,9 +3,10 @@
 import { modelNamed, usualModel } from "../api/models.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { listen } from "../lib/bus.js";
-import { copy, openMenu } from "../lib/menu.js";
+import { openMenu } from "../lib/menu.js";
 import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
+import { actByKey } from "./act-by-key.js";
 import { Conversation } from "./conversation.js";
 import { drafts } from "./drafts.js";
 import { fileNotice, noticeOf } from "./notices.js";
@@ -25,6 +26,8 @@ export async function showConversation(frame, place) {
   return () => off.abort();
 }
 
+const TEMPORARY = "temporary";
+
 class View {
   constructor(frame, signal) {
     this.frame = frame;
@@ -33,11 +36,12 @@ class View {
     const on = (name, call) => this.composer.addEventListener(name, call, { signal });
     on("send", (event) => this.#send(event.text, event.content));
     on("fresh", () => go({}));
+    on("fit", () => this.#send(this.composer.field.value, this.composer.content(), { truncation: "auto" }));
     on("problem", (event) => this.composer.notice(fileNotice(event.problem)));
     on("stop", () => this.stop());
     on("edit-last", () => this.#editLast());
     listen("answer", () => this.#busy(), signal);
-    listen("act", (name) => this.#act(name), signal);
+    listen("act", (name) => actByKey(name, this, this.#acts()), signal);
     document.addEventListener("visibilitychange", () => !document.hidden && this.conversation.look().catch(() => {}), { signal });
   }
 
@@ -47,11 +51,11 @@ class View {
     return this.opened;
   }
 
-  async #open({ c, m }) {
-    const conversation = (this.conversation = new Conversation(c ?? null));
+  async #open({ c, m, temporary }) {
+    const conversation = (this.conversation = new Conversation(c ?? null, { temporary: temporary !== undefined && !c }));
     const { signal } = this;
     this.frame.showFoot(true);
-    this.composer.open(c ?? null, t(c ? "write.next" : "write.first"));
+    this.composer.open(conversation.temporary ? TEMPORARY : (c ?? null), t(c ? "write.next" : "write.first"));
     this.composer.block(false);
     conversation.addEventListener("title", () => this.#title(), { signal });
     conversation.addEventListener("made", () => this.#made(), { signal });
@@ -107,8 +111,12 @@ class View {
     for (const { id, title } of others.slice(0, 3 - list.childElementCount)) {
       list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, title.textContent))));
     }
+    const isTemporary = this.conversation.temporary;
+    const other = isTemporary
+      ? h("p", {}, h("a", { href: linkTo({}) }, t("list.new")))
+      : h("p", {}, h("a", { href: linkTo({ temporary: 1 }) }, t("temporary")), h("span.dim", {}, ` – ${t("temporary.short")}`));
     const goOn = list.childElementCount ? h("section", { "aria-labelledby": "again" }, h("h3.small.dim.pad", { id: "again" }, t("first.goOn")), list) : null;
-    this.frame.showMain(h("main.first", { id: "page", tabindex: -1 }, h("div", {}, h("div.lead", {}, h("h2.t-h1", {}, t("first.question")), h("p", {}, t("first.privacy"))), goOn)));
+    this.frame.showMain(h("main.first", { id: "page", tabindex: -1 }, h("div", {}, h("div.lead", {}, h("h2.t-h1", {}, t("first.question")), h("p", {}, t(isTemporary ? "temporary.text" : "first.privacy"))), isTemporary ? null : goOn, other)));
   }
 
   #showThread() {
@@ -126,29 +134,30 @@ class View {
       edit: (id) => this.#edit(id),
       again: (questionId) => this.#again(questionId),
       goOn: (id) => this.#goOn(id),
-      fork: (id) => this.#fork(id),
-      link: (id) => new URL(linkTo({ c: conversation.id, m: id }), location.href).href,
+      fork: conversation.temporary ? null : (id) => this.#fork(id),
+      link: conversation.temporary ? null : (id) => new URL(linkTo({ c: conversation.id, m: id }), location.href).href,
     };
   }
 
   #title() {
     const { title, id } = this.conversation;
-    const words = title || t(id ? "list.untitled" : "list.new");
+    const words = title || t(id ? "list.untitled" : this.conversation.temporary ? "temporary" : "list.new");
     const buttons = [];
-    if (id) {
-      buttons.push(h("a.b.quiet.icon", { href: linkTo({ c: id, view: "tree" }), "aria-label": t("tree"), title: t("tree") }, icon("tree")));
-      const more = iconButton("more", t("more"), () => openMenu(more, this.#entries()), { kind: "b.quiet.icon", "aria-haspopup": "menu" });
-      buttons.push(more);
-    }
+    if (id) buttons.push(h("a.b.quiet.icon", { href: linkTo({ c: id, view: "tree" }), "aria-label": t("tree"), title: t("tree") }, icon("tree")));
+    const more = iconButton("more", t("more"), () => openMenu(more, this.#entries()), { kind: "b.quiet.icon", "aria-haspopup": "menu" });
+    buttons.push(more);
     this.frame.showTitle(words, buttons);
   }
 
   #entries() {
     const ask = (name) => import("./manage.js").then((module) => module[name](this.conversation, this.frame));
+    const settings = { words: t("conversation.settings"), picture: "set", act: () => this.openSettings() };
+    const compare = { words: t("compare"), picture: "two", act: () => go({ view: "compare", c: this.conversation.id }) };
+    if (!this.conversation.id) return this.conversation.temporary ? [settings] : [settings, compare];
     return [
-      { words: t("compare"), picture: "two", act: () => go({ view: "compare", c: this.conversation.id }) },
+      compare,
       { words: t("conversation.rename"), picture: "pen", act: () => ask("renameConversation") },
-      { words: t("conversation.settings"), picture: "set", act: () => this.openSettings() },
+      settings,
       { words: t("conversation.export"), picture: "save", act: () => ask("exportConversation") },
       { words: t("conversation.delete"), picture: "bin", bad: true, act: () => ask("deleteConversation") },
     ];
@@ -172,18 +181,19 @@ class View {
     this.#title();
   }
 
-  async #send(text, content) {
+  async #send(text, content, more = {}) {
     await this.opened;
     if (!this.composer.model || this.signal.aborted) return;
     this.composer.notice(null);
     const wasNew = !this.conversation.id;
     try {
       if (!this.thread) this.#showThread();
-      const answer = await this.conversation.ask(content, this.#how);
+      const how = this.#how;
+      const answer = await this.conversation.ask(content, { ...how, options: { ...how.options, ...more } });
       this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
       this.composer.field.placeholder = t("write.next");
       answer.addEventListener("placed", () => {
-        if (wasNew) this.composer.renamed(this.conversation.id);
+        if (wasNew && !this.conversation.temporary) this.composer.renamed(this.conversation.id);
         this.composer.sent(text);
       });
     } catch (error) {
@@ -222,6 +232,7 @@ class View {
     this.composer.notice(noticeOf(error, {
       retry: () => (this.composer.notice(null), this.composer.send()),
       otherModel: () => this.composer.pick(),
+      fit: this.conversation.tree.size ? () => this.composer.dispatchEvent(new Event("fit")) : null,
       fresh: () => go({}),
     }));
     if (!this.conversation.tree.size && !this.conversation.id) {
@@ -249,42 +260,4 @@ class View {
     const last = [...this.conversation.tree.path()].reverse().find((message) => message.role === "user");
     if (last) this.#acts().edit(last.id);
   }
-
-  /** Do what a key asked for. */
-  #act(name) {
-    if (name === "stop") this.stop();
-    else if (name === "model") this.composer.pick();
-    else if (name === "tree" && this.conversation.id) go({ c: this.conversation.id, view: "tree" });
-    else if (name === "newest") this.thread?.scrolling.follow();
-    else if (name === "next" || name === "previous") this.#move(name === "next" ? 1 : -1);
-    else this.#onMessage(name);
-  }
-
-  #move(step) {
-    const all = [...(this.thread?.views.values() ?? [])].map((view) => view.element);
-    const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement?.closest?.(".msg")));
-    const first = at < 0 ? all.findIndex((element) => element.getBoundingClientRect().bottom > 64) - (step > 0 ? 1 : 0) : at;
-    const to = all[Math.max(0, Math.min(all.length - 1, first + step))];
-    to?.focus({ preventScroll: true });
-    to?.scrollIntoView({ block: "start", behavior: "instant" });
-  }
-
-  #onMessage(name) {
-    const id = /** @type {HTMLElement} */ (document.activeElement?.closest?.(".msg"))?.dataset.id ?? this.conversation.tree.leaf?.id;
-    const message = this.conversation.tree.messages.get(id);
-    if (!message) return;
-    const view = this.thread.views.get(message.key ?? message.id);
-    const acts = this.#acts();
-    if (name === "copy") copy(view.copied);
-    else if (name === "again") acts.again(message.role === "user" ? id : message.parent_id);
-    else if (name === "edit" && message.role === "user") acts.edit(id);
-    else if (name === "earlier" || name === "later") {
-      const beside = this.conversation.tree.beside(id, name === "later" ? 1 : -1);
-      if (beside) {
-        acts.version(beside);
-        this.thread.views.get(this.conversation.tree.messages.get(beside).key ?? beside)?.element.focus({ preventScroll: true });
-      }
-    }
-  }
 }
-

@@ -1,0 +1,46 @@
+// What keys do in a conversation.
+
+import { copy } from "../lib/menu.js";
+import { go } from "../lib/router.js";
+
+const BAR = 64;
+
+/** Do what a key asked for. `view` is the page of the conversation, `acts` what its messages can be told to do. */
+export function actByKey(name, view, acts) {
+  const { conversation, composer, thread } = view;
+  if (name === "stop") view.stop();
+  else if (name === "model") composer.pick();
+  else if (name === "tree" && conversation.id) go({ c: conversation.id, view: "tree" });
+  else if (name === "newest") thread?.scrolling.follow();
+  else if (name === "next" || name === "previous") move(thread, name === "next" ? 1 : -1);
+  else if (thread) onMessage(name, conversation.tree, thread, acts);
+}
+
+function focused() {
+  return /** @type {HTMLElement | null} */ (document.activeElement?.closest?.(".msg"));
+}
+
+function move(thread, step) {
+  const all = [...(thread?.views.values() ?? [])].map((view) => view.element);
+  const at = all.indexOf(focused());
+  const first = at < 0 ? all.findIndex((element) => element.getBoundingClientRect().bottom > BAR) - (step > 0 ? 1 : 0) : at;
+  const to = all[Math.max(0, Math.min(all.length - 1, first + step))];
+  to?.focus({ preventScroll: true });
+  to?.scrollIntoView({ block: "start", behavior: "instant" });
+}
+
+function onMessage(name, tree, thread, acts) {
+  const id = focused()?.dataset.id ?? tree.leaf?.id;
+  const message = tree.messages.get(id);
+  if (!message) return;
+  const viewOf = (one) => thread.views.get(one.key ?? one.id);
+  if (name === "copy") copy(viewOf(message).copied);
+  else if (name === "again") acts.again(message.role === "user" ? id : message.parent_id);
+  else if (name === "edit" && message.role === "user") acts.edit(id);
+  else if (name === "earlier" || name === "later") {
+    const beside = tree.beside(id, name === "later" ? 1 : -1);
+    if (!beside) return;
+    acts.version(beside);
+    viewOf(tree.messages.get(beside))?.element.focus({ preventScroll: true });
+  }
+}
