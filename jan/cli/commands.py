@@ -1,9 +1,7 @@
-"""The ``jan`` command: serve, check, routes, openapi and chat. ``_ELSEWHERE`` names the modules of the others."""
+"""The ``jan`` command: serve, check, routes and openapi. ``_ELSEWHERE`` names the modules of the others."""
 
 import asyncio
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jan import __version__
+from jan.cli.chat import chat_command
 from jan.cli.terminal import say
 from jan.errors import ConfigurationError
 from jan.settings import Settings
@@ -29,7 +28,6 @@ _EXIT_MODEL_FAILED = 4
 # A page of a terminal; more help nobody.
 _MOST_MISTAKES = 20
 _NO_MODEL = "The configuration has no `models`, so chats and completions are refused."
-_DEFAULT_URL = "http://127.0.0.1:8080/api/v1"
 
 _ELSEWHERE = MappingProxyType(
     {
@@ -40,6 +38,7 @@ _ELSEWHERE = MappingProxyType(
         "pull": "jan.cli.models:pull",
         "models": "jan.cli.models:list_models",
         "bench": "jan.cli.bench:bench",
+        "chat": "jan.cli.chat.chat_command:chat",
         "sbom": "jan.cli.sbom:sbom",
     }
 )
@@ -170,7 +169,7 @@ def _banner(server: "Server", urls: list[str]) -> None:
     if not settings.models:
         say(f"  Model    none. {_NO_MODEL}")
     _hand_over(server, urls[0])
-    say(f"  Try it   {_chat_command(urls[0] + settings.server.api_prefixes[0])}")
+    say(f"  Try it   {chat_command(urls[0] + settings.server.api_prefixes[0])}")
     say("  Stop it  Ctrl-C")
     sys.stdout.flush()
 
@@ -184,16 +183,6 @@ def _hand_over(server: "Server", served_at: str = "") -> None:
         hand_over(server.admin_key, Path(settings.data))
     if server.start_code is not None:
         hand_over_link(f"{settings.page_url(served_at)}/#start={server.start_code}", Path(settings.data))
-
-
-def _chat_command(url: str) -> str:
-    """Return the command that talks with this server. It repeats how `jan` was started, which may not be on the
-    PATH."""
-    program = Path(sys.argv[0])
-    name = "python -m jan" if program.name == "__main__.py" else str(program)
-    if shutil.which(program.name) == str(program.absolute()):
-        name = program.name
-    return f"{name} chat" if url == _DEFAULT_URL else f"{name} chat --url {url}"
 
 
 @main.command()
@@ -242,25 +231,3 @@ def openapi(config: Path | None) -> None:
     with _explained(), _settings(config) as settings:
         document = build_document(resolve_routes(settings.served_routes, settings.server.api_prefixes))
     say(json.dumps(document, indent=2))
-
-
-@main.command()
-@click.option("--url", default=_DEFAULT_URL, show_default=True, help="The API's base URL.")
-@click.option("--model", help="Model id; the default is the server's first.")
-@click.option("--api-key", help="Token or API key, if the server requires one; default: JAN_API_KEY.")
-@click.option("--system", help="Instructions to the model.")
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0, 2),
-    default=0.6,
-    show_default=True,
-    help="Randomness. Small models lose the thread when it is high and repeat themselves when it is low.",
-)
-def chat(url: str, model: str | None, api_key: str | None, system: str | None, temperature: float) -> None:
-    """Talk with a model of a running server in the terminal."""
-    from jan.cli.chat import ChatClient, run_chat
-    from jan.settings.secret_files import SecretEnvironment
-
-    with _explained():
-        api_key = api_key or SecretEnvironment(os.environ).get("JAN_API_KEY")
-    sys.exit(run_chat(ChatClient(url, api_key, temperature), model, system))

@@ -72,6 +72,6 @@ def test_a_name_of_unseen_characters_is_refused(config: Path, name: str) -> None
 def test_everything_is_printed_by_one_function() -> None:
     """Only ``jan.cli.terminal`` calls click.echo or print."""
     folder = Path(main.callback.__code__.co_filename).parent if main.callback else Path()
-    files = [file for file in folder.glob("*.py") if file.name != "terminal.py"]
+    files = [file for file in folder.rglob("*.py") if file.name != "terminal.py"]
     assert len(files) > 5
     assert [file.name for file in files if "click.echo" in (text := file.read_text()) or " print(" in text] == []

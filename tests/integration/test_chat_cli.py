@@ -1,107 +1,16 @@
-"""`jan chat`, driven as a person drives it (through a terminal) and as a program does (through pipes)."""
+"""`jan chat` as a program uses it: standard input is one question, standard output has the answer alone."""
 
-import fcntl
-import os
-import pty
+import json
 import re
-import select
-import struct
+import signal
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
-from types import TracebackType
 
 import httpx
 import pytest
-from support.patience import kill, serving, until
-from support.server import EMBEDDER, ServerProcess
-
-# Makes the terminal the process's own, so that a typed Ctrl-C is a SIGINT, and becomes the chat.
-_LAUNCH = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.executable, sys.argv[1:])"
-_PATIENCE_SECONDS = 60
-CTRL_C, CTRL_D = "\x03", "\x04"
-
-
-def _command(url: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "jan", "chat", "--url", url, *arguments]
-
-
-def _pipe(url: str, *arguments: str, typed: str | bytes = "") -> "subprocess.CompletedProcess[str]":
-    data = typed.encode() if isinstance(typed, str) else typed
-    ran = subprocess.run(
-        _command(url, *arguments), input=data, capture_output=True, timeout=_PATIENCE_SECONDS, check=False
-    )
-    return subprocess.CompletedProcess(ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
-
-
-class Terminal:
-    """A chat on a terminal of its own."""
-
-    def __init__(self, url: str, *arguments: str) -> None:
-        self._screen, own = pty.openpty()
-        # Wide, so that what is typed is echoed as it is.
-        fcntl.ioctl(own, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 4000, 0, 0))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *_command(url, *arguments)],
-            stdin=own,
-            stdout=own,
-            stderr=own,
-            start_new_session=True,
-            env={**os.environ, "TERM": "dumb"},
-        )
-        os.close(own)
-        self._unread = ""
-
-    def __enter__(self) -> "Terminal":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        kill(self._process)
-        os.close(self._screen)
-
-    def type(self, text: str) -> None:
-        os.write(self._screen, text.encode())
-
-    def expect(self, pattern: str) -> str:
-        """Read on until the pattern is on the screen; returns what it matched."""
-        found = self.sees(pattern, _PATIENCE_SECONDS)
-        assert found is not None, f"no {pattern!r} in {self._unread!r}"
-        return found
-
-    def sees(self, pattern: str, seconds: float) -> str | None:
-        """Return the text that the pattern matches within this time, if any."""
-        deadline = time.monotonic() + seconds
-        while (found := re.search(pattern, self._unread)) is None:
-            readable, _, _ = select.select([self._screen], [], [], max(0, deadline - time.monotonic()))
-            if not readable:
-                return None
-            self._unread += self._read()
-        self._unread = self._unread[found.end() :]
-        return found[0]
-
-    def insist(self, key: str, pattern: str) -> None:
-        """Press a key until the pattern shows, as a person does: a Ctrl-C that comes while Python's readline
-        handles another key is noticed only with the next one."""
-        for _ in range(10):
-            self.type(key)
-            if self.sees(pattern, 2) is not None:
-                return
-        raise AssertionError(f"no {pattern!r} in {self._unread!r}")
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._screen, 65536).decode()
-        except OSError:  # the process closed its end
-            raise AssertionError(f"the chat ended; unread: {self._unread!r}") from None
-
-    def wait(self) -> int:
-        return self._process.wait(_PATIENCE_SECONDS)
+from support.chat_command import chat
+from support.patience import SECONDS, until
+from support.server import ServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -109,34 +18,86 @@ def api(echo_server: ServerProcess) -> str:
     return f"{echo_server.url}/api/v1"
 
 
-def test_a_person_talks_with_a_model(api: str) -> None:
-    """The model's name and the keys are shown; a question gets its answer, then it is the person's turn
-    again; /exit leaves with code 0."""
-    with Terminal(api) as terminal:
-        terminal.expect(r"Talking with echo\.\r\n.*/new.*/exit.*Ctrl-C")
-        terminal.expect("> $")
-        terminal.type("How are you?\r")
-        terminal.expect(r"How are you\?\r\nHow are you\?\r\n\r\n> $")
-        terminal.type("Fine\r")
-        terminal.expect(r"Fine\r\nFine\r\n\r\n> $")
-        terminal.type("/exit\r")
-        assert terminal.wait() == 0
+@pytest.fixture(scope="module")
+def key(echo_server: ServerProcess) -> str:
+    return echo_server.admin_key
 
 
-def test_an_answer_is_shown_while_it_is_made(api: str) -> None:
-    """The first words of a long answer are on the screen before its last ones are said."""
-    words = [f"w{number}" for number in range(150)]
-    with Terminal(api, "--model", "slow") as terminal:
-        terminal.expect("> $")
-        terminal.type(" ".join(words) + "\r")
-        terminal.expect(r"w149\r\nw0 w1 ")
-        assert terminal.expect(r"w2 ") == "w2 "
-        terminal.expect(r"w148 w149\r\n\r\n> $")
+# --- questions and answers --------------------------------------------------------------------------
 
 
-def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(api: str, echo: httpx.Client) -> None:
-    """Ctrl-C in the middle of an answer ends it on the screen and on the server; the next question is
-    answered as if nothing had been."""
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("one two\n", "one two\n"),
+        ("def f():\n    return 1\n\n\nprint(f())\n", "def f():\n    return 1\n\n\nprint(f())\n"),
+        ("/exit\n", "/exit\n"),
+        ("a\r\nb", "a\r\nb\n"),
+        # Escape sequences are shown as replacement characters, not obeyed.
+        ("\x1b[31mred\x07 \u009bx\tend\n", "\ufffd[31mred\ufffd \ufffdx\tend\n"),
+        # No UTF-8.
+        (b"caf\xe9\n", "caf\ufffd\n"),
+    ],
+)
+def test_piped_input_is_one_question(api: str, typed: str | bytes, answer: str) -> None:
+    """All of standard input is asked at once, and only its answer is printed: no greeting and no prompt."""
+    ran = chat(api, typed=typed)
+    assert (ran.stdout, ran.stderr, ran.exit_code) == (answer.replace("\r", "\ufffd"), "", 0)
+
+
+@pytest.mark.parametrize("typed", ["", "\n", " \r\n"])
+def test_no_question_is_an_error(api: str, typed: str) -> None:
+    """A program that pipes nothing is told, with exit code 1."""
+    ran = chat(api, typed=typed)
+    assert (ran.stdout, ran.exit_code) == ("", 1)
+    assert ran.stderr == "jan: There is no question on standard input. Pipe one into the command.\n"
+
+
+def test_json_is_one_object(api: str) -> None:
+    """The object has the answer and what is known of it. Nobody known asks, so there is no conversation."""
+    ran = chat(api, "--json", "--max-tokens", "2", typed="one \x1b two three")
+    assert (ran.stderr, ran.exit_code) == ("", 0)
+    said = json.loads(ran.stdout)
+    assert ran.stdout.count("\n") == 1
+    assert said.pop("usage")["completion_tokens"] == 2
+    assert said == {
+        "answer": "one \x1b ",
+        "reasoning": None,
+        "model": "echo",
+        "finish_reason": "length",
+        "conversation_id": None,
+    }
+
+
+def test_instructions_and_sampling_are_sent(api: str) -> None:
+    """The prompt has the instructions, and the limit of tokens is said where it cut the answer."""
+    plain, instructed = (
+        json.loads(chat(api, "--json", *options, typed="a b").stdout)["usage"]["prompt_tokens"]
+        for options in ([], ["--system", "two words"])
+    )
+    assert instructed == plain + 2
+    assert "ended at its limit" in chat(api, "--max-tokens", "1", typed="a b c").stderr
+
+
+def test_a_question_that_is_too_long_says_what_to_do(api: str) -> None:
+    """The server's reason is shown with the way out."""
+    ran = chat(api, typed="word " * 5000)
+    assert (ran.stdout, ran.exit_code) == ("", 1)
+    assert "4096" in ran.stderr
+    assert "Ask something shorter" in ran.stderr
+
+
+def test_a_real_process_answers(api: str) -> None:
+    """The command works through real pipes, and prompt_toolkit is not imported for it."""
+    command = [sys.executable, "-X", "importtime", "-m", "jan", "chat", "--url", api]
+    ran = subprocess.run(command, input=b"hello there\n", capture_output=True, timeout=SECONDS, check=False)
+    assert (ran.stdout, ran.returncode) == (b"hello there\n", 0)
+    assert b"jan.cli.chat" in ran.stderr
+    assert b"prompt_toolkit" not in ran.stderr
+
+
+def test_ctrl_c_stops_the_answer_at_the_server(api: str, echo: httpx.Client) -> None:
+    """A program that is interrupted prints what came, stops the model, and ends with code 130."""
 
     def cancelled() -> float:
         found = re.search(r'jan_engine_cancelled_total\{model="slow"\} (\S+)', echo.get("/metrics").text)
@@ -144,176 +105,94 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(api: str, echo: httpx.Clien
         return float(found[1])
 
     before = cancelled()
-    with Terminal(api, "--model", "slow") as terminal:
-        terminal.expect("> $")
-        terminal.type(" ".join(f"w{number}" for number in range(400)) + "\r")
-        terminal.expect(r"w399\r\nw0 w1 ")
-        terminal.type(CTRL_C)
-        terminal.expect(r"\(stopped\)\r\n\r\n> $")
-        terminal.type("still there?\r")
-        terminal.expect(r"still there\?\r\nstill there\?\r\n\r\n> $")
-        terminal.type(CTRL_D)
-        assert terminal.wait() == 0
+    command = [sys.executable, "-m", "jan", "chat", "--url", api, "--model", "slow"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(" ".join(f"w{number}" for number in range(400)).encode())
+    process.stdin.close()
+    assert process.stdout.read(5) == b"w0 w1"
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(SECONDS) == 130
+    assert b"w399" not in rest
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stdout.close()
+    process.stderr.close()
     assert until(lambda: cancelled() == before + 1)
 
 
-def test_ctrl_c_at_the_prompt_tells_how_to_leave(api: str) -> None:
-    """A person who wants to stop and does not know how is told; what was typed so far is forgotten."""
-    with Terminal(api) as terminal:
-        terminal.expect("> $")
-        terminal.type("never mi")
-        terminal.expect("never mi")
-        terminal.insist(CTRL_C, r"/exit or Ctrl-D leaves\)\r?\n> $")
-        terminal.type("hello\r")
-        terminal.expect(r"hello\r\nhello\r\n\r\n> $")
-        terminal.type(CTRL_D)
-        assert terminal.wait() == 0
+# --- conversations ----------------------------------------------------------------------------------
 
 
-def test_an_empty_line_asks_nothing(api: str) -> None:
-    """Enter alone gives the prompt again."""
-    with Terminal(api) as terminal:
-        terminal.expect("> $")
-        terminal.type("\r")
-        terminal.expect(r"\r\n\r\n> $")
+def test_the_server_keeps_conversations_of_users(api: str, key: str, echo: httpx.Client) -> None:
+    """A question of a known user begins a conversation. Others continue it by its id, or as the last one."""
+    first = json.loads(chat(api, "--json", "--system", "sys", typed="one two", key=key).stdout)
+    talk = first["conversation_id"]
+    second = json.loads(chat(api, "--json", "--continue", typed="three", key=key).stdout)
+    third = json.loads(chat(api, "--json", "--conversation", talk, typed="four", key=key).stdout)
+    assert second["conversation_id"] == third["conversation_id"] == talk
+    assert [said["usage"]["prompt_tokens"] for said in (first, second, third)] == [3, 6, 8]
+    listed = chat(api, "--list", key=key)
+    assert re.match(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d  {talk}  one two\n", listed.stdout)
+    [entry, *_] = json.loads(chat(api, "--list", "--json", key=key).stdout)["data"]
+    assert (entry["id"], entry["title"], entry["message_count"]) == (talk, "one two", 7)
+    chain = echo.get(f"/api/v1/conversations/{talk}", headers={"Authorization": f"Bearer {key}"}).json()[
+        "messages"
+    ]
+    assert [one["parent_id"] for one in chain["data"]] == [None, *(one["id"] for one in chain["data"][:-1])]
 
 
-def test_a_program_gets_the_answers_alone(api: str) -> None:
-    """Through pipes there is no greeting and no prompt: an answer a line; the end of input is exit code 0."""
-    ran = _pipe(api, typed="one two\nthree\n")
-    assert (ran.stdout, ran.stderr, ran.returncode) == ("one two\nthree\n", "", 0)
+def test_nothing_is_kept_of_a_temporary_question_or_a_refused_one(api: str, key: str) -> None:
+    """Neither leaves a conversation behind."""
+    before = chat(api, "--list", "--json", key=key).stdout
+    assert json.loads(chat(api, "--json", "--temporary", key=key).stdout)["conversation_id"] is None
+    assert chat(api, typed="word " * 5000, key=key).exit_code == 1
+    assert chat(api, "--list", "--json", key=key).stdout == before
 
 
-def test_exit_ends_before_the_end_of_the_input(api: str) -> None:
-    """Nothing after /exit is asked."""
-    ran = _pipe(api, typed="one\n/exit\ntwo\n")
-    assert (ran.stdout, ran.returncode) == ("one\n", 0)
-
-
-def test_no_input_is_no_question(api: str) -> None:
-    """An empty input is exit code 0 and no answer."""
-    ran = _pipe(api)
-    assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
-
-
-def test_the_conversation_is_remembered_until_new(echo_server: ServerProcess, api: str) -> None:
-    """Each question is sent with what was said before and the system's instructions; after /new with the
-    instructions alone. (The prompts' lengths tell.)"""
-    before = len(_prompt_lengths(echo_server))
-    _pipe(api, "--system", "sys", typed="a b\nc d\n/new\ne f\n")
-    assert until(lambda: len(_prompt_lengths(echo_server)) >= before + 3)
-    first, second, third = _prompt_lengths(echo_server)[before:]
-    assert first == third
-    assert second > first + 2
-
-
-def _prompt_lengths(server: ServerProcess) -> list[int]:
-    lines = [line for line in server.log if line.get("route") == "chat.completions"]
-    return [line["prompt_tokens"] for line in lines if "prompt_tokens" in line]
-
-
-def test_the_models_text_can_t_steer_the_terminal(api: str) -> None:
-    """Escape sequences in an answer are shown as replacement characters, not obeyed."""
-    ran = _pipe(api, typed="\x1b[31mred\x07 \u009bx\tend\n")
-    assert ran.stdout == "\ufffd[31mred\ufffd \ufffdx\tend\n"
-
-
-def test_input_that_is_no_text_is_still_asked(api: str) -> None:
-    """Bytes that are no UTF-8 become replacement characters, not a traceback."""
-    ran = _pipe(api, typed=b"caf\xe9\n")
-    assert (ran.stdout, ran.returncode) == ("caf\ufffd\n", 0)
+def test_a_key_that_may_not_write_keeps_nothing(api: str, key: str, echo: httpx.Client) -> None:
+    """The answer comes all the same, and standard error says that nothing is kept."""
+    made = echo.post(
+        "/api/v1/user/api-keys",
+        headers={"Authorization": f"Bearer {key}"},
+        json={"name": "reader", "permissions": ["read", "inference"]},
+    )
+    ran = chat(api, key=made.json()["key"])
+    assert (ran.stdout, ran.exit_code) == ("hello\n", 0)
+    assert "the key may not write" in ran.stderr
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("arguments", "words"),
     [
-        # Where nothing listens on any machine: the port of a protocol that has died out.
-        ("http://127.0.0.1:9/api/v1", "Start one with `jan serve`"),
-        ("ftp://127.0.0.1/api/v1", "is not the URL of a server"),
-        ("localhost:8080", "is not the URL of a server"),
-        ("http://127.0.0.1:99999/api/v1", "Port out of range"),
+        (["--continue"], "keeps no conversations of yours. Set JAN_API_KEY"),
+        (["--conversation", "conv_x"], "keeps no conversations of yours. Set JAN_API_KEY"),
+        (["--list"], "keeps no conversations of yours. Set JAN_API_KEY"),
     ],
 )
-def test_no_server_is_one_clear_line(url: str, words: str) -> None:
-    """Exit code 1 and one line with the URL and what to do."""
-    ran = _pipe(url, typed="hello\n")
-    assert ran.returncode == 1
-    assert ran.stdout == ""
-    assert ran.stderr.startswith("jan: ")
-    assert ran.stderr.count("\n") == 1
-    assert url in ran.stderr
-    assert words in ran.stderr
+def test_somebody_unknown_has_no_conversations(api: str, arguments: list[str], words: str) -> None:
+    """The message says what is needed. A word that is no key, as some tools insist on, changes nothing."""
+    for key in ("", "ollama"):
+        ran = chat(api, *arguments, key=key)
+        assert (ran.stdout, ran.exit_code) == ("", 1)
+        assert words in ran.stderr
 
 
-def test_a_url_without_the_api_s_path_is_refused(echo_server: ServerProcess) -> None:
-    """Exit code 1 and one line that says what is missing."""
-    ran = _pipe(echo_server.url, typed="hello\n")
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == f"jan: There is no API at {echo_server.url}. Its base URL ends in /api/v1 as a rule.\n"
-
-
-def test_an_unknown_model_is_refused_with_those_there_are(api: str) -> None:
-    """Exit code 1 and one line naming the models, before anything is asked."""
-    ran = _pipe(api, "--model", "gpt-9", typed="hello\n")
-    assert ran.returncode == 1
-    assert ran.stderr == f"jan: The server has no model 'gpt-9'; available: echo, jan-v1-4b, slow, {EMBEDDER}.\n"
-
-
-def test_a_conversation_that_is_too_long_says_what_to_do(api: str) -> None:
-    """The server's reason is shown with the way out, the question is forgotten, and the chat goes on."""
-    ran = _pipe(api, typed=f"{'word ' * 5000}\nshort\n")
-    assert "Type /new to start over." in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert ran.stdout == "short\n"
-
-
-MODELS = b'{"data": [{"id": "scripted"}]}'
-
-
-@contextmanager
-def _scripted(status: int, body: bytes) -> Iterator[str]:
-    """A server that answers every chat alike; its base URL."""
-
-    class Scripted(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._send(200, MODELS)
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(status, body)
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with serving(Scripted) as url:
-        yield f"{url}/v1"
-
-
-PIECE = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
+def test_an_unknown_conversation_says_where_they_are_listed(api: str, key: str) -> None:
+    """So does an id that is a path."""
+    for talk in ("conv_000000000000", "../models"):
+        ran = chat(api, "--conversation", talk, key=key)
+        assert (ran.stdout, ran.exit_code) == ("", 1)
+        assert "chat --list` and /conversations list yours." in ran.stderr
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "shown", "words"),
-    [
-        (200, PIECE, "half", "The answer was cut off"),
-        (200, PIECE + b'data: {"error": {"message": "out of luck"}}\n\n', "half", "out of luck"),
-        (500, b"<html>oops", "", "The server answered 500 Internal Server Error."),
-        (503, b'{"error": {"message": "too busy", "code": "overloaded"}}', "", "too busy"),
-    ],
+    "arguments", [["--continue", "--list"], ["--continue", "--temporary"], ["--continue", "--system", "x"]]
 )
-def test_an_answer_that_fails_says_so(status: int, body: bytes, shown: str, words: str) -> None:
-    """The text so far is shown, the reason is one line on standard error, and a program sees exit code 1."""
-    with _scripted(status, body) as url:
-        ran = _pipe(url, typed="hello\n")
-    assert ran.stdout.strip() == shown
-    assert words in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert ran.returncode == 1
+def test_options_that_exclude_each_other_are_refused(api: str, arguments: list[str]) -> None:
+    assert chat(api, *arguments).exit_code == 2
 
 
 def test_the_banner_tells_the_command_that_finds_the_server(echo_server: ServerProcess) -> None:
