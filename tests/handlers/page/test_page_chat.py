@@ -1,10 +1,12 @@
 """The page as a person uses it, in Chromium."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext
+from support.foreign_exports import chatgpt, claude
 from support.page import FIELD, PageVisit
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess
@@ -237,3 +239,27 @@ def test_a_temporary_conversation_is_stored_nowhere(visit: PageVisit, signed_in:
     page.reload()
     page.wait_for_selector("text=Nothing of this conversation is stored.")
     assert page.locator(".msg").count() == 0
+
+
+def test_conversations_come_and_go_as_files(
+    visit: PageVisit, signed_in: Callable[[], str], tmp_path: Path
+) -> None:
+    """A file of another application is imported once, and the page imports what it exported."""
+    client = visit.server.connect(signed_in())
+    page = visit.page
+    foreign = json.dumps([chatgpt(1), claude(2)]).encode()
+    file = {"name": "conversations.json", "mimeType": "application/json", "buffer": foreign}
+    visit.open("?account=data")
+    page.wait_for_selector("#part")
+    page.set_input_files("main input[type=file]", [file])
+    page.wait_for_selector("text=2 of 2 imported, 0 were here already")
+    page.wait_for_selector(".side nav >> text=Talk 1")
+    page.set_input_files("main input[type=file]", [file])
+    page.wait_for_selector("text=0 of 2 imported, 2 were here already")
+    with page.expect_download() as download:
+        page.click("main button >> text=Export all conversations")
+    own = tmp_path / "own.jsonl"
+    download.value.save_as(own)
+    page.set_input_files("main input[type=file]", [own])
+    page.wait_for_selector("text=2 of 2 imported, 0 were here already")
+    assert len(client.get("/v1/conversations").json()["data"]) == 4

@@ -30,6 +30,7 @@ export class List extends HTMLElement {
     listen("draft", () => this.#marks());
     listen("asked", (conversation) => this.#asked(conversation));
     listen("place", () => this.mark());
+    listen("imported", () => this.load().catch(() => {}));
     this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#page(), { root: this.nav, rootMargin: "600px" });
   }
 

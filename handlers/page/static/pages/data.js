@@ -49,8 +49,21 @@ export async function data() {
   return [
     h("h2", { id: "part" }, t("account.data")),
     h("p.soft", {}, t("data.exportText")), h("div.row.wrap", {}, all, said),
+    h("h3", {}, t("data.import")), h("p.soft", {}, t("data.importText")), ...importing(),
     h("h3", {}, t("data.delete")), h("p.soft", {}, t("data.deleteText")), h("div.row", {}, leave),
   ];
+}
+
+function importing() {
+  const shown = h("div.gap");
+  const choose = async () => {
+    const { importFiles } = await import("./imports.js");
+    await importFiles([...input.files], shown);
+    input.value = "";
+    tell("imported");
+  };
+  const input = /** @type {HTMLInputElement} */ (h("input", { type: "file", multiple: true, accept: ".json,.jsonl", hidden: true, onchange: choose, "aria-label": t("data.import") }));
+  return [h("div.row", {}, button(t("data.importDo"), () => input.click(), { picture: "plus" }), input), shown];
 }
 
 async function exportAll(said) {
