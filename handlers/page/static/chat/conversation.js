@@ -99,8 +99,7 @@ export class Conversation extends EventTarget {
   }
 
   async #readTitle() {
-    const { data } = await get(`conversations?limit=20`);
-    const found = data.find((one) => one.id === this.id);
+    const found = await get(`conversations/${this.id}?limit=1`).catch(() => null);
     if (found?.title) this.#titled(found.title);
   }
 
@@ -186,7 +185,9 @@ export class Conversation extends EventTarget {
     answer.addEventListener("placed", () => {
       this.#rename(message, answer.id);
       noteUse(body.model);
-      if (!this.temporary) tell("asked", this);
+      if (this.temporary) return;
+      tell("asked", this);
+      if (!this.title) this.#readTitle();
     });
     answer.addEventListener("end", () => {
       if (answer.state !== "refused") return;

@@ -186,7 +186,7 @@ export class MessageView {
     if (this.state.hidden) return;
     const error = message.live?.error;
     const words = error?.message ?? t(`end.${state}`);
-    const goOn = (state === "stopped" || state === "cut") && button(t("message.goOn"), () => acts.goOn(message.id), { kind: "b.tiny" });
+    const goOn = (state === "stopped" || state === "cut") && this.copied && button(t("message.goOn"), () => acts.goOn(message.id), { kind: "b.tiny" });
     const again = button(t("message.again"), () => acts.again(message.parent_id), { kind: "b.quiet.tiny", picture: "again" });
     const bad = state === "failed" || state === "refused";
     this.state.replaceChildren(icon(bad ? "alert" : "info"), h(bad ? "span.bad" : "span", { role: bad ? "alert" : null }, words), goOn || "", again);
