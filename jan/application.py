@@ -1,13 +1,8 @@
 """Put the server together from its settings; start it, serve, drain, stop."""
 
-import asyncio
-import gc
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 import structlog
@@ -52,13 +47,6 @@ from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.trace_sender import make_tracing
 
 log = structlog.get_logger(__name__)
-
-# How long a thread keeps Python's lock when another wants it. With Python's default of 5 ms, a model's thread may
-# wait for the event loop longer than one of its steps takes.
-_SWITCH_SECONDS = 0.0001
-# New objects between two garbage collections. Requests make no reference cycles, so they can be rare. A streamed
-# request has about 160 objects, so those of 256 streams that begin at once are not scanned.
-_GARBAGE_THRESHOLD = 50_000
 
 
 class CannotListen(ConfigurationError):
@@ -270,56 +258,3 @@ class Server:
 def _url(scheme: str, bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
-
-
-def tune_interpreter() -> None:
-    """Set the sharing of Python's lock and the garbage collection for a model's thread beside the event loop."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-
-
-async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> bool:
-    """Run in a process of its own until SIGTERM or SIGINT; a second signal ends the process at once.
-
-    ``announce`` gets the base URLs once the server is ready. Returns False if a model failed whose configuration
-    says that the process is to end.
-    """
-    tune_interpreter()
-    urls = await server.start(report)
-    stopping = asyncio.Event()
-    # After the models, because loading a library may replace signal handlers.
-    _handle_signals(server, stopping)
-    # The server's own objects live until the end. Freezing them keeps the collector from scanning them, which
-    # would delay requests.
-    gc.collect()
-    gc.freeze()
-    announce(urls)
-    await _first_of(stopping, server.models.failed)
-    log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
-    await server.stop()
-    return not server.models.failed.is_set()
-
-
-def _handle_signals(server: Server, stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stopping.is_set():
-            os._exit(130)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # Windows has no signal handlers; there Ctrl-C raises.
-            loop.add_signal_handler(number, on_signal)
-    with suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP either.
-        if server.settings.server.tls is not None:
-            loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
-        elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-            loop.add_signal_handler(signal.SIGHUP, on_signal)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    tasks = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()

@@ -15,7 +15,7 @@ from gpu_measure import Check, Figures, first_answer, memory, served
 from random_model import SHAPES, Form, write_random
 from support.folder_models import Gguf, made_once, write_bundled, write_tokenizer
 
-from jan.application import tune_interpreter
+from jan.cli.server_process import tune_interpreter
 from jan.engine.backends.exllama.v2 import ExLlamaV2Options, flash
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine

@@ -118,7 +118,8 @@ def _configuration(config: Path | None, **overrides: Any) -> Iterator[Configurat
 @click.option("--data", help="Folder for the server's own files.")
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
     """Run the server until it is stopped."""
-    from jan.application import Server, serve_until_signalled
+    from jan.application import Server
+    from jan.cli.server_process import serve_until_signalled
     from jan.settings.secret_files import warn_of_open_files
     from jan.telemetry.logs import configure_logging
 
