@@ -44,7 +44,7 @@ class ForeignImports(Handler):
         if not _begins_as_json(body.data):
             raise InvalidRequest("file: It is no JSON. Exports of conversations begin with [ or {.", param="file")
         run = self.services.conversations.foreign_import(self.user_id, query.source)
-        report = await run.run([body.data])
+        report = await run.run([body.data], first=query.first)
         if not report.total:
             raise InvalidRequest("file: It has no conversations.", param="file")
         return report

@@ -39,6 +39,7 @@ _ELSEWHERE = MappingProxyType(
         "models": "jan.cli.models:list_models",
         "bench": "jan.cli.bench:bench",
         "chat": "jan.cli.chat.chat_command:chat",
+        "import": "jan.cli.import_command:import_command",
         "sbom": "jan.cli.sbom:sbom",
     }
 )

@@ -33,15 +33,19 @@ class ImportRun:
         self._report = ImportReport()
 
     async def run(
-        self, chunks: Iterable[bytes], progress: Callable[[ImportReport], None] | None = None
+        self,
+        chunks: Iterable[bytes],
+        *,
+        first: int = 1,
+        progress: Callable[[ImportReport], None] | None = None,
     ) -> ImportReport:
         """Import the conversations in chunks of a file, which are taken and read on a thread.
 
-        ``progress`` is called now and then.
+        The conversations are numbered from ``first``. ``progress`` is called now and then.
 
         Raises Unavailable; what was imported before stays. A quota ends the import, and the report says so.
         """
-        found = joined(pieces(chunks))
+        found = joined(pieces(chunks, first=first))
         while batch := await asyncio.to_thread(_next_batch, found):
             self._report.total += len(batch)
             if self._report.error is not None:

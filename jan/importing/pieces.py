@@ -12,7 +12,8 @@ import msgspec
 #: The largest conversation that is read, in bytes of JSON. Others are passed over.
 LARGEST = 64 * 1024 * 1024
 _STRUCTURE = re.compile(rb'["{}\[\]]')
-_BETWEEN = b" \t\r\n,"
+# What may stand between objects.
+_BLANK = re.compile(rb"[ \t\r\n,]*")
 _BOM = b"\xef\xbb\xbf"
 # Pictures and sounds within a JSON text (RFC 2397). Nobody reads them, and they would be most of a file.
 _MEDIA = re.compile(rb"data:[a-z]{1,20}/[\w.+-]{1,80};base64,[A-Za-z0-9+/=\\]{100,}")
@@ -33,9 +34,12 @@ class _Line(msgspec.Struct):
     type: str = ""
 
 
-def pieces(chunks: Iterable[bytes], largest: int = LARGEST) -> Iterator[Piece]:
-    """Yield the objects of a file that is read in chunks. Those that are too large, or cut off, have a fault."""
-    finder = _Finder(largest)
+def pieces(chunks: Iterable[bytes], largest: int = LARGEST, first: int = 1) -> Iterator[Piece]:
+    """Yield the objects of a file that is read in chunks, with the numbers from ``first``.
+
+    Those that are too large, or cut off, have a fault.
+    """
+    finder = _Finder(largest, first)
     for chunk in chunks:
         yield from finder.add(chunk)
     yield from finder.end()
@@ -104,10 +108,11 @@ class _Finder:
     between objects, which is 1 in an array.
     """
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, first: int) -> None:
         self._largest = largest
         self._buffer = bytearray()
-        self._at = self._depth = self._floor = self._number = 0
+        self._at = self._depth = self._floor = 0
+        self._number = first - 1
         self._in_string = self._too_large = False
         self._is_begun = False
 
@@ -121,6 +126,8 @@ class _Finder:
                 yield from self._open(sign)
             else:
                 yield from self._close()
+        if self._depth == self._floor and not self._in_string and self._is_blank(len(self._buffer)):
+            self._drop(len(self._buffer))
         if len(self._buffer) > self._largest:
             self._forget()
 
@@ -180,9 +187,13 @@ class _Finder:
 
     def _between(self, end: int) -> Iterator[Piece]:
         """Yield what stands between objects up to a place, unless it is blank, and drop it."""
-        if self._too_large or self._buffer[:end].strip(_BETWEEN):
+        if self._too_large or not self._is_blank(end):
             yield self._piece("It is no JSON object.")
         self._drop(end)
+
+    def _is_blank(self, end: int) -> bool:
+        found = _BLANK.match(self._buffer)
+        return found is not None and found.end() >= end
 
     def _piece(self, fault: str = "") -> Piece:
         self._number += 1
@@ -197,6 +208,6 @@ class _Finder:
     def _forget(self) -> None:
         """Drop what is too large. If it ends in a backslash that escapes, that is kept."""
         kept = self._backslashes_before(len(self._buffer)) % 2 if self._in_string else 0
-        self._too_large = self._depth > self._floor or bool(self._buffer.strip(_BETWEEN))
+        self._too_large = self._depth > self._floor or not self._is_blank(len(self._buffer))
         self._buffer[:] = b"\\" * kept
         self._at = kept

@@ -15,6 +15,9 @@ class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ForeignKind | None,
         Meta(description="The application that wrote the file. Default: told by its content"),
     ] = None
+    first: Annotated[
+        int, Meta(ge=1, le=2**53, description="The place in the whole file of the first conversation that is sent")
+    ] = 1
 
 
 class SkippedItem(msgspec.Struct, frozen=True, kw_only=True):
