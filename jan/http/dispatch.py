@@ -19,7 +19,7 @@ from jan.http.query import decode_query
 from jan.http.sse import EventStream
 from jan.http.stream_responder import StreamResponder
 from jan.idempotency.ids import IdSource
-from jan.idempotency.once import KEY_HEADER, Asked
+from jan.idempotency.once import KEY_HEADER, Asked, check_key
 from jan.limits import Standing, request_headers, token_headers
 from jan.operation import LimitClass, Operation
 from jan.schema.documents import SentFile
@@ -175,6 +175,8 @@ class Dispatcher(StreamResponder):
         key = self.request.headers.get(KEY_HEADER)
         if key is None:
             return await call()
+        if operation.creates:
+            check_key(key)
         if not operation.creates or (self.identity.anonymous and operation.limit == "inference"):
             self.ignore(KEY_HEADER)  # of strangers nothing is stored
             return await call()

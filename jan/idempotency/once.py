@@ -44,6 +44,16 @@ _SEED_BYTES = 32
 Work = Callable[[IdSource], Awaitable[bytes]]
 
 
+def check_key(key: str) -> None:
+    """Raise InvalidRequest for a malformed key."""
+    if not _KEY.fullmatch(key):
+        raise InvalidRequest(
+            f"{KEY_HEADER}: Not a valid key; allowed: 16 to 255 printable ASCII characters, such as a UUID.",
+            code="invalid_idempotency_key",
+            param=KEY_HEADER,
+        )
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request: caller, operation and Idempotency-Key. ``content`` identifies its parameters and body, ``about``
     the conversation in its URL. ``user_id``: the caller, if known."""
@@ -136,16 +146,9 @@ class Idempotency:
         stored.
 
         Of two concurrent requests, the second waits for the first. ``work`` makes ids with the source that it
-        gets, because it may be repeated after a crash. Raises InvalidRequest for a malformed key; Conflict for a
-        key that was used for another request or whose first request takes too long; Unavailable; and the errors of
-        ``work``.
+        gets, because it may be repeated after a crash. Raises Conflict for a key that was used for another request
+        or whose first request takes too long; Unavailable; and the errors of ``work``.
         """
-        if not _KEY.fullmatch(asked.key):
-            raise InvalidRequest(
-                f"{KEY_HEADER}: Not a valid key; allowed: 16 to 255 printable ASCII characters, such as a UUID.",
-                code="invalid_idempotency_key",
-                param=KEY_HEADER,
-            )
         envelope = _Envelope(asked)
         attempt, pause, waited = envelope.attempt(now()), _FIRST_LOOK_SECONDS, 0.0
         while True:

@@ -14,6 +14,7 @@ import pytest
 from support.conversation import (
     ALL,
     API,
+    CHAT,
     CONVERSATIONS,
     StoredServer,
     append,
@@ -244,14 +245,18 @@ def test_a_refusal_frees_the_key(admin: httpx.Client) -> None:
     assert make_key(admin, key).status_code == 200
 
 
+@pytest.mark.parametrize("asker", ["user", "stranger"])
 @pytest.mark.parametrize(
     "key", ["short", "x" * 256, "with a space in the middle", "", "umlaut-\xfc-umlaut-\xfc-umlaut"]
 )
-def test_a_bad_key(stored_server: StoredServer, key: str) -> None:
-    """Length and characters of keys are bounded; the refusal does not repeat what was sent."""
-    headers = (f"Authorization: Bearer {stored_server.key}", "Content-Length: 2", f"Idempotency-Key: {key}")
-    sent = request("POST", CONVERSATIONS, *headers, body=b"{}")
-    answer = parse(exchange(stored_server.process.url, sent))
+def test_a_bad_key(stored_server: StoredServer, key: str, asker: str) -> None:
+    """Length and characters of keys are bounded, also for strangers, whose keys are not used. The refusal does not
+    repeat what was sent."""
+    url, body, known = CONVERSATIONS, b"{}", [f"Authorization: Bearer {stored_server.key}"]
+    if asker == "stranger":
+        url, body, known = CHAT, b'{"model": "echo", "messages": [{"role": "user", "content": "one"}]}', []
+    headers = (*known, f"Content-Length: {len(body)}", f"Idempotency-Key: {key}")
+    answer = parse(exchange(stored_server.process.url, request("POST", url, *headers, body=body)))
     assert answer.status == 400
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("invalid_idempotency_key", "Idempotency-Key")

@@ -3,6 +3,8 @@
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import UNSET
+
 from handlers.openai.client_names import ClientNames
 from handlers.openai.converted_parts import converted
 from handlers.openai.responses.namespaces import CUSTOM_KEYS, FUNCTION_KEYS, ServedTools
@@ -13,7 +15,7 @@ from jan.errors import InvalidRequest
 from jan.schema.chat import ChatCompletionRequest
 from jan.schema.messages import Message, SystemMessage
 from jan.schema.output_formats import JsonSchema, JsonSchemaFormat, ResponseFormat
-from jan.schema.responses import PromptOfResponse, ResponseRequest, SchemaFormat
+from jan.schema.responses import ConversationOption, PromptOfResponse, ResponseRequest, SchemaFormat
 from jan.schema.tools import (
     AllowedTools,
     AllowedToolsChoice,
@@ -50,6 +52,11 @@ _INCLUDED = (LOGPROBS, ENCRYPTED)
 _CHOICE_KEYS = ("type", "name", "mode", "tools")
 
 
+def conversation_of(body: PromptOfResponse) -> str | None:
+    """Return the id of the conversation that a request names."""
+    return body.conversation.id if isinstance(body.conversation, ConversationOption) else body.conversation
+
+
 class ChatRequestOfResponse:
     """A request in the form of chat completions, and the names that its parts have for the client.
 
@@ -65,6 +72,7 @@ class ChatRequestOfResponse:
     """
 
     def __init__(self, body: PromptOfResponse, texts: TextsOfOwner) -> None:
+        _check_place(body)
         read = read_items(body.input, texts)
         messages, places = messages_of(read)
         if body.instructions:
@@ -122,6 +130,15 @@ class ChatRequestOfResponse:
         chat.seed, chat.stream, chat.service_tier = body.seed, body.stream, body.service_tier
         if body.top_logprobs is not None or LOGPROBS in (body.include or ()):
             chat.logprobs, chat.top_logprobs = True, body.top_logprobs or 0
+
+
+def _check_place(body: PromptOfResponse) -> None:
+    """Refuse a place in a conversation where the request names none. Raises InvalidRequest."""
+    if conversation_of(body) is not None:
+        return
+    for name, default in (("parent_message_id", UNSET), ("message_id", None)):
+        if getattr(body, name, default) is not default:
+            raise refused(name, "Not allowed without conversation.")
 
 
 def _ignored_of(body: PromptOfResponse) -> list[str]:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from handlers.conversations.translate import usage_record
 from handlers.openai.chat.unservable import unservable
-from handlers.openai.responses.chat_request import ChatRequestOfResponse
+from handlers.openai.responses.chat_request import ChatRequestOfResponse, conversation_of
 from handlers.openai.responses.item_ids import message_id, response_id
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.turn_keeper import TurnKeeper
@@ -27,7 +27,7 @@ from jan.handler import (
 from jan.idempotency.ids import IdSource
 from jan.schema.messages import Message
 from jan.schema.open_body import header_value
-from jan.schema.responses import ConversationOption, PromptOfResponse, ResponseRequest
+from jan.schema.responses import PromptOfResponse, ResponseRequest
 from jan.schema.sampling import Usage
 from jan.schema.stored_items import JsonObject
 from jan.storage.records import AnswerProgress, ConversationRecord
@@ -36,11 +36,6 @@ from jan.storage.records import AnswerProgress, ConversationRecord
 def follows(body: PromptOfResponse) -> bool:
     """Return True if stored messages precede those of the request."""
     return bool(body.previous_response_id or body.conversation)
-
-
-def conversation_of(body: PromptOfResponse) -> str | None:
-    """Return the id of the conversation that a request names."""
-    return body.conversation.id if isinstance(body.conversation, ConversationOption) else body.conversation
 
 
 # Params of errors, by what they are called here.
@@ -177,7 +172,6 @@ async def turn_of(
             code="invalid_value",
             param="previous_response_id",
         )
-    _check_place(body, conversation)
     _, sent = translated.split_messages()
     conversations = services.conversations
     if body.previous_response_id:
@@ -223,15 +217,6 @@ def _check_ended(turn: Turn, param: str) -> None:
             code="response_in_progress",
             param=param,
         )
-
-
-def _check_place(body: PromptOfResponse, conversation: str | None) -> None:
-    """Refuse a place in a conversation where the request names none. Raises InvalidRequest."""
-    if conversation is not None:
-        return
-    for name, default in (("parent_message_id", UNSET), ("message_id", None)):
-        if getattr(body, name, default) is not default:
-            raise InvalidRequest(f"{name}: Not allowed without conversation.", code="invalid_value", param=name)
 
 
 def _no_previous(own: str) -> NotFound:

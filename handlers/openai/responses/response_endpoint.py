@@ -15,10 +15,10 @@ from handlers.openai.responses.background_responses import (
     stored_request,
     without_logprobs,
 )
-from handlers.openai.responses.chat_request import ENCRYPTED, ChatRequestOfResponse
+from handlers.openai.responses.chat_request import ENCRYPTED, ChatRequestOfResponse, conversation_of
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
 from handlers.openai.responses.followed_response import followed
-from handlers.openai.responses.kept_response import ResponseKeeper, after, conversation_of, follows, turn_of
+from handlers.openai.responses.kept_response import ResponseKeeper, after, follows, turn_of
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.responses.shown_response import ENCRYPTS, shown_response

@@ -71,12 +71,23 @@ def test_a_question_is_edited_and_answered_again(
     assert messages(client, conversation)[5][1:] == (below, "three")
 
 
+@pytest.mark.parametrize("given", ["a", ""], ids=["input", "no-input"])
+@pytest.mark.parametrize("others", [{"store": True}, {"store": False}], ids=["stored", "not-stored"])
+def test_places_need_a_conversation(client: httpx.Client, given: str, others: dict[str, bool]) -> None:
+    """Whether or not the response is stored, and for a count of tokens too."""
+    for name, path in (
+        ("parent_message_id", "responses"),
+        ("message_id", "responses"),
+        ("parent_message_id", "responses/input_tokens"),
+    ):
+        body = {"model": "echo", "input": given, name: QUESTION}
+        refused = client.post(f"/v1/{path}", json=body if "/" in path else body | others)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+    assert client.get("/v1/conversations").json()["data"] == []
+
+
 def test_places_are_refused_by_name(client: httpx.Client, conversation: str) -> None:
-    """Outside of a conversation, and where there is no such message."""
-    for name in ("parent_message_id", "message_id"):
-        refused = client.post("/v1/responses", json={"model": "echo", "input": "a", name: QUESTION})
-        assert refused.status_code == 400
-        assert refused.json()["error"]["param"] == name
+    """Where there is no such message."""
     unknown = ask(client, conversation, "a", parent_message_id=OTHER)
     assert (unknown.status_code, unknown.json()["error"]["param"]) == (404, "parent_message_id")
     empty = ask(client, conversation, [])
