@@ -1,6 +1,7 @@
 """Background responses whose server dies or stops, or that two servers could make, on both stores."""
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,30 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from support import counting
 from support.patience import in_time, until
 from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 pytestmark = pytest.mark.slow
 
 WORDS = "".join(f"word{number} " for number in range(200))
-# An echo that can continue its answer, as models do: the rest of the words follows.
-COUNTING = """
-import msgspec
-from jan.engine.backends.echo import EchoBackend
-
-class Counting(EchoBackend):
-    def prepare(self, request):
-        prompt = request.prompt
-        if not prompt.continue_final_message:
-            return super().prepare(request)
-        *asked, begun = prompt.messages
-        plain = msgspec.structs.replace(prompt, messages=tuple(asked), continue_final_message=False)
-        rest = msgspec.structs.replace(request, prompt=plain, max_tokens=None)
-        job = super().prepare(rest)
-        job.said = len(begun.content.split())
-        assert begun.content.split() == [word.strip() for word in job.words[: job.said]]
-        return job
-"""
 CONFIG = f"""
 extends: {DEFAULT_CONFIG}
 log: {{format: json}}
@@ -47,7 +31,7 @@ class Servers:
     def __init__(self, folder: Path, store_url: str) -> None:
         self._config = folder / "jan.yaml"
         self._config.write_text(f"{CONFIG}\nstorage: {{url: '{store_url}'}}\n")
-        (folder / "counting.py").write_text(COUNTING)
+        shutil.copy(counting.__file__, folder)
         self.running: list[ServerProcess] = []
         self.key = self.start().admin_key
 

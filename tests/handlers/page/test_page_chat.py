@@ -90,6 +90,7 @@ def choose(visit: PageVisit, model: str) -> None:
     visit.page.click("jan-composer .tools button[aria-haspopup=dialog]")
     visit.page.fill(".models input", model)
     visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector(f"jan-composer [aria-label='Model: {model}']")
 
 
 WORDS = " ".join(f"w{number}" for number in range(400))
@@ -141,6 +142,7 @@ def test_a_refused_question_stays_in_the_field(visit: PageVisit, signed_in: Call
     visit.page.click(".notice >> text=Ask another model")
     visit.page.fill(".models input", "echo")
     visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("jan-composer [aria-label='Model: echo']")
     assert visit.page.input_value(FIELD) == words
     visit.page.locator(FIELD).press("Enter")
     assert visit.answers() == [words.strip()]

@@ -1,7 +1,13 @@
 // Server-sent events of a response: WHATWG HTML, section 9.2. EventSource can not send a body.
 
+import { Offline } from "./client.js";
+
+// Servers write comments into streams that have nothing to say: every 15 seconds, unless they are told otherwise.
+const SILENCE_MS = 60_000;
+
 /**
- * Yield the events of a response as they come; a comment is an event of the name "comment".
+ * Yield the events of a response as they come; a comment is an event of the name "comment". Throws Offline where the
+ * connection breaks; a connection that is silent for long, or whose network is gone, just ends.
  * @param {Response} response
  * @returns {AsyncGenerator<{id: string, event: string, data: string}>}
  */
@@ -9,9 +15,14 @@ export async function* eventsOf(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   let given = { id: "", event: "", data: [] };
+  const leave = () => reader.cancel().catch(() => {});
+  let timer = 0;
+  addEventListener("offline", leave);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      clearTimeout(timer);
+      timer = setTimeout(leave, SILENCE_MS);
+      const { done, value } = await reader.read().catch(broken);
       if (done) return;
       const lines = (rest + value).split("\n");
       rest = lines.pop();
@@ -24,8 +35,15 @@ export async function* eventsOf(response) {
       }
     }
   } finally {
-    reader.cancel().catch(() => {});
+    clearTimeout(timer);
+    removeEventListener("offline", leave);
+    leave();
   }
+}
+
+/** fetch() says that a connection broke by a TypeError, as of a mistake in a script. */
+function broken(error) {
+  throw error.name === "AbortError" ? error : new Offline("the stream broke off", { cause: error });
 }
 
 function take(given, line) {

@@ -2,7 +2,7 @@
 
 import { get, newId, patch, post } from "../api/client.js";
 import { noteUse } from "../api/models.js";
-import { tell } from "../lib/bus.js";
+import { tell, tellTabs } from "../lib/bus.js";
 import { Answer } from "./answer.js";
 import { requestOf, temporaryRequestOf } from "./asking.js";
 import { filesOf } from "./attach.js";
@@ -61,6 +61,11 @@ export class Conversation extends EventTarget {
     while (await this.loadOlder());
   }
 
+  /** Read older messages until this one is there. */
+  async reach(id) {
+    while (id && !this.tree.messages.has(id) && (await this.loadOlder()));
+  }
+
   /** Look whether another device has added something. */
   async look() {
     if (!this.id) return;
@@ -95,7 +100,7 @@ export class Conversation extends EventTarget {
     message.content = answer.text;
     message.usage = answer.usage;
     this.dispatchEvent(new Event("ended"));
-    if (!this.title && !this.temporary) this.#readTitle();
+    if (!this.title && !this.temporary) this.#readTitle().catch(() => {});
   }
 
   async #readTitle() {
@@ -187,7 +192,8 @@ export class Conversation extends EventTarget {
       noteUse(body.model);
       if (this.temporary) return;
       tell("asked", this);
-      if (!this.title) this.#readTitle();
+      tellTabs("elsewhere", { id: this.id, title: this.title });
+      if (!this.title) this.#readTitle().catch(() => {});
     });
     answer.addEventListener("end", () => {
       if (answer.state !== "refused") return;

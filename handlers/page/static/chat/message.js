@@ -119,9 +119,13 @@ export class MessageView {
     this.state.replaceChildren(h("span.dot.busy"), h("span", {}, words, dim));
   }
 
-  /** Show buttons and state as the message is now. */
+  /** Show buttons and state as the message is now; nothing is done where they are so already. */
   refresh() {
     const { message } = this;
+    const all = this.acts.versions(message.id);
+    const now = [message.id, all.indexOf(message.id), all.length, message.live?.state, message.status].join(" ");
+    if (now === this.shown) return;
+    this.shown = now;
     this.element.dataset.id = message.id;
     if (message.role === "system") return;
     const live = message.live && !message.live.done;

@@ -8,6 +8,7 @@ import { short, t } from "../lib/words.js";
 export function openPicker(opener, current) {
   return new Promise((resolve) => {
     let chosen;
+    let early = false;
     const list = h("div", { role: "listbox", "aria-label": t("model.all"), id: "model-list" });
     const field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", placeholder: t("model.find"), "aria-label": t("model.find"), role: "combobox", "aria-expanded": "true", "aria-controls": "model-list", autocomplete: "off" }));
     const pop = h("div.pop.models", { popover: "auto", role: "dialog", "aria-label": t("model.choose", { model: "" }) }, h("div.seek", {}, icon("search"), field), list);
@@ -37,7 +38,8 @@ export function openPicker(opener, current) {
       const rows = [...list.querySelectorAll("[role=option]")];
       const to = { ArrowDown: rows.indexOf(active) + 1, ArrowUp: rows.indexOf(active) - 1 }[event.key];
       if (to !== undefined && rows.length) mark(rows[(to + rows.length) % rows.length]);
-      else if (event.key === "Enter") /** @type {HTMLElement} */ (active)?.click();
+      else if (event.key === "Enter" && !active) early = list.childElementCount === 0;
+      else if (event.key === "Enter") /** @type {HTMLElement} */ (active).click();
       else return;
       event.preventDefault();
     });
@@ -55,6 +57,7 @@ export function openPicker(opener, current) {
     models(true).then((all) => {
       field.addEventListener("input", () => fill(all));
       fill(all);
+      if (early) active?.click();
     }, () => list.replaceChildren(h("p.note.dim", {}, t("model.unknown"))));
   });
 }

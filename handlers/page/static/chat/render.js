@@ -7,6 +7,8 @@ import { decorate } from "./decorate.js";
 
 const MOST_KEPT = 2000;
 const MOST_AT_ONCE = 50;
+// Texts that are shown in one task.
+const AT_ONCE = 5;
 const MOST_LETTERS = 200_000;
 const PATIENCE_MS = 400;
 /** @type {Map<string, Promise<string | null>>} */
@@ -52,6 +54,7 @@ async function askFor(some) {
     // Shown as they are written.
   }
   for (const [index, { text, resolve }] of some.entries()) {
+    if (index && index % AT_ONCE === 0) await new Promise((next) => setTimeout(next));
     if (!texts) made.delete(text);
     resolve(texts ? texts[index].blocks.map((block) => block.html).join("") : null);
   }

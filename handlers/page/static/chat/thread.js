@@ -11,6 +11,8 @@ const LEAST_QUESTIONS = 3;
 const ASKED_LENGTH = 80;
 const FOOT = 116;
 const GAPS = 56;
+// New messages in a task, so that no task is long.
+const AT_ONCE = 20;
 
 export class Thread extends HTMLElement {
   /** Show a conversation. `acts` is what its messages can be told to do. */
@@ -19,6 +21,9 @@ export class Thread extends HTMLElement {
     this.acts = acts;
     /** @type {Map<string, MessageView>} */
     this.views = new Map();
+    /** The links to questions, in the margin. @type {Map<string, HTMLElement>} */
+    this.links = new Map();
+    this.rest = 0;
     this.off = new AbortController();
     const { signal } = this.off;
     this.talk = h("div.talk");
@@ -41,36 +46,51 @@ export class Thread extends HTMLElement {
 
   disconnectedCallback() {
     this.#rememberPlace();
+    clearTimeout(this.rest);
     this.off?.abort();
     this.watcher?.disconnect();
     this.reader?.disconnect();
     this.jump?.remove();
   }
 
-  /** Show the branch that is read. Messages that stay are not touched. */
+  /** Show the branch that is read. Messages that stay are not touched; many new ones come a few in a task, the
+   *  newest first. */
   sync() {
+    clearTimeout(this.rest);
+    this.rest = 0;
     const path = this.conversation.tree.path();
-    const wanted = new Set(path.map((message) => message.key ?? message.id));
-    for (const [key, view] of this.views) {
-      if (wanted.has(key)) continue;
-      view.element.remove();
-      this.views.delete(key);
-    }
+    const wanted = new Set(path.map(keyOf));
+    for (const [key, view] of this.views) if (!wanted.has(key)) view.element.remove();
     const top = this.#topmost();
-    let before = this.above;
-    for (const message of path) {
-      const key = message.key ?? message.id;
-      let view = this.views.get(key);
-      if (!view) this.views.set(key, (view = new MessageView(message, this.acts)));
-      else view.refresh();
-      if (before.nextElementSibling !== view.element) before.after(view.element);
-      before = view.element;
-    }
+    const left = this.#place(path.reverse());
     top?.restore();
-    this.above.hidden = !this.conversation.older;
+    this.above.hidden = left || !this.conversation.older;
     this.above.textContent = t("thread.loading");
-    this.#listQuestions(path);
-    this.dispatchEvent(new Event("synced"));
+    this.#listQuestions();
+    if (left) this.rest = setTimeout(() => this.sync());
+    else this.dispatchEvent(new Event("whole"));
+  }
+
+  /** Put messages above each other, the last one first. Returns whether some are left for another task. */
+  #place(path) {
+    const shown = [];
+    let fresh = 0;
+    let after = this.end;
+    for (const message of path) {
+      const key = keyOf(message);
+      let view = this.views.get(key);
+      if (view) view.refresh();
+      else if (fresh === AT_ONCE) continue;
+      else {
+        fresh += 1;
+        view = new MessageView(message, this.acts);
+      }
+      if (after.previousElementSibling !== view.element) after.before(view.element);
+      after = view.element;
+      shown.push([key, view]);
+    }
+    this.views = new Map(shown.reverse());
+    return shown.length < path.length;
   }
 
   /** Note where the first message in sight is, since older ones may be put above it. */
@@ -85,24 +105,44 @@ export class Thread extends HTMLElement {
     if (this.conversation.older) await this.conversation.loadOlder().catch(() => {});
   }
 
-  #listQuestions(path) {
-    const questions = path.filter((message) => message.role === "user");
+  #listQuestions() {
+    const questions = [...this.views].filter(([, { message }]) => message.role === "user").reverse();
     this.asked.hidden = questions.length < LEAST_QUESTIONS;
     if (this.asked.hidden) return;
-    const links = questions.map((message) => h("a", { href: `#m-${message.key ?? message.id}`, dir: "auto" }, textOf(message).slice(0, ASKED_LENGTH)));
-    this.asked.firstElementChild.replaceChildren(...links);
-    this.reader.disconnect();
-    for (const message of questions) this.reader.observe(this.views.get(message.key ?? message.id).element);
+    const before = this.links;
+    this.links = new Map();
+    let after = null;
+    for (const [key, view] of questions) {
+      const link = before.get(key) ?? this.#linkTo(key, view);
+      if (link.parentNode === null || link.nextElementSibling !== after) this.asked.firstElementChild.insertBefore(link, after);
+      after = link;
+      this.links.set(key, link);
+    }
+    for (const [key, link] of before) if (!this.links.has(key)) link.remove();
+  }
+
+  #linkTo(key, { element, message }) {
+    this.reader.observe(element);
+    return h("a", { href: `#m-${key}`, dir: "auto" }, textOf(message).slice(0, ASKED_LENGTH));
   }
 
   #mark(entries) {
     const seen = entries.find((entry) => entry.isIntersecting);
     if (!seen) return;
-    for (const link of this.asked.querySelectorAll("a")) link.toggleAttribute("aria-current", link.hash === `#${seen.target.id}`);
-    this.asked.querySelector("a[aria-current]")?.setAttribute("aria-current", "true");
+    this.marked?.removeAttribute("aria-current");
+    this.marked = this.links.get(seen.target.id.slice(2));
+    this.marked?.setAttribute("aria-current", "true");
   }
 
+  /** Judge once a frame, since it measures. */
   #showJump() {
+    this.due ||= requestAnimationFrame(() => {
+      this.due = 0;
+      this.#judgeJump();
+    });
+  }
+
+  #judgeJump() {
     const isWriting = [...this.views.values()].some(({ message }) => message.live && !message.live.done);
     const foot = document.querySelector(".foot")?.getBoundingClientRect().top ?? innerHeight;
     const below = this.end.getBoundingClientRect().top > foot + 8;
@@ -129,20 +169,25 @@ export class Thread extends HTMLElement {
     if (first) keep(`place.${id}`, { m: first.message.id, y: Math.round(first.element.getBoundingClientRect().top) });
   }
 
-  /** Go to where the reader was, or to the end. */
-  restore(messageId) {
+  /** Go to where the reader was, or to the end; once more when all is shown, unless the reader moved. */
+  async restore(messageId) {
     const place = messageId ? { m: messageId, y: 64 } : kept(`place.${this.conversation.id}`);
-    const all = [...this.views.values()];
-    const view = place && all.find(({ message }) => message.id === place.m);
-    this.#scrollTo(view, place);
+    const go = () => this.#scrollTo(place && [...this.views.values()].find(({ message }) => message.id === place.m), place);
+    go();
     const before = this.scrolling.moves;
-    Promise.all(all.map(({ ready }) => ready)).then(() => this.scrolling.moves === before && this.#scrollTo(view, place));
+    if (this.rest) await new Promise((done) => this.addEventListener("whole", done, { once: true }));
+    await Promise.all([...this.views.values()].map(({ ready }) => ready));
+    if (this.scrolling.moves === before && this.isConnected) go();
   }
 
   #scrollTo(view, place) {
     if (view) scrollBy({ top: view.element.getBoundingClientRect().top - place.y, behavior: "instant" });
     else scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
   }
+}
+
+function keyOf(message) {
+  return message.key ?? message.id;
 }
 
 customElements.define("jan-thread", Thread);

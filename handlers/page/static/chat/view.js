@@ -42,7 +42,10 @@ class View {
     on("edit-last", () => this.#editLast());
     listen("answer", () => this.#busy(), signal);
     listen("act", (name) => actByKey(name, this, this.#acts()), signal);
-    document.addEventListener("visibilitychange", () => !document.hidden && this.conversation.look().catch(() => {}), { signal });
+    const look = () => this.conversation.look().catch(() => {});
+    listen("elsewhere", ({ id }) => id === this.conversation.id && look(), signal);
+    addEventListener("focus", look, { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || look(), { signal });
   }
 
   /** Show a place. What is sent before the model is known waits for it. */
@@ -93,6 +96,8 @@ class View {
     } finally {
       clearTimeout(slow);
     }
+    if (this.signal.aborted) return;
+    await this.conversation.reach(m);
     if (this.signal.aborted) return;
     if (m && this.conversation.tree.messages.has(m)) this.conversation.tree.choose(m);
     this.#showThread();

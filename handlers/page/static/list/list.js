@@ -16,6 +16,7 @@ export class List extends HTMLElement {
     /** @type {Map<string, {id: string, title: string, updated_at: number, row: HTMLElement}>} */
     this.known = new Map();
     this.states = new Map();
+    this.drafted = new Set();
     this.nav = h("nav", { "aria-label": t("list.conversations") });
     this.more = h("p.note.dim.more", { hidden: true }, t("list.loading"));
     const fresh = h("a.line", { href: linkTo({}) }, icon("pen"), t("list.new"), h("span.tail", {}, h("kbd", {}, "n")));
@@ -28,7 +29,7 @@ export class List extends HTMLElement {
     listen("answer", (answer) => this.#answer(answer));
     listen("conversation", (changed) => this.#titled(changed));
     listen("draft", () => this.#marks());
-    listen("asked", (conversation) => this.#asked(conversation));
+    for (const name of ["asked", "elsewhere"]) listen(name, (conversation) => this.#asked(conversation));
     listen("place", () => this.mark());
     listen("imported", () => this.load().catch(() => {}));
     this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#page(), { root: this.nav, rootMargin: "600px" });
@@ -97,12 +98,14 @@ export class List extends HTMLElement {
   }
 
   #marks() {
-    const names = new Set(drafts());
-    for (const [id, { tail }] of this.known) {
-      const state = this.states.get(id);
-      if (state) continue;
-      tail.replaceChildren(...(names.has(id) && here().c !== id ? [t("list.draft")] : []));
+    const open = here().c;
+    const names = new Set(drafts().filter((id) => id !== open));
+    // Of thousands of rows, a few have one or had one.
+    for (const id of new Set([...names, ...this.drafted])) {
+      if (this.states.has(id)) continue;
+      this.known.get(id)?.tail.replaceChildren(...(names.has(id) ? [t("list.draft")] : []));
     }
+    this.drafted = names;
   }
 
   #state(id, state) {
