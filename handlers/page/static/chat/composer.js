@@ -94,11 +94,11 @@ export class Composer extends HTMLElement {
   /** Show the draft of a conversation; null is a new one. */
   open(name, placeholder) {
     flush();
+    if (name !== this.name) this.files.clear();
     this.name = name;
     /** Whether the reader has chosen a model here. */
     this.picked = false;
     this.field.value = draftOf(name);
-    this.files.clear();
     this.field.placeholder = placeholder;
     this.notices.hidden = true;
     this.notices.replaceChildren();
