@@ -1,10 +1,16 @@
 """The one way of the commands to the terminal: nothing that is printed steers it."""
 
 import os
+from typing import TextIO
 
 import click
 
 from jan.schema.plain_text import tamed
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Return True for a stream of a terminal. One that was closed before the start is None."""
+    return stream is not None and stream.isatty()
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True, redraw: bool = False, faint: bool = False) -> None:

@@ -12,6 +12,9 @@ from support.chat_command import chat
 from support.patience import SECONDS, until
 from support.server import ServerProcess
 
+from jan.cli.chat.chat_client import ChatClient, ChatSampling
+from jan.cli.chat.chat_connection import ChatConnection
+
 
 @pytest.fixture(scope="module")
 def api(echo_server: ServerProcess) -> str:
@@ -96,6 +99,14 @@ def test_a_real_process_answers(api: str) -> None:
     assert b"prompt_toolkit" not in ran.stderr
 
 
+def test_a_closed_standard_input_is_no_question(api: str) -> None:
+    """The message is that of an empty one."""
+    command = f'exec "{sys.executable}" -m jan chat --url {api} <&-'
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, timeout=SECONDS, check=False)
+    assert (ran.stdout, ran.returncode) == (b"", 1)
+    assert ran.stderr.startswith(b"jan: There is no question on standard input.")
+
+
 def test_ctrl_c_stops_the_answer_at_the_server(api: str, echo: httpx.Client) -> None:
     """A program that is interrupted prints what came, stops the model, and ends with code 130."""
 
@@ -178,6 +189,49 @@ def test_somebody_unknown_has_no_conversations(api: str, arguments: list[str], w
         ran = chat(api, *arguments, key=key)
         assert (ran.stdout, ran.exit_code) == ("", 1)
         assert words in ran.stderr
+
+
+def test_a_long_conversation_is_read_from_its_root(api: str, key: str, echo: httpx.Client) -> None:
+    """What is shown and saved of one that is continued are the messages above the last one, of all its pages."""
+    first = {"object": "conversation", "id": "c", "title": "Long", "model": None, "metadata": {}, "created_at": 1}
+    first |= {"updated_at": 1, "head_id": "m299", "message_count": 300, "version": 2}
+    kind = {"object": "conversation.message", "conversation_id": "c", "status": "complete"}
+    lines = [
+        {
+            **kind,
+            "id": f"m{number}",
+            # Every tenth answer has a sibling that leads nowhere.
+            "parent_id": None if number == 0 else f"m{number - (2 if number % 10 == 0 else 1)}",
+            "sequence": number + 1,
+            "role": "assistant" if number % 2 else "user",
+            "items": [{"type": "text", "text": str(number)}],
+            "created_at": 1,
+            "updated_at": 1,
+        }
+        for number in range(300)
+    ]
+    made = echo.post(
+        "/api/v1/conversations/import",
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/jsonl"},
+        content="\n".join(json.dumps(line) for line in [first, *lines]),
+    ).json()
+    client = ChatClient(ChatConnection(api, key), ChatSampling())
+    found, said = client.conversation(made["id"])
+    assert (found.title, found.message_count) == ("Long", 300)
+    assert [message.content for message in said] == [
+        str(number) for number in range(300) if number % 10 != 9 or number == 299
+    ]
+
+
+@pytest.mark.model
+def test_the_real_model_answers(model_server: ServerProcess) -> None:
+    """The answer of the bundled model is text, and the server counts it."""
+    url = f"{model_server.url}/api/v1"
+    said = json.loads(chat(url, "--json", "--max-tokens", "8", typed="Say hello.").stdout)
+    assert said["answer"].strip()
+    assert said["usage"]["completion_tokens"] <= 8
+    assert said["usage"]["prompt_tokens"] > 8
+    assert chat(url, "--max-tokens", "8", "--temperature", "0", typed="Say hello.").stdout.strip()
 
 
 def test_an_unknown_conversation_says_where_they_are_listed(api: str, key: str) -> None:

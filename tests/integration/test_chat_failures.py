@@ -177,6 +177,11 @@ PIECE = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
         ((500, "text/html", b"<html>oops"), "", "answered with a web page (status 500)"),
         ((503, "application/json", b'{"error": {"message": "Busy.", "code": "overloaded"}}'), "", "Busy."),
         ((503, "application/json", b'{"error": "Flat."}'), "", "Flat."),
+        (
+            (400, "application/json", b'{"error": {"message": "No.\\n\\u001b[2Jjan: Done."}}'),
+            "",
+            "No.\ufffd\ufffd[2Jjan",
+        ),
     ],
 )
 def test_an_answer_that_fails_says_so(answer: tuple[int, str, bytes], shown: str, words: str) -> None:

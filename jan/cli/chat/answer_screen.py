@@ -8,7 +8,7 @@ from typing import Literal
 
 from jan.cli.chat.answer_reader import AnswerPart
 from jan.cli.chat.word_wrap import WordWrap
-from jan.cli.terminal import say
+from jan.cli.terminal import on_terminal, say
 
 ReasoningView = Literal["show", "fold", "hide"]
 
@@ -17,7 +17,7 @@ class StatusLine:
     """A line on a terminal that is replaced, and gone when text comes. Elsewhere it shows nothing."""
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+        self._on = on_terminal(sys.stderr)
         self._shown = ""
 
     def show(self, text: str) -> None:
@@ -39,7 +39,7 @@ class AnswerScreen:
     """Prints one answer. Without a terminal it prints the text alone, as it comes."""
 
     def __init__(self, reasoning: ReasoningView) -> None:
-        self._terminal = sys.stdout.isatty()
+        self._terminal = on_terminal(sys.stdout)
         self._reasoning: ReasoningView = reasoning if self._terminal else "hide"
         self._status = StatusLine()
         self._wrap = WordWrap(_width)
@@ -117,6 +117,12 @@ class AnswerScreen:
             self._status.clear()
             self._in_line = not text.endswith("\n")
             say(text, nl=False, faint=faint)
+
+
+def wrapped(text: str) -> str:
+    """Return a whole text with its lines broken between words."""
+    wrap = WordWrap(_width)
+    return wrap.add(text) + wrap.end()
 
 
 def _width() -> int:

@@ -18,7 +18,7 @@ from jan.cli.chat.chat_conversation import ChatConversation
 from jan.cli.chat.chat_failures import ChatError, not_stored
 from jan.cli.chat.piped_question import answer_as_json, answer_question, read_question
 from jan.cli.chat.slash_commands import LISTED, described, show_continued
-from jan.cli.terminal import say
+from jan.cli.terminal import on_terminal, say
 from jan.errors import ConfigurationError
 from jan.settings.secret_files import SecretEnvironment, read_secret
 
@@ -122,7 +122,7 @@ class _ChatRun:
         try:
             self._run(self._options.client())
         except ChatError as error:
-            say(error.as_json() if self._options.as_json else f"jan: {error}", err=True)
+            say(error.as_json() if self._options.as_json else error.line(), err=True)
             return _EXIT_NO_ANSWER
         except KeyboardInterrupt:
             return _EXIT_INTERRUPTED
@@ -133,7 +133,7 @@ class _ChatRun:
         if options.listing:
             self._list(client)
             return
-        person = sys.stdin.isatty() and sys.stdout.isatty() and not options.as_json
+        person = on_terminal(sys.stdin) and on_terminal(sys.stdout) and not options.as_json
         question = "" if person else read_question()
         with closing(self._conversation(client)) as conversation:
             title = self._continued(client, conversation)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jan.cli.chat import program
+from jan.schema.plain_text import printable
 from jan.schema.suggest import did_you_mean
 
 # More of an error's body tells a person nothing.
@@ -22,7 +23,7 @@ _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 10, 62, 64
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
         "context_length_exceeded": "Ask something shorter, or begin a new conversation (/new).",
-        "insufficient_scope": "Use a key with more permissions.",
+        "insufficient_permissions": "Use a key with more permissions.",
     }
 )
 
@@ -43,6 +44,10 @@ class ChatError(Exception):
         self.hint = hint
         self.kind = kind
         self.status = status
+
+    def line(self) -> str:
+        """Return one line for a person. A server's words forge no other line."""
+        return f"jan: {printable(str(self))}"
 
     def as_json(self) -> str:
         """Return one line of JSON for programs."""

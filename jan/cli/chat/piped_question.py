@@ -10,14 +10,15 @@ from jan.cli.chat.answer_reader import AnswerPart
 from jan.cli.chat.answer_screen import AnswerScreen, ReasoningView
 from jan.cli.chat.chat_conversation import ChatConversation
 from jan.cli.chat.chat_failures import ChatError
-from jan.cli.terminal import say
+from jan.cli.terminal import on_terminal, say
 
 
 def read_question() -> str:
     """Return all of standard input. Bytes that are no UTF-8 become replacement characters. Raises ChatError."""
-    if sys.stdin.isatty():
+    if on_terminal(sys.stdin):
         say("Type a question. Ctrl-D on a line of its own ends it.", err=True)
-    question = sys.stdin.buffer.read().decode(errors="replace").strip("\r\n")
+    read = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    question = read.decode(errors="replace").strip("\r\n")
     if not question.strip():
         raise ChatError(
             "There is no question on standard input.", "Pipe one into the command.", kind="no_question"

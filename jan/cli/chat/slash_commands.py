@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jan.cli.chat.answer_screen import wrapped
 from jan.cli.chat.chat_client import ChatClient, ListedConversation, SaidMessage
 from jan.cli.chat.chat_conversation import ChatConversation
 from jan.cli.chat.chat_failures import ChatError, not_stored, unknown_model
@@ -149,9 +150,9 @@ def show_continued(conversation: ChatConversation, title: str) -> None:
     say(f"Continuing '{printable(title or 'Untitled')}'.")
     for message in conversation.said[-2:]:
         if message.role == "user":
-            say(f"\n> {message.content}")
+            say(wrapped(f"\n> {message.content}"))
         elif message.role == "assistant":
-            say(message.content)
+            say(wrapped(message.content))
 
 
 def as_markdown(said: list[SaidMessage]) -> str:

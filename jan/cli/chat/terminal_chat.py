@@ -48,7 +48,7 @@ class TerminalChat:
             question = line[1:] if line.startswith("//") else line
             self._show(lambda: self._conversation.ask(question))
         except ChatError as error:
-            say(f"jan: {error}", err=True)
+            say(error.line(), err=True)
         except KeyboardInterrupt:
             say("(stopped)")
 
@@ -64,7 +64,7 @@ class TerminalChat:
 
 @contextmanager
 def _silent_keys() -> Iterator[None]:
-    """Don't echo keys into an answer; what is typed meanwhile is there at the next prompt."""
+    """Don't echo keys into an answer. What is typed meanwhile is there at the next prompt, as it was typed."""
     try:
         import termios
     except ImportError:  # Windows
@@ -72,7 +72,8 @@ def _silent_keys() -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     silent = [*before]
-    silent[3] &= ~termios.ECHO
+    silent[0] &= ~termios.ICRNL
+    silent[3] &= ~(termios.ECHO | termios.ICANON)
     termios.tcsetattr(0, termios.TCSANOW, silent)
     try:
         yield
