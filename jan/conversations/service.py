@@ -12,6 +12,7 @@ from jan.conversations.history import check_message
 from jan.conversations.import_runs import ImportRun
 from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening, first_place
+from jan.conversations.ranked_search import SearchPage, search
 from jan.conversations.restored import copy_of
 from jan.conversations.titles import give_title, title_of
 from jan.conversations.turn import Turn
@@ -71,6 +72,13 @@ class Conversations:
         if changes == ConversationChanges():
             return await self.get(user_id, conversation_id)
         return await self._store.conversations.update(user_id, conversation_id, replace(changes, unnamed=False))
+
+    async def search(self, user_id: str, query: str, *, limit: int, cursor: str | None = None) -> SearchPage:
+        """Return one page of what a user's titles and messages have of a query, the most relevant first.
+
+        Raises InvalidRequest for a query without words, and for a malformed cursor.
+        """
+        return await search(self._store, user_id, query, limit=limit, cursor=cursor)
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         """Remove a conversation and all its messages; raises NotFound."""

@@ -11,6 +11,7 @@ import structlog
 
 from jan.conversations.expiry import expire
 from jan.conversations.imports import GIVEN_UP_AFTER, tidy, tidy_all
+from jan.conversations.search_indexing import SearchIndexing
 from jan.conversations.stored_answer import ABANDONED_AFTER
 from jan.errors import ConfigurationError, Conflict, JanError, Unavailable
 from jan.idempotency.ids import IdSource
@@ -64,6 +65,7 @@ class StoreKeeper:
         #: The code of the link that a first start made.
         self.start_code: str | None = None
         self._orphans_removed = False
+        self._indexing = SearchIndexing(store)
 
     async def open(self) -> None:
         """Open the store, or begin to try; raises ConfigurationError if it will never be usable as configured."""
@@ -73,6 +75,7 @@ class StoreKeeper:
         except Unavailable as error:
             log.warning("store unreachable; serving requests that do not need it", reason=error.message)
             opened = False
+        self._indexing.start()
         self._task = asyncio.create_task(self._keep(opened))
         self._task.add_done_callback(_log_failure)
 
@@ -163,6 +166,7 @@ class StoreKeeper:
 
     async def close(self) -> None:
         """Stop the attempts and the housekeeping, and close the store."""
+        await self._indexing.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -33,6 +33,7 @@ class MeasuredStore:
         self.audit = _measured(store.audit, "audit.", metrics)
         self.holdings = _measured(store.holdings, "holdings.", metrics)
         self.deletions = _measured(store.deletions, "deletions.", metrics)
+        self.search = _measured(store.search, "search.", metrics)
         self.archive = _measured(store.archive, "archive.", metrics)
         self._store = _measured(store, "", metrics)
 

@@ -7,7 +7,6 @@ a record that is read back equals the one that was written.
 import re
 import secrets
 import time
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -55,11 +54,6 @@ def now() -> datetime:
 def new_id(prefix: str) -> str:
     """Make an identifier that sorts by creation time: prefix, milliseconds since 1970 in hex, 80 random bits."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
-
-
-def fold(text: str) -> str:
-    """Normalise a title for comparison: ignore case and Unicode compatibility variants."""
-    return unicodedata.normalize("NFKC", text).casefold().replace("\0", "")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

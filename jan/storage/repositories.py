@@ -32,6 +32,7 @@ from jan.storage.records import (
     User,
     UserChanges,
 )
+from jan.storage.text_search import TextSearch
 
 R = TypeVar("R", bound=Record)
 
@@ -284,14 +285,13 @@ class Store(Protocol):
     @property
     def deletions(self) -> Deletions: ...
     @property
+    def search(self) -> TextSearch: ...
+    @property
     def archive(self) -> Archive: ...
 
     async def open(self) -> None:
-        """Connect and bring the schema up to date.
-
-        Raises Unavailable if the store can't be reached now. Raises ConfigurationError if it can never be reached
-        as configured, or if a newer version wrote it.
-        """
+        """Connect and bring the schema up to date. Raises Unavailable if the store can't be reached now, and
+        ConfigurationError if it never can be as configured, or if a newer version wrote it."""
 
     async def close(self) -> None:
         """Finish pending writes and release all resources. Operations then raise Unavailable."""

@@ -39,7 +39,7 @@ def _run(command: list[str], folder: Path, **environ: str) -> "subprocess.Comple
 @pytest.mark.model
 @pytest.mark.parametrize("block", blocks("bash", "curl "))
 def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
-    """Each curl sample is answered: a completion, events up to [DONE], or the same object twice."""
+    """Each curl sample is answered: a completion, events up to [DONE], the same object twice, or a list."""
     assert shutil.which("curl"), "curl is not on PATH"
     script = _for(model_server, block).replace("curl ", "curl --fail-with-body --silent ")
     ran = _run(["bash", "-euc", script], tmp_path)
@@ -51,6 +51,8 @@ def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: st
         first, second = ran.stdout.splitlines()
         assert json.loads(first)["title"]
         assert first == second
+    elif "/search" in block:
+        assert json.loads(ran.stdout)["object"] == "list"
     else:
         assert json.loads(ran.stdout)["choices"][0]["message"]["content"]
 

@@ -5,9 +5,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from jan.storage.records import ConversationChanges, ConversationRecord, User
+from jan.schema.stored_items import items_made_of
+from jan.storage.folded_text import fold, grams_of
+from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, User
 from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
 from jan.storage.sqlite.store import SqliteStore
+from jan.storage.text_search import Wanted
 
 CANARY = "canary-of-a-deleted-row"
 _OLD = 5
@@ -42,6 +45,40 @@ def test_a_database_of_an_earlier_version_is_written_anew(tmp_path: Path) -> Non
         await store.close()
 
     asyncio.run(opened())
+
+
+def test_the_index_of_texts_has_nothing_of_deleted_messages(tmp_path: Path) -> None:
+    """Its n-grams are as gone as the text, while those of messages that were indexed with it stay."""
+    file = tmp_path / "jan.db"
+    words = "ƛƍƺ", "ʞʭʮ", "ɷɸʩ"
+    grams = [gram.to_bytes(4, "big") for word in words for gram in grams_of(fold(word))]
+
+    def there() -> int:
+        content = b"".join(one.read_bytes() for one in tmp_path.iterdir())
+        return sum(gram in content for gram in grams)
+
+    async def deleted() -> None:
+        store = SqliteStore(str(file))
+        await store.open()
+        for text in (*words, "kept words"):
+            made = ConversationRecord(user_id="user_1")
+            await store.conversations.create(made)
+            messages = [
+                MessageRecord(conversation_id=made.id, role="user", items=items_made_of(f"{text} {number}"))
+                for number in range(100)
+            ]
+            await store.messages.append_all("user_1", messages, at_head=True)
+        while await store.search.index_some():
+            pass
+        assert there() == len(grams)
+        for conversation in (await store.conversations.page("user_1", limit=9)).items:
+            if conversation.id != made.id:
+                await store.conversations.delete("user_1", conversation.id)
+        assert len((await store.search.find("user_1", Wanted("kept"))).hits) == 100
+        await store.close()
+
+    asyncio.run(deleted())
+    assert there() == 0
 
 
 def test_copies_in_unused_parts_of_pages_go_at_the_end(tmp_path: Path) -> None:

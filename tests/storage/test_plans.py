@@ -29,6 +29,7 @@ from jan.storage.records import (
     UserChanges,
     now,
 )
+from jan.storage.text_search import Wanted
 
 ME = "user_1"
 
@@ -130,6 +131,9 @@ async def use_conversations(store: Store) -> None:
     await store.queued_answers.release(msgspec.structs.replace(queued, holder="a"))
     await store.queued_answers.seize(queued.id, "b", at)
     await store.messages.end_stale_streams(now())
+    await store.search.find(ME, Wanted("some words"))
+    await store.search.index_some()
+    await store.search.find(ME, Wanted("x"))
     await store.queued_answers.remove(queued.id, "b")
     assert await store.messages.conversation_ids(after="", limit=5) == [conversation.id]
     await store.messages.delete_orphans([conversation.id, "conv_none"])
@@ -204,7 +208,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
 def answers(index: dict[str, Any], where: dict[str, Any], sort: dict[str, int]) -> bool:
     """Return True if an index leads straight to the result: equal fields first, then the order or a range."""
     keys = [field for field, _ in index["key"].items()]
-    equal = [field for field, value in where.items() if not isinstance(value, dict)]
+    equal = [field for field, value in where.items() if not isinstance(value, dict) or "$all" in value]
     behind = list(itertools.dropwhile(lambda key: key in equal, keys))
     partial = index.get("partialFilterExpression", {})
     if any(where.get(field) != value for field, value in partial.items()):

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS
+from jan.storage.sqlite.migrations import APPLICATION_ID, MIGRATIONS, add_functions
 from support.mongodb import mongo_client
 
 Document = dict[str, Any]
@@ -27,6 +27,7 @@ def set_back(url: str, version: int) -> None:
     file = file_of(url)
     older = file.with_name("older.db")
     with closing(sqlite3.connect(older, isolation_level=None)) as database:
+        add_functions(database)
         for step in MIGRATIONS[:version]:
             database.executescript(";".join(step))
         database.execute("ATTACH ? AS newer", (str(file),))

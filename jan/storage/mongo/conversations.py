@@ -7,13 +7,14 @@ from functools import partial
 
 import msgspec
 
+from jan.storage.folded_text import fold
 from jan.storage.holdings import amounts_of
 from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import page_of, position_at, position_of
 from jan.storage.queued_answers import QueuedAnswer
-from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, fold, now, origin_key
+from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, now, origin_key
 from jan.storage.shared_rules import apply, missing
 
 BY_CHANGE = [("position", -1)]

@@ -12,7 +12,8 @@ import msgspec
 
 from jan.storage.audit import AuditEntry
 from jan.storage.earlier_messages import EARLIER_FIELDS, message_of
-from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Record, fold
+from jan.storage.folded_text import fold
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -20,6 +21,8 @@ Document = dict[str, Any]
 # ``content`` and ``tool_calls`` are of messages that have no items yet.
 _OPAQUE = ("content", "items", "metadata", "request", "response", "tool_calls")
 _TEXT = "json"
+#: The field of a message that is not in the index of texts yet, and ends as soon as it is.
+UNSEARCHED = "unsearched"
 
 
 def encode(struct: msgspec.Struct) -> Document:
@@ -43,7 +46,9 @@ def decode(document: Mapping[str, Any], kind: type[R]) -> R:
 
 def said(struct: MessageRecord | AnswerProgress) -> Document:
     """Return the update that stores what a message says, in place of what it said in any form."""
-    return {"$set": encode(struct), "$unset": dict.fromkeys(EARLIER_FIELDS, "")}
+    ended = (*EARLIER_FIELDS, "grams")
+    searched = {} if struct.status == "streaming" else {UNSEARCHED: True}
+    return {"$set": encode(struct) | searched, "$unset": dict.fromkeys(ended, "")}
 
 
 def derived(struct: msgspec.Struct) -> Document:
@@ -53,7 +58,8 @@ def derived(struct: msgspec.Struct) -> Document:
         # The index has those that have one, and would take null for one.
         return fields if struct.origin_key is None else {**fields, "origin_key": struct.origin_key}
     if isinstance(struct, MessageRecord):
-        return {"completion_of": struct.completion_of}
+        waits = {} if struct.status == "streaming" else {UNSEARCHED: True}
+        return {"completion_of": struct.completion_of} | waits
     if isinstance(struct, AuditEntry):
         return {"position": struct.position}
     return {}

@@ -22,7 +22,7 @@ from jan.errors import Conflict
 from jan.storage.holdings import Amounts
 from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.conversations import MongoConversations, moved
-from jan.storage.mongo.documents import said
+from jan.storage.mongo.documents import UNSEARCHED, said
 from jan.storage.mongo.failures import unavailable
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import (
@@ -154,7 +154,7 @@ class MongoMessages:
         queued = await self._queued.find({}, sort=[("_id", 1)], limit=0)
         others = {"$nin": [answer.id for answer in queued]}
         where = {"_id": others, "status": "streaming", "updated_at": {"$lt": before}}
-        return await self.records.update_many(where, {"$set": {"status": "partial"}})
+        return await self.records.update_many(where, {"$set": {"status": "partial", UNSEARCHED: True}})
 
     async def conversation_ids(self, *, after: str, limit: int) -> list[str]:
         found = await self.records.values("conversation_id", after=after, limit=limit * _NAMED_BY)

@@ -11,9 +11,10 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from jan.errors import ConfigurationError, Conflict
 from jan.schema.limits import Quota
+from jan.storage.folded_text import fold
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.mongo.client import Collection, Connection
-from jan.storage.mongo.documents import said
+from jan.storage.mongo.documents import UNSEARCHED, said
 from jan.storage.mongo.holdings import HoldingsDocument, MongoHoldings
 from jan.storage.paging import size_of
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record
@@ -173,6 +174,24 @@ async def _version_16(connection: Connection) -> None:
     await connection.create_indexes("conversations", [by_origin])
 
 
+async def _version_17(connection: Connection) -> None:
+    """Index the texts of messages, in the background, and compare titles without accents."""
+    by_text = IndexModel([("searched_by", ASCENDING), ("grams", ASCENDING), ("_id", ASCENDING)], name="text")
+    waiting = IndexModel(
+        [(UNSEARCHED, ASCENDING), ("_id", ASCENDING)],
+        name=UNSEARCHED,
+        partialFilterExpression={UNSEARCHED: True},
+    )
+    await connection.create_indexes("messages", [by_text, waiting])
+    messages = Collection(connection, "messages", MessageRecord)
+    old = {"searched_by": {"$exists": False}, "status": {"$ne": "streaming"}}
+    await messages.update_many(old, {"$set": {UNSEARCHED: True}})
+    conversations = Collection(connection, "conversations", ConversationRecord)
+    async for conversation in conversations.each({}):
+        unchanged = {"_id": conversation.id, "title": conversation.title}
+        await conversations.update_one(unchanged, {"$set": {"title_folded": fold(conversation.title)}})
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -190,6 +209,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_14,
     _version_15,
     _version_16,
+    _version_17,
 )
 
 

@@ -16,6 +16,7 @@ from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import SchemaVersion, migrate
 from jan.storage.mongo.queued_answers import MongoQueuedAnswers
+from jan.storage.mongo.text_search import MongoTextSearch
 from jan.storage.mongo.users import MongoKeys, MongoSessions, MongoUsers
 from jan.storage.records import Record
 
@@ -96,6 +97,7 @@ class MongoStore:
             self.idempotent_answers.records,
             self.queued_answers.records,
         )
+        self.search = MongoTextSearch(self.messages, self.conversations)
         self.archive = MongoArchive(
             self._connection,
             self.users.records,

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from jan.schema.limits import Quota
+from jan.storage.folded_text import fold
 from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.paging import (
     PAGE_BYTES,
@@ -26,7 +27,6 @@ from jan.storage.records import (
     ConversationRecord,
     MessageRecord,
     Page,
-    fold,
     milliseconds,
     now,
     origin_key,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from jan.errors import ConfigurationError
 from jan.storage.earlier_messages import itemised
+from jan.storage.folded_text import fold
 from jan.storage.sqlite.erasure import rewrite_if_small
+from jan.storage.sqlite.search_tables import SEARCH_TABLES
 
 APPLICATION_ID = 0x4A414E53
 """Marks the file as Jan's ("JANS"), so that another program's database is refused."""
@@ -120,6 +122,8 @@ _VERSION_16 = (
     """ALTER TABLE conversations ADD COLUMN origin_key TEXT""",
     """CREATE UNIQUE INDEX conversations_by_origin ON conversations (origin_key) WHERE origin_key IS NOT NULL""",
 )
+# The texts of messages are searched. Those that are there are indexed in the background.
+_VERSION_17 = SEARCH_TABLES
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -137,6 +141,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_14,
     _VERSION_15,
     _VERSION_16,
+    _VERSION_17,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6
@@ -150,7 +155,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     if sqlite3.sqlite_version_info < (3, 38):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; allowed: 3.38 or newer.")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.create_function("itemised", 1, itemised, deterministic=True)
+    add_functions(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_ours(connection, path)
@@ -161,6 +166,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     if 0 < before < _ERASES_SINCE:
         rewrite_if_small(connection, path)
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Let a connection use the functions that steps call."""
+    connection.create_function("itemised", 1, itemised, deterministic=True)
+    connection.create_function("folded", 1, fold, deterministic=True)
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:

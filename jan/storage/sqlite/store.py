@@ -16,6 +16,7 @@ from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.queued_answers import SqliteQueuedAnswers
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
+from jan.storage.sqlite.text_search import SqliteTextSearch
 from jan.storage.sqlite.users import SqliteKeys, SqliteSessions, SqliteUsers
 
 R = TypeVar("R", bound=Record)
@@ -91,6 +92,7 @@ class SqliteStore:
         self.audit = SqliteAuditLog(self._db)
         self.holdings = SqliteHoldings(self._db, quota)
         self.deletions = SqliteDeletions(self._db)
+        self.search = SqliteTextSearch(self._db)
         self.archive = SqliteArchive(self._db)
 
     async def open(self) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.earlier_messages import read_message
+from jan.storage.folded_text import fold
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import (
@@ -21,7 +22,6 @@ from jan.storage.records import (
     Record,
     RefreshSession,
     User,
-    fold,
     milliseconds,
 )
 
