@@ -265,3 +265,23 @@ def test_conversations_come_and_go_as_files(
     page.set_input_files("main input[type=file]", [own])
     page.wait_for_selector("text=2 of 2 imported, 0 were here already")
     assert len(client.get("/v1/conversations").json()["data"]) == 4
+
+
+def test_messages_of_all_conversations_are_found(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """Hits of a conversation stand together, with what was searched for marked, and lead to their message."""
+    signed_in()
+    visit.ask("Where is the café?")
+    visit.answers()
+    visit.ask("And the garden?")
+    visit.page.wait_for_selector(".msg.you >> nth=1", state="attached")
+    visit.answers()
+    page = visit.page
+    visit.open("?search=cafe")
+    page.wait_for_selector(".hits a.hit mark >> text=café")
+    assert page.locator(".hits li").count() == 1
+    assert page.locator(".hits a.hit").count() == 2
+    page.click(".hits a.hit >> nth=0")
+    page.wait_for_selector(".msg.you")
+    assert "&m=msg_" in page.url
+    visit.open("?search=nothing+like+it")
+    page.wait_for_selector("text=Nothing has “nothing like it” in it.")

@@ -1,8 +1,8 @@
-// Searching all conversations.
+// Searching titles and messages of all conversations.
 
 import { get } from "../api/client.js";
 import { noticeOf } from "../chat/notices.js";
-import { h, icon } from "../lib/dom.js";
+import { button, h, icon } from "../lib/dom.js";
 import { linkTo, rename } from "../lib/router.js";
 import { moment, t } from "../lib/words.js";
 
@@ -11,60 +11,85 @@ const PAUSE_MS = 200;
 /** Show the page of the search. */
 export function showSearch(frame, place) {
   const off = new AbortController();
-  const field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", "aria-label": t("search.field"), placeholder: t("search.field"), autocomplete: "off" }));
-  field.value = place.search ?? "";
-  const said = h("p.note.dim", { role: "status" });
-  const hits = h("ol.hits.bare");
-  let timer = 0;
-  let turn = 0;
-  const look = async () => {
-    const words = field.value.trim();
-    const own = ++turn;
-    rename({ search: words });
-    if (!words) return hits.replaceChildren(), (said.textContent = "");
-    try {
-      const { data, has_more: more } = await get(`conversations?limit=50&q=${encodeURIComponent(words)}`, { signal: off.signal });
-      if (own !== turn) return;
-      hits.replaceChildren(...data.map((one) => hit(one, words)));
-      said.textContent = data.length ? t(more ? "search.most" : "search.found", { n: data.length }) : t("search.none", { words });
-    } catch (error) {
-      if (!off.signal.aborted) hits.replaceChildren(h("li", {}, noticeOf(error, { retry: look })));
-    }
-  };
-  field.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(look, PAUSE_MS);
-  });
-  const form = h("form.gap", { role: "search", onsubmit: (event) => (event.preventDefault(), look()) }, h("div.seek", {}, icon("search"), field), said);
-  form.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowDown") hits.querySelector("a")?.focus();
-  });
-  hits.addEventListener("keydown", (event) => move(event, hits, field));
   frame.showFoot(false);
   frame.showTitle(t("list.search"));
-  frame.showMain(h("main.body.slim", { id: "page", tabindex: -1 }, form, hits));
-  field.focus();
-  look();
+  const page = new SearchPage(place.search ?? "", off.signal);
+  frame.showMain(h("main.body.slim", { id: "page", tabindex: -1 }, page.form, page.hits, page.more));
+  page.field.focus();
+  page.look();
   return () => off.abort();
 }
 
-function move(event, hits, field) {
-  const links = [...hits.querySelectorAll("a")];
-  const at = links.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step || at < 0) return;
-  event.preventDefault();
-  (links[at + step] ?? (step < 0 ? field : links[at])).focus();
-}
+class SearchPage {
+  constructor(words, signal) {
+    this.signal = signal;
+    this.turn = 0;
+    this.field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", "aria-label": t("search.field"), placeholder: t("search.field"), autocomplete: "off" }));
+    this.field.value = words;
+    this.said = h("p.note.dim", { role: "status" });
+    this.hits = h("ol.hits.bare");
+    this.more = h("p.row", { hidden: true }, button(t("search.more"), () => this.#page(this.turn)));
+    this.form = h("form.gap", { role: "search", onsubmit: (event) => (event.preventDefault(), this.look()) }, h("div.seek", {}, icon("search"), this.field), this.said);
+    let timer = 0;
+    this.field.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => this.look(), PAUSE_MS);
+    });
+    this.form.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.hits.querySelector("a")?.focus());
+    this.hits.addEventListener("keydown", (event) => this.#move(event));
+  }
 
-function hit(one, words) {
-  const count = h("p.note.dim", {}, [moment(one.updated_at), one.model, t("search.messages", { n: one.message_count })].filter(Boolean).join(" · "));
-  return h("li", {}, h("h2", {}, h("a", { href: linkTo({ c: one.id }), dir: "auto" }, ...marked(one.title || t("list.untitled"), words))), count);
-}
+  /** Look for what is in the field. */
+  look() {
+    const words = this.field.value.trim();
+    this.turn += 1;
+    this.cursor = null;
+    this.count = 0;
+    this.groups = new Map();
+    rename({ search: words });
+    if (words) return this.#page(this.turn, words);
+    this.hits.replaceChildren();
+    this.said.textContent = "";
+    this.more.hidden = true;
+  }
 
-/** Return a text in pieces, with what was looked for marked. */
-export function marked(text, words) {
-  const at = text.toLowerCase().indexOf(words.toLowerCase());
-  if (at < 0 || text.toLowerCase().length !== text.length) return [text];
-  return [text.slice(0, at), h("mark", {}, text.slice(at, at + words.length)), text.slice(at + words.length)];
+  async #page(turn, words = this.field.value.trim()) {
+    const cursor = this.cursor ? `&cursor=${encodeURIComponent(this.cursor)}` : "";
+    try {
+      const found = await get(`search?q=${encodeURIComponent(words)}${cursor}`, { signal: this.signal });
+      if (turn !== this.turn) return;
+      if (!this.cursor) this.hits.replaceChildren();
+      this.cursor = found.next_cursor;
+      this.more.hidden = !found.has_more;
+      for (const hit of found.data) this.#show(hit);
+      this.count += found.data.length;
+      const parts = [this.count ? t("search.hits", { n: this.count }) : t("search.none", { words }), found.truncated && t("search.truncated"), found.indexing && t("search.indexing")];
+      this.said.textContent = parts.filter(Boolean).join(" ");
+    } catch (error) {
+      if (turn === this.turn && !this.signal.aborted) this.hits.replaceChildren(h("li", {}, noticeOf(error, { retry: () => this.look() })));
+    }
+  }
+
+  /** Hits of one conversation stand together, in the place of its first one. */
+  #show(hit) {
+    const { conversation_id: id, title, message_id: m, snippet } = hit;
+    let group = this.groups.get(id);
+    if (!group) {
+      group = h("li", {}, h("h2", {}, h("a", { href: linkTo({ c: id }), dir: "auto" }, title || t("list.untitled"))));
+      this.groups.set(id, group);
+      this.hits.append(group);
+    }
+    const parts = snippet.map((part) => (part.hit ? h("mark", {}, part.text) : part.text));
+    if (!m) group.querySelector("h2 a").replaceChildren(...parts);
+    else group.append(h("a.hit", { href: linkTo({ c: id, m }) }, h("span.dim", {}, h("span", {}, hit.role === "user" ? t("you") : t("answer")), " ", h("span", {}, moment(hit.created_at))), h("p", { dir: "auto" }, ...parts)));
+  }
+
+  #move(event) {
+    const links = [...this.hits.querySelectorAll("a")];
+    const at = links.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || at < 0) return;
+    event.preventDefault();
+    (links[at + step] ?? (step < 0 ? this.field : links[at])).focus();
+  }
 }
