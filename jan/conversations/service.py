@@ -228,6 +228,15 @@ class Conversations:
                 return message
         raise NotFound("No answer with this id.")
 
+    async def among(self, user_id: str, message_ids: Sequence[str]) -> list[MessageRecord]:
+        """Return those of these messages that are in conversations of the user, in any order."""
+        found = await self._store.archive.matching(MessageRecord, message_ids)
+        own: set[str] = set()
+        for conversation_id in {message.conversation_id for message in found}:
+            with suppress(NotFound):
+                own.add((await self._store.conversations.get(user_id, conversation_id)).id)
+        return [message for message in found if message.conversation_id in own]
+
     async def question(self, user_id: str, answer: MessageRecord, count: int) -> list[MessageRecord]:
         """Return the ``count`` messages above an answer, oldest first. Raises NotFound."""
         path = await self._store.messages.history(

@@ -13,6 +13,7 @@ from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.examples_of_responses import COMPACTED
 from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.kept_response import after, follows, turn_of
+from handlers.openai.responses.referenced_items import with_referenced_items
 from handlers.openai.responses.response_translator import usage_of
 from handlers.openai.responses.sent_items import SUMMARY, pieces_of
 from handlers.openai.responses.shown_items import items_of
@@ -53,6 +54,7 @@ class Compactions(Handler):
         """
         if follows(body):
             self.require("read")
+        body = await with_referenced_items(self, body)
         texts = self.services.encrypted_texts.of(self.identity.owner)
         translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
         self.ignore(*translated.ignored, *(name for name in _UNUSED if getattr(body, name)))

@@ -1,8 +1,9 @@
 """Ids of responses and of their items. An answer has the same ids whenever it is shown."""
 
-import hashlib
+import re
 
 _RESPONSE, _MESSAGE = "resp_", "msg_"
+_PART = re.compile(r"[a-z]+_(.+)_\d+")
 
 
 def response_id(message_id: str) -> str:
@@ -17,5 +18,10 @@ def message_id(own: str) -> str:
 
 def item_id(prefix: str, own: str, at: int) -> str:
     """Return the id of the item at a number of a response's output. ``own``: the id of the response."""
-    digest = hashlib.blake2b(f"{own} {at}".encode(), digest_size=16)
-    return f"{prefix}_{digest.hexdigest()}"
+    return f"{prefix}_{own.removeprefix(_RESPONSE)}_{at}"
+
+
+def message_ids(item: str) -> list[str]:
+    """Return the ids of the stored messages that an item may be of: itself, or the answer that it is a part of."""
+    part = _PART.fullmatch(item)
+    return [item] if part is None else [item, _MESSAGE + part[1]]

@@ -19,6 +19,7 @@ from handlers.openai.responses.chat_request import ENCRYPTED, ChatRequestOfRespo
 from handlers.openai.responses.examples_of_responses import COUNTED, EXAMPLES
 from handlers.openai.responses.followed_response import followed
 from handlers.openai.responses.kept_response import ResponseKeeper, after, follows, turn_of
+from handlers.openai.responses.referenced_items import with_referenced_items
 from handlers.openai.responses.response_translator import ResponseTranslator
 from handlers.openai.responses.sent_items import pieces_of
 from handlers.openai.responses.shown_response import ENCRYPTS, shown_response
@@ -58,6 +59,7 @@ class Responses(Handler):
         items that nothing here runs are left out and named in `X-Jan-Ignored`.
         """
         stores = self._stores(body)
+        body = await with_referenced_items(self, body)
         if (conversation := without_trigger(body)) is not None:
             return await self._summarised(conversation)
         if body.background:
@@ -191,6 +193,7 @@ class ResponseInputTokens(Handler):
         generated."""
         if follows(body):
             self.require("read")
+        body = await with_referenced_items(self, body)
         texts = self.services.encrypted_texts.of(self.identity.owner)
         translated = await apart(pieces_of(body.input), lambda: ChatRequestOfResponse(body, texts))
         self.ignore(*translated.ignored)

@@ -12,7 +12,13 @@ const get_weather = tool({
 
 // The abilities of a provider, which `connect(url, key)` makes.
 export const abilities = (connect) => ({
-  say: async (url, key) => (await generateText({ model: connect(url, key)(SCRIPTED), prompt: TEXT })).text,
+  // The second turn has the first one's answer as the SDK keeps it: its items by their ids, where the API has them.
+  say: async (url, key) => {
+    const model = connect(url, key)(SCRIPTED);
+    const { response } = await generateText({ model, prompt: 'Good day!' });
+    const messages = [{ role: 'user', content: 'Good day!' }, ...response.messages, { role: 'user', content: TEXT }];
+    return (await generateText({ model, messages })).text;
+  },
   stream: (url, key) => {
     const failed = { onError: ({ error }) => { throw error; } };
     return collected(streamText({ model: connect(url, key)(SCRIPTED), prompt: TEXT, ...failed }).textStream, (one) => one);

@@ -205,6 +205,51 @@ def test_the_reason_of_a_failure_is_kept(client: httpx.Client, model: str, given
     assert client.get(f"/v1/responses/{last['id']}").json() == last
 
 
+def referenced(*ids: str) -> list[dict[str, Any]]:
+    """An input that names stored items, and ends with a question."""
+    return [*({"type": "item_reference", "id": own} for own in ids), {"role": "user", "content": "more"}]
+
+
+def test_stored_items_can_be_named_by_their_ids(client: httpx.Client) -> None:
+    """They are read as if they were sent: those of an answer and of its question, also in the background."""
+    answer = f"<think>hm</think>look {CALL}"
+    for background in (False, True):
+        made = send(client, answer, tools=[TOOL], background=background)
+        url = f"/v1/responses/{made['id']}"
+        assert until(lambda url=url: client.get(url).json()["status"] == "completed")
+        output = client.get(url).json()["output"]
+        [question] = client.get(f"{url}/input_items").json()["data"]
+        named = referenced(question["id"], *(item["id"] for item in output))
+        sent = [question, *output, {"role": "user", "content": "more"}]
+        for path in ("/v1/responses", "/v1/responses/input_tokens", "/v1/responses/compact"):
+            one, other = (
+                client.post(path, json={"model": "echo", "input": given, "tools": [TOOL]}).json()
+                for given in (named, sent)
+            )
+            tokens = [each.get("usage", each)["input_tokens"] for each in (one, other)]
+            assert tokens[0] == tokens[1] > 4
+
+
+def test_only_stored_items_of_ones_own_can_be_named(client: httpx.Client, server: ThreadServer) -> None:
+    made = send(client, "one")
+    [item] = made["output"]
+    unkept = send(client, "two", store=False)["output"][0]["id"]
+    given = {"model": "echo", "input": referenced(item["id"])}
+    assert client.post("/v1/responses", json=given).status_code == 200
+    with server.connect(server.add_user()) as other, server.connect() as stranger:
+        assert other.post("/v1/responses", json=given).status_code == 404
+        assert stranger.post("/v1/responses", json=given).status_code == 401
+    client.delete(f"/v1/responses/{made['id']}")
+    for own in (item["id"], unkept, "msg_none", "rs__0"):
+        refused = client.post("/v1/responses", json={"model": "echo", "input": referenced(own)})
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["param"]) == (404, "item_not_found", "input[0].id")
+    for wrong in ({}, {"id": None}, {"id": ""}):
+        body = {"model": "echo", "input": [{"type": "item_reference", **wrong}]}
+        refused = client.post("/v1/responses", json=body)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0].id")
+
+
 def test_a_deleted_response_cannot_be_followed(client: httpx.Client) -> None:
     first = send(client, "one")
     client.delete(f"/v1/responses/{first['id']}")
