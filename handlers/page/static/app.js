@@ -92,7 +92,8 @@ class App {
     this.turn = 0;
   }
 
-  async start() {
+  /** Begin; `asked` is the answer to who is signed in, null if a link has to be tried before. */
+  async start(asked) {
     startRouter();
     startKeys();
     listen("place", () => this.frame && this.show());
@@ -103,7 +104,7 @@ class App {
     const { code, failure } = takeArrival();
     let note = failure ? t("signin.failed", { code: failure }) : "";
     if (code) await signIn({ code }).catch(() => (note = t("signin.linkOver")));
-    const person = whoAmI() ?? (await recall().catch(() => null));
+    const person = whoAmI() ?? (await (asked ?? recall().catch(() => null)));
     if (person) await this.enter();
     else this.askWho(note);
   }
@@ -148,9 +149,10 @@ class App {
   }
 }
 
+const asked = location.hash.startsWith("#start=") ? null : recall().catch(() => null);
 await loadWords();
 showLook();
 const place = h("div", { id: "root" });
 document.body.append(place, h("p.hide", { id: "said", role: "status" }));
-await new App(place).start();
+await new App(place).start(asked);
 keepFiles();

@@ -72,11 +72,11 @@ export class List extends HTMLElement {
 
   #append(one) {
     const group = groupOf(one.updated_at);
-    if (group !== this.lastGroup) {
-      this.lastGroup = group;
-      this.ul = h("ul.bare");
-      this.more.before(h("h2", {}, group), this.ul);
-    }
+    const isNew = group !== this.lastGroup;
+    if (isNew) this.more.before(h("h2", {}, group));
+    // Lists of one page each: the browser does nothing for those that are out of sight.
+    if (isNew || this.ul.childElementCount === PAGE) this.more.before((this.ul = h("ul.bare")));
+    this.lastGroup = group;
     this.ul.append(this.#row(one));
   }
 
