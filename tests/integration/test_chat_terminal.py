@@ -215,7 +215,8 @@ def test_conversations_of_users_are_kept_and_continued(api: str, server: ThreadS
         terminal.expect(PROMPT)
         terminal.type(CTRL_D)
         assert terminal.wait() == 0
-    found = server.connect(server.admin_key).get("/api/v1/conversations").json()["data"]
+    client = server.connect(server.admin_key)
+    found = client.get("/api/v1/conversations").json()["data"]
     assert [(one["title"], one["message_count"]) for one in found] == [
         ("first question", 5),
         ("second question", 2),
@@ -223,4 +224,14 @@ def test_conversations_of_users_are_kept_and_continued(api: str, server: ThreadS
     with ChatTerminal(api, "--continue", environ=environ) as terminal:
         terminal.expect(r"Continuing 'first question'\.\r\n\r\n> third question\r\nthird question\r\n")
         said = saved(terminal, tmp_path / "said.json")
-    assert said == [text for text in ("first question", "third question") for _ in range(2)]
+        # One whose question has no answer yet.
+        items = [{"role": "user", "content": "unanswered question"}]
+        made = client.post("/api/v1/conversations", json={"items": items}).json()["id"]
+        terminal.ask(f"/conversations {made}")
+        terminal.expect(r"Continuing 'unanswered question'\.\r\n\r\n> unanswered question\r\n")
+        terminal.ask("/retry")
+        terminal.expect(r"\runanswered question\r\n\r\n")
+        said += saved(terminal, tmp_path / "more.json")
+    asked = ("first question", "third question", "unanswered question")
+    assert said == [text for text in asked for _ in range(2)]
+    assert client.get(f"/api/v1/conversations/{made}").json()["message_count"] == 2

@@ -38,14 +38,15 @@ class ChatConversation:
         yield from self._answered(SaidMessage(role="user", content=question), [])
 
     def retry(self) -> Generator[AnswerPart, None, None]:
-        """Yield another answer to the last question. It takes the place of the first. Raises ChatError."""
+        """Yield another answer to the last question, in place of the one that it has. Raises ChatError."""
         if self._open is not None:
             yield from self._answered(self._open, [])
             return
-        replaced = self.said[-2:]
-        if [message.role for message in replaced] != ["user", "assistant"]:
+        asked = [at for at, message in enumerate(self.said) if message.role == "user"]
+        if not asked:
             raise ChatError("There is no question to ask again.", kind="nothing_to_retry")
-        del self.said[-2:]
+        replaced = self.said[asked[-1] :]
+        del self.said[asked[-1] :]
         yield from self._answered(replaced[0], replaced)
 
     def begin_anew(self, system: str | None = None) -> None:
