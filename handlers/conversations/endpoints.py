@@ -18,6 +18,7 @@ from jan.schema.conversations import (
     ConversationWithMessages,
 )
 from jan.schema.scopes import READ, WRITE
+from jan.storage.conversation_lists import ListFilter
 from jan.storage.records import ConversationChanges, ConversationRecord
 
 
@@ -68,9 +69,10 @@ class ConversationCollection(Handler):
     )
     async def get(self, query: ConversationListQuery) -> ConversationList:
         """List the caller's conversations, changed last first, a page at a time: `next_cursor` of one page is the
-        `cursor` of the next."""
+        `cursor` of the next. Without `archived`, those that are archived are among them."""
+        among = ListFilter(title=query.q, pinned=query.pinned, archived=query.archived, folder=query.folder)
         page = await self.services.conversations.page(
-            self.user_id, limit=query.limit, cursor=query.cursor, title=query.q
+            self.user_id, limit=query.limit, cursor=query.cursor, among=among
         )
         return ConversationList(
             data=[conversation_to_wire(conversation) for conversation in page.items],
@@ -107,10 +109,14 @@ class OneConversation(Handler):
         request=ConversationUpdate,
         response=Conversation,
         errors=(NotFound, Unavailable),
-        examples=(Example(summary="Another title", body={"title": "Tomatoes"}),),
+        examples=(
+            Example(summary="Another title", body={"title": "Tomatoes"}),
+            Example(summary="Pinned, in a folder", body={"pinned": True, "folder": "Garden"}),
+        ),
     )
     async def patch(self, conversation_id: str, body: ConversationUpdate) -> Conversation:
-        """Set title, model or metadata; what the body leaves out stays as it is."""
+        """Set title, model, metadata, pin, archive or folder; what the body leaves out stays as it is. Pins,
+        archive and folders leave `updated_at` as it is."""
         return await self._change(conversation_id, body)
 
     @operation(
@@ -131,6 +137,9 @@ class OneConversation(Handler):
             title="" if body.title is None else body.title,
             model=body.model,
             metadata={} if body.metadata is None else body.metadata,
+            pinned=body.pinned,
+            archived=body.archived,
+            folder="" if body.folder is None else body.folder,
         )
         changed = await self.services.conversations.update(self.user_id, conversation_id, changes)
         return conversation_to_wire(changed)

@@ -36,6 +36,9 @@ def conversation_to_wire(conversation: ConversationRecord) -> wire.Conversation:
         head_id=conversation.head_id,
         message_count=conversation.message_count,
         origin=conversation.origin or UNSET,
+        pinned=conversation.pinned or UNSET,
+        archived=conversation.archived or UNSET,
+        folder=conversation.folder or UNSET,
     )
 
 
@@ -88,7 +91,7 @@ def conversation_from_wire(conversation: wire.ExportedConversation, user_id: str
     }
     # Another copy may have the origin already.
     del fields["version"], fields["origin"]
-    return ConversationRecord(user_id=user_id, **fields)
+    return ConversationRecord(user_id=user_id, **{k: v for k, v in fields.items() if v is not UNSET})
 
 
 def message_from_wire(message: wire.ExportedMessage) -> MessageRecord:

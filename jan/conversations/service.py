@@ -20,6 +20,7 @@ from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
 from jan.schema.import_reports import ForeignKind
+from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.holdings import amounts_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page
 from jan.storage.repositories import Store
@@ -56,13 +57,11 @@ class Conversations:
         return await self._store.conversations.get(user_id, conversation_id)
 
     async def page(
-        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+        self, user_id: str, *, limit: int, cursor: str | None = None, among: ListFilter = EVERYTHING
     ) -> Page[ConversationRecord]:
-        """Return one page of a user's conversations, changed last first.
-
-        ``title`` keeps those whose title contains it. Raises InvalidRequest for a malformed cursor.
-        """
-        return await self._store.conversations.page(user_id, limit=limit, cursor=cursor, title=title)
+        """Return one page of a user's conversations, changed last first. Raises InvalidRequest for a malformed
+        cursor."""
+        return await self._store.conversations.page(user_id, limit=limit, cursor=cursor, among=among)
 
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         """Set what ``changes`` names and return the conversation; raises NotFound.

@@ -14,6 +14,7 @@ from jan.schema.sampling import Usage
 from jan.schema.stored_items import StoredItem
 
 Title = Annotated[str, Meta(max_length=200, pattern=NAME_OR_NOTHING)]
+FolderName = Annotated[str, Meta(max_length=100, pattern=NAME_OR_NOTHING)]
 ModelName = Annotated[str, Meta(max_length=128)]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
@@ -33,6 +34,9 @@ class ConversationListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     q: Annotated[str, Meta(max_length=200, description="Only conversations whose title contains this")] | None = (
         None
     )
+    pinned: Annotated[bool, Meta(description="true: only pinned ones; false: only the others")] | None = None
+    archived: Annotated[bool, Meta(description="true: only archived ones; false: only the others")] | None = None
+    folder: Annotated[FolderName, Meta(description="Only those in this folder; empty: in none")] | None = None
 
 
 class ConversationQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +84,9 @@ class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     title: Title | UnsetType | None = UNSET
     model: ModelName | UnsetType | None = UNSET
     metadata: Metadata | UnsetType | None = UNSET
+    pinned: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    folder: FolderName | UnsetType | None = UNSET
 
 
 class MessageCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,6 +173,7 @@ class Conversation(
     """A conversation. ``head_id`` is the message appended last.
 
     ``origin``: of an imported one, the application that it is from, and its id there, as in ``chatgpt:6b0f``.
+    ``pinned``, ``archived``, ``folder``: where its owner has put it; left out if false or empty.
     """
 
     id: str
@@ -177,6 +185,9 @@ class Conversation(
     head_id: str | None
     message_count: Annotated[int, Meta(ge=0)]
     origin: str | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    folder: FolderName | UnsetType = UNSET
 
 
 class ConversationList(msgspec.Struct, frozen=True, kw_only=True):

@@ -203,6 +203,7 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     both, and ``updated_at``. ``message_bytes``: bytes of all messages as JSON, as far as they are counted.
     ``unnamed``: it was made for responses that named no conversation, and nobody has named it since.
     ``origin``: the application that it was imported from, and its id there; unique for its owner.
+    ``folder``: the name of the folder that its owner has put it into; "" for none.
     """
 
     id: str = msgspec.field(default_factory=lambda: new_id("conv"))
@@ -217,6 +218,9 @@ class ConversationRecord(Record, frozen=True, kw_only=True):
     message_bytes: int = 0
     unnamed: bool = False
     origin: str | None = None
+    pinned: bool = False
+    archived: bool = False
+    folder: str = ""
 
     @property
     def origin_key(self) -> str | None:
@@ -236,6 +240,15 @@ class ConversationChanges(msgspec.Struct, frozen=True, kw_only=True):
     model: str | UnsetType | None = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     unnamed: bool | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    folder: str | UnsetType = UNSET
+
+    @property
+    def only_sorts(self) -> bool:
+        """True if nothing of the conversation changes but its place among others. Its time of change stays."""
+        sorts = {self.pinned, self.archived, self.folder} != {UNSET}
+        return sorts and (self.title, self.model, self.metadata) == (UNSET, UNSET, UNSET)
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):

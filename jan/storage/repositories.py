@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from jan.storage.accounting import Counters, UsageLog
 from jan.storage.audit import AuditLog
 from jan.storage.completion_records import CompletionRepository
+from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.deletions import Deletions
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
@@ -138,9 +139,9 @@ class ConversationRepository(Protocol):
         """Return which of these origins the user's conversations have."""
 
     async def page(
-        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+        self, user_id: str, *, limit: int, cursor: str | None = None, among: ListFilter = EVERYTHING
     ) -> Page[ConversationRecord]:
-        """List the user's conversations, the last changed first. ``title`` keeps those whose title contains it.
+        """List the user's conversations, the last changed first.
 
         A conversation that changes while a client pages moves to the front, where this client may miss it.
         """

@@ -12,6 +12,7 @@ from jan.engine.base import Failed
 from jan.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, Unavailable
 from jan.schema.stored_items import items_made_of
 from jan.storage import Store
+from jan.storage.conversation_lists import ListFilter
 from jan.storage.records import (
     AnswerProgress,
     ConversationChanges,
@@ -44,7 +45,7 @@ async def listed(store: Store, limit: int, title: str | None = None) -> list[str
     """The titles on all pages of ME's list."""
     titles, cursor = [], None
     while True:
-        page = await store.conversations.page(ME, limit=limit, cursor=cursor, title=title)
+        page = await store.conversations.page(ME, limit=limit, cursor=cursor, among=ListFilter(title=title))
         titles += [conversation.title for conversation in page.items]
         if (cursor := page.next_cursor) is None:
             return titles

@@ -15,6 +15,7 @@ from jan.schema.stored_items import items_made_of
 from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand, UsageRecord
 from jan.storage.audit import AuditEntry, AuditFilter, entry_id
+from jan.storage.conversation_lists import ListFilter
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.queued_answers import QueuedAnswer, QueueRoom
 from jan.storage.records import (
@@ -95,7 +96,9 @@ async def use_conversations(store: Store) -> None:
     conversation = ConversationRecord(user_id=ME, title="t")
     await store.conversations.create(conversation)
     await store.conversations.page(ME, limit=5)
-    await store.conversations.page(ME, limit=5, cursor=conversation.position, title="t")
+    await store.conversations.page(ME, limit=5, cursor=conversation.position, among=ListFilter(title="t"))
+    for among in (ListFilter(pinned=True), ListFilter(archived=True), ListFilter(archived=False, folder="f")):
+        await store.conversations.page(ME, limit=5, cursor=conversation.position, among=among)
     await store.conversations.update(ME, conversation.id, ConversationChanges(title="x"))
     await store.conversations.unnamed(now(), 5)
     message = MessageRecord(

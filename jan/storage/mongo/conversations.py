@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.folded_text import fold
 from jan.storage.holdings import amounts_of
 from jan.storage.mongo.client import Collection, Connection, Filter
@@ -20,14 +21,20 @@ from jan.storage.shared_rules import apply, missing
 BY_CHANGE = [("position", -1)]
 
 
-def in_list(user_id: str, before: str | None, title: str | None) -> Filter:
+def in_list(user_id: str, before: str | None, among: ListFilter) -> Filter:
     """Match the user's conversations after a position. Reads one range of the index and tests titles on its
     keys."""
     where: dict[str, object] = {"user_id": user_id}
     if before is not None:
         where["position"] = {"$lt": before}
-    if title:
-        where["title_folded"] = {"$regex": re.escape(fold(title))}
+    if among.title:
+        where["title_folded"] = {"$regex": re.escape(fold(among.title))}
+    # Those that earlier versions wrote have none of these fields.
+    for name, flag in (("pinned", among.pinned), ("archived", among.archived)):
+        if flag is not None:
+            where[name] = True if flag else {"$ne": True}
+    if among.folder is not None:
+        where["folder"] = among.folder or {"$in": ["", None]}
     return where
 
 
@@ -57,9 +64,9 @@ class MongoConversations:
         return {one.origin for one in found if one.origin is not None}
 
     async def page(
-        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+        self, user_id: str, *, limit: int, cursor: str | None = None, among: ListFilter = EVERYTHING
     ) -> Page[ConversationRecord]:
-        where = in_list(user_id, position_of(cursor), title)
+        where = in_list(user_id, position_of(cursor), among)
         found = await self.records.find(where, sort=BY_CHANGE, limit=limit + 1)
         return page_of(found, limit, lambda conversation: conversation.position)
 
@@ -67,7 +74,7 @@ class MongoConversations:
         found = await self.get(user_id, conversation_id)
         changed = msgspec.structs.replace(apply(found, changes), updated_at=now())
         # Set only the fields of this call: an append may be changing head and count at the same time.
-        fields = encode(changes) | moved(changed)
+        fields = encode(changes) | ({} if changes.only_sorts else moved(changed))
         if "title" in fields:
             fields["title_folded"] = fold(changed.title)
         if not await self.records.update_one({"_id": conversation_id, "user_id": user_id}, {"$set": fields}):

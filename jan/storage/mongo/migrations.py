@@ -192,6 +192,15 @@ async def _version_17(connection: Connection) -> None:
         await conversations.update_one(unchanged, {"$set": {"title_folded": fold(conversation.title)}})
 
 
+async def _version_18(connection: Connection) -> None:
+    """Index conversations that are pinned, archived, and in folders."""
+    indexes = [
+        IndexModel([("user_id", ASCENDING), (field, ASCENDING), ("position", DESCENDING)], name=field)
+        for field in ("pinned", "archived", "folder")
+    ]
+    await connection.create_indexes("conversations", indexes)
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -210,6 +219,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_15,
     _version_16,
     _version_17,
+    _version_18,
 )
 
 

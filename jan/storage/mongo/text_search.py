@@ -1,6 +1,7 @@
 """The index of texts on MongoDB: each message has its n-grams in an array, with an index, and loses them with its
 text."""
 
+from jan.storage.conversation_lists import ListFilter
 from jan.storage.folded_text import fold, grams_of
 from jan.storage.mongo.client import Collection
 from jan.storage.mongo.conversations import MongoConversations
@@ -42,7 +43,8 @@ class MongoTextSearch:
 
     async def _titles(self, user_id: str, wanted: Wanted) -> list[TextHit]:
         """Find titles by the longest word; those without the others are left out."""
-        found = await self._listed.page(user_id, limit=MOST_HITS, title=max(wanted.words, key=len))
+        longest = ListFilter(title=max(wanted.words, key=len))
+        found = await self._listed.page(user_id, limit=MOST_HITS, among=longest)
         hits = [wanted.hit_in_title(conversation) for conversation in found.items]
         return [hit for hit in hits if hit is not None]
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from jan.schema.limits import Quota
+from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.folded_text import fold
 from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.paging import (
@@ -38,7 +39,7 @@ from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
 
 _replace = msgspec.structs.replace
 
-BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0
+BY_CHANGE = """WHERE user_id = ? AND position < ? AND instr(title_folded, ?) > 0 {}
     ORDER BY position DESC LIMIT ?"""
 UNNAMED = "WHERE unnamed = 1 AND position < ? ORDER BY position LIMIT ?"
 OLDEST_FIRST = "WHERE conversation_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -91,16 +92,19 @@ class SqliteConversations:
         return await self._db.read(work)
 
     async def page(
-        self, user_id: str, *, limit: int, cursor: str | None = None, title: str | None = None
+        self, user_id: str, *, limit: int, cursor: str | None = None, among: ListFilter = EVERYTHING
     ) -> Page[ConversationRecord]:
-        values = (user_id, position_of(cursor) or _END, fold(title or ""), limit + 1)
-        found = await self._db.read(lambda db: CONVERSATIONS.select(db, BY_CHANGE, *values))
+        more, folders = _filtered(among)
+        start = position_of(cursor) or _END
+        values: list[str | int] = [user_id, start, fold(among.title or ""), *folders, limit + 1]
+        found = await self._db.read(lambda db: CONVERSATIONS.select(db, BY_CHANGE.format(more), *values))
         return page_of(found, limit, lambda conversation: conversation.position)
 
     async def update(self, user_id: str, conversation_id: str, changes: ConversationChanges) -> ConversationRecord:
         def work(db: sqlite3.Connection) -> ConversationRecord:
             changed = apply(owned(db, user_id, conversation_id), changes)
-            return CONVERSATIONS.replace(db, _replace(changed, updated_at=now()))
+            at = changed.updated_at if changes.only_sorts else now()
+            return CONVERSATIONS.replace(db, _replace(changed, updated_at=at))
 
         return await self._db.write(work, erases=True)
 
@@ -263,6 +267,15 @@ class SqliteMessages:
             return sum(db.execute(_ORPHANS, (one, one)).rowcount for one in conversation_ids)
 
         return await self._db.write(work, erases=True)
+
+
+def _filtered(among: ListFilter) -> tuple[str, list[str]]:
+    """Return the conditions of a list, with the values of their marks. Partial indexes need literals."""
+    flags = {"pinned": among.pinned, "archived": among.archived}
+    conditions = [f"AND {name} = {int(flag)}" for name, flag in flags.items() if flag is not None]
+    if among.folder is None:
+        return " ".join(conditions), []
+    return " ".join([*conditions, "AND folder = ?"]), [among.folder]
 
 
 def count_bytes(db: sqlite3.Connection, conversation: ConversationRecord, grown: int) -> None:

@@ -124,6 +124,15 @@ _VERSION_16 = (
 )
 # The texts of messages are searched. Those that are there are indexed in the background.
 _VERSION_17 = SEARCH_TABLES
+# Conversations are pinned, archived, and put into folders.
+_VERSION_18 = (
+    """ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0""",
+    """ALTER TABLE conversations ADD COLUMN archived INTEGER NOT NULL DEFAULT 0""",
+    """ALTER TABLE conversations ADD COLUMN folder TEXT NOT NULL DEFAULT ''""",
+    """CREATE INDEX conversations_pinned ON conversations (user_id, position) WHERE pinned = 1""",
+    """CREATE INDEX conversations_archived ON conversations (user_id, position) WHERE archived = 1""",
+    """CREATE INDEX conversations_by_folder ON conversations (user_id, folder, position)""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -142,6 +151,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_15,
     _VERSION_16,
     _VERSION_17,
+    _VERSION_18,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -131,6 +131,9 @@ CONVERSATIONS = Table(
         "title_folded": lambda r: fold(r.title),
         "unnamed": lambda r: int(r.unnamed),
         "origin_key": lambda r: r.origin_key,
+        "pinned": lambda r: int(r.pinned),
+        "archived": lambda r: int(r.archived),
+        "folder": lambda r: r.folder,
     },
 )
 MESSAGES = Table(
