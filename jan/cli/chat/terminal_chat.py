@@ -31,15 +31,14 @@ class TerminalChat:
         say(f"Talking with {printable(self._conversation.model)}. {kept}")
         say("Enter sends, Ctrl-C stops an answer, /help shows more, /exit or Ctrl-D leaves.")
         while not self._commands.left:
-            say()
             try:
+                say()
                 line = self._editor.read()
-            except KeyboardInterrupt:
+                if line is None:
+                    return
+                self._take(line)
+            except KeyboardInterrupt:  # at the prompt, or just when an answer had ended
                 say(_LEAVE)
-                continue
-            if line is None:
-                return
-            self._take(line)
 
     def _take(self, line: str) -> None:
         try:
