@@ -9,6 +9,7 @@ from jan.schema.documents import SentFile
 from jan.schema.import_reports import ImportQuery, ImportReport
 from jan.schema.scopes import WRITE
 
+_MOST_NAMED = 10_000
 _ZIP = b"PK\x03\x04"
 _EXPORTED = (
     '[{"uuid":"5f0c","name":"A greeting","created_at":"2026-01-01T00:00:00Z","chat_messages":'
@@ -43,7 +44,7 @@ class ForeignImports(Handler):
             raise InvalidRequest(message, param="file")
         if not _begins_as_json(body.data):
             raise InvalidRequest("file: It is no JSON. Exports of conversations begin with [ or {.", param="file")
-        run = self.services.conversations.foreign_import(self.user_id, query.source)
+        run = self.services.conversations.foreign_import(self.user_id, query.source, most_named=_MOST_NAMED)
         report = await run.run([body.data], first=query.first)
         if not report.total:
             raise InvalidRequest("file: It has no conversations.", param="file")

@@ -84,6 +84,8 @@ def _import_all(
             say(err=True)
         for one in report.skipped:
             say(f"{printable(file.name)}: {_shown(one)}", err=True)
+        if report.unnamed:
+            say(f"{printable(file.name)}: Left out: {report.unnamed} more.", err=True)
         _add(total, report)
         if report.error is not None:
             say(f"jan: {report.error.message}", err=True)
@@ -97,7 +99,7 @@ def _shown(skipped: SkippedItem) -> str:
 
 
 def _add(total: ImportReport, report: ImportReport) -> None:
-    for name in ("total", "imported", "known", "failed", "untried"):
+    for name in ("total", "imported", "known", "failed", "untried", "unnamed"):
         setattr(total, name, getattr(total, name) + getattr(report, name))
     total.sources += [one for one in report.sources if one not in total.sources]
     total.skipped += report.skipped

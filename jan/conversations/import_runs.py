@@ -25,11 +25,14 @@ Restore = Callable[[str, ConversationRecord, Iterable[MessageRecord], IdSource],
 class ImportRun:
     """Imports the conversations of one file for one user."""
 
-    def __init__(self, store: Store, restore: Restore, user_id: str, source: ForeignKind | None) -> None:
+    def __init__(
+        self, store: Store, restore: Restore, user_id: str, source: ForeignKind | None, most_named: int | None
+    ) -> None:
         self._store = store
         self._restore = restore
         self._user_id = user_id
         self._source = source
+        self._most_named = most_named
         self._report = ImportReport()
 
     async def run(
@@ -76,7 +79,7 @@ class ImportRun:
     async def _add(self, one: ReadConversation) -> None:
         if one.record is None:
             self._report.failed += 1
-            self._report.skipped += one.skipped
+            self._name(one.skipped)
             return
         titles = (title_of(message) for message in one.messages if message.role == "user")
         title = one.record.title or next(filter(None, titles), "")
@@ -88,10 +91,17 @@ class ImportRun:
             return
         except InvalidRequest as error:
             self._report.failed += 1
-            self._report.skipped.append(SkippedItem(conversation=title, reason=error.message))
+            self._name([SkippedItem(conversation=title, reason=error.message)])
             return
         self._report.imported += 1
-        self._report.skipped += one.skipped
+        self._name(one.skipped)
+
+    def _name(self, skipped: list[SkippedItem]) -> None:
+        """Add items to the report. A hostile file must not become an answer many times as large."""
+        there = self._report.skipped
+        room = len(skipped) if self._most_named is None else self._most_named - len(there)
+        there += skipped[:room]
+        self._report.unnamed += max(0, len(skipped) - room)
 
 
 def _next_batch(found: Iterator[Piece]) -> list[Piece]:

@@ -296,6 +296,11 @@ class Conversations:
         imports = Imports(self._store, self.create)
         return await asyncio.shield(self._tasks.start(imports.store(copy, copies, ids)))
 
-    def foreign_import(self, user_id: str, source: ForeignKind | None) -> ImportRun:
-        """Return an import of a file of another application for this user. ``source`` None: any that is known."""
-        return ImportRun(self._store, self.restore, user_id, source)
+    def foreign_import(
+        self, user_id: str, source: ForeignKind | None, *, most_named: int | None = None
+    ) -> ImportRun:
+        """Return an import of a file of another application for this user. ``source`` None: any that is known.
+
+        At most ``most_named`` items that are left out are named.
+        """
+        return ImportRun(self._store, self.restore, user_id, source, most_named)

@@ -20,6 +20,8 @@ from jan.importing.foreign import (
 
 # Contents that say how long the model thought, or repeat what a person set elsewhere.
 _SILENT = ("reasoning_recap", "model_editable_context")
+# Results of one call that follow each other.
+_MOST_RESULTS = 100
 
 
 def is_chatgpt(found: JsonObject) -> bool:
@@ -93,10 +95,10 @@ class _Reader:
     def _call_above(self, key: str) -> str | None:
         """Return the id of the call that a result belongs to: the nearest assistant's message above it, past other
         results."""
-        seen: set[str] = set()
         above = name_of(self._mapping[key].get("parent"))
-        while above in self._mapping and above not in seen:
-            seen.add(above)
+        for _ in range(_MOST_RESULTS):
+            if above not in self._mapping:
+                return None
             message = object_of(self._mapping[above].get("message"))
             role = object_of(message.get("author")).get("role")
             if role == "assistant" and (text_of(message.get("recipient")) or "all") != "all":

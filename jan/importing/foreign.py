@@ -1,5 +1,6 @@
 """Conversations of other applications before they become records, and notes about what is left out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ JsonObject = dict[str, Any]
 NO_TEXT = "[This message had files only. They were not imported.]"
 # Later times are milliseconds: this is the year 5138 in seconds, and 1973 in milliseconds.
 _MOST_SECONDS = 1e11
+_BACKTICKS = re.compile("`{3,}")
 _LATEST = 253_402_300_799
 _ROLES: Mapping[str, MessageRole] = {
     "user": "user",
@@ -138,9 +140,7 @@ def moment_of(value: object) -> datetime | None:
 
 def with_file(text: str, name: str, content: str) -> str:
     """Return a message's text with the text of a file that was attached to it."""
-    fence = "```"
-    while fence in content:
-        fence += "`"
+    fence = "`" * max((len(run) + 1 for run in _BACKTICKS.findall(content)), default=3)
     return f"{text}\n\n{name or 'Attached file'}:\n\n{fence}\n{content}\n{fence}".lstrip()
 
 
@@ -193,7 +193,7 @@ class _Said:
     def __init__(self, notes: Notes, node_id: str) -> None:
         self.messages: list[ForeignMessage] = []
         self._notes, self._node_id = notes, node_id
-        self._open: list[str] = []  # calls without a result
+        self._open: dict[str, None] = {}  # calls without a result, in order
         self._reasoning: list[str] = []
         self._text: list[str] = []
         self._calls: list[JsonObject] = []
@@ -208,7 +208,7 @@ class _Said:
         self._text += [step.text] if step.text else []
         if step.call is not None:
             self._calls.append(step.call)
-            self._open.append(step.call["id"])
+            self._open[step.call["id"]] = None
 
     def finish(self) -> None:
         if self._reasoning or self._text or self._calls or not self.messages:
@@ -216,13 +216,13 @@ class _Said:
 
     def _add_result(self, result: str, call_id: str | None) -> None:
         if call_id not in self._open:
-            call_id = self._open[0] if self._open and call_id is None else None
+            call_id = next(iter(self._open), None) if call_id is None else None
         if call_id is None:
             self._notes.skip("The result of a tool has no call before it.", self._node_id)
             return
         if self._calls:
             self._end_message()
-        self._open.remove(call_id)
+        del self._open[call_id]
         self.messages.append(ForeignMessage(role="tool", text=result, call_id=call_id))
 
     def _end_message(self) -> None:

@@ -25,9 +25,10 @@ from jan.importing.foreign import (
     text_of,
 )
 
-_DETAILS = re.compile(r"<details\b([^>]{0,100000})>(.*?)</details>", re.DOTALL)
-_SUMMARY = re.compile(r"\s*<summary>.*?</summary>", re.DOTALL)
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_BEGIN, _END = "<details", "</details>"
+_SUMMARY = "</summary>"
+_ATTRIBUTE = re.compile(r'\b(\w{1,32})="([^"]*)"')
+_QUOTED = re.compile("^> ?", re.MULTILINE)
 
 
 def is_open_webui(found: JsonObject) -> bool:
@@ -113,19 +114,29 @@ def _steps_of_output(key: str, output: list[JsonObject], notes: Notes) -> Iterat
 def steps_of_details(key: str, text: str) -> Iterator[Step]:
     """Yield the steps of an answer in which thoughts and calls are elements of HTML."""
     end = 0
-    for number, found in enumerate(_DETAILS.finditer(text), 1):
-        given = {name: unescape(value) for name, value in _ATTRIBUTE.findall(found[1])}
+    for begin, inside, behind in _details(text):
+        head, _, inner = text[begin:inside].partition(">")
+        given = {name: unescape(value) for name, value in _ATTRIBUTE.findall(head)}
         kind = given.get("type")
         if kind not in ("reasoning", "tool_calls"):
             continue
-        yield Step(text=text[end : found.start()].strip())
-        end = found.end()
+        yield Step(text=text[end:begin].strip())
+        end = behind
         if kind == "reasoning":
-            inner = unescape(_SUMMARY.sub("", found[2], count=1).strip())
-            yield Step(reasoning="\n".join(re.sub("^> ?", "", line) for line in inner.split("\n")))
+            _, summary, thoughts = inner.partition(_SUMMARY)
+            yield Step(reasoning=_QUOTED.sub("", unescape(thoughts if summary else inner).strip()))
         else:
-            own = given.get("id") or f"{key}/{number}"
+            own = given.get("id") or f"{key}/{begin}"
             yield Step(call=function_call(own, given.get("name"), given.get("arguments", "{}")))
             if given.get("result"):
                 yield Step(result=given["result"], call_id=own)
     yield Step(text=text[end:].strip() if end else text)
+
+
+def _details(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield where an element begins, where its end tag does, and what is behind it."""
+    begin = text.find(_BEGIN)
+    while begin >= 0 and (inside := text.find(_END, begin)) >= 0:
+        behind = inside + len(_END)
+        yield begin, inside, behind
+        begin = text.find(_BEGIN, behind)

@@ -11,6 +11,8 @@ import msgspec
 
 #: The largest conversation that is read, in bytes of JSON. Others are passed over.
 LARGEST = 64 * 1024 * 1024
+# Objects, lists and texts of a conversation. Each takes far more memory than a file needs to name it.
+_MOST_MEMBERS = 500_000
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 # What may stand between objects.
 _BLANK = re.compile(rb"[ \t\r\n,]*")
@@ -113,6 +115,7 @@ class _Finder:
         self._buffer = bytearray()
         self._at = self._depth = self._floor = 0
         self._number = first - 1
+        self._members = 0
         self._in_string = self._too_large = False
         self._is_begun = False
 
@@ -146,6 +149,7 @@ class _Finder:
                 self._at = len(self._buffer)
                 return None
             sign, self._at = found[0], found.end()
+            self._members += sign in b'"{['
             if sign != b'"':
                 return sign
             self._in_string = True
@@ -199,6 +203,9 @@ class _Finder:
         self._number += 1
         if self._too_large or self._at > self._largest:
             self._too_large, fault = False, _too_large(self._largest)
+        elif self._members > _MOST_MEMBERS:
+            fault = f"It has more than {_MOST_MEMBERS} objects, lists and texts."
+        self._members = 0
         return Piece(number=self._number, data=b"" if fault else bytes(self._buffer[: self._at]), fault=fault)
 
     def _drop(self, count: int) -> None:

@@ -71,7 +71,7 @@ class _Tree:
         self._kept: dict[str, MessageRecord] = {}
         # The nearest kept message at or above a node, and reasoning that waits for the answer below it.
         self._nearest: dict[str, str | None] = {}
-        self._waiting: dict[str, str] = {}
+        self._waiting: dict[str, list[str]] = {}
 
     def records(self) -> list[MessageRecord]:
         """Return the records, numbered."""
@@ -114,19 +114,20 @@ class _Tree:
             yield from reversed(above.values())
 
     def _add(self, node: Node) -> None:
-        reasoning = self._waiting.get(node.parent or "", "")
         self._nearest[node.id] = self._nearest.get(node.parent or "", self._root)
         message = node.message
-        if message is None:
-            if both := "\n\n".join(filter(None, (reasoning, node.reasoning))):
-                self._waiting.pop(node.parent or "", None)
-                self._waiting[node.id] = both
-        elif message.role == "assistant" and reasoning:
-            self._waiting.pop(node.parent or "")
-            both = "\n\n".join(filter(None, (reasoning, message.reasoning)))
-            self._keep(node, msgspec.structs.replace(message, reasoning=both))
-        else:
+        if message is not None and message.role != "assistant":
             self._keep(node, message)
+            return
+        # The list goes on to the node below: a chain of thoughts is joined once.
+        thoughts = self._waiting.pop(node.parent or "", [])
+        if message is None:
+            thoughts += [node.reasoning] if node.reasoning else []
+            if thoughts:
+                self._waiting[node.id] = thoughts
+        else:
+            both = "\n\n".join(filter(None, (*thoughts, message.reasoning)))
+            self._keep(node, msgspec.structs.replace(message, reasoning=both))
 
     @property
     def _root(self) -> str | None:

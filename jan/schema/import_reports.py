@@ -44,6 +44,7 @@ class ImportReport(msgspec.Struct, kw_only=True):
 
     - ``total``: those in the file. ``imported``: those that are new. ``known``: those imported before.
     - ``failed``: those that can't be read, which ``skipped`` names.
+    - ``unnamed``: what was left out beyond the 10,000 items that ``skipped`` names.
     - ``untried``: those after the one at which the import ended with ``error``, such as a quota.
     """
 
@@ -55,4 +56,5 @@ class ImportReport(msgspec.Struct, kw_only=True):
     failed: int = 0
     untried: int = 0
     skipped: list[SkippedItem] = []
+    unnamed: int = 0
     error: ImportStop | None = None

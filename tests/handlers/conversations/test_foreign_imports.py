@@ -1,6 +1,7 @@
 """Imports of conversations from files of other applications, by POST /imports on both stores."""
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +9,10 @@ import httpx
 import pytest
 from support.conversation import API, CONVERSATIONS, messages_of, pages
 from support.foreign_exports import MAKERS, Made, session_lines
+
+from jan.conversations.history import check_message
+from jan.importing.kinds import read_pieces
+from jan.importing.pieces import joined, pieces
 
 IMPORTS = f"{API}/imports"
 COUNT = 20
@@ -216,3 +221,66 @@ def test_titles_and_names_of_models_are_made_printable(me: httpx.Client) -> None
     assert found["title"].startswith("Pay[2J me x")
     assert len(found["title"]) == 200
     assert all(len(one["model"] or "") <= 128 for one in messages_of(me, found["id"]))
+
+
+def many_details(count: int) -> str:
+    return json.dumps({"chat": {"messages": [{"role": "assistant", "content": "<details " * count}]}})
+
+
+def many_results(count: int) -> str:
+    node = {"message": {"author": {"role": "tool"}, "content": {"content_type": "text", "parts": ["x"]}}}
+    return json.dumps({"mapping": {str(n): {**node, "parent": str(n - 1)} for n in range(count)}})
+
+
+def many_thoughts(count: int) -> str:
+    content = {"content_type": "thoughts", "thoughts": [{"content": "x" * 60}]}
+    node = {"message": {"author": {"role": "assistant"}, "content": content}}
+    return json.dumps({"mapping": {str(n): {**node, "parent": str(n - 1)} for n in range(count)}})
+
+
+def many_backticks(count: int) -> str:
+    file = {"file_name": "x", "extracted_content": "`" * count}
+    return json.dumps({"chat_messages": [{"sender": "human", "content": [], "attachments": [file]}]})
+
+
+def many_calls(count: int) -> str:
+    parts: list[Made] = [{"type": "tool_use", "id": str(n)} for n in range(count)]
+    parts += [{"type": "tool_result", "tool_use_id": str(n)} for n in reversed(range(count))]
+    return json.dumps({"chat_messages": [{"sender": "assistant", "content": parts}]})
+
+
+@pytest.mark.parametrize(
+    ("made", "count"),
+    [
+        (many_details, 20_000),
+        (many_results, 300),
+        (many_thoughts, 300),
+        (many_backticks, 100_000),
+        (many_calls, 200),
+    ],
+)
+def test_reading_takes_as_long_as_the_file_is(made: Callable[[int], str], count: int) -> None:
+    """Ten times the text takes about ten times the CPU time, and not a hundred times."""
+    small, large = cpu_seconds(made(count)), cpu_seconds(made(10 * count))
+    assert large < 40 * max(small, 0.001), (small, large)
+
+
+def cpu_seconds(text: str) -> float:
+    """The least CPU time of this thread for reading a conversation, of three times."""
+    taken = []
+    for _ in range(3):
+        began = time.thread_time()
+        found = read_pieces(joined(pieces([text.encode()])), None, "user_1", check_message)
+        taken.append(time.thread_time() - began)
+        assert len(found) == 1
+    return min(taken)
+
+
+def test_a_file_of_nothing_becomes_no_large_answer(me: httpx.Client) -> None:
+    report = send(me, b"[" + b"{}," * 30_000 + b"{}]")
+    assert [report["failed"], len(report["skipped"]), report["unnamed"]] == [30_001, 10_000, 20_001]
+
+
+def test_a_conversation_of_too_many_parts_is_named(me: httpx.Client) -> None:
+    report = send(me, b'{"mapping": {"a": [' + b"{}," * 500_000 + b"{}]}}")
+    assert report["skipped"][0]["reason"] == "It has more than 500000 objects, lists and texts."
