@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from jan.conversations.additions import added_to, amounts_with
+from jan.conversations.exported_batches import EXPORTED_AT_ONCE, exported_batches
 from jan.conversations.history import check_message
 from jan.conversations.import_runs import ImportRun
 from jan.conversations.imports import Imports
@@ -266,21 +267,8 @@ class Conversations:
         NotFound and Unavailable are raised here rather than in the middle of an answer.
         """
         conversation = await self._store.conversations.get(user_id, conversation_id)
-        first = await self._store.messages.page(user_id, conversation_id, limit=_BATCH)
-        return conversation, self._batches(conversation, first)
-
-    async def _batches(
-        self, conversation: ConversationRecord, page: Page[MessageRecord]
-    ) -> AsyncGenerator[list[MessageRecord], None]:
-        while page.items:
-            # Later ones are not counted in the conversation's own line, and would not fit it.
-            known = [message for message in page.items if message.sequence <= conversation.message_count]
-            yield known
-            if page.next_cursor is None or len(known) < len(page.items):
-                return
-            page = await self._store.messages.page(
-                conversation.user_id, conversation.id, limit=_BATCH, cursor=page.next_cursor
-            )
+        first = await self._store.messages.page(user_id, conversation_id, limit=EXPORTED_AT_ONCE)
+        return conversation, exported_batches(self._store, conversation, first)
 
     async def restore(
         self, user_id: str, conversation: ConversationRecord, messages: Iterable[MessageRecord], ids: IdSource

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext
-from support.foreign_exports import chatgpt, claude
+from support.foreign_exports import chatgpt, claude, session_lines
 from support.page import FIELD, PageVisit
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess
@@ -265,6 +265,30 @@ def test_conversations_come_and_go_as_files(
     page.set_input_files("main input[type=file]", [own])
     page.wait_for_selector("text=2 of 2 imported, 0 were here already")
     assert len(client.get("/v1/conversations").json()["data"]) == 4
+
+
+def test_a_large_file_is_imported_in_parts(visit: PageVisit, signed_in: Callable[[], str], tmp_path: Path) -> None:
+    """Pictures are not sent. A conversation that is too large for a request is named by its place in the file."""
+    signed_in()
+    several = [claude(number) for number in range(4)]
+    several[0]["chat_messages"][0]["content"][0]["text"] += "é" * 1_500_000
+    several[1]["chat_messages"][0]["content"][0]["text"] += "![](data:image/png;base64," + "QUJD" * 1_500_000 + ")"
+    several[2]["chat_messages"][0]["content"][0]["text"] += "word " * 1_000_000
+    file = tmp_path / "conversations.json"
+    file.write_text(json.dumps(several, ensure_ascii=False))
+    visit.open("?account=data")
+    page = visit.page
+    page.wait_for_selector("#part")
+    page.set_input_files("main input[type=file]", file)
+    page.wait_for_selector("text=3 of 4 imported, 0 were here already")
+    page.click("main summary >> text=2")
+    page.wait_for_selector("main li >> text=3: The body is too large")
+    assert {complaint[:3] for complaint in visit.complaints} == {"413"}
+    visit.complaints.clear()
+    lines = file.with_suffix(".jsonl")
+    lines.write_text("\n".join(session_lines(n).replace("Question", "word " * 300_000) for n in range(3)))
+    page.set_input_files("main input[type=file]", lines)
+    page.wait_for_selector("text=3 of 3 imported, 0 were here already")
 
 
 def test_messages_of_all_conversations_are_found(visit: PageVisit, signed_in: Callable[[], str]) -> None:

@@ -2,6 +2,7 @@
 
 import { post, send } from "../api/client.js";
 import { h } from "../lib/dom.js";
+import { objectsOf } from "../lib/pieces.js";
 import { t } from "../lib/words.js";
 
 /** Bytes of a request: less than the server takes by default. */
@@ -40,8 +41,7 @@ async function importFile(file, progress) {
   const begin = await file.slice(0, 4096).text();
   if (/^\s*\{"object":"conversation"/.test(begin)) return importOwn(await file.text(), progress);
   if (file.size <= MOST_BYTES) return reportOf(await (await send("POST", "imports", file)).json());
-  const all = JSON.parse(await file.text());
-  return importParts(Array.isArray(all) ? all : [all], progress);
+  return importParts(file, progress);
 }
 
 /** An export of this page: each conversation is a line of its own and those of its messages. */
@@ -61,30 +61,78 @@ async function importOwn(text, progress) {
   return report;
 }
 
-/** A large file, in parts of some of its conversations. A part may be sent again. */
-async function importParts(all, progress) {
+/** A large file, in parts of some of its conversations, a line for each. A part may be sent again. */
+async function importParts(file, progress) {
   const report = { total: 0, imported: 0, known: 0, skipped: [], error: null };
-  let part = [];
-  let size = 0;
-  let done = 0;
+  let [part, size, read] = [[], 0, 0];
   const flush = async () => {
-    if (!part.length || report.error) return;
-    const told = reportOf(await post("imports", `[${part.join(",")}]`));
-    for (const name of ["total", "imported", "known"]) report[name] += told[name];
-    report.skipped.push(...told.skipped);
-    report.error = told.error;
-    done += part.length;
-    progress(done, all.length);
+    if (part.length && !report.error) await sendPart(part, report);
+    progress(Math.round((100 * read) / file.size), 100);
     [part, size] = [[], 0];
   };
-  for (const one of all) {
-    const text = JSON.stringify(one);
-    if (size + text.length > MOST_BYTES) await flush();
-    part.push(text);
-    size += text.length;
+  for await (const one of conversationsOf(file)) {
+    if (size + one.size > MOST_BYTES) await flush();
+    part.push(one);
+    size += one.size;
+    read += one.read;
   }
   await flush();
   return report;
+}
+
+/**
+ * Yield what belongs to one conversation, and where it is in the file.
+ *
+ * llama.cpp's page writes a line for a session, then a line for each of its messages.
+ */
+async function* conversationsOf(file) {
+  let [found, number] = [null, 0];
+  for await (const piece of objectsOf(file)) {
+    number += 1;
+    const one = piece.size > MOST_BYTES ? await withoutMedia(piece) : piece;
+    if (!found || !(await isMessage(one))) {
+      if (found) yield found;
+      found = { lines: [], size: 0, read: 0, number };
+    }
+    found.lines.push(one, "\n");
+    found.size += one.size + 1;
+    found.read += piece.size;
+  }
+  if (found) yield found;
+}
+
+async function sendPart(part, report) {
+  const first = part[0].number;
+  let told;
+  try {
+    told = reportOf(await post(`imports?first=${first}`, new Blob(part.flatMap((one) => one.lines))));
+  } catch (error) {
+    if (error.status !== 413 && error.status !== 400) throw error;
+    const last = part.at(-1).number;
+    const skipped = [{ conversation: last > first ? `${first} – ${last}` : String(first), reason: error.message }];
+    told = { total: part.length, imported: 0, known: 0, skipped, error: null };
+  }
+  for (const name of ["total", "imported", "known"]) report[name] += told[name];
+  report.skipped.push(...told.skipped);
+  report.error = told.error;
+}
+
+async function isMessage(piece) {
+  return (await piece.slice(0, 11).text()) === '{"message":';
+}
+
+/** Pictures and sounds are not imported, and would be most of a request. */
+async function withoutMedia(piece) {
+  const [first, ...others] = (await piece.text()).split(";base64,");
+  const kept = [first];
+  for (const other of others) {
+    // One regular expression for all of it would need too deep a stack.
+    const end = other.search(/[^A-Za-z0-9+/=\\]/);
+    const begin = kept.at(-1).lastIndexOf("data:");
+    if (end < 100 || begin < 0 || kept.at(-1).length - begin > 110) kept.push(`;base64,${other}`);
+    else kept.push(kept.pop().slice(0, begin), "data:,", other.slice(end));
+  }
+  return new Blob(kept);
 }
 
 function reportOf(told) {
