@@ -43,7 +43,9 @@ def test_an_administrator_deletes_a_user(admin: httpx.Client, me: httpx.Client, 
     conversation = new_conversation(me)
     append(me, conversation, "hello")
     chat(me, conversation, "and again").raise_for_status()
-    running = UnderWay(me, "POST", CHAT, json=asked())
+    # Repeats its question, which takes it many times as long as the deletion.
+    question = [{"role": "user", "content": "word " * 2000}]
+    running = UnderWay(me, "POST", CHAT, json=asked(messages=question))
     assert running.begun.wait(60)
     deleted = admin.delete(f"{USERS}/{who['id']}")
     assert deleted.json() == {"id": who["id"], "object": "user.deleted", "deleted": True}

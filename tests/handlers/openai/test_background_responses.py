@@ -366,10 +366,13 @@ def test_openais_sdk_accumulates(sdk: openai.OpenAI) -> None:
 
 def test_a_half_made_call_is_made_anew_after_a_stop(tmp_path: Path) -> None:
     """The call that was under way is dropped by an event, and the next start makes it anew."""
-    path = "/tmp/" + "sub folder/" * 20
+    path = "/tmp/" + "sub folder/" * 200
     call = f'<tool_call>\n{{"name": "list_files", "arguments": {{"path": "{path}"}}}}\n</tool_call>'
-    models = "models: [{id: echo, engine: echo, options: {tool_format: hermes, step_seconds: 0.02}}]"
-    with served(models, data=tmp_path) as server:
+    slow, fast = (
+        f"models: [{{id: echo, engine: echo, options: {{tool_format: hermes, step_seconds: {seconds}}}}}]"
+        for seconds in (0.1, 0)
+    )
+    with served(slow, data=tmp_path) as server:
         key = server.add_user()
         own = begin(server.connect(key), call, tools=[TOOL])
         with server.connect(key).stream("GET", f"/v1/responses/{own}?stream=true") as response:
@@ -378,7 +381,7 @@ def test_a_half_made_call_is_made_anew_after_a_stop(tmp_path: Path) -> None:
                 seen += piece
                 if "function_call_arguments.delta" in seen:
                     break
-    with served(models, data=tmp_path) as server:
+    with served(fast, data=tmp_path) as server:
         client = server.connect(key)
         text = stream(client, own)
         assert text.startswith(seen)
