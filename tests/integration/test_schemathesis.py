@@ -1,13 +1,15 @@
 """Schemathesis over the served document: no 5xx, and every response is one that the document knows.
 
 All operations, with valid and invalid data, alone and in sequences that follow from each other; as an
-administrator, as a user, and without credentials.
+administrator, as a user, and without credentials. The limits of all schemas (thousands of requests, the
+phase called coverage) are tried by one of them: by nobody where anybody is admitted to models, and by an
+administrator elsewhere and where something may be stored.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,19 @@ Attack = Callable[..., None]
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SEED = 20261124
+#: What asks models. Nobody covers these operations, and no others.
+OPEN_TAGS = ("inference", "ollama", "models")
+#: Paths of those that store nothing, whoever asks.
+STORELESS = (
+    "^/(api/v1/|v2/)?(chat/completions/render|completions|messages|messages/count_tokens|embeddings|rerank|score"
+    "|(de)?tokenize)$"
+)
+_NOT_COVERED = """
+[[operations]]
+{operations}
+[operations.phases.coverage]
+enabled = false
+"""
 #: Generated requests an operation in the phase that draws them; Schemathesis' other phases decide themselves.
 EXAMPLES = int(os.environ.get("JAN_TEST_SCHEMATHESIS_EXAMPLES", "10"))
 
@@ -35,8 +50,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def attack(lab: Lab, cache_dir: Path, tmp_path: Path) -> Attack:
-    """Runs Schemathesis with further arguments; it must find nothing."""
-    command = [Path(sys.executable).with_name("st"), "--config-file", CONFIG, "run"]
+    """Runs Schemathesis with further arguments; it must find nothing. ``uncovered``: operations that have no phase
+    of coverage, each a line of its configuration."""
+    config = tmp_path / CONFIG.name
+    command = [Path(sys.executable).with_name("st"), "--config-file", config, "run"]
     command += [f"{lab.server.url}/api/openapi.json", "--seed", str(SEED), "--max-examples", str(EXAMPLES)]
     # What Hypothesis knows of Unicode takes two seconds to find out, and stays; its examples do not.
     command += ["--generation-database", "none"]
@@ -47,7 +64,8 @@ def attack(lab: Lab, cache_dir: Path, tmp_path: Path) -> Attack:
         "SCHEMATHESIS_HOOKS": "support.schemathesis_hooks",
     }
 
-    def attack(*arguments: str) -> None:
+    def attack(*arguments: str, uncovered: Sequence[str] = ()) -> None:
+        config.write_text(CONFIG.read_text() + "".join(_NOT_COVERED.format(operations=line) for line in uncovered))
         ran = subprocess.run(
             [*map(str, command), *arguments],
             cwd=tmp_path,
@@ -74,15 +92,16 @@ def new_key(lab: Lab, *permissions: str) -> str:
 def test_a_key_of_few_permissions(lab: Lab, attack: Attack) -> None:
     """What it may not do is a documented 403."""
     key = new_key(lab, "read", "inference")
-    attack("--header", f"Authorization: Bearer {key}")
+    attack("--header", f"Authorization: Bearer {key}", "--phases", "examples,fuzzing,stateful")
 
 
 def test_nobody(attack: Attack) -> None:
     """Without credentials, admitted to the models because the server is on loopback."""
-    attack()
+    attack(uncovered=[f"exclude-tag = {[*OPEN_TAGS]}"])
 
 
 def test_an_administrator(lab: Lab, attack: Attack) -> None:
     """With every permission; last, because what an administrator changes is changed for everybody."""
     key = new_key(lab, "read", "write", "inference", "admin")
-    attack("--header", f"Authorization: Bearer {key}")
+    uncovered = ['include-tag = "ollama"', f"include-path-regex = '{STORELESS}'"]
+    attack("--header", f"Authorization: Bearer {key}", uncovered=uncovered)
