@@ -17,7 +17,9 @@ from support.conversation import bearer
 from support.fake_oidc import Lab
 from support.server import ROOT, http_client
 
-pytestmark = pytest.mark.load
+#: Seconds of one run of Schemathesis at most. It takes half a minute on a quiet machine.
+_LONGEST = 840
+pytestmark = [pytest.mark.load, pytest.mark.timeout(_LONGEST + 60)]
 
 Attack = Callable[..., None]
 
@@ -72,7 +74,7 @@ def attack(lab: Lab, cache_dir: Path, tmp_path: Path) -> Attack:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=270,
+            timeout=_LONGEST,
             check=False,
         )
         if ran.returncode != 0:
