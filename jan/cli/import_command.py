@@ -25,7 +25,6 @@ from jan.people.assembly import People
 from jan.schema.import_reports import ForeignKind, ImportReport, SkippedItem
 from jan.schema.plain_text import printable
 from jan.settings.secret_files import SecretEnvironment
-from jan.storage import Store
 
 # Conversations that are sent together have about as many bytes. A larger one is sent alone.
 _SENT_BYTES = 512 * 1024
@@ -124,17 +123,13 @@ def _conclude(total: ImportReport) -> None:
 def _store_all(
     context: StoreContext, email: str, source: ForeignKind | None, chunks: Iterator[bytes]
 ) -> ImportReport:
-    async def load(store: Store, people: People) -> ImportReport:
+    async def load(conversations: Conversations, people: People) -> ImportReport:
         user = await people.users.find_by_email(email)
         if user is None:
             raise NotFound(f"There is no user {email}. `jan user list` shows all.")
-        conversations = Conversations(store)
-        try:
-            return await conversations.foreign_import(user.id, source).run(chunks, progress=_show_progress)
-        finally:
-            await conversations.close()
+        return await conversations.foreign_import(user.id, source).run(chunks, progress=_show_progress)
 
-    return context.run_on_store(load)
+    return context.run_with_conversations(load)
 
 
 # --- to a server ----------------------------------------------------------------------------------------

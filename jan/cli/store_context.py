@@ -10,6 +10,7 @@ import click
 
 from jan.audit.acts import COMMAND_LINE, acting
 from jan.cli.terminal import say
+from jan.conversations import Conversations
 from jan.errors import ConfigurationError, JanError, NotFound
 from jan.people.assembly import People, make_keyring, make_people
 from jan.people.quotas import Quotas
@@ -37,6 +38,18 @@ class StoreContext:
         return self.run_on_store(
             lambda store, people: action(people, Quotas(store, self._settings().limits.quota))
         )
+
+    def run_with_conversations(self, action: Callable[[Conversations, People], Awaitable[T]]) -> T:
+        """Run an action on users and their conversations."""
+
+        async def run(store: Store, people: People) -> T:
+            conversations = Conversations(store)
+            try:
+                return await action(conversations, people)
+            finally:
+                await conversations.close()
+
+        return self.run_on_store(run)
 
     def page_url(self) -> str:
         """Return the URL of the web page. Ends the command if the page is switched off."""
