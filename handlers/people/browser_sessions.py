@@ -9,7 +9,7 @@ from jan.operation import Example, operation
 from jan.schema.auth import BrowserSession, BrowserSignIn, BrowserState, SessionInfo, SessionList, SignedOut
 from jan.schema.paging import PageQuery
 from jan.schema.scopes import KEYS, PUBLIC, READ
-from jan.storage.records import RefreshSession
+from jan.storage.session_records import RefreshSession
 
 
 class SigningInHandler(Handler):

@@ -12,8 +12,9 @@ from jan.auth.devices import device_of
 from jan.auth.sessions import IssuedToken, Sessions
 from jan.errors import AuthenticationFailed, NotFound
 from jan.schema.scopes import Identity
-from jan.storage.records import Page, RefreshSession, User, now
+from jan.storage.records import Page, User, now
 from jan.storage.repositories import Store
+from jan.storage.session_records import RefreshSession
 
 # How long a link to sign in works.
 _LINK_WORKS = timedelta(minutes=10)

@@ -13,8 +13,9 @@ from jan.auth import api_keys
 from jan.auth.tokens import TokenClaims, TokenSigner, looks_like_token
 from jan.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable, retry_headers
 from jan.schema.scopes import ADMIN_SCOPES, USER_SCOPES, Identity, Scope
-from jan.storage.records import ApiKey, RefreshSession, User, now
+from jan.storage.records import ApiKey, User, now
 from jan.storage.repositories import Store
+from jan.storage.session_records import RefreshSession
 
 # A revocation by another process or the command line takes effect after at most this time.
 _CACHE_SECONDS = 0.9

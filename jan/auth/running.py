@@ -12,8 +12,9 @@ import structlog
 from jan.auth.credentials import accepted_key, accepted_session, accepted_user, check_scopes, scopes_of
 from jan.errors import AuthenticationFailed, JanError, PermissionDenied
 from jan.schema.scopes import Identity, Scope
-from jan.storage.records import ApiKey, Record, RefreshSession, User, now
+from jan.storage.records import ApiKey, Record, User, now
 from jan.storage.repositories import Store
+from jan.storage.session_records import RefreshSession
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,9 @@ from jan.audit.acts import Actor, Auditor, acting
 from jan.auth.credentials import Credentials, wrong
 from jan.auth.tokens import TokenSigner, TokenUse, new_jti
 from jan.schema.scopes import Identity
-from jan.storage.records import RefreshSession, User, UserChanges, now
+from jan.storage.records import User, UserChanges, now
 from jan.storage.repositories import Store
+from jan.storage.session_records import RefreshSession
 
 log = structlog.get_logger(__name__)
 

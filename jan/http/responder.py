@@ -274,10 +274,9 @@ class Responder(PlainResponse):
         metrics.request_seconds.labels(route).observe(seconds)
         if "error" in self.log_fields:
             metrics.errors.labels(route, self.log_fields["error"]).inc()
-        if "client_left" in self.log_fields:
-            metrics.clients_left.labels(route).inc()
-        if "replayed" in self.log_fields:
-            metrics.replays.labels(route).inc()
+        for field, counter in (("client_left", metrics.clients_left), ("replayed", metrics.replays)):
+            if field in self.log_fields:
+                counter.labels(route).inc()
 
     def _observed(self, status: int) -> RequestRecord:
         return RequestRecord(

@@ -28,11 +28,10 @@ from jan.storage.records import (
     OidcSubject,
     Page,
     Record,
-    RefreshSession,
-    Rotation,
     User,
     UserChanges,
 )
+from jan.storage.session_records import RefreshSession, Rotation
 from jan.storage.text_search import TextSearch
 
 R = TypeVar("R", bound=Record)

@@ -15,10 +15,9 @@ from jan.storage.records import (
     ConversationChanges,
     MessageRecord,
     Record,
-    RefreshSession,
-    Rotation,
     UserChanges,
 )
+from jan.storage.session_records import RefreshSession, Rotation
 
 R = TypeVar("R", bound=Record)
 

@@ -30,8 +30,9 @@ from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.earlier_messages import read_message
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
 from jan.storage.queued_answers import QueuedAnswer
-from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, RefreshSession, User
+from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User
 from jan.storage.repositories import NOBODY, Store
+from jan.storage.session_records import RefreshSession
 
 R = TypeVar("R", bound=Record)
 

@@ -17,7 +17,8 @@ from jan.people.assembly import People, make_people
 from jan.schema.scopes import Identity
 from jan.settings import AuthSettings
 from jan.storage import Store, store_from_url
-from jan.storage.records import RefreshSession, User, now
+from jan.storage.records import User, now
+from jan.storage.session_records import RefreshSession
 
 Test = Callable[[Store, People, User], Awaitable[None]]
 

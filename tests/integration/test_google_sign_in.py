@@ -15,7 +15,7 @@ from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess
 
 from jan.storage import store_from_url
-from jan.storage.records import RefreshSession
+from jan.storage.session_records import RefreshSession
 
 
 class Site:

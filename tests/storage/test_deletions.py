@@ -17,11 +17,11 @@ from jan.storage.records import (
     MessageRecord,
     OidcSubject,
     Record,
-    RefreshSession,
     User,
     UserChanges,
     now,
 )
+from jan.storage.session_records import RefreshSession
 
 KINDS: tuple[type[Record], ...] = (ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord)
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -25,11 +25,11 @@ from jan.storage.records import (
     ConversationRecord,
     MessageRecord,
     OidcSubject,
-    RefreshSession,
     User,
     UserChanges,
     now,
 )
+from jan.storage.session_records import RefreshSession
 from jan.storage.text_search import Wanted
 
 ME = "user_1"

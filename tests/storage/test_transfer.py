@@ -28,11 +28,11 @@ from jan.storage.records import (
     MessageRecord,
     OidcSubject,
     Record,
-    RefreshSession,
     TokenUsage,
     User,
     now,
 )
+from jan.storage.session_records import RefreshSession
 from jan.storage.transfer import export_store, import_store
 
 pytestmark = pytest.mark.slow

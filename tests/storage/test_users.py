@@ -11,7 +11,8 @@ from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.schema.limits import KeyAccount, TokenBudget
 from jan.storage import Store
 from jan.storage.paging import every_item
-from jan.storage.records import ApiKey, OidcSubject, RefreshSession, User, UserChanges, now
+from jan.storage.records import ApiKey, OidcSubject, User, UserChanges, now
+from jan.storage.session_records import RefreshSession
 
 HOUR = timedelta(hours=1)
 SUBJECT = OidcSubject("https://accounts.example.com", "1234")

@@ -12,7 +12,8 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import id_of, page_of
-from jan.storage.records import ApiKey, OidcSubject, Page, RefreshSession, Rotation, User, UserChanges
+from jan.storage.records import ApiKey, OidcSubject, Page, User, UserChanges
+from jan.storage.session_records import RefreshSession, Rotation
 from jan.storage.shared_rules import missing, rotated_key, rotation_refusal
 
 _BY_ID = [("_id", 1)]

@@ -8,7 +8,7 @@ from jan.schema.stored_items import JsonObject
 from jan.storage.paging import PAGE_BYTES, Budget, page_within
 from jan.storage.records import MessageRecord, Page
 from jan.storage.shared_rules import missing
-from jan.storage.sqlite.conversations import count_bytes, owned
+from jan.storage.sqlite.conversation_rows import count_bytes, owned
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import MESSAGES
 

@@ -33,6 +33,7 @@ from jan.storage.records import (
     origin_key,
 )
 from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
+from jan.storage.sqlite.conversation_rows import count_bytes, owned
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
@@ -276,21 +277,6 @@ def _filtered(among: ListFilter) -> tuple[str, list[str]]:
     if among.folder is None:
         return " ".join(conditions), []
     return " ".join([*conditions, "AND folder = ?"]), [among.folder]
-
-
-def count_bytes(db: sqlite3.Connection, conversation: ConversationRecord, grown: int) -> None:
-    """Count bytes by which a conversation's messages have grown."""
-    change(db, conversation.user_id, Amounts(bytes=grown))
-    size = max(0, conversation.message_bytes + grown)
-    CONVERSATIONS.replace(db, _replace(conversation, message_bytes=size))
-
-
-def owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> ConversationRecord:
-    """Return a user's conversation. Raises NotFound."""
-    found = CONVERSATIONS.find(db, "id = ? AND user_id = ?", conversation_id, user_id)
-    if found is None:
-        raise missing(ConversationRecord)
-    return found
 
 
 def _message(

@@ -16,7 +16,7 @@ from jan.storage.queued_answers import (
 )
 from jan.storage.records import MessageRecord, milliseconds
 from jan.storage.shared_rules import missing
-from jan.storage.sqlite.conversations import count_bytes
+from jan.storage.sqlite.conversation_rows import count_bytes
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES, QUEUED_ANSWERS
 

@@ -15,15 +15,8 @@ from jan.storage.earlier_messages import read_message
 from jan.storage.folded_text import fold
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.queued_answers import QueuedAnswer
-from jan.storage.records import (
-    ApiKey,
-    ConversationRecord,
-    MessageRecord,
-    Record,
-    RefreshSession,
-    User,
-    milliseconds,
-)
+from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User, milliseconds
+from jan.storage.session_records import RefreshSession
 
 R = TypeVar("R", bound=Record)
 

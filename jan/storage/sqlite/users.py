@@ -9,16 +9,8 @@ from jan.schema.email_address import ascii_lower
 from jan.schema.limits import Quota
 from jan.storage.holdings import amounts_of_key
 from jan.storage.paging import id_of, page_of
-from jan.storage.records import (
-    ApiKey,
-    OidcSubject,
-    Page,
-    RefreshSession,
-    Rotation,
-    User,
-    UserChanges,
-    milliseconds,
-)
+from jan.storage.records import ApiKey, OidcSubject, Page, User, UserChanges, milliseconds
+from jan.storage.session_records import RefreshSession, Rotation
 from jan.storage.shared_rules import apply, missing, rotated_key, rotation_refusal
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
