@@ -5,6 +5,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from jan.conversations import Conversations
+from jan.conversations.imports import Imports
+from jan.idempotency.ids import IdSource
 from jan.schema.stored_items import items_made_of
 from jan.storage.folded_text import fold, grams_of
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, User
@@ -100,3 +106,26 @@ def test_copies_in_unused_parts_of_pages_go_at_the_end(tmp_path: Path) -> None:
     asyncio.run(deleted())
     assert files_with(tmp_path, CANARY) == []
     assert files_with(tmp_path, "kept") == ["jan.db"]
+
+
+@pytest.mark.parametrize(("deletes", "warned"), [(False, []), (True, ["warning"])])
+def test_an_import_deletes_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deletes: bool, warned: list[str]
+) -> None:
+    """Its marker holds none: a large database is not said to have deleted text in it."""
+    monkeypatch.setattr("jan.storage.sqlite.erasure._SMALL_BYTES", 0)
+
+    async def imported() -> None:
+        store = SqliteStore(str(tmp_path / "jan.db"))
+        await store.open()
+        service, owner, ids = Conversations(store), User(email="a@b.c"), IdSource()
+        made = ConversationRecord(user_id=owner.id, title="one")
+        said = MessageRecord(conversation_id=made.id, role="user", items=items_made_of("hello"), sequence=1)
+        await Imports(store, service.create).store(made, [said], ids)
+        if deletes:
+            await service.delete(owner.id, made.id)
+        await store.close()
+
+    with capture_logs() as logs:
+        asyncio.run(imported())
+    assert [line["log_level"] for line in logs if "deleted text" in line["event"]] == warned

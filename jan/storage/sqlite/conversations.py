@@ -32,6 +32,7 @@ from jan.storage.records import (
     now,
     origin_key,
 )
+from jan.storage.repositories import NOBODY
 from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
 from jan.storage.sqlite.conversation_rows import count_bytes, owned
 from jan.storage.sqlite.database import Database
@@ -107,7 +108,7 @@ class SqliteConversations:
             at = changed.updated_at if changes.only_sorts else now()
             return CONVERSATIONS.replace(db, _replace(changed, updated_at=at))
 
-        return await self._db.write(work, erases=True)
+        return await self._db.write(work, erases=_may_hold_text(user_id))
 
     async def give_title(self, user_id: str, conversation_id: str, title: str) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -124,7 +125,7 @@ class SqliteConversations:
                 db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
-        await self._db.write(work, erases=True)
+        await self._db.write(work, erases=_may_hold_text(user_id))
 
     async def unnamed(self, before: datetime, limit: int) -> list[ConversationRecord]:
         values = (position_at(before), limit)
@@ -277,6 +278,11 @@ def _filtered(among: ListFilter) -> tuple[str, list[str]]:
     if among.folder is None:
         return " ".join(conditions), []
     return " ".join([*conditions, "AND folder = ?"]), [among.folder]
+
+
+def _may_hold_text(user_id: str) -> bool:
+    """Return False for the markers of imports, which nobody owns: each import makes one and deletes it."""
+    return user_id != NOBODY
 
 
 def _message(
