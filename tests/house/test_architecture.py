@@ -38,6 +38,7 @@ LAYERS = {
     "jan.engine.stats": 1,
     "jan.storage.repositories": 1,
     "jan.storage.records": 1,
+    "jan.storage.session_records": 1,
     "jan.storage.accounting": 1,
     "jan.storage.audit": 1,
     "jan.storage.deletions": 1,
