@@ -106,11 +106,12 @@ def user_token(context: StoreContext, email: str) -> None:
 
 @user.command("link")
 @click.argument("email")
+@click.option("--url", default="", help="The page's address, if the configuration does not have it.")
 @click.pass_obj
-def user_link(context: StoreContext, email: str) -> None:
+def user_link(context: StoreContext, email: str, url: str) -> None:
     """Make a link that signs a user in on the web page, once, within ten minutes. Prints only the link on standard
     output."""
-    page = context.page_url()
+    page = context.page_url(url)
 
     async def make(people: People) -> str:
         return await people.browsers.make_link(await _find(people, email))

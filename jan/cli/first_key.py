@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from jan.cli.chat import program
 from jan.cli.terminal import say
 from jan.people.store_keeper import FIRST_ADMIN
 
@@ -25,7 +26,7 @@ def hand_over(key: str, data: Path) -> None:
         say(f"           This key of {FIRST_ADMIN}, the administrator, is shown this once. Another one:")
     else:
         _write(key, data.absolute() / KEY_FILE)
-    say(f"           jan key add {FIRST_ADMIN} --name NAME")
+    say(f"           {program()} key add {FIRST_ADMIN} --name NAME")
     sys.stdout.flush()
 
 
@@ -44,7 +45,7 @@ def hand_over_link(link: str, data: Path) -> None:
         else:
             say(f"  Sign in  {file}")
             say("           This file has a link that works once, within ten minutes. Another one:")
-    say(f"           jan user link {FIRST_ADMIN}")
+    say(f"           {program()} user link {FIRST_ADMIN} --url {link.partition('/#')[0]}")
     sys.stdout.flush()
 
 

@@ -51,13 +51,14 @@ class StoreContext:
 
         return self.run_on_store(run)
 
-    def page_url(self) -> str:
-        """Return the URL of the web page. Ends the command if the page is switched off."""
+    def page_url(self, given: str = "") -> str:
+        """Return the URL of the web page: the given one, else the configured one. Ends the command if there is no
+        page."""
         try:
             settings = self._settings()
             if not settings.has_page:
                 raise ConfigurationError("endpoints.page: The web page is off, so there is nowhere to sign in.")
-            return settings.page_url()
+            return given.rstrip("/") or settings.page_url()
         except JanError as error:
             say(f"jan: {error}", err=True)
             sys.exit(1)

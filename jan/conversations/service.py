@@ -15,7 +15,7 @@ from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening, first_place
 from jan.conversations.ranked_search import SearchPage, search
 from jan.conversations.restored import copy_of
-from jan.conversations.titles import give_title, title_of
+from jan.conversations.titles import give_title, may_be_made_of
 from jan.conversations.turn import Turn
 from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
@@ -251,9 +251,7 @@ class Conversations:
         """
         conversation = await self.get(user_id, messages[0].conversation_id)
         await self._store.messages.empty(user_id, conversation.id, [message.id for message in messages])
-        if conversation.title and any(
-            title_of(one) == conversation.title for one in messages if one.role == "user"
-        ):
+        if any(may_be_made_of(conversation.title, one) for one in messages if one.role == "user"):
             await self._store.conversations.update(user_id, conversation.id, ConversationChanges(title=""))
 
     # --- export and import --------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Titles of conversations: the beginning of the first user message."""
 
+import re
 from contextlib import suppress
 
 from jan.errors import JanError
@@ -10,6 +11,18 @@ from jan.storage.repositories import Store
 _TITLE_LENGTH = 60
 # A title is made of the first user message among this many first messages.
 _OPENING = 5
+# Marks of Markdown (CommonMark 0.31). One beside a space or in a word is text: "2 * 3", "5*3*2". Underscores are
+# kept, because people ask about __init__ more often than they write emphasis with them.
+_EMPHASIS = re.compile(r"(?<![\w*])(\*\*?)(?!\s)(.{0,200}?[^\s*])\1(?!\w)")
+_MARKS = (
+    (re.compile(r"(?m)^ {0,3}(?:`{3,}|~{3,})[^\n`]*$"), ""),
+    (re.compile(r"(?m)^(?: {0,3}(?:#{1,6}|>|[-*+])(?: |$))+"), ""),
+    (re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{0,500}\)"), r"\1"),
+    (re.compile(r"`([^`\n]{1,200})`"), r"\1"),
+    (re.compile(r"(?<![\w~])~~(?!\s)(.{0,200}?[^\s~])~~(?!\w)"), r"\1"),
+    (_EMPHASIS, r"\2"),
+    (_EMPHASIS, r"\2"),  # the inner of two
+)
 
 
 async def give_title(store: Store, user_id: str, conversation_id: str) -> None:
@@ -24,14 +37,29 @@ async def give_title(store: Store, user_id: str, conversation_id: str) -> None:
 
 
 def title_of(message: MessageRecord) -> str:
-    """Make a title of the beginning of a message's text, cut between words; "" if it has no text."""
+    """Make a title of a message: its beginning without marks, cut between words; "" if it has no text."""
+    beginning = _beginning(message)
+    plain = beginning
+    for mark, instead in _MARKS:
+        plain = mark.sub(instead, plain)
+    # A message of nothing but marks keeps them.
+    text = " ".join(cleaned(plain).split()) or " ".join(cleaned(beginning).split())
+    if len(text) <= _TITLE_LENGTH:
+        return text
+    words, _, _ = text[: _TITLE_LENGTH + 1].rpartition(" ")
+    return (words or text[:_TITLE_LENGTH]).rstrip(".,;:!?-") + "…"
+
+
+def may_be_made_of(title: str, message: MessageRecord) -> bool:
+    """Tell if a title was made of a message, also by an older version, which kept the marks."""
+    text = " ".join(cleaned(_beginning(message)).split())
+    return title == title_of(message) or (title != "" and text.startswith(title.removesuffix("…")))
+
+
+def _beginning(message: MessageRecord) -> str:
     if isinstance(message.content, str):
         text = message.content
     else:
         text = " ".join(str(part.get("text", "")) for part in message.content or ())
     # A title needs only the beginning, and splitting a whole document would take long.
-    text = " ".join(cleaned(text[: 20 * _TITLE_LENGTH]).split())
-    if len(text) <= _TITLE_LENGTH:
-        return text
-    beginning, _, _ = text[: _TITLE_LENGTH + 1].rpartition(" ")
-    return (beginning or text[:_TITLE_LENGTH]).rstrip(".,;:!?-") + "…"
+    return text[: 20 * _TITLE_LENGTH]

@@ -247,6 +247,10 @@ def test_on_a_terminal_the_key_and_a_link_are_shown(config: Path) -> None:
         assert [line.split()[1][:4] for line in lines if line.startswith("  Key ")] == ["jan_"]
         links = [line.split()[2] for line in lines if line.startswith("  Sign in  ")]
         assert [link.partition("/#")[2][:6] for link in links] == ["start="]
+        # The command that is shown makes another one for this server, which is not at the configured port.
+        [another] = [line.split() for line in lines if " user link " in line]
+        assert another[:3] == ["python", "-m", "jan"]
+        assert jan(config, *another[3:]).partition("/#")[0] == links[0].partition("/#")[0]
         assert [*config.parent.rglob("admin-key"), *config.parent.rglob("start-link")] == []
         server.terminate()
         assert server.wait(30) == 0
@@ -256,9 +260,10 @@ def test_on_a_terminal_the_key_and_a_link_are_shown(config: Path) -> None:
 
 
 def test_a_key_that_can_not_be_written_is_not_shown_either(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason is told, and how to make another one."""
+    monkeypatch.setattr(sys, "argv", ["jan"])
     (tmp_path / "admin-key").mkdir()
     hand_over("jan_secret", tmp_path)
     told = capsys.readouterr()

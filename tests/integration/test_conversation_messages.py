@@ -95,10 +95,15 @@ def test_an_id_makes_a_message_safe_to_repeat(me: httpx.Client) -> None:
         ("word " * 40, "word word word word word word word word word word word word…"),
         ("x" * 300, "x" * 60 + "…"),
         ([{"type": "text", "text": "See"}, {"type": "text", "text": "this"}], "See this"),
+        ("# Hello\n\nSome *text*, ***both***", "Hello Some text, both"),
+        ("> - [ ] **Buy [tea](https://tea.example/a?b=1)** and ~~`milk`~~", "[ ] Buy tea and milk"),
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("What do C# and __init__ do with 2 * 3 * 4, *.py?", "What do C# and __init__ do with 2 * 3 * 4, *.py?"),
+        ("***", "***"),
     ],
 )
 def test_the_first_user_message_gives_the_title(me: httpx.Client, content: Any, title: str) -> None:
-    """Not instructions before it, nor messages after it; a long text is cut between words."""
+    """Not instructions before it, nor messages after it, nor marks; a long text is cut between words."""
     made = new_conversation(me)
     append(me, made, "Be brief.", "system")
     append(me, made, content)

@@ -82,9 +82,13 @@ def test_items_are_what_responses_continue(sdk: openai.OpenAI, client: httpx.Cli
     assert sdk.responses.create(model="echo", input="two", conversation=made.id).output_text == "two"
 
 
-def test_a_title_goes_with_what_it_was_made_of(sdk: openai.OpenAI, client: httpx.Client) -> None:
-    made = sdk.conversations.create(items=[{"role": "user", "content": "A secret."}])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_title_goes_with_what_it_was_made_of(sdk: openai.OpenAI, client: httpx.Client, older: bool) -> None:
+    """Also one that an older version made, with its marks of Markdown."""
+    made = sdk.conversations.create(items=[{"role": "user", "content": "# A *secret*."}])
     assert client.get(f"/v1/conversations/{made.id}").json()["title"] == "A secret."
+    if older:
+        client.patch(f"/v1/conversations/{made.id}", json={"title": "# A *secret*."}).raise_for_status()
     [item] = sdk.conversations.items.list(made.id).data
     sdk.conversations.items.delete(item.id, conversation_id=made.id)
     assert "secret" not in client.get(f"/v1/conversations/{made.id}").text

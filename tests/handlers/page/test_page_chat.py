@@ -67,7 +67,7 @@ def test_versions_of_question_and_answer_are_kept(visit: PageVisit, signed_in: C
     page = visit.page
     page.click(".msg.you button[title=Edit]")
     page.fill(".editing textarea", "second question")
-    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Enter")
     page.wait_for_selector(".msg:not(.you) .text >> text=second question", state="attached")
     visit.answers()
     page.click(".msg:not(.you) button[title=Regenerate]")

@@ -10,6 +10,7 @@ import pytest
 from support.server import ROOT
 
 from handlers.page.bundle import first_scripts, page_bundle
+from jan.schema.scopes import ADMIN_SCOPES
 from jan.testing import ThreadServer, served
 
 STATIC = ROOT / "handlers" / "page" / "static"
@@ -160,6 +161,11 @@ def test_no_word_is_missing() -> None:
     chosen = known & set(re.findall(r'"([\w.]+)"', scripts))
     beginnings = tuple(set(re.findall(r"\bt\(`([\w.]+)\$\{", scripts)))
     assert {name for name in known - asked - chosen if not name.startswith(beginnings)} == set()
+
+
+def test_every_permission_of_a_key_has_a_word() -> None:
+    """The table of keys shows those of an administrator too."""
+    assert {f"keys.may.{scope}" for scope in ADMIN_SCOPES} <= set(words("en"))
 
 
 def test_the_languages_that_can_be_chosen_are_there() -> None:

@@ -1,7 +1,7 @@
 // The field to write in. It stands at the foot of every conversation and never moves.
 
 import { button, h, icon, iconButton } from "../lib/dom.js";
-import { kept } from "../lib/kept.js";
+import { enterSends, onEnter } from "../lib/enter.js";
 import { t } from "../lib/words.js";
 import { LONG_PASTE, partOf } from "./attach.js";
 import { dropDraft, draftOf, flush, keepDraft } from "./drafts.js";
@@ -13,7 +13,7 @@ export class Composer extends HTMLElement {
     if (this.field) return;
     this.name = null;
     this.running = 0;
-    this.field = /** @type {HTMLTextAreaElement} */ (h("textarea", { rows: 1, dir: "auto", "aria-label": t("write.message"), placeholder: t("write.first"), enterkeyhint: this.#enterSends ? "send" : "enter" }));
+    this.field = /** @type {HTMLTextAreaElement} */ (h("textarea", { rows: 1, dir: "auto", "aria-label": t("write.message"), placeholder: t("write.first"), enterkeyhint: enterSends() ? "send" : "enter" }));
     this.modelName = h("span.cut");
     this.modelButton = h("button.b.quiet.tiny", { type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", onclick: () => this.pick() }, this.modelName, icon("down"));
     this.stopButton = button(t("stop"), () => this.dispatchEvent(new Event("stop")), { kind: "b.tiny", picture: "stop", hidden: true });
@@ -25,19 +25,16 @@ export class Composer extends HTMLElement {
     this.notices = h("div.gap", { hidden: true });
     const box = h("form.box", { onsubmit: (event) => (event.preventDefault(), this.send()) }, this.files.element, this.field, this.tools);
     this.files.takeDrops(document);
-    this.hints = h("p.keys", {}, h("span", {}, t(this.#enterSends ? "keys.enter" : "keys.ctrlEnter")), h("span", {}, t("keys.shiftEnter")), h("span", {}, t("keys.help")));
+    this.hints = h("p.keys", {}, h("span", {}, t(enterSends() ? "keys.enter" : "keys.ctrlEnter")), h("span", {}, t("keys.shiftEnter")), h("span", {}, t("keys.help")));
     this.write = h("div.write", {}, this.notices, box, this.hints);
     this.append(this.write);
     this.field.addEventListener("input", () => this.#typed());
-    this.field.addEventListener("keydown", (event) => this.#key(event));
+    this.field.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowUp" && !this.field.value) this.dispatchEvent(new Event("edit-last"));
+    });
+    onEnter(this.field, () => this.send());
     this.field.addEventListener("paste", (event) => this.#paste(event));
-    this.field.addEventListener("compositionend", () => (this.composed = performance.now()));
     this.#typed();
-  }
-
-  get #enterSends() {
-    const chosen = kept("enter", "auto");
-    return chosen === "auto" ? matchMedia("(pointer: fine)").matches : chosen === "send";
   }
 
   #typed() {
@@ -76,19 +73,6 @@ export class Composer extends HTMLElement {
   content() {
     const text = this.field.value;
     return this.files.all.length ? [{ type: "text", text }, ...this.files.all.map(partOf)] : text;
-  }
-
-  #key(event) {
-    if (event.key !== "Enter" || event.shiftKey) {
-      if (event.key === "ArrowUp" && !this.field.value) this.dispatchEvent(new Event("edit-last"));
-      return;
-    }
-    // Enter within an input method chooses a word; Safari says so only afterwards.
-    const composing = event.isComposing || event.keyCode === 229 || performance.now() - (this.composed ?? -1000) < 50;
-    const wanted = this.#enterSends ? !event.altKey : event.ctrlKey || event.metaKey;
-    if (composing || !wanted) return;
-    event.preventDefault();
-    this.send();
   }
 
   /** Show the draft of a conversation; null is a new one. */

@@ -1,6 +1,7 @@
 // Editing a question: a new version beside it, and the old one stays.
 
 import { button, h } from "../lib/dom.js";
+import { onEnter } from "../lib/enter.js";
 import { filesOf, partOf } from "./attach.js";
 import { t } from "../lib/words.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";
@@ -19,8 +20,7 @@ export function editMessage(view, conversationId, done) {
     dropDraft(name);
     close();
   };
-  const save = (event) => {
-    event.preventDefault();
+  const save = () => {
     const text = field.value;
     dropDraft(name);
     close();
@@ -28,14 +28,15 @@ export function editMessage(view, conversationId, done) {
   };
   const own = view.element.querySelector(".own");
   const tools = h("div.tools", {}, h("span.note.dim", {}, t("edit.keeps")), h("span.sp"), button(t("cancel"), cancel, { kind: "b.quiet.tiny" }), h("button.b.main.tiny", { type: "submit" }, t("edit.ask")));
-  const form = h("form.box.editing", { onsubmit: save }, field, tools);
+  const form = h("form.box.editing", { onsubmit: (event) => (event.preventDefault(), save()) }, field, tools);
   field.addEventListener("input", () => keepDraft(name, field.value));
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       event.stopPropagation();
       cancel();
-    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save(event);
+    }
   });
+  onEnter(field, save);
   own.replaceWith(form);
   field.focus();
 }

@@ -10,7 +10,7 @@ export function showSignIn(place, done, { note = "", provider = true } = {}) {
   const field = /** @type {HTMLInputElement} */ (h("input.in", { id: "key", type: "password", autocomplete: "current-password", name: "key", required: true, spellcheck: "false" }));
   const problem = h("p.small.bad.row", { id: "key-problem", role: "alert", hidden: true });
   const submit = h("button.b", { type: "submit" }, t("signin.do"));
-  const form = h("form", { onsubmit: enter }, h("div.field", {}, h("label", { for: "key" }, t("signin.key")), field, problem), submit);
+  const form = h("form", { onsubmit: enter }, h("div.field", {}, h("label", { for: "key" }, t("signin.key")), field, problem), submit, h("p.note.dim", {}, t("signin.where")));
   const parts = [h("div.lead", {}, h("h1", {}, t("signin.title")), h("p", {}, location.host), note && h("p.note", { role: "status" }, note))];
   if (provider)
     parts.push(h("div.gap", {}, h("a.b.main", { href: serverUrl("auth/google").href }, icon("user"), t("signin.provider"))), h("div.or", {}, t("or")));
