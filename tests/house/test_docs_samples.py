@@ -172,7 +172,7 @@ def test_the_configuration_of_a_model_of_ones_own_is_right(tmp_path: Path, sampl
 
 def test_the_error_sample_is_the_servers(echo: httpx.Client) -> None:
     """The printed envelope is that of an unknown model, but for the names that this server has."""
-    (sample,) = blocks("json", '"error"')
+    (sample,) = blocks("json", '"error": {')
     body = {"model": "gpt-9", "messages": [{"role": "user", "content": "Hello!"}]}
     real = echo.post("/api/v1/chat/completions", json=body).json()["error"]
     printed = json.loads(sample)["error"]
