@@ -140,7 +140,8 @@ def test_ctrl_c_stops_an_answer_at_the_server_and_the_chat_goes_on(
         terminal.ask(few)
         terminal.expect(r"\rv0 (?=v1 )")
         terminal.type(f"typed meanwhile{ENTER}")
-        terminal.expect(few.removeprefix("v0 ") + r"\r\n\r\n(>\x08)?> typed meanwhile")
+        # On a busy machine it may be typed when the prompt is there again.
+        terminal.expect(few.removeprefix("v0 ") + r"\r\n\r\n(>\x08)?(> )?typed meanwhile")
         terminal.expect(r"\rtyped meanwhile\r\n\r\n")
         terminal.expect(PROMPT)
         terminal.type("never mi")

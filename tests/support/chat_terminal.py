@@ -1,5 +1,6 @@
 """`jan chat` on a terminal of its own, as a person sees it."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -47,6 +48,8 @@ class ChatTerminal:
             env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **(environ or {})},
         )
         os.close(own)
+        # A read may end within a character.
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         #: All that came, with what steers the terminal.
         self.raw = ""
         self._seen = 0
@@ -84,7 +87,7 @@ class ChatTerminal:
 
     def _read(self) -> str:
         try:
-            return os.read(self._screen, 65536).decode(errors="replace")
+            return self._decode(os.read(self._screen, 65536))
         except OSError:  # the process closed its end
             raise AssertionError(f"the chat ended; unread: {self._unread()!r}") from None
 
