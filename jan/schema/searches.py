@@ -15,7 +15,10 @@ class SearchQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     q: Annotated[
         str,
         Meta(
-            min_length=1, max_length=200, description='Words, all of which must be there; "quotes" make a phrase'
+            min_length=1,
+            max_length=200,
+            description='Words, all of which must be there; "quotes" make a phrase',
+            examples=["hello"],
         ),
     ]
     limit: Annotated[int, Meta(ge=1, le=50, description="Maximum number of hits")] = 20

@@ -88,6 +88,8 @@ def _examples(document: Document) -> Iterator[Any]:
         for parameter in operation.get("parameters", ()):
             if "example" in parameter:
                 url = url.replace(f"{{{parameter['name']}}}", parameter["example"])
+            if parameter["in"] == "query" and parameter["required"]:
+                url += f"?{parameter['name']}={parameter['schema']['examples'][0]}"
         name = f"{method} {url}"
         contents = operation.get("requestBody", {}).get("content", {})
         if not contents:

@@ -38,6 +38,8 @@ class ChatTerminal:
         self._screen, own = pty.openpty()
         fcntl.ioctl(own, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         command = [sys.executable, "-m", "jan", "chat", "--url", url, *arguments]
+        # Both would win over the size of the terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LAUNCH, *command],
             stdin=own,
@@ -45,7 +47,7 @@ class ChatTerminal:
             stderr=own,
             start_new_session=True,
             # No terminal answers here when it is asked for the place of its cursor.
-            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **(environ or {})},
+            env={**inherited, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **(environ or {})},
         )
         os.close(own)
         # A read may end within a character.
