@@ -13,7 +13,6 @@ _POLICY = (
     "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types jan"
 )
-_GROUP = "page"
 # The version of whoever does not know its name.
 _CURRENT = "current"
 # The files of one version never change (RFC 8246).
@@ -62,8 +61,7 @@ class Front(Home, _FileHandler):
         """Return the page if `Accept` names text/html. Otherwise, and with `endpoints: {page: off}`, redirect to
         Swagger UI."""
         self.set_header("Vary", "Accept")
-        is_on = self.services.settings.endpoints.get(_GROUP, True) in (True, "on")
-        if not is_on or "text/html" not in self.request.headers.get("Accept", ""):
+        if not self.services.settings.has_page or "text/html" not in self.request.headers.get("Accept", ""):
             await super().get()
             return
         self.set_page_policy()

@@ -10,11 +10,10 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from jan.children.framing import HEADER, framed
 from jan.rendering.blocks import FileJob, FileText, Rendered, RenderJob, plain
 from jan.rendering.time_limit import TooSlow, at_most
 
-#: Bytes of the number before each message: the length of the message.
-HEADER = 4
 # CPU time of a text. One that takes longer is shown as it is written.
 _TEXT_SECONDS = 2.0
 _PDF_SECONDS = 15.0
@@ -25,11 +24,6 @@ _MEMORY_BYTES = 512 << 20
 _IDLE_SECONDS = 60.0
 # HTML that is this many times longer than its text, beyond the first part, is not sent.
 _MOST_TIMES, _FIRST_PART = 40, 1 << 16
-
-
-def framed(message: bytes) -> bytes:
-    """Return a message as it goes through a pipe."""
-    return len(message).to_bytes(HEADER, "big") + message
 
 
 def main(kind: str) -> None:

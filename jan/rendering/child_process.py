@@ -1,23 +1,19 @@
 """The server's side of a child process: start it, give it a job, notice its end."""
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal
 
-from jan.rendering.child import HEADER, framed
+from jan.children.child_environment import bare_environment
+from jan.children.framing import HEADER, framed
 
 # The real limits are on CPU time. This is for a machine that gives the process none.
 _SECONDS = 60.0
 # A lower priority than the models'.
 _NICE = 5
-_ROOT = str(Path(__file__).resolve().parents[2])
 _CODE = f"import os, sys; os.nice({_NICE}); from jan.rendering.child import main; main(sys.argv[1])"
-# It reads what strangers send, so its environment has only what Python needs.
-_ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 
 
 class ChildProcess:
@@ -32,15 +28,13 @@ class ChildProcess:
     @classmethod
     async def start(cls, kind: Literal["markdown", "pdf"]) -> "ChildProcess":
         """Start a process for jobs of a kind. Raises OSError if the system has no process left."""
-        known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        path = os.pathsep.join([_ROOT, *filter(None, sys.path)])
         # -P: import nothing from the working directory. A session of its own, because Ctrl-C is for the server.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-c", _CODE, kind),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
-            env={**known, "PYTHONPATH": path},
+            env=bare_environment(),
             start_new_session=True,
         )
         return cls(process)

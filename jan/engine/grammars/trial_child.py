@@ -17,15 +17,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from jan.children.framing import HEADER, framed
 from jan.engine.formats import OutputFormat
 from jan.errors import InvalidRequest
 
 CPU_SECONDS = 1.0
 # Bytes, in addition to the process's size before its first format.
 _MEMORY_LIMIT = 512 * 2**20
-
-# Bytes of a frame's length.
-HEADER = 4
 
 
 class TrialReport(msgspec.Struct, frozen=True):
@@ -34,11 +32,6 @@ class TrialReport(msgspec.Struct, frozen=True):
     param: str = ""
     message: str = ""
     done: bool = True
-
-
-def framed(content: bytes) -> bytes:
-    """Return a frame: the content after its length."""
-    return len(content).to_bytes(HEADER, "big") + content
 
 
 def main() -> None:

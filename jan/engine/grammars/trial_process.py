@@ -1,17 +1,17 @@
 """The server's side of a trial process: start it, send it formats, and find out why it died."""
 
 import asyncio
-import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 import structlog
 
-from jan.engine.grammars.trial_child import HEADER, TrialReport, framed
+from jan.children.child_environment import bare_environment
+from jan.children.framing import HEADER, framed
+from jan.engine.grammars.trial_child import TrialReport
 from jan.engine.refusals import cannot_be_tried
 
 log = structlog.get_logger(__name__)
@@ -23,10 +23,7 @@ _END_SECONDS = 5.0
 # A lower priority than the engine's.
 _NICE = 5
 
-_ROOT = str(Path(__file__).resolve().parents[3])
 _CODE = f"import os; os.nice({_NICE}); from jan.engine.grammars.trial_child import main; main()"
-# It compiles what strangers send, so its environment has only what Python needs.
-_ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 # Signals that end a process without memory, or whose compiler overflowed the stack.
 _CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
 
@@ -72,8 +69,6 @@ class TrialProcess:
     @classmethod
     async def start(cls, origin: bytes) -> "TrialProcess":
         """Start a process for the compiler with this origin. Raises Unavailable if that fails."""
-        known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        path = os.pathsep.join([_ROOT, *filter(None, sys.path)])
         try:
             # -P: import nothing from the working directory. A session of its own, because Ctrl-C is for the
             # server.
@@ -82,7 +77,7 @@ class TrialProcess:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,
-                env={**known, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+                env=bare_environment(OPENBLAS_NUM_THREADS="1"),
                 start_new_session=True,
             )
         except OSError as error:

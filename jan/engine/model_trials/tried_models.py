@@ -15,6 +15,7 @@ from typing import IO
 import msgspec
 import structlog
 
+from jan.children.child_environment import bare_environment
 from jan.engine.model_trials.model_trial import ModelTrial, TriedBackend
 from jan.engine.model_trials.model_trial_child import ModelVerdict
 from jan.engine.model_trials.pulled_files import check_pulled
@@ -24,10 +25,7 @@ log = structlog.get_logger(__name__)
 
 # The real limit is on CPU time. This is for a machine that gives the process none, or a disk that does not answer.
 _SECONDS = 600.0
-_ROOT = str(Path(__file__).resolve().parents[3])
 _CODE = "from jan.engine.model_trials.model_trial_child import main; main()"
-# It reads what strangers made, so its environment has only what Python needs.
-_ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 # Bytes of what a library wrote last before it ended the process.
 _SAID = 400
 
@@ -105,8 +103,6 @@ class _Child:
     """
 
     def __init__(self, modules: Iterable[str] = ()) -> None:
-        known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        path = os.pathsep.join([_ROOT, *filter(None, sys.path)])
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end
         self._timed_out = False
         try:
@@ -116,7 +112,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 # llama.cpp would start a debugger to print where it aborts.
-                env={**known, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "GGML_NO_BACKTRACE": "1"},
+                env=bare_environment(OPENBLAS_NUM_THREADS="1", GGML_NO_BACKTRACE="1"),
                 start_new_session=True,
             )
         except OSError as error:
