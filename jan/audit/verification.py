@@ -6,9 +6,9 @@ from typing import TypeVar
 import msgspec
 
 from jan.audit.sealing import Head, Seals, parse_head
+from jan.storage.archive import Archive
 from jan.storage.audit import AuditEntry, AuditMark, entry_id, mark_id
 from jan.storage.records import Record
-from jan.storage.repositories import Archive
 
 R = TypeVar("R", bound=Record)
 

@@ -7,11 +7,12 @@ objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises I
 adds keys, conversations or messages raises RateLimited beyond the quota of their user, and adds nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from jan.storage.accounting import Counters, UsageLog
+from jan.storage.archive import Archive
 from jan.storage.audit import AuditLog
 from jan.storage.completion_records import CompletionRepository
 from jan.storage.conversation_lists import EVERYTHING, ListFilter
@@ -27,14 +28,11 @@ from jan.storage.records import (
     MessageRecord,
     OidcSubject,
     Page,
-    Record,
     User,
     UserChanges,
 )
 from jan.storage.session_records import RefreshSession, Rotation
 from jan.storage.text_search import TextSearch
-
-R = TypeVar("R", bound=Record)
 
 #: The owner of marks that the server sets among the conversations. No user has this id.
 NOBODY = ""
@@ -228,31 +226,6 @@ class MessageRepository(Protocol):
 
     async def delete_orphans(self, conversation_ids: Sequence[str]) -> int:
         """Remove the messages of those of these conversations that are not there; return their number."""
-
-
-class Archive(Protocol):
-    """Whole collections, for export and import. Requests use only ``insert`` and ``matching``."""
-
-    async def count(self, kind: type[Record]) -> int:
-        """Count the records of this kind."""
-
-    async def scan(self, kind: type[R], *, after: str, limit: int) -> list[R]:
-        """List records in order of id, beginning after ``after`` ("" is the beginning)."""
-
-    async def matching(self, kind: type[R], ids: Sequence[str]) -> list[R]:
-        """Return the stored records among these ids, in any order."""
-
-    async def insert(self, kind: type[R], records: Sequence[R]) -> None:
-        """Add records unchanged. Raises Conflict if an id is taken; records before it may have been added."""
-
-    async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
-        """Add those of many records that are not there, all of them or none; return the number added.
-
-        On a backend that can't undo this, ``unfinished`` is true until it is repeated with the same records.
-        """
-
-    async def unfinished(self) -> bool:
-        """Return True if a ``load`` was interrupted, and has left some of its records."""
 
 
 class Store(Protocol):

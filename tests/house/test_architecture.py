@@ -40,6 +40,7 @@ LAYERS = {
     "jan.storage.records": 1,
     "jan.storage.session_records": 1,
     "jan.storage.accounting": 1,
+    "jan.storage.archive": 1,
     "jan.storage.audit": 1,
     "jan.storage.deletions": 1,
     "jan.storage.completion_records": 1,

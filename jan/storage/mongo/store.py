@@ -27,7 +27,7 @@ _UNFINISHED = "import"
 
 
 class MongoArchive:
-    """Implements ``repositories.Archive`` on MongoDB."""
+    """Implements ``archive.Archive`` on MongoDB."""
 
     def __init__(self, connection: Connection, *collections: Collection[Any]) -> None:
         self._collections = collections

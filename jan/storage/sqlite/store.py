@@ -23,7 +23,7 @@ R = TypeVar("R", bound=Record)
 
 
 class SqliteArchive:
-    """Implements ``repositories.Archive`` on SQLite."""
+    """Implements ``archive.Archive`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
