@@ -21,6 +21,8 @@ export class Frame {
     this.list.id = "side";
     this.list.setAttribute("role", "complementary");
     this.list.setAttribute("aria-label", t("list.conversations"));
+    /** Settled when the newest conversations are in the list, or can't be read. */
+    this.listed = Promise.resolve();
     this.composer = /** @type {import("./chat/composer.js").Composer} */ (document.createElement("jan-composer"));
     this.title = h("h1.cut", { dir: "auto" });
     this.buttons = h("span.row");
@@ -28,7 +30,7 @@ export class Frame {
     this.top = h("header.top", {}, this.opener, this.title, h("span.sp"), this.buttons);
     this.strip = h("div.strip", { role: "status", hidden: true });
     this.main = h("main", { id: "page", tabindex: -1 });
-    this.foot = h("section.foot", { "aria-label": t("write.message") }, this.composer);
+    this.foot = h("section.foot", { "aria-label": t("write.message"), hidden: true }, this.composer);
     this.page = h("div.page", {}, this.top, this.strip, this.main, this.foot);
     this.app = h("div.app", {}, this.list, this.page);
     const skip = h("a.skip", { href: "#page" }, t("skip"));
@@ -119,8 +121,7 @@ class App {
   async enter() {
     this.frame = new Frame(this.place);
     this.frame.showPerson(whoAmI());
-    const listed = this.frame.list.load().catch(() => {});
-    if (!here().c) await listed;
+    this.frame.listed = this.frame.list.load().catch(() => {});
     await this.show();
   }
 

@@ -1,11 +1,12 @@
 """The page as a person uses it, in Chromium."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Route
 from support.foreign_exports import chatgpt, claude, session_lines
 from support.page import FIELD, PageVisit
 from support.ports import free_port
@@ -25,6 +26,37 @@ def test_a_person_signs_in_and_talks(visit: PageVisit, signed_in: Callable[[], s
     assert page.locator(".msg .facts").inner_text().startswith("4 tokens")
     assert page.input_value(FIELD) == ""
     assert page.title() == "Hello, how are you? · Jan"
+
+
+def test_what_is_sent_early_is_not_lost(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """The field can be used before the page knows the list and the models; the question waits for them."""
+    signed_in()
+    held: list[Route] | None = []
+
+    def hold(route: Route) -> None:
+        route.continue_() if held is None else held.append(route)
+
+    visit.page.route(re.compile(r"/v1/(models|conversations\?)"), hold)
+    visit.page.reload()
+    visit.ask("Too early?")
+    assert visit.page.input_value(FIELD) == "Too early?"
+    held, waiting = None, held
+    for route in waiting:
+        route.continue_()
+    assert visit.answers() == ["Too early?"]
+
+
+def test_a_question_without_models_stays(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """Where the list of models can't be read, the page says so and the question goes out with the next try."""
+    signed_in()
+    visit.page.route(re.compile("/v1/models"), lambda route: route.abort())
+    visit.page.reload()
+    visit.ask("Anybody there?")
+    visit.page.wait_for_selector("jan-composer .notice")
+    assert visit.page.input_value(FIELD) == "Anybody there?"
+    visit.page.unroute_all()
+    visit.page.click("jan-composer .notice button")
+    assert visit.answers() == ["Anybody there?"]
 
 
 def test_a_wrong_key_is_told(visit: PageVisit) -> None:

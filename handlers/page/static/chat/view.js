@@ -8,7 +8,7 @@ import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
 import { actByKey } from "./act-by-key.js";
 import { Conversation } from "./conversation.js";
-import { drafts } from "./drafts.js";
+import { firstScreen } from "./first-screen.js";
 import { fileNotice, noticeOf } from "./notices.js";
 import { Room } from "./room.js";
 import { settingsOf } from "./settings.js";
@@ -64,9 +64,10 @@ class View {
     conversation.addEventListener("made", () => this.#made(), { signal });
     conversation.addEventListener("refused", (event) => this.#refused(event.error, event.text), { signal });
     this.#title();
-    if (!c) this.#showFirst();
-    else await this.#load(m);
+    if (c) await this.#load(m);
+    else await this.frame.listed;
     if (signal.aborted) return;
+    if (!c) this.#showFirst();
     this.settings = settingsOf(conversation);
     const usual = await this.#usual();
     if (signal.aborted) return;
@@ -105,23 +106,7 @@ class View {
   }
 
   #showFirst() {
-    const again = drafts().filter((name) => name !== "new").slice(0, 3);
-    const list = h("ul.bare");
-    for (const id of again) {
-      const known = this.frame.list.known.get(id);
-      if (!known) continue;
-      list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, known.title.textContent), h("span.dim", {}, t("first.draft")))));
-    }
-    const others = [...this.frame.list.known.values()].filter(({ id, row }) => !again.includes(id) && !row.hidden);
-    for (const { id, title } of others.slice(0, 3 - list.childElementCount)) {
-      list.append(h("li", {}, h("a", { href: linkTo({ c: id }) }, h("span.cut", { dir: "auto" }, title.textContent))));
-    }
-    const isTemporary = this.conversation.temporary;
-    const other = isTemporary
-      ? h("p", {}, h("a", { href: linkTo({}) }, t("list.new")))
-      : h("p", {}, h("a", { href: linkTo({ temporary: 1 }) }, t("temporary")), h("span.dim", {}, ` – ${t("temporary.short")}`));
-    const goOn = list.childElementCount ? h("section", { "aria-labelledby": "again" }, h("h3.small.dim.pad", { id: "again" }, t("first.goOn")), list) : null;
-    this.frame.showMain(h("main.first", { id: "page", tabindex: -1 }, h("div", {}, h("div.lead", {}, h("h2.t-h1", {}, t("first.question")), h("p", {}, t(isTemporary ? "temporary.text" : "first.privacy"))), isTemporary ? null : goOn, other)));
+    this.frame.showMain(firstScreen(this.frame.list, this.conversation.temporary));
   }
 
   #showThread() {
@@ -188,8 +173,9 @@ class View {
 
   async #send(text, content, more = {}) {
     await this.opened;
-    if (!this.composer.model || this.signal.aborted) return;
+    if (this.signal.aborted) return;
     this.composer.notice(null);
+    if (!this.composer.model && !(await this.#foundModel())) return;
     const wasNew = !this.conversation.id;
     try {
       if (!this.thread) this.#showThread();
@@ -204,6 +190,18 @@ class View {
     } catch (error) {
       this.#refused(error, text);
     }
+  }
+
+  /** Look for a model once more: the list of models could not be read, or was empty. Tells if that is still so. */
+  async #foundModel() {
+    try {
+      this.composer.model = await usualModel();
+    } catch (error) {
+      this.#refused(error);
+      return false;
+    }
+    if (!this.composer.model) this.#refused(new Error(t("model.none")));
+    return Boolean(this.composer.model);
   }
 
   #again(questionId) {
