@@ -27,6 +27,7 @@ class ModelEntries(Handler):
             created_at=f"{datetime.fromtimestamp(served.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
             alias_of=UNSET if name == served.id else served.id,
             loaded=served.loaded,
+            loading=UNSET if served.loading is None else round(served.loading, 3),
             engine=served.kind,
             modalities=Modalities(input=["text"], output=["text"]),
         )
@@ -98,6 +99,8 @@ def _with_abilities(entry: Model, info: ModelInfo) -> Model:
         }
     elif info.scores:
         forms["modalities"] = Modalities(input=["text"], output=["scores"])
+    if info.demo:
+        forms["demo"] = True
     length = info.context_length
     return msgspec.structs.replace(
         entry, context_length=length, context_window=length, max_model_len=length, max_input_tokens=length, **forms

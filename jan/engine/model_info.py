@@ -63,6 +63,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``formats``: compiles output formats; None if they are not enforced.
     ``chats``: how chats are written; None if the model takes none.
     ``tokenizer``: how it tokenises; None if its tokens can't be shown.
+    ``demo``: it only shows that the server works, and its answers are of little use.
     ``details``: text for the log and the list of models.
     ``fingerprint``: identifies engine and weights, see ``engine.fingerprint``; '' if unknown.
     ``unserved``: parameters of requests that the engine can't serve, by their names in the API.
@@ -81,6 +82,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     formats: FormatCompiler | None = None
     chats: ChatForms | None = None
     tokenizer: TokenizerForms | None = None
+    demo: bool = False
     details: dict[str, str] = {}
     fingerprint: str = ""
     unserved: Mapping[str, Unserved] = MappingProxyType({})

@@ -26,20 +26,6 @@ if not TYPE_CHECKING:
 LoadReport = Callable[[str, float], None]
 
 
-class _Progress:
-    """Reports how much of a model is loaded, each part once."""
-
-    def __init__(self, name: str, report: LoadReport) -> None:
-        self._name = name
-        self._report = report
-        self._shown = -1.0
-
-    def __call__(self, part: float) -> None:
-        if part > self._shown:
-            self._shown = part
-            self._report(self._name, part)
-
-
 class ServedModel:
     """One configured model and its engine."""
 
@@ -52,7 +38,9 @@ class ServedModel:
         self.engine = engine
         self.created = int(time.time())
         self.loaded = False
-        self._loading: asyncio.Task[None] | None = None
+        #: The part that is loaded, 0..1, while a load runs.
+        self.loading: float | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def load(self, report: LoadReport) -> None:
         """Start the engine unless it runs. Raises ConfigurationError if that fails.
@@ -60,13 +48,19 @@ class ServedModel:
         All callers wait for the same load. It continues if they leave, because the engine's thread can't stop in
         the middle. After a failure, the next caller tries again.
         """
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load(report))
-            self._loading.add_done_callback(self._ended)
-        await asyncio.shield(self._loading)
+        if self._task is None:
+            self._task = asyncio.create_task(self._load(report))
+            self._task.add_done_callback(self._ended)
+        await asyncio.shield(self._task)
 
     async def _load(self, report: LoadReport) -> None:
-        began, progress = time.monotonic(), _Progress(self.id, report)
+        def progress(part: float) -> None:
+            # Each part once.
+            if self.loading is None or part > self.loading:
+                self.loading = part
+                report(self.id, part)
+
+        began = time.monotonic()
         # Before the first part comes the trial.
         progress(0.0)
         await self.engine.start(progress)
@@ -76,8 +70,9 @@ class ServedModel:
         log.info("model loaded", model=self.id, seconds=round(time.monotonic() - began, 2), **forms)
 
     def _ended(self, loading: "asyncio.Task[None]") -> None:
+        self.loading = None
         if loading.cancelled() or loading.exception() is not None:
-            self._loading = None
+            self._task = None
 
 
 class ServedModels:

@@ -19,11 +19,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     Anthropic's clients find their own names beside OpenAI's: ``type``, ``display_name``, ``created_at``.
     ``alias_of``: the id of the model that this is another name of. The context is in tokens, prompt and answer
     together. It has the names of OpenRouter, Groq, vLLM and Anthropic, because clients look for different ones.
-    What is known only of a loaded model is left out until it is loaded.
+    What is known only of a loaded model is left out until it is loaded. ``loading``: the part that is loaded, 0 to
+    1, while it loads.
 
     ``dialect``: the form of tool calls. ``tools``: ``native`` if the chat template shows them in this form,
     ``instructions`` if they are explained to the model. ``reasoning``: the model's reasoning is told from its
-    answers. ``dimensions``: numbers of the vectors of a model that embeds.
+    answers. ``dimensions``: numbers of the vectors of a model that embeds. ``demo``: true for the bundled model,
+    which only shows that the server works.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     owned_by: str = "jan"
     alias_of: str | UnsetType = UNSET
     loaded: bool
+    loading: float | UnsetType = UNSET
     engine: str
     modalities: Modalities
     context_length: int | UnsetType = UNSET
@@ -45,6 +48,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tools: Literal["native", "instructions"] | UnsetType = UNSET
     reasoning: bool | UnsetType = UNSET
     dimensions: int | UnsetType = UNSET
+    demo: Literal[True] | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):

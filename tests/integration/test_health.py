@@ -1,9 +1,12 @@
 """The smallest requests: health and version."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import httpx
-from support.server import EMBEDDER, MODEL
+import pytest
+from support.server import EMBEDDER, MODEL, ServerProcess
 
 from jan.testing import served
 
@@ -55,3 +58,31 @@ def test_models_tell_what_they_can_do() -> None:
     assert after["dialect"]
     assert listed[1] == after
     assert "alias_of" not in listed[0]
+
+
+def test_a_model_that_loads_tells_how_far_it_is(tmp_path: Path) -> None:
+    """The loaded part is there as long as the model loads, under each of its names."""
+    gate = tmp_path / "gate"
+    engine = "support.slow_loading.SlowLoadingBackend"
+    models = f"models: [{{id: m, aliases: [other], engine: {engine}, load: lazy, options: {{gate: {gate}}}}}]"
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with served(models) as server, ThreadPoolExecutor(1) as aside:
+        assert "loading" not in server.client.get("/v1/models/m").json()
+        answer = aside.submit(server.client.post, "/v1/chat/completions", json=asked)
+        while (entry := server.client.get("/v1/models/m").json()).get("loading") != 0.25:
+            assert not entry["loaded"]
+        entry = server.client.get("/v1/models/other").json()
+        assert (entry["loaded"], entry["loading"]) == (False, 0.25)
+        gate.touch()
+        assert answer.result().status_code == 200
+        entry = server.client.get("/v1/models/m").json()
+        assert entry["loaded"]
+        assert "loading" not in entry
+        assert "demo" not in entry
+
+
+@pytest.mark.model
+def test_the_bundled_model_says_that_it_is_a_demo(model_server: ServerProcess) -> None:
+    """Clients can tell their users why its answers make little sense."""
+    entries = httpx.get(f"{model_server.url}/v1/models").json()["data"]
+    assert {entry["demo"] for entry in entries if entry["engine"] == "llamacpp"} == {True}

@@ -125,6 +125,7 @@ class LlamaCppBackend:
             formats=self._model.grammars,
             chats=self._model.template.forms if self._model.template else None,
             tokenizer=self._model.tokenizer,
+            demo=self._options.model == BUNDLED,
             details=details,
             fingerprint=fingerprint_of("llamacpp", "cyllama", [self._file]),
         )
