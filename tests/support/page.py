@@ -59,3 +59,11 @@ class PageVisit:
     def foreign(self) -> list[str]:
         """Return the requests to any host but the server."""
         return [request.url for request in self.requests if not request.url.startswith(f"{self.server.url}/")]
+
+
+def choose_model(visit: PageVisit, model: str) -> None:
+    """Choose a model by typing."""
+    visit.page.click("jan-composer .tools button[aria-haspopup=dialog]")
+    visit.page.fill(".models input", model)
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector(f"jan-composer [aria-label='Model: {model}']")

@@ -100,7 +100,7 @@ class Responses(Handler):
         if not follows(body):
             translated.check()
         response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
-        ask_for_summary(translated)
+        await ask_for_summary(translated, self.services.models)
         with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
             if follows(body):

@@ -9,6 +9,7 @@ from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.response_translator import ResponseTranslator
 from jan.engine.base import Delta
+from jan.engine.models import ServedModels
 from jan.errors import Unavailable
 from jan.handler import CollectedAnswer, TextForm
 from jan.schema.messages import UserMessage
@@ -22,8 +23,9 @@ _ASKED = (
     "was done, what was found out and decided, and what is left to do. Quote the names, paths, numbers and "
     "passages that are still needed. Write nothing but the summary."
 )
-# Longest summary in tokens.
+# Longest summary: tokens, and the part of the model's context, so that there is room for what follows it.
 _MOST_TOKENS = 4096
+_PART_OF_CONTEXT = 4
 _TRIGGER = "compaction_trigger"
 
 
@@ -34,12 +36,13 @@ def without_trigger(body: ResponseRequest) -> ResponseRequest | None:
     return msgspec.structs.replace(body, input=body.input[:-1])
 
 
-def ask_for_summary(translated: ChatRequestOfResponse) -> None:
-    """Let a request ask for a summary of its conversation, which is plain text."""
+async def ask_for_summary(translated: ChatRequestOfResponse, models: ServedModels) -> None:
+    """Let a request ask for a summary of its conversation, in plain text. Raises NotFound and Unavailable."""
+    engine = await models.engine(translated.chat.model)
     translated.add_question(UserMessage(content=_ASKED))
     chat = translated.chat
     chat.tools = chat.tool_choice = chat.response_format = None
-    chat.max_tokens = _MOST_TOKENS
+    chat.max_tokens = max(1, min(_MOST_TOKENS, engine.info.context_length // _PART_OF_CONTEXT))
 
 
 def compaction_item(own: str, at: int, summary: str, encrypt: Callable[[str], str]) -> CompactionOutput:

@@ -38,7 +38,8 @@ class Summing(Hook):
         type(self).messages = messages = sequence.prompt.messages
         if not str(messages[-1].content).startswith("Sum up our conversation"):
             return None
-        said = UserMessage(content="" if "say nothing" in str(messages) else SUMMARY)
+        words = {"say nothing": "", "say much": "word " * 100}
+        said = UserMessage(content=next((text for key, text in words.items() if key in str(messages)), SUMMARY))
         prompt = msgspec.structs.replace(sequence.prompt, messages=(*messages[:-1], said))
         return msgspec.structs.replace(request, sequences=(msgspec.structs.replace(sequence, prompt=prompt),))
 
@@ -83,6 +84,12 @@ def test_the_next_request_has_the_summary_as_text(client: httpx.Client) -> None:
     again = compact(client, given)
     assert OPENED in [message.content for message in Summing.messages]
     assert [item["type"] for item in again] == ["message"] * 3 + ["compaction"]
+
+
+def test_a_summary_leaves_room_for_what_follows(sdk: openai.OpenAI) -> None:
+    """It has a quarter of the model's context at most: here 50 of 200 tokens."""
+    made = sdk.responses.compact(model="echo", input="say much")
+    assert made.usage.output_tokens == 50
 
 
 def test_a_foreign_summary_is_left_out_by_name(client: httpx.Client, server: ThreadServer) -> None:

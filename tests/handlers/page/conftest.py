@@ -16,6 +16,7 @@ models:
   - {id: slow, engine: echo, options: {step_seconds: 0.02, slots: 1}}
   - {id: thinker, engine: echo, options: {tool_format: hermes, reasoning: auto}}
   - {id: small, engine: echo, options: {context: 40}}
+  - {id: brief, engine: echo, options: {context: 150}}
 """
 
 

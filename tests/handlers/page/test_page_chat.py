@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Route
 from support.foreign_exports import chatgpt, claude, session_lines
-from support.page import FIELD, PageVisit
+from support.page import FIELD, PageVisit, choose_model
 from support.ports import free_port
 from support.server import ECHO_CONFIG, ServerProcess
 
@@ -84,7 +84,7 @@ def test_an_answer_goes_on_without_the_page(visit: PageVisit, signed_in: Callabl
     """A reload in mid-answer shows all of it in the end, once."""
     signed_in()
     words = " ".join(f"w{number}" for number in range(60))
-    choose(visit, "slow")
+    choose_model(visit, "slow")
     visit.ask(words)
     visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w3")
     visit.page.reload()
@@ -117,21 +117,13 @@ def test_versions_of_question_and_answer_are_kept(visit: PageVisit, signed_in: C
     page.wait_for_selector(".msg.you .text >> text=first question", state="attached")
 
 
-def choose(visit: PageVisit, model: str) -> None:
-    """Choose a model by typing."""
-    visit.page.click("jan-composer .tools button[aria-haspopup=dialog]")
-    visit.page.fill(".models input", model)
-    visit.page.keyboard.press("Enter")
-    visit.page.wait_for_selector(f"jan-composer [aria-label='Model: {model}']")
-
-
 WORDS = " ".join(f"w{number}" for number in range(400))
 
 
 def test_stop_ends_the_answer_at_the_server(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """Escape stops it: what was written stays, the server computes no more, and there is a way on."""
     client = visit.server.connect(signed_in())
-    choose(visit, "slow")
+    choose_model(visit, "slow")
     visit.ask(WORDS)
     visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w3")
     visit.page.keyboard.press("Escape")
@@ -150,7 +142,7 @@ def test_two_pages_see_the_same_answer_grow(
 ) -> None:
     """A second page follows an answer that the first one asked for, and may stop it for both."""
     signed_in()
-    choose(visit, "slow")
+    choose_model(visit, "slow")
     visit.ask(WORDS)
     visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w3")
     other = browser.new_page()
@@ -166,7 +158,7 @@ def test_two_pages_see_the_same_answer_grow(
 def test_a_refused_question_stays_in_the_field(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """A model that can't take it is named with its limit; nothing is stored, and another model may be asked."""
     client = visit.server.connect(signed_in())
-    choose(visit, "small")
+    choose_model(visit, "small")
     words = "word " * 60
     visit.page.fill(FIELD, words)
     visit.page.wait_for_selector(".notice.warn >> text=small takes 40")
@@ -207,7 +199,7 @@ def test_an_answer_outlives_its_server(browser: BrowserContext, tmp_path: Path) 
     first = ServerProcess(config, "--port", port)
     key, visit = first.admin_key, PageVisit(browser, first)
     visit.sign_in(key)
-    choose(visit, "slow")
+    choose_model(visit, "slow")
     visit.ask(WORDS)
     visit.page.wait_for_selector(".msg[aria-busy] .text >> text=w9")
     assert first.stop() == 0
@@ -231,7 +223,7 @@ def test_a_question_says_where_it_waits(visit: PageVisit, signed_in: Callable[[]
     body = {"model": "slow", "input": WORDS, "background": True}
     first = other.post("/v1/responses", json=body).json()["id"]
     signed_in()
-    choose(visit, "slow")
+    choose_model(visit, "slow")
     visit.ask("wait for it")
     visit.page.wait_for_selector(".state >> text=Place 1 in the queue")
     other.post(f"/v1/responses/{first}/cancel")
@@ -242,7 +234,7 @@ def test_a_question_says_where_it_waits(visit: PageVisit, signed_in: Callable[[]
 def test_old_messages_are_left_out_openly(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """A conversation that has outgrown its model goes on without its oldest messages if the reader says so."""
     signed_in()
-    choose(visit, "small")
+    choose_model(visit, "small")
     visit.ask("word " * 15)
     visit.answers()
     visit.ask("more " * 12)

@@ -11,10 +11,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.model]
 def test_a_model_answers_with_the_settings_of_its_conversation(
     browser: BrowserContext, model_server: ServerProcess
 ) -> None:
-    """Sampling and system prompt are set in a dialog, and hold for the answer; numbers say what it took."""
+    """Sampling and system prompt are set in a dialog, and hold for the answer; numbers say what it took. Beside
+    the field the page says that the bundled model is a demo."""
     visit = PageVisit(browser, model_server)
     visit.sign_in(model_server.admin_key)
     page = visit.page
+    page.click(".write .note >> text=How to get a real model")
+    page.wait_for_selector("dialog code >> text=jan pull")
+    page.keyboard.press("Escape")
     page.click(".top button[title=More]")
     page.click("[role=menuitem] >> text=Settings")
     page.fill("#set-system", "You answer with names of colours.")

@@ -3,7 +3,7 @@
 import { keep, kept } from "../lib/kept.js";
 import { get } from "./client.js";
 
-/** @typedef {{id: string, loaded: boolean, context?: number, tools: boolean, reasoning: boolean}} Model */
+/** @typedef {{id: string, loaded: boolean, loading?: number, demo?: boolean, context?: number, tools: boolean, reasoning: boolean}} Model */
 
 /** @type {Promise<Model[]> | null} */
 let asked = null;
@@ -22,8 +22,8 @@ function answers(entry) {
 }
 
 function modelOf(entry) {
-  const { id, loaded, context_length: context, tools, reasoning } = entry;
-  return { id, loaded, context, tools: Boolean(tools), reasoning: Boolean(reasoning) };
+  const { id, loaded, loading, demo, context_length: context, tools, reasoning } = entry;
+  return { id, loaded, loading, demo: Boolean(demo), context, tools: Boolean(tools), reasoning: Boolean(reasoning) };
 }
 
 /** Return the model to begin with: the one used last, if it is still there. */

@@ -37,6 +37,8 @@ export class Answer extends EventTarget {
     this.place = 0;
     this.wait = null;
     this.places = [];
+    /** The part of its model that is loaded, 0 to 1, while it waits for that; else null. */
+    this.loading = null;
     /** How many old messages the model did not get, as was asked for. */
     this.leftOut = 0;
   }

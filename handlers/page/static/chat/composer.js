@@ -25,8 +25,9 @@ export class Composer extends HTMLElement {
     this.notices = h("div.gap", { hidden: true });
     const box = h("form.box", { onsubmit: (event) => (event.preventDefault(), this.send()) }, this.files.element, this.field, this.tools);
     this.files.takeDrops(document);
+    this.demo = h("p.note.dim", { hidden: true }, t("demo"), " ", h("button.link", { type: "button", onclick: () => import("./demo.js").then(({ sayMore }) => sayMore()) }, t("demo.more")));
     this.hints = h("p.keys", {}, h("span", {}, t(enterSends() ? "keys.enter" : "keys.ctrlEnter")), h("span", {}, t("keys.shiftEnter")), h("span", {}, t("keys.help")));
-    this.write = h("div.write", {}, this.notices, box, this.hints);
+    this.write = h("div.write", {}, this.notices, box, this.demo, this.hints);
     this.append(this.write);
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("keydown", (event) => {
@@ -136,6 +137,7 @@ export class Composer extends HTMLElement {
     this.modelName.textContent = model?.id ?? t("model.none");
     this.modelButton.setAttribute("aria-label", t("model.choose", { model: model?.id ?? "" }));
     this.reason.hidden = !model?.reasoning;
+    this.demo.hidden = !model?.demo;
     if (this.reasoning === undefined) this.reasoning = true;
     this.reason.setAttribute("aria-pressed", String(this.reasoning));
   }
@@ -157,13 +159,20 @@ export class Composer extends HTMLElement {
     this.focusField();
   }
 
-  /** What can be done about a conversation that is too long. */
-  offers() {
+  /** What can be done about a conversation that is too long, or a question that alone is. */
+  offers({ tree, temporary }) {
     const drop = () => {
       this.block(false);
       this.dispatchEvent(new Event("fit"));
     };
-    return [button(t("long.model"), () => this.pick(), { kind: "b.tiny" }), button(t("long.drop"), drop, { kind: "b.quiet.tiny" }), button(t("list.new"), () => this.dispatchEvent(new Event("fresh")), { kind: "b.quiet.tiny" })];
+    const tell = (name) => () => this.dispatchEvent(new Event(name));
+    const kind = "b.quiet.tiny";
+    return [
+      button(t("long.model"), () => this.pick(), { kind: "b.tiny" }),
+      tree.size > 0 && !temporary && button(t("long.summary"), tell("summary"), { kind }),
+      tree.size > 0 && button(t("long.drop"), drop, { kind }),
+      tree.size > 0 && button(t("list.new"), tell("fresh"), { kind }),
+    ];
   }
 
   /** Say above the field what keeps it from sending; null takes that away. */

@@ -2,14 +2,23 @@
 
 import { button, h, icon, iconButton } from "../lib/dom.js";
 import { copy, openMenu, say } from "../lib/menu.js";
-import { clock, number, span, t, wholeMoment } from "../lib/words.js";
+import { clock, number, percent, span, t, wholeMoment } from "../lib/words.js";
 import { filesOf } from "./attach.js";
 import { showMarkdown } from "./render.js";
 import { fileStep, Steps } from "./steps.js";
+import { summaryIn } from "./summary-note.js";
 import { textOf } from "./tree.js";
 import { Writer } from "./writer.js";
 
 const LETTERS_OF_A_TOKEN = 3.6;
+
+/** Say what a running answer is at. */
+function stateOf({ retrying, stopping, loading, state, place }) {
+  if (retrying) return t("state.retrying");
+  if (stopping) return t("state.stopping");
+  if (loading !== null) return loading ? t("state.loadingPart", { part: percent(loading) }) : t("state.loading");
+  return state === "queued" && place ? t("state.place", { n: place }) : t(`state.${state}`);
+}
 
 /** @typedef {{edit, again, goOn, fork, version, versions, ask, resend}} Acts what a conversation does for its messages */
 
@@ -28,8 +37,12 @@ export class MessageView {
     this.state = h("p.state", { hidden: true });
     /** Settled when all of it is shown. */
     this.ready = Promise.resolve();
-    if (own) this.#buildOwn();
-    else if (message.role === "system") this.#buildSystem();
+    const summary = summaryIn(message);
+    /** What nobody asks or answers has no buttons. */
+    this.fixed = summary !== null || message.role === "system";
+    if (summary !== null) this.#buildFolded("branch", t("summary"), summary, acts.summary?.());
+    else if (this.fixed) this.#buildFolded("set", t("system"), textOf(message));
+    else if (own) this.#buildOwn();
     else this.#buildAnswer();
     this.refresh();
   }
@@ -46,11 +59,11 @@ export class MessageView {
     this.element.append(this.who, h("div.own", {}, this.text, this.buttons), this.state);
   }
 
-  #buildSystem() {
-    this.steps = new Steps();
-    const inside = h("div", { tabindex: 0, role: "group", "aria-label": t("system") }, h("p.raw", {}, textOf(this.message)));
-    const summary = h("summary", {}, icon("set"), h("span", {}, t("system")), h("span.dim.cut", { dir: "auto" }, textOf(this.message)), h("span.tail", {}, icon("on", true)));
-    this.element.append(this.who, h("div.steps", {}, h("details.step", {}, summary, inside)));
+  /** Show a text folded, with a note below it. */
+  #buildFolded(picture, title, text, note) {
+    const inside = h("div", { tabindex: 0, role: "group", "aria-label": title }, h("p.raw", { dir: "auto" }, text));
+    const summary = h("summary", {}, icon(picture), h("span", {}, title), h("span.dim.cut", { dir: "auto" }, text), h("span.tail", {}, icon("on", true)));
+    this.element.append(this.who, h("div.steps", {}, h("details.step", {}, summary, inside)), note ?? "");
     this.who.replaceChildren();
   }
 
@@ -107,16 +120,9 @@ export class MessageView {
     else if (seconds > 1) facts.push(span(seconds));
     const letters = answer.text.length + answer.reasoning.length;
     if (letters) facts.push(t("state.tokens", { n: Math.ceil(letters / LETTERS_OF_A_TOKEN) }));
-    const words = answer.retrying
-      ? t("state.retrying")
-      : answer.stopping
-        ? t("state.stopping")
-        : answer.state === "queued" && answer.place
-          ? t("state.place", { n: answer.place })
-          : t(`state.${answer.state}`);
     this.state.hidden = false;
     const dim = facts.length ? h("span.dim", {}, h("bdi", {}, ` · ${facts.join(" · ")}`)) : null;
-    this.state.replaceChildren(h("span.dot.busy"), h("span", {}, words, dim));
+    this.state.replaceChildren(h("span.dot.busy"), h("span", {}, stateOf(answer), dim));
   }
 
   /** Show buttons and state as the message is now; nothing is done where they are so already. */
@@ -127,7 +133,7 @@ export class MessageView {
     if (now === this.shown) return;
     this.shown = now;
     this.element.dataset.id = message.id;
-    if (message.role === "system") return;
+    if (this.fixed) return;
     const live = message.live && !message.live.done;
     this.buttons.replaceChildren(...(live ? [] : this.#buttons()));
     if (!live) this.#showEnd();

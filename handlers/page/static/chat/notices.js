@@ -6,16 +6,16 @@ import { linkTo } from "../lib/router.js";
 import { clock, span, t } from "../lib/words.js";
 
 /**
- * Make the notice of an error. `acts`: retry, otherModel, fresh.
+ * Make the notice of an error. `acts`: retry, otherModel, fresh; `offers`: buttons for what is too long.
  * @param {any} error
- * @param {Record<string, () => void>} acts
+ * @param {Record<string, any>} acts
  */
 export function noticeOf(error, acts) {
   const act = (words, call, kind = "b.tiny") => call && button(words, call, { kind });
   if (error instanceof Offline) return notice("off", "", t("offline.title"), t("offline.text"), [act(t("retry"), acts.retry)]);
   if (error.status === 429) return limit(error, acts, act);
   if (error.code === "context_length_exceeded")
-    return notice("alert", "warn", t("long.title"), `${error.message} ${t("long.text")}`, [act(t("long.model"), acts.otherModel), act(t("long.drop"), acts.fit, "b.quiet.tiny"), act(t("list.new"), acts.fresh, "b.quiet.tiny")]);
+    return notice("alert", "warn", t("long.title"), `${error.message} ${t("long.text")}`, acts.offers ?? [act(t("long.model"), acts.otherModel)]);
   if (error.status === 503) return notice("alert", "bad", t("busy.title"), error.message, [act(t("retry"), acts.retry), act(t("long.model"), acts.otherModel, "b.quiet.tiny")]);
   if (error.status === 404) return notice("info", "", t("gone.title"), t("gone.text"), [act(t("list.new"), acts.fresh)]);
   return notice("alert", "bad", t("wrong.title"), error.message ?? String(error), [act(t("retry"), acts.retry)]);

@@ -2,7 +2,10 @@
 
 import { lately, models } from "../api/models.js";
 import { h, icon } from "../lib/dom.js";
-import { short, t } from "../lib/words.js";
+import { percent, short, t } from "../lib/words.js";
+
+/** How often a list is read again in which a model loads. */
+const LOOK_MS = 1000;
 
 /** Open the list of models above a button; returns the chosen one, or undefined. */
 export function openPicker(opener, current) {
@@ -54,11 +57,14 @@ export function openPicker(opener, current) {
     opener.setAttribute("aria-expanded", "true");
     place(pop, opener);
     field.focus();
-    models(true).then((all) => {
-      field.addEventListener("input", () => fill(all));
+    let all = [];
+    field.addEventListener("input", () => fill(all));
+    const read = async () => {
+      all = await models(true);
       fill(all);
-      if (early) active?.click();
-    }, () => list.replaceChildren(h("p.note.dim", {}, t("model.unknown"))));
+      if (all.some(({ loading }) => loading !== undefined)) setTimeout(() => pop.isConnected && read().catch(() => {}), LOOK_MS);
+    };
+    read().then(() => early && active?.click(), () => list.replaceChildren(h("p.note.dim", {}, t("model.unknown"))));
   });
 }
 
@@ -75,8 +81,16 @@ function group(title, some, current, choose) {
   return [title && h("h2", {}, title), ...some.map((model) => row(model, current, choose))].filter(Boolean);
 }
 
+/** Say if a model is loaded, or how far it is. */
+function stateOf({ loaded, loading }) {
+  if (loaded) return [h("span.dot.good"), t("model.ready")];
+  if (loading === undefined) return [h("span.dot.none"), t("model.asleep")];
+  return [h("span.dot.busy"), t("model.loading", { part: percent(loading) })];
+}
+
 function row(model, current, choose) {
   const abilities = [
+    model.demo && t("model.demo"),
     model.context && t("model.context", { size: short(model.context) }),
     model.tools && t("model.tools"),
     model.reasoning && t("model.reasoning"),
@@ -84,6 +98,6 @@ function row(model, current, choose) {
   const is = model.id === current;
   return h("div.model", { role: "option", id: `model-${model.id}`, "aria-selected": String(is), onclick: () => choose(model) },
     h("span.row", {}, h("b.cut", {}, model.id), is && icon("check")),
-    h("span.row.end", {}, h(model.loaded ? "span.dot.good" : "span.dot.none"), t(model.loaded ? "model.ready" : "model.asleep")),
+    h("span.row.end", {}, ...stateOf(model)),
     h("span.note", {}, abilities.join(" · ")));
 }

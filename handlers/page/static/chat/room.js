@@ -1,6 +1,8 @@
 // How much of the model's context a conversation takes, before the question is sent.
 
 import { post } from "../api/client.js";
+import { modelNamed } from "../api/models.js";
+import { listen } from "../lib/bus.js";
 import { h, meter } from "../lib/dom.js";
 import { short, t } from "../lib/words.js";
 import { notice } from "./notices.js";
@@ -21,6 +23,8 @@ export class Room {
     for (const name of ["typed", "model"]) composer.addEventListener(name, look, { signal });
     conversation.addEventListener("path", look, { signal });
     conversation.addEventListener("ended", look, { signal });
+    composer.addEventListener("summary", () => import("./summary.js").then(({ goOnWithSummary }) => goOnWithSummary(composer, conversation)), { signal });
+    listen("model-loaded", (id) => id === composer.model?.id && this.#known(id), signal);
     signal.addEventListener("abort", () => clearTimeout(this.timer));
     look();
   }
@@ -31,6 +35,12 @@ export class Room {
     const at = path.findLastIndex((message) => message.usage);
     const counted = at < 0 ? 0 : path[at].usage.prompt_tokens + path[at].usage.completion_tokens;
     return path.slice(at + 1).reduce((sum, message) => sum + textOf(message).length / LETTERS_OF_A_TOKEN, counted);
+  }
+
+  /** What is known of a model only once it is loaded. */
+  async #known(id) {
+    this.composer.model = await modelNamed(id);
+    this.look();
   }
 
   /** Show how full it is with what is typed now; near the top the server counts. */
@@ -61,7 +71,7 @@ export class Room {
 
   #over(count, most, model) {
     this.composer.block(true);
-    this.composer.notice(notice("alert", "warn", t("long.counted", { count, model: model.id, most }), t("long.text"), [...this.composer.offers()]));
+    this.composer.notice(notice("alert", "warn", t("long.counted", { count, model: model.id, most }), t("long.text"), this.composer.offers(this.conversation)));
   }
 
   #show(used, most) {

@@ -12,6 +12,7 @@ import { firstScreen } from "./first-screen.js";
 import { fileNotice, noticeOf } from "./notices.js";
 import { Room } from "./room.js";
 import { settingsOf } from "./settings.js";
+import { summaryNote } from "./summary-note.js";
 import "./thread.js";
 
 /**
@@ -124,6 +125,7 @@ class View {
       edit: (id) => this.#edit(id),
       again: (questionId) => this.#again(questionId),
       goOn: (id) => this.#goOn(id),
+      summary: () => summaryNote(conversation),
       fork: conversation.temporary ? null : (id) => this.#fork(id),
       link: conversation.temporary ? null : (id) => new URL(linkTo({ c: conversation.id, m: id }), location.href).href,
     };
@@ -235,7 +237,7 @@ class View {
     this.composer.notice(noticeOf(error, {
       retry: () => (this.composer.notice(null), this.composer.send()),
       otherModel: () => this.composer.pick(),
-      fit: this.conversation.tree.size ? () => this.composer.dispatchEvent(new Event("fit")) : null,
+      offers: this.composer.offers(this.conversation),
       fresh: () => go({}),
     }));
     if (!this.conversation.tree.size && !this.conversation.id) {

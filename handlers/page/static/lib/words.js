@@ -51,6 +51,11 @@ export function number(value, options) {
   return options ? new Intl.NumberFormat(language, options).format(value) : numbers.format(value);
 }
 
+/** Write a part of a whole, 0 to 1, in percent. */
+export function percent(part) {
+  return number(part, { style: "percent", maximumFractionDigits: 0 });
+}
+
 /** Write a number of tokens in short, such as 9.4k. */
 export function short(value) {
   return number(value, { notation: "compact", maximumFractionDigits: 1 });

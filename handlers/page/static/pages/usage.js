@@ -2,7 +2,7 @@
 
 import { get } from "../api/client.js";
 import { h, meter, svg } from "../lib/dom.js";
-import { clock, number, short, span, t } from "../lib/words.js";
+import { clock, number, percent, short, span, t } from "../lib/words.js";
 import { table } from "./account.js";
 
 const DAYS = 30;
@@ -35,8 +35,7 @@ function quota({ name, used, limit: most }) {
 function line(words, used, most, rest, name = "") {
   const part = most ? used / most : 0;
   const kind = part >= 1 ? "full" : part >= NEAR ? "near" : "";
-  const percent = number(part, { style: "percent", maximumFractionDigits: 0 });
-  const note = rest ? `${percent}. ${rest}` : percent;
+  const note = rest ? `${percent(part)}. ${rest}` : percent(part);
   return h("div.limit", {}, h("span", { title: name }, words), meter(words, used, most, kind), h("span.end", {}, t("usage.of", { used, most })), h("span.note", {}, note));
 }
 
