@@ -1,8 +1,10 @@
 """Put the server together from its settings; start it, serve, drain, stop."""
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 import structlog
@@ -42,11 +44,15 @@ from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import check_store
 from jan.storage.measured import MeasuredStore
+from jan.tasks import described, end
 from jan.telemetry.client_addresses import ClientAddresses
 from jan.telemetry.metrics import LoopLag, Metrics
 from jan.telemetry.trace_sender import make_tracing
 
 log = structlog.get_logger(__name__)
+
+# How long a part may take to stop, beyond the grace period. Those that may wait for others have shorter limits.
+_PART_SECONDS = 40.0
 
 
 class CannotListen(ConfigurationError):
@@ -236,23 +242,39 @@ class Server:
         """The code of the link that signs the administrator in, if this first start made one."""
         return self._keeper.start_code
 
-    async def stop(self) -> None:
-        """Stop accepting, let answers finish within the grace period, end the rest, and free the models."""
+    async def stop(self) -> bool:
+        """Stop accepting, let answers finish within the grace period, end the rest, and free the models.
+
+        Returns False if a part did not stop in time. It is left behind, with an error in the log.
+        """
         self._http.stop()
-        await self._workers.close()
+        stopped = await _stopped("the background's work", self._workers.close())
         ended = await self._live.drain(self.settings.server.grace_seconds)
-        await self._http.close_all_connections()
+        stopped &= await _stopped("connections", self._http.close_all_connections())
         self.services.anonymous.close()
         works = (self._running, self.models, self._hooks, self._idempotency)
         for part in (*works, self._renderer, self._conversations, self._accounting):
-            await part.close()
+            stopped &= await _stopped(type(part).__name__, part.close())
         self._audit.note("server.stopped")
-        await self._audit.close()
-        await self._keeper.close()
+        stopped &= await _stopped("the audit", self._audit.close())
+        stopped &= await _stopped("the store", self._keeper.close())
         self._lag.stop()
         if self._tracing is not None:
-            await self._tracing.close()
+            stopped &= await _stopped("tracing", self._tracing.close())
         log.info("stopped", ended_early=ended)
+        return stopped
+
+
+async def _stopped(part: str, close: Coroutine[Any, Any, None]) -> bool:
+    """Wait until a part has stopped; returns False if it takes longer than ``_PART_SECONDS``."""
+    closing = asyncio.create_task(close)
+    await asyncio.wait({closing}, timeout=_PART_SECONDS)
+    if closing.done():
+        closing.result()
+        return True
+    log.error("a part of the server does not stop", part=part, waits=described(closing))
+    await end(closing)
+    return False
 
 
 def _url(scheme: str, bound: socket.socket) -> str:

@@ -84,14 +84,16 @@ class LiveRequests:
         """
         self.draining = True
         try:
-            await asyncio.wait_for(self._empty.wait(), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                await self._empty.wait()
         except TimeoutError:
             ended = list(self._live)
             for request in ended:
                 request.shut_down()
             # A client that reads nothing gets no error; its connection is closed all the same.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), _LAST_WORDS_SECONDS)
+                async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                    await self._empty.wait()
             return len(ended)
         return 0
 

@@ -39,6 +39,7 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own."""
     parser.addoption("--cpu", action="store_true", help="print the CPU seconds of each test file")
+    parser.addoption("--slow-browser", type=float, metavar="TIMES", help="the page's tests in a slow browser")
     parser.addoption("--quick", action="store_true", help=f"no tests marked {', '.join(NOT_QUICK)}")
 
 

@@ -14,6 +14,7 @@ from jan.audit.sealing import Head, Seals
 from jan.errors import JanError, Unavailable, retry_headers
 from jan.storage.audit import AuditEntry, AuditLog, entry_id, new_chain
 from jan.storage.records import now
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -187,8 +188,7 @@ class ChainWriter:
         task = self._task
         if task is not None and not task.done():
             await asyncio.wait({task}, timeout=seconds)
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
         if self.waiting and self._logged:
             log.error("audit entries are lost, because the store did not take them", entries=self.waiting)
         self._log_head(always=True)

@@ -15,6 +15,7 @@ from jan.schema.scopes import Identity, Scope
 from jan.storage.records import ApiKey, Record, User, now
 from jan.storage.repositories import Store
 from jan.storage.session_records import RefreshSession
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -106,9 +107,7 @@ class RunningWork:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.wait({self._look})
+        await end(self._look)
 
     # --- the looks ----------------------------------------------------------------------------------
 

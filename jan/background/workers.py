@@ -13,7 +13,7 @@ from jan.errors import JanError, Unavailable
 from jan.handler import Handler
 from jan.services import Services
 from jan.storage.queued_answers import QueuedAnswer
-from jan.tasks import Tasks
+from jan.tasks import Tasks, end
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class BackgroundWorkers:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
-            self._task.cancel()
+            await end(self._task)
             self._task = None
         for answer in list(self._answers.values()):
             answer.pause()
@@ -56,7 +56,6 @@ class BackgroundWorkers:
 
     async def _work(self) -> None:
         pause = self._queue.lease.total_seconds() / _LOOKS_IN_A_LEASE
-        # A flag ends this, because ``wait_for`` can swallow a cancellation that comes together with a result.
         while not self._queue.live.closed:
             self._wake.clear()
             try:
@@ -68,7 +67,8 @@ class BackgroundWorkers:
             except (JanError, msgspec.MsgspecError) as error:
                 log.error("background responses can't be claimed", reason=str(error))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def _extend(self) -> None:
         """Extend the leases of what is made here. What is not held any more ends."""

@@ -47,7 +47,8 @@ async def serve_until_signalled(server: Server, report: LoadReport, announce: Ca
     announce(urls)
     await _first_of(stopping, server.models.failed)
     log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
-    await server.stop()
+    if not await server.stop():
+        os._exit(1)  # the event loop would wait for what is left
     return not server.models.failed.is_set()
 
 

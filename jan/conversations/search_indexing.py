@@ -6,6 +6,7 @@ import structlog
 
 from jan.errors import JanError, Unavailable
 from jan.storage.repositories import Store
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +27,7 @@ class SearchIndexing:
 
     async def close(self) -> None:
         """Stop after the step under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await end(self._task)
 
     async def _index(self) -> None:
         while True:

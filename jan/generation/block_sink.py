@@ -13,6 +13,7 @@ from jan.generation.growing_blocks import GrowingBlocks, NewBlock
 from jan.generation.sinks import FrameOutlet, FrameSink, Translator
 from jan.http.sse import Frames
 from jan.rendering.renderer import Renderer
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +130,4 @@ class BlockSink(FrameSink):
 
     async def close(self) -> None:
         """Stop reading the texts, before they end too."""
-        if (task := self._task) is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+        await end(self._task)

@@ -87,7 +87,8 @@ def _probe_of(info: ModelInfo) -> TextPrompt | EmbeddingPrompt | PairPrompt:
 
 async def _condition(probe: Awaitable[None]) -> Condition:
     try:
-        await asyncio.wait_for(probe, _LIMIT_SECONDS)
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            await probe
     except (JanError, TimeoutError):
         return "unhealthy"
     return "healthy"

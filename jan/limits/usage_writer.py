@@ -10,6 +10,7 @@ import structlog
 
 from jan.errors import JanError
 from jan.storage.accounting import Counter, Counters, UsageLog, UsageRecord
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +76,7 @@ class UsageWriter:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=seconds)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
         for row in merge(self._rows):
             log.error("usage is lost", **msgspec.to_builtins(row))
         self._rows = []
@@ -104,7 +104,8 @@ class UsageWriter:
     async def _pause(self, seconds: float) -> None:
         """Sleep, but wake up at shutdown."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     async def _write(self) -> None:
         rows, self._rows = merge(self._rows), []

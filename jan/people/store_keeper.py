@@ -20,6 +20,7 @@ from jan.people.keys import CreatedKey, parse_scopes
 from jan.schema.scopes import ADMIN_SCOPES
 from jan.storage.records import User, milliseconds, now
 from jan.storage.repositories import Store
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -167,9 +168,7 @@ class StoreKeeper:
     async def close(self) -> None:
         """Stop the attempts and the housekeeping, and close the store."""
         await self._indexing.close()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await end(self._task)
         if self.start_code is not None:
             with suppress(Unavailable):  # it ends by itself within minutes
                 await self._people.browsers.drop_link(self.start_code)

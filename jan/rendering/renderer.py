@@ -7,6 +7,7 @@ import structlog
 
 from jan.rendering.blocks import LONGEST_TEXT, FileJob, FileText, Rendered, RenderJob, plain
 from jan.rendering.child_process import ChildProcess
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -113,8 +114,6 @@ class Renderer:
     async def close(self) -> None:
         """End all processes of the renderer."""
         self._closed = True
-        for task in self._jobs:
-            task.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await end(*self._jobs)
         while self._idle:
             await self._idle.pop().end()

@@ -35,7 +35,8 @@ def run_engine(
             )
         await engine.start(lambda _part: None)
         try:
-            return await asyncio.wait_for(scenario(engine), _SECONDS)
+            async with asyncio.timeout(_SECONDS):
+                return await scenario(engine)
         finally:
             await engine.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
 from support.patience import otherwise
 
@@ -44,6 +44,15 @@ def chromium(profile: Path, **options: Any) -> Iterator[BrowserContext]:
             # What the test is about has been said; a browser that hangs, or that is gone, is closed too.
             with otherwise(lambda: _kill(profile), _CLOSE_SECONDS), suppress(Error):
                 context.close()
+
+
+def slow_down(context: BrowserContext, times: float) -> None:
+    """Make the pages that will be opened so many times slower: ``pytest --slow-browser``."""
+
+    def slow(page: Page) -> None:
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": times})
+
+    context.on("page", slow)
 
 
 def _executable() -> str:

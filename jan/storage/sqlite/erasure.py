@@ -9,11 +9,12 @@ removes those. So it is done at the end of a process that deleted something, if 
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
+
+from jan.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +54,7 @@ class Eraser:
 
     async def stop(self) -> None:
         """Stop trying. The end of the process empties the file."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
 
 def empty_log(connection: sqlite3.Connection) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext
-from support.browser import chromium
+from support.browser import chromium, slow_down
 from support.page import PageVisit
 
 from jan.testing import ThreadServer, served
@@ -30,9 +30,12 @@ def page_server() -> Iterator[ThreadServer]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """The module's browser, as slow as ``--slow-browser`` says."""
     profile = tmp_path_factory.mktemp("profile")
     with chromium(profile, viewport={"width": 1280, "height": 900}, locale="en-GB") as context:
+        if times := request.config.getoption("--slow-browser"):
+            slow_down(context, times)
         yield context
 
 
