@@ -1,10 +1,9 @@
 """Places to go on from: cursors of lists, queries, and the number of the last event of a stream."""
 
-import asyncio
 from collections.abc import Callable, Iterable
-from functools import cache
 from urllib.parse import parse_qs, quote
 
+from fuzz.event_loop import runner
 from fuzz.given import Given
 from fuzz.refusals import check_refusal
 from handlers.openai.chat.events import EventsQuery, _number
@@ -81,13 +80,8 @@ def _sequence(text: bytes) -> None:
 def _resume(text: bytes) -> None:
     """Go on after an event: all later ones come, each once."""
     number = _number(text.decode("latin1"))
-    sent = _runner().run(_rest_after(number))
+    sent = runner().run(_rest_after(number))
     assert sent == b"".join(_FRAMES[number:]) + DONE
-
-
-@cache
-def _runner() -> asyncio.Runner:
-    return asyncio.Runner()
 
 
 async def _rest_after(number: int) -> bytes:

@@ -4,12 +4,12 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from functools import cache
 
 from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
+from fuzz.event_loop import runner
 from fuzz.given import Given, cut
 from fuzz.refusals import check_refusal
 from jan.errors import JanError
@@ -44,8 +44,8 @@ def check(data: bytes) -> None:
     head, found, _ = sent.partition(b"\r\n\r\n")
     if found:
         _check_head(head + found)
-    whole = _runner().run(_read([sent]))
-    assert _runner().run(_read(cut(sent, size))) == whole, sent
+    whole = runner().run(_read([sent]))
+    assert runner().run(_read(cut(sent, size))) == whole, sent
 
 
 def _check_head(head: bytes) -> None:
@@ -106,11 +106,6 @@ class Heard(RequestRunner):
         """All that must not depend on how the bytes arrive, without the parts of a body that breaks off."""
         error = None if self.error is None else (self.error.code, self.error.message)
         return self.head, self.complete, self.complete and self.body, error
-
-
-@cache
-def _runner() -> asyncio.Runner:
-    return asyncio.Runner()
 
 
 async def _read(pieces: list[bytes]) -> tuple[object, ...]:
