@@ -15,7 +15,7 @@ from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
 from jan.background.answer_queue import AnswerQueue
 from jan.background.workers import BackgroundWorkers
-from jan.conversations import Conversations, StoredCompletions
+from jan.conversations import Conversations, Shares, StoredCompletions
 from jan.engine.models import LoadReport, ServedModels
 from jan.errors import ConfigurationError, Mistakes
 from jan.generation.hooks import Hooks
@@ -133,6 +133,7 @@ class Server:
             anonymous=AnonymousPolicy(settings),
             conversations=self._conversations,
             completions=StoredCompletions(store, self._conversations),
+            shares=Shares(store, self._audit, settings.shares),
             background=self._background,
             idempotency=self._idempotency,
             streams=StreamLogs(settings.streams, self._live, self._running),

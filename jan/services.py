@@ -20,7 +20,7 @@ from jan.auth.oidc.sign_in import SignIn
 from jan.auth.running import RunningWork
 from jan.auth.sessions import Sessions
 from jan.background.answer_queue import AnswerQueue
-from jan.conversations import Conversations, StoredCompletions
+from jan.conversations import Conversations, Shares, StoredCompletions
 from jan.engine.models import ServedModels
 from jan.generation.hooks import Hooks
 from jan.http.anonymous import AnonymousPolicy
@@ -129,6 +129,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: AnonymousPolicy
     conversations: Conversations
     completions: StoredCompletions
+    shares: Shares
     background: AnswerQueue
     idempotency: Idempotency
     streams: StreamLogs

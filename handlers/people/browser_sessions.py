@@ -9,6 +9,7 @@ from jan.operation import Example, operation
 from jan.schema.auth import BrowserSession, BrowserSignIn, BrowserState, SessionInfo, SessionList, SignedOut
 from jan.schema.paging import PageQuery
 from jan.schema.scopes import KEYS, PUBLIC, READ
+from jan.schema.shares import SharingOffer
 from jan.storage.session_records import RefreshSession
 
 
@@ -49,14 +50,18 @@ class OwnSession(SigningInHandler):
     )
     async def get(self) -> BrowserState:
         """Return the session of the browser's cookie and its user, or null where there is none or it has ended.
-        `provider` says if people can sign in at /auth/google."""
+        `provider` says if people can sign in at /auth/google, `sharing` for how long at most conversations can be
+        shared by links, null for not at all."""
         session, token = None, self.services.cookies.read(self.request)
         if token is not None:
             self.check_own_page()
             if (found := await self.services.browsers.find(token)) is not None:
                 user, record = found
                 session = BrowserSession(id=record.id, expires_at=record.expires_at, user=profile_of(user))
-        return BrowserState(session=session, provider=self.services.settings.sign_in.configured)
+        settings = self.services.settings
+        longest = int(settings.shares.longest.total_seconds())
+        sharing = SharingOffer(max_seconds=longest) if settings.shares.enabled else None
+        return BrowserState(session=session, provider=settings.sign_in.configured, sharing=sharing)
 
     @operation(
         summary="Sign this browser in",

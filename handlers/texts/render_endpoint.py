@@ -1,16 +1,15 @@
 """POST /render: Markdown as blocks of safe HTML."""
 
+from handlers.texts.bounded_rendering import rendered_in_turn
 from jan.errors import InvalidRequest
 from jan.handler import Handler
 from jan.operation import Example, operation
-from jan.schema.rendered_texts import RenderedBlock, RenderedText, RenderedTexts, RenderRequest
+from jan.schema.rendered_texts import RenderedText, RenderedTexts, RenderRequest
 from jan.schema.scopes import ANONYMOUS_OR_INFERENCE
 
 _MOST_TEXTS = 100
 _LONGEST_TEXT = 256 * 1024
 _LONGEST_TOGETHER = 1024 * 1024
-# CPU time of a request's texts. Those that follow are shown as they are written.
-_SECONDS = 4.0
 
 
 class Rendering(Handler):
@@ -36,13 +35,8 @@ class Rendering(Handler):
         """
         texts = [body.text] if isinstance(body.text, str) else body.text
         _check(texts, alone=isinstance(body.text, str))
-        rendered, used = [], 0.0
-        for index, text in enumerate(texts):
-            done = await self.services.renderer.render(text, plainly=used > _SECONDS)
-            used += done.seconds
-            blocks = [RenderedBlock(index=at, html=one.html, end=one.end) for at, one in enumerate(done.blocks)]
-            rendered.append(RenderedText(index=index, blocks=blocks))
-        return RenderedTexts(data=rendered)
+        rendered = await rendered_in_turn(self.services.renderer, texts)
+        return RenderedTexts(data=[RenderedText(index=at, blocks=blocks) for at, blocks in enumerate(rendered)])
 
 
 def _check(texts: list[str], *, alone: bool) -> None:

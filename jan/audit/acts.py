@@ -19,6 +19,8 @@ Act = Literal[
     "session.ended",
     "session.token_reused",
     "sessions.all_ended",
+    "share.made",
+    "share.revoked",
     "sign_in.link_made",
     "sign_in.refused",
     "store.exported",

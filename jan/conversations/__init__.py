@@ -2,7 +2,8 @@
 
 from jan.conversations.kept_completions import StoredCompletions
 from jan.conversations.service import Conversations
+from jan.conversations.share_links import Shares
 from jan.conversations.stored_answer import KeptAnswer
 from jan.conversations.turn import Turn
 
-__all__ = ["Conversations", "KeptAnswer", "StoredCompletions", "Turn"]
+__all__ = ["Conversations", "KeptAnswer", "Shares", "StoredCompletions", "Turn"]

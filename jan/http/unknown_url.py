@@ -1,5 +1,6 @@
 """Answers for every URL that the route table does not have."""
 
+import re
 from types import MappingProxyType
 
 import msgspec
@@ -54,6 +55,8 @@ _UNSERVED = MappingProxyType(
 # What clients ask for whose base URL lacks the prefix.
 _WITHOUT_PREFIX = frozenset({"chat/completions", "completions", "models"})
 _LONGEST_PATH = 200
+# Secrets of links to conversations, and API keys.
+_SECRETS = re.compile(r"\b(jans?_)[\w-]{16,}")
 
 
 class UnknownUrl(Dispatcher):
@@ -101,6 +104,6 @@ def _family(path: str, prefixes: tuple[str, ...]) -> str:
 def shown_path(path: str) -> str:
     """Return a path, which has no query, for the log: printable ASCII of at most 200 characters.
 
-    What could begin a line of its own, or look like one, is escaped.
+    What could begin a line of its own, or look like one, is escaped, and secrets of ours are masked.
     """
-    return ascii(path[:_LONGEST_PATH])[1:-1][:_LONGEST_PATH]
+    return ascii(_SECRETS.sub(r"\1...", path)[:_LONGEST_PATH])[1:-1][:_LONGEST_PATH]

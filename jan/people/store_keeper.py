@@ -124,12 +124,13 @@ class StoreKeeper:
         purged = await self._store.sessions.purge(now() - _KEEP_ENDED_SESSIONS)
         forgotten = await self._store.idempotent_answers.purge(now() - _KEEP_ANSWERS)
         await self._store.counters.purge(milliseconds(now()))
+        ended_shares = await self._store.shares.purge(now())
         await self._people.audit.tidy()
         given_up = await tidy(self._store, now() - GIVEN_UP_AFTER)
         deleted = await self._people.deletion.finish()
         kept = self._keep_responses
         expired = 0 if kept is None else await expire(self._store, now() - kept)
-        if ended or purged or forgotten or given_up or deleted or expired:
+        if ended or purged or forgotten or given_up or deleted or expired or ended_shares:
             log.info(
                 "store tidied",
                 interrupted_answers=ended,
@@ -138,6 +139,7 @@ class StoreKeeper:
                 interrupted_imports=given_up,
                 deleted_users=deleted,
                 expired_responses=expired,
+                ended_shares=ended_shares,
             )
 
     async def _remove_orphans(self) -> None:

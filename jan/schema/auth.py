@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from jan.schema.shares import SharingOffer
 from jan.schema.users import UserProfile
 
 
@@ -68,11 +69,15 @@ class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrowserState(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is signed in in a browser: null for nobody. ``provider``: people can sign in at /auth/google."""
+    """Who is signed in in a browser: null for nobody. ``provider``: people can sign in at /auth/google.
+
+    ``sharing``: users can make links to their conversations; null if they can't.
+    """
 
     object: Literal["browser"] = "browser"
     session: BrowserSession | None
     provider: bool
+    sharing: SharingOffer | None = None
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):

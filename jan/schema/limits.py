@@ -38,15 +38,17 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     - ``keys``: API keys that are neither revoked nor replaced.
     - ``bytes``: those of messages as JSON.
+    - ``shares``: links to shared conversations.
     """
 
     keys: Amount | None = 1000
     conversations: Amount | None = 10_000
     messages: Amount | None = 200_000
     bytes: Amount | None = 1024**3
+    shares: Amount | None = 1000
 
 
-UNLIMITED = Quota(keys=None, conversations=None, messages=None, bytes=None)
+UNLIMITED = Quota(keys=None, conversations=None, messages=None, bytes=None, shares=None)
 
 
 class KeyAccount(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,10 +74,11 @@ class LimitStanding(msgspec.Struct, frozen=True, kw_only=True):
 class QuotaStanding(msgspec.Struct, frozen=True, kw_only=True):
     """A quota of what the user stores. ``limit`` and ``remaining`` are null where there is none.
 
-    ``bytes`` are those of messages as JSON. ``keys`` are those that are neither revoked nor replaced.
+    ``bytes`` are those of messages as JSON. ``keys`` are those that are neither revoked nor replaced,
+    ``shares`` links to shared conversations.
     """
 
-    name: Literal["keys", "conversations", "messages", "bytes"]
+    name: Literal["keys", "conversations", "messages", "bytes", "shares"]
     limit: Tally | None
     used: Tally
     remaining: Tally | None

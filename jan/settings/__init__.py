@@ -15,6 +15,7 @@ from jan.settings.models import ModelSettings, RouteSettings
 from jan.settings.names import DottedName
 from jan.settings.responses import ResponseSettings
 from jan.settings.server import ANYONE, AccessSettings, ServerSettings, StreamSettings
+from jan.settings.shares import ShareSettings
 from jan.settings.sign_in import SignInSettings
 from jan.settings.tracing import TracingSettings
 
@@ -31,6 +32,7 @@ __all__ = [
     "RouteSettings",
     "ServerSettings",
     "Settings",
+    "ShareSettings",
     "SignInSettings",
     "StorageSettings",
     "StreamSettings",
@@ -88,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access: AccessSettings = AccessSettings()
     streams: StreamSettings = StreamSettings()
     responses: ResponseSettings = ResponseSettings()
+    shares: ShareSettings = ShareSettings()
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
     audit: AuditSettings = AuditSettings()

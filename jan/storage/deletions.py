@@ -32,7 +32,7 @@ class Deletions(Protocol):
 
     async def erase(self, user_id: str) -> bool:
         """Remove some of what belongs to a user: conversations with their messages first, then keys, sessions,
-        usage, answers that are kept for repeated requests or queued, and counts.
+        usage, shares, answers that are kept for repeated requests or queued, and counts.
 
         Returns False once nothing is left.
         """

@@ -1,4 +1,4 @@
-"""Contract of the counts for quotas: what each user stores of keys, conversations, messages and their bytes.
+"""Contract of the counts for quotas: what each user stores of keys, conversations, messages, bytes and shares.
 
 A count changes together with what is counted. On SQLite both are one transaction. On MongoDB the count comes first
 and is taken back if nothing was stored; a crash between the two leaves it too high, by what one request stores.
@@ -17,6 +17,7 @@ _WORDS = {
     "conversations": "conversations",
     "messages": "messages",
     "bytes": "bytes of messages",
+    "shares": "links to shared conversations",
 }
 
 
@@ -30,6 +31,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     conversations: int = 0
     messages: int = 0
     bytes: int = 0
+    shares: int = 0
 
     def plus(self, more: "Amounts") -> "Amounts":
         """Return the sums, none below 0."""
@@ -56,7 +58,7 @@ def excess(held: Amounts, more: Amounts, quota: Quota) -> RateLimited | None:
     for name, words in _WORDS.items():
         used, added, limit = getattr(held, name), getattr(more, name), getattr(quota, name)
         if added > 0 and limit is not None and used + added > limit:
-            way = "Revoke some" if name == "keys" else "Delete conversations"
+            way = "Revoke some" if name in ("keys", "shares") else "Delete conversations"
             return RateLimited(
                 f"The quota of {words} is {limit} for this user: {used} are used, and this request adds {added}. "
                 f"{way}, or ask an administrator.",

@@ -32,6 +32,7 @@ from jan.storage.records import (
     UserChanges,
 )
 from jan.storage.session_records import RefreshSession, Rotation
+from jan.storage.share_records import ShareRepository
 from jan.storage.text_search import TextSearch
 
 #: The owner of marks that the server sets among the conversations. No user has this id.
@@ -243,6 +244,8 @@ class Store(Protocol):
     def messages(self) -> MessageRepository: ...
     @property
     def completions(self) -> CompletionRepository: ...
+    @property
+    def shares(self) -> ShareRepository: ...
     @property
     def queued_answers(self) -> QueuedAnswers: ...
     @property

@@ -1,10 +1,10 @@
 """Exports everything in a store as lines of JSON and imports it: to change the backend, or to keep a copy.
 
 The first line names the format and the last one counts the records, so a truncated file is refused. Between them
-come the conversations, each followed by its messages in order, then answers in the queue, sessions, keys, usage,
-the audit and users. Of the audit, the heads of its chains come first, so that no entry that a head counts is
-missing. A store may be in use during an export. Each conversation is then consistent, but the file as a whole is
-not a snapshot. Users come last: whoever is deleted meanwhile is not in the file, and an import leaves out what
+come the conversations, each followed by its messages in order, then answers in the queue, shares, sessions, keys,
+usage, the audit and users. Of the audit, the heads of its chains come first, so that no entry that a head counts
+is missing. A store may be in use during an export. Each conversation is then consistent, but the file as a whole
+is not a snapshot. Users come last: whoever is deleted meanwhile is not in the file, and an import leaves out what
 belongs to nobody in it.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
@@ -33,6 +33,7 @@ from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User
 from jan.storage.repositories import NOBODY, Store
 from jan.storage.session_records import RefreshSession
+from jan.storage.share_records import ShareRecord
 
 R = TypeVar("R", bound=Record)
 
@@ -45,6 +46,7 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "conversation": ConversationRecord,
         "message": MessageRecord,
         "queued_answer": QueuedAnswer,
+        "share": ShareRecord,
         "session": RefreshSession,
         "key": ApiKey,
         "usage": UsageRecord,
@@ -53,6 +55,9 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "user": User,
     }
 )
+
+
+_OF_USERS = (ConversationRecord, QueuedAnswer, ShareRecord, RefreshSession, ApiKey, UsageRecord)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -121,6 +126,8 @@ def _amounts(batch: Iterable[Record]) -> Iterator[tuple[str, Amounts]]:
             yield record.user_id, amounts_of(record)
         elif isinstance(record, ApiKey):
             yield record.user_id, amounts_of_key(record)
+        elif isinstance(record, ShareRecord):
+            yield record.user_id, Amounts(shares=1)
 
 
 async def _everything(store: Store) -> AsyncIterator[Record]:
@@ -130,7 +137,7 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (QueuedAnswer, RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
+    for kind in (QueuedAnswer, ShareRecord, RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
         async for record in _scan(store, kind):
             if not (isinstance(record, User) and record.deleted_at):
                 yield record
@@ -174,7 +181,7 @@ def _owned(records: Iterable[Record], owners: frozenset[str]) -> Iterator[Record
     """Yield records whose owners are among these. A message belongs to the conversation before it."""
     left_out = False
     for record in records:
-        if isinstance(record, ConversationRecord | QueuedAnswer | RefreshSession | ApiKey | UsageRecord):
+        if isinstance(record, _OF_USERS):
             left_out = record.user_id not in owners
         elif not isinstance(record, MessageRecord):
             left_out = False

@@ -47,6 +47,7 @@ LAYERS = {
     "jan.storage.holdings": 1,
     "jan.storage.idempotent_answers": 1,
     "jan.storage.queued_answers": 1,
+    "jan.storage.share_records": 1,
     "jan.storage.conversation_lists": 1,
     "jan.storage.text_search": 1,
     "jan.storage.folded_text": 1,

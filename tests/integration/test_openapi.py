@@ -70,6 +70,10 @@ _NEED_MORE = (
     "/api/v1/responses/{response_id}/cancel",
     # The administrator is the last one; test_user_deletion.py has it.
     "delete /api/v1/user/profile",
+    # Links are off by default; test_shares.py has them.
+    "post /api/v1/conversations/{conversation_id}/shares",
+    "/api/v1/user/shares/{share_id}",
+    "/api/v1/shared",
     # An item is one of a conversation's; test_items.py has it.
     "/api/v1/conversations/{conversation_id}/items/{item_id}",
 )

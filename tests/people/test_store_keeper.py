@@ -21,6 +21,7 @@ from jan.storage import Store, store_from_url
 from jan.storage.accounting import Demand
 from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, User, milliseconds, now
+from jan.storage.share_records import ShareRecord
 
 Test = Callable[[Store, StoreKeeper, list[str]], Awaitable[None]]
 
@@ -186,6 +187,28 @@ def answered(name: str, at: datetime, answer: bytes) -> IdempotentAnswer:
     return IdempotentAnswer(
         id=name, fingerprint="f", attempt=str(answer), begun_at=at, first_at=at, seed=b"s", answer=answer
     )
+
+
+def test_links_that_have_ended_are_removed(tmp_path: Path) -> None:
+    """Those that still open a conversation stay."""
+
+    async def test(store: Store, keeper: StoreKeeper, shown: list[str]) -> None:
+        await keeper.open()
+        conversation = ConversationRecord(user_id="user_1")
+        await store.conversations.create(conversation)
+        for name, end in (("over", now()), ("live", now() + timedelta(hours=1))):
+            share = ShareRecord(
+                user_id="user_1", conversation_id=conversation.id, hash=name, title="", expires_at=end
+            )
+            await store.shares.create(share)
+
+        async def removed() -> bool:
+            return await store.shares.find_by_hash("over") is None
+
+        await eventually(removed)
+        assert await store.shares.find_by_hash("live") is not None
+
+    run(tmp_path, test)
 
 
 def test_a_key_made_late_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,16 @@ from jan.storage.records import (
     now,
 )
 from jan.storage.session_records import RefreshSession
+from jan.storage.share_records import ShareRecord
 
-KINDS: tuple[type[Record], ...] = (ApiKey, RefreshSession, ConversationRecord, MessageRecord, UsageRecord)
+KINDS: tuple[type[Record], ...] = (
+    ApiKey,
+    RefreshSession,
+    ConversationRecord,
+    MessageRecord,
+    UsageRecord,
+    ShareRecord,
+)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -36,6 +44,11 @@ async def somebody(store: Store, name: str, conversations: int = 1) -> User:
         await store.conversations.create(made)
         message = MessageRecord(conversation_id=made.id, role="user", items=items_made_of(f"{name} {number}"))
         await store.messages.append(user.id, message)
+        end = now() + timedelta(hours=1)
+        share = ShareRecord(
+            user_id=user.id, conversation_id=made.id, hash=f"{name} {number}", title=name, expires_at=end
+        )
+        await store.shares.create(share)
     await store.keys.create(ApiKey(user_id=user.id, name=name, prefix="p", hash=name))
     session = RefreshSession(user_id=user.id, current_jti="a", expires_at=now() + timedelta(hours=1))
     await store.sessions.start(session)

@@ -30,6 +30,7 @@ from jan.storage.records import (
     now,
 )
 from jan.storage.session_records import RefreshSession
+from jan.storage.share_records import ShareRecord
 from jan.storage.text_search import Wanted
 
 ME = "user_1"
@@ -140,6 +141,15 @@ async def use_conversations(store: Store) -> None:
     await store.queued_answers.remove(queued.id, "b")
     assert await store.messages.conversation_ids(after="", limit=5) == [conversation.id]
     await store.messages.delete_orphans([conversation.id, "conv_none"])
+    share = ShareRecord(user_id=ME, conversation_id=conversation.id, hash="h", title="t", expires_at=now())
+    await store.shares.create(share)
+    await store.shares.find(share.id)
+    await store.shares.find_by_hash("h")
+    await store.shares.page(ME, limit=5, cursor="share_0")
+    await store.shares.page(ME, conversation_id=conversation.id, limit=5, cursor="share_0")
+    await store.shares.remove(ME, share.id)
+    await store.shares.create(share)
+    await store.shares.purge(now() + timedelta(minutes=1))
     await store.conversations.delete(ME, conversation.id)
 
 

@@ -33,6 +33,7 @@ from jan.storage.records import (
     now,
 )
 from jan.storage.session_records import RefreshSession
+from jan.storage.share_records import ShareRecord
 from jan.storage.transfer import export_store, import_store
 
 pytestmark = pytest.mark.slow
@@ -44,6 +45,7 @@ KINDS: tuple[type[Record], ...] = (
     ConversationRecord,
     MessageRecord,
     QueuedAnswer,
+    ShareRecord,
     UsageRecord,
     AuditMark,
     AuditEntry,
@@ -90,6 +92,11 @@ async def fill(store: Store) -> None:
                 conversation_id=conversation.id, role="user", items=items_made_of("x"), parent_id=appends[0].id
             )
             await store.messages.append(user.id, branch)
+            end = now() + timedelta(days=1)
+            share = ShareRecord(
+                user_id=user.id, conversation_id=conversation.id, hash=str(count), title="t", expires_at=end
+            )
+            await store.shares.create(share)
 
 
 async def everything(store: Store) -> list[list[Record]]:
@@ -142,7 +149,7 @@ async def test_a_store_moves_whole(pair: tuple[Store, Store], tmp_path: Path) ->
     history = await target.messages.history(user.id, longest.id, message_id=before_head.id)
     assert [message.sequence for message in history] == list(range(1, 451))
     held = await source.holdings.of(user.id)
-    assert (held.keys, held.conversations, held.messages) == (1, 3, 455)
+    assert (held.keys, held.conversations, held.messages, held.shares) == (1, 3, 455, 2)
     assert await target.holdings.of(user.id) == held
 
 
@@ -171,7 +178,7 @@ async def test_an_interrupted_import_is_run_again(store: Store, tmp_path: Path) 
     assert user is not None
     lost = (await store.conversations.page(user.id, limit=1)).items[0]
     await store.conversations.delete(user.id, lost.id)
-    assert await import_store(store, path) == 1 + lost.message_count
+    assert await import_store(store, path) == 2 + lost.message_count
     assert await everything(store) == before
 
 

@@ -9,13 +9,14 @@ import msgspec
 
 from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.folded_text import fold
-from jan.storage.holdings import amounts_of
+from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.mongo.client import Collection, Connection, Filter
 from jan.storage.mongo.documents import encode
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.paging import page_of, position_at, position_of
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ConversationChanges, ConversationRecord, MessageRecord, Page, now, origin_key
+from jan.storage.share_records import ShareRecord
 from jan.storage.shared_rules import apply, missing
 
 BY_CHANGE = [("position", -1)]
@@ -45,6 +46,7 @@ class MongoConversations:
         self.records = Collection(connection, "conversations", ConversationRecord)
         self._messages = Collection(connection, "messages", MessageRecord)
         self._queued = Collection(connection, "queued_answers", QueuedAnswer)
+        self._shares = Collection(connection, "shares", ShareRecord)
         self._holdings = holdings
 
     async def create(self, conversation: ConversationRecord) -> None:
@@ -92,6 +94,8 @@ class MongoConversations:
         await self._queued.delete({"conversation_id": conversation_id})
         await self._messages.delete({"conversation_id": conversation_id})
         deleted = await self.records.take({"_id": conversation_id})
+        if shares := await self._shares.delete({"conversation_id": conversation_id}):
+            await self._holdings.change(user_id, Amounts(shares=-shares))
         # An append that ran between the two deletions left its message behind. A later append finds no
         # conversation.
         await self._messages.delete({"conversation_id": conversation_id})

@@ -22,6 +22,7 @@ class HoldingsDocument(Record, frozen=True, kw_only=True):
     conversations: int = 0
     messages: int = 0
     bytes: int = 0
+    shares: int = 0
 
     @classmethod
     def made_of(cls, user_id: str, held: Amounts) -> "HoldingsDocument":

@@ -201,6 +201,14 @@ async def _version_18(connection: Connection) -> None:
     await connection.create_indexes("conversations", indexes)
 
 
+async def _version_19(connection: Connection) -> None:
+    """Index the conversations that are shared by links."""
+    fields = ("user_id", "conversation_id", "expires_at")
+    indexes = [IndexModel([(field, ASCENDING), ("_id", ASCENDING)], name=field) for field in fields]
+    by_hash = IndexModel([("hash", ASCENDING)], name="hash", unique=True)
+    await connection.create_indexes("shares", [by_hash, *indexes])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -220,6 +228,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_16,
     _version_17,
     _version_18,
+    _version_19,
 )
 
 

@@ -16,6 +16,7 @@ from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import SchemaVersion, migrate
 from jan.storage.mongo.queued_answers import MongoQueuedAnswers
+from jan.storage.mongo.shares import MongoShares
 from jan.storage.mongo.text_search import MongoTextSearch
 from jan.storage.mongo.users import MongoKeys, MongoSessions, MongoUsers
 from jan.storage.records import Record
@@ -82,6 +83,7 @@ class MongoStore:
         self.conversations = MongoConversations(self._connection, self.holdings)
         self.messages = MongoMessages(self._connection, self.conversations, self.holdings)
         self.completions = MongoCompletions(self.messages)
+        self.shares = MongoShares(self._connection, self.conversations, self.holdings)
         self.queued_answers = MongoQueuedAnswers(self._connection, self.messages)
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
@@ -96,6 +98,7 @@ class MongoStore:
             self.usage.records,
             self.idempotent_answers.records,
             self.queued_answers.records,
+            self.shares.records,
         )
         self.search = MongoTextSearch(self.messages, self.conversations)
         self.archive = MongoArchive(
@@ -106,6 +109,7 @@ class MongoStore:
             self.conversations.records,
             self.messages.records,
             self.queued_answers.records,
+            self.shares.records,
             self.usage.records,
             self.audit.records,
             self.audit.marked,

@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from jan.storage.holdings import Amounts
+from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.records import ConversationRecord
 from jan.storage.shared_rules import missing
 from jan.storage.sqlite.holdings import change
@@ -24,3 +24,10 @@ def owned(db: sqlite3.Connection, user_id: str, conversation_id: str) -> Convers
     if found is None:
         raise missing(ConversationRecord)
     return found
+
+
+def held_by_conversation(db: sqlite3.Connection, conversation: ConversationRecord) -> Amounts:
+    """Return what a conversation counts, with its messages and shares."""
+    sql = "SELECT count(*) FROM shares WHERE conversation_id = ?"
+    [shares] = db.execute(sql, (conversation.id,)).fetchone()
+    return amounts_of(conversation).plus(Amounts(shares=shares))

@@ -34,7 +34,7 @@ from jan.storage.records import (
 )
 from jan.storage.repositories import NOBODY
 from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
-from jan.storage.sqlite.conversation_rows import count_bytes, owned
+from jan.storage.sqlite.conversation_rows import count_bytes, held_by_conversation, owned
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
@@ -120,8 +120,8 @@ class SqliteConversations:
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
-            change(db, user_id, amounts_of(owned(db, user_id, conversation_id)).negative())
-            for table in ("messages", "queued_answers"):
+            change(db, user_id, held_by_conversation(db, owned(db, user_id, conversation_id)).negative())
+            for table in ("messages", "queued_answers", "shares"):
                 db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (conversation_id,))
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 

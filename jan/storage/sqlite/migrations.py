@@ -133,6 +133,15 @@ _VERSION_18 = (
     """CREATE INDEX conversations_archived ON conversations (user_id, position) WHERE archived = 1""",
     """CREATE INDEX conversations_by_folder ON conversations (user_id, folder, position)""",
 )
+# Conversations are shared by links, which are counted.
+_VERSION_19 = (
+    """CREATE TABLE shares (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, conversation_id TEXT NOT NULL,
+       hash TEXT NOT NULL UNIQUE, expires_at INTEGER NOT NULL, doc TEXT NOT NULL)""",
+    """CREATE INDEX shares_by_user ON shares (user_id, id)""",
+    """CREATE INDEX shares_of_conversation ON shares (conversation_id, id)""",
+    """CREATE INDEX shares_by_end ON shares (expires_at)""",
+    """ALTER TABLE holdings ADD COLUMN shares INTEGER NOT NULL DEFAULT 0""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -152,6 +161,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_16,
     _VERSION_17,
     _VERSION_18,
+    _VERSION_19,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -15,6 +15,7 @@ from jan.storage.sqlite.deletions import SqliteDeletions
 from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.queued_answers import SqliteQueuedAnswers
+from jan.storage.sqlite.shares import SqliteShares
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
 from jan.storage.sqlite.text_search import SqliteTextSearch
 from jan.storage.sqlite.users import SqliteKeys, SqliteSessions, SqliteUsers
@@ -85,6 +86,7 @@ class SqliteStore:
         self.conversations = SqliteConversations(self._db, quota)
         self.messages = SqliteMessages(self._db, quota)
         self.completions = SqliteCompletions(self._db)
+        self.shares = SqliteShares(self._db, quota)
         self.queued_answers = SqliteQueuedAnswers(self._db)
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)

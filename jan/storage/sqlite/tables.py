@@ -17,6 +17,7 @@ from jan.storage.idempotent_answers import IdempotentAnswer
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User, milliseconds
 from jan.storage.session_records import RefreshSession
+from jan.storage.share_records import ShareRecord
 
 R = TypeVar("R", bound=Record)
 
@@ -157,6 +158,16 @@ QUEUED_ANSWERS = Table(
         "held_until": lambda r: _ms(r.held_until),
     },
 )
+SHARES = Table(
+    "shares",
+    ShareRecord,
+    {
+        "user_id": lambda r: r.user_id,
+        "conversation_id": lambda r: r.conversation_id,
+        "hash": lambda r: r.hash,
+        "expires_at": lambda r: _ms(r.expires_at),
+    },
+)
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
 AUDIT = Table(
     "audit",
@@ -176,6 +187,7 @@ ARCHIVED_TABLES: tuple[Table[Any], ...] = (
     CONVERSATIONS,
     MESSAGES,
     QUEUED_ANSWERS,
+    SHARES,
     USAGE,
     AUDIT,
     AUDIT_MARKS,
