@@ -20,8 +20,11 @@ from support.conversation import (
 from support.server import ServerProcess, http_client
 
 KEYS = f"{API}/user/api-keys"
-LIMITS = {"keys": 3, "conversations": 3, "messages": 8, "bytes": 20_000}
-QUOTA = {f"JAN__LIMITS__QUOTA__{name.upper()}": str(limit) for name, limit in LIMITS.items()}
+LIMITS = {"keys": 3, "conversations": 3, "messages": 8, "bytes": 20_000, "shares": 2}
+QUOTA = {
+    "JAN__SHARES__ENABLED": "true",
+    **{f"JAN__LIMITS__QUOTA__{name.upper()}": str(limit) for name, limit in LIMITS.items()},
+}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mongodb"])
@@ -107,6 +110,17 @@ def test_messages(me: httpx.Client) -> None:
     assert used(me)["messages"] == 5
 
 
+def test_shares(me: httpx.Client) -> None:
+    """Links to conversations count until they are revoked, or their conversation is deleted."""
+    first, second = new_conversation(me), new_conversation(me)
+    made = [me.post(f"{CONVERSATIONS}/{one}/shares", json={}).json()["id"] for one in (first, second)]
+    answer = me.post(f"{CONVERSATIONS}/{first}/shares", json={})
+    assert "Revoke some" in refused(answer, "links to shared conversations", 2, 2)
+    assert me.delete(f"{API}/user/shares/{made[0]}").status_code == 200
+    assert me.delete(f"{CONVERSATIONS}/{second}").status_code == 200
+    assert quotas(me)["shares"] == (2, 0, 2)
+
+
 def test_bytes(me: httpx.Client) -> None:
     """The bytes of messages count as they are stored, whatever the language."""
     made = new_conversation(me)
@@ -115,9 +129,9 @@ def test_bytes(me: httpx.Client) -> None:
     assert 18_000 < taken < 19_000
     answer = me.post(f"{CONVERSATIONS}/{made}/messages", json={"role": "user", "content": "x" * 2000})
     refused(answer, "bytes of messages", 20_000, taken)
-    assert used(me) == {"keys": 1, "conversations": 1, "messages": 1, "bytes": taken}
+    assert used(me) == {"keys": 1, "conversations": 1, "messages": 1, "bytes": taken, "shares": 0}
     me.delete(f"{CONVERSATIONS}/{made}")
-    assert used(me) == {"keys": 1, "conversations": 0, "messages": 0, "bytes": 0}
+    assert used(me) == {"keys": 1, "conversations": 0, "messages": 0, "bytes": 0, "shares": 0}
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -6,6 +6,20 @@ from jan.testing import ThreadServer
 from support.server import ServerProcess
 
 FIELD = "jan-composer textarea"
+#: A script: whatever runs would have to touch one of these.
+TRIPWIRE = """
+for (const name of ["alert", "confirm", "prompt", "open"]) window[name] = () => noteViolation(`ran ${name}`);
+addEventListener("error", event => noteViolation(`error ${event.message}`));
+"""
+#: Elements and attributes that could run or load something.
+DANGEROUS = """() => {
+    const names = "script iframe object embed base link meta style img video audio foreignobject".split(" ");
+    const isBad = ({name, value}) => name.startsWith("on")
+        || /^\\s*(javascript|data|vbscript):/i.test(value) && name !== "aria-label";
+    return [...document.querySelectorAll("main#page *, .side *, .top *")]
+        .filter(element => names.includes(element.tagName.toLowerCase()) || [...element.attributes].some(isBad))
+        .map(element => element.outerHTML.slice(0, 200));
+}"""
 
 
 class PageVisit:

@@ -1,6 +1,6 @@
 // The page: who is signed in, where the reader is, and the frame around it.
 
-import { ended, hasProvider, recall, signIn, signOut, takeArrival, whoAmI } from "./api/session.js";
+import { ended, hasProvider, recall, sharedSecret, signIn, signOut, takeArrival, whoAmI } from "./api/session.js";
 import "./chat/composer.js";
 import { showConversation } from "./chat/view.js";
 import { listen } from "./lib/bus.js";
@@ -102,7 +102,7 @@ class App {
     listen("signed-out", () => this.#over());
     listen("sign-out", () => signOut().then(() => location.assign(location.pathname)));
     // Such a link in a tab that shows the page already changes only the fragment.
-    addEventListener("hashchange", () => location.hash.startsWith("#start=") && location.reload());
+    addEventListener("hashchange", () => /^#(start|share)=/.test(location.hash) && location.reload());
     const { code, failure } = takeArrival();
     let note = failure ? t("signin.failed", { code: failure }) : "";
     if (code) await signIn({ code }).catch(() => (note = t("signin.linkOver")));
@@ -150,10 +150,14 @@ class App {
   }
 }
 
-const asked = location.hash.startsWith("#start=") ? null : recall().catch(() => null);
+const secret = sharedSecret();
+const asked = secret || location.hash.startsWith("#start=") ? null : recall().catch(() => null);
 await loadWords();
 showLook();
 const place = h("div", { id: "root" });
 document.body.append(place, h("p.hide", { id: "said", role: "status" }));
-await new App(place).start(asked);
+if (secret) {
+  addEventListener("hashchange", () => location.reload());
+  await (await import("./pages/shared.js")).showShared(place, secret);
+} else await new App(place).start(asked);
 keepFiles();

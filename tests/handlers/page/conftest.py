@@ -22,9 +22,9 @@ models:
 
 @pytest.fixture(scope="module")
 def page_server() -> Iterator[ThreadServer]:
-    """A server with echo models, without limits. Its log stays free of errors."""
+    """A server with echo models and links, without limits. Its log stays free of errors."""
     limits = "limits: {authenticated: 'off', anonymous: 'off', inference: 'off'}"
-    with served(f"extends: default\n{limits}{_MODELS}") as server:
+    with served(f"extends: default\nshares: {{enabled: true}}\n{limits}{_MODELS}") as server:
         yield server
         assert server.errors == []
 

@@ -14,7 +14,7 @@ TEXT = (
     "# Title\n\nSome **words**, `code` and a [link](https://example.org).\n\n| a | b |\n|---|--:|\n| c | 1 |\n\n"
     "```python\nprint(1)\n```\n\n- [ ] task\n\n$$a^2$$\n"
 )
-ACCOUNT = ("?account=usage", "?account=keys", "?account=look", "?account=data")
+ACCOUNT = ("?account=usage", "?account=keys", "?account=shares", "?account=look", "?account=data")
 PLACES = ("", "?search=Title", *ACCOUNT, "?view=compare")
 PRESSED = """(field, given) =>
     field.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true, ...given}))"""
@@ -69,6 +69,17 @@ def test_no_screen_has_a_violation(visit: PageVisit, signed_in: Callable[[], str
     page.click("[role=menuitem] >> text=Settings")
     page.wait_for_selector("dialog")
     assert violations(visit, axe) == []
+    page.keyboard.press("Escape")
+    page.click(".top button[title=More]")
+    page.click("[role=menuitem] >> text=Share")
+    page.click("dialog >> text=Make a link")
+    link = page.input_value("#share-link")
+    page.wait_for_selector("dialog li")
+    assert violations(visit, axe) == []
+    visit.open("#" + link.partition("#")[2])
+    page.wait_for_selector("main[data-state=whole]")
+    assert violations(visit, axe) == []
+    assert is_narrow(visit)
 
 
 def test_keys_alone_are_enough(visit: PageVisit, signed_in: Callable[[], str]) -> None:

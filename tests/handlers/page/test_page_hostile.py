@@ -5,26 +5,13 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from support.page import PageVisit
+from support.page import DANGEROUS, TRIPWIRE, PageVisit
 from support.server import ROOT
 
 pytestmark = pytest.mark.browser
 
 LISTED = json.loads((ROOT / "tests" / "support" / "hostile_texts.json").read_text(encoding="utf-8"))
 TEXTS = [one["text"] for one in LISTED]
-# Whatever runs would have to touch one of these.
-TRIPWIRE = """
-for (const name of ["alert", "confirm", "prompt", "open"]) window[name] = () => noteViolation(`ran ${name}`);
-addEventListener("error", event => noteViolation(`error ${event.message}`));
-"""
-DANGEROUS = """() => {
-    const names = "script iframe object embed base link meta style img video audio foreignobject".split(" ");
-    const isBad = ({name, value}) => name.startsWith("on")
-        || /^\\s*(javascript|data|vbscript):/i.test(value) && name !== "aria-label";
-    return [...document.querySelectorAll("main#page *, .side *, .top *")]
-        .filter(element => names.includes(element.tagName.toLowerCase()) || [...element.attributes].some(isBad))
-        .map(element => element.outerHTML.slice(0, 200));
-}"""
 
 
 def filled(client: httpx.Client, texts: list[str]) -> str:

@@ -40,16 +40,17 @@ export function serverUrl(path) {
  * @param {string} method
  * @param {string} path below the API's prefix
  * @param {any} [body] sent as JSON, or as it is if it is a text
- * @param {{signal?: AbortSignal, headers?: Record<string, string>, quiet?: boolean, keepalive?: boolean}} [options]
- *   `quiet`: a missing session is nothing to tell of. `keepalive`: it outlives the page.
+ * @param {{signal?: AbortSignal, headers?: Record<string, string>, quiet?: boolean, keepalive?: boolean, credentials?: RequestCredentials}} [options]
+ *   `quiet`: a missing session is nothing to tell of. `keepalive`: it outlives the page. `credentials`: whether it has
+ *   the cookie.
  */
-export async function send(method, path, body, { signal, headers = {}, quiet = false, keepalive = false } = {}) {
+export async function send(method, path, body, { signal, headers = {}, quiet = false, keepalive = false, credentials = "same-origin" } = {}) {
   const given = { ...headers };
   if (body !== undefined && !given["Content-Type"]) given["Content-Type"] = "application/json";
   const content = body === undefined || typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(apiUrl(path), { method, headers: given, body: content, signal, keepalive, credentials: "same-origin" });
+    answer = await fetch(apiUrl(path), { method, headers: given, body: content, signal, keepalive, credentials });
   } catch (error) {
     if (signal?.aborted) throw error;
     tell("offline");

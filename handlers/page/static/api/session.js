@@ -6,6 +6,8 @@ import { get, post, remove } from "./client.js";
 /** @type {{id: string, name: string, email: string, role: string, created_at: string} | null} */
 let person = null;
 let provider = false;
+/** @type {{max_seconds: number} | null} */
+let sharing = null;
 
 /** Return the person who is signed in, or null. */
 export function whoAmI() {
@@ -17,10 +19,16 @@ export function hasProvider() {
   return provider;
 }
 
+/** Return how conversations can be shared by links; null if they can't. It is known after `recall`. */
+export function sharingOffer() {
+  return sharing;
+}
+
 /** Ask the server who this browser is signed in as; null if nobody. */
 export async function recall() {
   const found = await get("auth/session", { quiet: true });
   provider = found.provider;
+  sharing = found.sharing;
   person = found.session?.user ?? null;
   return person;
 }
@@ -38,6 +46,11 @@ export function takeArrival() {
   const failure = /^[a-z_]{1,64}$/.exec(found.get("sign_in_error") ?? "")?.[0];
   if (code || failure) history.replaceState(null, "", location.pathname + location.search);
   return { code, failure };
+}
+
+/** Return the secret of a link that shows a conversation, null if the URL has none. It stays in the URL, to come back to. */
+export function sharedSecret() {
+  return new URLSearchParams(location.hash.slice(1)).get("share");
 }
 
 /** Sign out, and forget what this browser kept of the person. */

@@ -37,6 +37,12 @@ export async function deleteConversation(conversation, frame) {
   }
 }
 
+/** Make and revoke links to it. */
+export async function shareConversation(conversation) {
+  const module = await import("./share.js");
+  await module.shareConversation(conversation);
+}
+
 /** Offer the forms that it can be saved in. */
 export function exportConversation(conversation, frame) {
   openMenu(frame.buttons.lastElementChild, [

@@ -1,5 +1,6 @@
 // The page of a conversation, or of one that begins.
 
+import { sharingOffer } from "../api/session.js";
 import { modelNamed, usualModel } from "../api/models.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { listen } from "../lib/bus.js";
@@ -150,6 +151,7 @@ class View {
       compare,
       { words: t("conversation.rename"), picture: "pen", act: () => ask("renameConversation") },
       settings,
+      sharingOffer() && { words: t("share"), picture: "share", act: () => ask("shareConversation") },
       { words: t("conversation.export"), picture: "save", act: () => ask("exportConversation") },
       { words: t("conversation.delete"), picture: "bin", bad: true, act: () => ask("deleteConversation") },
     ];

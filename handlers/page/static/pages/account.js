@@ -1,7 +1,7 @@
 // The reader's account: profile, usage, keys, sessions, activity, appearance, data.
 
 import { patch } from "../api/client.js";
-import { whoAmI } from "../api/session.js";
+import { sharingOffer, whoAmI } from "../api/session.js";
 import { tell } from "../lib/bus.js";
 import { button, h } from "../lib/dom.js";
 import { openDialog } from "../lib/menu.js";
@@ -13,6 +13,7 @@ const PARTS = {
   usage: () => import("./usage.js").then((module) => module.usage),
   keys: () => import("./keys.js").then((module) => module.keys),
   sessions: () => import("./data.js").then((module) => module.sessions),
+  shares: () => import("./shares.js").then((module) => module.shares),
   activity: () => import("./data.js").then((module) => module.activity),
   look: () => import("./look.js").then((module) => module.look),
   data: () => import("./data.js").then((module) => module.data),
@@ -22,7 +23,8 @@ const PARTS = {
 export async function showAccount(frame, place) {
   const name = place.account in PARTS ? place.account : "usage";
   const person = whoAmI();
-  const links = Object.keys(PARTS).map((part) => h("a", { href: linkTo({ account: part }), "aria-current": part === name ? "page" : null }, t(`account.${part}`)));
+  const names = Object.keys(PARTS).filter((part) => part !== "shares" || sharingOffer());
+  const links = names.map((part) => h("a", { href: linkTo({ account: part }), "aria-current": part === name ? "page" : null }, t(`account.${part}`)));
   const section = h("section.gap", { "aria-labelledby": "part" });
   const since = moment(Date.parse(person.created_at) / 1000);
   const title = h("h2.t-h1", { dir: "auto" }, person.name || person.email);

@@ -1,0 +1,29 @@
+// The reader's links to conversations.
+
+import { get, remove } from "../api/client.js";
+import { untilOf, whatOf } from "../chat/share.js";
+import { button, h } from "../lib/dom.js";
+import { linkTo } from "../lib/router.js";
+import { t } from "../lib/words.js";
+
+const AT_ONCE = 500;
+
+/** Return the part about shared links; `again` shows it anew. */
+export async function shares(again) {
+  const all = [];
+  let cursor = "";
+  do {
+    const page = await get(`user/shares?limit=${AT_ONCE}${cursor}`);
+    all.push(...page.data);
+    cursor = page.next_cursor ? `&cursor=${encodeURIComponent(page.next_cursor)}` : null;
+  } while (cursor);
+  const rows = all.reverse().map((share) => row(share, again));
+  const shown = rows.length ? h("ul.bare.gap", { "aria-labelledby": "part" }, ...rows) : h("p.dim", {}, t("share.none"));
+  return [h("h2", { id: "part" }, t("account.shares")), h("p.soft", {}, t("share.text")), shown];
+}
+
+function row(share, again) {
+  const end = () => remove(`user/shares/${share.id}`).then(again);
+  const title = h("a.cut", { href: linkTo({ c: share.conversation_id }), dir: "auto" }, share.title || t("list.untitled"));
+  return h("li", {}, h("div.row", {}, title, h("span.sp"), button(t("share.revoke"), end, { kind: "b.quiet.tiny" })), h("div.row.wrap", {}, h("span.small.soft", {}, whatOf(share)), untilOf(share)));
+}
