@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -72,7 +73,7 @@ class Server:
         with mistakes.collecting():
             self.routes = served_routes(settings)
         with mistakes.collecting():
-            self.models = ServedModels(settings.models)
+            self.models = ServedModels(settings.models, Path(settings.data) / "run")
         with mistakes.collecting():
             self._hooks = Hooks(settings.hooks, metrics)
         with mistakes.collecting():

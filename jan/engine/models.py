@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from jan.engine.base import Engine
 from jan.engine.model_trials.tried_models import ModelTrials
-from jan.engine.registry import create_engine
+from jan.engine.registry import Surroundings, create_engine
 from jan.engine.rules import rules_of
 from jan.errors import ConfigurationError, Mistakes, NotFound, Unavailable
 from jan.routing.moved import old_names_of
@@ -78,7 +79,8 @@ class ServedModel:
 class ServedModels:
     """All served models. Also a Prometheus collector of their engines' counters.
 
-    ``failed``: set when a model fails that is configured with ``on_failure: exit``.
+    ``failed``: set when a model fails that is configured with ``on_failure: exit``. ``sockets``: the folder of the
+    sockets of models' processes; by default temporary ones.
 
     Usage::
 
@@ -87,9 +89,10 @@ class ServedModels:
         engine = await models.engine("my-model")
     """
 
-    def __init__(self, settings: Iterable[ModelSettings]) -> None:
+    def __init__(self, settings: Iterable[ModelSettings], sockets: Path | None = None) -> None:
         self.failed = asyncio.Event()
         self._trials = ModelTrials()
+        self._around = Surroundings(self._trials, sockets)
         self._served: list[ServedModel] = []
         mistakes = Mistakes()
         for index, model in enumerate(settings):
@@ -102,7 +105,13 @@ class ServedModels:
         rules = rules_of(settings)
         try:
             engine = create_engine(
-                settings.id, settings.engine, settings.options, rules, self.failed.set, self._trials
+                settings.id,
+                settings.engine,
+                settings.options,
+                rules,
+                self.failed.set,
+                settings.isolation,
+                self._around,
             )
         except ConfigurationError as error:
             raise error.under(f"models[{index}] ({settings.id})") from error

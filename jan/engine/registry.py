@@ -2,28 +2,27 @@
 library."""
 
 from collections.abc import Callable
-from importlib import import_module
-from types import MappingProxyType
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from jan.engine.base import Backend, ChoosingBackend, Engine
+from jan.engine.engine_kinds import arguments_of, class_of
+from jan.engine.isolation.engine_messages import BackendPlan
+from jan.engine.isolation.process_engine import ProcessEngine
 from jan.engine.model_trials.tried_models import ModelTrials
 from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
-from jan.settings.mistakes import convert_options
-from jan.settings.names import DottedName, reason_of_unknown
-from jan.settings.plugins import CannotImport, import_class
+from jan.settings.models import Isolation
+from jan.settings.names import DottedName
 
-# name -> module, backend class, the extra that installs its library
-_KINDS = MappingProxyType(
-    {
-        "echo": ("jan.engine.backends.echo", "EchoBackend", ""),
-        "llamacpp": ("jan.engine.backends.llamacpp", "LlamaCppBackend", "cpu"),
-        "exllamav2": ("jan.engine.backends.exllama.v2", "ExLlamaV2Backend", "gpu"),
-        "exllamav3": ("jan.engine.backends.exllama.v3", "ExLlamaV3Backend", "gpu3"),
-    }
-)
+
+class Surroundings(NamedTuple):
+    """Parts of a server that its engines use. ``trials``: tries models before they are loaded. ``sockets``: the
+    folder of the sockets of processes; None: temporary ones."""
+
+    trials: ModelTrials
+    sockets: Path | None
 
 
 def create_engine(
@@ -32,24 +31,40 @@ def create_engine(
     options: dict[str, Any],
     rules: EngineRules,
     on_exit: Callable[[], None],
-    trials: ModelTrials | None = None,
+    isolation: Isolation | None = None,
+    around: Surroundings | None = None,
 ) -> Engine:
-    """Make an engine that is not started yet. ``on_exit`` is called if it fails and its rules say so. ``trials``:
-    tries models before they are loaded.
+    """Make an engine that is not started yet. ``on_exit`` is called if it fails and its rules say so.
 
-    ``kind`` is a name of ours, or that of a class: a Backend, which runs on a thread of ours, or an Engine, which
-    runs on the event loop. Raises ConfigurationError for an unknown kind, a library that is not installed, or
-    wrong options. Its message begins with the path in the model's settings.
+    ``isolation``: None is what the class declares by an attribute of this name, else a thread.
+    ``kind`` is a name of ours, or that of a class: a Backend, which runs on a thread or in a process of ours, or
+    an Engine, which runs on the event loop. Raises ConfigurationError for an unknown kind, a library that is not
+    installed, or wrong options. Its message begins with the path in the model's settings.
     """
-    found = _class_of(kind)
-    arguments = _options(found, options)
+    found = class_of(kind)
+    arguments = arguments_of(found, options)
+    around = around or Surroundings(ModelTrials(), None)
     if not _missing(found, Backend):
-        return ThreadedEngine(name, _FirstMade(lambda: found(*arguments), trials or ModelTrials()), rules, on_exit)
+        make = _FirstMade(lambda: found(*arguments), around.trials)
+        if (isolation or getattr(found, "isolation", "thread")) == "thread":
+            return ThreadedEngine(name, make, rules, on_exit)
+        return ProcessEngine(name, _plan_of(kind, options), around.sockets, make.admit, rules, on_exit)
     if not _missing(found, Engine):
+        if isolation == "process":
+            raise ConfigurationError(
+                f"isolation: '{kind}' is an Engine, which runs on the event loop; allowed: thread."
+            )
         engine: Engine = found(*arguments)
         return engine
     lacks = " or ".join(f"{', '.join(_missing(found, one))} of {one.__name__}" for one in (Backend, Engine))
     raise ConfigurationError(f"engine: '{kind}' is no engine. It lacks {lacks} (jan.engine.base).")
+
+
+def _plan_of(kind: DottedName, options: dict[str, Any]) -> BackendPlan:
+    """Return how a process makes a backend. Raises ConfigurationError if no other process can import it."""
+    if "<locals>" in kind or kind.startswith("__main__."):
+        raise ConfigurationError(f"isolation: A process can't import '{kind}'; allowed for this class: thread.")
+    return BackendPlan(kind=str(kind), file=None if kind.file is None else str(kind.file), options=options)
 
 
 class _FirstMade:
@@ -63,38 +78,15 @@ class _FirstMade:
         trials.expect(self._first)
 
     def __call__(self) -> Backend:
+        backend = self.admit()
+        return backend.for_model() if isinstance(backend, ChoosingBackend) else backend
+
+    def admit(self) -> Backend:
+        """Have the model tried, on any thread but the loop's. Raises ConfigurationError if it is refused."""
         first, self._first = self._first, None
         backend = first or self._make()
         self._trials.admit(backend)
-        return backend.for_model() if isinstance(backend, ChoosingBackend) else backend
-
-
-def _class_of(kind: DottedName) -> Any:
-    if (reason := reason_of_unknown(kind)) is not None:
-        raise ConfigurationError(f"engine: {reason}")
-    if kind not in _KINDS:
-        try:
-            return import_class(kind)
-        except CannotImport as error:
-            raise ConfigurationError(f"engine: {error.message}") from error
-    module, name, extra = _KINDS[kind]
-    try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"engine: '{kind}' needs a library that is not installed ({error.name}): "
-            f"pip install 'jan-server[{extra}]'."
-        ) from error
-
-
-def _options(found: Any, options: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the class is made with: its options, decoded; nothing if it has no type for them."""
-    kind = getattr(found, "Options", None)
-    if kind is None:
-        if options:
-            raise ConfigurationError(f"options: {found.__name__} takes none.")
-        return ()
-    return (convert_options(options, kind),)
+        return backend
 
 
 def _missing(found: Any, contract: type) -> list[str]:

@@ -12,7 +12,7 @@ _MAX_BACKOFF_SECONDS = 60.0
 
 
 class EngineRules(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine's limits. The first four are described in ``ModelSettings``.
+    """An engine's limits. The first four are described in ``ModelSettings``; None as there.
 
     ``backoff_seconds``: time before a failed model is loaded again; doubled with each further failure.
     ``join_seconds``: how long closing waits for the model's thread.
@@ -21,9 +21,13 @@ class EngineRules(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 256
     queue_timeout_seconds: float = 300.0
     stall_seconds: float = 120.0
-    on_failure: OnFailure = "wait"
+    on_failure: OnFailure | None = None
     backoff_seconds: float = 1.0
     join_seconds: float = 5.0
+
+    def with_default(self, on_failure: OnFailure) -> "EngineRules":
+        """Return these rules with a default for what happens after a failure."""
+        return self if self.on_failure is not None else msgspec.structs.replace(self, on_failure=on_failure)
 
 
 def rules_of(settings: ModelSettings) -> EngineRules:

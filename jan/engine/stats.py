@@ -45,6 +45,26 @@ class EngineStats(msgspec.Struct, kw_only=True):
     restarts: int = 0
     waits: Histogram = msgspec.field(default_factory=lambda: Histogram(WAIT_BOUNDS))
 
-    def carried_over(self) -> "EngineStats":
-        """Return a copy for a new thread, which an abandoned thread does not change any more."""
+    def plus(self, past: "EngineStats") -> "EngineStats":
+        """Return these counters together with those of an earlier time; the values of this moment are these."""
+        added = {name: getattr(self, name) + getattr(past, name) for name in COUNTERS}
+        return msgspec.structs.replace(self, **added, waits=self.waits.plus(past.waits))
+
+    def ended(self) -> "EngineStats":
+        """Return a copy for later, of a thread or process that is no more."""
         return msgspec.structs.replace(self, running=0, waiting=0, waiting_tokens=0, waits=self.waits.copy())
+
+
+#: The fields that only grow.
+COUNTERS = (
+    "steps",
+    "prompt_tokens",
+    "completion_tokens",
+    "finished",
+    "cancelled",
+    "failed",
+    "overloaded",
+    "timed_out",
+    "stalls",
+    "restarts",
+)

@@ -27,5 +27,22 @@ class Histogram:
     def copy(self) -> "Histogram":
         """Return an independent copy of the counts."""
         made = Histogram(self._bounds)
-        made._counts, made.total = list(self._counts), self.total
+        made.set(self._counts, self.total)
         return made
+
+    def plus(self, other: "Histogram") -> "Histogram":
+        """Return the counts of both, which have the same bounds."""
+        made = Histogram(self._bounds)
+        made.set(
+            [one + two for one, two in zip(self._counts, other._counts, strict=True)], self.total + other.total
+        )
+        return made
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """The values up to each bound, and those beyond the last one; not cumulative."""
+        return self._counts
+
+    def set(self, counts: Sequence[int], total: float) -> None:
+        """Take over counts from elsewhere, such as another process, and the sum of the values."""
+        self._counts, self.total = list(counts), total

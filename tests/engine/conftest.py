@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from jan.engine.base import Backend
+from jan.engine.isolation.engine_messages import BackendPlan
 
 
 @pytest.fixture(
@@ -47,3 +48,15 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
     from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions
 
     return lambda: LlamaCppBackend(LlamaCppOptions(slots=4, context=64, batch=32))
+
+
+@pytest.fixture(
+    params=["echo", pytest.param("llamacpp", marks=[pytest.mark.model, pytest.mark.heavy])],
+)
+def backend_plan(request: pytest.FixtureRequest) -> BackendPlan:
+    """Return how a process makes the same backends. Real models are loaded for each test, so they are heavy."""
+    if request.param == "echo":
+        options = {"slots": 4, "context": 64, "repeat": 20, "step_seconds": 0.01}
+    else:
+        options = {"slots": 4, "context": 64, "batch": 32}
+    return BackendPlan(kind=request.param, file=None, options=options)

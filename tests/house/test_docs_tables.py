@@ -52,7 +52,7 @@ def _settings(kind: type[msgspec.Struct], path: str = "") -> dict[str, str]:
 
 
 def _options(engine: str) -> type[msgspec.Struct]:
-    kinds = import_module("jan.engine.registry")._KINDS
+    kinds = import_module("jan.engine.engine_kinds")._KINDS
     module, backend, _ = kinds[engine]
     pytest.importorskip(module, reason=f"the {engine} engine's library is not installed", exc_type=ImportError)
     found: type[msgspec.Struct] = getattr(import_module(module), backend).Options
@@ -70,7 +70,7 @@ def test_every_setting_is_in_the_table() -> None:
     "engine",
     [
         pytest.param(name, marks=pytest.mark.torch) if name.startswith("exllama") else name
-        for name in import_module("jan.engine.registry")._KINDS
+        for name in import_module("jan.engine.engine_kinds")._KINDS
     ],
 )
 def test_every_option_of_every_engine_is_in_a_table(engine: str) -> None:

@@ -1,5 +1,5 @@
-"""A model whose thread hangs or dies in a real server: its requests are told, all else goes on, and what follows
-is what `on_failure` says."""
+"""A model whose thread hangs or dies in a real server, in the server's process or in its own: its requests are
+told, all else goes on, and what follows is what `on_failure` says."""
 
 import asyncio
 import json
@@ -16,6 +16,9 @@ pytestmark = pytest.mark.slow
 
 StartServer = Callable[[str], ServerProcess]
 CHAT = "/api/v1/chat/completions"
+ISOLATIONS = ["thread", "process"]
+# What happens in the server's own process is the same for both.
+ONCE = ["thread", pytest.param("process", marks=pytest.mark.heavy)]
 CODES = {"hang": "engine_stalled", "die": "engine_dead"}
 
 
@@ -23,12 +26,13 @@ CODES = {"hang": "engine_stalled", "die": "engine_dead"}
 STALL_SECONDS = {"hang": 1, "die": 60}
 
 
-def settings(on_failure: str, stall_seconds: float, hang_seconds: float = 60) -> str:
+def settings(isolation: str, on_failure: str, stall_seconds: float, hang_seconds: float = 60) -> str:
     return f"""
 server: {{grace_seconds: 5}}
 models:
   - id: fragile
     engine: echo
+    isolation: {isolation}
     stall_seconds: {stall_seconds}
     on_failure: {on_failure}
     options: {{slots: 2, step_seconds: 0.01, hang_word: hang, hang_seconds: {hang_seconds}, die_word: die}}
@@ -84,11 +88,12 @@ def check_others(server: ServerProcess, client: httpx.Client) -> None:
     assert client.post(CHAT, json=chat("other", "hello")).json()["choices"][0]["message"]["content"] == "hello"
 
 
+@pytest.mark.parametrize("isolation", ONCE)
 @pytest.mark.parametrize("word", ["hang", "die"])
-def test_wait(start_server: StartServer, word: str) -> None:
+def test_wait(start_server: StartServer, word: str, isolation: str) -> None:
     """Not ready, refused at once, everything else served; a thread that comes back serves again, a dead one never
     does. The server's end waits for neither."""
-    server = start_server(settings("wait", STALL_SECONDS[word], hang_seconds=6))
+    server = start_server(settings(isolation, "wait", STALL_SECONDS[word], hang_seconds=6))
     with http_client(server) as client:
         assert fail(server, word) == "on and on " * 50
         not_ready = client.get("/ready")
@@ -105,10 +110,11 @@ def test_wait(start_server: StartServer, word: str) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize("word", ["hang", "die"])
-def test_restart(start_server: StartServer, word: str) -> None:
-    """The model is there again soon, though the old thread still hangs; and once more."""
-    server = start_server(settings("restart", STALL_SECONDS[word]))
+def test_restart(start_server: StartServer, word: str, isolation: str) -> None:
+    """The model is there again soon, though a thread of this process still hangs; and once more."""
+    server = start_server(settings(isolation, "restart", STALL_SECONDS[word]))
     with http_client(server) as client:
         for _ in range(2):
             fail(server, word)
@@ -119,19 +125,23 @@ def test_restart(start_server: StartServer, word: str) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("isolation", ONCE)
 @pytest.mark.parametrize("word", ["hang", "die"])
-def test_exit(start_server: StartServer, word: str) -> None:
+def test_exit(start_server: StartServer, word: str, isolation: str) -> None:
     """The process ends in the orderly way, with a code of its own; the other model's answers are finished."""
-    server = start_server(settings("exit", STALL_SECONDS[word]))
+    server = start_server(settings(isolation, "exit", STALL_SECONDS[word]))
     assert fail(server, word) == "on and on " * 50
     assert server.wait(30) == 4
     assert any(entry["event"] == "stopped" for entry in server.log)
 
 
-def test_the_end_does_not_wait_for_a_thread_that_hangs(start_server: StartServer) -> None:
+@pytest.mark.parametrize(("isolation", "outcome"), [("thread", "left behind"), ("process", "killed")])
+def test_the_end_does_not_wait_for_a_model_that_hangs(
+    start_server: StartServer, isolation: str, outcome: str
+) -> None:
     """SIGTERM while a step hangs that nobody has called a stall yet: exit code 0 within the grace period and some,
-    and the log says what was left behind."""
-    server = start_server(settings("wait", stall_seconds=1000, hang_seconds=600))
+    and the log says what became of it."""
+    server = start_server(settings(isolation, "wait", stall_seconds=1000, hang_seconds=600))
     with http_client(server) as client:
         request = client.build_request("POST", CHAT, json=chat("fragile", "w hang", stream=True))
         response = client.send(request, stream=True)
@@ -139,4 +149,4 @@ def test_the_end_does_not_wait_for_a_thread_that_hangs(start_server: StartServer
         server.signal(signal.SIGTERM)
         assert server.wait(30) == 0
         response.close()
-    assert any("left behind" in entry["event"] for entry in server.log)
+    assert any(outcome in entry["event"] for entry in server.log)

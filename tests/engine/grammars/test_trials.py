@@ -231,7 +231,7 @@ def test_an_engine_without_formats_has_no_trials() -> None:
 
     async def scenario(engine: ThreadedEngine) -> None:
         assert text_of(await collect(engine, request)) == "a"
-        assert engine._trials is None
+        assert engine.info.formats is None
 
     run_engine(lambda: EchoBackend(EchoOptions()), scenario)
 
