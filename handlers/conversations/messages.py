@@ -23,6 +23,7 @@ from jan.schema.conversations import (
     ConversationMessage,
     ExportedConversation,
     ExportedMessage,
+    ExportImportQuery,
     ExportLine,
     MessageCreate,
     MessageList,
@@ -143,25 +144,30 @@ class Import(Handler):
         tag="conversations",
         request=ExportLine,
         request_media_type=JSONL,
+        query=ExportImportQuery,
         response=Conversation,
         creates=True,
-        errors=(Unavailable,),
+        errors=(Conflict, Unavailable),
         examples=(Example(summary="A conversation of two messages", body=_EXPORTED),),
     )
-    async def post(self, body: list[ExportLine]) -> Conversation:
+    async def post(self, body: list[ExportLine], query: ExportImportQuery) -> Conversation:
         """Make the caller's own copy of an exported conversation, with new identifiers and the same times. Send
-        all lines of the export, be it of this version or of an earlier one, whose messages have no `items`."""
+        all lines of the export, be it of this version or of an earlier one, whose messages have no `items`. With
+        `once`, a conversation that the caller has already, or has imported so, is a 409 `already_exists`."""
         first, rest = next(iter(body), None), body[1:]
         messages = [line for line in rest if isinstance(line, ExportedMessage)]
         if not isinstance(first, ExportedConversation) or len(messages) < len(rest):
             raise _damaged("the conversation's own line must come first, then its messages, and nothing else")
         if len(messages) != first.message_count:
             raise _damaged(f"there are {len(messages)} messages; its first line says {first.message_count}")
+        # Without `once`, another copy may have the origin already.
+        exported = first if query.once else msgspec.structs.replace(first, origin=UNSET)
         stored = await self.services.conversations.restore(
             self.user_id,
-            conversation_from_wire(first, self.user_id),
+            conversation_from_wire(exported, self.user_id),
             map(message_from_wire, messages),
             self.mint,
+            once=query.once,
         )
         return conversation_to_wire(stored)
 

@@ -89,8 +89,7 @@ def conversation_from_wire(conversation: wire.ExportedConversation, user_id: str
         "created_at": _moment(conversation.created_at),
         "updated_at": _moment(conversation.updated_at),
     }
-    # Another copy may have the origin already.
-    del fields["version"], fields["origin"]
+    del fields["version"]
     return ConversationRecord(user_id=user_id, **{k: v for k, v in fields.items() if v is not UNSET})
 
 

@@ -1,17 +1,50 @@
 """Copies of exported conversations: new identifiers, the same tree."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import get_args
 
 import msgspec
 
 from jan.conversations.history import check_message
-from jan.errors import InvalidRequest
+from jan.errors import Conflict, InvalidRequest, NotFound
 from jan.idempotency.ids import IdSource
+from jan.importing.trees import origin_of
+from jan.schema.import_reports import ForeignKind
 from jan.schema.plain_text import cleaned
 from jan.storage.paging import size_of
 from jan.storage.records import ConversationRecord, MessageRecord, now
+from jan.storage.repositories import Store
 
+# Origins of conversations that were exported by a server like this one.
+_OURS = "jan"
+_KINDS = (*get_args(ForeignKind), _OURS)
 _replace = msgspec.structs.replace
+
+
+async def first_copy(
+    store: Store, user_id: str, exported: ConversationRecord, ids: IdSource
+) -> ConversationRecord:
+    """Return an exported conversation with the origin that keeps its user from having it twice.
+
+    Raises Conflict if the user has the conversation itself, or one of the same origin, unless ``ids`` are those of
+    an earlier attempt, which may have stored it.
+    """
+    kind, _, own_id = (exported.origin or "").partition(":")
+    origin = origin_of(kind, own_id, b"") if own_id and kind in _KINDS else origin_of(_OURS, exported.id, b"")
+    if not ids.again and (await _has(store, user_id, exported.id) or await _knows(store, user_id, origin)):
+        raise Conflict("This conversation is here already.", code="already_exists")
+    return _replace(exported, origin=origin)
+
+
+async def _has(store: Store, user_id: str, conversation_id: str) -> bool:
+    with suppress(NotFound):
+        return await store.conversations.get(user_id, conversation_id) is not None
+    return False
+
+
+async def _knows(store: Store, user_id: str, origin: str) -> bool:
+    return bool(await store.conversations.known_origins(user_id, [origin]))
 
 
 def copy_of(

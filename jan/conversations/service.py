@@ -14,9 +14,10 @@ from jan.conversations.import_runs import ImportRun
 from jan.conversations.imports import Imports
 from jan.conversations.opening import Opening, first_place
 from jan.conversations.ranked_search import SearchPage, search
-from jan.conversations.restored import copy_of
+from jan.conversations.restored import copy_of, first_copy
 from jan.conversations.titles import give_title, may_be_made_of
 from jan.conversations.turn import Turn
+from jan.conversations.user_folders import Folders
 from jan.errors import Conflict, JanError, NotFound, Unavailable
 from jan.idempotency.ids import IdSource
 from jan.schema import messages as chat
@@ -38,6 +39,7 @@ class Conversations:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tasks = Tasks()
+        self.folders = Folders(store)
 
     async def close(self) -> None:
         """Let answers under way be stored as far as they are. Call it before the store is closed."""
@@ -74,10 +76,8 @@ class Conversations:
         return await self._store.conversations.update(user_id, conversation_id, replace(changes, unnamed=False))
 
     async def search(self, user_id: str, query: str, *, limit: int, cursor: str | None = None) -> SearchPage:
-        """Return one page of what a user's titles and messages have of a query, the most relevant first.
-
-        Raises InvalidRequest for a query without words, and for a malformed cursor.
-        """
+        """Return one page of what a user's titles and messages have of a query, the most relevant first. Raises
+        InvalidRequest for a query without words, and for a malformed cursor."""
         return await search(self._store, user_id, query, limit=limit, cursor=cursor)
 
     async def delete(self, user_id: str, conversation_id: str) -> None:
@@ -269,18 +269,26 @@ class Conversations:
         return conversation, exported_batches(self._store, conversation, first)
 
     async def restore(
-        self, user_id: str, conversation: ConversationRecord, messages: Iterable[MessageRecord], ids: IdSource
+        self,
+        user_id: str,
+        conversation: ConversationRecord,
+        messages: Iterable[MessageRecord],
+        ids: IdSource,
+        *,
+        once: bool = False,
     ) -> ConversationRecord:
         """Store a copy of an exported conversation, with identifiers from ``ids``, and return it.
 
         The copy becomes visible as a whole or not at all, also if the client leaves. Raises InvalidRequest for
         messages that are no tree in order, or that no model could get, and RateLimited beyond the user's quota.
+        ``once``: raises Conflict if the user has the conversation, or a copy that was made so.
         """
+        if once:
+            conversation = await first_copy(self._store, user_id, conversation, ids)
         copy, copies = await asyncio.to_thread(lambda: copy_of(user_id, conversation, list(messages), ids))
         if not ids.again:
             await self._store.holdings.check(user_id, amounts_of(copy))
-        imports = Imports(self._store, self.create)
-        return await asyncio.shield(self._tasks.start(imports.store(copy, copies, ids)))
+        return await asyncio.shield(self._tasks.start(Imports(self._store, self.create).store(copy, copies, ids)))
 
     def foreign_import(
         self, user_id: str, source: ForeignKind | None, *, most_named: int | None = None

@@ -41,6 +41,8 @@ def read_chatgpt(found: JsonObject, notes: Notes) -> Foreign:
         current=name_of(found.get("current_node")),
         created_at=moment_of(found.get("create_time")),
         updated_at=moment_of(found.get("update_time")),
+        pinned=found.get("is_starred") is True or moment_of(found.get("pinned_time")) is not None,
+        archived=found.get("is_archived") is True,
     )
 
 

@@ -43,6 +43,7 @@ def read_claude(found: JsonObject, notes: Notes) -> Foreign:
         current=name_of(found.get("current_leaf_message_uuid")),
         created_at=moment_of(found.get("created_at")),
         updated_at=moment_of(found.get("updated_at")),
+        pinned=found.get("is_starred") is True,
     )
 
 

@@ -57,7 +57,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 class Foreign(msgspec.Struct, kw_only=True):
     """A conversation of another application. ``current``: the id of the node that is shown last.
 
-    ``system``: instructions that hold for all of it.
+    ``system``: instructions that hold for all of it. ``pinned``, ``archived``, ``folder``: where it is kept there.
     """
 
     id: str
@@ -68,6 +68,9 @@ class Foreign(msgspec.Struct, kw_only=True):
     current: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    pinned: bool = False
+    archived: bool = False
+    folder: str = ""
 
 
 class Notes:

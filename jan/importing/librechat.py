@@ -49,6 +49,8 @@ def read_librechat(found: JsonObject, notes: Notes) -> Foreign:
         nodes=nodes,
         created_at=min(times, default=None),
         updated_at=max(times, default=None),
+        pinned=True in (found.get("pinned"), options.get("pinned")),
+        archived=True in (found.get("isArchived"), options.get("isArchived")),
     )
 
 

@@ -46,6 +46,7 @@ def read_llamacpp(found: JsonObject, notes: Notes) -> Foreign:
         current=name_of(conversation.get("currNode")),
         created_at=min(times, default=None),
         updated_at=moment_of(conversation.get("lastModified")),
+        pinned=conversation.get("pinned") is True,
     )
 
 

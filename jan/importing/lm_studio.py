@@ -55,6 +55,7 @@ def read_lm_studio(found: JsonObject, notes: Notes) -> Foreign:
         nodes=nodes,
         current=parent,
         created_at=moment_of(found.get("createdAt")),
+        pinned=found.get("pinned") is True,
         updated_at=moment_of(found.get("assistantLastMessagedAt")) or moment_of(found.get("userLastMessagedAt")),
     )
 

@@ -58,7 +58,16 @@ def read_open_webui(found: JsonObject, notes: Notes) -> Foreign:
         current=name_of(history.get("currentId")),
         created_at=moment_of(found.get("created_at")) or moment_of(chat.get("timestamp")),
         updated_at=moment_of(found.get("updated_at")),
+        pinned=found.get("pinned") is True,
+        archived=found.get("archived") is True,
+        folder=_folder(found),
     )
+
+
+def _folder(found: JsonObject) -> str:
+    """Return a name for the folder of a chat. Exports have its id only, which keeps together what was in it."""
+    own_id = name_of(found.get("folder_id"))
+    return f"Open WebUI {own_id[:8]}" if own_id else ""
 
 
 def _messages(chat: JsonObject, history: JsonObject) -> Iterator[tuple[str, JsonObject]]:

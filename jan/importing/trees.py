@@ -16,7 +16,7 @@ from jan.storage.records import ConversationRecord, MessageRecord, now
 #: Raises InvalidRequest for a message that no model could get.
 Check = Callable[[MessageRecord], object]
 
-_LONGEST_TITLE, _LONGEST_MODEL, _LONGEST_ID = 200, 128, 128
+_LONGEST_TITLE, _LONGEST_FOLDER, _LONGEST_MODEL, _LONGEST_ID = 200, 100, 128, 128
 _SYSTEM = "system"
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _MEDIA = re.compile(r"data:(?:[a-z]{1,20}/[\w.+-]{1,80};base64,[A-Za-z0-9+/=]{100,}|,)")
@@ -41,6 +41,9 @@ def records_of(
         model=_model(foreign.model) or next((one.model for one in reversed(messages) if one.model), None),
         created_at=created,
         updated_at=max(created, min(foreign.updated_at or max(times, default=created), at)),
+        pinned=foreign.pinned,
+        archived=foreign.archived,
+        folder=_shortened(foreign.folder, _LONGEST_FOLDER),
     )
     return conversation, messages
 

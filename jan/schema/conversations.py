@@ -53,6 +53,15 @@ class MessageListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     order: Annotated[Literal["asc", "desc"], Meta(description="asc: oldest first; desc: newest first")] = "asc"
 
 
+class ExportImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of an import of an exported conversation."""
+
+    once: Annotated[
+        bool,
+        Meta(description="true: 409 if it, or a copy that was made with `once`, is here already"),
+    ] = False
+
+
 # --- requests ---------------------------------------------------------------------------------------
 
 
@@ -172,7 +181,8 @@ class Conversation(
 ):
     """A conversation. ``head_id`` is the message appended last.
 
-    ``origin``: of an imported one, the application that it is from, and its id there, as in ``chatgpt:6b0f``.
+    ``origin``: of an imported one, the application that it is from, and its id there, as in ``chatgpt:6b0f``;
+    ``jan`` for a server like this one.
     ``pinned``, ``archived``, ``folder``: where its owner has put it; left out if false or empty.
     """
 

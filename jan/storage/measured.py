@@ -24,6 +24,7 @@ class MeasuredStore:
         self.sessions = _measured(store.sessions, "sessions.", metrics)
         self.conversations = _measured(store.conversations, "conversations.", metrics)
         self.messages = _measured(store.messages, "messages.", metrics)
+        self.folders = _measured(store.folders, "folders.", metrics)
         self.completions = _measured(store.completions, "completions.", metrics)
         self.queued_answers = _measured(store.queued_answers, "queued_answers.", metrics)
         self.shares = _measured(store.shares, "shares.", metrics)

@@ -21,6 +21,7 @@ _ALL_AT_ONCE = 500
 
 # Identifiers that we make begin with their kind: `user_`, `key_`.
 _ID = re.compile(r"[a-z]+_[!-~]{1,190}")
+_FOLDER = re.compile(r"[^\0]{1,100}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
 
 
@@ -94,6 +95,11 @@ def position_of(cursor: str | None) -> str | None:
 def position_at(moment: datetime) -> str:
     """Return the position below which all conversations are that did not change since a moment."""
     return f"{milliseconds(moment):012x}"
+
+
+def folder_of(cursor: str | None) -> str:
+    """Check a cursor into folders ordered by name; "" is the beginning."""
+    return _checked(_FOLDER, cursor) or ""
 
 
 def id_of(cursor: str | None) -> str:

@@ -17,6 +17,7 @@ from jan.storage.audit import AuditLog
 from jan.storage.completion_records import CompletionRepository
 from jan.storage.conversation_lists import EVERYTHING, ListFilter
 from jan.storage.deletions import Deletions
+from jan.storage.folder_counts import FolderRepository
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
 from jan.storage.queued_answers import QueuedAnswers
@@ -242,6 +243,8 @@ class Store(Protocol):
     def conversations(self) -> ConversationRepository: ...
     @property
     def messages(self) -> MessageRepository: ...
+    @property
+    def folders(self) -> FolderRepository: ...
     @property
     def completions(self) -> CompletionRepository: ...
     @property

@@ -49,6 +49,7 @@ LAYERS = {
     "jan.storage.queued_answers": 1,
     "jan.storage.share_records": 1,
     "jan.storage.conversation_lists": 1,
+    "jan.storage.folder_counts": 1,
     "jan.storage.text_search": 1,
     "jan.storage.folded_text": 1,
     "jan.idempotency.ids": 1,

@@ -101,6 +101,9 @@ async def use_conversations(store: Store) -> None:
     for among in (ListFilter(pinned=True), ListFilter(archived=True), ListFilter(archived=False, folder="f")):
         await store.conversations.page(ME, limit=5, cursor=conversation.position, among=among)
     await store.conversations.update(ME, conversation.id, ConversationChanges(title="x"))
+    for among in (ListFilter(), ListFilter(pinned=False, archived=False)):
+        await store.folders.page(ME, limit=5, cursor="f", among=among)
+    await store.folders.move(ME, "f", "g")
     await store.conversations.unnamed(now(), 5)
     message = MessageRecord(
         conversation_id=conversation.id, role="user", items=items_made_of("x"), status="streaming"

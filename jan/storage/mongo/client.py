@@ -132,6 +132,18 @@ class Collection(Generic[R]):
             found = self._raw.find({field: {"$gt": after}}, only).sort([(field, 1)]).limit(limit)
             return [document[field] for document in await found.to_list(limit)]
 
+    async def count_each(self, field: str, where: Filter, limit: int) -> list[tuple[str, int]]:
+        """Count the records that match by their values of a text field; return at most ``limit``, in order."""
+        steps: list[Filter] = [
+            {"$match": where},
+            {"$group": {"_id": f"${field}", "count": {"$sum": 1}}},
+            {"$sort": {"_id": 1}},
+            {"$limit": limit},
+        ]
+        with _translated():
+            found = await self._raw.aggregate(steps).to_list(limit)
+        return [(document["_id"], document["count"]) for document in found]
+
     async def each(self, where: Filter) -> AsyncIterator[R]:
         """Yield all matching records, in any order."""
         with _translated():

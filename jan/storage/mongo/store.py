@@ -11,6 +11,7 @@ from jan.storage.mongo.client import Collection, Connection
 from jan.storage.mongo.completion_records import MongoCompletions
 from jan.storage.mongo.conversations import MongoConversations
 from jan.storage.mongo.deletions import MongoDeletions
+from jan.storage.mongo.folder_counts import MongoFolders
 from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
@@ -82,6 +83,7 @@ class MongoStore:
         self.sessions = MongoSessions(self._connection)
         self.conversations = MongoConversations(self._connection, self.holdings)
         self.messages = MongoMessages(self._connection, self.conversations, self.holdings)
+        self.folders = MongoFolders(self.conversations)
         self.completions = MongoCompletions(self.messages)
         self.shares = MongoShares(self._connection, self.conversations, self.holdings)
         self.queued_answers = MongoQueuedAnswers(self._connection, self.messages)

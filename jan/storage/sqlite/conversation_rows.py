@@ -4,6 +4,7 @@ import sqlite3
 
 import msgspec
 
+from jan.storage.conversation_lists import ListFilter
 from jan.storage.holdings import Amounts, amounts_of
 from jan.storage.records import ConversationRecord
 from jan.storage.shared_rules import missing
@@ -31,3 +32,12 @@ def held_by_conversation(db: sqlite3.Connection, conversation: ConversationRecor
     sql = "SELECT count(*) FROM shares WHERE conversation_id = ?"
     [shares] = db.execute(sql, (conversation.id,)).fetchone()
     return amounts_of(conversation).plus(Amounts(shares=shares))
+
+
+def filtered(among: ListFilter) -> tuple[str, list[str]]:
+    """Return the conditions of a list, with the values of their marks. Partial indexes need literals."""
+    flags = {"pinned": among.pinned, "archived": among.archived}
+    conditions = [f"AND {name} = {int(flag)}" for name, flag in flags.items() if flag is not None]
+    if among.folder is None:
+        return " ".join(conditions), []
+    return " ".join([*conditions, "AND folder = ?"]), [among.folder]

@@ -34,7 +34,7 @@ from jan.storage.records import (
 )
 from jan.storage.repositories import NOBODY
 from jan.storage.shared_rules import apply, below, emptied, missing, same_message, taken, with_progress
-from jan.storage.sqlite.conversation_rows import count_bytes, held_by_conversation, owned
+from jan.storage.sqlite.conversation_rows import count_bytes, filtered, held_by_conversation, owned
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.holdings import add_within, change
 from jan.storage.sqlite.tables import CONVERSATIONS, MESSAGES
@@ -96,7 +96,7 @@ class SqliteConversations:
     async def page(
         self, user_id: str, *, limit: int, cursor: str | None = None, among: ListFilter = EVERYTHING
     ) -> Page[ConversationRecord]:
-        more, folders = _filtered(among)
+        more, folders = filtered(among)
         start = position_of(cursor) or _END
         values: list[str | int] = [user_id, start, fold(among.title or ""), *folders, limit + 1]
         found = await self._db.read(lambda db: CONVERSATIONS.select(db, BY_CHANGE.format(more), *values))
@@ -269,15 +269,6 @@ class SqliteMessages:
             return sum(db.execute(_ORPHANS, (one, one)).rowcount for one in conversation_ids)
 
         return await self._db.write(work, erases=True)
-
-
-def _filtered(among: ListFilter) -> tuple[str, list[str]]:
-    """Return the conditions of a list, with the values of their marks. Partial indexes need literals."""
-    flags = {"pinned": among.pinned, "archived": among.archived}
-    conditions = [f"AND {name} = {int(flag)}" for name, flag in flags.items() if flag is not None]
-    if among.folder is None:
-        return " ".join(conditions), []
-    return " ".join([*conditions, "AND folder = ?"]), [among.folder]
 
 
 def _may_hold_text(user_id: str) -> bool:

@@ -12,6 +12,7 @@ from jan.storage.sqlite.completion_records import SqliteCompletions
 from jan.storage.sqlite.conversations import SqliteConversations, SqliteMessages
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.deletions import SqliteDeletions
+from jan.storage.sqlite.folder_counts import SqliteFolders
 from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
 from jan.storage.sqlite.queued_answers import SqliteQueuedAnswers
@@ -85,6 +86,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(self._db)
         self.conversations = SqliteConversations(self._db, quota)
         self.messages = SqliteMessages(self._db, quota)
+        self.folders = SqliteFolders(self._db)
         self.completions = SqliteCompletions(self._db)
         self.shares = SqliteShares(self._db, quota)
         self.queued_answers = SqliteQueuedAnswers(self._db)
