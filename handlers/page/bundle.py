@@ -30,6 +30,10 @@ _TYPES = MappingProxyType(
 _COMPRESSED = (".css", ".html", ".js", ".json", ".svg", ".webmanifest")
 # `import a from "./b.js"`, `export * from "./b.js"`, `import "./b.js"`, over several lines.
 _IMPORT = re.compile(r"""^(?:import|export)\b[^;"']*["'](\.[^"']+)["']""", re.MULTILINE)
+_WORDS = "words/"
+# `"list.new"`, which may be a word's name, and t(`list.${state}`), which is any that begins so.
+_NAMED = re.compile(r'"([\w.]+)"')
+_BEGINNINGS = re.compile(r"\bt\(`([\w.]+)\$\{")
 # Comments on lines of their own, and indentation: a sixth of the scripts.
 _COMMENTS = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)?[ \t]*\n|^[ \t]+", re.MULTILINE)
 
@@ -59,6 +63,7 @@ def page_bundle(api: str) -> Bundle:
         for path in sorted(_FOLDER.rglob("*"))
         if path.suffix in _TYPES
     }
+    _split_words(sources)
     digest = hashlib.sha256()
     for name, content in sources.items():
         digest.update(f"{name} {len(content)}\n".encode() + content)
@@ -82,6 +87,24 @@ def _filled(template: bytes, version: str, sources: Mapping[str, bytes]) -> byte
     text = template.decode().replace("<!-- preloads -->", preloads)
     names = ",".join(f'"{name}"' for name in [*scripts, "jan.css"])
     return text.replace("VERSION", version).replace('"FILES"', names).encode()
+
+
+def _split_words(sources: dict[str, bytes]) -> None:
+    """Put the words that no script of the first load names into files of their own, which are read on demand."""
+    names = first_words(sources)
+    for file in [name for name in sources if name.startswith(_WORDS)]:
+        words: dict[str, object] = msgspec.json.decode(sources[file])
+        sources[file] = msgspec.json.encode({name: words[name] for name in words if name in names})
+        rest = {name: words[name] for name in words if name not in names}
+        sources[file.replace(_WORDS, f"{_WORDS}more/")] = msgspec.json.encode(rest)
+
+
+def first_words(sources: Mapping[str, bytes]) -> set[str]:
+    """Return the names of words that the scripts of the first load may ask for."""
+    scripts = "\n".join(sources[name].decode() for name in first_scripts(sources))
+    named, beginnings = set(_NAMED.findall(scripts)), tuple(_BEGINNINGS.findall(scripts))
+    words: dict[str, object] = msgspec.json.decode(sources[f"{_WORDS}en.json"])
+    return {name for name in words if name in named or name.startswith(beginnings)}
 
 
 def first_scripts(sources: Mapping[str, bytes]) -> list[str]:

@@ -49,6 +49,15 @@ def texts(word: str | dict[str, str]) -> list[str]:
     return [word] if isinstance(word, str) else list(word.values())
 
 
+def on_demand() -> set[str]:
+    """Return the names of the scripts that others load when they need them."""
+    return {
+        (path.parent / name).resolve().relative_to(STATIC).as_posix()
+        for path in SCRIPTS
+        for name in re.findall(r'(?<!\{)import\("(\.[^"]+)"\)', path.read_text())
+    }
+
+
 def test_a_browser_gets_the_page_and_others_the_reference(server: ThreadServer) -> None:
     """`Accept` decides. What `/` answers to API clients stays as it was, for HEAD too."""
     page = shell(server)
@@ -134,14 +143,9 @@ def test_the_shell_asks_at_once_for_every_script_that_is_imported() -> None:
     first = first_scripts(sources)
     assert first[0] == "app.js"
     assert "lib/dom.js" in first
-    on_demand = {
-        (path.parent / name).resolve().relative_to(STATIC).as_posix()
-        for path in SCRIPTS
-        for name in re.findall(r'(?<!\{)import\("(\.[^"]+)"\)', path.read_text())
-    }
-    assert on_demand
-    assert not on_demand & set(first)
-    assert {*first, *on_demand} <= {*sources}
+    assert on_demand()
+    assert not on_demand() & set(first)
+    assert {*first, *on_demand()} <= {*sources}
     assert all(len(path.read_text().splitlines()) <= 270 for path in SCRIPTS)
 
 
@@ -161,6 +165,20 @@ def test_no_word_is_missing() -> None:
     chosen = known & set(re.findall(r'"([\w.]+)"', scripts))
     beginnings = tuple(set(re.findall(r"\bt\(`([\w.]+)\$\{", scripts)))
     assert {name for name in known - asked - chosen if not name.startswith(beginnings)} == set()
+
+
+def test_words_of_the_first_load_are_in_its_file() -> None:
+    """The others are in another one, which every script that is loaded on demand waits for."""
+    files = page_bundle("api/v1").files
+    for language in LANGUAGES:
+        first, more = (json.loads(files[f"words/{part}{language}.json"].plain) for part in ("", "more/"))
+        assert first | more == words(language)
+        assert not first.keys() & more.keys()
+    sources = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in SCRIPTS}
+    begun = "\n".join(sources[name].decode() for name in first_scripts(sources))
+    assert set(re.findall(r'\bt\("([\w.]+)"', begun)) <= first.keys()
+    for name in on_demand():
+        assert b"/more.js" in sources[name], name
 
 
 def test_every_permission_of_a_key_has_a_word() -> None:

@@ -2,6 +2,7 @@
 
 import { h } from "../lib/dom.js";
 import { openDialog } from "../lib/menu.js";
+import "../lib/more.js";
 import { t } from "../lib/words.js";
 
 const PULL = "jan pull bartowski/Qwen2.5-0.5B-Instruct-GGUF '*Q4_K_M.gguf'";

@@ -2,6 +2,7 @@
 
 import { button, h } from "../lib/dom.js";
 import { onEnter } from "../lib/enter.js";
+import "../lib/more.js";
 import { filesOf, partOf } from "./attach.js";
 import { t } from "../lib/words.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";

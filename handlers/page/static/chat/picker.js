@@ -2,6 +2,7 @@
 
 import { lately, models } from "../api/models.js";
 import { h, icon } from "../lib/dom.js";
+import "../lib/more.js";
 import { percent, short, t } from "../lib/words.js";
 
 /** How often a list is read again in which a model loads. */

@@ -3,6 +3,7 @@
 import { patch } from "../api/client.js";
 import { h } from "../lib/dom.js";
 import { openDialog } from "../lib/menu.js";
+import "../lib/more.js";
 import { t } from "../lib/words.js";
 import { metadataWith } from "./settings.js";
 

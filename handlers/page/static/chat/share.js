@@ -4,6 +4,7 @@ import { get, newId, post, remove } from "../api/client.js";
 import { sharingOffer } from "../api/session.js";
 import { button, h, icon } from "../lib/dom.js";
 import { copy, openDialog } from "../lib/menu.js";
+import "../lib/more.js";
 import { moment, span, t, wholeMoment } from "../lib/words.js";
 
 const DAY_SECONDS = 86_400;

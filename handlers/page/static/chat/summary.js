@@ -3,6 +3,7 @@
 import { ApiError, newId, post, remove } from "../api/client.js";
 import { tell } from "../lib/bus.js";
 import { button } from "../lib/dom.js";
+import "../lib/more.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/words.js";
 import { requestOf } from "./asking.js";

@@ -3,6 +3,7 @@
 import { get } from "../api/client.js";
 import { h, icon } from "./dom.js";
 import { openDialog } from "./menu.js";
+import "./more.js";
 import { go } from "./router.js";
 import { t } from "./words.js";
 

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { KEYS } from "./keys.js";
 import { keep, kept } from "./kept.js";
 import { openDialog } from "./menu.js";
+import "./more.js";
 import { t } from "./words.js";
 
 /** Show the keys, and the switch that turns single letters off. */

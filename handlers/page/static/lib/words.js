@@ -2,7 +2,10 @@
 
 import { kept } from "./kept.js";
 
-/** Languages by their own names. Each has a file words/LANGUAGE.json. */
+/**
+ * Languages by their own names. Each has a file words/LANGUAGE.json; the server sends those words that the first
+ * load needs under that name, and the others as words/more/LANGUAGE.json.
+ */
 export const LANGUAGES = { en: "English", de: "Deutsch", fr: "Français", es: "Español", ja: "日本語", ar: "العربية" };
 
 /** The reader's own variant of the language, which has the forms of numbers and times: en-GB. */
@@ -30,6 +33,12 @@ export async function loadWords(name = chosenLanguage()) {
   numbers = new Intl.NumberFormat(language);
   document.documentElement.lang = name;
   document.documentElement.dir = name === "ar" ? "rtl" : "ltr";
+}
+
+/** Load the words of what is loaded on demand. */
+export async function loadMoreWords() {
+  const answer = await fetch(new URL(`more/${document.documentElement.lang}.json`, folder));
+  words = { ...(await answer.json()), ...words };
 }
 
 /**

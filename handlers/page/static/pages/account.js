@@ -5,6 +5,7 @@ import { sharingOffer, whoAmI } from "../api/session.js";
 import { tell } from "../lib/bus.js";
 import { button, h } from "../lib/dom.js";
 import { openDialog } from "../lib/menu.js";
+import "../lib/more.js";
 import { linkTo } from "../lib/router.js";
 import { moment, t } from "../lib/words.js";
 import { noticeOf } from "../chat/notices.js";

@@ -7,6 +7,7 @@ import { noticeOf } from "../chat/notices.js";
 import { settingsOf } from "../chat/settings.js";
 import { textOf } from "../chat/tree.js";
 import { button, h, icon } from "../lib/dom.js";
+import "../lib/more.js";
 import { go, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
 

@@ -6,6 +6,7 @@ import { download } from "../chat/manage.js";
 import { tell } from "../lib/bus.js";
 import { button, h } from "../lib/dom.js";
 import { openDialog, sure } from "../lib/menu.js";
+import "../lib/more.js";
 import { moment, t, wholeMoment } from "../lib/words.js";
 import { table } from "./account.js";
 

@@ -4,6 +4,7 @@ import { apiUrl, get, newId, patch, post, remove, serverUrl } from "../api/clien
 import { models } from "../api/models.js";
 import { button, h, icon, iconButton } from "../lib/dom.js";
 import { copy, openDialog, openMenu, sure } from "../lib/menu.js";
+import "../lib/more.js";
 import { moment, number, t } from "../lib/words.js";
 import { table } from "./account.js";
 import { snippets } from "./snippets.js";

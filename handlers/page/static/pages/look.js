@@ -3,6 +3,7 @@
 import { h } from "../lib/dom.js";
 import { keep, kept } from "../lib/kept.js";
 import { showLook } from "../lib/look.js";
+import "../lib/more.js";
 import { chosenLanguage, LANGUAGES, t } from "../lib/words.js";
 
 /** Return the content of the part. */

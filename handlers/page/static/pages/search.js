@@ -3,6 +3,7 @@
 import { get } from "../api/client.js";
 import { noticeOf } from "../chat/notices.js";
 import { button, h, icon } from "../lib/dom.js";
+import "../lib/more.js";
 import { linkTo, rename } from "../lib/router.js";
 import { moment, t } from "../lib/words.js";
 

@@ -9,6 +9,7 @@ import { Tree } from "../chat/tree.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { showServerHtml } from "../lib/html.js";
 import { copy } from "../lib/menu.js";
+import "../lib/more.js";
 import { moment, number, t, wholeMoment } from "../lib/words.js";
 
 /** Show what a link shows. `secret` goes in bodies of requests only, which nobody logs. */

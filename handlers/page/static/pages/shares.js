@@ -3,6 +3,7 @@
 import { get, remove } from "../api/client.js";
 import { untilOf, whatOf } from "../chat/share.js";
 import { button, h } from "../lib/dom.js";
+import "../lib/more.js";
 import { linkTo } from "../lib/router.js";
 import { t } from "../lib/words.js";
 

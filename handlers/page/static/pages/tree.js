@@ -5,6 +5,7 @@ import { Conversation } from "../chat/conversation.js";
 import { textOf } from "../chat/tree.js";
 import { showMarkdown } from "../chat/render.js";
 import { button, h, icon, svg } from "../lib/dom.js";
+import "../lib/more.js";
 import { go, linkTo } from "../lib/router.js";
 import { moment, t } from "../lib/words.js";
 

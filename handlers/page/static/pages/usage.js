@@ -2,6 +2,7 @@
 
 import { get } from "../api/client.js";
 import { h, meter, svg } from "../lib/dom.js";
+import "../lib/more.js";
 import { clock, number, percent, short, span, t } from "../lib/words.js";
 import { table } from "./account.js";
 
