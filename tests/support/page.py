@@ -16,7 +16,7 @@ DANGEROUS = """() => {
     const names = "script iframe object embed base link meta style img video audio foreignobject".split(" ");
     const isBad = ({name, value}) => name.startsWith("on")
         || /^\\s*(javascript|data|vbscript):/i.test(value) && name !== "aria-label";
-    return [...document.querySelectorAll("main#page *, .side *, .top *")]
+    return [...document.querySelectorAll("main#page *, .side *, .top *, dialog *, [popover] *")]
         .filter(element => names.includes(element.tagName.toLowerCase()) || [...element.attributes].some(isBad))
         .map(element => element.outerHTML.slice(0, 200));
 }"""

@@ -84,6 +84,7 @@ const PAGES = {
   search: () => import("./pages/search.js").then((module) => module.showSearch),
   account: () => import("./pages/account.js").then((module) => module.showAccount),
   compare: () => import("./pages/compare.js").then((module) => module.showCompare),
+  archive: () => import("./pages/archive.js").then((module) => module.showArchive),
   tree: () => import("./pages/tree.js").then((module) => module.showTree),
 };
 

@@ -15,7 +15,7 @@ TEXT = (
     "```python\nprint(1)\n```\n\n- [ ] task\n\n$$a^2$$\n"
 )
 ACCOUNT = ("?account=usage", "?account=keys", "?account=shares", "?account=look", "?account=data")
-PLACES = ("", "?search=Title", *ACCOUNT, "?view=compare")
+PLACES = ("", "?search=Title", *ACCOUNT, "?view=compare", "?view=archive")
 PRESSED = """(field, given) =>
     field.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true, ...given}))"""
 SIZES = ({"width": 1280, "height": 900}, {"width": 320, "height": 640})
@@ -47,7 +47,10 @@ def test_no_screen_has_a_violation(visit: PageVisit, signed_in: Callable[[], str
     visit.open()
     visit.page.wait_for_selector("#key")
     assert violations(visit, axe) == []
-    signed_in()
+    client = visit.server.connect(signed_in())
+    for place in ({"pinned": True}, {"archived": True}, {"folder": "Garden"}):
+        ident = client.post("/v1/conversations", json={"title": "Title"}).json()["id"]
+        client.patch(f"/v1/conversations/{ident}", json=place)
     page = visit.page
     visit.ask(TEXT)
     visit.answers()
@@ -59,7 +62,8 @@ def test_no_screen_has_a_violation(visit: PageVisit, signed_in: Callable[[], str
         for query in queries:
             visit.open(query)
             page.wait_for_selector(
-                "main#page :is(.text p, [role=tree], #part, .t-h1, .pair, .hits li)", state="attached"
+                "main#page :is(.text p, [role=tree], #part, .t-h1, .pair, .hits li, .archived li)",
+                state="attached",
             )
             assert violations(visit, axe) == [], (scheme, query)
             assert is_narrow(visit), query

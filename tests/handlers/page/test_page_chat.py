@@ -287,8 +287,14 @@ def test_conversations_come_and_go_as_files(
     own = tmp_path / "own.jsonl"
     download.value.save_as(own)
     page.set_input_files("main input[type=file]", [own])
-    page.wait_for_selector("text=2 of 2 imported, 0 were here already")
-    assert len(client.get("/v1/conversations").json()["data"]) == 4
+    page.wait_for_selector("text=0 of 2 imported, 2 were here already")
+    first = client.get("/v1/conversations").json()["data"][0]["id"]
+    client.delete(f"/v1/conversations/{first}")
+    page.set_input_files("main input[type=file]", [own])
+    page.wait_for_selector("text=1 of 2 imported, 1 were here already")
+    assert len(client.get("/v1/conversations").json()["data"]) == 2
+    assert {complaint[:3] for complaint in visit.complaints} == {"409"}
+    visit.complaints.clear()
 
 
 def test_a_large_file_is_imported_in_parts(visit: PageVisit, signed_in: Callable[[], str], tmp_path: Path) -> None:

@@ -56,3 +56,25 @@ def test_a_streamed_answer_runs_nothing_either(visit: PageVisit, signed_in: Call
     visit.ask("\n\n".join(TEXTS[:60]))
     visit.answers()
     assert visit.page.evaluate(DANGEROUS) == []
+
+
+def test_no_name_of_a_folder_runs_anything(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """In the list, in menus, in the dialog that moves a conversation, in the archive."""
+    visit.page.add_init_script(TRIPWIRE)
+    client = visit.server.connect(signed_in())
+    names = [text for text in TEXTS if len(text) <= 100 and text.isprintable() and text.strip()][:12]
+    for name in names:
+        ident = client.post("/v1/conversations", json={"title": name}).json()["id"]
+        place = {"folder": name, "archived": name == names[0], "pinned": name == names[1]}
+        assert client.patch(f"/v1/conversations/{ident}", json=place).status_code == 200
+    visit.open("?view=archive")
+    page = visit.page
+    page.wait_for_selector(".archived li")
+    assert page.locator(".fold").count() == len(names) - 2
+    page.evaluate("() => { for (const one of document.querySelectorAll('.fold .line')) one.click(); }")
+    page.wait_for_selector(f".inside li >> nth={len(names) - 3}", state="attached")
+    page.locator(".pinned li .act").focus()
+    page.keyboard.press("Enter")
+    page.click("[role=menuitem] >> text=Move")
+    page.wait_for_selector(f"dialog li >> nth={len(names)}", state="attached")
+    assert page.evaluate(DANGEROUS) == []

@@ -35,6 +35,7 @@ export class Conversation extends EventTarget {
     this.model = found.model;
     this.metadata = found.metadata;
     this.updated = found.updated_at;
+    this.place = { pinned: found.pinned, archived: found.archived, folder: found.folder };
     this.older = found.messages.next_cursor;
     this.count = found.message_count;
     this.tree.add(found.messages.data);

@@ -23,7 +23,7 @@ export function firstScreen(list, isTemporary) {
 /** The conversations with a draft, then the newest ones; null if there is none. */
 function goOn(list) {
   const drafted = drafts().filter((id) => list.known.has(id)).slice(0, MOST);
-  const newest = [...list.known.values()].filter(({ id, row }) => !drafted.includes(id) && !row.hidden).map(({ id }) => id);
+  const newest = [...list.known.values()].filter(({ id, row }) => !drafted.includes(id) && !row.hidden).sort((one, other) => other.updated_at - one.updated_at).map(({ id }) => id);
   const shown = [...drafted, ...newest.slice(0, MOST - drafted.length)];
   const items = shown.map((id) => {
     const title = h("span.cut", { dir: "auto" }, list.known.get(id).title.textContent);

@@ -1,8 +1,10 @@
 // What is done to a whole conversation: a new title, a file of it, a copy of a branch, its end.
 
 import { newId, post, send } from "../api/client.js";
+import { tell, tellTabs } from "../lib/bus.js";
 import { h } from "../lib/dom.js";
 import { openDialog, openMenu, undoable } from "../lib/menu.js";
+import "../lib/more.js";
 import { go, here } from "../lib/router.js";
 import { t } from "../lib/words.js";
 import { textOf } from "./tree.js";
@@ -20,7 +22,7 @@ export async function renameConversation(conversation) {
 /** Hide it for ten seconds, then delete it for good. */
 export async function deleteConversation(conversation, frame) {
   const { id } = conversation;
-  for (const message of conversation.tree.messages.values()) message.live?.stop();
+  for (const message of conversation.tree?.messages.values() ?? []) message.live?.stop();
   frame.list.hide(id);
   if (here().c === id) go({});
   const undone = await undoable(t("conversation.deleted", { title: conversation.title || t("list.untitled") }));
@@ -32,6 +34,7 @@ export async function deleteConversation(conversation, frame) {
   try {
     await send("DELETE", `conversations/${id}`, undefined, { keepalive: true });
     frame.list.forget(id);
+    for (const all of [tell, tellTabs]) all("deleted", id);
   } catch {
     frame.list.hide(id, false);
   }

@@ -7,6 +7,7 @@ import { listen } from "../lib/bus.js";
 import { openMenu } from "../lib/menu.js";
 import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
+import { placeEntries } from "../list/menus.js";
 import { actByKey } from "./act-by-key.js";
 import { Conversation } from "./conversation.js";
 import { firstScreen } from "./first-screen.js";
@@ -45,7 +46,10 @@ class View {
     listen("answer", () => this.#busy(), signal);
     listen("act", (name) => actByKey(name, this, this.#acts()), signal);
     const look = () => this.conversation.look().catch(() => {});
-    listen("elsewhere", ({ id }) => id === this.conversation.id && look(), signal);
+    const mine = (name, act) => listen(name, (one) => one.id === this.conversation.id && act(one), signal);
+    mine("conversation", ({ title }) => title !== this.conversation.title && look());
+    mine("sorted", (one) => (this.conversation.place = one));
+    mine("elsewhere", look);
     addEventListener("focus", look, { signal });
     document.addEventListener("visibilitychange", () => document.hidden || look(), { signal });
   }
@@ -135,11 +139,9 @@ class View {
   #title() {
     const { title, id } = this.conversation;
     const words = title || t(id ? "list.untitled" : this.conversation.temporary ? "temporary" : "list.new");
-    const buttons = [];
-    if (id) buttons.push(h("a.b.quiet.icon", { href: linkTo({ c: id, view: "tree" }), "aria-label": t("tree"), title: t("tree") }, icon("tree")));
+    const tree = id && h("a.b.quiet.icon", { href: linkTo({ c: id, view: "tree" }), "aria-label": t("tree"), title: t("tree") }, icon("tree"));
     const more = iconButton("more", t("more"), () => openMenu(more, this.#entries()), { kind: "b.quiet.icon", "aria-haspopup": "menu" });
-    buttons.push(more);
-    this.frame.showTitle(words, buttons);
+    this.frame.showTitle(words, [tree, more].filter(Boolean));
   }
 
   #entries() {
@@ -147,9 +149,11 @@ class View {
     const settings = { words: t("conversation.settings"), picture: "set", act: () => this.openSettings() };
     const compare = { words: t("compare"), picture: "two", act: () => go({ view: "compare", c: this.conversation.id }) };
     if (!this.conversation.id) return this.conversation.temporary ? [settings] : [settings, compare];
+    const { id, title, place } = this.conversation;
     return [
       compare,
       { words: t("conversation.rename"), picture: "pen", act: () => ask("renameConversation") },
+      ...placeEntries({ id, title: title || t("list.untitled"), ...place }),
       settings,
       sharingOffer() && { words: t("share"), picture: "share", act: () => ask("shareConversation") },
       { words: t("conversation.export"), picture: "save", act: () => ask("exportConversation") },
@@ -170,8 +174,7 @@ class View {
   }
 
   #made() {
-    const { id } = this.conversation;
-    rename({ c: id });
+    rename({ c: this.conversation.id });
     this.#title();
   }
 
@@ -229,9 +232,8 @@ class View {
     this.thread.bring(this.conversation.tree.messages.get(answer.parentId));
   }
 
-  async #fork(id) {
-    const { forkConversation } = await import("./manage.js");
-    await forkConversation(this.conversation, id);
+  #fork(id) {
+    return import("./manage.js").then(({ forkConversation }) => forkConversation(this.conversation, id));
   }
 
   #refused(error, text) {
@@ -258,13 +260,11 @@ class View {
 
   /** End all answers of this conversation that are being made. */
   stop() {
-    const running = this.#running;
-    for (const answer of running) answer.stop();
-    return running.length > 0;
+    return this.#running.map((answer) => answer.stop()).length > 0;
   }
 
   #editLast() {
-    const last = [...this.conversation.tree.path()].reverse().find((message) => message.role === "user");
+    const last = this.conversation.tree.path().findLast((message) => message.role === "user");
     if (last) this.#acts().edit(last.id);
   }
 }

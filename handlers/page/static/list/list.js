@@ -1,99 +1,93 @@
-// The list of conversations: a page at a time, ordered by their last message, with what goes on in them.
+// The list of conversations: pinned ones, folders, the others by their last message, with what goes on in them.
 
 import { get } from "../api/client.js";
 import { drafts } from "../chat/drafts.js";
 import { listen } from "../lib/bus.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { here, linkTo } from "../lib/router.js";
-import { month, t } from "../lib/words.js";
+import { t } from "../lib/words.js";
+import { readFolders } from "./folder-names.js";
+import { folderMenu, rowMenu } from "./menus.js";
+import { Section } from "./section.js";
 
-const PAGE = 50;
-const DAY = 86_400_000;
+/** @typedef {import("./section.js").Entry} Entry */
 
 export class List extends HTMLElement {
   connectedCallback() {
     if (this.nav) return;
-    /** @type {Map<string, {id: string, title: string, updated_at: number, row: HTMLElement}>} */
+    /** @type {Map<string, Entry>} */
     this.known = new Map();
     this.states = new Map();
     this.drafted = new Set();
+    this.marked = [];
+    this.loaded = Promise.resolve();
     this.nav = h("nav", { "aria-label": t("list.conversations") });
-    this.more = h("p.note.dim.more", { hidden: true }, t("list.loading"));
-    const fresh = h("a.line", { href: linkTo({}) }, icon("pen"), t("list.new"), h("span.tail", {}, h("kbd", {}, "n")));
-    const search = h("a.line", { href: linkTo({ search: "" }) }, icon("search"), t("list.search"), h("span.tail", {}, h("kbd", {}, "/")));
     const hide = iconButton("two", t("list.hide"), () => this.dispatchEvent(new Event("hide")), { kind: "b.quiet.icon" });
     const brand = h("div.brand", {}, h("a", { href: linkTo({}) }, "Jan"), h("span.dim.cut", {}, location.hostname), h("span.sp"), hide);
+    const places = h("div.side-top", {}, placeLink({}, "pen", "list.new", "n"), placeLink({ search: "" }, "search", "list.search", "/"), placeLink({ view: "archive" }, "box", "list.archive"));
     this.foot = h("div.side-foot");
-    this.append(brand, h("div.side-top", {}, fresh, search), this.nav, this.foot);
+    this.append(brand, places, this.nav, this.foot);
     this.nav.addEventListener("keydown", (event) => this.#key(event));
+    this.nav.addEventListener("click", (event) => this.#act(/** @type {Element} */ (event.target).closest(".act")));
+    this.nav.addEventListener("contextmenu", (event) => this.#context(event));
     listen("answer", (answer) => this.#answer(answer));
     listen("conversation", (changed) => this.#titled(changed));
     listen("draft", () => this.#marks());
     for (const name of ["asked", "elsewhere"]) listen(name, (conversation) => this.#asked(conversation));
     listen("place", () => this.mark());
-    listen("imported", () => this.load().catch(() => {}));
-    this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#page(), { root: this.nav, rootMargin: "600px" });
+    listen("sorted", (one) => this.#sorted(one));
+    listen("deleted", (id) => this.forget(id));
+    for (const name of ["imported", "folders"]) listen(name, () => this.load().catch(() => {}));
+    const seen = (entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => this.waiting.get(target)?.page().catch(() => {}));
+    this.watcher = new IntersectionObserver(seen, { root: this.nav, rootMargin: "600px" });
   }
 
-  /** Read the list anew. */
-  async load() {
-    this.cursor = null;
-    this.known.clear();
-    this.loading = false;
-    this.complete = false;
-    this.nav.replaceChildren(this.more);
-    this.lastGroup = null;
-    await this.#page();
-    this.watcher.observe(this.more);
+  /** Read the list anew, after what is being read. */
+  load() {
+    return (this.loaded = this.loaded.catch(() => {}).then(() => this.#load()));
   }
 
-  async #page() {
-    if (this.loading || this.complete) return;
-    this.loading = true;
-    this.more.hidden = false;
-    try {
-      const query = this.cursor ? `&cursor=${encodeURIComponent(this.cursor)}` : "";
-      const page = await get(`conversations?limit=${PAGE}${query}`);
-      for (const one of page.data) if (!this.known.has(one.id)) this.#append(one);
-      this.cursor = page.next_cursor;
-      this.complete = !page.has_more;
-    } finally {
-      this.loading = false;
-      this.more.hidden = this.complete;
-    }
+  async #load() {
+    this.watcher.disconnect();
+    this.known = new Map();
+    this.waiting = new WeakMap();
+    this.pinned = new Section(this, { pinned: "true" });
+    this.folders = null;
+    this.shelf = h("div");
+    this.others = new Section(this, { pinned: "false", folder: "" }, { grouped: true });
+    const head = h("h2", {}, t("list.pinned"));
+    const pins = h("div.pinned", {}, head, this.pinned.element);
+    await Promise.all([this.pinned.page(), this.#readFolders(), this.others.page()]);
+    this.nav.replaceChildren(pins, this.shelf, this.others.element);
+    this.#marks();
+  }
+
+  /** Read names and numbers of the folders. What shows them is loaded once there are some. */
+  async #readFolders() {
+    const { shelf } = this;
+    const found = await readFolders("&pinned=false&archived=false");
+    if (!found.length && !this.folders) return;
+    const { Folders } = await import("./folders.js");
+    if (shelf === this.shelf) await (this.folders ??= new Folders(this, shelf)).show(found);
+  }
+
+  /** More of a part was read. */
+  grown(section) {
     this.mark();
     this.#marks();
-    if (!this.complete) {
-      // Looked at anew: the observer tells of changes only.
-      this.watcher.unobserve(this.more);
-      this.watcher.observe(this.more);
-    }
-  }
-
-  #append(one) {
-    const group = groupOf(one.updated_at);
-    const isNew = group !== this.lastGroup;
-    if (isNew) this.more.before(h("h2", {}, group));
-    // Lists of one page each: the browser does nothing for those that are out of sight.
-    if (isNew || this.ul.childElementCount === PAGE) this.more.before((this.ul = h("ul.bare")));
-    this.lastGroup = group;
-    this.ul.append(this.#row(one));
-  }
-
-  #row(one) {
-    const title = h("span.cut", { dir: "auto" }, one.title || t("list.untitled"));
-    const tail = h("span.tail");
-    const link = h("a.line", { href: linkTo({ c: one.id }) }, title, tail);
-    const row = h("li", {}, link);
-    this.known.set(one.id, { ...one, row, link, title, tail });
-    return row;
+    // Looked at anew: the observer tells of changes only.
+    this.watcher.unobserve(section.more);
+    if (section.complete) return;
+    this.waiting.set(section.more, section);
+    this.watcher.observe(section.more);
   }
 
   /** Mark the conversation that is open. */
   mark() {
-    const { c } = here();
-    this.nav.querySelector("[aria-current]")?.removeAttribute("aria-current");
-    this.known.get(c)?.link.setAttribute("aria-current", "page");
+    const { c, view } = here();
+    for (const link of this.marked) link.removeAttribute("aria-current");
+    this.marked = [this.known.get(c)?.link, view === "archive" && this.querySelector(".side-top a:last-child")].filter(Boolean);
+    for (const link of this.marked) link.setAttribute("aria-current", "page");
     if (this.states.get(c) === "ready") this.#state(c, null);
   }
 
@@ -124,29 +118,47 @@ export class List extends HTMLElement {
     if (this.states.get(id) !== state) this.#state(id, state);
   }
 
-  /** A message was sent: its conversation is the newest. */
-  #asked(conversation) {
+  /** A message was sent: its conversation is the newest of its part. */
+  async #asked(conversation) {
     const known = this.known.get(conversation.id);
-    const now = Date.now() / 1000;
-    if (known && this.nav.querySelector("li") === known.row) return;
-    known?.row.remove();
-    const today = groupOf(now);
-    let head = this.nav.querySelector("h2");
-    if (head?.textContent !== today) {
-      head = h("h2", {}, today);
-      this.nav.prepend(head, h("ul.bare"));
-    }
-    const title = known?.title.textContent || conversation.title;
-    const row = this.#row({ id: conversation.id, title, updated_at: now });
-    head.nextElementSibling.prepend(row);
-    this.#state(conversation.id, this.states.get(conversation.id) ?? null);
+    if (known && known.section.entries[0] === known) return;
+    const updated_at = Date.now() / 1000;
+    // One that was read by this page, or told of by another, may be in a folder or archived.
+    const isNew = conversation.tree && conversation.updated === undefined;
+    if (known) this.place({ ...known, title: known.title.textContent, updated_at });
+    else if (isNew) this.place({ id: conversation.id, title: conversation.title, updated_at });
+    else this.place(await get(`conversations/${conversation.id}?limit=1`).catch(() => ({ archived: true })));
+  }
+
+  #sorted(one) {
+    this.place(one);
+    this.#readFolders().catch(() => {});
+  }
+
+  /** Put a conversation where it belongs. The focus stays on it, or goes to the one after it. */
+  place(one) {
+    if (!this.others) return;
+    const known = this.known.get(one.id);
+    const held = known?.row.contains(document.activeElement);
+    const next = held && (known.row.nextElementSibling ?? known.row.previousElementSibling)?.querySelector("a");
+    known?.section.drop(known);
+    const section = one.archived ? null : one.pinned ? this.pinned : one.folder ? this.folders?.sectionOf(one.folder) : this.others;
+    section?.insert(one);
+    this.#state(one.id, this.states.get(one.id) ?? null);
     this.mark();
+    this.#marks();
+    if (!held) return;
+    const folder = section?.folder;
+    const shown = folder && !folder.isOpen ? folder.button : this.known.get(one.id)?.link;
+    (shown ?? (next || this.querySelector("a"))).focus();
   }
 
   /** A late title changes words, never the order. */
   #titled({ id, title }) {
     const known = this.known.get(id);
-    if (known) known.title.textContent = title;
+    if (!known) return;
+    known.title.textContent = title;
+    known.row.querySelector(".act").setAttribute("aria-label", t("list.actions", { title }));
   }
 
   /** Hide a conversation that may come back, or show it again. */
@@ -157,34 +169,54 @@ export class List extends HTMLElement {
 
   /** Take a conversation out of the list: it was deleted. */
   forget(id) {
-    this.known.get(id)?.row.remove();
-    this.known.delete(id);
+    const known = this.known.get(id);
+    known?.section.drop(known);
+    if (known?.folder) this.#readFolders().catch(() => {});
+  }
+
+  #act(button) {
+    if (!button) return;
+    const { folder } = button.closest(".fold")?.dataset ?? {};
+    const known = this.known.get(button.closest("li")?.dataset.id);
+    if (folder !== undefined) folderMenu(folder, button);
+    else if (known) rowMenu(this, known, button);
+  }
+
+  #context(event) {
+    const button = /** @type {Element} */ (event.target).closest("li, .fold")?.querySelector(".act");
+    // The browser's own menu has links; that of the keyboard opens ours.
+    if (!button || event.button === 2) return;
+    event.preventDefault();
+    this.#act(button);
   }
 
   #key(event) {
-    const rows = [...this.nav.querySelectorAll("a.line")].filter((row) => !row.parentElement.hidden);
-    const at = rows.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
+    const target = /** @type {HTMLElement} */ (event.target);
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key] * (document.documentElement.dir === "rtl" ? -1 : 1);
+    if (step) return this.#aside(event, target, step);
+    const rows = [.../** @type {NodeListOf<HTMLElement>} */ (this.nav.querySelectorAll(".line"))].filter((row) => !row.closest("[hidden]"));
+    const at = rows.indexOf(target.closest("li, .fold")?.querySelector(".line"));
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];
     if (to === undefined || at < 0) return;
     event.preventDefault();
     rows[Math.max(0, Math.min(rows.length - 1, to))].focus();
   }
 
-  /** The conversation after or before the one that is open. */
-  beside(step) {
-    const rows = [...this.known.values()];
-    const at = rows.findIndex(({ id }) => id === here().c);
-    return rows[at + step]?.id ?? null;
+  /** Along a row: to its menu and back; a folder opens and closes. */
+  #aside(event, target, step) {
+    const row = target.closest("li, .fold");
+    if (!row) return;
+    event.preventDefault();
+    const [line, act] = row.children;
+    const isOpen = line.getAttribute("aria-expanded");
+    if (target === act && step < 0) line.focus();
+    else if (target === line && isOpen === String(step < 0)) line.click();
+    else if (target === line && step > 0) act.focus();
   }
 }
 
-function groupOf(seconds) {
-  const midnight = new Date().setHours(0, 0, 0, 0);
-  const at = seconds * 1000;
-  if (at >= midnight) return t("list.today");
-  if (at >= midnight - DAY) return t("list.yesterday");
-  if (at >= midnight - 7 * DAY) return t("list.week");
-  return month(seconds);
+function placeLink(place, picture, words, key = "") {
+  return h("a.line", { href: linkTo(place) }, icon(picture), t(words), key && h("span.tail", {}, h("kbd", {}, key)));
 }
 
 customElements.define("jan-list", List);

@@ -2,6 +2,7 @@
 
 import { post, send } from "../api/client.js";
 import { h } from "../lib/dom.js";
+import "../lib/more.js";
 import { objectsOf } from "../lib/pieces.js";
 import { t } from "../lib/words.js";
 
@@ -51,12 +52,13 @@ async function importOwn(text, progress) {
   report.total = parts.length;
   for (const part of parts) {
     try {
-      await post("conversations/import", part, LINES);
+      await post("conversations/import?once=true", part, LINES);
       report.imported += 1;
     } catch (error) {
-      report.skipped.push({ conversation: part.slice(0, 200).match(/"title":"([^"]*)/)?.[1], reason: error.message });
+      if (error.code === "already_exists") report.known += 1;
+      else report.skipped.push({ conversation: part.slice(0, 200).match(/"title":"([^"]*)/)?.[1], reason: error.message });
     }
-    progress(report.imported + report.skipped.length, report.total);
+    progress(report.imported + report.known + report.skipped.length, report.total);
   }
   return report;
 }
