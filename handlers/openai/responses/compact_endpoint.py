@@ -60,7 +60,8 @@ class Compactions(Handler):
         self.ignore(*translated.ignored, *(name for name in _UNUSED if getattr(body, name)))
         if not follows(body):
             translated.check()
-        await ask_for_summary(translated, self.services.models)
+        engine = await self.services.models.engine(body.model)
+        ask_for_summary(translated, engine.info.context_length)
         translated.chat.service_tier = body.service_tier
         with translated.names.used_by(self):
             asked, turn = model_request(translated.chat, self.identity), None

@@ -100,7 +100,8 @@ class Responses(Handler):
         if not follows(body):
             translated.check()
         response = response_of(body, translated, f"resp_{secrets.token_hex(16)}")
-        await ask_for_summary(translated, self.services.models)
+        engine = await self.services.models.engine(body.model)
+        ask_for_summary(translated, engine.info.context_length)
         with translated.names.used_by(self):
             asked = model_request(translated.chat, self.identity)
             if follows(body):

@@ -9,7 +9,6 @@ from handlers.openai.responses.chat_request import ChatRequestOfResponse
 from handlers.openai.responses.item_ids import item_id
 from handlers.openai.responses.response_translator import ResponseTranslator
 from jan.engine.base import Delta
-from jan.engine.models import ServedModels
 from jan.errors import Unavailable
 from jan.handler import CollectedAnswer, TextForm
 from jan.schema.messages import UserMessage
@@ -36,13 +35,12 @@ def without_trigger(body: ResponseRequest) -> ResponseRequest | None:
     return msgspec.structs.replace(body, input=body.input[:-1])
 
 
-async def ask_for_summary(translated: ChatRequestOfResponse, models: ServedModels) -> None:
-    """Let a request ask for a summary of its conversation, in plain text. Raises NotFound and Unavailable."""
-    engine = await models.engine(translated.chat.model)
+def ask_for_summary(translated: ChatRequestOfResponse, context_length: int) -> None:
+    """Let a request ask for a summary of its conversation, in plain text. ``context_length``: tokens of the model."""
     translated.add_question(UserMessage(content=_ASKED))
     chat = translated.chat
     chat.tools = chat.tool_choice = chat.response_format = None
-    chat.max_tokens = max(1, min(_MOST_TOKENS, engine.info.context_length // _PART_OF_CONTEXT))
+    chat.max_tokens = max(1, min(_MOST_TOKENS, context_length // _PART_OF_CONTEXT))
 
 
 def compaction_item(own: str, at: int, summary: str, encrypt: Callable[[str], str]) -> CompactionOutput:
