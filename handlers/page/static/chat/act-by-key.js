@@ -1,5 +1,6 @@
 // What keys do in a conversation.
 
+import { holdKeys } from "../lib/keys.js";
 import { copy } from "../lib/menu.js";
 import { go } from "../lib/router.js";
 
@@ -9,11 +10,16 @@ const BAR = 64;
 export function actByKey(name, view, acts) {
   const { conversation, composer, thread } = view;
   if (name === "stop") view.stop();
-  else if (name === "model") composer.pick();
+  else if (name === "model") pick(composer);
   else if (name === "tree" && conversation.id) go({ c: conversation.id, view: "tree" });
   else if (name === "newest") thread?.scrolling.follow();
   else if (name === "next" || name === "previous") move(thread, name === "next" ? 1 : -1);
   else if (thread) onMessage(name, conversation.tree, thread, acts);
+}
+
+function pick(composer) {
+  holdKeys();
+  composer.pick();
 }
 
 function focused() {
@@ -36,8 +42,10 @@ function onMessage(name, tree, thread, acts) {
   const viewOf = (one) => thread.views.get(one.key ?? one.id);
   if (name === "copy") copy(viewOf(message).copied);
   else if (name === "again") acts.again(message.role === "user" ? id : message.parent_id);
-  else if (name === "edit" && message.role === "user") acts.edit(id);
-  else if (name === "earlier" || name === "later") {
+  else if (name === "edit" && message.role === "user") {
+    holdKeys();
+    acts.edit(id);
+  } else if (name === "earlier" || name === "later") {
     const beside = tree.beside(id, name === "later" ? 1 : -1);
     if (!beside) return;
     acts.version(beside);

@@ -7,7 +7,7 @@ import { LONG_PASTE, partOf } from "./attach.js";
 import { dropDraft, draftOf, flush, keepDraft } from "./drafts.js";
 import { Files } from "./files.js";
 
-/** Events: "send" with the text, "stop", "model". */
+/** Events: "send" and "fit" with the text, "stop", "model". */
 export class Composer extends HTMLElement {
   connectedCallback() {
     if (this.field) return;
@@ -79,8 +79,9 @@ export class Composer extends HTMLElement {
   /** Show the draft of a conversation; null is a new one. */
   open(name, placeholder) {
     flush();
-    if (name !== this.name) this.files.clear();
+    if (name !== this.name) this.files.drop(this.files.all);
     this.name = name;
+    this.takeBack();
     /** Whether the reader has chosen a model here. */
     this.picked = false;
     this.field.value = draftOf(name);
@@ -97,16 +98,24 @@ export class Composer extends HTMLElement {
     this.#typed();
   }
 
-  /** Hand over what was typed. It stays in the field until the server has it. */
-  send() {
-    if (this.sendButton.disabled) return;
-    this.dispatchEvent(Object.assign(new Event("send"), { text: this.field.value, content: this.content() }));
+  /** Hand over what was typed, by an event of this name. It stays in the field until the server has it. */
+  send(name = "send") {
+    const text = this.field.value;
+    if (this.sendButton.disabled || this.handed?.text === text) return;
+    this.handed = { text, files: [...this.files.all] };
+    this.dispatchEvent(Object.assign(new Event(name), { text, content: this.content() }));
   }
 
-  /** Empty the field: the server has the message, unless something else was typed meanwhile. */
+  /** Let the same be handed over again: the server did not take it. */
+  takeBack() {
+    this.handed = null;
+  }
+
+  /** Empty the field: the server has the message, unless something else was typed or added meanwhile. */
   sent(text) {
     if (this.field.value === text) this.field.value = "";
-    this.files.clear();
+    this.files.drop(this.handed?.files ?? []);
+    this.takeBack();
     dropDraft(this.name);
     this.#typed();
   }
@@ -115,6 +124,12 @@ export class Composer extends HTMLElement {
   fill(text) {
     if (!this.field.value) this.field.value = text;
     this.#typed();
+  }
+
+  /** Take the focus, unless the reader writes elsewhere already, or has no keys. */
+  offerFocus() {
+    const isTaken = document.activeElement?.closest("input, textarea, select, dialog, [popover]");
+    if (!isTaken && matchMedia("(pointer: fine)").matches) this.focusField();
   }
 
   focusField() {
@@ -163,7 +178,7 @@ export class Composer extends HTMLElement {
   offers({ tree, temporary }) {
     const drop = () => {
       this.block(false);
-      this.dispatchEvent(new Event("fit"));
+      this.send("fit");
     };
     const tell = (name) => () => this.dispatchEvent(new Event(name));
     const kind = "b.quiet.tiny";
@@ -177,6 +192,7 @@ export class Composer extends HTMLElement {
 
   /** Say above the field what keeps it from sending; null takes that away. */
   notice(element) {
+    if (element) this.takeBack();
     this.notices.hidden = !element;
     this.notices.replaceChildren(...(element ? [element] : []));
   }

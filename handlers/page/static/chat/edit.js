@@ -9,6 +9,8 @@ import { draftOf, dropDraft, keepDraft } from "./drafts.js";
 
 /** Show a field in place of the words of a message; `done` gets the new ones. */
 export function editMessage(view, conversationId, done) {
+  const own = view.element.querySelector(".own");
+  if (!own) return; // it is open already
   const name = `${conversationId}.${view.message.id}`;
   const field = /** @type {HTMLTextAreaElement} */ (h("textarea", { dir: "auto", "aria-label": t("message.edit"), rows: 1 }));
   const { words, files } = filesOf(view.message.content);
@@ -27,7 +29,6 @@ export function editMessage(view, conversationId, done) {
     close();
     if (text.trim() && text !== words) done(files.length ? [{ type: "text", text }, ...files.map(partOf)] : text);
   };
-  const own = view.element.querySelector(".own");
   const tools = h("div.tools", {}, h("span.note.dim", {}, t("edit.keeps")), h("span.sp"), button(t("cancel"), cancel, { kind: "b.quiet.tiny" }), h("button.b.main.tiny", { type: "submit" }, t("edit.ask")));
   const form = h("form.box.editing", { onsubmit: (event) => (event.preventDefault(), save()) }, field, tools);
   field.addEventListener("input", () => keepDraft(name, field.value));

@@ -35,10 +35,10 @@ export class Files {
     this.#show();
   }
 
-  /** Take all of them away. */
-  clear() {
-    if (!this.all.length) return;
-    this.all = [];
+  /** Take some of them away. */
+  drop(some) {
+    if (!some.length) return;
+    this.all = this.all.filter((file) => !some.includes(file));
     this.#show();
   }
 
@@ -50,8 +50,7 @@ export class Files {
   }
 
   #remove(file) {
-    this.all = this.all.filter((other) => other !== file);
-    this.#show();
+    this.drop([file]);
     this.button.focus();
   }
 

@@ -39,7 +39,7 @@ class View {
     const on = (name, call) => this.composer.addEventListener(name, call, { signal });
     on("send", (event) => this.#send(event.text, event.content));
     on("fresh", () => go({}));
-    on("fit", () => this.#send(this.composer.field.value, this.composer.content(), { truncation: "auto" }));
+    on("fit", (event) => this.#send(event.text, event.content, { truncation: "auto" }));
     on("problem", (event) => this.composer.notice(fileNotice(event.problem)));
     on("stop", () => this.stop());
     on("edit-last", () => this.#editLast());
@@ -80,7 +80,7 @@ class View {
     if (!this.composer.picked) this.composer.model = usual;
     new Room(this.composer, conversation, signal);
     this.#busy();
-    if (matchMedia("(pointer: fine)").matches) this.composer.focusField();
+    this.composer.offerFocus();
   }
 
   async #usual() {
@@ -162,7 +162,7 @@ class View {
   }
 
   async openSettings() {
-    const { openSettings } = await import("./settings-dialog.js");
+    const [{ openSettings }] = await Promise.all([import("./settings-dialog.js"), this.opened]);
     this.settings = (await openSettings(this.conversation, this.settings, this.composer.model)) ?? this.settings;
   }
 

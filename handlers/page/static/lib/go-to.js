@@ -12,7 +12,7 @@ const PAUSE_MS = 120;
 /** Ask for a name, and go to the conversation that is chosen. */
 export async function openGoTo() {
   const chosen = await openDialog(t("goTo.title"), (close) => {
-    const field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", "aria-label": t("goTo.title"), role: "combobox", "aria-expanded": "true", "aria-controls": "go-to", autocomplete: "off" }));
+    const field = /** @type {HTMLInputElement} */ (h("input.in", { type: "search", "aria-label": t("goTo.title"), role: "combobox", "aria-expanded": "true", "aria-controls": "go-to", autocomplete: "off", autofocus: true }));
     const list = h("div", { id: "go-to", role: "listbox", "aria-label": t("list.conversations") });
     let timer = 0;
     let turn = 0;

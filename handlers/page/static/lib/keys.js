@@ -22,15 +22,41 @@ export const KEYS = {
   "?": "help",
 };
 
+const FIELDS = "input, textarea, select, [role=menu], dialog, [role=tree]";
+const HOLD_MS = 5000;
 let first = "";
+// Letters that were typed since a key that opens a field: they are meant for it.
+let held = null;
+let patience = 0;
+
+/** Keep the letters that follow for the field that opens now. */
+export function holdKeys() {
+  held = "";
+  clearTimeout(patience);
+  patience = setTimeout(() => (held = null), HOLD_MS);
+}
+
+function handOver({ target }) {
+  const letters = held;
+  held = null;
+  if (!letters || !target.matches("input, textarea")) return;
+  target.setRangeText(letters, target.selectionStart, target.selectionEnd, "end");
+  target.dispatchEvent(new Event("input", { bubbles: true }));
+}
 
 /** Listen to keys for as long as the page is open. */
 export function startKeys() {
+  addEventListener("focusin", handOver);
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (event.key === "Escape") return escape(event);
     const target = /** @type {Element} */ (event.target);
-    if (!kept("keys", true) || target.closest("input, textarea, select, [role=menu], dialog, [role=tree]")) return;
+    if (!kept("keys", true) || target.closest(FIELDS)) return;
+    if (held !== null) {
+      event.preventDefault();
+      if (event.key.length === 1) held += event.key;
+      return;
+    }
     const key = first ? `${first} ${event.key}` : event.key;
     first = event.key === "g" && !first ? "g" : "";
     const act = KEYS[key];
@@ -41,12 +67,14 @@ export function startKeys() {
 }
 
 function escape(event) {
+  held = null;
   const target = /** @type {Element} */ (event.target);
   if (target.closest("dialog, [popover]") || document.querySelector("[popover]:popover-open")) return;
   tell("act", "stop");
 }
 
 function carryOut(act) {
+  if (act === "search" || act === "goTo") holdKeys();
   if (act === "new") go({});
   else if (act === "search") go({ search: "" });
   else if (act === "goTo") import("./go-to.js").then(({ openGoTo }) => openGoTo());

@@ -15,7 +15,8 @@ import { t } from "../lib/words.js";
 export async function showCompare(frame, place) {
   const off = new AbortController();
   const page = new Compare(frame, off.signal);
-  await page.open(place.c ?? null);
+  page.opened = page.open(place.c ?? null);
+  await page.opened;
   return () => {
     off.abort();
     frame.composer.modelButton.hidden = false;
@@ -46,7 +47,7 @@ class Compare {
     this.frame.showTitle(t("compare"), [h("a.b.quiet.icon", { href: linkTo(id ? { c: id } : {}), "aria-label": t("close"), title: t("close") }, icon("x"))]);
     this.sections.forEach((section, index) => this.#head(section, index));
     this.frame.showMain(h("main.body", { id: "page", tabindex: -1 }, this.question, h("div.pair", {}, ...this.sections)));
-    if (matchMedia("(pointer: fine)").matches) composer.focusField();
+    composer.offerFocus();
   }
 
   #head(section, index) {
@@ -65,6 +66,7 @@ class Compare {
 
   async #ask(text, content) {
     const { composer } = this.frame;
+    await this.opened;
     const how = { options: this.settings.options, system: this.settings.system };
     this.sections.forEach((section, index) => this.#head(section, index));
     try {
