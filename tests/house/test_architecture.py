@@ -4,7 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,8 +160,6 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 MODULES = dict(modules())
-# Parts of a test that takes a busy machine minutes.
-PARTS = 3
 
 
 @cache
@@ -173,15 +171,20 @@ def parsed(path: Path) -> ast.Module:
 @cache
 def imports_of(path: Path) -> frozenset[str]:
     """Dotted names that a file imports, wherever in it."""
+    return frozenset(names_in(ast.walk(parsed(path)), str(path)))
+
+
+def names_in(nodes: Iterable[ast.AST], place: str = "") -> set[str]:
+    """Dotted names that the imports among these nodes name."""
     found: set[str] = set()
-    for node in ast.walk(parsed(path)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"{place}: relative import"
             assert node.module is not None
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(found)
+    return found
 
 
 def place(name: str) -> str:
@@ -293,33 +296,61 @@ def importable() -> list[str]:
     return names
 
 
+@cache
+def loaded_by(name: str) -> frozenset[str]:
+    """Modules of ours that importing one imports, it among them."""
+    found = frozenset({name}).union(*map(loaded_by, first_imports(name)))
+    assert name not in frozenset().union(*map(loaded_by, first_imports(name)))
+    return found
+
+
+def loads_engines(name: str) -> bool:
+    """Return True if a module loads a library that may have threads, after which no process can be forked."""
+    named = frozenset().union(*(imports_of(MODULES[one]) for one in loaded_by(name)))
+    return not {*ENGINE_LIBRARIES, "triton"}.isdisjoint(imported.partition(".")[0] for imported in named)
+
+
+def first_imports(name: str) -> set[str]:
+    """Modules of ours that one imports before anything else of it is run."""
+    body = [node for node in parsed(MODULES[name]).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return set(map(module_of, names_in(body))) - {"", name}
+
+
+# Imports a module in a process of its own, and there those that begin by importing this one.
+BRANCH = """
+def branch(name):
+    if (process := os.fork()) == 0:
+        importlib.import_module(name)
+        for later in AFTER.get(name, ()):
+            branch(later)
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0, name
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
-def test_every_module_imports_in_a_clean_process(part: int) -> None:
-    """Each module can be the first one of ours imported: no hidden order, no cycle, no warning."""
+def test_every_module_imports_in_a_clean_process() -> None:
+    """Each module can be the first one of ours imported: no hidden order, no cycle, no warning.
+
+    Its process has no other modules of ours than those that it imports: it is forked from the one that has most of
+    these and nothing else.
+    """
     names = importable()
     # Others' libraries once for all, before the forks, but engines'.
     libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
     libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
     libraries |= set(filter(find_spec, ("motor", "pymongo")))
-    # The one that takes seconds comes late, in the last part: a process that has it takes long to fork.
+    # The one that takes seconds comes late: a process that has it takes long to fork.
     late = [name for name in names if name.startswith("jan.engine.backends.exllama.")]
-    early = [name for name in names if name not in late][part::PARTS]
-    if part < PARTS - 1:
-        late = []
-    with_torch = "\nimport torch" if "jan.engine.backends.exllama.common.device" in late else ""
+    with_torch = "import torch" if "jan.engine.backends.exllama.common.device" in late else ""
+    after: dict[str, list[str]] = {"": []}
+    for name in sorted({*names} - {*late}):
+        known = {one for one in first_imports(name) if one in names and not loads_engines(one)}
+        parent = max(known, key=lambda one: (len(loaded_by(one)), one), default="")
+        after.setdefault(parent, []).append(name)
     python(
-        f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}"
-        f"{_children(early)}{with_torch}{_children(late)}"
-    )
-
-
-def _children(names: list[str]) -> str:
-    """A program that imports each module in a process of its own."""
-    return "".join(
-        f"\nif os.fork() == 0:\n    importlib.import_module({name!r}); os._exit(0)"
-        f"\nassert os.wait()[1] == 0, {name!r}"
-        for name in names
+        f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}\nAFTER = {after!r}\n{BRANCH}"
+        f"\nfor first in AFTER['']:\n    branch(first)\n{with_torch}\nfor first in {late!r}:\n    branch(first)"
     )
 
 
