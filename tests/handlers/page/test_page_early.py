@@ -71,6 +71,17 @@ def test_settings_that_are_opened_early_hold(visit: PageVisit, signed_in: Callab
     visit.answers()
 
 
+def test_a_model_is_chosen_before_the_list_is_there(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """What is typed is looked for in the list when it comes."""
+    signed_in()
+    page = visit.page
+    with held(page, r"/v1/models"):
+        page.click("jan-composer .tools button[aria-haspopup=dialog]")
+        page.fill(".models input", "slow")
+        page.keyboard.press("Enter")
+    page.wait_for_selector("jan-composer [aria-label='Model: slow']")
+
+
 def test_the_focus_stays_where_the_person_writes(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """The page is done later than the person, who looks for a model already."""
     signed_in()

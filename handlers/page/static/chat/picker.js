@@ -58,8 +58,8 @@ export function openPicker(opener, current) {
     opener.setAttribute("aria-expanded", "true");
     place(pop, opener);
     field.focus();
-    let all = [];
-    field.addEventListener("input", () => fill(all));
+    let all = null;
+    field.addEventListener("input", () => all && fill(all));
     const read = async () => {
       all = await models(true);
       fill(all);
