@@ -36,7 +36,7 @@ def without_trigger(body: ResponseRequest) -> ResponseRequest | None:
 
 
 def ask_for_summary(translated: ChatRequestOfResponse, context_length: int) -> None:
-    """Let a request ask for a summary of its conversation, in plain text. ``context_length``: tokens of the model."""
+    """Let a request ask for a summary of its conversation, in plain text. ``context_length``: the model's."""
     translated.add_question(UserMessage(content=_ASKED))
     chat = translated.chat
     chat.tools = chat.tool_choice = chat.response_format = None
