@@ -42,10 +42,12 @@ class Imports:
         await self._mark(marker, ids)
         try:
             for start in range(0, len(messages), _BATCH):
+                if start:
+                    await self._store.conversations.update(NOBODY, marker, ConversationChanges(title=""))
                 await self._insert(messages[start : start + _BATCH], ids)
-                await self._store.conversations.update(NOBODY, marker, ConversationChanges(title=""))
             # Whoever removes the marker decides: this import, or somebody who tidies because it took too long.
-            await self._store.conversations.delete(NOBODY, marker)
+            if not await self._store.archive.remove(ConversationRecord, marker):
+                raise NotFound("The import was given up.")
             return await self._create(conversation, ids)
         except NotFound:
             raise Unavailable("The import took too long, and was given up. Send it again.") from None
@@ -72,8 +74,7 @@ class Imports:
 
     async def _remove(self, conversation_id: str, marker: str) -> None:
         await self._store.messages.delete_orphans([conversation_id])
-        with suppress(NotFound):
-            await self._store.conversations.delete(NOBODY, marker)
+        await self._store.archive.remove(ConversationRecord, marker)
 
 
 async def tidy(store: Store, before: datetime) -> int:
@@ -81,8 +82,7 @@ async def tidy(store: Store, before: datetime) -> int:
     page = await store.conversations.page(NOBODY, limit=_TIDIED_AT_ONCE)
     given_up = [marker for marker in page.items if marker.updated_at < before]
     for marker in given_up:
-        with suppress(NotFound):
-            await store.conversations.delete(NOBODY, marker.id)
+        if await store.archive.remove(ConversationRecord, marker.id):
             await store.messages.delete_orphans([marker.id.removeprefix(_PREFIX)])
     return len(given_up)
 

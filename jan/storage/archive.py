@@ -9,7 +9,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Archive(Protocol):
-    """Whole collections, for export and import. Requests use only ``insert`` and ``matching``."""
+    """Whole collections, for export and import. Requests use only ``insert``, ``matching`` and ``remove``."""
 
     async def count(self, kind: type[Record]) -> int:
         """Count the records of this kind."""
@@ -22,6 +22,9 @@ class Archive(Protocol):
 
     async def insert(self, kind: type[R], records: Sequence[R]) -> None:
         """Add records unchanged. Raises Conflict if an id is taken; records before it may have been added."""
+
+    async def remove(self, kind: type[Record], record_id: str) -> bool:
+        """Remove a record and nothing that belongs to it. Of several calls for one, one returns True."""
 
     async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
         """Add those of many records that are not there, all of them or none; return the number added.

@@ -94,8 +94,9 @@ async def use_accounting(store: Store) -> None:
 
 async def use_conversations(store: Store) -> None:
     """Every operation on conversations and messages."""
-    conversation = ConversationRecord(user_id=ME, title="t")
+    conversation = ConversationRecord(user_id=ME, title="t", origin="claude:1")
     await store.conversations.create(conversation)
+    assert await store.conversations.known_origins(ME, ["claude:1", "claude:2"]) == {"claude:1"}
     await store.conversations.page(ME, limit=5)
     await store.conversations.page(ME, limit=5, cursor=conversation.position, among=ListFilter(title="t"))
     for among in (ListFilter(pinned=True), ListFilter(archived=True), ListFilter(archived=False, folder="f")):
@@ -212,6 +213,7 @@ async def test_sqlite_scans_and_sorts_nothing(sqlite_url: str, monkeypatch: pyte
     # Not merely some index, but the range of the owner or the conversation and no more.
     for words, ranges in (
         ("title_folded, ?", "conversations_by_change (user_id=? AND position<?)"),
+        ("WHERE origin_key = ?", "conversations_by_origin (origin_key=?)"),
         ("sequence > ?", "messages_in_order (conversation_id=? AND sequence>?)"),
         ("sequence < ?", "messages_in_order (conversation_id=? AND sequence<?)"),
         ("FROM usage WHERE user_id = ? AND day", "usage_by_user (user_id=? AND day>? AND day<?)"),

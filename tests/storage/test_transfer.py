@@ -279,3 +279,11 @@ async def test_nothing_of_a_user_who_was_deleted_meanwhile_is_imported(
         assert gone.id not in owners, kind
     assert [user.email for user in await target.archive.scan(User, after="", limit=5)] == ["b@example.com"]
     assert (await target.holdings.of(gone.id)).conversations == 0
+
+
+async def test_one_of_those_who_remove_a_record_is_told_so(store: Store) -> None:
+    """However many of them come at once."""
+    marker = ConversationRecord(user_id="user_1")
+    await store.archive.insert(ConversationRecord, [marker])
+    removed = await asyncio.gather(*(store.archive.remove(ConversationRecord, marker.id) for _ in range(5)))
+    assert sorted(removed) == [False] * 4 + [True]

@@ -62,7 +62,8 @@ class MongoConversations:
 
     async def known_origins(self, user_id: str, origins: Sequence[str]) -> set[str]:
         keys = [origin_key(user_id, one) for one in origins]
-        found = await self.records.find({"origin_key": {"$in": keys}}, sort=BY_CHANGE, limit=0) if keys else []
+        where, order = {"origin_key": {"$in": keys}}, [("origin_key", 1)]
+        found = await self.records.find(where, sort=order, limit=0) if keys else []
         return {one.origin for one in found if one.origin is not None}
 
     async def page(

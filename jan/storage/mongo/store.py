@@ -47,6 +47,9 @@ class MongoArchive:
     async def insert(self, kind: type[R], records: Sequence[R]) -> None:
         await self._of(kind).insert(*records)
 
+    async def remove(self, kind: type[Record], record_id: str) -> bool:
+        return await self._of(kind).delete({"_id": record_id}) > 0
+
     async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
         if not await self.unfinished():
             await self._marks.insert(SchemaVersion(id=_UNFINISHED, version=0))

@@ -52,6 +52,10 @@ class SqliteArchive:
 
         await self._db.write(work)
 
+    async def remove(self, kind: type[Record], record_id: str) -> bool:
+        sql = f"DELETE FROM {_table(kind).name} WHERE id = ?"
+        return await self._db.write(lambda db: db.execute(sql, (record_id,)).rowcount > 0)
+
     async def load(self, batches: Iterable[tuple[type[Record], Sequence[Record]]]) -> int:
         def work(db: sqlite3.Connection) -> int:
             added = 0
