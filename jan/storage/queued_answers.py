@@ -139,7 +139,7 @@ def with_content(stored: MessageRecord, message: MessageRecord) -> MessageRecord
         status=message.status,
         finish_reason=message.finish_reason,
         usage=message.usage,
-        updated_at=message.updated_at,
+        updated_at=stored.next_change(message.updated_at),
     )
 
 

@@ -260,6 +260,10 @@ class MessageRecord(Record, Itemised, frozen=True, kw_only=True):
         """True if the content was deleted, and only the place in the tree is left."""
         return self.response is not None and "emptied" in self.response
 
+    def next_change(self, at: datetime) -> datetime:
+        """Return the time of a change then, or just after the last one: no two texts have the same time."""
+        return max(at, self.updated_at + timedelta(milliseconds=1))
+
 
 class AnswerProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The answer so far, or all of it. Replaces the items of a message that is not yet complete."""

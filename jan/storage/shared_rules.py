@@ -30,7 +30,9 @@ def apply(record: R, changes: UserChanges | ConversationChanges) -> R:
 
 def with_progress(message: MessageRecord, progress: AnswerProgress, at: datetime) -> MessageRecord:
     """Return the message with its answer so far. Raises Conflict if it is complete and differs."""
-    saved = msgspec.structs.replace(message, updated_at=at, **msgspec.structs.asdict(progress))
+    saved = msgspec.structs.replace(
+        message, updated_at=message.next_change(at), **msgspec.structs.asdict(progress)
+    )
     if message.status != "complete":
         return saved
     if msgspec.structs.replace(saved, updated_at=message.updated_at) != message:
@@ -46,7 +48,7 @@ def emptied(message: MessageRecord, at: datetime) -> MessageRecord:
         response={"emptied": True},
         status="complete",
         failure=None,
-        updated_at=at,
+        updated_at=message.next_change(at),
     )
 
 

@@ -40,6 +40,16 @@ def test_questions_answers_and_titles_are_found_at_once(me: httpx.Client, somebo
     assert search(me, "tomatoes")["data"] == search(me, "cafe")["data"] == []
 
 
+def test_answers_made_in_the_background_are_found(me: httpx.Client) -> None:
+    """As the page asks for them."""
+    body = {"model": "echo", "input": "A background pelican", "background": True, "stream": True}
+    me.post("/api/v1/responses", json=body).raise_for_status()
+    assert sorted(hit["role"] for hit in search(me, '"background pelican"')["data"] if hit["role"]) == [
+        "assistant",
+        "user",
+    ]
+
+
 def test_hits_page_without_gaps_or_duplicates(me: httpx.Client) -> None:
     """In the order of relevance, however many are asked for at a time."""
     ident = new_conversation(me)

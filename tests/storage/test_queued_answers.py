@@ -11,6 +11,7 @@ from jan.schema.stored_items import items_made_of
 from jan.storage import Store
 from jan.storage.queued_answers import NOT_HELD, QueuedAnswer, QueueLength, QueueRoom
 from jan.storage.records import ConversationRecord, MessageRecord, TokenUsage, new_id, now
+from jan.storage.text_search import Wanted
 
 ROOM = QueueRoom(all_users=100, each_user=50)
 ME, YOU = "user_1", "user_2"
@@ -141,6 +142,19 @@ async def test_what_is_complete_or_deleted_is_not_stored(store: Store) -> None:
     with pytest.raises(NotFound):
         await store.queued_answers.save("a", message)
     assert await store.queued_answers.find(second.id) is None
+
+
+async def test_answers_of_the_queue_are_found_by_their_text(store: Store) -> None:
+    """As soon as they are complete: what a search finds meanwhile may be gone again."""
+    queued = await put(store, holder="a")
+    await save(store, queued, "a", "half a plover")
+    half = msgspec.structs.replace(await message_of(store, queued), items=items_made_of("a whole plover"))
+    await store.queued_answers.save("a", msgspec.structs.replace(half, status="complete", updated_at=now()))
+    for _ in range(2):
+        [hit] = (await store.search.find(ME, Wanted("plover"))).hits
+        assert hit.message_id == queued.id
+        while await store.search.index_some():
+            pass
 
 
 async def test_what_is_let_go_is_claimed_again(store: Store) -> None:

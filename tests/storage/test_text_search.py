@@ -1,20 +1,28 @@
 """The contract of searches in texts, on every backend."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.earlier_store import set_back
+from support.mongodb import mongo_client
 
 from jan.schema.stored_items import StoredParts, StoredReasoning, StoredText, items_made_of
 from jan.storage import Store
 from jan.storage.folded_text import FoldedText, fold
-from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord
+from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, now
 from jan.storage.text_search import SEARCHED_CHARACTERS, Found, Wanted
+from jan.tasks import apart
 
 ME, OTHER = "user_1", "user_2"
-MANY = 600
 # The last version whose texts were not searched.
 WITHOUT_SEARCH = 16
+
+
+@pytest.fixture
+def many(url: str) -> int:
+    """More messages than a store indexes in one go: SQLite in two blocks of 256, MongoDB in a batch of 100."""
+    return 600 if url.startswith("sqlite") else 120
 
 
 async def conversation_of(store: Store, user_id: str = ME, title: str = "") -> ConversationRecord:
@@ -44,14 +52,14 @@ def shown(found: Found) -> list[str]:
     return ["".join(f"[{part.text}]" if part.hit else part.text for part in hit.snippet) for hit in ranked]
 
 
-@pytest.mark.parametrize("many", [0, MANY], ids=["few", "many"])
-async def test_texts_are_found_however_they_are_written(store: Store, many: int) -> None:
+@pytest.mark.parametrize("is_large", [False, True], ids=["few", "many"])
+async def test_texts_are_found_however_they_are_written(store: Store, many: int, is_large: bool) -> None:
     """By parts of words, without case and accents, in any script, whether or not they are in an index yet."""
     first = await conversation_of(store, title="Über die Straße")
     await said(
         store, first, "Crème BRÛLÉE at noon", "東京に行く", "foo* NEAR (bar) 100%", "hard\n  boiled eggs", "がぎ"
     )
-    if many:
+    if is_large:
         await store.messages.append_all(
             ME,
             [
@@ -83,7 +91,8 @@ async def test_texts_are_found_however_they_are_written(store: Store, many: int)
         if wanted.words:
             found = await store.search.find(ME, wanted)
             assert (query, shown(found), found.indexing) == (query, hits, False)
-    assert [hit.message_id for hit in (await store.search.find(ME, Wanted("filler 599"))).hits] != [] or not many
+    last = await store.search.find(ME, Wanted(f'"number {many - 1}"'))
+    assert shown(last) == ([f"filler [number {many - 1}]"] if is_large else [])
 
 
 async def test_what_is_not_said_is_not_found(store: Store) -> None:
@@ -116,7 +125,7 @@ async def test_the_most_relevant_come_first(store: Store) -> None:
     ]
 
 
-async def test_what_is_changed_or_deleted_is_not_found(store: Store) -> None:
+async def test_what_is_changed_or_deleted_is_not_found(store: Store, many: int) -> None:
     """Messages that were emptied, answers that went on, and conversations that are gone, indexed before or not."""
     kept, gone = await conversation_of(store), await conversation_of(store)
     [first, _] = await said(store, kept, "a heron", "a kept heron")
@@ -125,8 +134,8 @@ async def test_what_is_changed_or_deleted_is_not_found(store: Store) -> None:
         conversation_id=kept.id, role="assistant", items=items_made_of("heron half"), status="partial"
     )
     await store.messages.append(ME, answer, at_head=True)
-    many = [MessageRecord(conversation_id=kept.id, role="user", items=items_made_of("-")) for _ in range(MANY)]
-    await store.messages.append_all(ME, many, at_head=True)
+    others = [MessageRecord(conversation_id=kept.id, role="user", items=items_made_of("-")) for _ in range(many)]
+    await store.messages.append_all(ME, others, at_head=True)
     await indexed(store)
     assert len((await store.search.find(ME, Wanted("heron"))).hits) == 4
     await store.messages.empty(ME, kept.id, [first.id])
@@ -137,6 +146,35 @@ async def test_what_is_changed_or_deleted_is_not_found(store: Store) -> None:
         assert shown(await store.search.find(ME, Wanted("heron"))) == ["a kept [heron]"]
         assert shown(await store.search.find(ME, Wanted("egret"))) == ["an [egret], whole"]
         await indexed(store)
+
+
+@pytest.mark.parametrize("url", ["mongodb"], indirect=True)
+async def test_a_text_that_is_emptied_while_it_is_indexed_leaves_no_trace(
+    store: Store, second_store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if another server has indexed it meanwhile, and the clock stands still. SQLite changes a text and its
+    index in one transaction."""
+    still = now()
+    for module in ("messages", "conversations"):
+        monkeypatch.setattr(f"jan.storage.mongo.{module}.now", lambda: still)
+    kept = await conversation_of(store)
+    [message] = await said(store, kept, "a secret stork", created_at=still, updated_at=still)
+    turns = 0
+
+    async def others_go_first(count: int, work: Callable[[], Any]) -> Any:
+        nonlocal turns
+        turns += 1
+        made = await apart(count, work)
+        if turns == 1:
+            await second_store.search.index_some()
+            await second_store.messages.empty(ME, kept.id, [message.id])
+        return made
+
+    monkeypatch.setattr("jan.storage.mongo.text_search.apart", others_go_first)
+    await store.search.index_some()
+    with mongo_client(url) as client:
+        [stored] = client.get_default_database()["messages"].find({"_id": message.id})
+    assert (turns, stored.get("grams"), stored.get("unsearched")) == (2, None, True)
 
 
 async def test_texts_that_were_imported_are_found(store: Store) -> None:
@@ -152,16 +190,16 @@ async def test_texts_that_were_imported_are_found(store: Store) -> None:
 
 @pytest.mark.parametrize("steps", [0, 1])
 async def test_texts_of_earlier_versions_are_indexed_in_the_background(
-    store: Store, url: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, url: str, many: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And found meanwhile, or the search says that they are not yet; a server that ends in between loses
     nothing."""
     old = await conversation_of(store, title="Élan")
-    many = [
+    messages = [
         MessageRecord(conversation_id=old.id, role="user", items=items_made_of(f"gannet {n}"), id=f"msg_{n:04}")
-        for n in range(MANY)
+        for n in range(many)
     ]
-    await store.messages.append_all(ME, many, at_head=True)
+    await store.messages.append_all(ME, messages, at_head=True)
     await store.close()
     set_back(url, WITHOUT_SEARCH)
     monkeypatch.setattr("jan.storage.text_search.MOST_READ", 400)

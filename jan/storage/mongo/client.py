@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor
-from pymongo import IndexModel, ReturnDocument, WriteConcern
+from pymongo import IndexModel, ReturnDocument, UpdateOne, WriteConcern
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, InvalidURI
 
@@ -156,6 +156,12 @@ class Collection(Generic[R]):
         with _translated():
             result = await self._raw.update_one(where, change)
         return result.matched_count > 0
+
+    async def update_each(self, changes: Sequence[tuple[Filter, Mapping[str, Any]]]) -> None:
+        """Change one record by each filter with update operators, in any order, in one command."""
+        with _translated():
+            if changes:
+                await self._raw.bulk_write([UpdateOne(*change) for change in changes], ordered=False)
 
     async def change_one(self, where: Filter, change: Mapping[str, Any]) -> R | None:
         """Change one record with update operators and return the changed record; None if none matches."""

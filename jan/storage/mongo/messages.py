@@ -55,6 +55,7 @@ class MongoMessages:
 
     def __init__(self, connection: Connection, conversations: MongoConversations, holdings: MongoHoldings) -> None:
         self.records = Collection(connection, "messages", MessageRecord)
+        self.indexed = Collection(connection, "messages", MessageRecord, durable=False)
         self._queued = Collection(connection, "queued_answers", QueuedAnswer)
         self._conversations = conversations
         self._holdings = holdings
@@ -97,7 +98,7 @@ class MongoMessages:
             return stored
         unfinished = {"_id": message_id, "status": {"$ne": "complete"}}
         change = said(progress)
-        change["$set"]["updated_at"] = at
+        change["$set"]["updated_at"] = saved.updated_at
         if await self.records.update_one(unfinished, change):
             await self.grow(user_id, conversation_id, size_of(saved) - size_of(stored))
             return saved

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from jan.storage.mongo.client import Collection, Connection
-from jan.storage.mongo.documents import encode, said
+from jan.storage.mongo.documents import UNSEARCHED, encode, said
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.paging import size_of
 from jan.storage.queued_answers import NOT_HELD, QueuedAnswer, QueueLength, QueueRoom, lost, with_content
@@ -17,7 +17,7 @@ from jan.storage.shared_rules import missing
 
 # Other processes can't be faster more often than this.
 _ATTEMPTS = 60
-_CONTENT = ("items", "response", "status", "finish_reason", "usage", "updated_at")
+_CONTENT = ("items", "response", "status", "finish_reason", "usage", "updated_at", UNSEARCHED)
 
 
 class MongoQueuedAnswers:
@@ -84,7 +84,7 @@ class MongoQueuedAnswers:
             raise missing(MessageRecord)
         saved = with_content(stored, message)
         change = said(saved)
-        change["$set"] = {name: change["$set"][name] for name in _CONTENT}
+        change["$set"] = {name: value for name, value in change["$set"].items() if name in _CONTENT}
         mine = {"_id": message.id, "writer": holder, "status": {"$ne": "complete"}}
         if not await self._messages.records.update_one(mine, change):
             await self._check_new(holder, message.id)

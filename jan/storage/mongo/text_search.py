@@ -24,6 +24,8 @@ class MongoTextSearch:
         self._messages: Collection[MessageRecord] = messages.records
         self._conversations: Collection[ConversationRecord] = conversations.records
         self._listed = conversations
+        # What a crash takes from an index is made again: the message waits for it as before.
+        self._indexed = messages.indexed
         # Indexing goes on after this message, so that messages of imports under way do not hold it up.
         self._after = ""
 
@@ -67,9 +69,14 @@ class MongoTextSearch:
         owners = {conversation.id: conversation.user_id for conversation in found}
         # Made on a thread: a hundred long messages take a while.
         grams = await apart(_BATCH, lambda: [sorted(grams_of(fold(searched_text(one)))) for one in messages])
-        for message, own in zip(messages, grams, strict=True):
-            if (owner := owners.get(message.conversation_id)) is not None:
-                unchanged = {"_id": message.id, UNSEARCHED: True, "updated_at": message.updated_at}
-                index = {"$set": {"searched_by": owner, "grams": own}, "$unset": {UNSEARCHED: ""}}
-                await self._messages.update_one(unchanged, index)
+        await self._indexed.update_each(
+            [
+                (
+                    {"_id": message.id, UNSEARCHED: True, "updated_at": message.updated_at},
+                    {"$set": {"searched_by": owner, "grams": own}, "$unset": {UNSEARCHED: ""}},
+                )
+                for message, own in zip(messages, grams, strict=True)
+                if (owner := owners.get(message.conversation_id)) is not None
+            ]
+        )
         return len(messages) == _BATCH
