@@ -121,9 +121,9 @@ class _Finder:
 
     def add(self, chunk: bytes) -> Iterator[Piece]:
         """Yield what ends in this chunk."""
-        if not self._is_begun:
-            self._is_begun, chunk = True, chunk.removeprefix(_BOM)
         self._buffer += chunk
+        if not self._is_begun and not self._begin():
+            return
         while (sign := self._next_bracket()) is not None:
             if sign in b"{[":
                 yield from self._open(sign)
@@ -137,9 +137,16 @@ class _Finder:
     def end(self) -> Iterator[Piece]:
         """Yield what stands at the end of the file and is not complete."""
         if self._depth > self._floor:
-            yield self._piece("The file ends in the middle of it.")
+            yield self._piece(self._at, "The file ends in the middle of it.")
         else:
             yield from self._between(len(self._buffer))
+
+    def _begin(self) -> bool:
+        """Drop a byte order mark. False while the buffer may be the beginning of one."""
+        self._is_begun = len(self._buffer) >= len(_BOM) or not _BOM.startswith(bytes(self._buffer))
+        if self._buffer.startswith(_BOM):
+            self._drop(len(_BOM))
+        return self._is_begun
 
     def _next_bracket(self) -> bytes | None:
         """Go to behind the next bracket outside of strings. None if the buffer has none."""
@@ -186,27 +193,27 @@ class _Finder:
             self._drop(1)
             self._depth = self._floor = 0
         elif self._depth == self._floor:
-            yield self._piece()
+            yield self._piece(self._at)
             self._drop(self._at)
 
     def _between(self, end: int) -> Iterator[Piece]:
         """Yield what stands between objects up to a place, unless it is blank, and drop it."""
         if self._too_large or not self._is_blank(end):
-            yield self._piece("It is no JSON object.")
+            yield self._piece(end, "It is no JSON object.")
         self._drop(end)
 
     def _is_blank(self, end: int) -> bool:
         found = _BLANK.match(self._buffer)
         return found is not None and found.end() >= end
 
-    def _piece(self, fault: str = "") -> Piece:
+    def _piece(self, end: int, fault: str = "") -> Piece:
         self._number += 1
-        if self._too_large or self._at > self._largest:
+        if self._too_large or end > self._largest:
             self._too_large, fault = False, _too_large(self._largest)
         elif self._members > _MOST_MEMBERS:
             fault = f"It has more than {_MOST_MEMBERS} objects, lists and texts."
         self._members = 0
-        return Piece(number=self._number, data=b"" if fault else bytes(self._buffer[: self._at]), fault=fault)
+        return Piece(number=self._number, data=b"" if fault else bytes(self._buffer[:end]), fault=fault)
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]
