@@ -23,7 +23,7 @@ Restore = Callable[[str, ConversationRecord, Iterable[MessageRecord], IdSource],
 
 
 class ImportRun:
-    """Imports the conversations of one file for one user."""
+    """Imports the conversations of one file for one user. ``report``: what became of them so far."""
 
     def __init__(
         self, store: Store, restore: Restore, user_id: str, source: ForeignKind | None, most_named: int | None
@@ -33,7 +33,7 @@ class ImportRun:
         self._user_id = user_id
         self._source = source
         self._most_named = most_named
-        self._report = ImportReport()
+        self.report = ImportReport()
 
     async def run(
         self,
@@ -50,35 +50,35 @@ class ImportRun:
         """
         found = joined(pieces(chunks, first=first))
         while batch := await asyncio.to_thread(_next_batch, found):
-            self._report.total += len(batch)
-            if self._report.error is not None:
-                self._report.untried += len(batch)
+            self.report.total += len(batch)
+            if self.report.error is not None:
+                self.report.untried += len(batch)
                 continue
             read = await asyncio.to_thread(read_pieces, batch, self._source, self._user_id, check_message)
             await self._add_all(read)
             if progress is not None:
-                progress(self._report)
-        return self._report
+                progress(self.report)
+        return self.report
 
     async def _add_all(self, batch: list[ReadConversation]) -> None:
         origins = [one.record.origin for one in batch if one.record is not None and one.record.origin]
         known = await self._store.conversations.known_origins(self._user_id, origins)
         for number, one in enumerate(batch):
-            if one.kind is not None and one.kind not in self._report.sources:
-                self._report.sources.append(one.kind)
+            if one.kind is not None and one.kind not in self.report.sources:
+                self.report.sources.append(one.kind)
             if one.record is not None and one.record.origin in known:
-                self._report.known += 1
+                self.report.known += 1
                 continue
             try:
                 await self._add(one)
             except RateLimited as error:
-                self._report.error = ImportStop(code=error.code, message=error.message)
-                self._report.untried += len(batch) - number
+                self.report.error = ImportStop(code=error.code, message=error.message)
+                self.report.untried += len(batch) - number
                 return
 
     async def _add(self, one: ReadConversation) -> None:
         if one.record is None:
-            self._report.failed += 1
+            self.report.failed += 1
             self._name(one.skipped)
             return
         titles = (title_of(message) for message in one.messages if message.role == "user")
@@ -87,21 +87,21 @@ class ImportRun:
         try:
             await self._restore(self._user_id, record, one.messages, IdSource())
         except Conflict:  # another import stored it meanwhile
-            self._report.known += 1
+            self.report.known += 1
             return
         except InvalidRequest as error:
-            self._report.failed += 1
+            self.report.failed += 1
             self._name([SkippedItem(conversation=title, reason=error.message)])
             return
-        self._report.imported += 1
+        self.report.imported += 1
         self._name(one.skipped)
 
     def _name(self, skipped: list[SkippedItem]) -> None:
         """Add items to the report. A hostile file must not become an answer many times as large."""
-        there = self._report.skipped
+        there = self.report.skipped
         room = len(skipped) if self._most_named is None else self._most_named - len(there)
         there += skipped[:room]
-        self._report.unnamed += max(0, len(skipped) - room)
+        self.report.unnamed += max(0, len(skipped) - room)
 
 
 def _next_batch(found: Iterator[Piece]) -> list[Piece]:

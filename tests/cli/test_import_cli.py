@@ -3,11 +3,16 @@
 import json
 import zipfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
+from support.certificates import write_certificate
+from support.chat_terminal import ChatTerminal
 from support.foreign_exports import MAKERS, session_lines
+from support.patience import serving
 from support.server import ECHO_CONFIG
 
 from jan.cli.commands import main
@@ -31,7 +36,8 @@ def key(server: ThreadServer) -> str:
 
 
 def jan_import(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["import", *map(str, arguments)])
+    environ = {"JAN_API_KEY": None, "JAN_API_KEY_FILE": None, "SSL_CERT_FILE": None}
+    return CliRunner().invoke(main, ["import", *map(str, arguments)], env=environ)
 
 
 def to(server: ThreadServer, key: str, *arguments: object) -> Result:
@@ -83,7 +89,7 @@ def test_what_is_spoilt_is_named_by_its_place_in_the_whole_file(
     server: ThreadServer, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many requests it takes."""
-    monkeypatch.setattr("jan.cli.import_command._SENT_BYTES", 4000)
+    monkeypatch.setattr("jan.cli.import_sender._SENT_BYTES", 4000)
     file = written(tmp_path, "claude")
     file.write_text(file.read_text().replace("Question 9?", "Question \\ud800?"))
     done = to(server, key, file)
@@ -142,18 +148,82 @@ def test_an_archive_without_conversations_adds_nothing(
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("options", "says", "hint"),
     [
-        ("nowhere", "nowhere is not the URL of a server."),
-        ("http://127.0.0.1:1/api/v1", "No answer of 127.0.0.1"),
-        ("{server}", "There is no API that imports at http://127.0.0.1"),
+        ("--url nowhere", "nowhere is not the URL of a server.", "Use one like"),
+        ("--url http://127.0.0.1:1/api/v1", "No server at http://127.0.0.1:1", "name another with --url"),
+        ("--url {server}", "There is no API that imports at http://127.0.0.1", "Try --url {server}/api/v1."),
+        ("--url {server}/api/v1", "This needs credentials.", "Set JAN_API_KEY or JAN_API_KEY_FILE."),
+        ("--url {server}/api/v1 --api-key no", "neither an API key", "Check JAN_API_KEY."),
+        ("--api-key-file none", "--api-key-file", "can't be read"),
     ],
-    ids=["no-url", "no-server", "no-api"],
+    ids=["no-url", "no-server", "no-api", "no-key", "wrong-key", "no-file"],
 )
-def test_a_server_that_is_not_there_is_told(
-    server: ThreadServer, key: str, tmp_path: Path, url: str, says: str
+def test_what_is_wrong_with_the_server_or_the_key_is_told(
+    server: ThreadServer, tmp_path: Path, options: str, says: str, hint: str
 ) -> None:
+    """As `jan chat` tells it, each with a hint of its own, and without what was imported."""
     file = written(tmp_path, "claude", 1)
-    done = jan_import(file, "--url", url.format(server=server.url), "--api-key", key)
-    assert done.exit_code == 1
+    done = jan_import(file, *options.format(server=server.url).split())
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert says in done.stderr
+    assert hint.format(server=server.url) in done.stderr
+
+
+def test_a_certificate_of_ones_own_is_trusted_by_ca(tmp_path: Path) -> None:
+    write_certificate(tmp_path, "jan.example")
+    tls = f"{{certificate: {tmp_path}/server.pem, key: {tmp_path}/server.key}}"
+    with served(f"server: {{tls: {tls}}}") as safe:
+        key = tmp_path / "key"
+        key.write_text(safe.add_user())
+        url = f"{safe.url.replace('http:', 'https:')}/api/v1"
+        asked = (written(tmp_path, "claude"), "--url", url, "--api-key-file", key)
+        refused = jan_import(*asked)
+        assert "is not trusted" in refused.stderr
+        assert "--ca FILE or SSL_CERT_FILE" in refused.stderr
+        done = jan_import(*asked, "--ca", tmp_path / "server.pem")
+        assert done.output == f"{COUNT} of {COUNT} conversations are here, from Claude: {COUNT} new, 0 failed.\n"
+
+
+def test_the_counts_are_one_line_of_a_terminal(server: ThreadServer, key: str, tmp_path: Path) -> None:
+    """However many files there are. What was left out is named on lines of its own."""
+    for number in range(4):
+        (tmp_path / f"{number}.json").write_text(json.dumps([MAKERS["lm-studio"](number), {"odd": 1}]))
+    environ = {"JAN_API_KEY": key}
+    with ChatTerminal(f"{server.url}/api/v1", str(tmp_path), command="import", environ=environ) as terminal:
+        for number in range(1, 5):
+            counts = f"{2 * number} conversations read: {number} new, 0 known, {number} failed"
+            terminal.expect(rf"\r{counts}\r *\r+[^\r]*{number - 1}\.json: Left out: [^\r]*\r\n")
+        terminal.expect(r"4 of 8 conversations are here, from LM Studio: 4 new, 4 failed\.\r\n")
+        assert terminal.wait() == 1
+
+
+class ServerThatFails(BaseHTTPRequestHandler):
+    """Takes requests of 3 kB at most, and is gone after some."""
+
+    taken: ClassVar[int] = 0
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        items = json.loads(self.rfile.read(size))
+        type(self).taken += size <= 3000
+        report = {"object": "import", "sources": ["claude"], "total": len(items), "imported": len(items)}
+        status, answer = (200, json.dumps(report)) if size <= 3000 else (413, "{}")
+        if type(self).taken <= 3:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_that_ends_in_between_leaves_what_it_took(tmp_path: Path) -> None:
+    """What it finds too large is sent in halves. The counts are of what it took."""
+    with serving(type("Fails", (ServerThatFails,), {})) as url:
+        done = jan_import(written(tmp_path, "claude", 8), "--url", url)
+    assert done.exit_code == 1
+    assert "Lost connection to" in done.stderr
+    assert done.stderr.endswith("What is here stays. Run the command again to go on.\n")
+    assert done.stdout == "6 of 6 conversations are here, from Claude: 6 new, 0 failed.\n"

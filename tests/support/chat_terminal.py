@@ -1,4 +1,4 @@
-"""`jan chat` on a terminal of its own, as a person sees it."""
+"""`jan chat` and others on a terminal of their own, as a person sees them."""
 
 import codecs
 import fcntl
@@ -30,18 +30,24 @@ def pasted(text: str) -> str:
 
 
 class ChatTerminal:
-    """A chat. It is wide, so that what is typed is echoed as it is, unless ``columns`` says otherwise."""
+    """A chat, or another command that asks a server. It is wide, so that what is typed is echoed as it is, unless
+    ``columns`` says otherwise."""
 
     def __init__(
-        self, url: str, *arguments: str, columns: int = 4000, environ: dict[str, str] | None = None
+        self,
+        url: str,
+        *arguments: str,
+        command: str = "chat",
+        columns: int = 4000,
+        environ: dict[str, str] | None = None,
     ) -> None:
         self._screen, own = pty.openpty()
         fcntl.ioctl(own, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        command = [sys.executable, "-m", "jan", "chat", "--url", url, *arguments]
+        program = [sys.executable, "-m", "jan", command, "--url", url, *arguments]
         # Both would win over the size of the terminal.
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *command],
+            [sys.executable, "-c", _LAUNCH, *program],
             stdin=own,
             stdout=own,
             stderr=own,

@@ -1,39 +1,29 @@
 """The command ``jan chat``: its options, and which kind of chat they ask for."""
 
 import json
-import os
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from jan.cli.chat import DEFAULT_URL
 from jan.cli.chat.answer_screen import ReasoningView
 from jan.cli.chat.chat_client import ChatClient, ChatSampling
-from jan.cli.chat.chat_connection import ChatConnection
 from jan.cli.chat.chat_conversation import ChatConversation
 from jan.cli.chat.chat_failures import ChatError, not_stored
+from jan.cli.chat.connection_options import ConnectionOptions, connection_options
 from jan.cli.chat.piped_question import answer_as_json, answer_question, read_question
 from jan.cli.chat.slash_commands import LISTED, described, show_continued
 from jan.cli.terminal import on_terminal, say
-from jan.errors import ConfigurationError
-from jan.settings.secret_files import SecretEnvironment, read_secret
 
 _EXIT_NO_ANSWER = 1
 _EXIT_INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="The API's base URL.")
+@connection_options
 @click.option("--model", help="Model id; the default is the server's first.")
-@click.option("--api-key", help="Token or API key. Others see it in the list of processes: prefer JAN_API_KEY.")
-@click.option("--api-key-file", help="File with the key; also JAN_API_KEY_FILE.")
-@click.option(
-    "--ca", type=click.Path(path_type=Path), help="Certificates to trust (PEM), instead of the system's."
-)
 @click.option("--system", help="Instructions to the model.")
 @click.option(
     "--temperature",
@@ -63,14 +53,10 @@ def chat(**options: Any) -> None:
     sys.exit(_ChatRun(_ChatOptions(**options)).code())
 
 
-class _ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
+class _ChatOptions(ConnectionOptions, frozen=True, kw_only=True):
     """The options of the command."""
 
-    url: str
     model: str | None
-    api_key: str | None
-    api_key_file: str | None
-    ca: Path | None
     system: str | None
     temperature: float
     max_tokens: int | None
@@ -95,19 +81,10 @@ class _ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.continues and self.system is not None:
             raise click.UsageError("--system is for new conversations. One that is continued has its own.")
 
-    def key(self) -> str | None:
-        """Return the key. Raises ChatError."""
-        try:
-            if self.api_key_file is not None:
-                return read_secret(self.api_key_file, "--api-key-file")
-            return self.api_key or SecretEnvironment(os.environ).get("JAN_API_KEY")
-        except ConfigurationError as error:
-            raise ChatError(error.message, kind="bad_key") from error
-
     def client(self) -> ChatClient:
         """Return what asks the server. Raises ChatError."""
         sampling = ChatSampling(temperature=self.temperature, max_tokens=self.max_tokens)
-        return ChatClient(ChatConnection(self.url, self.key(), self.ca), sampling)
+        return ChatClient(self.connection("jan-chat"), sampling)
 
 
 class _ChatRun:

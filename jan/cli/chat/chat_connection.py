@@ -1,4 +1,4 @@
-"""Requests of the chat over HTTP, one connection each."""
+"""Requests of the chat and of imports over HTTP, one connection each."""
 
 import http.client
 import ssl
@@ -34,14 +34,16 @@ _MOST_BYTES = 256 << 20
 class ChatConnection:
     """Sends requests to one server. ``authorities``: a file of certificates to trust instead of the system's.
 
-    Raises ChatError for a URL, a key or a file that cannot be used.
+    ``agent`` names the program to the server. Raises ChatError for a URL, a key or a file that cannot be used.
     """
 
-    def __init__(self, url: str, api_key: str | None = None, authorities: Path | None = None) -> None:
+    def __init__(
+        self, url: str, api_key: str | None = None, authorities: Path | None = None, *, agent: str = "jan-chat"
+    ) -> None:
         self.url = url.rstrip("/")
         self.has_key = bool(api_key)
         self._parts = _checked(self.url)
-        self._headers = {"Content-Type": "application/json", "User-Agent": "jan-chat"}
+        self._headers = {"Content-Type": "application/json", "User-Agent": agent}
         if api_key:
             if not (api_key.isascii() and api_key.isprintable()):
                 raise ChatError(

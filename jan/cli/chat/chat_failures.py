@@ -36,14 +36,24 @@ class ChatError(Exception):
         hint: a sentence that says what to do; '' if nothing can be done.
         kind: the failure's name for programs, the server's own word where it gave one.
         status: the HTTP status; None if there was no response.
+        retry_after: the seconds after which to ask again, if the server said so.
     """
 
-    def __init__(self, reason: str, hint: str = "", *, kind: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        hint: str = "",
+        *,
+        kind: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(f"{reason} {hint}".rstrip())
         self.reason = reason
         self.hint = hint
         self.kind = kind
         self.status = status
+        self.retry_after = retry_after
 
     def line(self) -> str:
         """Return one line for a person. A server's words forge no other line."""
@@ -118,14 +128,18 @@ def refused(url: str, path: str, response: HTTPResponse, *, has_key: bool) -> Ch
     told = _told(body)
     if status == 401:
         return _unauthorized(told, has_key)
-    if path == "/models" and status in (404, 405):
+    if status in (404, 405) and path == "/models":
         return no_api(url, status)
+    if status in (404, 405) and path.startswith("/imports?"):
+        return _no_imports(url, status)
     reason = told.get("message") or f"The server answered {status} {response.reason}."
     kind = str(told.get("code") or told.get("type") or "refused")
     hint = _HINTS.get(kind, "")
     if told.get("param") == "conversation_id" or (status == 404 and path.startswith("/conversations/")):
         hint = f"`{program()} chat --list` and /conversations list yours."
-    return ChatError(str(reason), hint, kind=kind, status=status)
+    waits = response.headers.get("Retry-After", "")
+    retry_after = float(waits) if waits.isascii() and waits.isdigit() else None
+    return ChatError(str(reason), hint, kind=kind, status=status, retry_after=retry_after)
 
 
 def _told(body: bytes) -> dict[str, Any]:
@@ -150,6 +164,13 @@ def no_api(url: str, status: int | None = None) -> ChatError:
     base = f"{parts.scheme}://{parts.netloc}/api/v1"
     hint = f"Try --url {base}." if base != url else "Check the host and the port in --url."
     return ChatError(f"There is no API at {url}.", hint, kind="no_api", status=status)
+
+
+def _no_imports(url: str, status: int) -> ChatError:
+    hint = no_api(url).hint
+    if hint.startswith("Check"):
+        hint = "Its configuration may have turned that off: `jan import --user` needs no server."
+    return ChatError(f"There is no API that imports at {url}.", hint, kind="no_api", status=status)
 
 
 def is_page(media_type: str, body: bytes) -> bool:
