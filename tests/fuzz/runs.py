@@ -13,6 +13,7 @@ TARGETS = (
     "cursors",
     "dialect_readers",
     "event_streams",
+    "foreign_files",
     "model_headers",
     "request_heads",
     "sign_ins",
