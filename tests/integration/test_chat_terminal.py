@@ -5,9 +5,11 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from support.breakable_line import breakable_line
 from support.chat_terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PROMPT, ChatTerminal, pasted
 from support.metrics import value
 from support.patience import until
@@ -21,6 +23,7 @@ models:
   - {id: slow, engine: echo, options: {step_seconds: 0.02}}
   - {id: narrow, engine: echo, options: {step_seconds: 0.02, slots: 1}}
   - {id: thinker, engine: echo, options: {tool_format: hermes, reasoning: auto}}
+  - {id: short, engine: echo, options: {context: 300}}
 """
 MANY_WORDS = " ".join(f"w{number}" for number in range(200))
 
@@ -88,7 +91,10 @@ def test_commands_are_told_and_help(api: str, tmp_path: Path) -> None:
         terminal.ask("/conversations")
         terminal.expect(r"keeps no conversations of yours\. Set JAN_API_KEY")
         terminal.ask("/model")
-        terminal.expect(r"\* echo\r\n  slow\r\n  narrow\r\n  thinker\r\n")
+        terminal.expect(
+            r"\* echo     context of 4096 tokens, tools, loaded\r\n  slow     context of .*\r\n  narrow .*\r\n"
+            r"  thinker  context of 4096 tokens, tools, reasoning, loaded\r\n  short    context of 300 tokens, "
+        )
         terminal.ask("/model slo")
         terminal.expect(r"no model 'slo'.*Did you mean 'slow'\?")
         terminal.ask("/model slow")
@@ -153,6 +159,71 @@ def test_ctrl_c_stops_an_answer_at_the_server_and_the_chat_goes_on(
         terminal.expect(PROMPT)
         terminal.type(CTRL_D)
         assert terminal.wait() == 0
+
+
+def test_an_answer_goes_on_after_a_connection_that_breaks(server: ThreadServer, tmp_path: Path) -> None:
+    """As often as it breaks, without gaps or doubles. Ctrl-C still stops it at the server."""
+    key = tmp_path / "key"
+    key.write_text(server.add_user())
+    environ = {"JAN_API_KEY_FILE": str(key)}
+    with breakable_line(urlsplit(server.url).port or 0) as line:
+        url = f"http://127.0.0.1:{line.port}/api/v1"
+        with ChatTerminal(url, "--model", "slow", environ=environ) as terminal:
+            terminal.ask(MANY_WORDS)
+            terminal.expect(r"\rw0 w1 ")
+            line.break_off()
+            terminal.expect(r"\r\n\(The connection broke\. Trying to go on \.\.\.\)\r\nw\d+ ")
+            line.break_off()
+            terminal.expect(r"w199\r\n")
+            assert saved(terminal, tmp_path / "said.json") == [MANY_WORDS, MANY_WORDS]
+            terminal.ask("/retry")
+            terminal.expect(r"\rw0 w1 ")
+            line.break_off()
+            terminal.expect(r"Trying to go on \.\.\.\)\r\nw\d+ ")
+            terminal.type(CTRL_C)
+            terminal.expect(r"\(stopped\)\r\n\r\n")
+    client = server.connect(key.read_text())
+    [talk] = client.get("/api/v1/conversations").json()["data"]
+    nodes = client.get(f"/api/v1/conversations/{talk['id']}/messages").json()["data"]
+    assert [(node["role"], node["content"] == MANY_WORDS) for node in nodes[:2]] == [
+        ("user", True),
+        ("assistant", True),
+    ]
+    [_, _, stopped] = nodes
+
+    def ended() -> bool:
+        answer = client.get(f"/api/v1/responses/{stopped['id'].replace('msg_', 'resp_')}").json()
+        return bool(answer["status"] == "cancelled")
+
+    assert until(ended)
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=["not-stored", "stored"])
+def test_a_conversation_that_became_too_long_is_cut_or_summed_up(
+    server: ThreadServer, api: str, tmp_path: Path, is_stored: bool
+) -> None:
+    """By a command that the person chooses. What was left out is told, and the question is asked again."""
+    environ = {"JAN_API_KEY": server.add_user()} if is_stored else {}
+    first, second = (" ".join(f"{letter}{number}" for number in range(110)) for letter in "ab")
+    with ChatTerminal(api, "--model", "short", environ=environ) as terminal:
+        terminal.ask(first)
+        terminal.expect(r"\ra0 [^\r]* a109\r\n")
+        terminal.ask("/retry long")
+        terminal.expect(r"jan: /retry takes nothing, or short\.")
+        terminal.ask(second)
+        terminal.expect(r"the prompt is too long\..*/retry short leaves out the oldest messages\. /summary begins")
+        terminal.ask("/summary")
+        terminal.expect(r"A new conversation, which begins with a summary of the last one\.\r\n")
+        terminal.expect(r"\rb0 [^\r]* b109\r\n")
+        assert saved(terminal, tmp_path / "said.json") == [second, second]
+        terminal.ask(first)
+        terminal.expect(r"the prompt is too long\.")
+        terminal.ask("/retry short")
+        terminal.expect(r"\(The oldest messages were left out: \d\.\)\r\n")
+        terminal.expect(r"a0 [^\r]* a\d+ ?\r\n")  # the prompt may leave little room
+        terminal.ask("/new")
+        terminal.ask("/summary")
+        terminal.expect(r"Nothing was said that could be summed up\.")
 
 
 def test_the_queue_and_the_reasoning_are_shown(api: str, server: ThreadServer) -> None:

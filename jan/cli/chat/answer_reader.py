@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jan.cli.chat.chat_failures import ChatError
+from jan.cli.chat.chat_failures import ChatError, bad_event, cut_off
 
 _QUEUED = re.compile(rb": queued, (position \d+(?:, about \d+ s)?)")
 
@@ -24,6 +24,7 @@ class AnswerPart(msgspec.Struct, frozen=True, kw_only=True):
     - ``queued``: the request's place in the queue, in words.
     - ``model``, ``finish_reason``, ``usage``: as the server gives them.
     - ``note``: something that the person should know.
+    - ``dropped``: the number of characters of the text that are made anew.
     """
 
     text: str = ""
@@ -34,6 +35,11 @@ class AnswerPart(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, Any] | None = None
     place: AnswerPlace | None = None
     note: str = ""
+    dropped: int = 0
+
+    def added_to(self, text: str) -> str:
+        """Return a text so far with this part."""
+        return text[: len(text) - self.dropped] + self.text
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -66,23 +72,33 @@ _decode = msgspec.json.Decoder(_Event).decode
 def read_answer(lines: Iterable[bytes]) -> Iterator[AnswerPart]:
     """Yield the parts of an answer to its end. Raises ChatError for an answer that fails or is cut off."""
     for line in lines:
-        if (queued := _QUEUED.match(line)) is not None:
-            yield AnswerPart(queued=queued[1].decode())
+        if (queued := queued_part(line)) is not None:
+            yield queued
         if not line.startswith(b"data:"):
             continue
         data = line[5:].strip()
         if data == b"[DONE]":
             return
         yield from _parts(data)
-    raise ChatError("The answer was cut off.", "The server closed the connection: try again.", kind="cut_off")
+    raise cut_off()
+
+
+def without_oldest(count: int) -> str:
+    """Return the note that messages were left out."""
+    return f"(The oldest messages were left out: {count}.)"
+
+
+def queued_part(line: bytes) -> AnswerPart | None:
+    """Return the place in the queue that a line of a stream tells; None for other lines."""
+    found = _QUEUED.match(line)
+    return None if found is None else AnswerPart(queued=found[1].decode())
 
 
 def _parts(data: bytes) -> Iterator[AnswerPart]:
     try:
         event = _decode(data)
     except msgspec.MsgspecError as error:
-        hint = "Check that the URL is that of an OpenAI-compatible API."
-        raise ChatError("The server sent an event that is not understood.", hint, kind="bad_event") from error
+        raise bad_event() from error
     if event.error is not None:
         raise ChatError(event.error.message, kind=str(event.error.code or "failed"))
     told = AnswerPart(model=event.model, usage=event.usage, place=event.conversation)

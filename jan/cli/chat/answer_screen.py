@@ -68,14 +68,23 @@ class AnswerScreen:
 
     def _part(self, part: AnswerPart) -> None:
         if part.note:
-            self._status.clear()
-            say(part.note, err=True)
+            self._note(part.note)
         if part.queued:
             self._status.show(f"in the queue: {part.queued}")
         if part.reasoning:
             self._reason(part.reasoning)
         if part.text:
             self._answer(part.text)
+
+    def _note(self, note: str) -> None:
+        """Print a note on a line of its own. On a terminal the answer goes on below it."""
+        if self._terminal:
+            self._print(self._wrap.end())
+            if self._in_line:
+                self._print("\n")
+            self._wrap = WordWrap(_width)
+        self._status.clear()
+        say(note, err=True, faint=True)
 
     def _reason(self, text: str) -> None:
         if self._thought_since is None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -9,8 +11,12 @@ import msgspec
 from jan.cli.chat.answer_reader import AnswerPart, read_answer
 from jan.cli.chat.chat_connection import ChatConnection
 from jan.cli.chat.chat_failures import ChatError, unknown_model
+from jan.cli.chat.listed_models import ListedModel, ListedModels
+from jan.cli.chat.resumed_answer import ResumedAnswer
 
 _PAGE = 100
+# What requests for responses call otherwise.
+_RESPONSE_NAMES = MappingProxyType({"max_tokens": "max_output_tokens"})
 
 
 class SaidMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,17 +59,8 @@ class _Nodes(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class _Modalities(msgspec.Struct, frozen=True):
-    output: tuple[str, ...] = ("text",)
-
-
-class _Model(msgspec.Struct, frozen=True):
-    id: str
-    modalities: _Modalities = _Modalities()
-
-
-class _Models(msgspec.Struct, frozen=True):
-    data: list[_Model]
+class _Compacted(msgspec.Struct, frozen=True):
+    output: list[dict[str, Any]]
 
 
 class ChatSampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,14 +82,14 @@ class ChatClient:
         """The API's base URL."""
         return self._connection.url
 
-    def models(self) -> list[str]:
-        """List the names of the models that answer in words."""
-        listed = self._connection.fetch(_Models, "GET", "/models")
-        return [model.id for model in listed.data if "text" in model.modalities.output]
+    def models(self) -> list[ListedModel]:
+        """List the models that answer in words."""
+        listed = self._connection.fetch(ListedModels, "GET", "/models")
+        return [model for model in listed.data if "text" in model.modalities.output]
 
     def choose(self, wanted: str | None) -> str:
         """Return the name of the model that is wanted, or of the first."""
-        there = self.models()
+        there = [model.id for model in self.models()]
         if not there:
             raise ChatError(
                 "The server has no model that chats.", "Add one to its configuration.", kind="no_model"
@@ -153,6 +150,19 @@ class ChatClient:
             self._connection.open("DELETE", f"/conversations/{quote(conversation_id, safe='')}"),
         ):
             pass
+
+    def response(self, body: dict[str, object], question_id: str) -> Generator[AnswerPart, None, None]:
+        """Yield the parts of the answer to a request for a response. One that is made in the background goes on
+        after a connection that breaks. Closing the generator stops the answer at the server."""
+        sampling = {_RESPONSE_NAMES.get(name, name): value for name, value in self._sampling.items()}
+        yield from ResumedAnswer(self._connection, {**sampling, **body}, question_id).parts()
+
+    def summary(self, model: str, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """Return an item of the Responses API with a summary of messages, which the model writes. Only the server
+        can read it."""
+        body = {"model": model, "input": messages}
+        compacted = self._connection.fetch(_Compacted, "POST", "/responses/compact", body)
+        return next(item for item in reversed(compacted.output) if item.get("type") == "compaction")
 
     def answer(self, body: dict[str, object]) -> Generator[AnswerPart, None, None]:
         """Yield the parts of the answer to a request. Closing the generator stops the answer at the server."""

@@ -64,16 +64,20 @@ class ChatConnection:
             raise no_api(self.url, response.status) from error
 
     @contextmanager
-    def open(self, method: str, path: str, body: object = None) -> Iterator[HTTPResponse]:
+    def open(
+        self, method: str, path: str, body: object = None, *, silence: float = _SILENCE_SECONDS
+    ) -> Iterator[HTTPResponse]:
         """Send a request and yield the response if it is a success. Leaving the block disconnects, which stops an
-        answer. Raises ChatError."""
+        answer that is not made in the background. ``silence``: the most seconds without a byte
+        within the response. Raises ChatError."""
         with closing(self._connected()) as connection:
-            answered = False
+            answered, socket = False, connection.sock
             try:
                 sent = None if body is None else msgspec.json.encode(body)
                 connection.request(method, self._parts.path + path, sent, self._headers)
                 response = connection.getresponse()
                 answered = True
+                socket.settimeout(silence)
                 if not 200 <= response.status < 300:
                     raise refused(self.url, path, response, has_key=self.has_key)
                 yield response

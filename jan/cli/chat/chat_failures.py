@@ -20,9 +20,10 @@ _MOVED = (301, 302, 303, 307, 308)
 _TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title", re.IGNORECASE | re.DOTALL)
 # X.509 verification errors, by OpenSSL's numbers.
 _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 10, 62, 64
+
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "context_length_exceeded": "Ask something shorter, or begin a new conversation (/new).",
+        "context_length_exceeded": "Ask something shorter, or begin a new conversation.",
         "insufficient_permissions": "Use a key with more permissions.",
     }
 )
@@ -110,6 +111,23 @@ def lost(url: str, error: Exception, *, answered: bool) -> ChatError:
     hint = "Check that it is a server of HTTP"
     hint += ", or use https:// if it serves HTTPS." if url.startswith("http:") else "."
     return ChatError(reason, hint, kind="connection_lost")
+
+
+def with_offers(error: ChatError) -> ChatError:
+    """Return the failure of a conversation that became too long, with the commands that help."""
+    hint = "/retry short leaves out the oldest messages. /summary begins a new conversation with a summary."
+    return ChatError(error.reason, hint, kind=error.kind, status=error.status)
+
+
+def cut_off() -> ChatError:
+    """Return the failure of an answer without an end."""
+    return ChatError("The answer was cut off.", "The server closed the connection: try again.", kind="cut_off")
+
+
+def bad_event() -> ChatError:
+    """Return the failure of a stream that is none of an answer."""
+    hint = "Check that the URL is that of an OpenAI-compatible API."
+    return ChatError("The server sent an event that is not understood.", hint, kind="bad_event")
 
 
 def _short(error: Exception) -> str:

@@ -46,12 +46,12 @@ def answer_as_json(conversation: ChatConversation, question: str) -> None:
 
 
 def _collected(parts: Generator[AnswerPart, None, None]) -> dict[str, Any]:
-    texts: list[str] = []
+    text = ""
     reasoning: list[str] = []
     said: dict[str, Any] = {"answer": "", "reasoning": None, "model": None, "finish_reason": None, "usage": None}
     for part in parts:
-        texts.append(part.text)
+        text = part.added_to(text)
         reasoning.append(part.reasoning)
         for name in ("model", "finish_reason", "usage"):
             said[name] = getattr(part, name) or said[name]
-    return {**said, "answer": "".join(texts), "reasoning": "".join(reasoning) or None}
+    return {**said, "answer": text, "reasoning": "".join(reasoning) or None}

@@ -11,6 +11,7 @@ from jan.cli.chat.answer_screen import wrapped
 from jan.cli.chat.chat_client import ChatClient, ListedConversation, SaidMessage
 from jan.cli.chat.chat_conversation import ChatConversation
 from jan.cli.chat.chat_failures import ChatError, not_stored, unknown_model
+from jan.cli.chat.listed_models import described_models
 from jan.cli.terminal import say
 from jan.schema.plain_text import printable
 from jan.schema.suggest import did_you_mean
@@ -24,10 +25,12 @@ Ctrl-C stops an answer. Ctrl-D leaves. A message that begins with // is sent wit
 
 
 class SlashCommands:
-    """Runs the commands. ``retry`` shows another answer to the last question."""
+    """Runs the commands. ``retry`` shows another answer to the last question; True: one without the oldest
+    messages."""
 
-    def __init__(self, client: ChatClient, conversation: ChatConversation, retry: Callable[[], None]) -> None:
+    def __init__(self, client: ChatClient, conversation: ChatConversation, retry: Callable[[bool], None]) -> None:
         self._client = client
+        self._show_retry = retry
         self._conversation = conversation
         self._listed: list[ListedConversation] = []
         #: True once the person wants to leave.
@@ -40,7 +43,12 @@ class SlashCommands:
                 "shows the instructions to the model, or begins anew with others",
                 self._system,
             ),
-            "retry": ("", "asks the last question again", lambda _: retry()),
+            "retry": (
+                "[short]",
+                "asks the last question again; short: without the oldest messages",
+                self._retry,
+            ),
+            "summary": ("", "begins a new conversation with a summary of this one", self._summary),
             "save": ("FILE", "writes the conversation to a new file: Markdown, or JSON for .json", self._save),
             "conversations": (
                 "[NUMBER | ID]",
@@ -76,10 +84,10 @@ class SlashCommands:
         say(_HELP)
 
     def _model(self, name: str) -> None:
-        there = self._client.models()
+        models = self._client.models()
+        there = [model.id for model in models]
         if not name:
-            for one in there:
-                say(f"{'*' if one == self._conversation.model else ' '} {printable(one)}")
+            say("\n".join(described_models(models, self._conversation.model)))
         elif name in there:
             self._conversation.model = name
             say(f"Talking with {printable(name)}.")
@@ -98,6 +106,18 @@ class SlashCommands:
     def _new(self, _: str) -> None:
         self._conversation.begin_anew()
         say("A new conversation.")
+
+    def _retry(self, how: str) -> None:
+        if how not in ("", "short"):
+            raise ChatError("/retry takes nothing, or short.", kind="unknown_command")
+        self._show_retry(how == "short")
+
+    def _summary(self, _: str) -> None:
+        say("The model writes a summary ...")
+        self._conversation.begin_with_summary()
+        say("A new conversation, which begins with a summary of the last one.")
+        if self._conversation.has_question:
+            self._show_retry(False)
 
     def _exit(self, _: str) -> None:
         self.left = True

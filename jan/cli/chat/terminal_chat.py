@@ -7,7 +7,7 @@ from jan.cli.chat.answer_reader import AnswerPart
 from jan.cli.chat.answer_screen import AnswerScreen, ReasoningView
 from jan.cli.chat.chat_client import ChatClient
 from jan.cli.chat.chat_conversation import ChatConversation
-from jan.cli.chat.chat_failures import ChatError
+from jan.cli.chat.chat_failures import ChatError, with_offers
 from jan.cli.chat.line_editor import LineEditor
 from jan.cli.chat.slash_commands import SlashCommands
 from jan.cli.terminal import say
@@ -22,7 +22,9 @@ class TerminalChat:
     def __init__(self, client: ChatClient, conversation: ChatConversation, reasoning: ReasoningView) -> None:
         self._conversation = conversation
         self._reasoning: ReasoningView = reasoning
-        self._commands = SlashCommands(client, conversation, lambda: self._show(conversation.retry))
+        self._commands = SlashCommands(
+            client, conversation, lambda short: self._show(lambda: conversation.retry(short=short))
+        )
         self._editor = LineEditor(self._commands.names)
 
     def run(self) -> None:
@@ -47,7 +49,7 @@ class TerminalChat:
             question = line[1:] if line.startswith("//") else line
             self._show(lambda: self._conversation.ask(question))
         except ChatError as error:
-            say(error.line(), err=True)
+            say((with_offers(error) if error.kind == "context_length_exceeded" else error).line(), err=True)
         except KeyboardInterrupt:
             say("(stopped)")
 
