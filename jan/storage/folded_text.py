@@ -28,17 +28,30 @@ def fold(text: str) -> str:
 
 def grams_of(folded: str) -> set[int]:
     """Return hashes of all runs of one, two and three characters in the words of a folded text."""
-    grams: set[str] = set()
+    runs: set[str] = set()
     for word in set(folded.split()):
-        for length in range(1, _LONGEST_GRAM + 1):
-            grams.update([word[start : start + length] for start in range(len(word) - length + 1)])
-    return {crc32(gram.encode()) for gram in grams}
+        runs.update(runs_of(word))
+    return set(map(hash_of, runs))
+
+
+def runs_of(word: str) -> list[str]:
+    """Return all runs of one, two and three characters in a folded word, some of them more than once."""
+    return [
+        word[start : start + length]
+        for length in range(1, _LONGEST_GRAM + 1)
+        for start in range(len(word) - length + 1)
+    ]
+
+
+def hash_of(run: str) -> int:
+    """Return the hash of a run of characters that stands for it in an index."""
+    return crc32(run.encode())
 
 
 def longest_grams_of(word: str) -> set[int]:
     """Return hashes that every text with this folded word in it has, without those that follow from others."""
     length = min(len(word), _LONGEST_GRAM)
-    return {crc32(word[start : start + length].encode()) for start in range(len(word) - length + 1)}
+    return {hash_of(word[start : start + length]) for start in range(len(word) - length + 1)}
 
 
 class FoldedText:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from jan.storage.earlier_messages import read_message
-from jan.storage.folded_text import fold, grams_of
+from jan.storage.folded_text import fold, hash_of, runs_of
 from jan.storage.records import milliseconds
 from jan.storage.sqlite.database import Database
 from jan.storage.sqlite.tables import CONVERSATIONS
@@ -129,13 +129,22 @@ def _oldest_waiting(db: sqlite3.Connection, user_id: str) -> list[_Row]:
 
 def _bits_of(rows: list[_Row]) -> tuple[dict[int, int], int]:
     """Return the bits of each n-gram in these messages, and when the newest of them was made."""
-    bits: dict[int, int] = {}
+    words: dict[str, int] = {}
     newest = 0
     for place, (_, doc) in enumerate(rows):
         message = read_message(doc)
         newest = max(newest, milliseconds(message.created_at))
-        for gram in grams_of(fold(searched_text(message))):
-            bits[gram] = bits.get(gram, 0) | 1 << place
+        for word in set(fold(searched_text(message)).split()):
+            words[word] = words.get(word, 0) | 1 << place
+    # The n-grams of a word are made once, however many messages have it, and each is hashed once.
+    runs: dict[str, int] = {}
+    for word, places in words.items():
+        for run in runs_of(word):
+            runs[run] = runs.get(run, 0) | places
+    bits: dict[int, int] = {}
+    for run, places in runs.items():
+        gram = hash_of(run)
+        bits[gram] = bits.get(gram, 0) | places
     return bits, newest
 
 
