@@ -247,12 +247,14 @@ class Conversations:
     async def empty(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
         """Remove the content of messages of one conversation, which keep their places in the tree.
 
-        A title that was made of one of them goes too. Raises NotFound.
+        A title that was made of one of them goes too, and those that shares of the conversation show. Raises
+        NotFound.
         """
         conversation = await self.get(user_id, messages[0].conversation_id)
         await self._store.messages.empty(user_id, conversation.id, [message.id for message in messages])
         if any(may_be_made_of(conversation.title, one) for one in messages if one.role == "user"):
             await self._store.conversations.update(user_id, conversation.id, ConversationChanges(title=""))
+        await self._store.shares.blank_titles(conversation.id)
 
     # --- export and import --------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from jan.storage.records import Page, Record, new_id, now
 class ShareRecord(Record, frozen=True, kw_only=True):
     """A conversation that whoever has the link may read. Only the ``hash`` of the link's secret is kept.
 
-    - ``title``: that of the conversation when the link was made; it stays as it is.
+    - ``title``: that of the conversation when the link was made; "" once a message was deleted, which it may be
+      made of.
     - ``message_id``: the last message of the branch that is shared; None: all branches.
     - ``last_sequence``: the newest message that is shared; None: later ones are shared too.
     - ``with_system``: system prompts are shown.
@@ -53,6 +54,9 @@ class ShareRepository(Protocol):
 
     async def remove(self, user_id: str, share_id: str) -> None:
         """Remove a user's share. Raises NotFound."""
+
+    async def blank_titles(self, conversation_id: str) -> None:
+        """Remove the titles that the shares of a conversation show."""
 
     async def purge(self, before: datetime) -> int:
         """Remove shares that ended before this time; return their number."""

@@ -27,7 +27,7 @@ from support.mongodb import mongo_client
 from support.raw_http import connect, exchange, parse, request
 from support.server import ServerProcess
 
-KEYS, USERS = f"{API}/user/api-keys", f"{API}/users"
+KEYS, USERS, SHARES = f"{API}/user/api-keys", f"{API}/users", f"{API}/user/shares"
 JSONL = {"Content-Type": "application/jsonl"}
 
 # The server kills itself when an object was made and its answer not yet kept; and waits a second instead of a
@@ -98,7 +98,11 @@ def make_user(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
     return client.post(USERS, json={"email": f"{key['Idempotency-Key']}@example.org"}, headers=key)
 
 
-MAKERS = (make_conversation, append_message, make_key, rotate_key, import_conversation, make_user)
+def make_share(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
+    return client.post(f"{CONVERSATIONS}/{oldest(client)}/shares", json={}, headers=key)
+
+
+MAKERS = (make_conversation, append_message, make_key, rotate_key, import_conversation, make_user, make_share)
 Maker = Callable[[httpx.Client, dict[str, str]], httpx.Response]
 
 
@@ -114,8 +118,8 @@ def census(client: httpx.Client) -> dict[str, int]:
     """How many objects there are."""
     conversations = client.get(CONVERSATIONS, params={"limit": 100}).json()["data"]
     messages = sum(len(messages_of(client, conversation["id"])) for conversation in conversations)
-    keys, users = (len(client.get(url).json()["data"]) for url in (KEYS, USERS))
-    return {"conversations": len(conversations), "messages": messages, "keys": keys, "users": users}
+    others = {url: len(client.get(url).json()["data"]) for url in (KEYS, USERS, SHARES)}
+    return {"conversations": len(conversations), "messages": messages, **others}
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +283,7 @@ def test_it_is_in_the_document(admin: httpx.Client) -> None:
         "/conversations/import",
         "/conversations/{conversation_id}/items",
         "/conversations/{conversation_id}/messages",
+        "/conversations/{conversation_id}/shares",
         "/messages",
         "/responses",
         "/responses/compact",

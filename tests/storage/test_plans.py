@@ -151,6 +151,7 @@ async def use_conversations(store: Store) -> None:
     await store.shares.find_by_hash("h")
     await store.shares.page(ME, limit=5, cursor="share_0")
     await store.shares.page(ME, conversation_id=conversation.id, limit=5, cursor="share_0")
+    await store.shares.blank_titles(conversation.id)
     await store.shares.remove(ME, share.id)
     await store.shares.create(share)
     await store.shares.purge(now() + timedelta(minutes=1))

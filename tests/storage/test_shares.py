@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from jan.errors import Conflict, InvalidRequest, NotFound, RateLimited
@@ -96,6 +97,13 @@ async def test_shares_end_with_their_time_and_their_conversation(store: Store) -
     assert await store.shares.purge(at) == 0
     assert await store.shares.purge(at + ONE_HOUR / 2) == 3
     assert await held(store, one.user_id) == 3
+    await store.shares.blank_titles(one.id)
+    kept = await store.shares.find_by_hash("new 1")
+    assert kept is not None
+    assert kept.title == other.title
+    await store.shares.blank_titles(other.id)
+    blanked = await store.shares.find_by_hash("new 1")
+    assert blanked == msgspec.structs.replace(kept, title="")
     await store.conversations.delete(one.user_id, other.id)
     assert await store.shares.find_by_hash("new 1") is None
     assert await held(store, one.user_id) == 0

@@ -72,7 +72,9 @@ class StoredServer:
         self.folder = folder
         self.store_url = store_url or f"sqlite:///{folder}/data/jan.db"
         self._config = folder / "jan.yaml"
-        self._config.write_text(f"{ECHO_CONFIG}{_ROUTES}{routes}\nstorage: {{url: '{self.store_url}'}}\n")
+        self._config.write_text(
+            f"{ECHO_CONFIG}{_ROUTES}{routes}\nstorage: {{url: '{self.store_url}'}}\nshares: {{enabled: true}}\n"
+        )
         (folder / "failing.py").write_text(FAILING)
         self._arguments = arguments
         self._environ = environ or {}

@@ -51,6 +51,9 @@ class MongoShares:
             raise missing(ShareRecord)
         await self._holdings.change(user_id, Amounts(shares=-1))
 
+    async def blank_titles(self, conversation_id: str) -> None:
+        await self.records.update_many({"conversation_id": conversation_id}, {"$set": {"title": ""}})
+
     async def purge(self, before: datetime) -> int:
         removed = 0
         for share in await self.records.find({"expires_at": {"$lt": before}}, sort=_BY_ID, limit=_AT_ONCE):

@@ -4,6 +4,8 @@ import sqlite3
 from collections import Counter
 from datetime import datetime
 
+import msgspec
+
 from jan.schema.limits import Quota
 from jan.storage.holdings import Amounts
 from jan.storage.paging import id_of, page_of
@@ -57,6 +59,13 @@ class SqliteShares:
             if not db.execute("DELETE FROM shares WHERE id = ? AND user_id = ?", (share_id, user_id)).rowcount:
                 raise missing(ShareRecord)
             change(db, user_id, Amounts(shares=-1))
+
+        await self._db.write(work, erases=True)
+
+    async def blank_titles(self, conversation_id: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            for share in SHARES.select(db, "WHERE conversation_id = ?", conversation_id):
+                SHARES.replace(db, msgspec.structs.replace(share, title=""))
 
         await self._db.write(work, erases=True)
 

@@ -144,6 +144,18 @@ def test_a_long_one_comes_in_pages(server: ThreadServer, me: httpx.Client, of_a_
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_cursor")
 
 
+def test_what_is_deleted_is_shown_by_no_link(server: ThreadServer, me: httpx.Client) -> None:
+    """Neither the text of a message, nor a title that was made of it."""
+    conversation = conversation_of(me, say("user", "canary-question"), say("assistant", "answer"), title="")
+    made = share(me, conversation)
+    assert read(server, made["secret"])["title"] == "canary-question"
+    [first, _] = me.get(f"{CONVERSATIONS}/{conversation}/items?order=asc").json()["data"]
+    me.delete(f"{CONVERSATIONS}/{conversation}/items/{first['id']}").raise_for_status()
+    shown = read(server, made["secret"])
+    assert (shown["title"], texts(shown)) == ("", [[], ["answer"]])
+    assert "canary" not in me.get("/v1/user/shares").text
+
+
 def test_long_messages_end_a_page(server: ThreadServer, me: httpx.Client) -> None:
     """A page holds no more than half a million characters, but always one message."""
     conversation = conversation_of(me, *(say("user", letter * 300_000) for letter in "abc"))
