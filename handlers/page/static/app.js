@@ -1,6 +1,6 @@
 // The page: who is signed in, where the reader is, and the frame around it.
 
-import { ended, hasProvider, recall, sharedSecret, signIn, signOut, takeArrival, whoAmI } from "./api/session.js";
+import { ended, hasProvider, isArrival, recall, sharedSecret, signIn, signOut, takeArrival, whoAmI } from "./api/session.js";
 import "./chat/composer.js";
 import { showConversation } from "./chat/view.js";
 import { listen } from "./lib/bus.js";
@@ -103,7 +103,7 @@ class App {
     listen("signed-out", () => this.#over());
     listen("sign-out", () => signOut().then(() => location.assign(location.pathname)));
     // Such a link in a tab that shows the page already changes only the fragment.
-    addEventListener("hashchange", () => /^#(start|share)=/.test(location.hash) && location.reload());
+    addEventListener("hashchange", () => isArrival() && location.reload());
     const { code, failure } = takeArrival();
     let note = failure ? t("signin.failed", { code: failure }) : "";
     if (code) await signIn({ code }).catch(() => (note = t("signin.linkOver")));
@@ -158,7 +158,8 @@ showLook();
 const place = h("div", { id: "root" });
 document.body.append(place, h("p.hide", { id: "said", role: "status" }));
 if (secret) {
-  addEventListener("hashchange", () => location.reload());
+  // A link within a text must not lead away from it.
+  addEventListener("hashchange", () => (isArrival() ? location.reload() : history.replaceState(null, "", `#share=${secret}`)));
   await (await import("./pages/shared.js")).showShared(place, secret);
 } else await new App(place).start(asked);
 keepFiles();

@@ -99,6 +99,26 @@ def test_what_is_shared_is_chosen(visit: PageVisit, stranger: Stranger, signed_i
     reader.wait_for_selector(".ways[aria-label='Version 1 of 2']")
 
 
+def test_a_long_one_is_shown_whole(visit: PageVisit, stranger: Stranger, signed_in: Callable[[], str]) -> None:
+    """More messages than one answer of the server has, in order; and links within a text lead nowhere else."""
+    client = visit.server.connect(signed_in())
+    first = [{"role": "user", "content": "0"}, {"role": "assistant", "content": "[top](#top)"}]
+    made = client.post("/v1/conversations", json={"items": first}).json()["id"]
+    for number in range(2, 122, 20):
+        items = [{"role": "user", "content": str(number + at)} for at in range(20)]
+        client.post(f"/v1/conversations/{made}/items", json={"items": items}).raise_for_status()
+    link = client.post(f"/v1/conversations/{made}/shares", json={}).json()["fragment"]
+    page = stranger.page
+    stranger.open(link)
+    page.wait_for_selector(WHOLE)
+    shown = page.locator("article.you .raw").all_text_contents()
+    assert shown == [str(number) for number in range(122) if number != 1]
+    assert len([request for request in stranger.requests if request.url.endswith("/shared")]) == 2
+    page.evaluate("() => { location.hash = '#elsewhere'; }")
+    page.wait_for_url(f"**/{link}")
+    assert page.locator("article").count() == 122
+
+
 def test_links_are_listed_in_the_account(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """With the keyboard alone one is made, and another way leads to all of them, where it is revoked."""
     signed_in()

@@ -39,6 +39,11 @@ export async function signIn(given) {
   return person;
 }
 
+/** Return whether the URL has what the page has to begin anew for. */
+export function isArrival() {
+  return /^#(start|share)=/.test(location.hash);
+}
+
 /** Take out of the URL what nobody should see twice: the code of a link that signs in, or that of a failed sign-in. */
 export function takeArrival() {
   const found = new URLSearchParams(location.hash.slice(1));

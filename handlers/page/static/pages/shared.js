@@ -12,6 +12,9 @@ import { copy } from "../lib/menu.js";
 import "../lib/more.js";
 import { moment, number, t, wholeMoment } from "../lib/words.js";
 
+// Messages that are shown in one task, so that no task is long.
+const AT_ONCE = 20;
+
 /** Show what a link shows. `secret` goes in bodies of requests only, which nobody logs. */
 export function showShared(place, secret) {
   return new Shared(place, secret).load();
@@ -39,7 +42,7 @@ class Shared {
       do {
         const body = { secret: this.secret, include_html: true, cursor: this.cursor ?? undefined };
         const page = await post("shared", body, { quiet: true, credentials: "omit" });
-        this.#show(page);
+        await this.#show(page);
         this.cursor = page.next_cursor;
       } while (this.cursor);
       this.main.dataset.state = "whole";
@@ -48,14 +51,17 @@ class Shared {
     }
   }
 
-  #show({ title, expires_at: end, data }) {
+  async #show({ title, expires_at: end, data }) {
     const words = title || t("list.untitled");
     this.title.textContent = words;
     document.title = `${words} · Jan`;
     const seconds = Date.parse(end) / 1000;
     this.about.replaceChildren(h("span", { title: wholeMoment(seconds) }, t("shared.until", { day: moment(seconds) })));
-    this.tree.add(data);
-    this.#sync();
+    for (let from = 0; from < data.length; from += AT_ONCE) {
+      if (this.views.size) await new Promise((next) => setTimeout(next));
+      this.tree.add(data.slice(from, from + AT_ONCE));
+      this.#sync();
+    }
   }
 
   #failed(error) {
@@ -75,9 +81,13 @@ class Shared {
     for (const message of shown) {
       let view = this.views.get(message.id);
       if (!view) this.views.set(message.id, (view = this.#view(message)));
-      view.querySelector(".ways")?.remove();
       const all = this.tree.versions(message.id);
-      if (all.length > 1) view.querySelector(".acts").prepend(this.#ways(message, all));
+      const version = `${all.indexOf(message.id) + 1}/${all.length}`;
+      if (view.dataset.version !== version) {
+        view.dataset.version = version;
+        view.querySelector(".ways")?.remove();
+        if (all.length > 1) view.querySelector(".acts").prepend(this.#ways(message, all));
+      }
       if (after.nextElementSibling !== view) after.after(view);
       after = view;
     }
