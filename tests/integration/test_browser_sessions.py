@@ -92,7 +92,8 @@ def test_a_page_asks_who_is_signed_in(server: ThreadServer, browser: Browser) ->
     assert signed_in["provider"] is False
     server.run(server.application.services.browsers.leave(*browser.cookies.values()))
     for client in (browser.client, server.client, server.connect(server.admin_key)):
-        assert client.get(SESSION).json() == {"object": "browser", "session": None, "provider": False}
+        nobody = {"object": "browser", "session": None, "provider": False, "sharing": None}
+        assert client.get(SESSION).json() == nobody
 
 
 def test_each_server_has_its_own_cookie(over_tls: ThreadServer, browser: Browser) -> None:

@@ -60,11 +60,12 @@ def is_nowhere(stored: StoredServer, canary: str) -> bool:
 
 
 def test_a_deleted_conversation_is_in_no_file(stored: StoredServer, client: httpx.Client, canary: str) -> None:
-    """Neither its title, metadata and messages, nor its former title, nor answers that were stored while they were
-    generated; and not in an export."""
+    """Neither its title, metadata and messages, nor its former title, which a link shows, nor answers that were
+    stored while they were generated; and not in an export."""
     ident = new_conversation(client, title=f"{canary} once", metadata={"about": canary})
     for _ in range(30):
         append(client, ident, f"{canary} " * 50)
+    client.post(f"{CONVERSATIONS}/{ident}/shares", json={}).raise_for_status()
     client.patch(f"{CONVERSATIONS}/{ident}", json={"title": f"{canary} now"}).raise_for_status()
     earlier = {"role": "assistant", "content": "Hm.", "reasoning_content": canary}
     body = {
@@ -101,6 +102,7 @@ def test_a_deleted_user_is_in_no_file(stored: StoredServer, client: httpx.Client
         for number in range(3):
             ident = new_conversation(their, title=f"{canary} {number}", metadata={"about": canary})
             append(their, ident, f"{canary} " * 500)
+            their.post(f"{CONVERSATIONS}/{ident}/shares", json={}).raise_for_status()
             body = {"model": "echo", "conversation_id": ident, "messages": [{"role": "user", "content": canary}]}
             their.post(CHAT, json=body).raise_for_status()
     assert files_with(stored.folder, canary)

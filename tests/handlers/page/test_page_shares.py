@@ -138,9 +138,13 @@ def test_links_are_listed_in_the_account(visit: PageVisit, signed_in: Callable[[
     visit.open("?account=shares")
     page.wait_for_selector("section li")
     assert page.locator("section li a").text_content() == "words"
+    with page.expect_download() as saved:
+        page.locator(".head button:has-text('Export')").press("Enter")
+    [listed] = json.loads(saved.value.path().read_text())
+    assert (listed["title"], listed["object"]) == ("words", "share")
     page.locator("section li button").focus()
     press("Enter")
-    page.wait_for_selector("#part ~ p >> text=There are no links.")
+    page.wait_for_selector("section p >> text=There are no links.")
 
 
 def test_hostile_texts_do_nothing_to_a_reader(

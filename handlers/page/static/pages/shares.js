@@ -1,6 +1,7 @@
 // The reader's links to conversations.
 
 import { get, remove } from "../api/client.js";
+import { download } from "../chat/manage.js";
 import { untilOf, whatOf } from "../chat/share.js";
 import { button, h } from "../lib/dom.js";
 import "../lib/more.js";
@@ -20,7 +21,9 @@ export async function shares(again) {
   } while (cursor);
   const rows = all.reverse().map((share) => row(share, again));
   const shown = rows.length ? h("ul.bare.gap", { "aria-labelledby": "part" }, ...rows) : h("p.dim", {}, t("share.none"));
-  return [h("h2", { id: "part" }, t("account.shares")), h("p.soft", {}, t("share.text")), shown];
+  const save = button(t("conversation.export"), () => download(new Blob([JSON.stringify(all, null, 2)], { type: "application/json" }), "jan-shares.json"), { kind: "b.quiet.tiny", picture: "save" });
+  const head = h("div.head", {}, h("h2", { id: "part" }, t("account.shares")), h("span.sp"), rows.length ? save : null);
+  return [head, h("p.soft", {}, t("share.text")), shown];
 }
 
 function row(share, again) {
