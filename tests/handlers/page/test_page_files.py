@@ -4,12 +4,14 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from typing import get_args
 
 import httpx
 import pytest
 from support.server import ROOT
 
 from handlers.page.bundle import first_scripts, page_bundle
+from jan.audit.acts import Act
 from jan.schema.scopes import ADMIN_SCOPES
 from jan.testing import ThreadServer, served
 
@@ -184,6 +186,13 @@ def test_words_of_the_first_load_are_in_its_file() -> None:
 def test_every_permission_of_a_key_has_a_word() -> None:
     """The table of keys shows those of an administrator too."""
     assert {f"keys.may.{scope}" for scope in ADMIN_SCOPES} <= set(words("en"))
+
+
+def test_every_act_has_words() -> None:
+    """The activity of an account says what was done, never the code of it."""
+    assert {f"activity.act.{act}" for act in get_args(Act)} == {
+        name for name in words("en") if name.startswith("activity.act.")
+    }
 
 
 def test_the_languages_that_can_be_chosen_are_there() -> None:

@@ -78,3 +78,35 @@ def test_no_name_of_a_folder_runs_anything(visit: PageVisit, signed_in: Callable
     page.click("[role=menuitem] >> text=Move")
     page.wait_for_selector(f"dialog li >> nth={len(names)}", state="attached")
     assert page.evaluate(DANGEROUS) == []
+
+
+def test_names_and_what_tools_say_run_nothing(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """Names of people, keys and files, and calls of tools with their results, folded and opened."""
+    visit.page.add_init_script(TRIPWIRE)
+    client, page = visit.server.connect(signed_in()), visit.page
+    made = client.post("/v1/conversations", json={"title": TEXTS[2], "model": "echo"}).json()
+    messages = f"/v1/conversations/{made['id']}/messages"
+    for number, text in enumerate(TEXTS):
+        name = "".join(text.splitlines())
+        file = {"type": "text", "text": f"\n\n{name}.txt:\n```txt\n{text}\n```"}
+        call = {"id": f"call_{number}", "type": "function", "function": {"name": "look", "arguments": text}}
+        for body in (
+            {"role": "user", "content": [{"type": "text", "text": "read"}, file]},
+            {"role": "assistant", "content": "", "tool_calls": [call], "reasoning_content": text},
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": text},
+        ):
+            assert client.post(messages, json=body).status_code == 200, (text, body)
+    for text in TEXTS[:20]:
+        client.post("/v1/user/api-keys", json={"name": text[:200], "permissions": ["read"]})
+    assert client.patch("/v1/user/profile", json={"name": TEXTS[2]}).status_code == 200
+    visit.open(f"?c={made['id']}")
+    page.wait_for_selector(".msg.you summary", state="attached")
+    while page.locator(".above:not([hidden])").count():
+        page.evaluate("() => scrollTo(0, 0)")
+        page.wait_for_timeout(50)
+    page.evaluate("() => { for (const one of document.querySelectorAll('summary')) one.click(); }")
+    assert page.evaluate(DANGEROUS) == []
+    for part in ("keys", "activity"):
+        visit.open(f"?account={part}")
+        page.wait_for_selector("tbody th")
+        assert page.evaluate(DANGEROUS) == []

@@ -79,7 +79,8 @@ function place(pop, opener) {
 
 function group(title, some, current, choose) {
   if (!some.length) return [];
-  return [title && h("h2", {}, title), ...some.map((model) => row(model, current, choose))].filter(Boolean);
+  const rows = some.map((model) => row(model, current, choose));
+  return title ? [h("div", { role: "group", "aria-label": title }, h("p.over", { "aria-hidden": "true" }, title), ...rows)] : rows;
 }
 
 /** Say if a model is loaded, or how far it is. */

@@ -79,6 +79,16 @@ export function moment(seconds) {
   return then.toLocaleDateString(language, { day: "numeric", month: "short", year });
 }
 
+/** Write the day in full. */
+export function day(seconds) {
+  return new Date(seconds * 1000).toLocaleDateString(language, { dateStyle: "long" });
+}
+
+/** Write the day in short, without its year. */
+export function shortDay(seconds) {
+  return new Date(seconds * 1000).toLocaleDateString(language, { day: "numeric", month: "short" });
+}
+
 /** Write the time of day. */
 export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
@@ -89,10 +99,10 @@ export function wholeMoment(seconds) {
   return new Date(seconds * 1000).toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
 }
 
-/** Write a length of time in words such as 8 h 41 min, 12 s. */
-export function span(seconds) {
+/** Write a length of time in words such as 8 hr 41 min, 12 sec; `unitDisplay` long: 8 hours. */
+export function span(seconds, unitDisplay = "short") {
   const whole = Math.max(0, Math.round(seconds));
-  const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay: "narrow" });
+  const unit = (value, name) => number(value, { style: "unit", unit: name, unitDisplay });
   if (whole < 60) return unit(whole, "second");
   const minutes = Math.round(whole / 60);
   if (minutes < 60) return unit(minutes, "minute");
@@ -105,6 +115,11 @@ export function month(seconds) {
   const then = new Date(seconds * 1000);
   const year = then.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
   return then.toLocaleDateString(language, { month: "long", year });
+}
+
+/** Write several words as a list. */
+export function listed(several) {
+  return new Intl.ListFormat(language).format(several);
 }
 
 /** Compare texts as this language orders them. */

@@ -7,7 +7,7 @@ import { button, h } from "../lib/dom.js";
 import { openDialog } from "../lib/menu.js";
 import "../lib/more.js";
 import { linkTo } from "../lib/router.js";
-import { moment, t } from "../lib/words.js";
+import { day, t } from "../lib/words.js";
 import { noticeOf } from "../chat/notices.js";
 
 const PARTS = {
@@ -27,9 +27,9 @@ export async function showAccount(frame, place) {
   const names = Object.keys(PARTS).filter((part) => part !== "shares" || sharingOffer());
   const links = names.map((part) => h("a", { href: linkTo({ account: part }), "aria-current": part === name ? "page" : null }, t(`account.${part}`)));
   const section = h("section.gap", { "aria-labelledby": "part" });
-  const since = moment(Date.parse(person.created_at) / 1000);
+  const since = day(Date.parse(person.created_at) / 1000);
   const title = h("h2.t-h1", { dir: "auto" }, person.name || person.email);
-  const lead = h("div.lead", {}, h("div.head", {}, title, button(t("account.rename"), () => rename(person, title, frame), { kind: "b.quiet.tiny", picture: "pen" }), h("span.sp"), button(t("account.signOut"), () => tell("sign-out"), { kind: "b.tiny" })), h("p", {}, h("bdi", {}, person.email), ", ", t("account.since", { day: since })));
+  const lead = h("div.lead", {}, h("div.head", {}, title, button(t("account.rename"), () => rename(person, title, frame), { kind: "b.quiet.tiny", picture: "pen" }), h("span.sp"), button(t("account.signOut"), () => tell("sign-out"), { kind: "b.tiny" })), h("p", {}, h("bdi", {}, person.email), " · ", t("account.since", { day: since })));
   frame.showFoot(false);
   frame.showTitle(t("account"));
   frame.showMain(h("main.body", { id: "page", tabindex: -1 }, h("div.gap", {}, lead, h("nav.sub", { "aria-label": t("account") }, ...links)), section));
@@ -57,7 +57,18 @@ async function rename(person, title, frame) {
 }
 
 /** Make a table that scrolls in its own box. */
-export function table(label, heads, rows) {
+export function table(label, heads, rows, kind = "div.scroll") {
   const head = h("tr", {}, ...heads.map((words) => (words ? h(words.n ? "th.n" : "th", { scope: "col" }, words.n ?? words) : h("td"))));
-  return h("div.scroll", { tabindex: 0, role: "group", "aria-label": label }, h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows)));
+  return h(kind, { tabindex: 0, role: "group", "aria-label": label }, h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows)));
+}
+
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+
+/** Make a table whose rows become cards in a narrow window. Its roles say what it is there too. */
+export function cards(label, heads, rows) {
+  const box = table(label, heads, rows, "div.scroll.cards");
+  for (const element of box.querySelectorAll("table, thead, tbody, tr, td")) element.setAttribute("role", ROLES[element.tagName]);
+  for (const element of box.querySelectorAll("th")) element.setAttribute("role", element.scope === "row" ? "rowheader" : "columnheader");
+  for (const row of rows) [...row.cells].forEach((cell, index) => (cell.dataset.label = heads[index]?.n ?? heads[index] ?? ""));
+  return box;
 }

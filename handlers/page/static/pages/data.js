@@ -7,8 +7,8 @@ import { tell } from "../lib/bus.js";
 import { button, h } from "../lib/dom.js";
 import { openDialog, sure } from "../lib/menu.js";
 import "../lib/more.js";
-import { moment, t, wholeMoment } from "../lib/words.js";
-import { table } from "./account.js";
+import { moment, number, t, wholeMoment } from "../lib/words.js";
+import { cards } from "./account.js";
 
 /** Return the part about sessions. */
 export async function sessions(again) {
@@ -21,7 +21,7 @@ export async function sessions(again) {
   const rows = all.reverse().map((session) => sessionRow(session, again));
   const head = h("div.head", {}, h("h2", { id: "part" }, t("account.sessions")), h("span.sp"), everywhere);
   const heads = [t("sessions.where"), t("sessions.begun"), t("sessions.seen"), t("sessions.ends"), null];
-  return [head, h("p.soft", {}, t("sessions.lead")), rows.length ? table(t("account.sessions"), heads, rows) : null].filter(Boolean);
+  return [head, h("p.soft", {}, t("sessions.lead")), rows.length ? cards(t("account.sessions"), heads, rows) : null].filter(Boolean);
 }
 
 function sessionRow(session, again) {
@@ -38,8 +38,15 @@ function sessionRow(session, again) {
 /** Return the part about what was done with the account. */
 export async function activity() {
   const { data } = await get("user/audit?limit=100");
-  const rows = data.map((act) => h("tr", {}, h("td.nw", {}, wholeMoment(Date.parse(act.created_at) / 1000)), h("td", {}, h("code", {}, act.act)), h("td", {}, h("bdi", {}, act.address ?? ""))));
-  return [h("h2", { id: "part" }, t("account.activity")), table(t("account.activity"), [t("activity.when"), t("activity.what"), t("activity.from")], rows)];
+  const rows = data.map((act) => h("tr", {}, h("th", { scope: "row", title: act.act }, wordsOf(act)), h("td", {}, wholeMoment(Date.parse(act.created_at) / 1000)), h("td", {}, h("bdi", {}, act.address ?? "–"))));
+  return [h("h2", { id: "part" }, t("account.activity")), h("p.soft", {}, t("activity.lead")), cards(t("account.activity"), [t("activity.what"), t("activity.when"), t("activity.from")], rows)];
+}
+
+/** Say what was done. An act that this page does not know keeps its code. */
+function wordsOf({ act, count }) {
+  const name = `activity.act.${act}`;
+  const words = t(`activity.act.${act}`);
+  return `${words === name ? act : words}${count > 1 ? ` (${number(count)})` : ""}`;
 }
 
 /** Return the part about taking data away, and leaving. */

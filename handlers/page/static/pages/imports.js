@@ -4,6 +4,7 @@ import { post, send } from "../api/client.js";
 import { h } from "../lib/dom.js";
 import "../lib/more.js";
 import { objectsOf } from "../lib/pieces.js";
+import "../lib/more.js";
 import { t } from "../lib/words.js";
 
 /** Bytes of a request: less than the server takes by default. */

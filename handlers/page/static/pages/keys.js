@@ -5,8 +5,8 @@ import { models } from "../api/models.js";
 import { button, h, icon, iconButton } from "../lib/dom.js";
 import { copy, openDialog, openMenu, sure } from "../lib/menu.js";
 import "../lib/more.js";
-import { moment, number, t } from "../lib/words.js";
-import { table } from "./account.js";
+import { listed, moment, number, t } from "../lib/words.js";
+import { cards } from "./account.js";
 import { snippets } from "./snippets.js";
 
 const PERMISSIONS = ["read", "write", "inference", "keys"];
@@ -18,15 +18,15 @@ export async function keys(again) {
   const rows = live.reverse().map((key) => row(key, again));
   const head = h("div.head", {}, h("h2", { id: "part" }, t("account.keys")), h("span.sp"), button(t("keys.make"), () => make(again), { kind: "b.main", picture: "plus" }));
   const heads = [t("keys.name"), t("keys.prefix"), t("keys.may"), { n: t("keys.budget") }, t("keys.used"), t("keys.ends"), null];
-  return [head, rows.length ? table(t("account.keys"), heads, rows) : h("p.dim", {}, t("keys.none"))];
+  return [head, rows.length ? cards(t("account.keys"), heads, rows) : h("p.dim", {}, t("keys.none"))];
 }
 
 function row(key, again) {
   const at = (time) => (time ? moment(Date.parse(time) / 1000) : "");
   const more = iconButton("more", t("more"), () => openMenu(more, entries(key, again)), { "aria-haspopup": "menu" });
   const ended = key.expires_at && Date.parse(key.expires_at) < Date.now();
-  return h("tr", {}, h("th", { scope: "row", dir: "auto" }, key.name), h("td", {}, h("code", {}, `${key.prefix}…`)),
-    h("td", {}, key.permissions.map((name) => t(`keys.may.${name}`)).join(", ")),
+  return h("tr", {}, h("th", { scope: "row", dir: "auto" }, key.name), h("td", {}, h("code", { dir: "ltr" }, `${key.prefix}…`)),
+    h("td", {}, listed(key.permissions.map((name) => t(`keys.may.${name}`)))),
     h("td.n", {}, key.tokens_per_day ? number(key.tokens_per_day) : t("keys.asMine")),
     h("td", {}, at(key.last_used_at) || t("keys.never")), h(ended ? "td.warn" : "td", {}, at(key.expires_at) || "–"), h("td", {}, more));
 }
@@ -81,7 +81,7 @@ async function make(again) {
       },
     },
     h("div.field", {}, h("label", { for: "key-name" }, t("keys.name")), name),
-    h("fieldset.field", {}, h("legend.label", {}, t("keys.may")), ...boxes.map((box) => h("label.row", { for: box.id }, box, t(`keys.may.${box.value}`)))),
+    h("fieldset.field", {}, h("legend.label", {}, t("keys.may")), h("div.gap", {}, ...boxes.map(choice))),
     h("div.pairs", {}, h("div.field", {}, h("label", { for: "key-budget" }, t("keys.budget")), budget), h("div.field", {}, h("label", { for: "key-end" }, t("keys.ends")), end)),
     problem, h("div.row", {}, h("button.b.main", { type: "submit" }, t("keys.make")))),
   ]);
@@ -89,6 +89,13 @@ async function make(again) {
     await showSecret(made);
     again();
   }
+}
+
+/** A permission, and what it is for. */
+function choice(box) {
+  const about = `about-${box.value}`;
+  box.setAttribute("aria-describedby", about);
+  return h("div.choice", {}, h("label.row", { for: box.id }, box, t(`keys.may.${box.value}`)), h("p.note.dim", { id: about }, t(`keys.about.${box.value}`)));
 }
 
 function bodyOf(name, boxes, budget, end) {
@@ -112,7 +119,7 @@ async function showSecret({ key }) {
   choose(Object.keys(all)[0]);
   await openDialog(t("keys.made"), () => [
     h("div.notice.warn", {}, icon("key"), h("p", {}, t("keys.once"))),
-    h("div.row", {}, h("code.secret", { dir: "ltr" }, key), h("span.sp"), button(t("message.copy"), () => copy(key), { kind: "b.main", picture: "copy" })),
+    h("div.row.wrap", {}, h("code.secret", { dir: "ltr" }, key), h("span.sp"), button(t("message.copy"), () => copy(key), { kind: "b.main", picture: "copy" })),
     h("h3", {}, t("keys.use")), h("div.row.wrap", {}, ...tabs),
     h("figure.code", {}, h("figcaption", {}, h("span.sp"), button(t("message.copy"), () => copy(code.textContent), { kind: "b.quiet.tiny", picture: "copy" })), shown),
   ]);

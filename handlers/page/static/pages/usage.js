@@ -3,7 +3,7 @@
 import { get } from "../api/client.js";
 import { h, meter, svg } from "../lib/dom.js";
 import "../lib/more.js";
-import { clock, number, percent, short, span, t } from "../lib/words.js";
+import { clock, number, percent, short, shortDay, span, t } from "../lib/words.js";
 import { table } from "./account.js";
 
 const DAYS = 30;
@@ -23,7 +23,7 @@ export async function usage() {
 
 function limit({ name, unit, seconds, limit: most, used, resets_at: end }) {
   const until = Date.parse(end) / 1000;
-  const words = t(`usage.${unit}`, { span: span(seconds) });
+  const words = t(`usage.${unit}`, { span: span(seconds, "long") });
   const rest = used ? t("usage.full", { time: clock(until), span: span(until - Date.now() / 1000) }) : "";
   return line(words, used, most, rest, name);
 }
@@ -49,14 +49,19 @@ function chart(report) {
   const grid = [25, 50, 75].map((at) => svg("path", { class: "g-grid", d: `M0 ${at}H${DAYS * 10}` }));
   const plot = svg("svg", { viewBox: `0 0 ${DAYS * 10} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...grid, ...bars);
   const label = t("usage.byDay");
-  const rows = days.map((day, index) => h("tr", {}, h("th", { scope: "row" }, day), h("td.n", {}, number(tokens[index]))));
+  const rows = days.map((day, index) => h("tr", {}, h("th", { scope: "row" }, dayOf(day)), h("td.n", {}, number(tokens[index]))));
   const sum = tokens.reduce((all, value) => all + value, 0);
   return h("figure.chart", {},
     h("figcaption", {}, h("b", {}, label), h("span.small.soft.num", {}, t("tokens", { n: sum }))),
     h("div.plot", {}, plot),
     h("div.up", { "aria-hidden": "true" }, h("span", {}, short(most)), h("span", {}, "0")),
-    h("div.along", { "aria-hidden": "true" }, h("bdi", {}, days[0]), h("bdi", {}, days.at(-1))),
+    h("div.along", { "aria-hidden": "true" }, ...[days[0], days.at(-1)].map((at) => h("bdi", {}, dayOf(at)))),
     h("details", {}, h("summary", {}, t("usage.numbers")), table(label, [t("usage.day"), { n: t("usage.tokensHead") }], rows)));
+}
+
+/** Write a day such as 2026-11-28 as the language does. */
+function dayOf(name) {
+  return shortDay(Date.parse(`${name}T12:00`) / 1000);
 }
 
 function models(report) {
