@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from jan.errors import InvalidRequest
+from jan.schema.plain_text import NAME
 from jan.storage.records import POSITION, MessageRecord, Page, milliseconds
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ _ALL_AT_ONCE = 500
 
 # Identifiers that we make begin with their kind: `user_`, `key_`.
 _ID = re.compile(r"[a-z]+_[!-~]{1,190}")
-_FOLDER = re.compile(r"[^\0]{1,100}")
+_FOLDER = re.compile(rf"(?=.{{1,100}}$){NAME}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
 
 

@@ -29,6 +29,7 @@ from jan.schema.conversations import (
     ExportLine,
     MessageCreate,
 )
+from jan.schema.folder_lists import FolderMove
 from jan.schema.ollama import OllamaChatRequest, OllamaGenerateRequest
 from jan.schema.open_body import header_value
 from jan.schema.responses import ResponseRequest
@@ -149,6 +150,7 @@ _KINDS: tuple[tuple[Any, Callable[[Any], None], bytes], ...] = (
     (MessageCreate, _nothing, b'{"role": "user", "content": "x", "parent_id": null}'),
     (ConversationCreate, _nothing, b'{"title": "t", "model": "m", "metadata": {"a": "b"}}'),
     (ConversationUpdate, _nothing, b'{"title": "t"}'),
+    (FolderMove, _nothing, b'{"folder": "a", "to": null}'),
     (NewUser, _nothing, b'{"email": "a@example.org", "name": "A", "role": "user"}'),
     (UserUpdate, _nothing, b'{"disabled": true, "tokens_per_day": 5}'),
     (NewApiKey, _nothing, b'{"name": "n", "permissions": ["read"], "expires_at": "2030-01-01T00:00:00Z"}'),

@@ -92,7 +92,10 @@ def test_a_wrong_move_is_refused(me: httpx.Client, body: dict[str, Any], param: 
     assert counts(me) == {"Garden": 1}
 
 
-def test_a_wrong_cursor_is_refused(me: httpx.Client) -> None:
-    """As in every list."""
-    answer = me.get(FOLDERS, params={"cursor": "x" * 101})
+@pytest.mark.parametrize(
+    "cursor", ["x" * 101, "a\x00b", "a\u202eb", " ", ""], ids=["long", "nul", "reversed", "blank", "empty"]
+)
+def test_a_wrong_cursor_is_refused(me: httpx.Client, cursor: str) -> None:
+    """As in every list: it is no name of a folder."""
+    answer = me.get(FOLDERS, params={"cursor": cursor})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_cursor")

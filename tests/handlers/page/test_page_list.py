@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page
+from support.foreign_exports import open_webui
 from support.page import PageVisit
 
 pytestmark = pytest.mark.browser
@@ -127,14 +128,17 @@ def test_a_folder_is_renamed_and_removed(visit: PageVisit) -> None:
     other = page.context.new_page()
     other.goto(page.url)
     wait_for(other, ["Folders", "Garden1", "a", "Today", "c"])
+    page.bring_to_front()  # the browser lets others wait
     page.hover(".fold")
     page.click(".fold .act")
     page.click("[role=menuitem] >> text=Rename")
+    page.wait_for_selector("dialog input:focus")
     assert page.input_value("dialog input") == "Garden"
     page.fill("dialog input", "Plants")
     page.keyboard.press("Enter")
     for tab in (page, other):
         wait_for(tab, ["Folders", "Plants1", "a", "Today", "c"])
+    page.wait_for_selector(".fold .line:focus >> text=Plants")
     assert me.stored("b") == {"archived": True, "folder": "Plants"}
     page.hover(".fold")
     page.click(".fold .act")
@@ -181,6 +185,16 @@ def test_keys_alone_move_pin_and_archive(visit: PageVisit) -> None:
     wait_for(page, ["Pinned", "a", "Folders", "Garden2"])
     page.wait_for_selector("#said:has-text('b is in Garden')", state="attached")
     assert page.evaluate("() => document.querySelector('.side').contains(document.activeElement)")
+    page.locator(".pinned a").focus()
+    press("ArrowRight")
+    press("Enter")
+    press("End")
+    press("Enter")
+    wait_for(page, ["Folders", "Garden2"])
+    assert page.evaluate("() => document.querySelector('.side').contains(document.activeElement)")
+    page.locator(".toast button").focus()
+    press("Enter")
+    wait_for(page, ["Pinned", "a", "Folders", "Garden2"])
 
 
 def test_the_archive_is_a_place(visit: PageVisit) -> None:
@@ -201,6 +215,7 @@ def test_the_archive_is_a_place(visit: PageVisit) -> None:
     page.wait_for_selector(".archived li >> nth=1", state="detached")
     page.click(".archived button[aria-label='Delete: a']")
     page.click(".toast >> text=Undo")
+    page.click(".archived a >> text=a")
     page.wait_for_selector("h1 >> text=a")
     page.click(".top button[title=More]")
     page.click("[role=menuitem] >> text=Take out of the archive")
@@ -222,6 +237,7 @@ def test_other_tabs_follow(visit: PageVisit, browser: BrowserContext) -> None:
     other = browser.new_page()
     other.goto(page.url)
     wait_for(other, ["Today", "c", "b", "a"])
+    page.bring_to_front()
     me.act("a", "Pin")
     me.act("b", "Rename")
     page.fill("dialog input", "B")
@@ -294,18 +310,17 @@ def test_words_of_every_language_fit_at_320_pixels(visit: PageVisit) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_many_folders_and_conversations_come_in_pages(visit: PageVisit) -> None:
-    """A folder of more than a page is read while it is scrolled, and so are the others below it."""
+def test_parts_come_in_pages(visit: PageVisit) -> None:
+    """An imported folder of more than a page is read while it is scrolled, and so are the others below it."""
     me = Person(visit, "")
-    for number in range(120):
-        me.ids[f"t{number:03}"] = me._made(f"t{number:03}")
-    for number in range(60):
-        me.set(f"t{number:03}", folder="Garden")
+    folder = {"folder_id": "5f0c7a12-1111"}
+    chats = [{**open_webui(number), **(folder if number < 60 else {})} for number in range(120)]
+    assert me.client.post("/v1/imports", json=chats).json()["imported"] == 120
     me.sign_in()
-    me.page.click(".fold .line")
+    me.page.click(".fold .line >> text=Open WebUI 5f0c7a12")
     me.page.wait_for_selector(".inside li")
-    for place in (".inside li >> text=t000", f"{LIST} > div:last-child li >> text=t060"):
+    for place in (".inside li >> text=Talk 0", f"{LIST} > div:last-child li >> text=Talk 60"):
         while not me.page.locator(place).count():
-            me.page.evaluate("() => document.querySelector('.side nav').scrollBy(0, 2000)")
+            me.page.locator(LIST).evaluate("(nav) => nav.scrollBy(0, 2000)")
             me.page.wait_for_timeout(20)
     assert me.page.locator(f"{LIST} li").count() == 120

@@ -24,11 +24,12 @@ export async function deleteConversation(conversation, frame) {
   const { id } = conversation;
   for (const message of conversation.tree?.messages.values() ?? []) message.live?.stop();
   frame.list.hide(id);
-  if (here().c === id) go({});
+  const isOpen = here().c === id;
+  if (isOpen) go({});
   const undone = await undoable(t("conversation.deleted", { title: conversation.title || t("list.untitled") }));
   if (undone) {
     frame.list.hide(id, false);
-    go({ c: id });
+    if (isOpen) go({ c: id });
     return;
   }
   try {

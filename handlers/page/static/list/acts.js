@@ -50,7 +50,7 @@ export async function chooseFolder(one) {
   const to = await openDialog(t("list.move"), (close) => {
     const choice = (name, words) => {
       const current = (one.folder ?? "") === name;
-      return h("li", {}, h("button.line", { type: "button", "aria-pressed": String(current), onclick: () => close(name) }, icon("folder"), h("span.cut", { dir: "auto" }, words), current && icon("check")));
+      return h("li", {}, h("button.line", { type: "button", "aria-pressed": String(current), autofocus: current, onclick: () => close(name) }, icon("folder"), h("span.cut", { dir: "auto" }, words), current && icon("check")));
     };
     const names = h("ul.bare.choices", {}, choice("", t("folder.none")), ...folders.map(({ name }) => choice(name, name)));
     return [names, nameForm(t("folder.new"), t("folder.make"), "", close)];
@@ -61,7 +61,7 @@ export async function chooseFolder(one) {
 
 /** A field for a name with its button; a name that is empty is not taken. */
 function nameForm(label, act, value, close) {
-  const field = /** @type {HTMLInputElement} */ (h("input.in", { id: "name", maxlength: 100, dir: "auto", autocomplete: "off" }));
+  const field = /** @type {HTMLInputElement} */ (h("input.in", { id: "name", maxlength: 100, dir: "auto", autocomplete: "off", autofocus: Boolean(value) }));
   field.value = value;
   const take = (event) => {
     event.preventDefault();

@@ -37,17 +37,17 @@ export class List extends HTMLElement {
     listen("place", () => this.mark());
     listen("sorted", (one) => this.#sorted(one));
     listen("deleted", (id) => this.forget(id));
-    for (const name of ["imported", "folders"]) listen(name, () => this.load().catch(() => {}));
+    for (const name of ["imported", "folders"]) listen(name, (folder) => this.load(folder).catch(() => {}));
     const seen = (entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => this.waiting.get(target)?.page().catch(() => {}));
     this.watcher = new IntersectionObserver(seen, { root: this.nav, rootMargin: "600px" });
   }
 
-  /** Read the list anew, after what is being read. */
-  load() {
-    return (this.loaded = this.loaded.catch(() => {}).then(() => this.#load()));
+  /** Read the list anew, after what is being read. If the focus is in it, it goes to a folder or the first row. */
+  load(folder = null) {
+    return (this.loaded = this.loaded.catch(() => {}).then(() => this.#load(folder)));
   }
 
-  async #load() {
+  async #load(folder) {
     this.watcher.disconnect();
     this.known = new Map();
     this.waiting = new WeakMap();
@@ -58,7 +58,9 @@ export class List extends HTMLElement {
     const head = h("h2", {}, t("list.pinned"));
     const pins = h("div.pinned", {}, head, this.pinned.element);
     await Promise.all([this.pinned.page(), this.#readFolders(), this.others.page()]);
+    const held = this.nav.contains(document.activeElement);
     this.nav.replaceChildren(pins, this.shelf, this.others.element);
+    if (held) (this.folders?.all.get(folder)?.button ?? /** @type {HTMLElement} */ (this.querySelector("nav .line, a"))).focus();
     this.#marks();
   }
 
@@ -140,7 +142,7 @@ export class List extends HTMLElement {
     if (!this.others) return;
     const known = this.known.get(one.id);
     const held = known?.row.contains(document.activeElement);
-    const next = held && (known.row.nextElementSibling ?? known.row.previousElementSibling)?.querySelector("a");
+    const next = held && besides(known.row);
     known?.section.drop(known);
     const section = one.archived ? null : one.pinned ? this.pinned : one.folder ? this.folders?.sectionOf(one.folder) : this.others;
     section?.insert(one);
@@ -150,7 +152,7 @@ export class List extends HTMLElement {
     if (!held) return;
     const folder = section?.folder;
     const shown = folder && !folder.isOpen ? folder.button : this.known.get(one.id)?.link;
-    (shown ?? (next || this.querySelector("a"))).focus();
+    (shown ?? next ?? this.querySelector("a")).focus();
   }
 
   /** A late title changes words, never the order. */
@@ -164,7 +166,10 @@ export class List extends HTMLElement {
   /** Hide a conversation that may come back, or show it again. */
   hide(id, is = true) {
     const known = this.known.get(id);
-    if (known) known.row.hidden = is;
+    if (!known) return;
+    const held = known.row.contains(document.activeElement);
+    known.row.hidden = is;
+    if (held) (besides(known.row) ?? this.querySelector("a")).focus();
   }
 
   /** Take a conversation out of the list: it was deleted. */
@@ -213,6 +218,11 @@ export class List extends HTMLElement {
     else if (target === line && isOpen === String(step < 0)) line.click();
     else if (target === line && step > 0) act.focus();
   }
+}
+
+/** The link of the row after this one, or before it. */
+function besides(row) {
+  return (row.nextElementSibling ?? row.previousElementSibling)?.querySelector("a");
 }
 
 function placeLink(place, picture, words, key = "") {
