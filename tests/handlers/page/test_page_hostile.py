@@ -34,7 +34,7 @@ def test_no_text_runs_or_loads_anything(visit: PageVisit, signed_in: Callable[[]
     place = filled(client, texts)
     visit.open(f"?c={place}")
     page = visit.page
-    page.wait_for_selector(f"article:nth-of-type({2 * min(len(texts), 50)})", state="attached")
+    page.wait_for_selector(f":nth-match(article, {2 * min(len(texts), 50)})", state="attached")
     while page.locator(".above:not([hidden])").count():
         page.evaluate("() => scrollTo(0, 0)")
         page.wait_for_timeout(50)

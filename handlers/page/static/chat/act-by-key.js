@@ -4,8 +4,6 @@ import { holdKeys } from "../lib/keys.js";
 import { copy } from "../lib/menu.js";
 import { go } from "../lib/router.js";
 
-const BAR = 64;
-
 /** Do what a key asked for. `view` is the page of the conversation, `acts` what its messages can be told to do. */
 export function actByKey(name, view, acts) {
   const { conversation, composer, thread } = view;
@@ -27,10 +25,10 @@ function focused() {
 }
 
 function move(thread, step) {
-  const all = [...(thread?.views.values() ?? [])].map((view) => view.element);
-  const at = all.indexOf(focused());
-  const first = at < 0 ? all.findIndex((element) => element.getBoundingClientRect().bottom > BAR) - (step > 0 ? 1 : 0) : at;
-  const to = all[Math.max(0, Math.min(all.length - 1, first + step))];
+  const from = focused();
+  const read = thread?.first?.element;
+  // Without a focus the message that is read comes first.
+  const to = !from && step > 0 ? read : (from ?? read) && thread.parts.beside(from ?? read, step);
   to?.focus({ preventScroll: true });
   to?.scrollIntoView({ block: "start", behavior: "instant" });
 }

@@ -12,6 +12,7 @@ import { Tree } from "./tree.js";
 
 const FIRST = 100;
 const MORE = 200;
+const MOST = 500;
 
 /** Events: "path" when other messages are shown, "title", "refused" with the question that was not stored. */
 export class Conversation extends EventTarget {
@@ -25,7 +26,8 @@ export class Conversation extends EventTarget {
     this.metadata = {};
     this.tree = new Tree();
     this.older = null;
-    this.all = true;
+    /** The answers that are being made here. @type {Set<Answer>} */
+    this.answers = new Set();
   }
 
   /** Read the newest messages. */
@@ -44,11 +46,11 @@ export class Conversation extends EventTarget {
   }
 
   /** Read older messages; returns whether there were any. */
-  async loadOlder() {
+  async loadOlder(limit = MORE) {
     if (!this.older || this.loading) return false;
     this.loading = true;
     try {
-      const page = await get(`conversations/${this.id}/messages?order=desc&limit=${MORE}&cursor=${encodeURIComponent(this.older)}`);
+      const page = await get(`conversations/${this.id}/messages?order=desc&limit=${limit}&cursor=${encodeURIComponent(this.older)}`);
       this.older = page.next_cursor;
       this.tree.add(page.data);
       this.#changed();
@@ -63,9 +65,9 @@ export class Conversation extends EventTarget {
     while (await this.loadOlder());
   }
 
-  /** Read older messages until this one is there. */
-  async reach(id) {
-    while (id && !this.tree.messages.has(id) && (await this.loadOlder()));
+  /** Read older messages until this one is there, or so many pages are read. */
+  async reach(id, pages = Infinity) {
+    for (let page = 0; id && page < pages && !this.tree.messages.has(id); page += 1) if (!(await this.loadOlder(MOST))) return;
   }
 
   /** Look whether another device has added something. */
@@ -94,6 +96,7 @@ export class Conversation extends EventTarget {
 
   #live(message, answer) {
     message.live = answer;
+    this.answers.add(answer);
     answer.addEventListener("end", () => this.#ended(message, answer));
   }
 
@@ -101,6 +104,7 @@ export class Conversation extends EventTarget {
     message.status = { complete: "complete", cut: "complete", stopped: "partial" }[answer.state] ?? "failed";
     message.content = answer.text;
     message.usage = answer.usage;
+    this.answers.delete(answer);
     this.dispatchEvent(new Event("ended"));
     if (!this.title && !this.temporary) this.#readTitle().catch(() => {});
   }
@@ -178,8 +182,7 @@ export class Conversation extends EventTarget {
   }
 
   #put(message) {
-    const last = [...this.tree.messages.values()].reduce((most, { sequence }) => Math.max(most, sequence), 0);
-    const put = { sequence: last + 1, created_at: Date.now() / 1000, key: message.id, ...message };
+    const put = { sequence: this.tree.last + 1, created_at: Date.now() / 1000, key: message.id, ...message };
     this.tree.add([put]);
     this.tree.choose(put.id);
     return put;
@@ -221,6 +224,6 @@ export class Conversation extends EventTarget {
     messages.delete(message.id);
     message.id = id;
     messages.set(id, message);
-    this.dispatchEvent(new Event("named"));
+    this.dispatchEvent(Object.assign(new Event("named"), { message }));
   }
 }

@@ -4,13 +4,16 @@ import { button, h } from "../lib/dom.js";
 import { keep, kept } from "../lib/kept.js";
 import { t } from "../lib/words.js";
 import { MessageView } from "./message.js";
+import { Parts } from "./parts.js";
+import { Questions } from "./questions.js";
 import { Scrolling } from "./scroll.js";
-import { textOf } from "./tree.js";
 
-const LEAST_QUESTIONS = 3;
-const ASKED_LENGTH = 80;
+const BAR = 64;
 const FOOT = 116;
 const GAPS = 56;
+// Where the eye is: this share of the window's height.
+const READ = 0.4;
+const PAGES_TO_PLACE = 2;
 // New messages in a task, so that no task is long.
 const AT_ONCE = 20;
 
@@ -19,28 +22,25 @@ export class Thread extends HTMLElement {
   show(conversation, acts) {
     this.conversation = conversation;
     this.acts = acts;
-    /** @type {Map<string, MessageView>} */
+    /** By the keys of their messages. @type {Map<string, MessageView>} */
     this.views = new Map();
-    /** The links to questions, in the margin. @type {Map<string, HTMLElement>} */
-    this.links = new Map();
     this.rest = 0;
     this.off = new AbortController();
     const { signal } = this.off;
-    this.talk = h("div.talk");
-    this.asked = h("nav.asked", { "aria-label": t("thread.questions"), hidden: true }, h("div"));
+    this.parts = new Parts();
+    this.questions = new Questions();
     this.above = h("p.note.dim.above", { hidden: true });
     this.end = h("div.end-of-text");
+    this.talk = h("div.talk", {}, this.above, this.parts.element, this.end, this.questions.element);
     this.replaceChildren(this.talk);
-    this.talk.append(this.above, this.end, this.asked);
     this.jump = button(t("thread.newest"), () => this.scrolling.follow(), { kind: "b.tiny.jump", picture: "down", hidden: true });
-    this.scrolling = new Scrolling(signal, () => this.#showJump());
+    this.scrolling = new Scrolling(signal, () => this.#moved());
     conversation.addEventListener("path", () => this.sync(), { signal });
-    conversation.addEventListener("named", () => this.views.forEach((view) => view.refresh()), { signal });
+    conversation.addEventListener("named", (event) => this.views.get(keyOf(event.message))?.refresh(), { signal });
     this.addEventListener("grown", () => this.scrolling.grown(), { signal });
     addEventListener("pagehide", () => this.#rememberPlace(), { signal });
     this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#more(), { rootMargin: "1200px" });
     this.watcher.observe(this.above);
-    this.reader = new IntersectionObserver((entries) => this.#mark(entries), { rootMargin: "-64px 0px -60% 0px" });
     this.sync();
   }
 
@@ -49,7 +49,6 @@ export class Thread extends HTMLElement {
     clearTimeout(this.rest);
     this.off?.abort();
     this.watcher?.disconnect();
-    this.reader?.disconnect();
     this.jump?.remove();
   }
 
@@ -57,104 +56,89 @@ export class Thread extends HTMLElement {
    *  newest first. */
   sync() {
     clearTimeout(this.rest);
-    this.rest = 0;
-    const path = this.conversation.tree.path();
-    const wanted = new Set(path.map(keyOf));
-    for (const [key, view] of this.views) if (!wanted.has(key)) view.element.remove();
-    const top = this.#topmost();
-    const left = this.#place(path.reverse());
-    top?.restore();
-    this.above.hidden = left || !this.conversation.older;
-    this.above.textContent = t("thread.loading");
-    this.#listQuestions();
-    if (left) this.rest = setTimeout(() => this.sync());
-    else this.dispatchEvent(new Event("whole"));
+    this.path = this.conversation.tree.path();
+    const wanted = new Set(this.path.map(keyOf));
+    const gone = [...this.views].filter(([key]) => !wanted.has(key));
+    for (const [key] of gone) this.views.delete(key);
+    this.parts.take(gone.map(([, view]) => view.element));
+    /** How many of the path's messages are not looked at yet: those at its beginning. */
+    this.left = this.path.length;
+    this.parts.begin();
+    this.#fill();
   }
 
-  /** Put messages above each other, the last one first. Returns whether some are left for another task. */
-  #place(path) {
-    const shown = [];
-    let fresh = 0;
-    let after = this.end;
-    for (const message of path) {
-      const key = keyOf(message);
-      let view = this.views.get(key);
+  /** Put messages above each other, the last one first, as many as one task may have. */
+  #fill() {
+    this.rest = 0;
+    const top = this.#topmost();
+    for (let fresh = 0; this.left; this.left -= 1) {
+      const message = this.path[this.left - 1];
+      let view = this.views.get(keyOf(message));
       if (view) view.refresh();
-      else if (fresh === AT_ONCE) continue;
+      else if (fresh === AT_ONCE) break;
       else {
         fresh += 1;
         view = new MessageView(message, this.acts);
+        this.views.set(keyOf(message), view);
       }
-      if (after.previousElementSibling !== view.element) after.before(view.element);
-      after = view.element;
-      shown.push([key, view]);
+      this.parts.put(view.element, message.sequence);
     }
-    this.views = new Map(shown.reverse());
-    return shown.length < path.length;
+    top?.restore();
+    this.above.hidden = Boolean(this.left) || !this.conversation.older;
+    this.above.textContent = t("thread.loading");
+    if (this.left) this.rest = setTimeout(() => this.#fill());
+    else {
+      this.questions.show(this.path, keyOf);
+      this.dispatchEvent(new Event("whole"));
+    }
   }
 
   /** Note where the first message in sight is, since older ones may be put above it. */
   #topmost() {
-    const first = [...this.views.values()].map((view) => view.element).find((element) => element.getBoundingClientRect().bottom > 0);
+    const first = this.parts.at(0);
     if (!first) return null;
     const before = first.getBoundingClientRect().top;
     return { restore: () => first.isConnected && scrollBy({ top: first.getBoundingClientRect().top - before, behavior: "instant" }) };
+  }
+
+  /** Return the first message that is not hidden by the bar at the top, null if there is none. */
+  get first() {
+    return this.#viewOf(this.parts.at(BAR));
+  }
+
+  #viewOf(element) {
+    return element && this.views.get(element.id.slice(2));
   }
 
   async #more() {
     if (this.conversation.older) await this.conversation.loadOlder().catch(() => {});
   }
 
-  #listQuestions() {
-    const questions = [...this.views].filter(([, { message }]) => message.role === "user").reverse();
-    this.asked.hidden = questions.length < LEAST_QUESTIONS;
-    if (this.asked.hidden) return;
-    const before = this.links;
-    this.links = new Map();
-    let after = null;
-    for (const [key, view] of questions) {
-      const link = before.get(key) ?? this.#linkTo(key, view);
-      if (link.parentNode === null || link.nextElementSibling !== after) this.asked.firstElementChild.insertBefore(link, after);
-      after = link;
-      this.links.set(key, link);
-    }
-    for (const [key, link] of before) if (!this.links.has(key)) link.remove();
-  }
-
-  #linkTo(key, { element, message }) {
-    this.reader.observe(element);
-    return h("a", { href: `#m-${key}`, dir: "auto" }, textOf(message).slice(0, ASKED_LENGTH));
-  }
-
-  #mark(entries) {
-    const seen = entries.find((entry) => entry.isIntersecting);
-    if (!seen) return;
-    this.marked?.removeAttribute("aria-current");
-    this.marked = this.links.get(seen.target.id.slice(2));
-    this.marked?.setAttribute("aria-current", "true");
-  }
-
   /** Judge once a frame, since it measures. */
-  #showJump() {
+  #moved() {
     this.due ||= requestAnimationFrame(() => {
       this.due = 0;
-      this.#judgeJump();
+      if (!this.isConnected) return;
+      this.jump.hidden = this.scrolling.following || !this.conversation.answers.size || !this.#isEndBelow();
+      const { first } = this;
+      if (!first) return;
+      this.place = placeOf(first);
+      this.questions.mark(this.#viewOf(this.parts.below(first.element, innerHeight * READ)).message);
     });
   }
 
-  #judgeJump() {
-    const isWriting = [...this.views.values()].some(({ message }) => message.live && !message.live.done);
+  #isEndBelow() {
     const foot = document.querySelector(".foot")?.getBoundingClientRect().top ?? innerHeight;
-    const below = this.end.getBoundingClientRect().top > foot + 8;
-    this.jump.hidden = this.scrolling.following || !below || !isWriting;
+    return this.end.getBoundingClientRect().top > foot + 8;
   }
 
   /** Bring a new question to the top of the window, with room below for its answer. */
   bring(question) {
-    const view = this.views.get(question.key ?? question.id);
+    const view = this.views.get(keyOf(question));
     if (!view) return;
-    for (const element of this.talk.querySelectorAll(".msg.newest")) element.classList.remove("newest");
-    [...this.views.values()].at(-1).element.classList.add("newest");
+    this.newest?.classList.remove("newest");
+    this.newest = this.views.get(keyOf(this.path.at(-1))).element;
+    this.newest.classList.add("newest");
     // The field is as low as when it is empty, which it will be in a moment.
     const foot = Math.min(FOOT, document.querySelector(".foot").offsetHeight);
     const free = innerHeight - foot - document.querySelector(".top").offsetHeight;
@@ -162,17 +146,15 @@ export class Thread extends HTMLElement {
     view.element.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
+  /** Keep the place for the next visit, as it was when the reader scrolled last. */
   #rememberPlace() {
-    const { id } = this.conversation ?? {};
-    if (!id) return;
-    const first = [...this.views.values()].find((view) => view.element.getBoundingClientRect().bottom > 64);
-    if (first) keep(`place.${id}`, { m: first.message.id, y: Math.round(first.element.getBoundingClientRect().top) });
+    if (this.conversation?.id && this.place) keep(`place.${this.conversation.id}`, this.place);
   }
 
   /** Go to where the reader was, or to the end; once more when all is shown, unless the reader moved. */
   async restore(messageId) {
-    const place = messageId ? { m: messageId, y: 64 } : kept(`place.${this.conversation.id}`);
-    const go = () => this.#scrollTo(place && [...this.views.values()].find(({ message }) => message.id === place.m), place);
+    const place = messageId ? { m: messageId, y: BAR } : placeIn(this.conversation.id);
+    const go = () => this.#scrollTo(place && this.conversation.tree.messages.get(place.m), place);
     go();
     const before = this.scrolling.moves;
     if (this.rest) await new Promise((done) => this.addEventListener("whole", done, { once: true }));
@@ -180,10 +162,26 @@ export class Thread extends HTMLElement {
     if (this.scrolling.moves === before && this.isConnected) go();
   }
 
-  #scrollTo(view, place) {
+  #scrollTo(message, place) {
+    const view = message && this.views.get(keyOf(message));
     if (view) scrollBy({ top: view.element.getBoundingClientRect().top - place.y, behavior: "instant" });
     else scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
   }
+}
+
+/** Return where the reader left a conversation: a message and its height in the window; null if nobody knows. */
+function placeIn(id) {
+  return kept(`place.${id}`);
+}
+
+/** Read older messages up to the one that a link names, or up to where the reader was, unless that is far. */
+export async function reachPlace(conversation, linked) {
+  if (linked) await conversation.reach(linked);
+  else await conversation.reach(placeIn(conversation.id)?.m, PAGES_TO_PLACE).catch(() => {});
+}
+
+function placeOf({ message, element }) {
+  return { m: message.id, y: Math.round(element.getBoundingClientRect().top) };
 }
 
 function keyOf(message) {

@@ -14,6 +14,8 @@ export class Tree {
     this.children = new Map();
     /** The child that is read of each message that has several. @type {Map<string | null, string>} */
     this.chosen = new Map();
+    /** The highest sequence that a message had. */
+    this.last = 0;
   }
 
   /** Put messages in; one that is known already is replaced. */
@@ -26,6 +28,7 @@ export class Tree {
         this.children.set(message.parent_id, beside);
       }
       this.messages.set(message.id, message);
+      this.last = Math.max(this.last, message.sequence);
     }
   }
 

@@ -15,7 +15,7 @@ import { fileNotice, noticeOf } from "./notices.js";
 import { Room } from "./room.js";
 import { settingsOf } from "./settings.js";
 import { summaryNote } from "./summary-note.js";
-import "./thread.js";
+import { reachPlace } from "./thread.js";
 
 /**
  * Show a conversation in the frame. Returns what to call when it is left.
@@ -104,7 +104,7 @@ class View {
       clearTimeout(slow);
     }
     if (this.signal.aborted) return;
-    await this.conversation.reach(m);
+    await reachPlace(this.conversation, m);
     if (this.signal.aborted) return;
     if (m && this.conversation.tree.messages.has(m)) this.conversation.tree.choose(m);
     this.#showThread();
@@ -251,7 +251,7 @@ class View {
   }
 
   get #running() {
-    return [...this.conversation.tree.messages.values()].map((message) => message.live).filter((live) => live && !live.done);
+    return [...this.conversation.answers];
   }
 
   #busy() {
