@@ -5,7 +5,7 @@ import { ApiError, get, Offline, post, send } from "../api/client.js";
 import { eventsOf } from "../api/sse.js";
 import { tell } from "../lib/bus.js";
 import { pause } from "../lib/pause.js";
-import { Pieces } from "./pieces.js";
+import { Pieces, piecesOf } from "./pieces.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
 const MOST_LOOKS = 600;
@@ -28,6 +28,8 @@ export class Answer extends EventTarget {
     this.usage = null;
     this.error = null;
     this.retrying = 0;
+    /** Whether its beginning was not seen here: then times that this page measures mean nothing. */
+    this.resumed = false;
     this.began = performance.now();
     this.started = 0;
     this.firstToken = 0;
@@ -71,7 +73,7 @@ export class Answer extends EventTarget {
   /** Tokens in a second since the first one, by the whole answer. */
   get rate() {
     const seconds = (this.ended - this.firstToken) / 1000;
-    return this.firstToken && seconds > 0.5 && this.usage ? this.usage.completion_tokens / seconds : 0;
+    return this.firstToken && !this.resumed && seconds > 0.5 && this.usage ? this.usage.completion_tokens / seconds : 0;
   }
 
   /** Ask, and follow the answer to its end. Never throws: `error` has what went wrong. */
@@ -91,6 +93,7 @@ export class Answer extends EventTarget {
   /** Follow an answer that was asked for elsewhere, or before the page was loaded. */
   async resume(id) {
     this.id = id;
+    this.resumed = true;
     this.#to("reading");
     await this.#again();
   }
@@ -226,7 +229,7 @@ export class Answer extends EventTarget {
   }
 
   #readFrom(found) {
-    this.pieces = new Pieces(typeof found?.content === "string" ? found.content : "");
+    this.pieces = found ? piecesOf(found) : new Pieces();
     this.usage = found?.usage ?? null;
     this.#end({ complete: "complete", partial: "stopped" }[found?.status] ?? "failed");
   }

@@ -5,7 +5,7 @@ import { copy, openMenu, say } from "../lib/menu.js";
 import { clock, number, percent, span, t, wholeMoment } from "../lib/words.js";
 import { filesOf } from "./attach.js";
 import { showMarkdown } from "./render.js";
-import { fileStep, Steps } from "./steps.js";
+import { fileStep, resultStep, Steps } from "./steps.js";
 import { summaryIn } from "./summary-note.js";
 import { textOf } from "./tree.js";
 import { Writer } from "./writer.js";
@@ -39,8 +39,9 @@ export class MessageView {
     this.ready = Promise.resolve();
     const summary = summaryIn(message);
     /** What nobody asks or answers has no buttons. */
-    this.fixed = summary !== null || message.role === "system";
+    this.fixed = summary !== null || message.role === "system" || message.role === "tool";
     if (summary !== null) this.#buildFolded("branch", t("summary"), summary, acts.summary?.());
+    else if (message.role === "tool") this.#buildResult();
     else if (this.fixed) this.#buildFolded("set", t("system"), textOf(message));
     else if (own) this.#buildOwn();
     else this.#buildAnswer();
@@ -67,6 +68,12 @@ export class MessageView {
     this.who.replaceChildren();
   }
 
+  #buildResult() {
+    this.element.setAttribute("aria-label", t("step.result"));
+    this.who.replaceChildren();
+    this.element.append(this.who, resultStep(textOf(this.message)));
+  }
+
   #buildAnswer() {
     this.steps = new Steps();
     this.element.append(this.who, this.steps.element, this.text, this.state, this.buttons);
@@ -74,7 +81,7 @@ export class MessageView {
     if (live && !live.done) this.#follow(live);
     else {
       if (live) this.steps.follow(live);
-      else this.steps.show(this.message.reasoning, this.message.tool_calls);
+      else this.steps.show(this.message);
       const text = textOf(this.message);
       if (text) this.ready = showMarkdown(this.text, text).then(() => this.#grown());
     }
@@ -184,7 +191,7 @@ export class MessageView {
     if (!tokens) return null;
     const parts = [t("tokens", { n: tokens })];
     if (live?.rate) parts.push(t("rate", { n: Math.round(live.rate) }));
-    const first = live?.firstToken ? t("facts.first", { n: Math.round(live.firstToken - live.began) }) : null;
+    const first = live?.firstToken && !live.resumed ? t("facts.first", { n: Math.round(live.firstToken - live.began) }) : null;
     return h("bdi.facts", { title: first }, parts.join(" · "));
   }
 

@@ -1,11 +1,16 @@
 // What an answer is made of: items of text, reasoning and calls, put together from the events of its stream.
 
+import { callsOf, textOf } from "./tree.js";
+
 export class Pieces {
-  /** @param {string} text of an answer that is whole already */
-  constructor(text = "") {
+  constructor() {
     /** @type {Map<number, {kind: string, text: string, name: string, blocks: {html: string}[], finished: number}>} */
     this.items = new Map();
-    if (text) this.#item(0, "message").text = text;
+  }
+
+  /** Add an item that is whole. */
+  add(kind, text, name = "") {
+    Object.assign(this.#item(this.items.size, kind), { text, name });
   }
 
   #item(index, kind) {
@@ -61,4 +66,13 @@ export class Pieces {
     const last = this.#of("message").at(-1);
     return last ? last.text.slice(last.finished) : "";
   }
+}
+
+/** Return the pieces of a stored answer. */
+export function piecesOf(message) {
+  const pieces = new Pieces();
+  if (message.reasoning_content) pieces.add("reasoning", message.reasoning_content);
+  for (const call of callsOf(message.tool_calls ?? [])) pieces.add("call", call.arguments, call.name);
+  if (textOf(message)) pieces.add("message", textOf(message));
+  return pieces;
 }

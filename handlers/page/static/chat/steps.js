@@ -2,6 +2,9 @@
 
 import { h, icon } from "../lib/dom.js";
 import { span, t } from "../lib/words.js";
+import { callsOf } from "./tree.js";
+
+const PREVIEW = 120;
 
 /** Make a step that can be opened. `content` is made when it is. */
 function fold(picture, title, about, tail, content) {
@@ -15,6 +18,11 @@ function fold(picture, title, about, tail, content) {
 /** Make the step of a file that went with a question. */
 export function fileStep(name, text) {
   return h("div.steps", {}, fold("clip", name, "", t("files.letters", { n: text.length }), () => [h("pre", {}, text)]));
+}
+
+/** Make the steps of a result that a tool gave. */
+export function resultStep(text) {
+  return h("div.steps", {}, fold("tool", t("step.result"), text.slice(0, PREVIEW), "", () => [h("pre", {}, text)]));
 }
 
 /** The steps of one answer, running or stored. */
@@ -38,10 +46,11 @@ export class Steps {
     this.element.hidden = !this.element.childElementCount;
   }
 
-  /** Show the steps of a stored answer. */
-  show(reasoning, calls) {
-    if (reasoning) this.element.append(fold("thought", t("step.thought"), "", "", () => [h("p.raw", {}, reasoning)]));
-    if (calls?.length) this.#calls(calls.map((call) => ({ name: call.function?.name ?? "", arguments: call.function?.arguments ?? "" })));
+  /** Show the steps of a stored answer. How long it thought is not stored, only how many tokens. */
+  show({ reasoning_content: reasoning, usage, tool_calls: calls }) {
+    const tokens = usage?.completion_tokens_details?.reasoning_tokens;
+    if (reasoning) this.element.append(fold("thought", t("step.thought"), "", tokens ? t("tokens", { n: tokens }) : "", () => [h("p.raw", { dir: "auto" }, reasoning)]));
+    if (calls?.length) this.#calls(callsOf(calls));
     this.element.hidden = !this.element.childElementCount;
   }
 
@@ -61,8 +70,10 @@ export class Steps {
     this.text.appendData(answer.reasoning.slice(this.text.length));
     const over = answer.thoughtEnd || answer.done;
     const [, title, , tail] = this.thought.firstElementChild.children;
-    const seconds = ((answer.thoughtEnd || performance.now()) - answer.firstToken) / 1000;
     title.textContent = t(over ? "step.thought" : "step.thinking");
+    // Of an answer that began before this page did, the time is not known.
+    if (answer.resumed) return;
+    const seconds = ((answer.thoughtEnd || answer.ended || performance.now()) - answer.firstToken) / 1000;
     tail.firstChild.nodeType === Node.TEXT_NODE ? (tail.firstChild.data = span(seconds)) : tail.prepend(span(seconds));
   }
 

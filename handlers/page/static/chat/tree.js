@@ -3,7 +3,7 @@
 /**
  * @typedef {{id: string, parent_id: string | null, sequence: number, role: string, content: any, status: string,
  *   model?: string, usage?: any, tool_calls?: any[], tool_call_id?: string, finish_reason?: string,
- *   created_at: number, reasoning?: string}} Message
+ *   created_at: number, reasoning_content?: string}} Message
  */
 
 export class Tree {
@@ -94,4 +94,9 @@ export function textOf(message) {
   const { content } = message;
   if (typeof content === "string") return content;
   return (content ?? []).map((part) => part.text ?? part.refusal ?? "").join("\n\n");
+}
+
+/** Return stored calls, of functions and of custom tools, by name and arguments. */
+export function callsOf(calls) {
+  return calls.map((call) => ({ name: (call.function ?? call.custom)?.name ?? "", arguments: call.function?.arguments ?? call.custom?.input ?? "" }));
 }
