@@ -31,6 +31,8 @@ from jan.http.tls import load_context
 from jan.http.unknown_url import UnknownUrl
 from jan.idempotency.once import Idempotency
 from jan.limits import UsageLimits
+from jan.limits.memory import MemoryCounters
+from jan.loops.member import Member
 from jan.people.assembly import People, configuration_hash, make_audit, make_keyring, make_people, make_store
 from jan.people.key_grants import KeyGrants
 from jan.people.quotas import Quotas
@@ -41,7 +43,7 @@ from jan.routing.openapi import build_document
 from jan.routing.routed_application import RoutedApplication
 from jan.routing.table import served_routes
 from jan.services import LiveRequests, Services
-from jan.settings import Settings
+from jan.settings import ServerSettings, Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import check_store
 from jan.storage.measured import MeasuredStore
@@ -63,11 +65,15 @@ class CannotListen(ConfigurationError):
 class Server:
     """One server. Everything is checked when it is made; nothing runs before ``start``.
 
-    ``show_late_key`` gets the first administrator's key if the store was away when the server started.
+    ``show_late_key`` gets the first administrator's key if the store was away when the server started. ``member``:
+    what it shares with others, if it is one web loop of several.
     """
 
-    def __init__(self, settings: Settings, *, show_late_key: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, show_late_key: Callable[[str], None], member: Member | None = None
+    ) -> None:
         self.settings = settings
+        self._member = member
         metrics, self._live = Metrics(), LiveRequests()
         mistakes = Mistakes()
         with mistakes.collecting():
@@ -95,19 +101,23 @@ class Server:
             show_late_key=show_late_key,
             with_link=settings.has_page,
             keep_responses=settings.responses.kept,
+            tidies=member is None or member.first,
         )
         self._running = RunningWork(store, people.credentials.forget)
         people.credentials.on_change = self._running.look_now
         self._conversations, self._renderer = Conversations(store), Renderer()
         self._background = AnswerQueue(store, settings.responses)
         self._idempotency = Idempotency(store.idempotent_answers)
-        self._accounting = UsageLimits(settings, store.counters, store.usage, metrics)
+        own_counters = MemoryCounters() if member is None else member.counters
+        self._accounting = UsageLimits(settings, store.counters, own_counters, store.usage, metrics)
         for collector in (self.models, self._live, self._audit, self._background):
             metrics.registry.register(collector)
+        if member is not None:
+            metrics.gather = member.all_metrics
         self.services = self._services(store, people, addresses, metrics)
         self._workers = BackgroundWorkers(self.services, [route.handler for route in self.routes])
         self._http = ConnectionServer(
-            self._application(), settings.server, tls, metrics.count_malformed, addresses.shown
+            self._application(), settings.server, tls, metrics.count_malformed, addresses.shown, member is not None
         )
 
     def _services(
@@ -137,7 +147,12 @@ class Server:
             shares=Shares(store, self._audit, settings.shares),
             background=self._background,
             idempotency=self._idempotency,
-            streams=StreamLogs(settings.streams, self._live, self._running),
+            streams=StreamLogs(
+                settings.streams,
+                self._live,
+                self._running,
+                None if self._member is None else self._member.elsewhere,
+            ),
             hooks=self._hooks,
             users=people.users,
             keys=people.keys,
@@ -188,12 +203,14 @@ class Server:
         fastest. Clients that connect while a model loads are served as soon as it is loaded.
         """
         self.check()
-        settings, sockets = self.settings.server, self._listen()
+        settings, member = self.settings.server, self._member
+        sockets = listen(settings) if member is None else member.sockets
         try:
             self.models.begin()
             self._keyring.load()
             await self._keeper.open()
-            self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
+            if member is None or member.starts_server:
+                self._audit.note("server.started", configuration=configuration_hash(self.settings, self._keyring))
             self._accounting.start()
             await self.models.start(report)
         except BaseException:
@@ -221,18 +238,6 @@ class Server:
             log.error("certificate not reloaded; the one before stays", reason=error.message)
         else:
             log.info("certificate reloaded", certificate=tls.certificate)
-
-    def _listen(self) -> list[socket.socket]:
-        host, port = self.settings.server.host, self.settings.server.port
-        try:
-            # A client that finds no place in the system's queue tries again after a second.
-            return bind_sockets(port, host, backlog=self.settings.server.max_connections)
-        except (OSError, UnicodeError) as error:
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number and number > 0 else str(error)
-            raise CannotListen(
-                f"Can't listen on {host}:{port}: {reason}. Choose another port with --port or server.port."
-            ) from error
 
     @property
     def admin_key(self) -> str | None:
@@ -277,6 +282,20 @@ async def _stopped(part: str, close: Coroutine[Any, Any, None]) -> bool:
     log.error("a part of the server does not stop", part=part, waits=described(closing))
     await end(closing)
     return False
+
+
+def listen(settings: ServerSettings) -> list[socket.socket]:
+    """Take the port. Raises CannotListen."""
+    host, port = settings.host, settings.port
+    try:
+        # A client that finds no place in the system's queue tries again after a second.
+        return bind_sockets(port, host, backlog=settings.max_connections)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else str(error)
+        raise CannotListen(
+            f"Can't listen on {host}:{port}: {reason}. Choose another port with --port or server.port."
+        ) from error
 
 
 def _url(scheme: str, bound: socket.socket) -> str:

@@ -22,4 +22,4 @@ class MetricsPage(Handler):
         """Return all metrics in Prometheus' text format. Requires an administrator's credentials, unless the
         server admits anonymous callers on loopback only."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(self.services.metrics.exposition())
+        self.finish(await self.services.metrics.whole_exposition())

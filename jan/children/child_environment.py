@@ -1,4 +1,4 @@
-"""The environment of child processes, without the server's secrets."""
+"""The environment of child processes: without the server's secrets, but for parts of the server."""
 
 import os
 import sys
@@ -36,6 +36,11 @@ def library_environment() -> dict[str, str]:
     that look like secrets."""
     known = {name: value for name, value in os.environ.items() if not _is_private(name.upper(), value)}
     return {**known, **_importing()}
+
+
+def whole_environment() -> dict[str, str]:
+    """Return the variables for a child that is a part of the server."""
+    return {**os.environ, **_importing()}
 
 
 def _is_private(name: str, value: str) -> bool:

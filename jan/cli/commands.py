@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from jan.cli.terminal import say
 from jan.errors import ConfigurationError
 from jan.settings import Settings
 from jan.settings.load import Configuration, default_config_file, load_configuration
-
-if TYPE_CHECKING:
-    from jan.application import Server
 
 _EXIT_CONFIGURATION = 1
 _EXIT_CANNOT_LISTEN = 3
@@ -119,29 +116,49 @@ def _configuration(config: Path | None, **overrides: Any) -> Iterator[Configurat
 @click.option("--data", help="Folder for the server's own files.")
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
     """Run the server until it is stopped."""
-    from jan.application import Server
-    from jan.cli.server_process import serve_until_signalled
     from jan.settings.secret_files import warn_of_open_files
     from jan.telemetry.logs import configure_logging
-
-    async def run(settings: Settings) -> bool:
-        server = Server(settings, show_late_key=lambda _key: _hand_over(server))
-
-        def ready(urls: list[str]) -> None:
-            _banner(server, urls)
-
-        return await serve_until_signalled(server, _show_progress(), ready)
 
     with _explained(), _configuration(config, server__host=host, server__port=port, data=data) as configuration:
         settings = configuration.settings
         configure_logging(settings.log)
         warn_of_open_files(configuration.secret_files)
         try:
-            orderly = asyncio.run(run(settings))
+            orderly = asyncio.run(_serve_by_loops(settings) if settings.server.loops > 1 else _serve(settings))
         except KeyboardInterrupt:
             sys.exit(130)
     if not orderly:
         sys.exit(_EXIT_MODEL_FAILED)
+
+
+async def _serve(settings: Settings) -> bool:
+    """Serve in this process. Returns False if a model has failed whose configuration says that this ends it."""
+    from jan.application import Server
+    from jan.cli.server_process import serve_until_signalled
+
+    def hand_over(url: str = "") -> None:
+        _hand_over(settings, server.admin_key, server.start_code, url)
+
+    def ready(urls: list[str]) -> None:
+        _banner(settings, urls, lambda: hand_over(urls[0]))
+
+    server = Server(settings, show_late_key=lambda _key: hand_over())
+    return await serve_until_signalled(server, _show_progress(), ready)
+
+
+async def _serve_by_loops(settings: Settings) -> bool:
+    """Serve by several processes. Returns True, because they are started again if they fail."""
+    from jan.loops.questions import FirstStart, LoopReady
+    from jan.loops.supervisor import Supervisor, supervise
+
+    def hand_over(first: FirstStart, url: str = "") -> None:
+        _hand_over(settings, first.admin_key, first.start_code, url)
+
+    def ready(told: LoopReady) -> None:
+        _banner(settings, list(told.urls), lambda: hand_over(told.first, told.urls[0]))
+
+    await supervise(Supervisor(settings, settings.server.loops, hand_over), ready)
+    return True
 
 
 def _show_progress() -> Callable[[str, float], None]:
@@ -157,8 +174,7 @@ def _show_progress() -> Callable[[str, float], None]:
     return report
 
 
-def _banner(server: "Server", urls: list[str]) -> None:
-    settings = server.settings
+def _banner(settings: Settings, urls: list[str], hand_over: Callable[[], None]) -> None:
     say(f"Jan Server {__version__} is ready")
     for url in urls:
         if settings.has_page:
@@ -170,21 +186,20 @@ def _banner(server: "Server", urls: list[str]) -> None:
         say(f"  Model    {names} ({model.engine}{', at first use' if model.load == 'lazy' else ''})")
     if not settings.models:
         say(f"  Model    none. {_NO_MODEL}")
-    _hand_over(server, urls[0])
+    hand_over()
     say(f"  Try it   {chat_command(urls[0] + settings.server.api_prefixes[0])}")
     say("  Stop it  Ctrl-C")
     sys.stdout.flush()
 
 
-def _hand_over(server: "Server", served_at: str = "") -> None:
+def _hand_over(settings: Settings, admin_key: str | None, start_code: str | None, served_at: str) -> None:
     """Give the administrator of a first start a key and a link to sign in."""
     from jan.cli.first_key import hand_over, hand_over_link
 
-    settings = server.settings
-    if server.admin_key is not None:
-        hand_over(server.admin_key, Path(settings.data))
-    if server.start_code is not None:
-        hand_over_link(f"{settings.page_url(served_at)}/#start={server.start_code}", Path(settings.data))
+    if admin_key is not None:
+        hand_over(admin_key, Path(settings.data))
+    if start_code is not None:
+        hand_over_link(f"{settings.page_url(served_at)}/#start={start_code}", Path(settings.data))
 
 
 @main.command()

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -29,8 +29,13 @@ def tune_interpreter() -> None:
     gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 
 
-async def serve_until_signalled(server: Server, report: LoadReport, announce: Callable[[list[str]], None]) -> bool:
-    """Run in a process of its own until SIGTERM or SIGINT; a second signal ends the process at once.
+async def serve_until_signalled(
+    server: Server,
+    report: LoadReport,
+    announce: Callable[[list[str]], None],
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> bool:
+    """Run in a process of its own until one of the ``signals``; a second one ends the process at once.
 
     ``announce`` gets the base URLs once the server is ready. Returns False if a model failed whose configuration
     says that the process is to end.
@@ -39,7 +44,7 @@ async def serve_until_signalled(server: Server, report: LoadReport, announce: Ca
     urls = await server.start(report)
     stopping = asyncio.Event()
     # After the models, because loading a library may replace signal handlers.
-    _handle_signals(server, stopping)
+    _handle_signals(server, stopping, signals)
     # The server's own objects live until the end. Freezing them keeps the collector from scanning them, which
     # would delay requests.
     gc.collect()
@@ -52,7 +57,7 @@ async def serve_until_signalled(server: Server, report: LoadReport, announce: Ca
     return not server.models.failed.is_set()
 
 
-def _handle_signals(server: Server, stopping: asyncio.Event) -> None:
+def _handle_signals(server: Server, stopping: asyncio.Event, signals: Sequence[signal.Signals]) -> None:
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -60,7 +65,7 @@ def _handle_signals(server: Server, stopping: asyncio.Event) -> None:
             os._exit(130)
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         with suppress(NotImplementedError):  # Windows has no signal handlers; there Ctrl-C raises.
             loop.add_signal_handler(number, on_signal)
     with suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP either.

@@ -17,7 +17,7 @@ from jan.generation.hooks import HookContext
 from jan.generation.model_request import ModelRequest
 from jan.generation.pipeline import Run, open_run, owned
 from jan.generation.sinks import FrameSink, Translator
-from jan.http.sse import EventStream, Replay, at_once
+from jan.http.sse import EventStream, Replay
 from jan.limits import Payer
 from jan.limits.windows import Standing
 from jan.services import Services
@@ -177,7 +177,4 @@ class Answering:
 
     def resume(self, stream_id: str, number: int) -> EventStream:
         """Return the caller's own stream after the event with this number. Raises NotFound or InvalidRequest."""
-        streams = self._services.streams
-        kept = streams.find(stream_id, self._context.identity.owner)
-        kept.check(number)
-        return Replay(at_once(streams.read(kept, number)))
+        return Replay(self._services.streams.follow(stream_id, self._context.identity.owner, number))

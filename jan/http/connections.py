@@ -78,9 +78,11 @@ class ConnectionServer(HTTPServer):
         tls: SSLContext | None,
         count_malformed: Callable[[int, str], None],
         shown: Callable[[str], str],
+        shares_port: bool = False,
     ) -> None:
         """Configure the server. Tornado calls this on construction. ``count_malformed`` gets an
-        error's status and code, ``shown`` turns an address into what the log has of it."""
+        error's status and code, ``shown`` turns an address into what the log has of it. ``shares_port``: other
+        processes accept connections on the same sockets."""
         super().initialize(
             application,
             ssl_options=tls,
@@ -94,6 +96,7 @@ class ConnectionServer(HTTPServer):
         self._shown = shown
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._open = OpenConnections(settings.first_request_timeout_seconds, settings.header_timeout_seconds)
+        self._shares_port = shares_port
         self._watch: asyncio.TimerHandle | None = None
         self._progress: dict[IOStream, tuple[int, float]] = {}
         self._idle_watch: asyncio.TimerHandle | None = None
@@ -126,7 +129,23 @@ class ConnectionServer(HTTPServer):
         listening = list(sockets)
         for listener in listening:
             _prepare(listener)
-        super().add_sockets(listening)
+        if not self._shares_port:
+            super().add_sockets(listening)
+            return
+        loop = asyncio.get_running_loop()
+        for listener in listening:
+            number = listener.fileno()
+            self._sockets[number] = listener
+            loop.add_reader(number, self._accept_one, listener)
+            self._handlers[number] = partial(_stop_accepting, loop, number)
+
+    def _accept_one(self, listener: socket.socket) -> None:
+        """Accept one connection and leave the next to whoever is free. Tornado accepts all that wait, so that one
+        process would get a whole burst."""
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            connection, address = listener.accept()
+            connection.setblocking(False)
+            self._handle_connection(connection, address)
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
         if self.ssl_options is not None:
@@ -222,6 +241,10 @@ class ConnectionServer(HTTPServer):
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
         self._open.forget(server_conn)
+
+
+def _stop_accepting(loop: asyncio.AbstractEventLoop, number: int) -> None:
+    loop.remove_reader(number)
 
 
 def _prepare(one: socket.socket) -> None:

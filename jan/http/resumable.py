@@ -4,7 +4,6 @@ One task makes the frames and appends them to the stream's log. Any number of re
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from operator import attrgetter
@@ -13,113 +12,15 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from jan.auth.running import Permit, RunningWork
-from jan.errors import InternalError, InvalidRequest, JanError, NotFound, Unavailable
-from jan.http.sse import DONE
+from jan.errors import InternalError, JanError, NotFound, Unavailable
+from jan.http.sse import at_once
+from jan.http.stream_log import StreamLog
 from jan.settings import StreamSettings
 from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-# Approximate memory of a kept event beside its bytes.
-_OVERHEAD_BYTES = 48
-# A reader that is behind gets this many events in one piece.
-_BATCH = 64
-
-
-class StreamLog:
-    """The numbered events of one stream, as far as they are kept. The first is number 1."""
-
-    def __init__(self, stream_id: str, owner: str, about: str = "") -> None:
-        self.id = stream_id
-        self.owner = owner
-        self.about = about  # the conversation that it belongs to, if any
-        #: Bytes of memory that the log takes.
-        self.size = 0
-        self.readers = 0
-        #: True once the log can't be found any more. Its last reader frees it.
-        self.expired = False
-        self.ended = False
-        self._error: JanError | None = None
-        self._frames: deque[bytes] = deque()
-        self._dropped = 0
-        self._queued = b""
-        self._changed = asyncio.Event()
-
-    @property
-    def count(self) -> int:
-        """The number of events so far, which is the number of the last one."""
-        return self._dropped + len(self._frames)
-
-    def append(self, frame: bytes) -> int:
-        """Append an event; return the growth of the log in bytes."""
-        self._frames.append(frame)
-        self._queued = b""
-        self._wake_readers()
-        grown = len(frame) + _OVERHEAD_BYTES
-        self.size += grown
-        return grown
-
-    def queued(self, comment: bytes) -> None:
-        """Show a comment to waiting readers. It is not kept."""
-        self._queued = comment
-        self._wake_readers()
-
-    def end(self, error: JanError | None) -> None:
-        """Note that the stream has ended, and why."""
-        self.ended, self._error = True, error
-        self._wake_readers()
-
-    def drop_oldest(self) -> int:
-        """Drop the oldest event; return the shrinkage of the log in bytes."""
-        freed = len(self._frames.popleft()) + _OVERHEAD_BYTES
-        self._dropped += 1
-        self.size -= freed
-        return freed
-
-    def check(self, number: int) -> None:
-        """Check a position to resume from. Raises InvalidRequest for a number that no event had, and NotFound if
-        later events were dropped."""
-        if number > self.count:
-            raise InvalidRequest(
-                f"The stream has no event {number} yet. Its last one is {self.count}.",
-                code="invalid_last_event_id",
-                param="Last-Event-ID",
-            )
-        if number < self._dropped:
-            raise NotFound(
-                f"The stream's events up to {self._dropped} are no longer kept. Resume after them.",
-                code="events_not_kept",
-            )
-
-    async def after(self, number: int) -> AsyncGenerator[bytes, None]:
-        """Yield the frames after an event until the end. Raises the error that ended the stream.
-
-        Raises NotFound if the reader is so slow that its next events were dropped.
-        """
-        shown = b""
-        while True:
-            self.check(number)
-            position = number - self._dropped
-            if position < len(self._frames):
-                stop = min(position + _BATCH, len(self._frames))
-                number += stop - position
-                yield b"".join([self._frames[index] for index in range(position, stop)])
-            elif self._error is not None:
-                raise self._error
-            elif self.ended:
-                yield DONE
-                return
-            elif self._queued and self._queued is not shown:
-                shown = self._queued
-                yield shown
-            else:
-                await self._changed.wait()
-
-    def _wake_readers(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
 
 class LogOutlet:
@@ -183,10 +84,29 @@ class Live(Protocol):
     def remove(self, request: _DetachedStream) -> None: ...
 
 
-class StreamLogs:
-    """The logs of streams that outlive their clients, and of those that ended recently."""
+class Elsewhere(Protocol):
+    """The other web loops, which keep streams too."""
 
-    def __init__(self, settings: StreamSettings, live: Live, running: RunningWork) -> None:
+    def follow(self, stream_id: str, owner: str, number: int) -> AsyncGenerator[bytes, None]:
+        """Yield the frames of an owner's stream after an event. Raises NotFound before the first one if no loop
+        keeps it."""
+        ...
+
+    def forget(self, *, conversation_id: str = "", owner: str = "") -> None:
+        """Let all other loops forget the streams of a conversation, or of an owner."""
+        ...
+
+
+class StreamLogs:
+    """The logs of streams that outlive their clients, and of those that ended recently.
+
+    ``elsewhere``: the other web loops; None if there are none.
+    """
+
+    def __init__(
+        self, settings: StreamSettings, live: Live, running: RunningWork, elsewhere: Elsewhere | None = None
+    ) -> None:
+        self._elsewhere = elsewhere
         self._settings = settings
         self._live = live
         self._running = running
@@ -234,6 +154,16 @@ class StreamLogs:
             if stream_log.expired and not stream_log.readers:
                 self._free(stream_log)
 
+    def follow(self, stream_id: str, owner: str, number: int) -> AsyncGenerator[bytes, None]:
+        """Follow the caller's stream after an event, wherever it is kept. Raises NotFound or InvalidRequest, at
+        once or before the first frame."""
+        kept = self._logs.get(stream_id)
+        if (kept is None or kept.owner != owner) and self._elsewhere is not None:
+            return self._elsewhere.follow(stream_id, owner, number)
+        kept = self.find(stream_id, owner)
+        kept.check(number)
+        return at_once(self.read(kept, number))
+
     def find(self, stream_id: str, owner: str) -> StreamLog:
         """Return the caller's log of this stream. Raises NotFound."""
         found = self._logs.get(stream_id)
@@ -247,11 +177,20 @@ class StreamLogs:
 
     def forget_about(self, conversation_id: str) -> None:
         """Forget the streams of a conversation, which is deleted. One that still runs is forgotten at its end."""
-        self._forget([kept for kept in self._logs.values() if kept.about == conversation_id])
+        self.forget_own(conversation_id=conversation_id)
+        if self._elsewhere is not None:
+            self._elsewhere.forget(conversation_id=conversation_id)
 
     def forget_of(self, owner: str) -> None:
         """Forget the streams of a user, who is deleted."""
-        self._forget([kept for kept in self._logs.values() if kept.owner == owner])
+        self.forget_own(owner=owner)
+        if self._elsewhere is not None:
+            self._elsewhere.forget(owner=owner)
+
+    def forget_own(self, *, conversation_id: str = "", owner: str = "") -> None:
+        """Forget the streams of a conversation or of an owner that this process keeps."""
+        logs = self._logs.values()
+        self._forget([kept for kept in logs if kept.about == conversation_id != "" or kept.owner == owner != ""])
 
     def _forget(self, logs: Iterable[StreamLog]) -> None:
         for stream_log in logs:

@@ -6,7 +6,7 @@ Independent of the HTTP server. Times are in milliseconds since 1970 unless stat
 from jan.limits.headers import LIMIT_HEADERS, RETRY_HEADERS, request_headers, token_headers
 from jan.limits.ledger import Ledger, Payer
 from jan.limits.limiter import Limiter, Taker, Verdict
-from jan.limits.memory import FailoverCounters, MemoryCounters
+from jan.limits.memory import FailoverCounters
 from jan.limits.usage_writer import UsageWriter
 from jan.limits.windows import Standing, Windows, tightest
 from jan.settings import Settings
@@ -32,13 +32,16 @@ _CLOSE_SECONDS = 5.0
 
 
 class UsageLimits:
-    """The configured limits and the ledger of a server. ``shared`` counts for all processes of one store."""
+    """The configured limits and the ledger of a server. ``shared`` counts for all processes of one store, ``own``
+    for this server alone."""
 
-    def __init__(self, settings: Settings, shared: Counters, usage: UsageLog, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, shared: Counters, own: Counters, usage: UsageLog, metrics: Metrics
+    ) -> None:
         counted_in = settings.limits.counted_in
         if counted_in == "auto":
             counted_in = "store" if settings.storage_url.startswith("mongodb") else "memory"
-        counters = FailoverCounters(shared) if counted_in == "store" else MemoryCounters()
+        counters = FailoverCounters(shared) if counted_in == "store" else own
         taker, windows = Taker(counters, metrics), Windows(settings.limits)
         self._writer = UsageWriter(usage, counters)
         self.limiter = Limiter(windows, taker)

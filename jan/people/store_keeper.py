@@ -40,7 +40,8 @@ class StoreKeeper:
 
     ``show_late_key`` is called with the secret of the first administrator's key if that is made after ``open``.
     ``keep_responses``: how long responses in no named conversation are stored; None: for ever.
-    ``with_link``: make a link too that signs the administrator in.
+    ``with_link``: make a link too that signs the administrator in. ``tidies``: False if another process of this
+    server keeps the store in order; this one only opens it then.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StoreKeeper:
         show_late_key: Callable[[str], None],
         with_link: bool = False,
         keep_responses: timedelta | None = None,
+        tidies: bool = True,
     ) -> None:
         self._store = store
         self._people = people
@@ -59,6 +61,7 @@ class StoreKeeper:
         self._with_link = with_link
         self._show_late_key = show_late_key
         self._keep_responses = keep_responses
+        self._tidies = tidies
         self._task: asyncio.Task[None] | None = None
         self._made: CreatedKey | None = None
         #: The secret of the key that a first start made; None at any other start.
@@ -76,7 +79,8 @@ class StoreKeeper:
         except Unavailable as error:
             log.warning("store unreachable; serving requests that do not need it", reason=error.message)
             opened = False
-        self._indexing.start()
+        if self._tidies:
+            self._indexing.start()
         self._task = asyncio.create_task(self._keep(opened))
         self._task.add_done_callback(_log_failure)
 
@@ -87,6 +91,8 @@ class StoreKeeper:
                 "storage.url: An import into this store was interrupted, and only a part of it is there. Run"
                 " `jan store import` again with the same file, or choose an empty store."
             )
+        if not self._tidies:
+            return
         if self._create_admin and self.admin_key is None:
             self.admin_key = await self._first_admin()
         await self._housekeep()
@@ -94,7 +100,7 @@ class StoreKeeper:
     async def _keep(self, opened: bool) -> None:
         # What a start need not wait for is done at once after it.
         pause = 0.0 if opened else _RETRY_SECONDS
-        while True:
+        while self._tidies or not opened:
             await asyncio.sleep(pause)
             pause = _HOUSEKEEPING_SECONDS
             try:

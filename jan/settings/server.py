@@ -1,5 +1,6 @@
 """Settings of the server: where and how it listens, and who may use it."""
 
+import os
 import re
 from typing import Annotated, Literal
 
@@ -30,6 +31,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where the server listens, and what it accepts.
 
     - ``port``: 0 takes a free one.
+    - ``workers``: how many web loops serve, each a process; auto is a quarter of the cores, at least 1. Each has
+      the limits of connections.
     - ``grace_seconds``: how long running answers may take at shutdown.
     - ``keepalive_seconds``: a stream that is silent for this long gets a comment.
     - ``first_request_timeout_seconds``: from the start of a connection to the last header of its first request,
@@ -44,6 +47,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | Literal["auto"] = 1
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
     max_bodies_bytes: Annotated[int, msgspec.Meta(ge=2048)] = 256 * 1024 * 1024
     max_json_depth: Annotated[int, msgspec.Meta(ge=8, le=500)] = 100
@@ -64,6 +68,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tls: TlsSettings | None = None
     api_prefixes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("/api/v1", "/v1")
     trusted_proxies: tuple[str, ...] = ()
+
+    @property
+    def loops(self) -> int:
+        """The number of web loops."""
+        return max(1, (os.cpu_count() or 1) // 4) if self.workers == "auto" else self.workers
 
     def __post_init__(self) -> None:
         if self.max_bodies_bytes < 2 * self.max_body_bytes:

@@ -4,7 +4,7 @@ Every label has a closed set of values. Nothing that a client sends becomes a la
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from platform import python_version
 from typing import Generic, TypeVar
@@ -74,6 +74,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        #: Returns the metrics of all web loops as one page; None if there is one loop.
+        self.gather: Callable[[], Awaitable[bytes]] | None = None
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         build = Gauge(
@@ -154,8 +156,12 @@ class Metrics:
         self.errors.labels("malformed", code).inc()
 
     def exposition(self) -> bytes:
-        """Format all metrics in Prometheus' text format."""
+        """Format the metrics of this process in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    async def whole_exposition(self) -> bytes:
+        """Format the metrics of the server, which may be several processes."""
+        return self.exposition() if self.gather is None else await self.gather()
 
 
 class LoopLag:

@@ -9,8 +9,8 @@ from fuzz.refusals import check_refusal
 from handlers.openai.chat.events import EventsQuery, _number
 from jan.errors import JanError
 from jan.http.query import decode_query
-from jan.http.resumable import StreamLog
 from jan.http.sse import DONE
+from jan.http.stream_log import StreamLog
 from jan.schema.paging import PageQuery
 from jan.storage.paging import id_of, position_of, sequence_of
 

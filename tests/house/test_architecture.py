@@ -80,6 +80,7 @@ LAYERS = {
     "jan.http.unknown_url": 3,
     "jan.handler": 3,
     "jan.application": 4,
+    "jan.loops": 4,
     "jan.bench": 4,
     "jan.cli": 4,
     "jan.testing": 4,

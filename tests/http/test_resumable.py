@@ -10,8 +10,9 @@ import pytest
 from jan.auth.running import Permit, RunningWork
 from jan.engine.base import Queued
 from jan.errors import InternalError, InvalidRequest, NotFound, Unavailable
-from jan.http.resumable import LogOutlet, StreamLog, StreamLogs
+from jan.http.resumable import LogOutlet, StreamLogs
 from jan.http.sse import DONE, Frames, queue_comment
+from jan.http.stream_log import StreamLog
 from jan.schema.scopes import Identity
 from jan.services import LiveRequests
 from jan.settings import StreamSettings

@@ -1,0 +1,2 @@
+"""Several web loops, each a process of its own, that serve one address together; their supervisor, and what they
+share."""

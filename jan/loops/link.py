@@ -1,0 +1,188 @@
+"""A link between the supervisor and a web loop: each may ask the other, over a pair of connected sockets.
+
+Nobody else can reach the sockets, because they have no name: the loop inherits its end when it is started. If one
+process ends, the other learns it at once, whatever ended it.
+"""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from jan.engine.base import Failed
+from jan.errors import InternalError, JanError, Unavailable
+from jan.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+# Bytes of a frame's length. A metrics page of many models is the largest frame.
+_LENGTH = 4
+_MOST_BYTES = 64 * 1024 * 1024
+_CLOSE_SECONDS = 1.0
+
+
+class Question(Generic[A, R]):
+    """One thing that can be asked: its name on the wire, and the types of what is sent and of what comes back."""
+
+    def __init__(self, name: str, asked: type[A], answered: type[R]) -> None:
+        self.name, self.asked, self.answered = name, asked, answered
+
+    def answered_by(self, answer: Callable[[A], Awaitable[R]]) -> "Answer":
+        """Return the pair of this question and what answers it."""
+        return self, answer
+
+
+#: A question and what answers it.
+Answer = tuple[Question[Any, Any], Callable[[Any], Awaitable[Any]]]
+
+
+class _Frame(msgspec.Struct, frozen=True, array_like=True):
+    """A question, or the reply to one, which has the number of its question. ``name`` is empty in a reply."""
+
+    number: int
+    name: str
+    body: msgspec.Raw
+    failure: Failed | None = None
+
+
+class Link(asyncio.Protocol):
+    """One end of a link.
+
+    ``on_lost``: called once when the other process has closed its end, or has ended.
+    """
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._answers: dict[str, Answer] = {}
+        self._on_lost = on_lost
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[_Frame]] = {}
+        self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Frame)
+        self._received = bytearray()
+        self._unsent: list[bytes] = []
+        self._tasks = Tasks()
+        self._transport: asyncio.Transport | None = None
+        self.lost = False
+
+    @classmethod
+    async def over(cls, end: socket.socket, on_lost: Callable[[], None]) -> "Link":
+        """Return a link over one of two connected sockets, which it closes in the end."""
+        end.setblocking(False)
+        _, link = await asyncio.get_running_loop().create_connection(lambda: cls(on_lost), sock=end)
+        return link
+
+    def answer(self, *answers: Answer) -> None:
+        """Answer these questions from now on."""
+        self._answers |= {question.name: (question, answer) for question, answer in answers}
+
+    async def ask(self, question: Question[A, R], asked: A) -> R:
+        """Ask, and wait for the answer. Raises its JanError; Unavailable if the link is lost."""
+        if self.lost or self._transport is None:
+            raise _lost()
+        number = next(self._numbers)
+        reply = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._send(_Frame(number, question.name, self._packed(asked)))
+        try:
+            frame = await reply
+        finally:
+            self._asked.pop(number, None)
+        if frame.failure is not None:
+            raise frame.failure.error()
+        return msgspec.msgpack.decode(frame.body, type=question.answered)
+
+    def tell(self, question: Question[A, Any], asked: A) -> None:
+        """Ask without waiting for an answer. Nothing happens if the link is lost."""
+        if not self.lost and self._transport is not None:
+            self._send(_Frame(0, question.name, self._packed(asked)))
+
+    def _packed(self, value: Any) -> msgspec.Raw:
+        return msgspec.Raw(self._encoder.encode(value))
+
+    def _send(self, frame: _Frame) -> None:
+        """Send with the other frames of this turn of the loop, in one call to the system."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        packed = self._encoder.encode(frame)
+        self._unsent += [len(packed).to_bytes(_LENGTH, "big"), packed]
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
+
+    async def close(self) -> None:
+        """Close this end. Questions of the other one that are being answered are cut short."""
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+        await self._tasks.close(_CLOSE_SECONDS)
+
+    # --- called by asyncio --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what sends to the other process."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take the frames that are complete."""
+        received = self._received
+        received += data
+        begin = 0
+        while len(received) - begin >= _LENGTH:
+            length = int.from_bytes(received[begin : begin + _LENGTH], "big")
+            if length > _MOST_BYTES:
+                log.error("frame too long between processes", bytes=length)
+                self._abort()
+                return
+            end = begin + _LENGTH + length
+            if len(received) < end:
+                break
+            self._take(self._decoder.decode(memoryview(received)[begin + _LENGTH : end].tobytes()))
+            begin = end
+        del received[:begin]
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, frame: _Frame) -> None:
+        if frame.name:
+            self._tasks.start(self._reply(frame))
+            return
+        reply = self._asked.get(frame.number)
+        if reply is not None and not reply.done():
+            reply.set_result(frame)
+
+    async def _reply(self, frame: _Frame) -> None:
+        failure, result = None, None
+        try:
+            if frame.name not in self._answers:
+                raise Unavailable("This process of the server is still starting.", code="unavailable")
+            question, answer = self._answers[frame.name]
+            result = await answer(msgspec.msgpack.decode(frame.body, type=question.asked))
+        except JanError as error:
+            failure = Failed.of(error)
+        except Exception:
+            log.exception("question of another process failed", question=frame.name)
+            failure = Failed.of(InternalError("Another process of the server failed. Its log says why."))
+        if frame.number and not self.lost:
+            self._send(_Frame(frame.number, "", self._packed(result), failure))
+
+    def connection_lost(self, _reason: Exception | None) -> None:
+        """Fail what was asked, and say that the other process is gone."""
+        self.lost = True
+        for reply in self._asked.values():
+            if not reply.done():
+                reply.set_exception(_lost())
+        self._on_lost()
+
+
+def _lost() -> Unavailable:
+    return Unavailable("Another process of the server has ended. Try again later.", code="shutting_down")

@@ -1,0 +1,236 @@
+"""Several web loops that serve one address, as processes of their own."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.conversation import StoredServer, bearer
+from support.server import http_client
+
+pytestmark = pytest.mark.slow
+
+LOOPS = 2
+_ENVIRON = {
+    "JAN__SERVER__WORKERS": str(LOOPS),
+    "JAN__SERVER__GRACE_SECONDS": "5",
+    "JAN__LIMITS__INFERENCE": "60/minute",
+}
+TEXT = " ".join(f"word{number}" for number in range(60))
+
+
+class LoopServer(StoredServer):
+    """A server of several web loops."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, environ=_ENVIRON)
+
+    def connect(self, key: str = "") -> httpx.Client:
+        """A client whose every request is a connection of its own, so that any loop may get it."""
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return http_client(self.process, headers=bearer(key or self.key), limits=limits)
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """What was logged of this kind."""
+        return [entry for entry in list(self.process.log) if entry.get("event") == event]
+
+    def serving(self) -> dict[int, int]:
+        """The process that serves as each loop now, by the number of the loop."""
+        return {entry["loop"]: entry["pid"] for entry in self.lines("web loop serves")}
+
+    def loops_of(self, route: str) -> Counter[int]:
+        """How many requests of a route each loop has logged."""
+        return Counter(entry["loop"] for entry in self.lines("request") if entry["route"] == route)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopServer]:
+    running = LoopServer(tmp_path_factory.mktemp("loops"))
+    try:
+        yield running
+    finally:
+        running.process.kill_if_running()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def chat(text: str, model: str = "echo", **fields: object) -> dict[str, object]:
+    return {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def both_serve(server: LoopServer) -> None:
+    """Send requests until each loop has served one."""
+    before = server.loops_of("models")
+    with server.connect() as client, ThreadPoolExecutor(8) as threads:
+        for _ in range(50):
+            answers = list(threads.map(lambda _: client.get("/v1/models").status_code, range(8)))
+            assert answers == [200] * 8
+            since = server.loops_of("models") - before
+            if len(since) == LOOPS:
+                return
+    raise AssertionError(f"only {since} served")
+
+
+def test_all_loops_serve(server: LoopServer) -> None:
+    """Each loop gets some of the connections, and each of them knows the user whom one of them made."""
+    both_serve(server)
+    key = server.add_user()
+    with server.connect(key) as client:
+        for _ in range(12):
+            assert client.get("/v1/user/profile").status_code == 200
+
+
+def test_a_limit_counts_the_requests_of_all_loops(server: LoopServer) -> None:
+    """200 requests at once at a limit of 60: exactly 60 are served."""
+    key = server.add_user()
+    before = server.loops_of("chat.completions")
+    with server.connect(key) as client, ThreadPoolExecutor(16) as threads:
+        answers = Counter(
+            threads.map(lambda _: client.post("/v1/chat/completions", json=chat("hi")).status_code, range(200))
+        )
+    assert answers == {200: 60, 429: 140}
+    until(lambda: (server.loops_of("chat.completions") - before).total() == 200)
+    assert len(server.loops_of("chat.completions") - before) == LOOPS
+
+
+def test_a_stream_is_resumed_at_any_loop(server: LoopServer) -> None:
+    """The client leaves in mid-answer and comes back by other connections: whichever loop gets one, all events
+    are there, in order, each once."""
+    key = server.add_user()
+    before = server.loops_of("chat.completions.events")
+    with server.connect(key) as client:
+        asked = chat(TEXT, "slow", stream=True, on_disconnect="finish")
+        with client.stream("POST", "/v1/chat/completions", json=asked) as stream:
+            first = next(line for line in stream.iter_lines() if line.startswith("data: "))
+        name = json.loads(first[6:])["id"]
+
+        def rest(number: int) -> bytes:
+            headers = {"Last-Event-ID": str(number)}
+            return client.get(f"/v1/chat/completions/{name}/events", headers=headers).content
+
+        with ThreadPoolExecutor(6) as threads:
+            whole = list(threads.map(rest, [0] * 6))
+        assert len(set(map(_events, whole))) == 1
+        words = [json.loads(line)["choices"][0]["delta"].get("content", "") for line in _data(whole[0])[:-1]]
+        assert "".join(words) == TEXT
+        count = len(_data(whole[0])) - 1
+        assert [_data(rest(count - 3))] * 6 == [_data(rest(count - 3)) for _ in range(6)]
+        assert (
+            client.get(f"/v1/chat/completions/{name}/events", headers={"Last-Event-ID": "99999"}).status_code
+            == 400
+        )
+        assert client.get("/v1/chat/completions/chatcmpl-none/events").json()["error"]["code"] == "stream_not_kept"
+    with server.connect(server.add_user()) as stranger:
+        for _ in range(4):
+            refused = stranger.get(f"/v1/chat/completions/{name}/events")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "stream_not_kept")
+    assert len(server.loops_of("chat.completions.events") - before) == LOOPS
+
+
+def _data(body: bytes) -> list[bytes]:
+    return [line[6:] for line in body.splitlines() if line.startswith(b"data: ")]
+
+
+def _events(body: bytes) -> bytes:
+    """A stream without its comments, which tell of the moment."""
+    return re.sub(rb"^:.*\n+", b"", body, flags=re.MULTILINE)
+
+
+def test_metrics_are_those_of_all_loops(server: LoopServer) -> None:
+    """Whichever loop is asked, the page has the requests of all of them."""
+    both_serve(server)
+    counted = server.loops_of("models").total()
+
+    def models() -> float:
+        with server.connect() as client:
+            page = client.get("/metrics").text
+        samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+        (build,) = [sample.value for sample in samples if sample.name == "jan_build_info"]
+        assert build == 1
+        return sum(
+            s.value for s in samples if s.name == "jan_http_requests_total" and s.labels["route"] == "models"
+        )
+
+    assert [models() for _ in range(6)] == [counted] * 6
+
+
+def test_a_loop_that_dies_is_replaced(server: LoopServer) -> None:
+    """The others go on serving, and another process takes its place."""
+    both_serve(server)
+    before = server.serving()
+    for number in (1, 2):
+        os.kill(before[number], signal.SIGKILL)
+        until(lambda number=number: server.serving()[number] != before[number])  # type: ignore[misc]
+        with server.connect() as client:
+            assert client.get("/v1/user/profile").json()["role"] == "admin"
+    both_serve(server)
+    ended = server.lines("web loop ended; another one takes its place")
+    assert [entry["reason"] for entry in ended] == ["signal SIGKILL"] * 2
+
+
+def test_renewing_refuses_nobody(server: LoopServer) -> None:
+    """SIGHUP puts a new process into each loop's place while requests come: every one is served."""
+    before = server.serving()
+    stop, answers = threading.Event(), Counter[int]()
+
+    def ask() -> None:
+        with server.connect() as client:
+            while not stop.is_set():
+                answers[client.get("/v1/models").status_code] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        server.process.signal(signal.SIGHUP)
+        until(lambda: len(server.lines("web loops renewed")) == 1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(answers) == {200}
+    assert set(server.serving().values()).isdisjoint(before.values())
+
+
+def test_no_loop_outlives_the_supervisor(tmp_path: Path) -> None:
+    """A supervisor that is killed takes its loops along; one that is stopped lets an answer end."""
+    server = LoopServer(tmp_path)
+    try:
+        with server.connect(server.add_user()) as client:
+            asked = chat(TEXT, "slow", stream=True)
+            with client.stream("POST", "/v1/chat/completions", json=asked) as stream:
+                lines = stream.iter_lines()
+                next(lines)
+                server.process.signal(signal.SIGTERM)
+                assert "data: [DONE]" in list(lines)
+        assert server.process.wait() == 0
+        until(lambda: not any(map(_runs, server.serving().values())))
+        server.start()
+        server.process.signal(signal.SIGKILL)
+        server.process.wait()
+        until(lambda: not any(map(_runs, server.serving().values())))
+    finally:
+        server.process.kill_if_running()
+
+
+def _runs(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
