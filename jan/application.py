@@ -79,7 +79,9 @@ class Server:
         with mistakes.collecting():
             self.routes = served_routes(settings)
         with mistakes.collecting():
-            self.models = ServedModels(settings.models, Path(settings.data) / "run")
+            self.models = ServedModels(
+                settings.models, Path(settings.data) / "run", *(() if member is None else (member.engine,))
+            )
         with mistakes.collecting():
             self._hooks = Hooks(settings.hooks, metrics)
         with mistakes.collecting():
@@ -110,8 +112,10 @@ class Server:
         self._idempotency = Idempotency(store.idempotent_answers)
         own_counters = MemoryCounters() if member is None else member.counters
         self._accounting = UsageLimits(settings, store.counters, own_counters, store.usage, metrics)
-        for collector in (self.models, self._live, self._audit, self._background):
+        for collector in (self._live, self._audit, self._background):
             metrics.registry.register(collector)
+        if member is None or member.first:  # the engines are the same for all loops
+            metrics.registry.register(self.models)
         if member is not None:
             metrics.gather = member.all_metrics
         self.services = self._services(store, people, addresses, metrics)

@@ -147,7 +147,7 @@ async def _serve(settings: Settings) -> bool:
 
 
 async def _serve_by_loops(settings: Settings) -> bool:
-    """Serve by several processes. Returns True, because they are started again if they fail."""
+    """Serve by several processes. Returns False as ``_serve`` does."""
     from jan.loops.questions import FirstStart, LoopReady
     from jan.loops.supervisor import Supervisor, supervise
 
@@ -157,8 +157,7 @@ async def _serve_by_loops(settings: Settings) -> bool:
     def ready(told: LoopReady) -> None:
         _banner(settings, list(told.urls), lambda: hand_over(told.first, told.urls[0]))
 
-    await supervise(Supervisor(settings, settings.server.loops, hand_over), ready)
-    return True
+    return await supervise(Supervisor(settings, settings.server.loops, hand_over), _show_progress(), ready)
 
 
 def _show_progress() -> Callable[[str, float], None]:

@@ -50,7 +50,7 @@ async def serve_until_signalled(
     gc.collect()
     gc.freeze()
     announce(urls)
-    await _first_of(stopping, server.models.failed)
+    await first_of(stopping, server.models.failed)
     log.info("stopping", grace_seconds=server.settings.server.grace_seconds)
     if not await server.stop():
         os._exit(1)  # the event loop would wait for what is left
@@ -75,7 +75,8 @@ def _handle_signals(server: Server, stopping: asyncio.Event, signals: Sequence[s
             loop.add_signal_handler(signal.SIGHUP, on_signal)
 
 
-async def _first_of(*events: asyncio.Event) -> None:
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait for one of several events."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

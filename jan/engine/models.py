@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from jan.engine.base import Engine
 from jan.engine.model_trials.tried_models import ModelTrials
 from jan.engine.registry import Surroundings, create_engine
 from jan.engine.rules import rules_of
-from jan.errors import ConfigurationError, Mistakes, NotFound, Unavailable
+from jan.errors import ConfigurationError, JanError, Mistakes, NotFound, Unavailable
 from jan.routing.moved import old_names_of
 from jan.settings import ModelSettings
+from jan.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,8 @@ class ServedModels:
     """All served models. Also a Prometheus collector of their engines' counters.
 
     ``failed``: set when a model fails that is configured with ``on_failure: exit``. ``sockets``: the folder of the
-    sockets of models' processes; by default temporary ones.
+    sockets of models' processes; by default temporary ones. ``elsewhere`` makes the engine of a model that runs in
+    a process of another one, and returns None for any other.
 
     Usage::
 
@@ -89,11 +92,18 @@ class ServedModels:
         engine = await models.engine("my-model")
     """
 
-    def __init__(self, settings: Iterable[ModelSettings], sockets: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Iterable[ModelSettings],
+        sockets: Path | None = None,
+        elsewhere: Callable[[ModelSettings], Engine | None] = lambda _settings: None,
+    ) -> None:
+        self._elsewhere = elsewhere
         self.failed = asyncio.Event()
         self._trials = ModelTrials()
         self._around = Surroundings(self._trials, sockets)
         self._served: list[ServedModel] = []
+        self._tasks = Tasks()
         mistakes = Mistakes()
         for index, model in enumerate(settings):
             with mistakes.collecting():
@@ -102,6 +112,8 @@ class ServedModels:
         self._by_name = {name: model for model in self._served for name in model.names}
 
     def _make(self, index: int, settings: ModelSettings) -> ServedModel:
+        if (attached := self._elsewhere(settings)) is not None:
+            return ServedModel(settings, attached)
         rules = rules_of(settings)
         try:
             engine = create_engine(
@@ -152,6 +164,18 @@ class ServedModels:
                 raise Unavailable(f"Model '{model.id}' can't be loaded. The server's log says why.") from error
         return model.engine
 
+    def show_part(self, name: str, part: float) -> None:
+        """Show how much of a model is loaded that another process loads, and use it here too once it is."""
+        model = self._by_name[name]
+        if part < 1 and not model.loaded:
+            model.loading = part
+        elif not model.loaded:
+            self._tasks.start(self._attach(model))
+
+    async def _attach(self, model: ServedModel) -> None:
+        with suppress(JanError):  # whoever asks the model tries again
+            await model.load(lambda _name, _part: None)
+
     def begin(self) -> None:
         """Begin with what the start needs and what takes no part in it: the process that tries eager models."""
         if any(model.eager for model in self._served):
@@ -172,6 +196,7 @@ class ServedModels:
 
     async def close(self) -> None:
         """Stop the engines of all models."""
+        await self._tasks.close(0.0)
         await asyncio.gather(*(model.engine.close() for model in self._served))
         await self.rest()
 

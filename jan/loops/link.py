@@ -13,7 +13,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
+from jan.children.framing import framed
 from jan.engine.base import Failed
+from jan.engine.isolation.frame_channel import FrameChannel
 from jan.errors import InternalError, JanError, Unavailable
 from jan.tasks import Tasks
 
@@ -22,9 +24,6 @@ log = structlog.get_logger(__name__)
 A = TypeVar("A")
 R = TypeVar("R")
 
-# Bytes of a frame's length. A metrics page of many models is the largest frame.
-_LENGTH = 4
-_MOST_BYTES = 64 * 1024 * 1024
 _CLOSE_SECONDS = 1.0
 
 
@@ -52,30 +51,25 @@ class _Frame(msgspec.Struct, frozen=True, array_like=True):
     failure: Failed | None = None
 
 
-class Link(asyncio.Protocol):
+class Link:
     """One end of a link.
 
-    ``on_lost``: called once when the other process has closed its end, or has ended.
+    ``end``: one of two connected sockets, which it closes. ``on_lost``: called once when the other process has
+    closed its end, or has ended.
     """
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self, end: socket.socket, on_lost: Callable[[], None]) -> None:
         self._answers: dict[str, Answer] = {}
         self._on_lost = on_lost
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[_Frame]] = {}
         self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Frame)
-        self._received = bytearray()
-        self._unsent: list[bytes] = []
+        self._unsent = bytearray()
         self._tasks = Tasks()
-        self._transport: asyncio.Transport | None = None
         self.lost = False
-
-    @classmethod
-    async def over(cls, end: socket.socket, on_lost: Callable[[], None]) -> "Link":
-        """Return a link over one of two connected sockets, which it closes in the end."""
         end.setblocking(False)
-        _, link = await asyncio.get_running_loop().create_connection(lambda: cls(on_lost), sock=end)
-        return link
+        number = end.detach()
+        self._channel = FrameChannel(number, number, self._take, self._has_lost)
 
     def answer(self, *answers: Answer) -> None:
         """Answer these questions from now on."""
@@ -83,7 +77,7 @@ class Link(asyncio.Protocol):
 
     async def ask(self, question: Question[A, R], asked: A) -> R:
         """Ask, and wait for the answer. Raises its JanError; Unavailable if the link is lost."""
-        if self.lost or self._transport is None:
+        if self.lost:
             raise _lost()
         number = next(self._numbers)
         reply = self._asked[number] = asyncio.get_running_loop().create_future()
@@ -98,7 +92,7 @@ class Link(asyncio.Protocol):
 
     def tell(self, question: Question[A, Any], asked: A) -> None:
         """Ask without waiting for an answer. Nothing happens if the link is lost."""
-        if not self.lost and self._transport is not None:
+        if not self.lost:
             self._send(_Frame(0, question.name, self._packed(asked)))
 
     def _packed(self, value: Any) -> msgspec.Raw:
@@ -108,57 +102,32 @@ class Link(asyncio.Protocol):
         """Send with the other frames of this turn of the loop, in one call to the system."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
-        packed = self._encoder.encode(frame)
-        self._unsent += [len(packed).to_bytes(_LENGTH, "big"), packed]
+        self._unsent += framed(self._encoder.encode(frame))
 
     def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(unsent))
+        self._channel.send_framed(self._unsent)
+        self._unsent = bytearray()
 
     async def close(self) -> None:
-        """Close this end. Questions of the other one that are being answered are cut short."""
-        if self._transport is not None:
-            self._flush()
-            self._transport.close()
-        await self._tasks.close(_CLOSE_SECONDS)
+        """Close this end, once what was told is sent. Questions that are being answered are cut short."""
+        if not self.lost:
+            self.lost = True
+            if self._unsent:
+                self._flush()
+            await self._channel.flush(_CLOSE_SECONDS)
+            self._channel.close()
+            self._fail()
+        await self._tasks.close(0.0)
 
-    # --- called by asyncio --------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what sends to the other process."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Take the frames that are complete."""
-        received = self._received
-        received += data
-        begin = 0
-        while len(received) - begin >= _LENGTH:
-            length = int.from_bytes(received[begin : begin + _LENGTH], "big")
-            if length > _MOST_BYTES:
-                log.error("frame too long between processes", bytes=length)
-                self._abort()
-                return
-            end = begin + _LENGTH + length
-            if len(received) < end:
-                break
-            self._take(self._decoder.decode(memoryview(received)[begin + _LENGTH : end].tobytes()))
-            begin = end
-        del received[:begin]
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _take(self, frame: _Frame) -> None:
-        if frame.name:
-            self._tasks.start(self._reply(frame))
-            return
-        reply = self._asked.get(frame.number)
-        if reply is not None and not reply.done():
-            reply.set_result(frame)
+    def _take(self, frames: list[bytes]) -> None:
+        for packed in frames:
+            frame = self._decoder.decode(packed)
+            if frame.name:
+                self._tasks.start(self._reply(frame))
+                continue
+            reply = self._asked.get(frame.number)
+            if reply is not None and not reply.done():
+                reply.set_result(frame)
 
     async def _reply(self, frame: _Frame) -> None:
         failure, result = None, None
@@ -175,13 +144,16 @@ class Link(asyncio.Protocol):
         if frame.number and not self.lost:
             self._send(_Frame(frame.number, "", self._packed(result), failure))
 
-    def connection_lost(self, _reason: Exception | None) -> None:
+    def _has_lost(self) -> None:
         """Fail what was asked, and say that the other process is gone."""
         self.lost = True
+        self._fail()
+        self._on_lost()
+
+    def _fail(self) -> None:
         for reply in self._asked.values():
             if not reply.done():
                 reply.set_exception(_lost())
-        self._on_lost()
 
 
 def _lost() -> Unavailable:

@@ -2,19 +2,24 @@
 
 import asyncio
 
+from jan.engine.isolation.engine_messages import EngineAddress
 from jan.errors import JanError
 from jan.limits.memory import MemoryCounters
 from jan.loops.link import Link
+from jan.loops.owned_engines import OwnedEngines
 from jan.loops.questions import (
     ALL_METRICS,
     CLOSE_STREAM,
     FORGET_STREAMS,
+    LOADING,
+    LOCATE,
     METRICS,
     NEXT_PIECE,
     OPEN_STREAM,
     Family,
     Forgotten,
     KeptStream,
+    LoadingModel,
     Nothing,
     StreamPiece,
 )
@@ -28,7 +33,8 @@ _PATIENCE_SECONDS = 2.0
 class Hub:
     """Answers the questions of all loops. A loop joins with its link, and leaves when it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, engines: OwnedEngines) -> None:
+        self._engines = engines
         self._links: list[Link] = []
         self._counters = MemoryCounters()
         self._relay = StreamRelay()
@@ -39,6 +45,9 @@ class Hub:
 
         async def all_metrics(_asked: Nothing) -> list[list[Family]]:
             return await self._all_metrics()
+
+        async def locate(model: str) -> EngineAddress:
+            return await self._engines.address(model, self.show_part)
 
         async def open_stream(asked: KeptStream) -> int:
             return await self._relay.open(link, self._others(link), asked)
@@ -57,12 +66,18 @@ class Hub:
 
         link.answer(
             *counting(self._counters),
+            LOCATE.answered_by(locate),
             ALL_METRICS.answered_by(all_metrics),
             OPEN_STREAM.answered_by(open_stream),
             NEXT_PIECE.answered_by(next_piece),
             CLOSE_STREAM.answered_by(close_stream),
             FORGET_STREAMS.answered_by(forget),
         )
+
+    def show_part(self, model: str, part: float) -> None:
+        """Tell all loops how much of a model is loaded."""
+        for link in self._links:
+            link.tell(LOADING, LoadingModel(model=model, part=part))
 
     def leave(self, link: Link) -> None:
         """Forget a loop that has ended, and what it had open."""

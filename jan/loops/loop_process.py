@@ -10,9 +10,9 @@ from typing import Any
 
 from jan.children.child_environment import whole_environment
 from jan.engine.base import Failed
-from jan.errors import InternalError
+from jan.errors import ConfigurationError
 from jan.loops.link import Link
-from jan.loops.questions import BEGIN, FAILED, READY, Beginning, Nothing, LoopReady
+from jan.loops.questions import BEGIN, FAILED, READY, Beginning, LoopReady, Nothing
 
 # Beyond the grace period: how long a loop may take to write and close what it has.
 _CLOSE_SECONDS = 15.0
@@ -44,7 +44,7 @@ class LoopProcess:
                 env=whole_environment(),
                 pass_fds=inherited,
             )
-        link = await Link.over(ours, lambda: on_lost(link))
+        link = Link(ours, lambda: on_lost(link))
         loop = cls(beginning.number, process, link)
 
         async def begin(_asked: Nothing) -> Beginning:
@@ -69,7 +69,9 @@ class LoopProcess:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
-        raise InternalError(f"Web loop {self.number} ended before it served: {self.reason}.")
+        raise ConfigurationError(
+            f"Web loop {self.number} ended before it served, with {self.reason}. The log says why."
+        )
 
     @property
     def reason(self) -> str:

@@ -2,11 +2,16 @@
 
 import socket
 
+from jan.engine.base import Engine
+from jan.engine.isolation.attached_engine import AttachedEngine
+from jan.engine.isolation.engine_messages import EngineAddress
+from jan.engine.rules import rules_of
 from jan.loops.link import Link
 from jan.loops.merged_metrics import exposition
-from jan.loops.questions import ALL_METRICS, Beginning, Nothing
+from jan.loops.questions import ALL_METRICS, LOCATE, Beginning, Nothing
 from jan.loops.shared_counters import LinkedCounters
 from jan.loops.streams_elsewhere import OtherLoops
+from jan.settings import ModelSettings
 
 
 class Member:
@@ -21,6 +26,17 @@ class Member:
         self.counters = LinkedCounters(link)
         self.elsewhere = OtherLoops(link)
         self._link = link
+        self._processes = frozenset(beginning.processes)
+
+    def engine(self, settings: ModelSettings) -> Engine | None:
+        """Make the engine of a model that runs in a process of the supervisor; None for any other."""
+        if settings.id not in self._processes:
+            return None
+
+        async def locate() -> EngineAddress:
+            return await self._link.ask(LOCATE, settings.id)
+
+        return AttachedEngine(settings.id, locate, rules_of(settings))
 
     async def all_metrics(self) -> bytes:
         """Return the metrics of all loops in Prometheus' text format."""

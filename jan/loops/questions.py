@@ -3,6 +3,7 @@
 import msgspec
 
 from jan.engine.base import Failed
+from jan.engine.isolation.engine_messages import EngineAddress
 from jan.limits.memory import MemoryCounter
 from jan.loops.link import Question
 from jan.storage.accounting import Demand
@@ -17,7 +18,8 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
 
     ``number``: its number, from 1; the first one keeps the store in order. ``loops``: how many there are.
     ``settings``: pickled, because they name classes by the file that has them. ``sockets``: the numbers of the
-    inherited files on which it accepts connections. ``again``: it takes the place of another one.
+    inherited files on which it accepts connections. ``again``: it takes the place of another one. ``processes``:
+    the models that run in processes of the supervisor.
     """
 
     number: int
@@ -25,11 +27,12 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     loops: int
     settings: bytes
     sockets: tuple[int, ...]
+    processes: tuple[str, ...]
 
 
 class FirstStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The credentials that a first start made for the administrator: a key, and the code of a link to sign in; None
-    at any other start."""
+    """The credentials that a first start made for the administrator: a key, and the code of a link to sign in. At
+    any other start both are None."""
 
     admin_key: str | None = None
     start_code: str | None = None
@@ -83,6 +86,13 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
     samples: tuple[Sample, ...]
 
 
+class LoadingModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model and the part of it that is loaded, 0..1."""
+
+    model: str
+    part: float
+
+
 class KeptStream(msgspec.Struct, frozen=True, kw_only=True):
     """A stream that a loop may keep, and the last of its events that the client has."""
 
@@ -112,9 +122,11 @@ READY = Question("ready", LoopReady, Nothing)
 LATE_KEY = Question("late_key", FirstStart, Nothing)
 TAKE = Question("take", Taking, Counted)
 ADJUST = Question("adjust", Adjustment, Nothing)
+LOCATE = Question("locate", str, EngineAddress)
 ALL_METRICS = Question("all_metrics", Nothing, list[list[Family]])
 
 # Asked by the supervisor, and by loops of all other loops, through it.
+LOADING = Question("loading", LoadingModel, Nothing)
 METRICS = Question("metrics", Nothing, list[Family])
 OPEN_STREAM = Question("open_stream", KeptStream, int)
 NEXT_PIECE = Question("next_piece", int, StreamPiece)

@@ -11,10 +11,13 @@ import msgspec
 import structlog
 
 from jan.application import listen
+from jan.cli.server_process import first_of
+from jan.engine.models import LoadReport
 from jan.errors import JanError
 from jan.loops.loop_hub import Hub
 from jan.loops.loop_process import LoopProcess
-from jan.loops.questions import LATE_KEY, Beginning, FirstStart, Nothing, LoopReady
+from jan.loops.owned_engines import OwnedEngines
+from jan.loops.questions import LATE_KEY, Beginning, FirstStart, LoopReady, Nothing
 from jan.settings import Settings
 from jan.tasks import Tasks
 
@@ -49,19 +52,23 @@ class Supervisor:
         self._show_first = show_first
         self._numbers = range(1, loops + 1)
         self._given = pickle.dumps(settings_of_loop(settings, loops))
-        self._hub = Hub()
+        self._engines = OwnedEngines(settings)
+        self._hub = Hub(self._engines)
+        #: Set when a model fails whose configuration says that this ends the server.
+        self.failed = self._engines.failed
         self._loops: dict[int, LoopProcess] = {}
         self._tasks = Tasks()
         self._renewing = asyncio.Lock()
         self._stopping = False
 
-    async def start(self) -> LoopReady:
-        """Take the port and start the loops; the first one opens the store before the others.
+    async def start(self, report: LoadReport) -> LoopReady:
+        """Take the port, load the models, and start the loops; the first one opens the store before the others.
 
         Returns what the first one says. Raises CannotListen, or another JanError for which a loop can't serve.
         """
         self._sockets = listen(self._settings.server)
         try:
+            await self._engines.start(report)
             first = await (await self._begin(1)).ready()
             others = [await self._begin(number) for number in self._numbers[1:]]
             await asyncio.gather(*(loop.ready() for loop in others))
@@ -79,6 +86,7 @@ class Supervisor:
             loops=len(self._numbers),
             settings=self._given,
             sockets=tuple(one.fileno() for one in self._sockets),
+            processes=self._engines.names,
         )
         loop = await LoopProcess.start(beginning, self._hub.leave)
         loop.link.answer(LATE_KEY.answered_by(self._late_key))
@@ -145,12 +153,13 @@ class Supervisor:
             one.close()
         await asyncio.gather(*(loop.stop(grace) for loop in self._loops.values()))
         await self._tasks.close(0.0)
+        await self._engines.close()
         log.info("stopped", loops=len(self._numbers))
 
 
-async def supervise(supervisor: Supervisor, announce: Callable[[LoopReady], None]) -> None:
+async def supervise(supervisor: Supervisor, report: LoadReport, announce: Callable[[LoopReady], None]) -> bool:
     """Run until SIGTERM or SIGINT; a second one ends this process at once, and its loops with it. SIGHUP renews
-    the loops."""
+    the loops. Returns False if a model failed whose configuration says that the server is to end."""
     loop, stopping, tasks = asyncio.get_running_loop(), asyncio.Event(), Tasks()
 
     def on_signal() -> None:
@@ -159,10 +168,11 @@ async def supervise(supervisor: Supervisor, announce: Callable[[LoopReady], None
             signal.raise_signal(signal.SIGTERM)
         stopping.set()
 
-    announce(await supervisor.start())
+    announce(await supervisor.start(report))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(supervisor.renew()))
-    await stopping.wait()
+    await first_of(stopping, supervisor.failed)
     await supervisor.stop()
     await tasks.close(0.0)
+    return not supervisor.failed.is_set()

@@ -21,12 +21,14 @@ from jan.loops.questions import (
     BEGIN,
     FAILED,
     LATE_KEY,
+    LOADING,
     METRICS,
     READY,
     Family,
     FirstStart,
-    Nothing,
+    LoadingModel,
     LoopReady,
+    Nothing,
 )
 from jan.loops.streams_elsewhere import Readers
 from jan.settings import Settings
@@ -40,7 +42,7 @@ _ORPHAN_SECONDS = 3.0
 
 async def run(end: socket.socket) -> int:
     """Serve until the supervisor ends this process, or has ended itself. Returns the exit code."""
-    link = await Link.over(end, _stop)
+    link = Link(end, _stop)
     beginning = await link.ask(BEGIN, Nothing())
     settings: Settings = pickle.loads(beginning.settings)
     configure_logging(settings.log)
@@ -69,7 +71,11 @@ def _answers(server: Server) -> tuple[Answer, ...]:
     async def metrics(_asked: Nothing) -> list[Family]:
         return families_of(server.services.metrics.registry)
 
-    return METRICS.answered_by(metrics), *Readers(server.services.streams).answers()
+    async def loading(asked: LoadingModel) -> Nothing:
+        server.models.show_part(asked.model, asked.part)
+        return Nothing()
+
+    return METRICS.answered_by(metrics), LOADING.answered_by(loading), *Readers(server.services.streams).answers()
 
 
 def _stop() -> None:

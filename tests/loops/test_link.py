@@ -39,8 +39,8 @@ async def linked() -> AsyncIterator[tuple[Link, Link, list[str]]]:
     """Both ends of a link, and the names of those that noticed its loss."""
     lost: list[str] = []
     one, other = socket.socketpair()
-    first = await Link.over(one, lambda: lost.append("first"))
-    second = await Link.over(other, lambda: lost.append("second"))
+    first = Link(one, lambda: lost.append("first"))
+    second = Link(other, lambda: lost.append("second"))
     try:
         yield first, second, lost
     finally:
@@ -139,7 +139,10 @@ async def test_the_end_of_one_process_fails_what_was_asked(cut: str) -> None:
         second.answer(DOUBLE.answered_by(never))
         waiting = asyncio.create_task(first.ask(DOUBLE, 1))
         await asked.wait()
-        ways: dict[str, Callable[[], Awaitable[None] | None]] = {"close": second.close, "abort": second._abort}
+        ways: dict[str, Callable[[], Awaitable[None] | None]] = {
+            "close": second.close,
+            "abort": second._channel.close,
+        }
         if (closing := ways[cut]()) is not None:
             await closing
         with pytest.raises(Unavailable):

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.conversation import StoredServer, bearer
-from support.server import http_client
+from support.server import ECHO_CONFIG, http_client
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,8 @@ class LoopServer(StoredServer):
     """A server of several web loops."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, environ=_ENVIRON)
+        isolated = ECHO_CONFIG.replace("engine: echo", "engine: echo, isolation: process")
+        super().__init__(folder, environ=_ENVIRON, config=isolated)
 
     def connect(self, key: str = "") -> httpx.Client:
         """A client whose every request is a connection of its own, so that any loop may get it."""

@@ -67,13 +67,14 @@ class StoredServer:
         *arguments: str,
         environ: dict[str, str] | None = None,
         routes: str = "",
+        config: str = ECHO_CONFIG,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.store_url = store_url or f"sqlite:///{folder}/data/jan.db"
         self._config = folder / "jan.yaml"
         self._config.write_text(
-            f"{ECHO_CONFIG}{_ROUTES}{routes}\nstorage: {{url: '{self.store_url}'}}\nshares: {{enabled: true}}\n"
+            f"{config}{_ROUTES}{routes}\nstorage: {{url: '{self.store_url}'}}\nshares: {{enabled: true}}\n"
         )
         (folder / "failing.py").write_text(FAILING)
         self._arguments = arguments

@@ -5,15 +5,13 @@ from collections.abc import Callable
 
 import structlog
 
-from jan.engine.base import Failed, GenerationRequest, JobId, ModelInfo, OnProgress, TokenizedText
-from jan.engine.isolation.engine_link import EngineLink, SentPrompt
+from jan.engine.base import ModelInfo, OnProgress
+from jan.engine.isolation.engine_link import EngineLink
 from jan.engine.isolation.engine_messages import EngineAddress, ProcessPlan
 from jan.engine.isolation.engine_process import EngineProcess
-from jan.engine.refusals import model_stopped
+from jan.engine.isolation.linked_host import LinkedHost
 from jan.engine.runtime.host import HostEvents
-from jan.engine.runtime.job import Job
-from jan.engine.runtime.mailbox import Cancel, Close, Message, Prepare, Submit
-from jan.engine.stats import EngineStats
+from jan.engine.runtime.mailbox import Close, Message
 from jan.errors import InternalError
 
 log = structlog.get_logger(__name__)
@@ -22,18 +20,7 @@ log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 1.0
 
 
-class SentJob(Job):
-    """A job of a process. ``shared``: its prompt. ``sent``: the process has it."""
-
-    __slots__ = ("sent", "shared")
-
-    def __init__(self, job_id: JobId, request: GenerationRequest, shared: SentPrompt) -> None:
-        super().__init__(job_id, request)
-        self.shared = shared
-        self.sent = False
-
-
-class ProcessHost:
+class ProcessHost(LinkedHost):
     """One process with its backend: the Host of an isolated engine.
 
     Args:
@@ -45,21 +32,19 @@ class ProcessHost:
     """
 
     can_be_ended = True
-    kind = "process"
 
     def __init__(
         self, plan: ProcessPlan, address: EngineAddress, admit: Callable[[], object], events: HostEvents
     ) -> None:
+        super().__init__(plan.name)
         self._plan = plan
         self._address = address
         self._admit = admit
         self._events = events
         self._process: EngineProcess | None = None
-        self._link: EngineLink | None = None
         self._loop = asyncio.get_running_loop()
         # It was asked to end.
         self._ends = False
-        self.stats = EngineStats()
 
     @property
     def pid(self) -> int | None:
@@ -87,41 +72,14 @@ class ProcessHost:
         self._link = link
         return info
 
-    async def job_of(self, job_id: JobId, request: GenerationRequest) -> Job:
-        """Make a job; the process tries its format and tokenises its prompt once it has the job."""
-        return SentJob(job_id, request, self._connection().prompt_of(request.prompt))
-
-    async def read_tokens(self, request: GenerationRequest) -> TokenizedText:
-        """Show the tokens of a prompt; see ``TokenReader``."""
-        return await self._connection().read_tokens(request)
-
-    def _connection(self) -> EngineLink:
-        if self._link is None:
-            raise model_stopped(self._plan.name)
-        return self._link
-
     def post(self, message: Message) -> None:
         """Send a message, together with the others of this turn of the loop."""
         if isinstance(message, Close):
             self._ends = True
             if self._process is not None:
                 self._process.close()
-        elif self._link is not None:
-            _send(self._link, message)
-
-    def busy_since(self) -> float | None:
-        """Return since when it has made no progress, on the monotonic clock; None while it is idle."""
-        return None if self._link is None else self._link.busy_since()
-
-    def fail_waiting(self, failure: Failed) -> None:
-        """Fail those who wait for tokens to be shown."""
-        if self._link is not None:
-            self._link.fail_waiting(failure)
-
-    def reset(self) -> None:
-        """Have the backend reset when nothing else uses it."""
-        if self._link is not None:
-            self._link.reset()
+        else:
+            super().post(message)
 
     def abandon(self) -> None:
         """Kill the process, and with it what the backend holds."""
@@ -166,17 +124,3 @@ class ProcessHost:
             )
         if not asked and link is not None:
             self._events.on_death(self)
-
-
-def _send(link: EngineLink, message: Message) -> None:
-    """Send a message of an engine to its process."""
-    if isinstance(message, Prepare | Submit):
-        job = message.job
-        assert isinstance(job, SentJob)  # made by ``job_of``
-        if job.sent:
-            link.queue_job(job.id)
-        else:
-            link.new_job(job.id, job.request, job.shared, queues=isinstance(message, Submit))
-            job.sent = True
-    elif isinstance(message, Cancel):
-        link.drop_job(message.job.id)

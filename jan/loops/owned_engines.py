@@ -1,0 +1,66 @@
+"""The processes of models, which belong to the supervisor and serve all web loops."""
+
+from pathlib import Path
+
+from jan.engine.isolation.engine_messages import EngineAddress
+from jan.engine.isolation.process_engine import ProcessEngine
+from jan.engine.models import LoadReport, ServedModel, ServedModels
+from jan.engine.runtime.executor import ThreadedEngine
+from jan.errors import ConfigurationError, InternalError, Mistakes, NotFound
+from jan.settings import Settings
+
+
+class OwnedEngines:
+    """The models that run in processes of their own. ``failed``: see ``ServedModels``.
+
+    Engines that are no backends run on each loop, and are not among them. Raises ConfigurationError for models
+    that run on a thread: no other process could use them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._models = ServedModels(settings.models, Path(settings.data) / "run")
+        self._owned: dict[str, ServedModel] = {}
+        mistakes = Mistakes()
+        for index, model in enumerate(self._models):
+            with mistakes.collecting():
+                self._own(index, model)
+        mistakes.raise_any()
+        self.failed = self._models.failed
+
+    def _own(self, index: int, model: ServedModel) -> None:
+        if isinstance(model.engine, ThreadedEngine):
+            raise ConfigurationError(
+                f"models[{index}] ({model.id}).isolation: Several web loops can't share a model that runs on a "
+                "thread; allowed: process, or server.workers: 1."
+            )
+        if isinstance(model.engine, ProcessEngine):
+            self._owned[model.id] = model
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of the models."""
+        return tuple(self._owned)
+
+    async def start(self, report: LoadReport) -> None:
+        """Load the models with ``load: eager``, one after another. Raises ConfigurationError."""
+        self._models.begin()
+        try:
+            for model in self._owned.values():
+                if model.eager:
+                    await model.load(report)
+        finally:
+            await self._models.rest()
+
+    async def address(self, name: str, report: LoadReport) -> EngineAddress:
+        """Return where a model's process is found, after loading it if necessary. Raises ConfigurationError."""
+        if (model := self._owned.get(name)) is None:
+            raise NotFound(f"The supervisor has no process of model '{name}'.", code="model_not_found")
+        await model.load(report)
+        assert isinstance(model.engine, ProcessEngine)  # the owned ones are
+        if model.engine.address is None:
+            raise InternalError(f"The process of model '{name}' was closed.")
+        return model.engine.address
+
+    async def close(self) -> None:
+        """End all processes."""
+        await self._models.close()
