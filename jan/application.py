@@ -170,7 +170,9 @@ class Server:
             encrypted_texts=EncryptedTexts(self._keyring.derived),
             sign_in=SignIn(settings.sign_in, self._keyring, store, people.sessions, self._audit),
             renderer=self._renderer,
-            probes=Probes(self.models, store, settings.external),
+            probes=Probes(
+                self.models, store, settings.external, None if self._member is None else self._member.all_processes
+            ),
             document=msgspec.json.encode(build_document(self.routes)),
         )
 

@@ -1,10 +1,10 @@
-"""GET /status and GET /ready."""
+"""GET /status, GET /status/processes and GET /ready."""
 
 from jan.errors import Unavailable, retry_headers
 from jan.handler import Handler
 from jan.operation import Example, operation
-from jan.schema.scopes import PUBLIC, READ
-from jan.schema.status import Ready, Status
+from jan.schema.scopes import LOOPBACK_OR_ADMIN, PUBLIC, READ
+from jan.schema.status import Processes, Ready, Status
 
 
 class SystemStatus(Handler):
@@ -20,6 +20,23 @@ class SystemStatus(Handler):
     async def get(self) -> Status:
         """Probe every part for this answer, within two seconds."""
         return await self.services.probes.status()
+
+
+class ProcessList(Handler):
+    """The processes of the server."""
+
+    @operation(
+        summary="Processes of the server",
+        access=LOOPBACK_OR_ADMIN,
+        tag="health",
+        response=Processes,
+        limit="none",
+        examples=(Example(summary="What runs, and what does it use?"),),
+    )
+    async def get(self) -> Processes:
+        """List the server's web loops and the processes of its models, with their CPU time and memory. Requires an
+        administrator's credentials, unless the server admits anonymous callers on loopback only."""
+        return await self.services.probes.processes()
 
 
 class Readiness(Handler):

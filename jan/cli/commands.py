@@ -206,11 +206,14 @@ def _hand_over(settings: Settings, admin_key: str | None, start_code: str | None
 def check(file: Path) -> None:
     """Check a configuration FILE as `jan serve` does. Print each mistake on a line and exit with code 1."""
     from jan.application import Server
+    from jan.loops.owned_engines import OwnedEngines
 
     async def checked(settings: Settings) -> int:
         server = Server(settings, show_late_key=lambda _key: None)  # it is never started
         try:
             server.check()
+            if settings.server.loops > 1:
+                OwnedEngines(settings)
         finally:
             await server.discard()
         return len(server.routes)

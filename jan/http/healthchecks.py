@@ -1,26 +1,36 @@
 """Checks that the server's parts work by using them, each within a time limit."""
 
 import asyncio
-from collections.abc import Awaitable
+import os
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from jan.engine.base import EmbeddingPrompt, GenerationRequest, ModelInfo, PairPrompt, TextPrompt
+from jan.engine.isolation.process_engine import ProcessEngine
 from jan.engine.iterate import events_of
 from jan.engine.models import ServedModel, ServedModels
 from jan.errors import JanError, Unavailable
-from jan.schema.status import Condition, ExternalApis, Status
+from jan.schema.status import Condition, ExternalApis, Processes, ProcessUse, Status
 from jan.settings import ExternalSettings
 from jan.storage.repositories import Store
+from jan.telemetry.process_use import use_of
 
 _LIMIT_SECONDS = 2.0
 
 
 class Probes:
-    """Health checks of one server's parts."""
+    """Health checks of one server's parts. ``all_processes`` is asked where there are several web loops."""
 
-    def __init__(self, models: ServedModels, store: Store, external: ExternalSettings) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        store: Store,
+        external: ExternalSettings,
+        all_processes: Callable[[], Awaitable[tuple[ProcessUse, ...]]] | None = None,
+    ) -> None:
+        self._all_processes = all_processes
         self._models = models
         self._store = store
         self._external = external
@@ -36,6 +46,16 @@ class Probes:
             database=database,
             external_apis=ExternalApis(serper=serper),
         )
+
+    async def processes(self) -> Processes:
+        """List the server's processes and what they use."""
+        if self._all_processes is not None:
+            return Processes(processes=await self._all_processes())
+        engines = (
+            (model.id, model.engine.pid) for model in self._models if isinstance(model.engine, ProcessEngine)
+        )
+        used = [use_of("engine", name, pid) for name, pid in engines if pid is not None]
+        return Processes(processes=(use_of("server", "", os.getpid()), *used))
 
     async def problems(self) -> list[str]:
         """List what keeps the server from being ready. Empty if it is ready."""

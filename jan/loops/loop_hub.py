@@ -94,6 +94,7 @@ class Hub:
 
     async def _metrics_of(self, link: Link) -> list[Family]:
         try:
-            return await asyncio.wait_for(link.ask(METRICS, Nothing()), _PATIENCE_SECONDS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await link.ask(METRICS, Nothing())
         except (JanError, TimeoutError):
             return []

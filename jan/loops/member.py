@@ -8,9 +8,10 @@ from jan.engine.isolation.engine_messages import EngineAddress
 from jan.engine.rules import rules_of
 from jan.loops.link import Link
 from jan.loops.merged_metrics import exposition
-from jan.loops.questions import ALL_METRICS, LOCATE, Beginning, Nothing
+from jan.loops.questions import ALL_METRICS, LOCATE, PROCESSES, Beginning, Nothing
 from jan.loops.shared_counters import LinkedCounters
 from jan.loops.streams_elsewhere import OtherLoops
+from jan.schema.status import ProcessUse
 from jan.settings import ModelSettings
 
 
@@ -37,6 +38,11 @@ class Member:
             return await self._link.ask(LOCATE, settings.id)
 
         return AttachedEngine(settings.id, locate, rules_of(settings))
+
+    async def all_processes(self) -> tuple[ProcessUse, ...]:
+        """Return the processes of the server, the supervisor first."""
+        processes = await self._link.ask(PROCESSES, Nothing())
+        return tuple(processes)
 
     async def all_metrics(self) -> bytes:
         """Return the metrics of all loops in Prometheus' text format."""

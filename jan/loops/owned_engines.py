@@ -7,7 +7,9 @@ from jan.engine.isolation.process_engine import ProcessEngine
 from jan.engine.models import LoadReport, ServedModel, ServedModels
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError, InternalError, Mistakes, NotFound
+from jan.schema.status import ProcessUse
 from jan.settings import Settings
+from jan.telemetry.process_use import use_of
 
 
 class OwnedEngines:
@@ -30,9 +32,9 @@ class OwnedEngines:
     def _own(self, index: int, model: ServedModel) -> None:
         if isinstance(model.engine, ThreadedEngine):
             raise ConfigurationError(
-                f"models[{index}] ({model.id}).isolation: Several web loops can't share a model that runs on a "
-                "thread; allowed: process, or server.workers: 1."
-            )
+                "isolation: Several web loops can't share a model that runs on a thread; allowed: process, or "
+                "server.workers: 1."
+            ).under(f"models[{index}] ({model.id})")
         if isinstance(model.engine, ProcessEngine):
             self._owned[model.id] = model
 
@@ -61,6 +63,12 @@ class OwnedEngines:
             raise InternalError(f"The process of model '{name}' was closed.")
         return model.engine.address
 
+    def uses(self) -> list[ProcessUse]:
+        """Return what the processes use."""
+        engines = [(name, model.engine) for name, model in self._owned.items()]
+        pids = [(name, engine.pid) for name, engine in engines if isinstance(engine, ProcessEngine)]
+        return [use_of("engine", name, pid) for name, pid in pids if pid is not None]
+
     async def close(self) -> None:
-        """End all processes."""
+        """End the processes of all models."""
         await self._models.close()

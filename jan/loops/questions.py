@@ -6,6 +6,7 @@ from jan.engine.base import Failed
 from jan.engine.isolation.engine_messages import EngineAddress
 from jan.limits.memory import MemoryCounter
 from jan.loops.link import Question
+from jan.schema.status import ProcessUse
 from jan.storage.accounting import Demand
 
 
@@ -123,6 +124,7 @@ LATE_KEY = Question("late_key", FirstStart, Nothing)
 TAKE = Question("take", Taking, Counted)
 ADJUST = Question("adjust", Adjustment, Nothing)
 LOCATE = Question("locate", str, EngineAddress)
+PROCESSES = Question("processes", Nothing, list[ProcessUse])
 ALL_METRICS = Question("all_metrics", Nothing, list[list[Family]])
 
 # Asked by the supervisor, and by loops of all other loops, through it.

@@ -2,6 +2,7 @@
 dies, renews them one after another, and stops them."""
 
 import asyncio
+import os
 import pickle
 import signal
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from jan.errors import JanError
 from jan.loops.loop_hub import Hub
 from jan.loops.loop_process import LoopProcess
 from jan.loops.owned_engines import OwnedEngines
-from jan.loops.questions import LATE_KEY, Beginning, FirstStart, LoopReady, Nothing
+from jan.loops.questions import LATE_KEY, PROCESSES, Beginning, FirstStart, LoopReady, Nothing
+from jan.schema.status import ProcessUse
 from jan.settings import Settings
 from jan.tasks import Tasks
+from jan.telemetry.process_use import use_of
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +92,15 @@ class Supervisor:
             processes=self._engines.names,
         )
         loop = await LoopProcess.start(beginning, self._hub.leave)
-        loop.link.answer(LATE_KEY.answered_by(self._late_key))
+        loop.link.answer(LATE_KEY.answered_by(self._late_key), PROCESSES.answered_by(self._processes))
         self._hub.join(loop.link)
         if number not in self._loops:
             self._loops[number] = loop
         return loop
+
+    async def _processes(self, _asked: Nothing) -> list[ProcessUse]:
+        loops = [use_of("web_loop", str(number), loop.pid) for number, loop in self._loops.items()]
+        return [use_of("supervisor", "", os.getpid()), *loops, *self._engines.uses()]
 
     async def _late_key(self, first: FirstStart) -> Nothing:
         self._show_first(first)

@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.command import run_jan
 from support.conversation import StoredServer, bearer
-from support.server import ECHO_CONFIG, http_client
+from support.server import ECHO_CONFIG, EMBEDDER, http_client
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,6 @@ def _events(body: bytes) -> bytes:
 def test_metrics_are_those_of_all_loops(server: LoopServer) -> None:
     """Whichever loop is asked, the page has the requests of all of them."""
     both_serve(server)
-    counted = server.loops_of("models").total()
 
     def models() -> float:
         with server.connect() as client:
@@ -168,7 +168,8 @@ def test_metrics_are_those_of_all_loops(server: LoopServer) -> None:
             s.value for s in samples if s.name == "jan_http_requests_total" and s.labels["route"] == "models"
         )
 
-    assert [models() for _ in range(6)] == [counted] * 6
+    (counted,) = {models() for _ in range(6)}
+    until(lambda: server.loops_of("models").total() == counted)
 
 
 def test_a_loop_that_dies_is_replaced(server: LoopServer) -> None:
@@ -183,6 +184,65 @@ def test_a_loop_that_dies_is_replaced(server: LoopServer) -> None:
     both_serve(server)
     ended = server.lines("web loop ended; another one takes its place")
     assert [entry["reason"] for entry in ended] == ["signal SIGKILL"] * 2
+
+
+def processes(server: LoopServer) -> list[dict[str, Any]]:
+    with server.connect() as client:
+        listed: list[dict[str, Any]] = client.get("/v1/status/processes").json()["processes"]
+    return listed
+
+
+def test_the_processes_are_listed(server: LoopServer) -> None:
+    """The supervisor comes first, then its loops and the models' processes, each with what it uses."""
+    listed = processes(server)
+    assert listed[0]["pid"] == server.process.pid
+    assert [(one["role"], one["name"]) for one in listed] == [
+        ("supervisor", ""),
+        ("web_loop", "1"),
+        ("web_loop", "2"),
+        ("engine", "echo"),
+        ("engine", "slow"),
+        ("engine", EMBEDDER),
+    ]
+    assert {one["pid"] for one in listed[1:3]} == set(server.serving().values())
+    assert all(one["memory_bytes"] > 1_000_000 and one["cpu_seconds"] >= 0 for one in listed)
+
+
+def test_all_loops_use_the_model_again_after_its_process_has_died(server: LoopServer) -> None:
+    """Answers under way at any loop end with an error, and the next ones come from another process."""
+    (before,) = [one["pid"] for one in processes(server) if one["name"] == "slow"]
+    key = server.add_user()
+
+    def ask(_: int) -> list[str]:
+        with (
+            server.connect(key) as client,
+            client.stream("POST", "/v1/chat/completions", json=chat(TEXT, "slow", stream=True)) as stream,
+        ):
+            lines = stream.iter_lines()
+            begun.release()
+            return list(lines)
+
+    begun = threading.Semaphore(0)
+    loops = server.loops_of("chat.completions")
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(ask, range(4))
+        for _ in range(4):
+            begun.acquire()
+        os.kill(before, signal.SIGKILL)
+        codes = [json.loads(line[6:])["error"]["code"] for lines in answers for line in lines if '"error"' in line]
+    assert codes == ["engine_dead"] * 4
+    until(lambda: any(one["name"] == "slow" and one["pid"] != before for one in processes(server)))
+    with server.connect(key) as client:
+
+        def serves() -> bool:
+            answer = client.post("/v1/chat/completions", json=chat("again", "slow"))
+            assert answer.status_code in (200, 503)
+            served.append(answer.status_code == 200)
+            return served[-6:] == [True] * 6
+
+        served: list[bool] = []
+        until(serves)
+    until(lambda: len(server.loops_of("chat.completions") - loops) == LOOPS)
 
 
 def test_renewing_refuses_nobody(server: LoopServer) -> None:
@@ -235,3 +295,14 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
         return True
     return False
+
+
+@pytest.mark.parametrize("isolation", ["", ", isolation: thread"])
+def test_a_model_on_a_thread_has_one_loop(tmp_path: Path, isolation: str) -> None:
+    """Several loops can't share it: neither the check nor the start accepts that."""
+    config = tmp_path / "jan.yaml"
+    config.write_text(f"extends: default\nserver: {{workers: 2}}\nmodels: [{{id: m, engine: echo{isolation}}}]\n")
+    for arguments in (["check", str(config)], ["serve", "--config", str(config), "--port", "0"]):
+        ran = run_jan(*arguments, cwd=tmp_path)
+        assert ran.returncode == 1
+        assert "models[0] (m): isolation: Several web loops can't share a model that runs on a thread" in ran.stderr
