@@ -305,4 +305,6 @@ def test_a_model_on_a_thread_has_one_loop(tmp_path: Path, isolation: str) -> Non
     for arguments in (["check", str(config)], ["serve", "--config", str(config), "--port", "0"]):
         ran = run_jan(*arguments, cwd=tmp_path)
         assert ran.returncode == 1
-        assert "models[0] (m): isolation: Several web loops can't share a model that runs on a thread" in ran.stderr
+        assert (
+            "models[0] (m): isolation: Several web loops can't share a model that runs on a thread" in ran.stderr
+        )
