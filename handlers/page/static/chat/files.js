@@ -2,7 +2,6 @@
 
 import { h, iconButton } from "../lib/dom.js";
 import { t } from "../lib/words.js";
-import { readFile } from "./attach.js";
 
 export class Files {
   /** @param {(problem: Error) => void} failed @param {() => void} changed */
@@ -20,8 +19,10 @@ export class Files {
 
   /** Read files, and add those that can be read. */
   async add(files) {
-    for (const file of [...files]) {
+    const all = [...files];
+    for (const file of all) {
       try {
+        const { readFile } = await import("./read-file.js");
         this.put(await readFile(file));
       } catch (error) {
         this.failed(error);
