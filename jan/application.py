@@ -237,6 +237,7 @@ class Server:
         """Read the TLS files again, for new connections. Broken files change nothing."""
         tls = self.settings.server.tls
         if tls is None:
+            log.info("nothing to read again; the server goes on", signal="SIGHUP")
             return
         try:
             self._http.ssl_options = load_context(tls)

@@ -38,6 +38,7 @@ _ELSEWHERE = MappingProxyType(
         "chat": "jan.cli.chat.chat_command:chat",
         "import": "jan.cli.import_command:import_command",
         "sbom": "jan.cli.sbom:sbom",
+        "status": "jan.cli.status_command:status",
     }
 )
 

@@ -69,10 +69,7 @@ def _handle_signals(server: Server, stopping: asyncio.Event, signals: Sequence[s
         with suppress(NotImplementedError):  # Windows has no signal handlers; there Ctrl-C raises.
             loop.add_signal_handler(number, on_signal)
     with suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP either.
-        if server.settings.server.tls is not None:
-            loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
-        elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-            loop.add_signal_handler(signal.SIGHUP, on_signal)
+        loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
 
 
 async def first_of(*events: asyncio.Event) -> None:

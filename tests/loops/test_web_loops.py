@@ -208,6 +208,23 @@ def test_the_processes_are_listed(server: LoopServer) -> None:
     assert all(one["memory_bytes"] > 1_000_000 and one["cpu_seconds"] >= 0 for one in listed)
 
 
+def test_the_command_line_shows_a_tree(server: LoopServer) -> None:
+    """`jan status` has a line for each process, those of the supervisor below it."""
+    url = f"{server.process.url}/v1"
+    ran = run_jan("status", "--url", url, cwd=server.folder, environ={"JAN_API_KEY": server.key})
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    assert [line.split("  pid ")[0].rstrip() for line in lines[:3]] == [
+        "supervisor",
+        "├─ web loop 1",
+        "├─ web loop 2",
+    ]
+    assert re.fullmatch(r"└─ engine \S+ +pid \d+ +[\d.]+ s CPU +\d+ MB", lines[-1])
+    ran = run_jan("status", "--url", url, cwd=server.folder, environ={"JAN_API_KEY": "jan_wrong"})
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("jan: ")
+
+
 def test_all_loops_use_the_model_again_after_its_process_has_died(server: LoopServer) -> None:
     """Answers under way at any loop end with an error, and the next ones come from another process."""
     (before,) = [one["pid"] for one in processes(server) if one["name"] == "slow"]
