@@ -36,6 +36,11 @@ def echo_model(name: str = "echo", **options: Any) -> dict[str, Any]:
     return {"id": name, "engine": "echo", "options": {"context": 10_000_000, **options}}
 
 
+def isolated_model(name: str, **options: Any) -> dict[str, Any]:
+    """Configure the same in a process of its own."""
+    return {**echo_model(name, **options), "isolation": "process"}
+
+
 @contextmanager
 def jan_server(
     folder: Path,

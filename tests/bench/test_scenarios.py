@@ -34,7 +34,9 @@ CASES: dict[str, dict[str, set[str]]] = {
     "overhead": {name: {"jan", "bare handler"} for name in ("1 client", "16 clients")},
     "model": {name: {"jan", "in-process"} for name in ("1 stream", "4 streams", "8 streams")},
     "contention": {
-        name: {"0 clients", "64 clients", "256 clients"} for name in ("8 streams", "8 streams, 3 ms in Python")
+        f"8 streams{python}{isolated}": {"0 clients", "64 clients", "256 clients"}
+        for python in ("", ", 3 ms in Python")
+        for isolated in ("", ", in a process")
     },
     "cancel": {"one slot": {"slot of who left", "free slot"}},
     "start": {

@@ -1,14 +1,15 @@
-"""``contention``: how much busy clients slow the model's thread, which shares Python with their requests."""
+"""``contention``: how much busy clients slow a model, whose thread shares Python with their requests or not."""
 
 import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
+from typing import Any
 
 from jan.bench.helper_processes import LoadClient, load_client
 from jan.bench.load_generator import LoadJob
-from jan.bench.ours import CHAT, echo_model, jan_server
+from jan.bench.ours import CHAT, echo_model, isolated_model, jan_server
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import ServerUnderTest
 from jan.bench.raw_http import request
@@ -19,7 +20,8 @@ from jan.bench.rounds import Comparison, Measure
 ABOUT = (
     "Eight streams of a model whose step takes 10 ms, while other clients send request after request, without a "
     "pause, that has nothing to do with the model (GET /v1/models). The step is outside of Python, as llama.cpp's "
-    "is; or 3 ms of it are computed in Python, as by a generator for GPUs that is written in it."
+    "is; or 3 ms of it are computed in Python, as by a generator for GPUs that is written in it. The model is on "
+    "a thread of the server, or in a process of its own (isolation)."
 )
 COLUMNS = (
     Column("tokens_per_second", "engine tokens / s", 1),
@@ -32,13 +34,21 @@ _PYTHON_CASE = "8 streams, 3 ms in Python"
 _STREAMS = 8
 _STEP_SECONDS = 0.01
 _PYTHON_SECONDS = 0.003
-_CASES = MappingProxyType({_CASE: "native", _PYTHON_CASE: "python"})
+_ISOLATED = "{}, in a process"
 #: What a step of each case's model takes.
 _STEPS = MappingProxyType(
     {
-        "native": {"step_seconds": _STEP_SECONDS},
-        "python": {"step_seconds": _STEP_SECONDS - _PYTHON_SECONDS, "python_seconds": _PYTHON_SECONDS},
+        _CASE: {"step_seconds": _STEP_SECONDS},
+        _PYTHON_CASE: {"step_seconds": _STEP_SECONDS - _PYTHON_SECONDS, "python_seconds": _PYTHON_SECONDS},
     }
+)
+# Case, clients, and the least of its speed alone that was aimed at.
+_AIMS = (
+    (_CASE, "64 clients", 0.95),
+    (_ISOLATED.format(_CASE), "64 clients", 0.97),
+    (_ISOLATED.format(_CASE), "256 clients", 0.93),
+    (_ISOLATED.format(_PYTHON_CASE), "64 clients", 0.93),
+    (_ISOLATED.format(_PYTHON_CASE), "256 clients", 0.92),
 )
 _WORDS = 50
 _QUICK = 10
@@ -57,10 +67,12 @@ def run(plan: Plan) -> Result:
     tokens = plan.sized(int(2 / _STEP_SECONDS), _QUICK)
     with ExitStack() as stack:
         stage = Stage(stack, plan)
-        models = [echo_model(name, repeat=tokens // _WORDS + 1, **step) for name, step in _STEPS.items()]
-        server, client = stage.enter(jan_server(plan.folder, models)), stage.enter(load_client())
-        for case in plan.chosen(tuple(_CASES)):
-            measures = {name: _measure(client, server, _CASES[case], tokens, busy) for name, busy in _BUSY.items()}
+        models = _models(tokens)
+        server = stage.enter(jan_server(plan.folder, list(models.values())))
+        client = stage.enter(load_client())
+        for case in plan.chosen(tuple(models)):
+            model = models[case]["id"]
+            measures = {name: _measure(client, server, model, tokens, busy) for name, busy in _BUSY.items()}
             rows += stage.alternate(case, measures, Comparison("tokens_per_second", _ALONE, base_first=False))
     return Result(
         scenario="contention",
@@ -72,6 +84,17 @@ def run(plan: Plan) -> Result:
         ratio_title="this / alone",
         missing=stage.missing,
     )
+
+
+def _models(tokens: int) -> dict[str, dict[str, Any]]:
+    """Configure the model of each case. Those in a process come last."""
+    repeat = tokens // _WORDS + 1
+    threads = {case: echo_model(f"thread-{n}", repeat=repeat, **_STEPS[case]) for n, case in enumerate(_STEPS)}
+    processes = {
+        _ISOLATED.format(case): isolated_model(f"process-{n}", repeat=repeat, **_STEPS[case])
+        for n, case in enumerate(_STEPS)
+    }
+    return {**threads, **processes}
 
 
 def _measure(client: LoadClient, server: ServerUnderTest, model: str, tokens: int, busy: int) -> Measure:
@@ -118,4 +141,7 @@ def _served_beyond(server: ServerUnderTest, before: int) -> int:
 
 
 def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
-    return (Target.at_least("64 clients: at least 0.95 of alone", 0.95, ratio_to(rows, _CASE, "64 clients")),)
+    return tuple(
+        Target.at_least(f"{case}, {clients}: at least {least} of alone", least, ratio_to(rows, case, clients))
+        for case, clients, least in _AIMS
+    )

@@ -5,6 +5,7 @@ ends too, so it never outlives its parent. Standard output takes how the load go
 """
 
 import asyncio
+import gc
 import itertools
 import os
 import socket
@@ -18,9 +19,10 @@ from jan.engine.isolation.client_link import ClientLink
 from jan.engine.isolation.control_pipes import ControlPipes
 from jan.engine.isolation.engine_messages import EngineState, LoadedPart, LoadEnded, ProcessPlan, Welcome
 from jan.engine.isolation.linked_outbox import LinkedOutbox
-from jan.engine.isolation.parent_watch import end_with
+from jan.engine.isolation.parent_watch import end_with, leave_signals
 from jan.engine.refusals import stalled
 from jan.engine.runtime.host import Host, HostEvents
+from jan.engine.runtime.interpreter import tune_interpreter
 from jan.engine.runtime.mailbox import Close
 from jan.engine.runtime.thread import EngineThread
 from jan.errors import JanError
@@ -40,6 +42,7 @@ def main() -> None:
     pipes = ControlPipes()
     plan = pipes.plan()
     end_with(plan.parent)
+    tune_interpreter()
     asyncio.run(EngineChild(plan, pipes).run())
 
 
@@ -72,6 +75,10 @@ class EngineChild:
             await self._exit(NOT_LOADED, LoadEnded(error.message))
         except Exception as error:  # noqa: BLE001 - the parent reports it
             await self._exit(NOT_LOADED, LoadEnded(f"{type(error).__name__}: {error}", known=False))
+        # A library may have taken signals for itself.
+        leave_signals()
+        gc.collect()
+        gc.freeze()
         self._outbox.begin(self.thread, info.cache)
         listener = socket.socket(fileno=self._plan.listener)
         loop.add_reader(listener, self._accept, listener)

@@ -12,12 +12,16 @@ _PR_SET_PDEATHSIG = 1
 def end_with(parent: int) -> None:
     """Have the system kill this process when its parent dies, even while a library holds Python's lock.
 
-    Elsewhere than on Linux, the end of standard input must do. Signals that a supervisor sends to the whole
-    service are for the parent, which lets answers finish first.
+    Elsewhere than on Linux, the end of standard input must do.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    leave_signals()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(0)
+
+
+def leave_signals() -> None:
+    """Leave the signals to the parent that a supervisor sends to the whole service: answers may finish first."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
