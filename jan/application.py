@@ -35,6 +35,7 @@ from jan.limits.memory import MemoryCounters
 from jan.loops.member import Member
 from jan.people.assembly import People, configuration_hash, make_audit, make_keyring, make_people, make_store
 from jan.people.key_grants import KeyGrants
+from jan.people.presets import UserPresets
 from jan.people.quotas import Quotas
 from jan.people.store_keeper import StoreKeeper
 from jan.people.usage import UsageReports
@@ -161,6 +162,7 @@ class Server:
             users=people.users,
             keys=people.keys,
             key_grants=KeyGrants(people.keys, self._accounting.limiter, settings.auth.key_rotation_grace_seconds),
+            presets=UserPresets(store),
             sessions=people.sessions,
             browsers=people.browsers,
             deletion=people.deletion,

@@ -33,6 +33,7 @@ from jan.idempotency.once import Idempotency
 from jan.limits import Ledger, Limiter
 from jan.people.key_grants import KeyGrants
 from jan.people.keys import UserKeys
+from jan.people.presets import UserPresets
 from jan.people.usage import UsageReports
 from jan.people.user_deletion import UserDeletion
 from jan.people.users import Users
@@ -137,6 +138,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     users: Users
     keys: UserKeys
     key_grants: KeyGrants
+    presets: UserPresets
     sessions: Sessions
     browsers: BrowserSessions
     deletion: UserDeletion

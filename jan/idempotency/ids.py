@@ -36,8 +36,8 @@ class IdSource:
         """Make random bytes for a secret."""
         return secrets.token_bytes(count)
 
-    def concern(self, conversation_id: str) -> None:
-        """Note the conversation that the request's answer is about."""
+    def concern(self, object_id: str) -> None:
+        """Note what the request's answer is about: a conversation, a preset. The answer is forgotten with it."""
 
     async def make(self, record: R, create: Callable[[R], Awaitable[None]], find: Callable[[], Awaitable[R]]) -> R:
         """Create a record with an id from this source. If an earlier attempt created it, return what ``find``
@@ -62,7 +62,7 @@ class SeededIdSource(IdSource):
 
     def __init__(self, seed: bytes, at: datetime, *, again: bool) -> None:
         self.again = again
-        #: The conversation that the answer is about, if any.
+        #: What the answer is about, if anything.
         self.about: str | None = None
         self._seed = seed
         self._time = f"{milliseconds(at):012x}"
@@ -73,8 +73,8 @@ class SeededIdSource(IdSource):
         made = self.last_made[prefix] = f"{prefix}_{self._time}{self.token_bytes(_ID_BYTES).hex()}"
         return made
 
-    def concern(self, conversation_id: str) -> None:
-        self.about = conversation_id
+    def concern(self, object_id: str) -> None:
+        self.about = object_id
 
     def token_bytes(self, count: int) -> bytes:
         self._made += 1

@@ -137,9 +137,9 @@ class Idempotency:
         """Let running work end. Call it before the store is closed."""
         await self._tasks.close(_CLOSE_SECONDS)
 
-    async def forget_about(self, conversation_id: str) -> None:
-        """Forget all answers about a conversation, which is deleted."""
-        await self._answers.forget_about(conversation_id)
+    async def forget_about(self, object_id: str) -> None:
+        """Forget all answers about an object that is deleted, such as a conversation."""
+        await self._answers.forget_about(object_id)
 
     async def once(self, asked: Asked, work: Work) -> Given:
         """Return the answer of ``work`` if the request is new, otherwise the stored answer. Only successes are

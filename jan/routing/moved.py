@@ -130,7 +130,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "jan.storage.base.Conversations": "jan.storage.repositories.ConversationRepository",
         "jan.storage.base.Keys": "jan.storage.repositories.KeyRepository",
         "jan.storage.base.Messages": "jan.storage.repositories.MessageRepository",
-        "jan.storage.base.Sessions": "jan.storage.repositories.SessionRepository",
+        "jan.storage.base.Sessions": "jan.storage.session_records.SessionRepository",
         "jan.storage.base.Users": "jan.storage.repositories.UserRepository",
         "jan.storage.idempotency.GivenAnswer": "jan.storage.idempotent_answers.IdempotentAnswer",
         "jan.storage.observed.measured": "jan.storage.measured.MeasuredStore",

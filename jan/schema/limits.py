@@ -42,13 +42,14 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     keys: Amount | None = 1000
+    presets: Amount | None = 200
     conversations: Amount | None = 10_000
     messages: Amount | None = 200_000
     bytes: Amount | None = 1024**3
     shares: Amount | None = 1000
 
 
-UNLIMITED = Quota(keys=None, conversations=None, messages=None, bytes=None, shares=None)
+UNLIMITED = Quota(keys=None, presets=None, conversations=None, messages=None, bytes=None, shares=None)
 
 
 class KeyAccount(msgspec.Struct, frozen=True, kw_only=True):

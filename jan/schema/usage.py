@@ -78,7 +78,7 @@ class QuotaStanding(msgspec.Struct, frozen=True, kw_only=True):
     ``shares`` links to shared conversations.
     """
 
-    name: Literal["keys", "conversations", "messages", "bytes", "shares"]
+    name: Literal["keys", "presets", "conversations", "messages", "bytes", "shares"]
     limit: Tally | None
     used: Tally
     remaining: Tally | None

@@ -1,4 +1,5 @@
-"""Contract of the counts for quotas: what each user stores of keys, conversations, messages, bytes and shares.
+"""Contract of the counts for quotas: what each user stores of keys, presets, conversations, messages, bytes and
+shares.
 
 A count changes together with what is counted. On SQLite both are one transaction. On MongoDB the count comes first
 and is taken back if nothing was stored; a crash between the two leaves it too high, by what one request stores.
@@ -14,11 +15,13 @@ from jan.storage.records import ApiKey, ConversationRecord
 
 _WORDS = {
     "keys": "API keys",
+    "presets": "presets",
     "conversations": "conversations",
     "messages": "messages",
     "bytes": "bytes of messages",
     "shares": "links to shared conversations",
 }
+_WAYS = {"keys": "Revoke some", "presets": "Delete some", "shares": "Revoke some"}
 
 
 class Amounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +31,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     keys: int = 0
+    presets: int = 0
     conversations: int = 0
     messages: int = 0
     bytes: int = 0
@@ -58,7 +62,7 @@ def excess(held: Amounts, more: Amounts, quota: Quota) -> RateLimited | None:
     for name, words in _WORDS.items():
         used, added, limit = getattr(held, name), getattr(more, name), getattr(quota, name)
         if added > 0 and limit is not None and used + added > limit:
-            way = "Revoke some" if name in ("keys", "shares") else "Delete conversations"
+            way = _WAYS.get(name, "Delete conversations")
             return RateLimited(
                 f"The quota of {words} is {limit} for this user: {used} are used, and this request adds {added}. "
                 f"{way}, or ask an administrator.",

@@ -28,6 +28,7 @@ class MeasuredStore:
         self.completions = _measured(store.completions, "completions.", metrics)
         self.queued_answers = _measured(store.queued_answers, "queued_answers.", metrics)
         self.shares = _measured(store.shares, "shares.", metrics)
+        self.presets = _measured(store.presets, "presets.", metrics)
         # Dashboards and alarms know them by this label.
         self.idempotent_answers = _measured(store.idempotent_answers, "answers.", metrics)
         self.counters = _measured(store.counters, "counters.", metrics)

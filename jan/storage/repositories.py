@@ -4,7 +4,7 @@ Every operation may raise Unavailable: the store can't be reached, is full or is
 is then unknown. Repeating it stores nothing twice, but a repeated ``create`` may raise Conflict with itself, and a
 repeated ``SessionRepository.rotate`` counts as reuse. A write that returned is durable. NotFound also covers
 objects of other users. ``limit`` is at least 1. A malformed ``cursor`` raises InvalidRequest. An operation that
-adds keys, conversations or messages raises RateLimited beyond the quota of their user, and adds nothing.
+adds keys, presets, conversations or messages raises RateLimited beyond the quota of their user, and adds nothing.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from jan.storage.deletions import Deletions
 from jan.storage.folder_counts import FolderRepository
 from jan.storage.holdings import HoldingsRepository
 from jan.storage.idempotent_answers import IdempotentAnswers
+from jan.storage.preset_records import PresetRepository
 from jan.storage.queued_answers import QueuedAnswers
 from jan.storage.records import (
     AnswerProgress,
@@ -32,7 +33,7 @@ from jan.storage.records import (
     User,
     UserChanges,
 )
-from jan.storage.session_records import RefreshSession, Rotation
+from jan.storage.session_records import SessionRepository
 from jan.storage.share_records import ShareRepository
 from jan.storage.text_search import TextSearch
 
@@ -92,37 +93,6 @@ class KeyRepository(Protocol):
 
     async def touch(self, key_id: str, at: datetime) -> None:
         """Record a use of the key. An older time or an unknown key changes nothing."""
-
-
-class SessionRepository(Protocol):
-    """Families of refresh tokens, with reuse detected atomically."""
-
-    async def start(self, session: RefreshSession) -> None:
-        """Add a session. Raises Conflict if its id is taken."""
-
-    async def find(self, session_id: str) -> RefreshSession | None:
-        """Return the session with this id, even if it has ended."""
-
-    async def rotate(
-        self, session_id: str, presented_jti: str, next_jti: str, *, at: datetime, expires_at: datetime
-    ) -> Rotation:
-        """Replace the current token by ``next_jti`` if it is the one presented. Of two concurrent calls, one
-        wins."""
-
-    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[RefreshSession]:
-        """List a user's sessions that were not ended, expired ones too, in order of creation."""
-
-    async def touch(self, session_id: str, at: datetime) -> None:
-        """Note that a session was used then. An earlier time than the noted one changes nothing."""
-
-    async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
-        """End a session. One that has already ended keeps its time and reason."""
-
-    async def end_all(self, user_id: str, *, at: datetime, reason: str) -> int:
-        """End a user's open sessions; return their number."""
-
-    async def purge(self, before: datetime) -> int:
-        """Forget sessions that expired before this time; return their number."""
 
 
 class ConversationRepository(Protocol):
@@ -251,6 +221,8 @@ class Store(Protocol):
     def shares(self) -> ShareRepository: ...
     @property
     def queued_answers(self) -> QueuedAnswers: ...
+    @property
+    def presets(self) -> PresetRepository: ...
     @property
     def idempotent_answers(self) -> IdempotentAnswers: ...
     @property

@@ -1,11 +1,11 @@
-"""Records of sign-ins: sessions that refresh tokens, cookies and links belong to."""
+"""Records of sign-ins, sessions that refresh tokens, cookies and links belong to, and their contract."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
-from jan.storage.records import Record, new_id, now
+from jan.storage.records import Page, Record, new_id, now
 
 SessionKind = Literal["token", "cookie", "link"]
 
@@ -43,3 +43,34 @@ class Rotation(msgspec.Struct, frozen=True):
 
     outcome: Literal["rotated", "reused", "ended", "expired", "unknown"]
     session: RefreshSession | None = None
+
+
+class SessionRepository(Protocol):
+    """Families of refresh tokens, with reuse detected atomically."""
+
+    async def start(self, session: RefreshSession) -> None:
+        """Add a session. Raises Conflict if its id is taken."""
+
+    async def find(self, session_id: str) -> RefreshSession | None:
+        """Return the session with this id, even if it has ended."""
+
+    async def rotate(
+        self, session_id: str, presented_jti: str, next_jti: str, *, at: datetime, expires_at: datetime
+    ) -> Rotation:
+        """Replace the current token by ``next_jti`` if it is the one presented. Of two concurrent calls, one
+        wins."""
+
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[RefreshSession]:
+        """List a user's sessions that were not ended, expired ones too, in order of creation."""
+
+    async def touch(self, session_id: str, at: datetime) -> None:
+        """Note that a session was used then. An earlier time than the noted one changes nothing."""
+
+    async def end(self, session_id: str, *, at: datetime, reason: str) -> None:
+        """End a session. One that has already ended keeps its time and reason."""
+
+    async def end_all(self, user_id: str, *, at: datetime, reason: str) -> int:
+        """End a user's open sessions; return their number."""
+
+    async def purge(self, before: datetime) -> int:
+        """Forget sessions that expired before this time; return their number."""

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from jan.errors import Conflict, NotFound
 from jan.schema.stored_items import items_made_of
+from jan.storage.preset_records import PresetChanges
 from jan.storage.records import (
     AnswerProgress,
     ApiKey,
@@ -22,7 +23,7 @@ from jan.storage.session_records import RefreshSession, Rotation
 R = TypeVar("R", bound=Record)
 
 
-def apply(record: R, changes: UserChanges | ConversationChanges) -> R:
+def apply(record: R, changes: UserChanges | ConversationChanges | PresetChanges) -> R:
     """Return the record with the fields that ``changes`` sets."""
     fields = {name: getattr(changes, name) for name in changes.__struct_fields__}
     return msgspec.structs.replace(record, **{k: v for k, v in fields.items() if v is not UNSET})

@@ -1,11 +1,11 @@
 """Exports everything in a store as lines of JSON and imports it: to change the backend, or to keep a copy.
 
 The first line names the format and the last one counts the records, so a truncated file is refused. Between them
-come the conversations, each followed by its messages in order, then answers in the queue, shares, sessions, keys,
-usage, the audit and users. Of the audit, the heads of its chains come first, so that no entry that a head counts
-is missing. A store may be in use during an export. Each conversation is then consistent, but the file as a whole
-is not a snapshot. Users come last: whoever is deleted meanwhile is not in the file, and an import leaves out what
-belongs to nobody in it.
+come the conversations, each followed by its messages in order, then answers in the queue, shares, presets,
+sessions, keys, usage, the audit and users. Of the audit, the heads of its chains come first, so that no entry that
+a head counts is missing. A store may be in use during an export. Each conversation is then consistent, but the
+file as a whole is not a snapshot. Users come last: whoever is deleted meanwhile is not in the file, and an import
+leaves out what belongs to nobody in it.
 
 An import checks the whole file first. It refuses a store that holds anything that is not identical in the file,
 and adds the rest, all or nothing. MongoDB has no transactions of this size: an interrupted import leaves a
@@ -29,6 +29,7 @@ from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.earlier_messages import read_message
 from jan.storage.holdings import Amounts, amounts_of, amounts_of_key
+from jan.storage.preset_records import PresetRecord
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User
 from jan.storage.repositories import NOBODY, Store
@@ -47,6 +48,7 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "message": MessageRecord,
         "queued_answer": QueuedAnswer,
         "share": ShareRecord,
+        "preset": PresetRecord,
         "session": RefreshSession,
         "key": ApiKey,
         "usage": UsageRecord,
@@ -55,9 +57,7 @@ _KINDS: Mapping[str, type[Record]] = MappingProxyType(
         "user": User,
     }
 )
-
-
-_OF_USERS = (ConversationRecord, QueuedAnswer, ShareRecord, RefreshSession, ApiKey, UsageRecord)
+_OF_USERS = (ConversationRecord, QueuedAnswer, ShareRecord, PresetRecord, RefreshSession, ApiKey, UsageRecord)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -128,6 +128,8 @@ def _amounts(batch: Iterable[Record]) -> Iterator[tuple[str, Amounts]]:
             yield record.user_id, amounts_of_key(record)
         elif isinstance(record, ShareRecord):
             yield record.user_id, Amounts(shares=1)
+        elif isinstance(record, PresetRecord):
+            yield record.user_id, Amounts(presets=1)
 
 
 async def _everything(store: Store) -> AsyncIterator[Record]:
@@ -137,7 +139,8 @@ async def _everything(store: Store) -> AsyncIterator[Record]:
         yield conversation
         async for message in _messages(store, conversation):
             yield message
-    for kind in (QueuedAnswer, ShareRecord, RefreshSession, ApiKey, UsageRecord, AuditMark, AuditEntry, User):
+    apart = (kind for kind in _KINDS.values() if kind not in (ConversationRecord, MessageRecord))
+    for kind in apart:
         async for record in _scan(store, kind):
             if not (isinstance(record, User) and record.deleted_at):
                 yield record

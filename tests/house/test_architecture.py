@@ -39,6 +39,7 @@ LAYERS = {
     "jan.storage.repositories": 1,
     "jan.storage.records": 1,
     "jan.storage.session_records": 1,
+    "jan.storage.preset_records": 1,
     "jan.storage.accounting": 1,
     "jan.storage.archive": 1,
     "jan.storage.audit": 1,

@@ -39,7 +39,8 @@ def _run(command: list[str], folder: Path, **environ: str) -> "subprocess.Comple
 @pytest.mark.model
 @pytest.mark.parametrize("block", blocks("bash", "curl "))
 def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: str) -> None:
-    """Each curl sample is answered: a completion, events up to [DONE], the same object twice, or a list."""
+    """Each curl sample is answered: a completion, events up to [DONE], the same object twice, a list, or a
+    preset."""
     assert shutil.which("curl"), "curl is not on PATH"
     script = _for(model_server, block).replace("curl ", "curl --fail-with-body --silent ")
     ran = _run(["bash", "-euc", script], tmp_path)
@@ -53,6 +54,8 @@ def test_curl_samples_run(model_server: ServerProcess, tmp_path: Path, block: st
         assert first == second
     elif "/search" in block:
         assert json.loads(ran.stdout)["object"] == "list"
+    elif "/user/presets" in block:
+        assert json.loads(ran.stdout)["object"] == "preset"
     else:
         assert json.loads(ran.stdout)["choices"][0]["message"]["content"]
 

@@ -12,6 +12,7 @@ from support.conversation import CHAT, CONVERSATIONS, StoredServer, new_conversa
 from support.patience import until
 
 USERS = "/api/v1/users"
+PRESETS = "/api/v1/user/presets"
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_a_deleted_user_is_in_no_file(stored: StoredServer, client: httpx.Client
     assert files_with(stored.folder, "kept 7")
 
 
-@pytest.mark.parametrize("renamed", ["conversation", "user", "key"])
+@pytest.mark.parametrize("renamed", ["conversation", "user", "key", "preset"])
 def test_a_replaced_name_is_in_no_file(
     stored: StoredServer, client: httpx.Client, canary: str, renamed: str
 ) -> None:
@@ -124,12 +125,27 @@ def test_a_replaced_name_is_in_no_file(
     elif renamed == "user":
         path, change = "/api/v1/user/profile", {"name": "new"}
         client.patch(path, json={"name": canary}).raise_for_status()
+    elif renamed == "preset":
+        made = client.post(PRESETS, json={"name": canary, "system_prompt": f"Be {canary}."})
+        path, change = f"{PRESETS}/{made.json()['id']}", {"name": "new", "system_prompt": None}
     else:
         made = client.post("/api/v1/user/api-keys", json={"name": canary})
         path, change = f"/api/v1/user/api-keys/{made.json()['id']}", {"name": "new"}
     assert files_with(stored.folder, canary)
     client.patch(path, json=change).raise_for_status()
     assert is_nowhere(stored, canary)
+
+
+def test_a_deleted_preset_is_in_no_file(stored: StoredServer, client: httpx.Client, canary: str) -> None:
+    """Neither its name nor its system prompt, also if the request that made it is sent again."""
+    body, once = {"name": canary, "system_prompt": canary}, {"Idempotency-Key": secrets.token_hex(16)}
+    first = client.post(PRESETS, json=body, headers=once).json()["id"]
+    assert files_with(stored.folder, canary)
+    client.delete(f"{PRESETS}/{first}").raise_for_status()
+    assert is_nowhere(stored, canary)
+    again = client.post(PRESETS, json=body, headers=once).json()["id"]
+    assert again != first
+    client.delete(f"{PRESETS}/{again}").raise_for_status()
 
 
 def test_an_answer_kept_for_a_repeated_request_is_forgotten(client: httpx.Client, canary: str) -> None:

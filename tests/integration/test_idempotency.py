@@ -28,6 +28,7 @@ from support.raw_http import connect, exchange, parse, request
 from support.server import ServerProcess
 
 KEYS, USERS, SHARES = f"{API}/user/api-keys", f"{API}/users", f"{API}/user/shares"
+PRESETS = f"{API}/user/presets"
 JSONL = {"Content-Type": "application/jsonl"}
 
 # The server kills itself when an object was made and its answer not yet kept; and waits a second instead of a
@@ -102,7 +103,20 @@ def make_share(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
     return client.post(f"{CONVERSATIONS}/{oldest(client)}/shares", json={}, headers=key)
 
 
-MAKERS = (make_conversation, append_message, make_key, rotate_key, import_conversation, make_user, make_share)
+def make_preset(client: httpx.Client, key: dict[str, str]) -> httpx.Response:
+    return client.post(PRESETS, json={"name": key["Idempotency-Key"], "default": True}, headers=key)
+
+
+MAKERS = (
+    make_conversation,
+    append_message,
+    make_key,
+    rotate_key,
+    import_conversation,
+    make_user,
+    make_share,
+    make_preset,
+)
 Maker = Callable[[httpx.Client, dict[str, str]], httpx.Response]
 
 
@@ -118,7 +132,7 @@ def census(client: httpx.Client) -> dict[str, int]:
     """How many objects there are."""
     conversations = client.get(CONVERSATIONS, params={"limit": 100}).json()["data"]
     messages = sum(len(messages_of(client, conversation["id"])) for conversation in conversations)
-    others = {url: len(client.get(url).json()["data"]) for url in (KEYS, USERS, SHARES)}
+    others = {url: len(client.get(url).json()["data"]) for url in (KEYS, USERS, SHARES, PRESETS)}
     return {"conversations": len(conversations), "messages": messages, **others}
 
 
@@ -289,6 +303,7 @@ def test_it_is_in_the_document(admin: httpx.Client) -> None:
         "/responses/compact",
         "/user/api-keys",
         "/user/api-keys/{key_id}/rotate",
+        "/user/presets",
         "/users",
     }
 

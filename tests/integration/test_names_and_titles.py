@@ -1,6 +1,7 @@
 """Names and titles are visible text: on the wire, from a sign-in provider, and from a message or an import."""
 
 import json
+import secrets
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from support.conversation import API, CONVERSATIONS, StoredServer, append, new_conversation
 
 KEYS = f"{API}/user/api-keys"
+PRESETS = f"{API}/user/presets"
 UNSEEN = {
     "escape": "\x1b[31mred",
     "nul": "\x00",
@@ -40,12 +42,15 @@ def test_unseen_characters_are_refused(stored_server: StoredServer, text: str) -
         me = admin.get(f"{API}/user/profile").json()
         key = next(key["id"] for key in admin.get(KEYS).json()["data"])
         conversation = new_conversation(admin, title="kept")
+        preset = admin.post(PRESETS, json={"name": secrets.token_hex(4)}).json()
         calls: list[tuple[str, str, str, dict[str, Any]]] = [
             ("PATCH", f"{API}/user/profile", "name", {}),
             ("PATCH", f"{API}/users/{me['id']}", "name", {}),
             ("POST", f"{API}/users", "name", {"email": "x@example.org"}),
             ("POST", KEYS, "name", {}),
             ("PATCH", f"{KEYS}/{key}", "name", {}),
+            ("POST", PRESETS, "name", {}),
+            ("PATCH", f"{PRESETS}/{preset['id']}", "name", {}),
             ("POST", CONVERSATIONS, "title", {}),
             ("PATCH", f"{CONVERSATIONS}/{conversation}", "title", {}),
         ]
@@ -57,6 +62,7 @@ def test_unseen_characters_are_refused(stored_server: StoredServer, text: str) -
             assert "Must be visible text; allowed: no control, bidirectional or zero-width" in error["message"]
         assert admin.get(f"{API}/user/profile").json() == me
         assert admin.get(f"{CONVERSATIONS}/{conversation}").json()["title"] == "kept"
+        assert admin.get(f"{PRESETS}/{preset['id']}").json() == preset
 
 
 def test_other_characters_come_back(me: httpx.Client) -> None:

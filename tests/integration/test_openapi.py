@@ -43,6 +43,7 @@ _MAKERS: dict[str, tuple[str, Callable[[], Document]]] = {
         "/api/v1/responses",
         lambda: {"model": "jan-v1-4b", "input": "Hello!", "max_output_tokens": 4},
     ),
+    "preset_id": ("/api/v1/user/presets", lambda: {"name": str(uuid4())}),
     "conversation_id": ("/api/v1/conversations", lambda: {"title": "An example"}),
     "completion_id": (
         "/api/v1/chat/completions",

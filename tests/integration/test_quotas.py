@@ -20,7 +20,8 @@ from support.conversation import (
 from support.server import ServerProcess, http_client
 
 KEYS = f"{API}/user/api-keys"
-LIMITS = {"keys": 3, "conversations": 3, "messages": 8, "bytes": 20_000, "shares": 2}
+PRESETS = f"{API}/user/presets"
+LIMITS = {"keys": 3, "presets": 2, "conversations": 3, "messages": 8, "bytes": 20_000, "shares": 2}
 QUOTA = {
     "JAN__SHARES__ENABLED": "true",
     **{f"JAN__LIMITS__QUOTA__{name.upper()}": str(limit) for name, limit in LIMITS.items()},
@@ -94,6 +95,18 @@ def test_keys(me: httpx.Client) -> None:
     assert used(me)["keys"] == 3
 
 
+def test_presets(me: httpx.Client) -> None:
+    """One too many is refused and not stored, nor does it become the default; a deletion gives room. One
+    whose name is taken counts nothing."""
+    first, second = (me.post(PRESETS, json={"name": name, "default": True}).json()["id"] for name in "ab")
+    assert quotas(me)["presets"] == (2, 2, 0)
+    assert "Delete some" in refused(me.post(PRESETS, json={"name": "c", "default": True}), "presets", 2, 2)
+    assert [one["id"] for one in me.get(PRESETS, params={"default": "true"}).json()["data"]] == [second]
+    assert me.delete(f"{PRESETS}/{first}").status_code == 200
+    assert me.post(PRESETS, json={"name": "B"}).status_code == 409
+    assert used(me)["presets"] == 1
+
+
 def test_messages(me: httpx.Client) -> None:
     """Messages of all conversations count together; one that is sent again with its id counts once."""
     first, second = new_conversation(me), new_conversation(me)
@@ -129,9 +142,9 @@ def test_bytes(me: httpx.Client) -> None:
     assert 18_000 < taken < 19_000
     answer = me.post(f"{CONVERSATIONS}/{made}/messages", json={"role": "user", "content": "x" * 2000})
     refused(answer, "bytes of messages", 20_000, taken)
-    assert used(me) == {"keys": 1, "conversations": 1, "messages": 1, "bytes": taken, "shares": 0}
+    assert used(me) == {"keys": 1, "presets": 0, "conversations": 1, "messages": 1, "bytes": taken, "shares": 0}
     me.delete(f"{CONVERSATIONS}/{made}")
-    assert used(me) == {"keys": 1, "conversations": 0, "messages": 0, "bytes": 0, "shares": 0}
+    assert used(me) == {"keys": 1, "presets": 0, "conversations": 0, "messages": 0, "bytes": 0, "shares": 0}
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -11,6 +11,7 @@ from jan.storage.accounting import UsageRecord
 from jan.storage.deletions import AT_ONCE
 from jan.storage.holdings import Amounts
 from jan.storage.idempotent_answers import IdempotentAnswer
+from jan.storage.preset_records import PresetRecord
 from jan.storage.records import (
     ApiKey,
     ConversationRecord,
@@ -29,6 +30,7 @@ KINDS: tuple[type[Record], ...] = (
     RefreshSession,
     ConversationRecord,
     MessageRecord,
+    PresetRecord,
     UsageRecord,
     ShareRecord,
 )
@@ -50,6 +52,7 @@ async def somebody(store: Store, name: str, conversations: int = 1) -> User:
         )
         await store.shares.create(share)
     await store.keys.create(ApiKey(user_id=user.id, name=name, prefix="p", hash=name))
+    await store.presets.create(PresetRecord(user_id=user.id, name=name))
     session = RefreshSession(user_id=user.id, current_jti="a", expires_at=now() + timedelta(hours=1))
     await store.sessions.start(session)
     await store.sessions.end(session.id, at=now(), reason="x")

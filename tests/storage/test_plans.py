@@ -17,6 +17,7 @@ from jan.storage.accounting import Demand, UsageRecord
 from jan.storage.audit import AuditEntry, AuditFilter, entry_id
 from jan.storage.conversation_lists import ListFilter
 from jan.storage.idempotent_answers import IdempotentAnswer
+from jan.storage.preset_records import PresetChanges, PresetRecord
 from jan.storage.queued_answers import QueuedAnswer, QueueRoom
 from jan.storage.records import (
     AnswerProgress,
@@ -55,6 +56,14 @@ async def use_people(store: Store) -> None:
     await store.keys.touch(key.id, at)
     await store.keys.rotate(user.id, key.id, ApiKey(user_id=user.id, name="k", prefix="p", hash="g"), at)
     await store.keys.revoke(user.id, key.id, at)
+    for name in ("a", "b"):
+        preset = PresetRecord(user_id=user.id, name=name)
+        await store.presets.create(preset)
+        await store.presets.update(user.id, preset.id, PresetChanges(name=f"{name}2", default=True))
+    for default in (None, True, False):
+        await store.presets.page(user.id, limit=5, cursor="preset_0", default=default)
+    await store.presets.get(user.id, preset.id)
+    await store.presets.delete(user.id, preset.id)
     session = RefreshSession(user_id=user.id, current_jti="a", expires_at=at + timedelta(hours=1))
     await store.sessions.start(session)
     await store.sessions.rotate(session.id, "a", "b", at=at, expires_at=at + timedelta(hours=1))

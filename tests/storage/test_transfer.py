@@ -16,11 +16,13 @@ from jan.errors import ConfigurationError, Conflict, InvalidRequest
 from jan.people.assembly import make_keyring, make_people
 from jan.people.store_keeper import StoreKeeper
 from jan.schema.limits import KeyAccount
+from jan.schema.presets import PresetOptions
 from jan.schema.stored_items import items_made_of
 from jan.settings import Settings
 from jan.storage import Store
 from jan.storage.accounting import UsageRecord
 from jan.storage.audit import AuditEntry, AuditMark
+from jan.storage.preset_records import PresetChanges, PresetRecord
 from jan.storage.queued_answers import QueuedAnswer, QueueRoom
 from jan.storage.records import (
     ApiKey,
@@ -46,6 +48,7 @@ KINDS: tuple[type[Record], ...] = (
     MessageRecord,
     QueuedAnswer,
     ShareRecord,
+    PresetRecord,
     UsageRecord,
     AuditMark,
     AuditEntry,
@@ -68,6 +71,11 @@ async def fill(store: Store) -> None:
     await store.sessions.start(session)
     queued = QueuedAnswer(id="msg_1", user_id=user.id, conversation_id="conv_1", api="a", request={"a.b": 1})
     await store.queued_answers.add(queued, QueueRoom(all_users=1, each_user=1))
+    for name in ("Exact", "Lively"):
+        options = PresetOptions(temperature=0.5, seed=2**62)
+        preset = PresetRecord(user_id=user.id, name=name, system_prompt="$a.b \u0000", options=options)
+        await store.presets.create(preset)
+    await store.presets.update(user.id, preset.id, PresetChanges(default=True))
     for day in (1, 2):
         await store.usage.add(UsageRecord(user_id=user.id, key_id=key.id, model="m", day=date(2026, 5, day)))
     audit = AuditTrail(store, Seals(lambda: "key", lambda _kid, _purpose: bytes(32)))
@@ -149,7 +157,7 @@ async def test_a_store_moves_whole(pair: tuple[Store, Store], tmp_path: Path) ->
     history = await target.messages.history(user.id, longest.id, message_id=before_head.id)
     assert [message.sequence for message in history] == list(range(1, 451))
     held = await source.holdings.of(user.id)
-    assert (held.keys, held.conversations, held.messages, held.shares) == (1, 3, 455, 2)
+    assert (held.keys, held.presets, held.conversations, held.messages, held.shares) == (1, 2, 3, 455, 2)
     assert await target.holdings.of(user.id) == held
 
 

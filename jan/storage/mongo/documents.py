@@ -13,6 +13,7 @@ import msgspec
 from jan.storage.audit import AuditEntry
 from jan.storage.earlier_messages import EARLIER_FIELDS, message_of
 from jan.storage.folded_text import fold
+from jan.storage.preset_records import PresetRecord
 from jan.storage.records import AnswerProgress, ConversationRecord, MessageRecord, Record
 
 R = TypeVar("R", bound=Record)
@@ -60,6 +61,10 @@ def derived(struct: msgspec.Struct) -> Document:
     if isinstance(struct, MessageRecord):
         waits = {} if struct.status == "streaming" else {UNSEARCHED: True}
         return {"completion_of": struct.completion_of} | waits
+    if isinstance(struct, PresetRecord):
+        # The index has those that have one, and would take null for one.
+        default = {} if struct.default_key is None else {"default_key": struct.default_key}
+        return {"name_key": struct.name_key} | default
     if isinstance(struct, AuditEntry):
         return {"position": struct.position}
     return {}

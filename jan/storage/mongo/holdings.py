@@ -19,6 +19,7 @@ class HoldingsDocument(Record, frozen=True, kw_only=True):
     """The counts of one user, whose id it has."""
 
     keys: int = 0
+    presets: int = 0
     conversations: int = 0
     messages: int = 0
     bytes: int = 0
@@ -33,6 +34,11 @@ class HoldingsDocument(Record, frozen=True, kw_only=True):
     def amounts(self) -> Amounts:
         """The counts, none below 0."""
         return Amounts().plus(Amounts(**{name: getattr(self, name) for name in _NAMES}))
+
+
+def _at_most(number: int) -> dict[str, object]:
+    """Make the condition of a count, which is missing where an earlier server wrote the others."""
+    return {"$not": {"$gt": number}}
 
 
 class MongoHoldings:
@@ -93,7 +99,7 @@ class MongoHoldings:
     async def _add_within(self, user_id: str, more: Amounts) -> None:
         fields = {name: getattr(more, name) for name in _NAMES if getattr(more, name)}
         limits = {name: getattr(self._quota, name) for name in fields}
-        room = {name: {"$lte": limits[name] - fields[name]} for name in fields if limits[name] is not None}
+        room = {name: _at_most(limit - fields[name]) for name, limit in limits.items() if limit is not None}
         for _ in range(_ATTEMPTS):
             if not fields or await self.records.update_one({"_id": user_id, **room}, {"$inc": fields}):
                 return

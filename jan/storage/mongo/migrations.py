@@ -209,6 +209,14 @@ async def _version_19(connection: Connection) -> None:
     await connection.create_indexes("shares", [by_hash, *indexes])
 
 
+async def _version_20(connection: Connection) -> None:
+    """Index presets by their users, names, and which one is the default."""
+    by_user = IndexModel([("user_id", ASCENDING), ("_id", ASCENDING)], name="user")
+    by_name = IndexModel([("name_key", ASCENDING)], name="name", unique=True)
+    default = IndexModel([("default_key", ASCENDING)], name="default", unique=True, sparse=True)
+    await connection.create_indexes("presets", [by_user, by_name, default])
+
+
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_1,
     _version_2,
@@ -229,6 +237,7 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (
     _version_17,
     _version_18,
     _version_19,
+    _version_20,
 )
 
 

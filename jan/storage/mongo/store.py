@@ -16,6 +16,7 @@ from jan.storage.mongo.holdings import MongoHoldings
 from jan.storage.mongo.idempotent_answers import MongoIdempotentAnswers
 from jan.storage.mongo.messages import MongoMessages
 from jan.storage.mongo.migrations import SchemaVersion, migrate
+from jan.storage.mongo.presets import MongoPresets
 from jan.storage.mongo.queued_answers import MongoQueuedAnswers
 from jan.storage.mongo.shares import MongoShares
 from jan.storage.mongo.text_search import MongoTextSearch
@@ -90,6 +91,7 @@ class MongoStore:
         self.completions = MongoCompletions(self.messages)
         self.shares = MongoShares(self._connection, self.conversations, self.holdings)
         self.queued_answers = MongoQueuedAnswers(self._connection, self.messages)
+        self.presets = MongoPresets(self._connection, self.holdings)
         self.idempotent_answers = MongoIdempotentAnswers(self._connection)
         self.counters = MongoCounters(self._connection)
         self.usage = MongoUsageLog(self._connection)
@@ -101,6 +103,7 @@ class MongoStore:
             self.keys.records,
             self.sessions.records,
             self.usage.records,
+            self.presets.records,
             self.idempotent_answers.records,
             self.queued_answers.records,
             self.shares.records,
@@ -115,6 +118,7 @@ class MongoStore:
             self.messages.records,
             self.queued_answers.records,
             self.shares.records,
+            self.presets.records,
             self.usage.records,
             self.audit.records,
             self.audit.marked,

@@ -118,7 +118,7 @@ class MongoKeys:
 
 
 class MongoSessions:
-    """Implements ``repositories.SessionRepository`` on MongoDB."""
+    """Implements ``session_records.SessionRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection) -> None:
         self.records = Collection(connection, "sessions", RefreshSession)

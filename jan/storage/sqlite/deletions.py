@@ -10,7 +10,7 @@ from jan.storage.sqlite.tables import USERS
 from jan.storage.sqlite.users import user_of
 
 _CONVERSATIONS = "SELECT id FROM conversations WHERE user_id = ? LIMIT ?"
-_BELONGINGS = ("api_keys", "sessions", "usage", "given_answers", "queued_answers", "shares", "holdings")
+_BELONGINGS = ("api_keys", "sessions", "presets", "usage", "given_answers", "queued_answers", "shares", "holdings")
 
 
 class SqliteDeletions:

@@ -142,6 +142,13 @@ _VERSION_19 = (
     """CREATE INDEX shares_by_end ON shares (expires_at)""",
     """ALTER TABLE holdings ADD COLUMN shares INTEGER NOT NULL DEFAULT 0""",
 )
+# Users keep presets, which are counted.
+_VERSION_20 = (
+    """CREATE TABLE presets (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name_key TEXT NOT NULL UNIQUE,
+       default_key TEXT UNIQUE, doc TEXT NOT NULL)""",
+    """CREATE INDEX presets_by_user ON presets (user_id, id)""",
+    """ALTER TABLE holdings ADD COLUMN presets INTEGER NOT NULL DEFAULT 0""",
+)
 MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -162,6 +169,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _VERSION_17,
     _VERSION_18,
     _VERSION_19,
+    _VERSION_20,
 )
 # Files of earlier versions may hold deleted text, which these did not overwrite.
 _ERASES_SINCE = 6

@@ -15,6 +15,7 @@ from jan.storage.sqlite.deletions import SqliteDeletions
 from jan.storage.sqlite.folder_counts import SqliteFolders
 from jan.storage.sqlite.holdings import SqliteHoldings
 from jan.storage.sqlite.idempotent_answers import SqliteIdempotentAnswers
+from jan.storage.sqlite.presets import SqlitePresets
 from jan.storage.sqlite.queued_answers import SqliteQueuedAnswers
 from jan.storage.sqlite.shares import SqliteShares
 from jan.storage.sqlite.tables import ARCHIVED_TABLES, Table
@@ -94,6 +95,7 @@ class SqliteStore:
         self.completions = SqliteCompletions(self._db)
         self.shares = SqliteShares(self._db, quota)
         self.queued_answers = SqliteQueuedAnswers(self._db)
+        self.presets = SqlitePresets(self._db, quota)
         self.idempotent_answers = SqliteIdempotentAnswers(self._db)
         self.counters = SqliteCounters(self._db)
         self.usage = SqliteUsageLog(self._db)

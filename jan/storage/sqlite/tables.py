@@ -14,6 +14,7 @@ from jan.storage.audit import AuditEntry, AuditMark
 from jan.storage.earlier_messages import read_message
 from jan.storage.folded_text import fold
 from jan.storage.idempotent_answers import IdempotentAnswer
+from jan.storage.preset_records import PresetRecord
 from jan.storage.queued_answers import QueuedAnswer
 from jan.storage.records import ApiKey, ConversationRecord, MessageRecord, Record, User, milliseconds
 from jan.storage.session_records import RefreshSession
@@ -168,6 +169,15 @@ SHARES = Table(
         "expires_at": lambda r: _ms(r.expires_at),
     },
 )
+PRESETS = Table(
+    "presets",
+    PresetRecord,
+    {
+        "user_id": lambda r: r.user_id,
+        "name_key": lambda r: r.name_key,
+        "default_key": lambda r: r.default_key,
+    },
+)
 USAGE = Table("usage", UsageRecord, {"user_id": lambda r: r.user_id, "day": lambda r: r.day.isoformat()})
 AUDIT = Table(
     "audit",
@@ -188,6 +198,7 @@ ARCHIVED_TABLES: tuple[Table[Any], ...] = (
     MESSAGES,
     QUEUED_ANSWERS,
     SHARES,
+    PRESETS,
     USAGE,
     AUDIT,
     AUDIT_MARKS,

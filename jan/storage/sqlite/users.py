@@ -124,7 +124,7 @@ def _key(db: sqlite3.Connection, user_id: str, key_id: str) -> ApiKey:
 
 
 class SqliteSessions:
-    """Implements ``repositories.SessionRepository`` on SQLite."""
+    """Implements ``session_records.SessionRepository`` on SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
