@@ -84,6 +84,20 @@ def test_pins_and_folders_have_places(visit: PageVisit) -> None:
     wait_for(me.page, folded)
 
 
+def test_signing_out_forgets_which_folders_are_open(visit: PageVisit) -> None:
+    """Their names are the person's."""
+    me = Person(visit, "a")
+    me.set("a", folder="Garden")
+    me.sign_in()
+    me.page.click(".fold .line")
+    wait_for(me.page, ["Folders", "Garden1", "a"])
+    assert "Garden" in me.page.evaluate("() => JSON.stringify(localStorage)")
+    visit.open("?account=usage")
+    me.page.click("main button >> text=Sign out")
+    me.page.wait_for_selector("#key")
+    assert "Garden" not in me.page.evaluate("() => JSON.stringify(localStorage)")
+
+
 def test_a_menu_moves_a_conversation(visit: PageVisit) -> None:
     """It is pinned, put into a new folder, taken out, archived and taken back; what is done is said and stored."""
     me = Person(visit, "ab")

@@ -40,5 +40,6 @@ export function keptNames(prefix) {
 export function forgetPerson() {
   for (const name of keptNames("draft.")) keep(`draft.${name}`, null);
   for (const name of keptNames("place.")) keep(`place.${name}`, null);
+  keep("folders", null);
   keep("models", null);
 }
