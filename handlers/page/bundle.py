@@ -34,6 +34,8 @@ _WORDS = "words/"
 # `"list.new"`, which may be a word's name, and t(`list.${state}`), which is any that begins so.
 _NAMED = re.compile(r'"([\w.]+)"')
 _BEGINNINGS = re.compile(r"\bt\(`([\w.]+)\$\{")
+# What may be left out of styles: blanks after marks, and around braces.
+_BLANKS = re.compile(r"(?<=[;,:{}])\s+|\s+(?=[{}])")
 # Comments on lines of their own, and indentation: a sixth of the scripts.
 _COMMENTS = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)?[ \t]*\n|^[ \t]+", re.MULTILINE)
 
@@ -75,9 +77,12 @@ def page_bundle(api: str) -> Bundle:
 
 
 def _sent(path: Path) -> bytes:
-    """Return a file as it is sent: scripts and styles without comments."""
+    """Return a file as it is sent: scripts and styles without comments, styles without blanks."""
     content = path.read_bytes()
-    return _COMMENTS.sub("", content.decode()).encode() if path.suffix in (".css", ".js") else content
+    if path.suffix not in (".css", ".js"):
+        return content
+    text = _COMMENTS.sub("", content.decode())
+    return (_BLANKS.sub("", text) if path.suffix == ".css" else text).encode()
 
 
 def _filled(template: bytes, version: str, sources: Mapping[str, bytes]) -> bytes:

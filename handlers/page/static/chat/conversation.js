@@ -6,7 +6,6 @@ import { tell, tellTabs } from "../lib/bus.js";
 import { Answer } from "./answer.js";
 import { requestOf, temporaryRequestOf } from "./asking.js";
 import { filesOf } from "./attach.js";
-import { followLoad } from "./loading.js";
 import { runningAs, watch } from "./running.js";
 import { Tree } from "./tree.js";
 
@@ -212,7 +211,7 @@ export class Conversation extends EventTarget {
     });
     this.#changed();
     answer.ask(body);
-    followLoad(answer);
+    void import("./loading.js").then(({ followLoad }) => followLoad(answer));
     return answer;
   }
 

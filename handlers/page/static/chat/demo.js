@@ -1,7 +1,7 @@
 // How to get a model that is worth talking to.
 
+import { openDialog } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { openDialog } from "../lib/menu.js";
 import "../lib/more.js";
 import { t } from "../lib/words.js";
 

@@ -3,6 +3,7 @@
 import { get } from "../api/client.js";
 import { models } from "../api/models.js";
 import { tell } from "../lib/bus.js";
+import "../lib/more.js";
 import { pause } from "../lib/pause.js";
 
 const FIRST_LOOK_SECONDS = 0.5;

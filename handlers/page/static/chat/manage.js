@@ -2,8 +2,9 @@
 
 import { newId, post, send } from "../api/client.js";
 import { tell, tellTabs } from "../lib/bus.js";
+import { openDialog, undoable } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { openDialog, openMenu, undoable } from "../lib/menu.js";
+import { openMenu } from "../lib/menu.js";
 import "../lib/more.js";
 import { go, here } from "../lib/router.js";
 import { t } from "../lib/words.js";

@@ -1,8 +1,8 @@
 // The dialog of sampling and system prompt.
 
 import { patch } from "../api/client.js";
+import { openDialog } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { openDialog } from "../lib/menu.js";
 import "../lib/more.js";
 import { t } from "../lib/words.js";
 import { metadataWith } from "./settings.js";

@@ -2,8 +2,9 @@
 
 import { get, newId, post, remove } from "../api/client.js";
 import { sharingOffer } from "../api/session.js";
+import { openDialog } from "../lib/dialog.js";
 import { button, h, icon } from "../lib/dom.js";
-import { copy, openDialog } from "../lib/menu.js";
+import { copy } from "../lib/menu.js";
 import "../lib/more.js";
 import { moment, span, t, wholeMoment } from "../lib/words.js";
 

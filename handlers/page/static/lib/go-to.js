@@ -1,8 +1,8 @@
 // Going to a conversation by its name.
 
 import { get } from "../api/client.js";
+import { openDialog } from "./dialog.js";
 import { h, icon } from "./dom.js";
-import { openDialog } from "./menu.js";
 import "./more.js";
 import { go } from "./router.js";
 import { t } from "./words.js";

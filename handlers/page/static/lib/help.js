@@ -1,9 +1,9 @@
 // All keys.
 
+import { openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { KEYS } from "./keys.js";
 import { keep, kept } from "./kept.js";
-import { openDialog } from "./menu.js";
 import "./more.js";
 import { t } from "./words.js";
 

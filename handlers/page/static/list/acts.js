@@ -3,8 +3,9 @@
 import { patch } from "../api/client.js";
 import { deleteConversation } from "../chat/manage.js";
 import { tell, tellTabs } from "../lib/bus.js";
+import { openDialog, sure, undoable } from "../lib/dialog.js";
 import { button, h, icon } from "../lib/dom.js";
-import { openDialog, say, sure, undoable } from "../lib/menu.js";
+import { say } from "../lib/menu.js";
 import "../lib/more.js";
 import { t } from "../lib/words.js";
 import { readFolders, renameOpen } from "./folder-names.js";

@@ -3,8 +3,8 @@
 import { patch } from "../api/client.js";
 import { sharingOffer, whoAmI } from "../api/session.js";
 import { tell } from "../lib/bus.js";
+import { openDialog } from "../lib/dialog.js";
 import { button, h } from "../lib/dom.js";
-import { openDialog } from "../lib/menu.js";
 import "../lib/more.js";
 import { linkTo } from "../lib/router.js";
 import { day, t } from "../lib/words.js";

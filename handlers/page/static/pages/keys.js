@@ -2,8 +2,9 @@
 
 import { apiUrl, get, newId, patch, post, remove, serverUrl } from "../api/client.js";
 import { models } from "../api/models.js";
+import { openDialog, sure } from "../lib/dialog.js";
 import { button, h, icon, iconButton } from "../lib/dom.js";
-import { copy, openDialog, openMenu, sure } from "../lib/menu.js";
+import { copy, openMenu } from "../lib/menu.js";
 import "../lib/more.js";
 import { listed, moment, number, t } from "../lib/words.js";
 import { cards } from "./account.js";
