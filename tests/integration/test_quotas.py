@@ -126,12 +126,15 @@ def test_messages(me: httpx.Client) -> None:
 def test_shares(me: httpx.Client) -> None:
     """Links to conversations count until they are revoked, or their conversation is deleted."""
     first, second = new_conversation(me), new_conversation(me)
-    made = [me.post(f"{CONVERSATIONS}/{one}/shares", json={}).json()["id"] for one in (first, second)]
+    shares = [me.post(f"{CONVERSATIONS}/{one}/shares", json={}).json() for one in (first, second)]
+    made = [share["id"] for share in shares]
     answer = me.post(f"{CONVERSATIONS}/{first}/shares", json={})
     assert "Revoke some" in refused(answer, "links to shared conversations", 2, 2)
     assert me.delete(f"{API}/user/shares/{made[0]}").status_code == 200
     assert me.delete(f"{CONVERSATIONS}/{second}").status_code == 200
     assert quotas(me)["shares"] == (2, 0, 2)
+    for share in shares:
+        assert me.post(f"{API}/shared", json={"secret": share["secret"]}).status_code == 404
 
 
 def test_bytes(me: httpx.Client) -> None:
