@@ -15,13 +15,15 @@ from support.server import DEFAULT_CONFIG, ServerProcess, http_client
 
 pytestmark = pytest.mark.slow
 
-WORDS = "".join(f"word{number} " for number in range(200))
+# The 101st of the 200 words is a gate. What is begun ends only after it was opened, however slow its reader is.
+_NUMBERED = [f"word{number} " for number in range(199)]
+WORDS = "".join([*_NUMBERED[:100], "gate ", *_NUMBERED[100:]])
 CONFIG = f"""
 extends: {DEFAULT_CONFIG}
 log: {{format: json}}
 server: {{grace_seconds: 1}}
 responses: {{lease_seconds: 1}}
-models: [{{id: counting, engine: counting.Counting, options: {{step_seconds: 0.01}}}}]
+models: [{{id: counting, engine: counting.Counting, options: {{step_seconds: 0.002, gate: open}}}}]
 """
 
 
@@ -30,6 +32,7 @@ class Servers:
 
     def __init__(self, folder: Path, store_url: str) -> None:
         self._config = folder / "jan.yaml"
+        self._gate = folder / "open"
         self._config.write_text(f"{CONFIG}\nstorage: {{url: '{store_url}'}}\n")
         shutil.copy(counting.__file__, folder)
         self.running: list[ServerProcess] = []
@@ -38,6 +41,10 @@ class Servers:
     def start(self) -> ServerProcess:
         self.running.append(ServerProcess(self._config))
         return self.running[-1]
+
+    def open_gate(self, is_open: bool = True) -> None:
+        """Let what is being made come to its end, or not from now on."""
+        self._gate.touch() if is_open else self._gate.unlink()
 
     def client(self) -> httpx.Client:
         """A client of the server that was started last."""
@@ -106,6 +113,7 @@ def test_a_killed_server_loses_nothing_of_a_response(servers: Servers) -> None:
         seen = read_up_to(client, own, 100)
         servers.kill()
     assert "response.completed" not in seen
+    servers.open_gate()
     servers.start()
     with servers.client() as client:
         text = whole(client, own)
@@ -136,6 +144,7 @@ def test_a_stopped_server_leaves_its_responses(servers: Servers) -> None:
         seen = read_up_to(client, own, 50)
         assert servers.running[-1].stop() == 0
     assert servers.running[-1].errors() == []
+    servers.open_gate()
     servers.start()
     with servers.client() as client:
         text = whole(client, own)
@@ -156,10 +165,12 @@ def test_another_server_goes_on(servers: Servers) -> None:
             seen = read_up_to(other, own, 60)
             servers.running[0].signal(signal.SIGKILL)
             servers.running[0].wait()
+            servers.open_gate()
             text = whole(other, own)
             assert text.startswith(seen)
             assert "".join(deltas(text)) == WORDS
             assert is_charged_once(other)
+    servers.open_gate(False)
     servers.start()
     with (
         servers.client() as third,
