@@ -26,8 +26,8 @@ def followed(
     ``texts``: the encrypted texts of the answer's owner.
     """
     blocks = None if renderer is None else ToldBlocks(renderer)
-    events = _events(queue, answer, texts, -1 if after is None else after, blocks)
-    return EventStream(events, NumberedFrames())
+    known = -1 if after is None else after
+    return EventStream(_events(queue, answer, texts, known, blocks), NumberedFrames(known))
 
 
 async def _events(

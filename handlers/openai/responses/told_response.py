@@ -34,17 +34,20 @@ from jan.storage.records import MessageRecord
 
 
 class NumberedFrames(TypedFrames):
-    """Encodes events that have their numbers already."""
+    """Encodes events that have their numbers already. ``after``: the number of the last one that is known."""
 
     __slots__ = ("_number",)
 
     last = b""
 
+    def __init__(self, after: int) -> None:
+        self._number = max(after, 0)
+
     def each(self, event: Any) -> list[bytes]:
         """Encode an event, or a list of them, as frames."""
         if isinstance(event, list):
             return [frame for one in event for frame in self.each(one)]
-        self._number = event.sequence_number
+        self._number = max(self._number, event.sequence_number)
         return super().each(event)
 
     def error(self, error: JanError) -> bytes:

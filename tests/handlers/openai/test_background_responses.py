@@ -364,6 +364,25 @@ def test_openais_sdk_accumulates(sdk: openai.OpenAI) -> None:
     assert sdk.responses.cancel(waiting.id).status == "cancelled"
 
 
+@pytest.mark.parametrize("html", ["", "&include_html=true"])
+def test_an_error_has_the_number_of_the_last_event(tmp_path: Path, html: str) -> None:
+    """A client that resumes while the server stops goes on after the same event: nothing comes twice."""
+    held = f"engine: support.counting.Counting, options: {{gate: {tmp_path}/open}}"
+    with served(f"models: [{{id: echo, {held}}}]") as server:
+        client = server.connect(server.add_user())
+        own = begin(client, "one gate two")
+        assert until(lambda: get(client, own)["output"])
+
+        async def stop() -> None:
+            server.application.services.background.close()
+
+        server.run(stop())
+        for after, last in ((3, 5), (5, 5), (7, 7)):
+            answer = client.get(f"/v1/responses/{own}?stream=true&starting_after={after}{html}")
+            *_, error = events_of(answer.text)
+            assert (error["code"], error["sequence_number"]) == ("shutting_down", last)
+
+
 def test_a_half_made_call_is_made_anew_after_a_stop(tmp_path: Path) -> None:
     """The call that was under way is dropped by an event, and the next start makes it anew."""
     path = "/tmp/" + "sub folder/" * 200

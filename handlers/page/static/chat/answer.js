@@ -125,7 +125,7 @@ export class Answer extends EventTarget {
   }
 
   #take(event) {
-    if (event.sequence_number !== undefined) this.lastEvent = event.sequence_number;
+    this.lastEvent = Math.max(this.lastEvent, event.sequence_number ?? -1);
     const kind = event.type.replace("response.", "");
     if (kind === "created") this.#placed(event.response);
     else if (kind === "queued") this.#to("queued");
