@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import BrowserContext
 from support.browser import chromium, slow_down
-from support.page import PageVisit
+from support.page import Gate, PageVisit
 
 from jan.testing import ThreadServer, served
 
@@ -21,10 +21,25 @@ models:
 
 
 @pytest.fixture(scope="module")
-def page_server() -> Iterator[ThreadServer]:
-    """A server with echo models and links, without limits. Its log stays free of errors."""
+def module_gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate") / "open")
+
+
+@pytest.fixture
+def gate(module_gate: Gate) -> Gate:
+    """The gate of this module's server, shut."""
+    module_gate.path.unlink(missing_ok=True)
+    return module_gate
+
+
+@pytest.fixture(scope="module")
+def page_server(module_gate: Gate) -> Iterator[ThreadServer]:
+    """A server with echo models and links, without limits; ``held`` stops at the gate. Its log stays free of
+    errors."""
     limits = "limits: {authenticated: 'off', anonymous: 'off', inference: 'off'}"
-    with served(f"extends: default\nshares: {{enabled: true}}\n{limits}{_MODELS}") as server:
+    options = f"options: {{gate: '{module_gate.path}', slots: 1}}"
+    held = f"  - {{id: held, engine: support.counting.Counting, {options}}}\n"
+    with served(f"extends: default\nshares: {{enabled: true}}\n{limits}{_MODELS}{held}") as server:
         yield server
         assert server.errors == []
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 from support import counting
 from support.fake_oidc import FakeProvider, Lab, reply
-from support.page import FIELD, PageVisit
+from support.page import FIELD, Gate, PageVisit
 from support.ports import free_port
 from support.server import DEFAULT_CONFIG, ServerProcess
 
@@ -30,29 +30,6 @@ server: {grace_seconds: 1}
 responses: {lease_seconds: 1}
 models: [{id: counting, engine: counting.Counting, options: {gate: open}}]
 """
-
-
-class Gate:
-    """Holds answers back in the middle. ``path``: the file that opens it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def open(self) -> None:
-        """Let answers go on."""
-        self.path.touch()
-
-
-@pytest.fixture(scope="module")
-def module_gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
-    return Gate(tmp_path_factory.mktemp("gate") / "open")
-
-
-@pytest.fixture
-def gate(module_gate: Gate) -> Gate:
-    """The gate of this module's server, shut."""
-    module_gate.path.unlink(missing_ok=True)
-    return module_gate
 
 
 @pytest.fixture(scope="module")
@@ -175,11 +152,11 @@ def test_a_key_made_on_the_page_is_used_by_a_program(visit: PageVisit, signed_in
     assert client.post("/v1/chat/completions", json=body).status_code == 401
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
-def restarted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The configuration of a server whose model can go on with an answer."""
+@pytest.fixture
+def restarted(request: pytest.FixtureRequest, tmp_path: Path, store: str) -> Path:
+    """The configuration of a server whose model can go on with an answer, on a kind of store."""
     url = f"sqlite:///{tmp_path}/jan.db"
-    if request.param == "mongodb":
+    if store == "mongodb":
         url = request.getfixturevalue("own_server").url("jan_page")
     shutil.copy(counting.__file__, tmp_path)
     config = tmp_path / "jan.yaml"
@@ -187,9 +164,12 @@ def restarted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return config
 
 
-def test_a_server_that_is_killed_in_mid_answer(browser: BrowserContext, restarted: Path) -> None:
-    """Another start on the same store goes on with the answer, and the page that was open all the time shows
-    all of it, each word once."""
+@pytest.mark.parametrize(
+    ("store", "end"), [("sqlite", signal.SIGTERM), ("sqlite", signal.SIGKILL), ("mongodb", signal.SIGKILL)]
+)
+def test_a_server_that_ends_in_mid_answer(browser: BrowserContext, restarted: Path, end: signal.Signals) -> None:
+    """Stopped or killed: another start on the same store goes on with the answer, and the page that was open all
+    the time shows all of it, each word once."""
     port = str(free_port())
     server = ServerProcess(restarted, "--port", port)
     page = browser.new_page()
@@ -201,12 +181,15 @@ def test_a_server_that_is_killed_in_mid_answer(browser: BrowserContext, restarte
         page.fill(FIELD, WORDS)
         page.keyboard.press("Enter")
         page.wait_for_selector(GROWING)
-        server.signal(signal.SIGKILL)
-        server.wait()
+        server.signal(end)
+        assert server.wait() in (0, -signal.SIGKILL)
         page.wait_for_selector(f"{ANSWER} .state >> text=No connection")
+        page.wait_for_selector(".strip:not([hidden])")
         server = ServerProcess(restarted, "--port", port)
         restarted.with_name("open").touch()
         assert whole(page).strip() == WORDS
+        assert page.locator(".state:not([hidden])").count() == 0
+        page.wait_for_selector(".strip", state="hidden")
         assert server.errors() == []
     finally:
         page.close()
