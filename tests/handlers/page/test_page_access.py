@@ -90,7 +90,8 @@ def test_no_dialog_has_a_violation(visit: PageVisit, signed_in: Callable[[], str
     page.wait_for_selector("[role=menu]")
     assert violations(visit, axe) == []
     page.click("[role=menuitem] >> text=Settings")
-    page.wait_for_selector("dialog")
+    page.wait_for_selector("#preset:not([disabled])")
+    page.click("dialog button >> text=Save as a preset")
     assert violations(visit, axe) == []
     page.keyboard.press("Escape")
     page.click(".top button[title=More]")

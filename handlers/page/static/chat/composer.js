@@ -164,14 +164,17 @@ export class Composer extends HTMLElement {
   async pick() {
     const { openPicker } = await import("./picker.js");
     const model = await openPicker(this.modelButton, this.chosen?.id);
-    if (model) {
-      this.model = model;
-      this.picked = true;
-      this.blocked = false;
-      this.notice(null);
-      this.dispatchEvent(new Event("model"));
-    }
+    if (model) this.choose(model);
     this.focusField();
+  }
+
+  /** Ask this model from now on. */
+  choose(model) {
+    this.model = model;
+    this.picked = true;
+    this.blocked = false;
+    this.notice(null);
+    this.dispatchEvent(new Event("model"));
   }
 
   /** What can be done about a conversation that is too long, or a question that alone is. */

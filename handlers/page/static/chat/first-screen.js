@@ -20,6 +20,11 @@ export function firstScreen(list, isTemporary) {
   return h("main.first", { id: "page", tabindex: -1 }, h("div", {}, lead, isTemporary ? null : goOn(list), other));
 }
 
+/** Say with which preset a conversation begins, if with any. */
+export function namePreset(main, preset) {
+  if (preset) main.querySelector("div.lead")?.append(h("p", { id: "begins" }, t("preset.begins", { name: preset })));
+}
+
 /** The conversations with a draft, then the newest ones; null if there is none. */
 function goOn(list) {
   const drafted = drafts().filter((id) => list.known.has(id)).slice(0, MOST);

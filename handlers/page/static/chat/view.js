@@ -1,7 +1,7 @@
 // The page of a conversation, or of one that begins.
 
 import { sharingOffer } from "../api/session.js";
-import { modelNamed, usualModel } from "../api/models.js";
+import { usualModel } from "../api/models.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { listen } from "../lib/bus.js";
 import { openMenu } from "../lib/menu.js";
@@ -10,10 +10,10 @@ import { t } from "../lib/words.js";
 import { placeEntries } from "../list/menus.js";
 import { actByKey } from "./act-by-key.js";
 import { Conversation } from "./conversation.js";
-import { firstScreen } from "./first-screen.js";
+import { firstScreen, namePreset } from "./first-screen.js";
 import { fileNotice, noticeOf } from "./notices.js";
 import { Room } from "./room.js";
-import { settingsOf } from "./settings.js";
+import { firstSettings, modelFor, settingsOf } from "./settings.js";
 import { summaryNote } from "./summary-note.js";
 import { reachPlace } from "./thread.js";
 
@@ -70,27 +70,20 @@ class View {
     conversation.addEventListener("made", () => this.#made(), { signal });
     conversation.addEventListener("refused", (event) => this.#refused(event.error, event.text), { signal });
     this.#title();
+    const first = c ? null : firstSettings(conversation);
     if (c) await this.#load(m);
     else await this.frame.listed;
     if (signal.aborted) return;
     if (!c) this.#showFirst();
-    this.settings = settingsOf(conversation);
-    const usual = await this.#usual();
+    this.settings = first ? await first : settingsOf(conversation);
+    if (signal.aborted) return;
+    namePreset(this.frame.main, this.settings.preset);
+    const usual = await modelFor(conversation);
     if (signal.aborted) return;
     if (!this.composer.picked) this.composer.model = usual;
     new Room(this.composer, conversation, signal);
     this.#busy();
     this.composer.offerFocus();
-  }
-
-  async #usual() {
-    try {
-      const last = [...this.conversation.tree.path()].reverse().find((message) => message.model)?.model ?? this.conversation.model;
-      const named = last ? await modelNamed(last) : null;
-      return named && !named.gone ? named : await usualModel();
-    } catch {
-      return null;
-    }
   }
 
   async #load(m) {
@@ -163,7 +156,7 @@ class View {
 
   async openSettings() {
     const [{ openSettings }] = await Promise.all([import("./settings-dialog.js"), this.opened]);
-    this.settings = (await openSettings(this.conversation, this.settings, this.composer.model)) ?? this.settings;
+    this.settings = (await openSettings(this.conversation, this.settings, this.composer)) ?? this.settings;
   }
 
   get #how() {
@@ -184,6 +177,7 @@ class View {
     this.composer.notice(null);
     if (!this.composer.model && !(await this.#foundModel())) return;
     const wasNew = !this.conversation.id;
+    if (wasNew && this.settings.isUnread) this.settings = await firstSettings(this.conversation);
     try {
       if (!this.thread) this.#showThread();
       const how = this.#how;

@@ -4,7 +4,7 @@ import { models } from "../api/models.js";
 import { Conversation } from "../chat/conversation.js";
 import { MessageView } from "../chat/message.js";
 import { noticeOf } from "../chat/notices.js";
-import { settingsOf } from "../chat/settings.js";
+import { firstSettings, settingsOf } from "../chat/settings.js";
 import { textOf } from "../chat/tree.js";
 import { button, h, icon } from "../lib/dom.js";
 import "../lib/more.js";
@@ -38,7 +38,7 @@ class Compare {
     composer.addEventListener("send", (event) => this.#ask(event.text, event.content), { signal: this.signal });
     composer.addEventListener("stop", () => this.#each((answer) => answer.stop()), { signal: this.signal });
     if (id) await this.conversation.load();
-    this.settings = settingsOf(this.conversation);
+    this.settings = id ? settingsOf(this.conversation) : await firstSettings(this.conversation);
     const all = await models();
     this.models = [all[0], all[1] ?? all[0]];
     composer.model = all[0];

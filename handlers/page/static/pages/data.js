@@ -53,10 +53,11 @@ function wordsOf({ act, count }) {
 export async function data() {
   const said = h("p.note.dim", { role: "status" });
   const all = button(t("data.export"), () => exportAll(said), { picture: "save" });
+  const presets = button(t("data.presets"), exportPresets, { kind: "b.quiet", picture: "save" });
   const leave = button(t("data.delete"), deleteAccount, { kind: "b.bad", picture: "bin" });
   return [
     h("h2", { id: "part" }, t("account.data")),
-    h("p.soft", {}, t("data.exportText")), h("div.row.wrap", {}, all, said),
+    h("p.soft", {}, t("data.exportText")), h("div.row.wrap", {}, all, presets, said),
     h("h3", {}, t("data.import")), h("p.soft", {}, t("data.importText")), ...importing(),
     h("h3", {}, t("data.delete")), h("p.soft", {}, t("data.deleteText")), h("div.row", {}, leave),
   ];
@@ -87,6 +88,11 @@ async function exportAll(said) {
     cursor = page.next_cursor;
   } while (cursor);
   download(new Blob(lines, { type: "application/jsonl" }), "jan-conversations.jsonl");
+}
+
+async function exportPresets() {
+  const { readPresets } = await import("../chat/presets.js");
+  download(new Blob([JSON.stringify(await readPresets(), null, 2)], { type: "application/json" }), "jan-presets.json");
 }
 
 async function deleteAccount() {
