@@ -264,6 +264,9 @@ async def test_mongodb_scans_and_sorts_nothing(database_url: str, monkeypatch: p
             name: str = command.get(event.command_name, "")
             if event.command_name == "find":
                 queries.append((name, dict(command["filter"]), dict(command.get("sort", {}))))
+            steps = {kind: step for each in command.get("pipeline", ()) for kind, step in each.items()}
+            if "$sort" in steps and "$group" not in steps:
+                queries.append((name, dict(command["pipeline"][0]["$match"]), dict(steps["$sort"])))
             if event.command_name == "findAndModify":
                 queries.append((name, dict(command["query"]), {}))
             for part in (*command.get("updates", ()), *command.get("deletes", ())):

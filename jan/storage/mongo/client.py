@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor
+from motor.core import AgnosticBaseCursor
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import IndexModel, ReturnDocument, UpdateOne, WriteConcern
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, InvalidURI
@@ -17,6 +18,7 @@ from jan.storage.records import Record
 from jan.tasks import apart
 
 R = TypeVar("R", bound=Record)
+C = TypeVar("C", bound="AgnosticBaseCursor[Document]")
 
 Filter = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
@@ -80,14 +82,18 @@ class Connection:
 class Collection(Generic[R]):
     """One kind of record in one collection: takes and returns records, and raises Jan's errors.
 
-    Without ``durable`` a write returns as soon as one server has it in memory.
+    Without ``durable`` a write returns as soon as one server has it in memory. Fields that are ``unread`` serve an
+    index, and are not sent with the records.
     """
 
-    def __init__(self, connection: Connection, name: str, kind: type[R], *, durable: bool = True) -> None:
+    def __init__(
+        self, connection: Connection, name: str, kind: type[R], *, durable: bool = True, unread: Sequence[str] = ()
+    ) -> None:
         self._connection = connection
         self._name = name
         self._concern = None if durable else WriteConcern(w=1, j=False)
         self.kind = kind
+        self._fields = dict.fromkeys(unread, 0) or None
 
     async def insert(self, *records: R) -> None:
         """Add records in order. Raises Conflict at the first whose unique values are taken."""
@@ -101,13 +107,13 @@ class Collection(Generic[R]):
     async def find_one(self, where: Filter, *, sort: Sort | None = None) -> R | None:
         """Return the first matching record, or None."""
         with _translated():
-            document = await self._raw.find_one(where, sort=sort)
+            document = await self._raw.find_one(where, self._fields, sort=sort)
         return None if document is None else decode(document, self.kind)
 
     async def find(self, where: Filter, *, sort: Sort, limit: int) -> list[R]:
         """Return at most ``limit`` records in order; 0 means all."""
         with _translated():
-            documents = await self._raw.find(where).sort(sort).limit(limit).to_list(limit or None)
+            documents = await self._raw.find(where, self._fields).sort(sort).limit(limit).to_list(limit or None)
         return [decode(document, self.kind) for document in documents]
 
     async def find_within(self, where: Filter, *, sort: Sort, limit: int, admits: Callable[[R], bool]) -> list[R]:
@@ -117,13 +123,29 @@ class Collection(Generic[R]):
         """
         found: list[R] = []
         with _translated():
-            async with _closing(self._raw.find(where).sort(sort).limit(limit)) as cursor:
+            async with _closing(self._raw.find(where, self._fields).sort(sort).limit(limit)) as cursor:
                 async for document in cursor:
                     record = decode(document, self.kind)
                     if not admits(record):
                         break
                     found.append(record)
         return found
+
+    async def look_through(
+        self, first: Filter, then: Filter, *, sort: Sort, looks_on: Callable[[R], bool]
+    ) -> None:
+        """Look at the records that match two filters, in order, until ``looks_on`` has enough of them.
+
+        The first filter is the range of an index, whatever the server makes of the second.
+        """
+        steps: list[Document] = [{"$match": first}, {"$match": then}, {"$sort": dict(sort)}]
+        if self._fields is not None:
+            steps.append({"$project": self._fields})
+        with _translated():
+            async with _closing(self._raw.aggregate(steps)) as cursor:
+                async for document in cursor:
+                    if not looks_on(decode(document, self.kind)):
+                        break
 
     async def values(self, field: str, *, after: str, limit: int) -> list[str]:
         """Return the values of a text field above ``after``, in order, of at most ``limit`` records."""
@@ -203,9 +225,7 @@ class Collection(Generic[R]):
 
 
 @asynccontextmanager
-async def _closing(
-    cursor: AsyncIOMotorCursor[Document],
-) -> AsyncIterator[AsyncIOMotorCursor[Document]]:
+async def _closing(cursor: C) -> AsyncIterator[C]:
     """Close the cursor even if it was not read to its end, so that the server forgets it."""
     try:
         yield cursor

@@ -54,7 +54,7 @@ class MongoMessages:
     """Implements ``repositories.MessageRepository`` on MongoDB."""
 
     def __init__(self, connection: Connection, conversations: MongoConversations, holdings: MongoHoldings) -> None:
-        self.records = Collection(connection, "messages", MessageRecord)
+        self.records = Collection(connection, "messages", MessageRecord, unread=("grams",))
         self.indexed = Collection(connection, "messages", MessageRecord, durable=False)
         self._queued = Collection(connection, "queued_answers", QueuedAnswer)
         self._conversations = conversations

@@ -14,6 +14,8 @@ from jan.tasks import apart
 
 # Messages that are indexed in one go.
 _BATCH = 100
+# Those of them that are stored by one command, which has a time limit.
+_AT_ONCE = 20
 NEWEST_FIRST = [("_id", -1)]
 
 
@@ -39,8 +41,9 @@ class MongoTextSearch:
             effort.look_at(message, size_of(message), wanted)
             return True
 
-        where = {"searched_by": user_id, "grams": {"$all": wanted.grams}}
-        await self._messages.find_within(where, sort=NEWEST_FIRST, limit=0, admits=looked_at)
+        # An index is read for one of the n-grams, and what it has is searched for the others.
+        one, others = {"searched_by": user_id, "grams": wanted.grams[0]}, {"grams": {"$all": wanted.grams}}
+        await self._messages.look_through(one, others, sort=NEWEST_FIRST, looks_on=looked_at)
         return Found(hits=await self._titles(user_id, wanted) + effort.hits, more=effort.more, indexing=indexing)
 
     async def _titles(self, user_id: str, wanted: Wanted) -> list[TextHit]:
@@ -69,14 +72,14 @@ class MongoTextSearch:
         owners = {conversation.id: conversation.user_id for conversation in found}
         # Made on a thread: a hundred long messages take a while.
         grams = await apart(_BATCH, lambda: [sorted(grams_of(fold(searched_text(one)))) for one in messages])
-        await self._indexed.update_each(
-            [
-                (
-                    {"_id": message.id, UNSEARCHED: True, "updated_at": message.updated_at},
-                    {"$set": {"searched_by": owner, "grams": own}, "$unset": {UNSEARCHED: ""}},
-                )
-                for message, own in zip(messages, grams, strict=True)
-                if (owner := owners.get(message.conversation_id)) is not None
-            ]
-        )
+        changes = [
+            (
+                {"_id": message.id, UNSEARCHED: True, "updated_at": message.updated_at},
+                {"$set": {"searched_by": owner, "grams": own}, "$unset": {UNSEARCHED: ""}},
+            )
+            for message, own in zip(messages, grams, strict=True)
+            if (owner := owners.get(message.conversation_id)) is not None
+        ]
+        for start in range(0, len(changes), _AT_ONCE):
+            await self._indexed.update_each(changes[start : start + _AT_ONCE])
         return len(messages) == _BATCH

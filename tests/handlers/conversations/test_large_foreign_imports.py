@@ -13,7 +13,8 @@ from support.server import ECHO_CONFIG
 
 from jan.cli.commands import main
 
-pytestmark = pytest.mark.heavy
+# The MongoDB server of the tests takes 5 ms of CPU time for each message.
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
 
 COUNT = 1000
 # Runs the command, and prints the most memory that its process had, in KiB.
