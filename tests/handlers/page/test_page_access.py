@@ -94,6 +94,9 @@ def test_no_dialog_has_a_violation(visit: PageVisit, signed_in: Callable[[], str
     page.click("dialog button >> text=Save as a preset")
     assert violations(visit, axe) == []
     page.keyboard.press("Escape")
+    page.wait_for_selector("#preset-name", state="detached")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
     page.click(".top button[title=More]")
     page.click("[role=menuitem] >> text=Share")
     page.click("dialog >> text=Make a link")
