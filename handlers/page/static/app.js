@@ -88,6 +88,8 @@ const PAGES = {
   tree: () => import("./pages/tree.js").then((module) => module.showTree),
 };
 
+const WATCH_AFTER_MS = 2000;
+
 class App {
   constructor(place) {
     this.place = place;
@@ -114,6 +116,8 @@ class App {
 
   askWho(note = "") {
     this.leave();
+    this.elsewhere?.stop();
+    this.elsewhere = null;
     this.frame = null;
     showSignIn(this.place, () => this.enter(), { note, provider: hasProvider() });
   }
@@ -124,6 +128,13 @@ class App {
     this.frame.showPerson(whoAmI());
     this.frame.listed = this.frame.list.load().catch(() => {});
     await this.show();
+    setTimeout(() => this.#watch().catch(() => {}), WATCH_AFTER_MS);
+  }
+
+  /** Begin to look what other devices do. */
+  async #watch() {
+    const { Elsewhere } = await import("./api/elsewhere.js");
+    if (this.frame) this.elsewhere ??= new Elsewhere();
   }
 
   async show() {

@@ -2,13 +2,13 @@
 
 import { holdKeys } from "../lib/keys.js";
 import { copy } from "../lib/menu.js";
+import "../lib/more.js";
 import { go } from "../lib/router.js";
 
 /** Do what a key asked for. `view` is the page of the conversation, `acts` what its messages can be told to do. */
 export function actByKey(name, view, acts) {
   const { conversation, composer, thread } = view;
-  if (name === "stop") view.stop();
-  else if (name === "model") pick(composer);
+  if (name === "model") pick(composer);
   else if (name === "tree" && conversation.id) go({ c: conversation.id, view: "tree" });
   else if (name === "newest") thread?.scrolling.follow();
   else if (name === "next" || name === "previous") move(thread, name === "next" ? 1 : -1);

@@ -6,9 +6,11 @@ import { eventsOf } from "../api/sse.js";
 import { tell } from "../lib/bus.js";
 import { pause } from "../lib/pause.js";
 import { Pieces, piecesOf } from "./pieces.js";
+import { isUnanswered, lookFor, LOOKS } from "./unanswered.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
 const MOST_LOOKS = 600;
+const MOST_SENT = 2;
 const QUEUED = /^queued, position (\d+)(?:, about ([\d.]+) s)?/;
 const ENDS = ["complete", "stopped", "cut", "failed", "refused"];
 
@@ -76,18 +78,47 @@ export class Answer extends EventTarget {
     return this.firstToken && !this.resumed && seconds > 0.5 && this.usage ? this.usage.completion_tokens / seconds : 0;
   }
 
-  /** Ask, and follow the answer to its end. Never throws: `error` has what went wrong. */
-  async ask(body) {
+  /**
+   * Ask, and follow the answer to its end. Never throws: `error` has what went wrong. A request that got no answer may
+   * have been carried out: then what is stored is followed, else the same request is sent once more.
+   * @param {any} body
+   * @param {() => Promise<string | null>} [findStored] the id that the store has for the answer, if there is one
+   * @param {boolean} [mayBeStored] an earlier request with the same ids got no answer
+   */
+  async ask(body, findStored = async () => null, mayBeStored = false) {
     this.temporary = body.store === false;
     this.off = new AbortController();
     const asked = { ...body, background: !this.temporary, stream: true, stream_options: { include_html: true } };
-    try {
-      const answer = await send("POST", "responses", asked, { signal: this.off.signal });
-      this.leftOut = (answer.headers.get("X-Jan-Left-Out") ?? "").split(",").filter(Boolean).length;
-      await this.#follow(answer);
-    } catch (error) {
-      await this.#lost(error);
+    if (mayBeStored && (await this.#adopted(findStored, [0]))) return this.#again();
+    for (let tries = 1; !this.done; tries += 1) {
+      try {
+        return await this.#follow(await this.#sent(asked));
+      } catch (error) {
+        if (this.id || this.temporary || !isUnanswered(error)) return this.#lost(error);
+        if (await this.#adopted(findStored, LOOKS)) return this.#again();
+        // Without an id of the question a second request would be a second answer.
+        if (tries === MOST_SENT || !body.message_id || !this.reached) return this.#lost(error);
+      }
     }
+  }
+
+  async #sent(asked) {
+    const answer = await send("POST", "responses", asked, { signal: this.off.signal });
+    this.leftOut = (answer.headers.get("X-Jan-Left-Out") ?? "").split(",").filter(Boolean).length;
+    return answer;
+  }
+
+  /** Follow what the store has of it, if it has it. `reached` says whether the server could be asked. */
+  async #adopted(findStored, pauses) {
+    const { id, reached } = await lookFor(findStored, pauses);
+    this.reached = reached;
+    if (id) this.#placed({ id });
+    return Boolean(id);
+  }
+
+  /** Whether it was refused although the server may have it. */
+  get isUnsure() {
+    return this.state === "refused" && isUnanswered(this.error);
   }
 
   /** Follow an answer that was asked for elsewhere, or before the page was loaded. */

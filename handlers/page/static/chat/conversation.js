@@ -10,6 +10,7 @@ import { runningAs, watch } from "./running.js";
 import { Tree } from "./tree.js";
 
 const FIRST = 100;
+const NEWEST = 20;
 const MORE = 200;
 const MOST = 500;
 
@@ -25,8 +26,12 @@ export class Conversation extends EventTarget {
     this.metadata = {};
     this.tree = new Tree();
     this.older = null;
+    /** How many messages the server has of it. */
+    this.count = 0;
     /** The answers that are being made here. @type {Set<Answer>} */
     this.answers = new Set();
+    /** The question that may be stored although it was refused: its answer was lost. */
+    this.unsure = null;
   }
 
   /** Read the newest messages. */
@@ -49,7 +54,7 @@ export class Conversation extends EventTarget {
     if (!this.older || this.loading) return false;
     this.loading = true;
     try {
-      const page = await get(`conversations/${this.id}/messages?order=desc&limit=${limit}&cursor=${encodeURIComponent(this.older)}`);
+      const page = await this.#page(this.older, limit);
       this.older = page.next_cursor;
       this.tree.add(page.data);
       this.#changed();
@@ -69,16 +74,48 @@ export class Conversation extends EventTarget {
     for (let page = 0; id && page < pages && !this.tree.messages.has(id); page += 1) if (!(await this.loadOlder(MOST))) return;
   }
 
-  /** Look whether another device has added something. */
+  /** Take what the list says of conversations that changed lately: look, if it says something new of this one. */
+  async compare(latest) {
+    const found = latest.find(({ id }) => id === this.id);
+    if (found && (found.message_count !== this.count || found.title !== this.title)) await this.look();
+  }
+
+  /** Look whether another device has added something, or the network lost the answer to a question. */
   async look() {
     if (!this.id) return;
-    const found = await get(`conversations/${this.id}?limit=20`);
+    const found = await get(`conversations/${this.id}?limit=${NEWEST}`);
     if (found.title !== this.title) this.#titled(found.title);
-    const fresh = found.messages.data.filter((message) => !this.tree.messages.has(message.id));
+    this.count = found.message_count;
+    const fresh = [];
+    for (let page = found.messages; ; page = await this.#page(page.next_cursor, MORE)) {
+      const unknown = page.data.filter((message) => this.#isNew(message));
+      fresh.push(...unknown);
+      if (unknown.length < page.data.length || !page.next_cursor) break;
+    }
     if (!fresh.length) return;
     this.tree.add(fresh);
     this.#followAll(fresh);
     this.#changed();
+    if (!fresh.some(({ id }) => id === this.unsure?.id)) return;
+    this.dispatchEvent(Object.assign(new Event("stored"), { text: filesOf(this.unsure.content).words }));
+    this.unsure = null;
+  }
+
+  /** Return whether a message is not known here. An answer that was asked for here is, before the server named it. */
+  #isNew({ id, parent_id: parentId, role }) {
+    if (this.tree.messages.has(id)) return false;
+    return role !== "assistant" || ![...this.answers].some((answer) => !answer.id && answer.parentId === parentId);
+  }
+
+  #page(cursor, limit) {
+    return get(`conversations/${this.id}/messages?order=desc&limit=${limit}&cursor=${encodeURIComponent(cursor)}`);
+  }
+
+  /** Return the id of an answer below a question that the store has and nobody here knows. */
+  async #answerTo(questionId) {
+    const { messages } = await get(`conversations/${this.id}?limit=${NEWEST}`);
+    const found = messages.data.findLast((message) => message.parent_id === questionId && message.role === "assistant");
+    return found && !this.tree.messages.has(found.id) ? found.id : null;
   }
 
   #followAll(messages) {
@@ -139,7 +176,10 @@ export class Conversation extends EventTarget {
   async #make(model, content) {
     // A title of files would be one of their marks.
     const title = typeof content === "string" ? undefined : filesOf(content).words.slice(0, 60) || undefined;
-    const made = await post("conversations", { model, title, metadata: this.metadata }, { headers: { "Idempotency-Key": newId("key") } });
+    const body = { model, title, metadata: this.metadata };
+    // Sent again with the same key, it is made once.
+    if (JSON.stringify(body) !== this.making?.sent) this.making = { sent: JSON.stringify(body), key: newId("key") };
+    const made = await post("conversations", body, { headers: { "Idempotency-Key": this.making.key } });
     this.id = made.id;
     this.model = made.model;
     this.title = made.title;
@@ -154,14 +194,17 @@ export class Conversation extends EventTarget {
   async ask(text, { model, parentId = this.tree.leaf?.id ?? null, options = {}, system = "" }) {
     const isFirst = parentId === null && !this.tree.size;
     if (!this.id && !this.temporary) await this.#make(model, text);
-    const id = newId("msg");
+    const again = this.unsure?.parentId === parentId && JSON.stringify(this.unsure.content) === JSON.stringify(text) ? this.unsure : null;
+    const id = again?.id ?? newId("msg");
     // The server gives the messages before a question its id with a number.
     const above = isFirst && system ? this.#put({ id: `${id}.1`, parent_id: null, role: "system", content: system, status: "complete" }) : null;
     const question = this.#put({ id, parent_id: above?.id ?? parentId, role: "user", content: text, status: "complete" });
     if (this.temporary) return this.#run(question, temporaryRequestOf({ model, options }, this.tree.path()), question);
     const how = { model, conversation: this.id, options, parentId: isFirst ? undefined : parentId };
     const sent = { id: question.id, content: text, system: isFirst ? system : "" };
-    return this.#run(question, requestOf(how, sent), question);
+    const answer = this.#run(question, requestOf(how, sent), question, Boolean(again));
+    answer.addEventListener("end", () => (this.unsure = answer.isUnsure ? { id, parentId, content: text } : null));
+    return answer;
   }
 
   /** Answer a stored question once more, below it, as another version. */
@@ -187,12 +230,14 @@ export class Conversation extends EventTarget {
     return put;
   }
 
-  #run(question, body, unstored) {
+  #run(question, body, unstored, mayBeStored = false) {
     const answer = watch(new Answer(this.id, question.id, body.model));
     const message = this.#put({ id: newId("tmp"), parent_id: question.id, role: "assistant", content: "", status: "streaming", model: body.model });
     this.#live(message, answer);
     answer.addEventListener("placed", () => {
-      this.#rename(message, answer.id);
+      this.tree.rename(message, answer.id);
+      this.dispatchEvent(Object.assign(new Event("named"), { message }));
+      this.count += body.input.length + 1;
       noteUse(body.model);
       if (this.temporary) return;
       tell("asked", this);
@@ -210,19 +255,8 @@ export class Conversation extends EventTarget {
       this.dispatchEvent(Object.assign(new Event("refused"), { error: answer.error, text: unstored ? filesOf(unstored.content).words : "" }));
     });
     this.#changed();
-    answer.ask(body);
+    answer.ask(body, () => this.#answerTo(question.id), mayBeStored);
     void import("./loading.js").then(({ followLoad }) => followLoad(answer));
     return answer;
-  }
-
-  #rename(message, id) {
-    const { children, messages, chosen } = this.tree;
-    const beside = children.get(message.parent_id);
-    beside[beside.indexOf(message.id)] = id;
-    if (chosen.get(message.parent_id) === message.id) chosen.set(message.parent_id, id);
-    messages.delete(message.id);
-    message.id = id;
-    messages.set(id, message);
-    this.dispatchEvent(Object.assign(new Event("named"), { message }));
   }
 }

@@ -1,16 +1,17 @@
 // The links to the questions of a conversation, in the margin, and the mark at the one that is read.
 
 import { h } from "../lib/dom.js";
-import { t } from "../lib/words.js";
+import "../lib/more.js";
 import { textOf } from "./tree.js";
 
-const LEAST = 3;
 const LENGTH = 80;
 
 export class Questions {
-  constructor() {
+  /** `least`: with fewer questions nothing is shown. */
+  constructor(name, least) {
+    this.least = least;
     this.list = h("div");
-    this.element = h("nav.asked", { "aria-label": t("thread.questions"), hidden: true }, this.list);
+    this.element = h("nav.asked", { "aria-label": name, hidden: true }, this.list);
     /** The questions, in order, and their links. @type {{key: string, sequence: number, link: HTMLElement}[]} */
     this.all = [];
   }
@@ -18,7 +19,7 @@ export class Questions {
   /** Show links to the questions among these messages. Links that stay are not touched. */
   show(messages, keyOf) {
     const asked = messages.filter(({ role }) => role === "user");
-    this.element.hidden = asked.length < LEAST;
+    this.element.hidden = asked.length < this.least;
     if (this.element.hidden) return;
     const before = new Map(this.all.map(({ key, link }) => [key, link]));
     this.all = asked.map((message) => ({ key: keyOf(message), sequence: message.sequence, link: before.get(keyOf(message)) ?? linkTo(message, keyOf(message)) }));

@@ -5,9 +5,9 @@ import { keep, kept } from "../lib/kept.js";
 import { t } from "../lib/words.js";
 import { MessageView } from "./message.js";
 import { Parts } from "./parts.js";
-import { Questions } from "./questions.js";
 import { Scrolling } from "./scroll.js";
 
+const LEAST_QUESTIONS = 3;
 const BAR = 64;
 const FOOT = 116;
 const GAPS = 56;
@@ -28,10 +28,11 @@ export class Thread extends HTMLElement {
     this.off = new AbortController();
     const { signal } = this.off;
     this.parts = new Parts();
-    this.questions = new Questions();
+    /** The links to the questions, once there are enough of them. @type {import("./questions.js").Questions | null} */
+    this.questions = null;
     this.above = h("p.note.dim.above", { hidden: true });
     this.end = h("div.end-of-text");
-    this.talk = h("div.talk", {}, this.above, this.parts.element, this.end, this.questions.element);
+    this.talk = h("div.talk", {}, this.above, this.parts.element, this.end);
     this.replaceChildren(this.talk);
     this.jump = button(t("thread.newest"), () => this.scrolling.follow(), { kind: "b.tiny.jump", picture: "down", hidden: true });
     this.scrolling = new Scrolling(signal, () => this.#moved());
@@ -88,9 +89,16 @@ export class Thread extends HTMLElement {
     this.above.textContent = t("thread.loading");
     if (this.left) this.rest = setTimeout(() => this.#fill());
     else {
-      this.questions.show(this.path, keyOf);
+      this.#listQuestions().catch(() => {});
       this.dispatchEvent(new Event("whole"));
     }
+  }
+
+  async #listQuestions() {
+    if (!this.questions && this.path.filter(({ role }) => role === "user").length < LEAST_QUESTIONS) return;
+    const { Questions } = await import("./questions.js");
+    if (!this.questions) this.talk.append((this.questions = new Questions(t("thread.questions"), LEAST_QUESTIONS)).element);
+    this.questions.show(this.path, keyOf);
   }
 
   /** Note where the first message in sight is, since older ones may be put above it. */
@@ -123,7 +131,7 @@ export class Thread extends HTMLElement {
       const { first } = this;
       if (!first) return;
       this.place = placeOf(first);
-      this.questions.mark(this.#viewOf(this.parts.below(first.element, innerHeight * READ)).message);
+      this.questions?.mark(this.#viewOf(this.parts.below(first.element, innerHeight * READ)).message);
     });
   }
 

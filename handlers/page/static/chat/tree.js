@@ -41,6 +41,16 @@ export class Tree {
     if (this.chosen.get(message.parent_id) === id) this.chosen.delete(message.parent_id);
   }
 
+  /** Give a message the id that the server has for it. */
+  rename(message, id) {
+    const beside = this.children.get(message.parent_id);
+    beside[beside.indexOf(message.id)] = id;
+    if (this.chosen.get(message.parent_id) === message.id) this.chosen.set(message.parent_id, id);
+    this.messages.delete(message.id);
+    message.id = id;
+    this.messages.set(id, message);
+  }
+
   /** Read the branch that a message is on. */
   choose(id) {
     for (let at = this.messages.get(id); at; at = this.messages.get(at.parent_id)) this.chosen.set(at.parent_id, at.id);

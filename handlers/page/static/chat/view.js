@@ -8,7 +8,6 @@ import { openMenu } from "../lib/menu.js";
 import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
 import { placeEntries } from "../list/menus.js";
-import { actByKey } from "./act-by-key.js";
 import { Conversation } from "./conversation.js";
 import { firstScreen, namePreset } from "./first-screen.js";
 import { fileNotice, noticeOf } from "./notices.js";
@@ -44,14 +43,13 @@ class View {
     on("stop", () => this.stop());
     on("edit-last", () => this.#editLast());
     listen("answer", () => this.#busy(), signal);
-    listen("act", (name) => actByKey(name, this, this.#acts()), signal);
+    listen("act", (name) => (name === "stop" ? this.stop() : this.#act(name)), signal);
     const look = () => this.conversation.look().catch(() => {});
+    listen("latest", (all) => this.conversation.compare(all).catch(() => {}), signal);
     const mine = (name, act) => listen(name, (one) => one.id === this.conversation.id && act(one), signal);
     mine("conversation", ({ title }) => title !== this.conversation.title && look());
     mine("sorted", (one) => (this.conversation.place = one));
     mine("elsewhere", look);
-    addEventListener("focus", look, { signal });
-    document.addEventListener("visibilitychange", () => document.hidden || look(), { signal });
   }
 
   /** Show a place. What is sent before the model is known waits for it. */
@@ -67,6 +65,7 @@ class View {
     this.composer.open(conversation.temporary ? TEMPORARY : (c ?? null), t(c ? "write.next" : "write.first"));
     this.composer.block(false);
     conversation.addEventListener("title", () => this.#title(), { signal });
+    conversation.addEventListener("stored", (event) => (this.composer.notice(null), this.composer.sent(event.text)), { signal });
     conversation.addEventListener("made", () => this.#made(), { signal });
     conversation.addEventListener("refused", (event) => this.#refused(event.error, event.text), { signal });
     this.#title();
@@ -127,6 +126,11 @@ class View {
       fork: conversation.temporary ? null : (id) => this.#fork(id),
       link: conversation.temporary ? null : (id) => new URL(linkTo({ c: conversation.id, m: id }), location.href).href,
     };
+  }
+
+  async #act(name) {
+    const { actByKey } = await import("./act-by-key.js");
+    actByKey(name, this, this.#acts());
   }
 
   #title() {
