@@ -51,6 +51,10 @@ class Guarded:
         self._connection = HTTPConnection(urlsplit(server.url).netloc, timeout=60)
         self._made = {name: self.fresh(kind) for name, kind in KINDS.items()}
 
+    def close(self) -> None:
+        """Close the connection that all calls share."""
+        self._connection.close()
+
     def fresh(self, kind: Kind) -> str | None:
         """A new credential of a kind."""
         return self._server.run(kind.make(self._server.application.services))
@@ -74,7 +78,9 @@ class Guarded:
 @pytest.fixture(scope="module", params=["on-loopback", "refuse", ANYONE])
 def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
     with served(f"access: {{anonymous: {request.param}}}") as server:
-        yield Guarded(server, request.param)
+        guarded = Guarded(server, request.param)
+        yield guarded
+        guarded.close()
         assert server.errors == []
 
 
