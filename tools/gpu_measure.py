@@ -206,11 +206,13 @@ def served(options: ExLlamaV2Options, program: tuple[str, ...] = ("-m", "jan")) 
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "jan.yaml"
         chosen = msgspec.json.encode(options).decode()
+        # Another program has its stand-ins in its own process.
+        isolation = "process" if program == ("-m", "jan") else "thread"
         config.write_text(
             f"extends: {Path(__file__).resolve().parent.parent / 'conf' / 'jan.yaml'}\n"
             "log: {level: warning}\n"
             "limits: {anonymous: 'off', inference: 'off'}\n"
-            f"models: [{{id: checked, engine: exllamav2, options: {chosen}}}]\n"
+            f"models: [{{id: checked, engine: exllamav2, isolation: {isolation}, options: {chosen}}}]\n"
         )
         command = [sys.executable, *program, "serve", "--config", str(config), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ.copy())

@@ -12,7 +12,8 @@ import msgspec
 
 from jan.bench.straight_job import Straight, StraightOutcome, threads
 from jan.engine.backends.llamacpp.chain import add_temperature
-from jan.engine.backends.llamacpp.model import GgufModel, resolve_model_file
+from jan.engine.backends.llamacpp.gguf_files import resolve_model_file
+from jan.engine.backends.llamacpp.model import GgufModel
 
 _CELLS = 16384
 _SEQUENCES = 8

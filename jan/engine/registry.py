@@ -3,7 +3,7 @@ library."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jan.engine.base import Backend, ChoosingBackend, Engine
 from jan.engine.engine_kinds import arguments_of, class_of
@@ -14,7 +14,7 @@ from jan.engine.rules import EngineRules
 from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
 from jan.settings.models import Isolation
-from jan.settings.names import DottedName
+from jan.settings.names import ENGINES, DottedName
 
 
 class Surroundings(NamedTuple):
@@ -41,14 +41,18 @@ def create_engine(
     an Engine, which runs on the event loop. Raises ConfigurationError for an unknown kind, a library that is not
     installed, or wrong options. Its message begins with the path in the model's settings.
     """
-    found = class_of(kind)
+    found = class_of(kind, front=True)
     arguments = arguments_of(found, options)
     around = around or Surroundings(ModelTrials(), None)
+    isolation = isolation or getattr(found, "isolation", "thread")
+    if isolation == "thread":
+        found = class_of(kind)
+    elif kind in ENGINES or not _missing(found, Backend):
+        first = _FirstMade(lambda: found(*arguments), around.trials)
+        first.check_machine()
+        return ProcessEngine(name, _plan_of(kind, options), around.sockets, first.admit, rules, on_exit)
     if not _missing(found, Backend):
-        make = _FirstMade(lambda: found(*arguments), around.trials)
-        if (isolation or getattr(found, "isolation", "thread")) == "thread":
-            return ThreadedEngine(name, make, rules, on_exit)
-        return ProcessEngine(name, _plan_of(kind, options), around.sockets, make.admit, rules, on_exit)
+        return ThreadedEngine(name, _FirstMade(lambda: found(*arguments), around.trials), rules, on_exit)
     if not _missing(found, Engine):
         if isolation == "process":
             raise ConfigurationError(
@@ -67,6 +71,15 @@ def _plan_of(kind: DottedName, options: dict[str, Any]) -> BackendPlan:
     return BackendPlan(kind=str(kind), file=None if kind.file is None else str(kind.file), options=options)
 
 
+@runtime_checkable
+class PickyFront(Protocol):
+    """A front whose engine does not run on every machine."""
+
+    def check_machine(self) -> None:
+        """Raise ConfigurationError if it does not run on this one. No library is imported for that."""
+        ...
+
+
 class _FirstMade:
     """Makes backends, whose models have been tried. The first is made at once, because that is how a backend
     checks its options, and is the one that runs; others are made after a failure."""
@@ -76,6 +89,11 @@ class _FirstMade:
         self._trials = trials
         self._first: Backend | None = make()
         trials.expect(self._first)
+
+    def check_machine(self) -> None:
+        """Raise ConfigurationError if the machine lacks what the process of the model needs."""
+        if isinstance(self._first, PickyFront):
+            self._first.check_machine()
 
     def __call__(self) -> Backend:
         backend = self.admit()

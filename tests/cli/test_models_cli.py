@@ -130,7 +130,7 @@ def test_a_hub_that_is_away_is_one_line(jan: Run) -> None:
 
 def test_models_lists_kind_engine_and_fit(jan: Run, tmp_path: Path) -> None:
     """One line a model; the bundled GGUF is read by llama.cpp's own reader."""
-    from jan.engine.backends.llamacpp.model import resolve_model_file
+    from jan.engine.backends.llamacpp.gguf_files import resolve_model_file
 
     folder = tmp_path / "data" / "models"
     (folder / "exl").mkdir(parents=True)

@@ -53,9 +53,10 @@ def _settings(kind: type[msgspec.Struct], path: str = "") -> dict[str, str]:
 
 def _options(engine: str) -> type[msgspec.Struct]:
     kinds = import_module("jan.engine.engine_kinds")._KINDS
-    module, backend, _ = kinds[engine]
+    package, front, _, _ = kinds[engine]
+    module, name = f"{package}.{front}".rsplit(".", 1)
     pytest.importorskip(module, reason=f"the {engine} engine's library is not installed", exc_type=ImportError)
-    found: type[msgspec.Struct] = getattr(import_module(module), backend).Options
+    found: type[msgspec.Struct] = getattr(import_module(module), name).Options
     return found
 
 

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from support.server import MODEL
 
-from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED, resolve_model_file
+from jan.engine.backends.llamacpp.model import GgufModel
 
 pytestmark = pytest.mark.model
 

@@ -29,12 +29,13 @@ COLOUR = {
 
 @pytest.fixture(scope="module")
 def client(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A server of the tiny model. Its log must stay free of errors."""
+    """A server of the tiny model, on a thread: the stand-ins are in its own process. Its log must stay free of
+    errors."""
     config = tmp_path_factory.mktemp("exllamav2") / "jan.yaml"
     options = f"{{model: {tiny_folder}, context: 1024, slots: 8, chunk: 256}}"
     config.write_text(
         f"extends: {DEFAULT_CONFIG}\nlog: {{format: json}}\n"
-        f"models: [{{id: tiny, engine: exllamav2, options: {options}}}]\n"
+        f"models: [{{id: tiny, engine: exllamav2, isolation: thread, options: {options}}}]\n"
     )
     path = os.pathsep.join([str(PROGRAM.parents[1]), os.environ.get("PYTHONPATH", "")])
     server = ServerProcess(config, program=(str(PROGRAM),), environ={"PYTHONPATH": path})

@@ -111,7 +111,8 @@ def _scored_by_llama_cpp() -> list[tuple[float, bool]]:
     """Return the log likelihood of each text's last word, and whether it is the likeliest word."""
     import cyllama.llama.llama_cpp as llama
 
-    from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
+    from jan.engine.backends.llamacpp.gguf_files import BUNDLED, resolve_model_file
+    from jan.engine.backends.llamacpp.model import GgufModel
 
     model = GgufModel(resolve_model_file(BUNDLED), 0)
     parameters = llama.LlamaContextParams()

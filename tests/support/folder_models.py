@@ -11,7 +11,7 @@ import cyllama.llama.llama_cpp as llama
 import numpy
 from safetensors.numpy import save_file
 
-from jan.engine.backends.llamacpp.model import BUNDLED, resolve_model_file
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED, resolve_model_file
 
 Array = Any
 # GGUF tensor name -> Hugging Face name, of one layer.

@@ -81,7 +81,7 @@ def _start(stage: Stage, plan: Plan) -> dict[str, Callable[[int], Measure]]:
 
 def _model_file() -> Path:
     try:
-        from jan.engine.backends.llamacpp.model import resolve_model_file
+        from jan.engine.backends.llamacpp.gguf_files import resolve_model_file
 
         return resolve_model_file(_MODEL)
     except ModuleNotFoundError as error:

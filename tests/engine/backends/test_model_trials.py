@@ -14,7 +14,7 @@ from support.mutated_gguf import mutations  # noqa: E402
 from support.tiny_gguf import write_tiny_gguf  # noqa: E402
 
 from jan.engine.backends.llamacpp import LlamaCppBackend, LlamaCppOptions  # noqa: E402
-from jan.engine.backends.llamacpp.model import files_of  # noqa: E402
+from jan.engine.backends.llamacpp.gguf_files import files_of  # noqa: E402
 from jan.engine.model_trials.gguf_header import read_gguf_header  # noqa: E402
 from jan.engine.model_trials.model_trial import ModelTrial  # noqa: E402
 from jan.engine.model_trials.tried_models import ModelTrials  # noqa: E402

@@ -13,7 +13,8 @@ pytest.importorskip("tokenizers")
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from jan.engine.backends.exllama.common.tokenizer_file import TokenizerFile, ids_of
-from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, resolve_model_file
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED, resolve_model_file
+from jan.engine.backends.llamacpp.model import GgufModel
 from jan.engine.prompts.segments import MarkedPrompt
 from jan.engine.prompts.tokenizing import PromptTokenizer, PromptTooLong
 

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("cyllama")
 pytestmark = pytest.mark.model
 
-from jan.engine.backends.llamacpp.model import GgufModel, resolve_model_file  # noqa: E402
+from jan.engine.backends.llamacpp.gguf_files import resolve_model_file  # noqa: E402
+from jan.engine.backends.llamacpp.model import GgufModel  # noqa: E402
 from jan.engine.formats import OutputFormat  # noqa: E402
 from jan.engine.grammars.ascii_classes import with_ascii_classes  # noqa: E402
 from jan.errors import InvalidRequest  # noqa: E402

@@ -12,7 +12,9 @@ import cyllama.llama.llama_cpp as llama
 from jan.engine.answers.answer import Answer
 from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
 from jan.engine.backends.llamacpp.embedding_backend import LlamaCppEmbeddingBackend
-from jan.engine.backends.llamacpp.model import BUNDLED, GgufModel, files_of, resolve_model_file
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED
+from jan.engine.backends.llamacpp.model import GgufModel
+from jan.engine.backends.llamacpp.model_front import LlamaCppFront
 from jan.engine.backends.llamacpp.options import LlamaCppOptions
 from jan.engine.backends.llamacpp.pooling import pooling_of
 from jan.engine.backends.llamacpp.prompt_scores import TOKENS_A_STEP, PromptScores
@@ -25,7 +27,6 @@ from jan.engine.backends.token_reading import read_tokens
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output, TokenizedText
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
-from jan.engine.model_trials.model_trial import ModelTrial, mapped_bytes
 from jan.engine.refusals import reason_of
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError
@@ -50,40 +51,15 @@ class _Sequence:
         self.answer = Answer(job.request, len(job.tokens), job.limit, job.dialect)
 
 
-class LlamaCppBackend:
+class LlamaCppBackend(LlamaCppFront):
     """One GGUF model, its key-value cache and the running answers."""
 
-    Options = LlamaCppOptions
-
     def __init__(self, options: LlamaCppOptions) -> None:
-        self._options = options
-        self._file = resolve_model_file(options.model)
-        self._cache_tokens = options.cache_tokens or options.slots * options.context
-        if self._cache_tokens < options.context:
-            raise ConfigurationError(
-                f"Option cache_tokens is {self._cache_tokens}. It must be at least context ({options.context})."
-            )
+        super().__init__(options)
         self._slots = Slots(options.slots, self._cache_tokens)
         self._sharing = PrefixSharing(options.share_prefixes)
         self._sequences: dict[JobId, _Sequence] = {}
         self._cache = CacheUse(total=self._cache_tokens)
-
-    def trial(self) -> ModelTrial | None:
-        """Return the trial of the model's file. The bundled one was installed by its hash, like this code."""
-        if self._options.model == BUNDLED:
-            return None
-        return ModelTrial(
-            call="jan.engine.backends.llamacpp.first_reading:read_first",
-            arguments={
-                "model": str(self._file),
-                "tool_format": self._options.tool_format,
-                "reasoning": self._options.reasoning,
-                "pooling": self._options.pooling,
-            },
-            files=tuple(map(str, files_of(self._file))),
-            named=f"Model file {self._file}",
-            mapped_bytes=mapped_bytes(self._file),
-        )
 
     def for_model(self) -> "LlamaCppBackend | LlamaCppEmbeddingBackend":
         """Return the backend for the model that the file has: this one, or one that embeds or scores."""

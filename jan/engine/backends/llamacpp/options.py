@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from jan.engine.backends.llamacpp.model import BUNDLED
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED
 from jan.engine.backends.prefix_sharing import SharePrefixes
 from jan.engine.prompts.dialects import ReasoningOption, ToolFormatOption
 from jan.engine.prompts.segments import ControlTokensOption

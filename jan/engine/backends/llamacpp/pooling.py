@@ -8,7 +8,7 @@ from typing import Any, Literal
 import cyllama.llama.llama_cpp as llama
 import numpy
 
-from jan.engine.backends.llamacpp.model import BUNDLED
+from jan.engine.backends.llamacpp.gguf_files import BUNDLED
 from jan.engine.backends.llamacpp.options import LlamaCppOptions
 from jan.errors import ConfigurationError
 

@@ -13,20 +13,19 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import structlog
 
 from jan.engine.answers.answer import Answer
 from jan.engine.answers.logprobs import token_logprob
 from jan.engine.backends.common import TokenizedPrompt, TokenizedRequest, prepare_request, tokenize_prompt
 from jan.engine.backends.exllama.common.device import Device
-from jan.engine.backends.exllama.common.folder import FolderFormats, ModelFolder
 from jan.engine.backends.exllama.common.job_plan import JobPlan, plan_of
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.common.logits import SampledToken
+from jan.engine.backends.exllama.common.model_front import ExLlamaFront
 from jan.engine.backends.exllama.common.options import ExLlamaOptions
 from jan.engine.backends.exllama.common.salting import salt_of
-from jan.engine.backends.exllama.common.size import PAGE, ModelSize
+from jan.engine.backends.exllama.common.size import PAGE
 from jan.engine.backends.exllama.common.tokenizer import FolderTokenizer
 from jan.engine.backends.prefix_sharing import PrefixSharing
 from jan.engine.backends.shown_tokens import visible_pieces, with_end_token, with_token_id
@@ -34,7 +33,6 @@ from jan.engine.backends.token_reading import read_tokens
 from jan.engine.base import Delta, Finished, GenerationRequest, JobId, ModelInfo, OnProgress, Output, TokenizedText
 from jan.engine.fingerprint import fingerprint_of
 from jan.engine.formats import format_refused
-from jan.engine.model_trials.model_trial import ModelTrial
 from jan.engine.stats import CacheUse
 from jan.errors import ConfigurationError, JanError
 from jan.schema.open_body import Unserved
@@ -55,25 +53,18 @@ class _Running:
         self.answer = Answer(prepared.request, len(prepared.tokens), prepared.limit, prepared.dialect)
 
 
-class ExLlamaBackend(ABC):
+class ExLlamaBackend(ExLlamaFront, ABC):
     """One model folder, its key-value cache and the running answers.
 
-    ``reserve``: cache tokens that a job takes in addition to its own tokens and the drafted ones.
     ``unserved``: parameters that the library can't serve.
     ``stops_early``: the library stops before a job's limit by as many tokens as it drafts.
     """
 
-    name = ""
-    formats: FolderFormats
     unserved: Mapping[str, Unserved] = MappingProxyType({})
-    reserve = 0
     stops_early = False
 
     def __init__(self, options: ExLlamaOptions, device: Device) -> None:
-        self._options = options
-        self._folder = ModelFolder(options.model, self.formats)
-        self._draft = ModelFolder(options.draft_model, self.formats) if options.draft_model else None
-        self._size = ModelSize(options, self._folder, self._draft, self.reserve)
+        super().__init__(options)
         self._device = device
         self._device.check()
         self._running: dict[JobId, _Running] = {}
@@ -101,20 +92,6 @@ class ExLlamaBackend(ABC):
     @abstractmethod
     def _advance(self) -> dict[int, JanError]:
         """Run one iteration. Returns the errors of the jobs that failed, by ``id()`` of the library's job."""
-
-    def trial(self) -> ModelTrial:
-        """Return the trial of the model's folder."""
-        return ModelTrial(
-            call="jan.engine.backends.exllama.common.read_folder:read_first",
-            arguments={
-                "model": str(self._folder.path),
-                **msgspec.structs.asdict(self.formats),
-                "tool_format": self._options.tool_format,
-                "reasoning": self._options.reasoning,
-            },
-            files=(str(self._folder.path), *([self._options.draft_model] if self._draft else [])),
-            named=f"Model folder {self._folder.path}",
-        )
 
     def load(self, progress: OnProgress) -> ModelInfo:
         """Load the weights and allocate the cache. Raises ConfigurationError if that fails."""

@@ -6,12 +6,27 @@ in ``jan.engine.backends.exllama.common``.
 """
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 if find_spec("exllamav2") is None:
     # Only looked for, because its first import compiles for minutes and needs a GPU.
     raise ModuleNotFoundError("No module named 'exllamav2'", name="exllamav2")
 
-from jan.engine.backends.exllama.v2.backend import ExLlamaV2Backend
-from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
+if TYPE_CHECKING:
+    from jan.engine.backends.exllama.v2.backend import ExLlamaV2Backend
+    from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
 
 __all__ = ["ExLlamaV2Backend", "ExLlamaV2Options"]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing the front imports neither the library nor PyTorch.
+    if name == "ExLlamaV2Backend":
+        from jan.engine.backends.exllama.v2.backend import ExLlamaV2Backend
+
+        return ExLlamaV2Backend
+    if name == "ExLlamaV2Options":
+        from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
+
+        return ExLlamaV2Options
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

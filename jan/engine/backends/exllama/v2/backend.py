@@ -4,33 +4,22 @@ from typing import Any
 
 from jan.engine.backends.exllama.common.backend import ExLlamaBackend
 from jan.engine.backends.exllama.common.device import Device
-from jan.engine.backends.exllama.common.folder import FolderFormats
 from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.v2.device import CudaDevice
-from jan.engine.backends.exllama.v2.loras import check_lora
+from jan.engine.backends.exllama.v2.model_front import ExLlamaV2Front
 from jan.engine.backends.exllama.v2.options import ExLlamaV2Options
 from jan.engine.backends.lacking import EXLLAMAV2
 from jan.errors import JanError
 
 
-class ExLlamaV2Backend(ExLlamaBackend):
+class ExLlamaV2Backend(ExLlamaBackend, ExLlamaV2Front):
     """One EXL2, GPTQ or unquantised folder, its key-value cache and the running answers."""
 
-    Options = ExLlamaV2Options
-
-    name = "exllamav2"
-    formats = FolderFormats(
-        methods=("exl2", "gptq"),
-        described="EXL2, GPTQ, or unquantised fp16/bf16 safetensors",
-        rope_parameters=False,
-    )
     unserved = EXLLAMAV2
     stops_early = True
 
     def __init__(self, options: ExLlamaV2Options, device: Device | None = None) -> None:
-        for lora in options.loras:
-            check_lora(lora.folder)
         super().__init__(options, device or CudaDevice(options.attention))
         self._chosen = options
 

@@ -6,10 +6,10 @@ import structlog
 
 from jan.engine.backends.exllama.common.backend import ExLlamaBackend
 from jan.engine.backends.exllama.common.device import Device
-from jan.engine.backends.exllama.common.folder import FolderFormats
 from jan.engine.backends.exllama.common.job_plan import JobPlan
 from jan.engine.backends.exllama.common.loading import LoadedGenerator
 from jan.engine.backends.exllama.v3.device import CudaDevice
+from jan.engine.backends.exllama.v3.model_front import ExLlamaV3Front
 from jan.engine.backends.exllama.v3.options import ExLlamaV3Options
 from jan.engine.backends.lacking import EXLLAMAV3
 from jan.errors import InternalError, JanError
@@ -17,18 +17,10 @@ from jan.errors import InternalError, JanError
 log = structlog.get_logger(__name__)
 
 
-class ExLlamaV3Backend(ExLlamaBackend):
+class ExLlamaV3Backend(ExLlamaBackend, ExLlamaV3Front):
     """One EXL3 or unquantised folder, its key-value cache and the running answers."""
 
-    Options = ExLlamaV3Options
-
-    name = "exllamav3"
     unserved = EXLLAMAV3
-    formats = FolderFormats(
-        methods=("exl3",), described="EXL3, or unquantised fp16/bf16 safetensors", rope_parameters=True
-    )
-    # The library keeps one cache token of each job free. Without this one, the longest answers would be cut short.
-    reserve = 1
 
     def __init__(self, options: ExLlamaV3Options, device: Device | None = None) -> None:
         super().__init__(options, device or CudaDevice())
