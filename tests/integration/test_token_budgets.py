@@ -1,6 +1,7 @@
 """Tokens limited through HTTP: reserved before, settled after, whatever becomes of the answer."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support import counting
 from support.conversation import CHAT, FAILING, FAILING_CHAT, bearer
 from support.metrics import value
 from support.server import ServerProcess, http_client, tls
@@ -161,13 +163,14 @@ def test_a_client_that_leaves_gives_back(budgeted: httpx.Client, stream: bool) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_who_never_got_a_slot_pays_nothing(start_limited: Start, stream: bool) -> None:
+def test_who_never_got_a_slot_pays_nothing(start_limited: Start, tmp_path: Path, stream: bool) -> None:
     """Neither who waited for too long nor who left while waiting: the model has not read their prompts."""
-    server = start_limited(
-        "limits: {user: {tokens_per_day: 2000}}\n"
-        "models: [{id: one, engine: echo, queue_timeout_seconds: 1, options: {slots: 1, step_seconds: 0.02}}]"
-    )
-    body = question("word " * 300, model="one", max_tokens=300)
+    home = tmp_path / "own"
+    home.mkdir()
+    shutil.copy(counting.__file__, home)
+    one = "{id: one, engine: counting.Counting, queue_timeout_seconds: 1, options: {slots: 1, gate: open}}"
+    server = start_limited(f"limits: {{user: {{tokens_per_day: 2000}}}}\nmodels: [{one}]")
+    body = question("word " * 150 + "gate " + "word " * 149, model="one", max_tokens=300)
 
     async def ask(client: httpx.Client) -> tuple[str, int]:
         options: dict[str, Any] = {"base_url": client.base_url, "headers": dict(client.headers), "timeout": 60}
@@ -183,6 +186,7 @@ def test_who_never_got_a_slot_pays_nothing(start_limited: Start, stream: bool) -
             leaving.cancel()
             await asyncio.wait({leaving})
             late = await caller.post(CHAT, json={**body, "stream": stream})
+            (home / "open").touch()
             return late.text, (await longest).json()["usage"]["total_tokens"]
 
     with http_client(server, headers=bearer(server.admin_key)) as client:
