@@ -271,10 +271,10 @@ def test_functions_are_short(name: str) -> None:
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, f"{name}.{node.name}"
 
 
-def python(code: str) -> str:
-    """Return what a clean process prints."""
+def python(code: str, seconds: float = 240) -> str:
+    """Return what a clean process prints within so many seconds."""
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=seconds)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -331,7 +331,9 @@ def branch(name):
 
 
 @pytest.mark.slow
-def test_every_module_imports_in_a_clean_process() -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", ["most", "torch"])
+def test_every_module_imports_in_a_clean_process(part: str) -> None:
     """Each module can be the first one of ours imported: no hidden order, no cycle, no warning.
 
     Its process has no other modules of ours than those that it imports: it is forked from the one that has most of
@@ -342,18 +344,19 @@ def test_every_module_imports_in_a_clean_process() -> None:
     libraries = {imported.partition(".")[0] for path in MODULES.values() for imported in imports_of(path)}
     libraries -= {"jan", "handlers", *ENGINE_LIBRARIES, "triton"}
     libraries |= set(filter(find_spec, ("motor", "pymongo")))
-    # The one that takes seconds comes late: a process that has it takes long to fork.
     late = [name for name in names if name.startswith("jan.engine.backends.exllama.")]
-    with_torch = "import torch" if "jan.engine.backends.exllama.common.device" in late else ""
     after: dict[str, list[str]] = {"": []}
-    for name in sorted({*names} - {*late}):
-        known = {one for one in first_imports(name) if one in names and not loads_engines(one)}
-        parent = max(known, key=lambda one: (len(loaded_by(one)), one), default="")
-        after.setdefault(parent, []).append(name)
-    python(
-        f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}\nAFTER = {after!r}\n{BRANCH}"
-        f"\nfor first in AFTER['']:\n    branch(first)\n{with_torch}\nfor first in {late!r}:\n    branch(first)"
-    )
+    if part == "torch":
+        # It takes seconds to import, and a process that has it takes long to fork.
+        libraries |= {"torch"} if "jan.engine.backends.exllama.common.device" in late else set()
+        after[""] = late
+    else:
+        for name in sorted({*names} - {*late}):
+            known = {one for one in first_imports(name) if one in names and not loads_engines(one)}
+            parent = max(known, key=lambda one: (len(loaded_by(one)), one), default="")
+            after.setdefault(parent, []).append(name)
+    beginning = f"import importlib, os, tornado.web, {', '.join(sorted(libraries))}\nAFTER = {after!r}\n"
+    python(f"{beginning}{BRANCH}\nfor first in AFTER['']:\n    branch(first)", 840)
 
 
 def test_importing_jan_loads_no_engine_library() -> None:
