@@ -186,13 +186,15 @@ class ServedModels:
         await asyncio.to_thread(self._trials.rest)
 
     async def start(self, report: LoadReport) -> None:
-        """Load the models with ``load: eager``, one after another."""
+        """Load the models with ``load: eager``, one after another. If one fails, those before are freed."""
         try:
             for model in self._served:
                 if model.eager:
                     await model.load(report)
-        finally:
-            await self.rest()
+        except BaseException:
+            await self.close()
+            raise
+        await self.rest()
 
     async def close(self) -> None:
         """Stop the engines of all models."""

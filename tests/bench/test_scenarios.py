@@ -38,6 +38,10 @@ CASES: dict[str, dict[str, set[str]]] = {
         for python in ("", ", 3 ms in Python")
         for isolated in ("", ", in a process")
     },
+    "isolation": {
+        **{name: {"thread", "process"} for name in ("64 streams", "64 streams, paced", "whole answers")},
+        "after a kill": {"start and backoff", "process"},
+    },
     "cancel": {"one slot": {"slot of who left", "free slot"}},
     "start": {
         "import": {"jan", "python alone"},

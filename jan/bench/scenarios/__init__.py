@@ -15,6 +15,10 @@ SCENARIOS = MappingProxyType(
             "the real model through HTTP, beside the same model driven straight",
         ),
         "contention": ("jan.bench.scenarios.contention", "what busy clients take from the model's thread"),
+        "isolation": (
+            "jan.bench.scenarios.isolation",
+            "what a process of its own costs a model, and its return after a kill",
+        ),
         "cancel": ("jan.bench.scenarios.cancel", "from a client's leaving to a free slot"),
         "start": ("jan.bench.scenarios.start", "imports, readiness, memory"),
         "store": ("jan.bench.scenarios.store_growth", "conversations that grow"),

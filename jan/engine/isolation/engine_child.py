@@ -12,6 +12,7 @@ import socket
 from contextlib import suppress
 
 import msgspec
+import structlog
 
 from jan.engine.base import Failed, JobId, ModelInfo
 from jan.engine.isolation.backend_making import made_backend
@@ -20,12 +21,14 @@ from jan.engine.isolation.control_pipes import ControlPipes
 from jan.engine.isolation.engine_messages import EngineState, LoadedPart, LoadEnded, ProcessPlan, Welcome
 from jan.engine.isolation.linked_outbox import LinkedOutbox
 from jan.engine.isolation.parent_watch import end_with, leave_signals
-from jan.engine.refusals import stalled
+from jan.engine.refusals import reason_of, stalled
 from jan.engine.runtime.host import Host, HostEvents
 from jan.engine.runtime.interpreter import tune_interpreter
 from jan.engine.runtime.mailbox import Close
 from jan.engine.runtime.thread import EngineThread
 from jan.errors import JanError
+
+log = structlog.get_logger(__name__)
 
 #: The exit code of a process whose engine thread died.
 THREAD_DIED = 70
@@ -73,8 +76,11 @@ class EngineChild:
             self.welcome = msgspec.msgpack.encode(_welcome_of(info))
         except JanError as error:
             await self._exit(NOT_LOADED, LoadEnded(error.message))
-        except Exception as error:  # noqa: BLE001 - the parent reports it
-            await self._exit(NOT_LOADED, LoadEnded(f"{type(error).__name__}: {error}", known=False))
+        except Exception as error:
+            log.exception("model can't be loaded", model=self.name)
+            await self._exit(
+                NOT_LOADED, LoadEnded(f"It can't be loaded: {type(error).__name__}: {reason_of(error)}.")
+            )
         # A library may have taken signals for itself.
         leave_signals()
         gc.collect()

@@ -54,11 +54,9 @@ class LoadedPart(msgspec.Struct, frozen=True, tag="part"):
 
 
 class LoadEnded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The end of the load. ``problem``: why the model can't be loaded; '' if it is. ``known``: the problem is one
-    of the configuration."""
+    """The end of the load. ``problem``: why the model can't be loaded; '' if it is."""
 
     problem: str = ""
-    known: bool = True
 
 
 class LogLine(msgspec.Struct, frozen=True, tag="log"):

@@ -17,7 +17,7 @@ from jan.children.framing import framed
 from jan.engine.base import OnProgress
 from jan.engine.isolation.engine_messages import FromProcess, LoadedPart, LogLine, ProcessPlan
 from jan.engine.isolation.frame_channel import FrameChannel
-from jan.errors import ConfigurationError, InternalError
+from jan.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +81,7 @@ class EngineProcess:
         return self._process.pid
 
     async def load(self, progress: OnProgress) -> None:
-        """Wait until the model is loaded. Raises ConfigurationError if it can't be, InternalError if the process
-        ends."""
+        """Wait until the model is loaded. Raises ConfigurationError if it can't be, or the process ends."""
         self._progress = progress
         await self._loaded
 
@@ -96,7 +95,7 @@ class EngineProcess:
             elif not message.problem:
                 self._settle(None)
             else:
-                self._settle((ConfigurationError if message.known else InternalError)(message.problem))
+                self._settle(ConfigurationError(message.problem))
 
     def _settle(self, error: Exception | None) -> None:
         if self._loaded.done():
@@ -141,7 +140,8 @@ class EngineProcess:
         os.close(self._stderr)
         self._channel.close()
         self.ended.set()
-        self._settle(InternalError(f"The engine's process ended while it loaded the model, {self.end}."))
+        said = f" ({self._words[-1].rstrip('.')})" if self._words else ""
+        self._settle(ConfigurationError(f"The model's process ended while it loaded, {self.end}{said}."))
         self._on_end()
 
     @property

@@ -12,7 +12,7 @@ from jan.engine.isolation.engine_process import EngineProcess
 from jan.engine.isolation.linked_host import LinkedHost
 from jan.engine.runtime.host import HostEvents
 from jan.engine.runtime.mailbox import Close, Message
-from jan.errors import InternalError
+from jan.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class ProcessHost(LinkedHost):
     async def start(self, progress: OnProgress) -> ModelInfo:
         """Start the process, load the model in it and connect.
 
-        Raises ConfigurationError if the model can't be loaded, and InternalError if the process ends.
+        Raises ConfigurationError if the model can't be loaded.
         """
         await asyncio.to_thread(self._admit)
         self._process = EngineProcess(self._plan, self._on_end)
@@ -65,7 +65,7 @@ class ProcessHost(LinkedHost):
             info = await link.info()
         except OSError as error:
             self.abandon()
-            raise InternalError(f"The engine's process can't be reached: {error}.") from error
+            raise ConfigurationError(f"The model's process can't be reached: {error}.") from error
         except BaseException:
             self.abandon()
             raise

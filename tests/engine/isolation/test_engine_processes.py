@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ from jan.engine.rules import EngineRules
 from jan.engine.runtime.host import HostEvents
 from jan.errors import ConfigurationError, InvalidRequest, JanError
 from jan.schema.messages import UserMessage
+from jan.settings import ModelSettings
+from jan.settings.names import DottedName
+from jan.testing import served
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +149,7 @@ def test_a_load_that_ends_the_process_is_a_failed_load(tmp_path: Path) -> None:
 
     async def main() -> None:
         engine = ProcessEngine("test", talkative, tmp_path)
-        with capture_logs() as logs, pytest.raises(JanError, match="SIGABRT"):
+        with capture_logs() as logs, pytest.raises(ConfigurationError, match=r"SIGABRT \(to standard output\)\."):
             await engine.start(lambda _part: None)
         said = next(line["last_words"] for line in logs if line["event"] == "engine process ended")
         assert said == ["one line", "cuda: out of everything", "to standard output"]
@@ -166,6 +170,24 @@ def test_a_load_that_is_refused_says_why(tmp_path: Path) -> None:
             await engine.start(lambda _part: None)
 
     asyncio.run(main())
+
+
+def test_a_server_that_does_not_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    """One model is loaded and the next one ends its process: the reason is told, and no process is left."""
+    models = (
+        ModelSettings(id="good", engine=DottedName("echo"), isolation="process"),
+        ModelSettings(
+            id="bad", engine=DottedName("support.isolated_backends.TalkativeBackend"), isolation="process"
+        ),
+    )
+    threads = set(threading.enumerate())
+    with (
+        pytest.raises(ConfigurationError, match="SIGABRT"),
+        served("", models=models, data=tmp_path),
+    ):
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+    assert until(lambda: set(threading.enumerate()) <= threads)
 
 
 # --- who may connect, and what stays ----------------------------------------------------------------
