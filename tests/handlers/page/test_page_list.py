@@ -1,10 +1,13 @@
 """The list of conversations on the page: pins, folders, archive, in Chromium."""
 
+import time
+
 import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page
 from support.foreign_exports import open_webui
 from support.page import PageVisit
+from support.patience import SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -57,12 +60,10 @@ def shown(page: Page) -> list[str]:
 
 def wait_for(page: Page, wanted: list[str]) -> None:
     """Wait until the list says this."""
-    seen: list[str] = []
-    for _ in range(400):
-        if (seen := shown(page)) == wanted:
-            return
+    deadline = time.monotonic() + SECONDS
+    while (seen := shown(page)) != wanted:
+        assert time.monotonic() < deadline, seen
         page.wait_for_timeout(25)
-    assert seen == wanted
 
 
 def test_pins_and_folders_have_places(visit: PageVisit) -> None:
@@ -123,6 +124,7 @@ def test_a_menu_moves_a_conversation(visit: PageVisit) -> None:
     page.click("dialog .choices >> text=No folder")
     wait_for(page, ["Folders", "<b>Garden</b>1", "b", "Today", "a"])
     me.act("a", "Archive it")
+    page.hover(".toast")  # holds it
     wait_for(page, ["Folders", "<b>Garden</b>1", "b"])
     assert me.stored("a") == {"archived": True}
     page.click(".toast >> text=Undo")
@@ -204,6 +206,7 @@ def test_keys_alone_move_pin_and_archive(visit: PageVisit) -> None:
     press("Enter")
     press("End")
     press("Enter")
+    page.hover(".toast")  # holds it
     wait_for(page, ["Folders", "Garden2"])
     assert page.evaluate("() => document.querySelector('.side').contains(document.activeElement)")
     page.locator(".toast button").focus()
