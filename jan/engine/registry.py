@@ -1,6 +1,7 @@
 """Make an engine by its name: one of ours, or a class by its dotted name. Importing this imports no model
 library."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,6 +16,9 @@ from jan.engine.runtime.executor import ThreadedEngine
 from jan.errors import ConfigurationError
 from jan.settings.models import Isolation
 from jan.settings.names import ENGINES, DottedName
+
+# Windows has no sockets that another process inherits.
+_PROCESSES = os.name == "posix"
 
 
 class Surroundings(NamedTuple):
@@ -44,7 +48,9 @@ def create_engine(
     found = class_of(kind, front=True)
     arguments = arguments_of(found, options)
     around = around or Surroundings(ModelTrials(), None)
-    isolation = isolation or getattr(found, "isolation", "thread")
+    isolation = isolation or (getattr(found, "isolation", "thread") if _PROCESSES else "thread")
+    if isolation == "process" and not _PROCESSES:
+        raise ConfigurationError("isolation: This system has no Unix sockets for processes; allowed: thread.")
     if isolation == "thread":
         found = class_of(kind)
     elif kind in ENGINES or not _missing(found, Backend):

@@ -32,7 +32,7 @@ CASES: dict[str, dict[str, set[str]]] = {
         )
     },
     "overhead": {name: {"jan", "bare handler"} for name in ("1 client", "16 clients")},
-    "model": {name: {"jan", "in-process"} for name in ("1 stream", "4 streams", "8 streams")},
+    "model": {name: {"jan", "jan, on a thread", "in-process"} for name in ("1 stream", "4 streams", "8 streams")},
     "contention": {
         f"8 streams{python}{isolated}": {"0 clients", "64 clients", "256 clients"}
         for python in ("", ", 3 ms in Python")

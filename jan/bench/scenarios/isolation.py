@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from jan.bench.measured_streams import measured, sized
 from jan.bench.ours import CHAT, admin_key, call, jan_server
 from jan.bench.plan import Plan, Stage
 from jan.bench.processes import ServerUnderTest
-from jan.bench.raw_http import request
+from jan.bench.raw_http import bearer, request
 from jan.bench.recording import chat_body
 from jan.bench.results import Column, Result, Row, Target, percentile, row_of
 from jan.bench.rounds import Comparison, Measure
@@ -35,6 +36,7 @@ COLUMNS = (
     Column("cpu_per_token", "CPU µs / token", 1, 1e6),
     Column("set_up", "set-up CPU ms", 2, 1e3),
     Column("p50", "p50 ms", 2, 1e3),
+    Column("failed", "failed ms", 1, 1e3),
     Column("served", "served again s", 2),
 )
 _THREAD, _PROCESS, _START = "thread", "process", "start and backoff"
@@ -45,6 +47,7 @@ _AIMS = ((_PACED, 1.1), (_FULL, 1.5))
 _MOST_LATER_SECONDS = 0.00025
 _MOST_OF_A_START = 1.2
 _WORDS = 16
+_LONG = 400
 _PER_SECOND, _QUICK = 400, 16
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.005
@@ -120,23 +123,39 @@ def _bare_start() -> Mapping[str, float]:
 
 
 def _killed(server: ServerUnderTest) -> Measure:
-    """Kill the process of a model and ask until it answers again."""
-    body, key = msgspec.json.encode(chat_body("echo", _WORDS, stream=False)), admin_key(server)
+    """Kill the process of a model beneath a stream, which then ends with an error, and ask until it answers
+    again."""
+    short, key = {**chat_body("paced", _WORDS, stream=False), "max_tokens": 1}, admin_key(server)
+    body = msgspec.json.encode(short)
 
     def once() -> Mapping[str, float]:
         call(server, CHAT, body, key)
-        began = time.perf_counter()
-        os.kill(_process_of(server, "echo"), signal.SIGKILL)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=_PATIENCE_SECONDS) as stream:
+            stream.sendall(request(CHAT, {**chat_body("paced", _WORDS), "max_tokens": _LONG}, headers=bearer(key)))
+            _read_until(stream, b'"content":"w')
+            began = time.perf_counter()
+            os.kill(_process_of(server, "paced"), signal.SIGKILL)
+            _read_until(stream, b"engine_dead")
+            failed = time.perf_counter() - began
         while time.perf_counter() - began < _PATIENCE_SECONDS:
             try:
                 call(server, CHAT, body, key)
             except BenchError:
                 time.sleep(_LOOK_SECONDS)
             else:
-                return {"served": time.perf_counter() - began}
+                return {"failed": failed, "served": time.perf_counter() - began}
         raise BenchError("The model did not serve again.")
 
     return once
+
+
+def _read_until(stream: socket.socket, mark: bytes) -> None:
+    """Read until ``mark`` has come. Raises BenchError if the stream ends first."""
+    seen = b""
+    while mark not in seen:
+        if not (data := stream.recv(65536)):
+            raise BenchError(f"The stream ended before {mark.decode()!r}.")
+        seen = seen[-len(mark) :] + data
 
 
 def _process_of(server: ServerUnderTest, model: str) -> int:

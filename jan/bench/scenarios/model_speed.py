@@ -23,9 +23,11 @@ from jan.errors import ConfigurationError
 
 ABOUT = (
     "The bundled model through HTTP, streamed, 64 tokens an answer, prompts that share no beginning; beside a "
-    "bare loop over the same library in a process of its own, and llama.cpp's own servers over the same file."
+    "bare loop over the same library in a process of its own, our server with the model on a thread, and "
+    "llama.cpp's own servers over the same file."
 )
 STRAIGHT = "in-process"
+THREAD = "jan, on a thread"
 COLUMNS = (
     Column("per_second", "tokens / s", 1),
     Column("first", "first token ms", 0, 1e3),
@@ -64,13 +66,16 @@ def _start(stage: Stage, plan: Plan) -> dict[str, Callable[[int], Measure]]:
     """Start the contestants. Returns by name what makes the measure for a number of streams."""
     file, work = _model_file(), _Work(_QUICK_TOKENS if plan.quick else _TOKENS)
     client = stage.enter(load_client())
-    plan.say("loading the model twice: in our server, and straight")
+    plan.say("loading the model three times: for our server in a process and on a thread, and straight")
     options = {"model": _MODEL, "context": 2048, "slots": _SLOTS}
-    ours = stage.enter(jan_server(plan.folder, [{"id": "model", "engine": "llamacpp", "options": options}]))
+    model = {"id": "model", "engine": "llamacpp", "options": options}
+    ours = stage.enter(jan_server(plan.folder, [model]))
+    threaded = stage.enter(jan_server(plan.folder, [{**model, "isolation": "thread"}], name="threaded"))
     straight = stage.enter(line_program("jan.bench.straight", _MODEL))
     made: dict[str, Callable[[int], Measure]] = {
         STRAIGHT: lambda streams: work.straight(straight, streams),
         OURS: lambda streams: work.served(client, ours, streams),
+        THREAD: lambda streams: work.served(client, threaded, streams),
     }
     for name, start in llama_peers(Load.of(file, _SLOTS), plan.folder, plan.cache).items():
         server = stage.try_peer(name, start)
@@ -147,8 +152,9 @@ class _Work:
 
 def _targets(rows: Sequence[Row]) -> tuple[Target, ...]:
     targets = [
-        Target.at_least(f"{case}: at least 0.97 of in-process", _SHARE, ratio_to(rows, case, STRAIGHT))
+        Target.at_least(f"{case}: at least 0.97 of {who}", _SHARE, ratio_to(rows, case, who))
         for case in _CASES
+        for who in (STRAIGHT, THREAD)
     ]
     for peer in (LLAMA_SERVER, XLLAMACPP, LLAMA_CPP_PYTHON):
         ratios = [ratio_to(rows, case, peer.name) for case in _CASES]

@@ -149,29 +149,32 @@ class ClientLink:
             self._served.thread.reset()
 
     def _begin(self, number: int, work: Coroutine[Any, Any, None]) -> None:
-        """Run what makes a job until it must wait; then it goes on in a task."""
-        task = self._jobs[number] = asyncio.create_task(work)
+        """Carry out a request in a task of its own."""
+        task = self._jobs[number] = asyncio.create_task(self._told(number, work))
         task.add_done_callback(lambda done: self._made(number, done))
+
+    async def _told(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out a request, and tell why it is refused if it is."""
+        try:
+            await work
+        except JanError as error:
+            self._refuse(number, Failed.of(error))
+        except Exception as error:
+            log.exception("request failed in the engine's process", model=self._served.name)
+            self._refuse(number, Failed.of(model_failed(self._served.name, error)))
 
     def _made(self, number: int, task: "asyncio.Task[None]") -> None:
         if self._jobs.get(number) is task:
             del self._jobs[number]
 
     async def _make(self, message: NewJob) -> None:
-        """Make a job and hand it to the thread, or tell why it is refused."""
+        """Make a job and hand it to the thread."""
         served = self._served
-        try:
-            request = self._request_of(message)
-            prompt = await served.thread.admitted(request)
-        except JanError as error:
-            self._refuse(message.job, Failed.of(error))
-        except Exception as error:
-            log.exception("request failed in the engine's process", model=served.name)
-            self._refuse(message.job, Failed.of(model_failed(served.name, error)))
-        else:
-            job = LinkedJob(served.next_id(), request, prompt, self, message.job)
-            self._jobs[message.job] = job
-            served.thread.post(Submit(job) if message.queues else Prepare(job))
+        request = self._request_of(message)
+        prompt = await served.thread.admitted(request)
+        job = LinkedJob(served.next_id(), request, prompt, self, message.job)
+        self._jobs[message.job] = job
+        served.thread.post(Submit(job) if message.queues else Prepare(job))
 
     def _request_of(self, message: NewJob) -> GenerationRequest:
         if message.content:
@@ -180,12 +183,8 @@ class ClientLink:
         return msgspec.structs.replace(request, prompt=self._prompts[message.prompt])
 
     async def _show(self, message: ShowTokens) -> None:
-        try:
-            text = await self._served.thread.read_tokens(self._requests.decode(message.request))
-        except JanError as error:
-            self._refuse(message.job, Failed.of(error))
-        else:
-            self._send(ShownTokens(message.job, text))
+        text = await self._served.thread.read_tokens(self._requests.decode(message.request))
+        self._send(ShownTokens(message.job, text))
 
     def _refuse(self, number: int, failure: Failed) -> None:
         """Tell that a job failed before the thread had it, and the counters, in which it is."""
