@@ -51,12 +51,20 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
 
 
 @pytest.fixture(
-    params=["echo", pytest.param("llamacpp", marks=[pytest.mark.model, pytest.mark.heavy])],
+    params=[
+        "echo",
+        pytest.param("llamacpp", marks=[pytest.mark.model, pytest.mark.heavy]),
+        pytest.param("exllamav2", marks=[pytest.mark.torch, pytest.mark.heavy]),
+    ],
 )
 def backend_plan(request: pytest.FixtureRequest) -> BackendPlan:
     """Return how a process makes the same backends. Real models are loaded for each test, so they are heavy."""
     if request.param == "echo":
         options = {"slots": 4, "context": 64, "repeat": 20, "step_seconds": 0.01}
-    else:
-        options = {"slots": 4, "context": 64, "batch": 32}
-    return BackendPlan(kind=request.param, file=None, options=options)
+        return BackendPlan(kind="echo", file=None, options=options)
+    if request.param == "llamacpp":
+        return BackendPlan(kind="llamacpp", file=None, options={"slots": 4, "context": 64, "batch": 32})
+    pytest.importorskip("support.exllamav2_cpu", reason="PyTorch is not installed", exc_type=ImportError)
+    folder = str(request.getfixturevalue("tiny_folder"))
+    options = {"model": folder, "slots": 4, "context": 64, "chunk": 256}
+    return BackendPlan(kind="support.exllamav2_backend.StandInBackend", file=None, options=options)
