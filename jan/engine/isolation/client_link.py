@@ -224,7 +224,9 @@ class ClientLink:
             return
         events.tokens.append(_NEXT_OTHER)
         events.texts.append("")
-        events.others.append(event)
+        # The thread numbers the jobs of all connections.
+        own = msgspec.structs.replace(event, job_id=number) if isinstance(event, PreparedRequest) else event
+        events.others.append(own)
         if isinstance(event, Finished | Failed):
             self._jobs.pop(number, None)
 

@@ -20,7 +20,8 @@ from support.patience import until
 
 from jan.children.child_environment import library_environment
 from jan.children.framing import framed
-from jan.engine.base import ChatPrompt, GenerationRequest, TextPrompt, Tokenization, TokenPrompt
+from jan.engine.base import ChatPrompt, Engine, GenerationRequest, TextPrompt, Tokenization, TokenPrompt
+from jan.engine.isolation.attached_engine import AttachedEngine
 from jan.engine.isolation.engine_link import EngineLink
 from jan.engine.isolation.engine_listener import EngineListener
 from jan.engine.isolation.engine_messages import (
@@ -349,6 +350,37 @@ def test_choices_share_their_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert [bool(job.content) for job in jobs] == [True, False, False, False]
         await becomes(lambda: ForgetPrompts([jobs[0].prompt]) in sent)
         assert text_of(await collect(engine, GenerationRequest(prompt=prompt))) == "b b b "
+
+    run(tmp_path, scenario)
+
+
+def test_each_loop_submits_and_drops_what_it_has_prepared(tmp_path: Path) -> None:
+    """The jobs of several loops have their own numbers: what one of them prepares, submits or cancels is its own."""
+
+    async def scenario(engine: ProcessEngine) -> None:
+        address = engine.address
+        assert address is not None
+
+        async def locate() -> EngineAddress:
+            return address
+
+        loops: list[Engine] = [engine]
+        for _ in range(2):
+            loops.append(AttachedEngine("test", locate, EngineRules(stall_seconds=PATIENT)))
+            await loops[-1].start(lambda _part: None)
+        try:
+            running = [asyncio.create_task(collect(one, text_request("r " * 20))) for one in loops]
+            for number in range(6):
+                for at, one in enumerate(loops):
+                    dropped = await one.prepare(text_request("x "))
+                    kept = await one.prepare(text_request(f"loop{at} number{number} "))
+                    one.cancel(dropped.job_id)
+                    text = text_of([event async for event in events_of(one, kept)])
+                    assert text == f"loop{at} number{number} " * 3
+            assert [text_of(await answer) for answer in running] == ["r " * 60] * 3
+        finally:
+            for attached in loops[1:]:
+                await attached.close()
 
     run(tmp_path, scenario)
 
