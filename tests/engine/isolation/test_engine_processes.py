@@ -355,7 +355,7 @@ def test_choices_share_their_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_each_loop_submits_and_drops_what_it_has_prepared(tmp_path: Path) -> None:
-    """The jobs of several loops have their own numbers: what one of them prepares, submits or cancels is its own."""
+    """The jobs of several loops have their own numbers: what one prepares, submits or cancels is its own."""
 
     async def scenario(engine: ProcessEngine) -> None:
         address = engine.address
