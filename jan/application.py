@@ -1,15 +1,12 @@
 """Put the server together from its settings; start it, serve, drain, stop."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
-from tornado.netutil import bind_sockets
 
 from jan.auth.encrypted_texts import EncryptedTexts
 from jan.auth.oidc.sign_in import SignIn
@@ -24,6 +21,7 @@ from jan.http.anonymous import AnonymousPolicy
 from jan.http.body import BodyRoom
 from jan.http.connections import ConnectionServer, allow_files
 from jan.http.healthchecks import Probes
+from jan.http.listening import listen, url_of
 from jan.http.origins import OriginPolicy
 from jan.http.resumable import StreamLogs
 from jan.http.session_cookies import SessionCookies
@@ -44,7 +42,7 @@ from jan.routing.openapi import build_document
 from jan.routing.routed_application import RoutedApplication
 from jan.routing.table import served_routes
 from jan.services import LiveRequests, Services
-from jan.settings import ServerSettings, Settings
+from jan.settings import Settings
 from jan.settings.addresses import TrustedProxies
 from jan.storage import check_store
 from jan.storage.measured import MeasuredStore
@@ -57,10 +55,6 @@ log = structlog.get_logger(__name__)
 
 # How long a part may take to stop, beyond the grace period. Those that may wait for others have shorter limits.
 _PART_SECONDS = 40.0
-
-
-class CannotListen(ConfigurationError):
-    """The server can't listen on its address."""
 
 
 class Server:
@@ -233,7 +227,7 @@ class Server:
         self._http.add_sockets(sockets)
         self._http.watch()
         scheme = "http" if settings.tls is None else "https"
-        return [_url(scheme, bound) for bound in sockets]
+        return [url_of(scheme, bound) for bound in sockets]
 
     def reload_certificate(self) -> None:
         """Read the TLS files again, for new connections. Broken files change nothing."""
@@ -291,22 +285,3 @@ async def _stopped(part: str, close: Coroutine[Any, Any, None]) -> bool:
     log.error("a part of the server does not stop", part=part, waits=described(closing))
     await end(closing)
     return False
-
-
-def listen(settings: ServerSettings) -> list[socket.socket]:
-    """Take the port. Raises CannotListen."""
-    host, port = settings.host, settings.port
-    try:
-        # A client that finds no place in the system's queue tries again after a second.
-        return bind_sockets(port, host, backlog=settings.max_connections)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        raise CannotListen(
-            f"Can't listen on {host}:{port}: {reason}. Choose another port with --port or server.port."
-        ) from error
-
-
-def _url(scheme: str, bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -73,7 +73,7 @@ def main() -> None:
 @contextmanager
 def _explained() -> Iterator[None]:
     """Report mistakes in the configuration as a line each and an exit code, never as a traceback."""
-    from jan.application import CannotListen
+    from jan.http.listening import CannotListen
 
     try:
         yield
@@ -99,7 +99,7 @@ def _settings(config: Path | None, **overrides: Any) -> Iterator[Settings]:
 @contextmanager
 def _configuration(config: Path | None, **overrides: Any) -> Iterator[Configuration]:
     """Yield the settings with their places, as ``_settings`` does."""
-    from jan.application import CannotListen
+    from jan.http.listening import CannotListen
 
     configuration = load_configuration(config or default_config_file(), **overrides)
     try:

@@ -295,8 +295,6 @@ class Conversations:
     def foreign_import(
         self, user_id: str, source: ForeignKind | None, *, most_named: int | None = None
     ) -> ImportRun:
-        """Return an import of a file of another application for this user. ``source`` None: any that is known.
-
-        At most ``most_named`` items that are left out are named.
-        """
+        """Return an import of a file of another application for this user; None is any that is known. Of what is
+        left out, at most ``most_named`` items are named."""
         return ImportRun(self._store, self.restore, user_id, source, most_named)

@@ -11,10 +11,10 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from jan.application import listen
 from jan.cli.server_process import first_of
 from jan.engine.models import LoadReport
 from jan.errors import JanError
+from jan.http.listening import listen
 from jan.loops.loop_hub import Hub
 from jan.loops.loop_process import LoopProcess
 from jan.loops.owned_engines import OwnedEngines
