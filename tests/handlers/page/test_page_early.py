@@ -116,7 +116,8 @@ def test_letters_are_for_the_field_that_opens(
 
 
 def test_a_question_is_edited_once(visit: PageVisit, signed_in: Callable[[], str]) -> None:
-    """A second click opens no second field, and letters after the key are added to the words."""
+    """A second click opens no second field, and letters after the key are added to the words. An answer is not
+    edited, and keys go on."""
     signed_in()
     visit.ask("first")
     visit.answers()
@@ -126,6 +127,11 @@ def test_a_question_is_edited_once(visit: PageVisit, signed_in: Callable[[], str
     page.keyboard.press("Escape")
     page.wait_for_selector(".editing", state="detached")
     page.locator(".msg.you").focus()
+    page.keyboard.press("j")
+    page.wait_for_selector(".msg:not(.you):focus")
+    page.keyboard.press("e")
+    page.keyboard.press("k")
+    page.wait_for_selector(".msg.you:focus")
     page.evaluate(TYPED, "en")
     page.wait_for_selector(".editing textarea:focus")
     assert page.input_value(".editing textarea") == "firstn"

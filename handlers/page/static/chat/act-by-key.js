@@ -1,6 +1,6 @@
 // What keys do in a conversation.
 
-import { holdKeys } from "../lib/keys.js";
+import { forgetKeys } from "../lib/keys.js";
 import { copy } from "../lib/menu.js";
 import "../lib/more.js";
 import { go } from "../lib/router.js";
@@ -8,16 +8,11 @@ import { go } from "../lib/router.js";
 /** Do what a key asked for. `view` is the page of the conversation, `acts` what its messages can be told to do. */
 export function actByKey(name, view, acts) {
   const { conversation, composer, thread } = view;
-  if (name === "model") pick(composer);
+  if (name === "model") composer.pick();
   else if (name === "tree" && conversation.id) go({ c: conversation.id, view: "tree" });
   else if (name === "newest") thread?.scrolling.follow();
   else if (name === "next" || name === "previous") move(thread, name === "next" ? 1 : -1);
   else if (thread) onMessage(name, conversation.tree, thread, acts);
-}
-
-function pick(composer) {
-  holdKeys();
-  composer.pick();
 }
 
 function focused() {
@@ -36,14 +31,12 @@ function move(thread, step) {
 function onMessage(name, tree, thread, acts) {
   const id = focused()?.dataset.id ?? tree.leaf?.id;
   const message = tree.messages.get(id);
-  if (!message) return;
+  if (!message) return forgetKeys();
   const viewOf = (one) => thread.views.get(one.key ?? one.id);
   if (name === "copy") copy(viewOf(message).copied);
   else if (name === "again") acts.again(message.role === "user" ? id : message.parent_id);
-  else if (name === "edit" && message.role === "user") {
-    holdKeys();
-    acts.edit(id);
-  } else if (name === "earlier" || name === "later") {
+  else if (name === "edit") message.role === "user" ? acts.edit(id) : forgetKeys();
+  else if (name === "earlier" || name === "later") {
     const beside = tree.beside(id, name === "later" ? 1 : -1);
     if (!beside) return;
     acts.version(beside);

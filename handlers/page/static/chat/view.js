@@ -4,6 +4,7 @@ import { sharingOffer } from "../api/session.js";
 import { usualModel } from "../api/models.js";
 import { h, icon, iconButton } from "../lib/dom.js";
 import { listen } from "../lib/bus.js";
+import { holdKeys } from "../lib/keys.js";
 import { openMenu } from "../lib/menu.js";
 import { go, here, linkTo, rename } from "../lib/router.js";
 import { t } from "../lib/words.js";
@@ -129,6 +130,7 @@ class View {
   }
 
   async #act(name) {
+    if (name === "model" || (name === "edit" && this.thread)) holdKeys(); // letters may follow before it is loaded
     const { actByKey } = await import("./act-by-key.js");
     actByKey(name, this, this.#acts());
   }

@@ -36,6 +36,11 @@ export function holdKeys() {
   patience = setTimeout(() => (held = null), HOLD_MS);
 }
 
+/** Stop keeping letters: no field opens. */
+export function forgetKeys() {
+  held = null;
+}
+
 function handOver({ target }) {
   const letters = held;
   held = null;
