@@ -155,14 +155,16 @@ class Check:
         for answer in running:
             while not (isinstance(event := await anext(answer), Delta) and event.tokens):
                 pass
-        stats, cache = engine.stats, engine.info.cache
+        cache = engine.info.cache
         assert cache is not None
-        leaving, before = running[: max(1, streams // 2)], stats.cancelled
-        steps, held, began = stats.steps, cache.used, time.perf_counter()
+        leaving, before = running[: max(1, streams // 2)], engine.stats
+        held, began = cache.used, time.perf_counter()
         await asyncio.gather(*(answer.aclose() for answer in leaving))
-        while stats.cancelled - before < len(leaving):  # noqa: ASYNC110 - no event says when, and the time is measured
+        # No event says when, and the time is measured.
+        while engine.stats.cancelled - before.cancelled < len(leaving):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
-        freed = Freed(len(leaving), stats.steps - steps, time.perf_counter() - began, held - cache.used)
+        steps, seconds = engine.stats.steps - before.steps, time.perf_counter() - began
+        freed = Freed(len(leaving), steps, seconds, held - cache.used)
         for answer in running[len(leaving) :]:
             await answer.aclose()
         return freed
