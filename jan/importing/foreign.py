@@ -135,10 +135,9 @@ def moment_of(value: object) -> datetime | None:
             return None
         found = found if found.tzinfo else found.replace(tzinfo=UTC)
         return found if datetime(1970, 1, 2, tzinfo=UTC) < found < datetime(9999, 12, 30, tzinfo=UTC) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        return None
-    seconds = value / 1000 if value > _MOST_SECONDS else value
-    return datetime.fromtimestamp(seconds, UTC) if seconds < _LATEST else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1000 * _LATEST:
+        return None  # an integer of JSON may be too large for a float
+    return datetime.fromtimestamp(value / 1000 if value > _MOST_SECONDS else value, UTC)
 
 
 def with_file(text: str, name: str, content: str) -> str:

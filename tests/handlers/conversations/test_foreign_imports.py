@@ -223,6 +223,13 @@ def test_titles_and_names_of_models_are_made_printable(me: httpx.Client) -> None
     assert all(len(one["model"] or "") <= 128 for one in messages_of(me, found["id"]))
 
 
+def test_a_number_that_is_no_time_is_passed_over(me: httpx.Client) -> None:
+    """JSON has whole numbers that no float holds. The conversation is imported without that time."""
+    times = {"create_time": 10**400, "update_time": -(10**400)}
+    report = send(me, json.dumps([{**MAKERS["chatgpt"](1), **times}, MAKERS["chatgpt"](2)]))
+    assert [report["imported"], report["skipped"]] == [2, []]
+
+
 def many_details(count: int) -> str:
     return json.dumps({"chat": {"messages": [{"role": "assistant", "content": "<details " * count}]}})
 
