@@ -6,6 +6,7 @@ proxies see: the page's link has it in the fragment, and the page sends it in th
 
 import hashlib
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
@@ -93,8 +94,25 @@ class Shares:
             expires_at=at + lifetime,
         )
         record = await ids.make(record, self._store.shares.create, lambda: self._made_before(record))
+        record = await self._still_true(record)
         await self._audit.record("share.made", user_id=user_id, target=record.id, conversation=conversation_id)
         return MadeShare(record, secret)
+
+    async def _still_true(self, share: ShareRecord) -> ShareRecord:
+        """Return a new share, without its title if that was removed while the share was made.
+
+        Raises NotFound if the conversation was deleted meanwhile; nothing of the share is left then.
+        """
+        try:
+            conversation = await self._store.conversations.get(share.user_id, share.conversation_id)
+        except NotFound:
+            with suppress(NotFound):
+                await self._store.shares.remove(share.user_id, share.id)
+            raise
+        if share.title in ("", conversation.title):
+            return share
+        await self._store.shares.blank_titles(share.conversation_id)
+        return msgspec.structs.replace(share, title="")
 
     def _lifetime(self, asked: ShareCreate) -> timedelta:
         if not self._settings.enabled:
