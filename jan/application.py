@@ -53,6 +53,8 @@ from jan.telemetry.trace_sender import make_tracing
 
 log = structlog.get_logger(__name__)
 
+# How long a client that has a connection may take to ask for something more, before it has to make another one.
+_HAND_OVER_SECONDS = 1.0
 # How long a part may take to stop, beyond the grace period. Those that may wait for others have shorter limits.
 _PART_SECONDS = 40.0
 
@@ -251,6 +253,10 @@ class Server:
     def start_code(self) -> str | None:
         """The code of the link that signs the administrator in, if this first start made one."""
         return self._keeper.start_code
+
+    async def hand_over(self) -> None:
+        """Leave clients to the other web loops before this one stops."""
+        await self._http.hand_over(_HAND_OVER_SECONDS)
 
     async def stop(self) -> bool:
         """Stop accepting, let answers finish within the grace period, end the rest, and free the models.

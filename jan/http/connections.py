@@ -147,6 +147,17 @@ class ConnectionServer(HTTPServer):
             connection.setblocking(False)
             self._handle_connection(connection, address)
 
+    async def hand_over(self, seconds: float) -> None:
+        """Let clients go to another process: serve one more request on each connection that asks in this time, and
+        close those that do not. To close one at once would refuse a request that is on its way."""
+        self.stop()
+        self.conn_params.no_keep_alive = True
+        if len(self._open):
+            await asyncio.sleep(seconds)
+        for connection in self._open.idle():
+            self._open.forget(connection)
+            connection.stream.close()
+
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
         if self.ssl_options is not None:
             super()._handle_connection(connection, address)

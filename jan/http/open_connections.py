@@ -98,6 +98,10 @@ class OpenConnections:
                     found.append(connection)
         return found
 
+    def idle(self) -> list[HTTP1ServerConnection]:
+        """Return the connections that have asked for nothing since their last answer, or at all."""
+        return [one for one, expected in self._all.items() if not expected.arrived and not one.stream.writing()]
+
     def most_dispensable(self, owner: str | None, now: float) -> HTTP1ServerConnection | None:
         """Return the connection to close when there are too many: of one owner, or of all for None.
 

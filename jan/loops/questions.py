@@ -128,6 +128,7 @@ PROCESSES = Question("processes", Nothing, list[ProcessUse])
 ALL_METRICS = Question("all_metrics", Nothing, list[list[Family]])
 
 # Asked by the supervisor, and by loops of all other loops, through it.
+HAND_OVER = Question("hand_over", Nothing, Nothing)
 LOADING = Question("loading", LoadingModel, Nothing)
 METRICS = Question("metrics", Nothing, list[Family])
 OPEN_STREAM = Question("open_stream", KeptStream, int)

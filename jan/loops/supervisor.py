@@ -18,7 +18,7 @@ from jan.http.listening import listen
 from jan.loops.loop_hub import Hub
 from jan.loops.loop_process import LoopProcess
 from jan.loops.owned_engines import OwnedEngines
-from jan.loops.questions import LATE_KEY, PROCESSES, Beginning, FirstStart, LoopReady, Nothing
+from jan.loops.questions import HAND_OVER, LATE_KEY, PROCESSES, Beginning, FirstStart, LoopReady, Nothing
 from jan.schema.status import ProcessUse
 from jan.settings import Settings
 from jan.tasks import Tasks
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
 _SERVED_WELL_SECONDS = 60.0
+# How long a loop that is renewed may take to leave its clients to the others.
+_HAND_OVER_SECONDS = 10.0
 
 
 def settings_of_loop(settings: Settings, loops: int) -> Settings:
@@ -149,6 +151,9 @@ class Supervisor:
                     return
                 old, self._loops[number] = self._loops[number], fresh
                 self._watch(fresh)
+                with suppress(JanError, TimeoutError):  # it has ended already, or hangs
+                    async with asyncio.timeout(_HAND_OVER_SECONDS):
+                        await old.link.ask(HAND_OVER, Nothing())
                 await old.stop(self._settings.server.grace_seconds)
             log.info("web loops renewed", loops=len(self._numbers))
 

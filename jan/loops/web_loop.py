@@ -20,6 +20,7 @@ from jan.loops.merged_metrics import families_of
 from jan.loops.questions import (
     BEGIN,
     FAILED,
+    HAND_OVER,
     LATE_KEY,
     LOADING,
     METRICS,
@@ -75,7 +76,12 @@ def _answers(server: Server) -> tuple[Answer, ...]:
         server.models.show_part(asked.model, asked.part)
         return Nothing()
 
-    return METRICS.answered_by(metrics), LOADING.answered_by(loading), *Readers(server.services.streams).answers()
+    async def hand_over(_asked: Nothing) -> Nothing:
+        await server.hand_over()
+        return Nothing()
+
+    own = METRICS.answered_by(metrics), LOADING.answered_by(loading), HAND_OVER.answered_by(hand_over)
+    return *own, *Readers(server.services.streams).answers()
 
 
 def _stop() -> None:

@@ -267,12 +267,14 @@ def test_renewing_refuses_nobody(server: LoopServer) -> None:
     before = server.serving()
     stop, answers = threading.Event(), Counter[int]()
 
-    def ask() -> None:
-        with server.connect() as client:
+    def ask(client: httpx.Client) -> None:
+        with client:
             while not stop.is_set():
                 answers[client.get("/v1/models").status_code] += 1
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    # Some make a connection for each request, others keep theirs.
+    clients = [server.connect(), server.connect(), server.client(), server.client()]
+    threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     try:
