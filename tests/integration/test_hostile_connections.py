@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from select import select
 from urllib.parse import urlsplit
 
 import pytest
@@ -234,7 +235,8 @@ def test_an_unfinished_body_makes_room_after_a_while(server_with: ServerOf) -> N
     with ExitStack() as stack:
         held = [stack.enter_context(connect_from(server, "127.0.0.9", unfinished)) for _ in range(3)]
         assert until(lambda: serves(server))
-        assert ends(held[0]) == b""
+        ended, _, _ = select(held, [], [], 60)
+        assert [ends(one) for one in ended] == [b""] * len(ended) != []
     assert server.stop() == 0
     assert server.errors() == []
 

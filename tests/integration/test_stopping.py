@@ -38,8 +38,9 @@ def test_a_part_that_does_not_stop_is_named_and_left(tmp_path: Path) -> None:
     config.write_text("extends: default\nlog: {format: json}\nmodels: [{id: echo, engine: echo}]\n")
     server = ServerProcess(config, program=(str(program),))
     assert server.stop() == 1
-    stuck, left = server.errors()
-    assert stuck["part"] == "ServedModels"
+    # Others take longer than a tenth of a second too, on a busy machine.
+    [stuck] = [error for error in server.errors() if error.get("part") == "ServedModels"]
+    [left] = [error for error in server.errors() if "work" in error]
     assert "never" in stuck["waits"]
     assert "never" in left["work"]
     assert server.log[-1]["event"] == "stopped"
