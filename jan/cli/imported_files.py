@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,12 @@ _CONVERSATIONS = "conversations*.json"
 # Limits of an archive: its files, and how much larger than itself a file may become. Text is packed to a tenth.
 _MOST_FILES = 100_000
 _MOST_TIMES, _FREE_BYTES = 200, 64 * 1024 * 1024
+# What zipfile raises. An encrypted file is a RuntimeError, an unknown way of packing a NotImplementedError.
+_DAMAGED: tuple[type[Exception], ...] = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, zlib.error)
+with suppress(ImportError):  # some builds of Python lack it, and read no archives that need it
+    from lzma import LZMAError
+
+    _DAMAGED += (LZMAError,)
 
 
 class ImportedFile(msgspec.Struct, frozen=True):
@@ -46,25 +53,35 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _in_archive(path: Path) -> Iterator[ImportedFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inner = [one for one in archive.infolist() if one.filename.lower().endswith(_NAMES)]
-            if len(inner) > _MOST_FILES:
-                raise InvalidRequest(f"{path}: It has {len(inner)} files; allowed: at most {_MOST_FILES}.")
-            named = [one for one in inner if fnmatch(Path(one.filename).name.lower(), _CONVERSATIONS)]
-            for one in named or inner:
-                with archive.open(one) as file:
-                    most = one.compress_size * _MOST_TIMES + _FREE_BYTES
-                    yield ImportedFile(f"{path}/{one.filename}", _unpacked(file, most, path))
-    # An encrypted file is a RuntimeError, an unknown way of packing a NotImplementedError.
-    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
-        raise InvalidRequest(f"{path}: The archive can't be read: {error}.") from error
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        inner = [one for one in archive.infolist() if one.filename.lower().endswith(_NAMES)]
+        if len(inner) > _MOST_FILES:
+            raise InvalidRequest(f"{path}: It has {len(inner)} files; allowed: at most {_MOST_FILES}.")
+        named = [one for one in inner if fnmatch(Path(one.filename).name.lower(), _CONVERSATIONS)]
+        for one in named or inner:
+            with archive.open(one) as file:
+                most = one.compress_size * _MOST_TIMES + _FREE_BYTES
+                yield ImportedFile(f"{path}/{one.filename}", _unpacked(file, most, path))
 
 
 def _unpacked(file: IO[bytes], most: int, path: Path) -> Iterator[bytes]:
     unpacked = 0
-    while chunk := file.read(_CHUNK):
+    while chunk := _read(file, path):
         unpacked += len(chunk)
         if unpacked > most:
             raise InvalidRequest(f"{path}: A file in it becomes {_MOST_TIMES} times as large as it is packed.")
         yield chunk
+
+
+def _read(file: IO[bytes], path: Path) -> bytes:
+    with _readable(path):
+        return file.read(_CHUNK)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise InvalidRequest for an archive that is damaged, encrypted, or packed in an unknown way."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise InvalidRequest(f"{path}: The archive can't be read: {str(error).removesuffix('.')}.") from error

@@ -136,6 +136,25 @@ def test_a_bomb_is_refused(server: ThreadServer, key: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "packed",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+    ids=["stored", "deflated", "bzip2", "lzma"],
+)
+def test_a_damaged_archive_is_named(server: ThreadServer, key: str, tmp_path: Path, packed: int) -> None:
+    """Also where the damage shows only when its files are unpacked."""
+    archive = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(archive, "w", packed) as made:
+        made.writestr("conversations.json", " ".join(map(str, range(500))))
+    content = bytearray(archive.read_bytes())
+    for place in range(80, 300):
+        content[place] ^= 0x5A
+    archive.write_bytes(content)
+    done = to(server, key, archive)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"jan: {archive}: The archive can't be read: ")
+
+
+@pytest.mark.parametrize(
     "content", [b"PK\x05\x06" + bytes(18), b"PK\x03\x04" + bytes(200) + b"PK\x05\x06" + bytes(18)]
 )
 def test_an_archive_without_conversations_adds_nothing(
