@@ -26,6 +26,31 @@ def test_a_person_signs_in_and_talks(visit: PageVisit, signed_in: Callable[[], s
     assert page.title() == "Hello, how are you? · Jan"
 
 
+def test_a_draft_of_a_new_conversation_is_kept(visit: PageVisit, signed_in: Callable[[], str]) -> None:
+    """It is there after a reload, and after a session that ended and another sign-in."""
+    key = signed_in()
+    visit.page.fill(FIELD, "a thought for later")
+    visit.page.reload()
+    visit.page.wait_for_selector(FIELD)
+    assert visit.page.input_value(FIELD) == "a thought for later"
+    visit.page.context.clear_cookies()
+    visit.sign_in(key)
+    visit.page.wait_for_selector(FIELD)
+    assert visit.page.input_value(FIELD) == "a thought for later"
+
+
+def test_stop_is_there_while_an_answer_is_made(visit: PageVisit, signed_in: Callable[[], str], gate: Gate) -> None:
+    """It goes away with the end of the answer."""
+    signed_in()
+    choose_model(visit, "held")
+    visit.ask("one gate two")
+    stop = "jan-composer button:has-text('Stop')"
+    visit.page.wait_for_selector(stop)
+    gate.open()
+    visit.page.wait_for_selector(stop, state="hidden")
+    assert visit.answers() == ["one gate two"]
+
+
 def test_what_is_sent_early_is_not_lost(visit: PageVisit, signed_in: Callable[[], str]) -> None:
     """The field can be used before the page knows the list and the models; the question waits for them."""
     signed_in()

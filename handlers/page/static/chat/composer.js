@@ -35,7 +35,8 @@ export class Composer extends HTMLElement {
     });
     onEnter(this.field, () => this.send());
     this.field.addEventListener("paste", (event) => this.#paste(event));
-    this.#typed();
+    // Not as typed: the draft that is kept would be taken for one that was emptied.
+    this.#judge();
   }
 
   #typed() {

@@ -251,7 +251,7 @@ class View {
   }
 
   get #running() {
-    return [...this.conversation.answers];
+    return [...this.conversation.answers].filter((answer) => !answer.done);
   }
 
   #busy() {
