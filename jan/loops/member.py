@@ -47,4 +47,4 @@ class Member:
     async def all_metrics(self) -> bytes:
         """Return the metrics of all loops in Prometheus' text format."""
         processes = await self._link.ask(ALL_METRICS, Nothing())
-        return exposition(processes)
+        return exposition(processes, self._processes)

@@ -40,6 +40,25 @@ def test_values_are_added_up() -> None:
     assert found["process_start_time_seconds", ()] == 2
 
 
+def test_an_engine_that_all_use_is_counted_once() -> None:
+    """Each process has the counters of the engine that all share; those of engines of its own add up."""
+
+    def told(finished: int) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        counter = Counter("jan_engine_finished", "Finished", ["model"], registry=registry)
+        for model in ("shared", "own"):
+            counter.labels(model).inc(finished)
+        Gauge("jan_engine_healthy", "Healthy", ["model"], registry=registry).labels("own").set(1)
+        Gauge("jan_background_queued", "Queued, in the whole store", registry=registry).set(7)
+        return registry
+
+    page = exposition([families_of(told(5)), families_of(told(4))], {"shared"}).decode()
+    assert 'jan_engine_finished_total{model="shared"} 5.0' in page
+    assert 'jan_engine_finished_total{model="own"} 9.0' in page
+    assert 'jan_engine_healthy{model="own"} 1.0' in page
+    assert "jan_background_queued 7.0" in page
+
+
 def test_one_process_is_shown_as_it_is() -> None:
     """A page of one process has the same families, of the same kinds."""
     registry = process(2)

@@ -172,6 +172,24 @@ def test_metrics_are_those_of_all_loops(server: LoopServer) -> None:
     until(lambda: server.loops_of("models").total() == counted)
 
 
+def test_metrics_of_an_engine_are_counted_once(server: LoopServer) -> None:
+    """All loops use one process of a model, so its answers and its slots are those of one."""
+
+    def of_engine(name: str) -> float:
+        with server.connect() as client:
+            page = client.get("/metrics").text
+        (value,) = re.findall(rf'^jan_engine_{name}{{model="echo"}} (\S+)$', page, re.MULTILINE)
+        return float(value)
+
+    before = of_engine("finished_total")
+    with server.connect(server.add_user()) as client:
+        for _ in range(5):
+            assert client.post("/v1/chat/completions", json=chat("hi")).status_code == 200
+    until(lambda: of_engine("finished_total") >= before + 5)
+    assert of_engine("finished_total") == before + 5
+    assert (of_engine("loaded"), of_engine("healthy"), of_engine("running")) == (1, 1, 0)
+
+
 def test_a_loop_that_dies_is_replaced(server: LoopServer) -> None:
     """The others go on serving, and another process takes its place."""
     both_serve(server)
