@@ -117,11 +117,13 @@ def _configuration(config: Path | None, **overrides: Any) -> Iterator[Configurat
 @click.option("--data", help="Folder for the server's own files.")
 def serve(config: Path | None, host: str | None, port: int | None, data: str | None) -> None:
     """Run the server until it is stopped."""
+    from jan.cli.server_process import outlast_hangups
     from jan.settings.secret_files import warn_of_open_files
     from jan.telemetry.logs import configure_logging
 
     with _explained(), _configuration(config, server__host=host, server__port=port, data=data) as configuration:
         settings = configuration.settings
+        outlast_hangups()
         configure_logging(settings.log)
         warn_of_open_files(configuration.secret_files)
         try:

@@ -59,6 +59,12 @@ def _handle_signals(server: Server, stopping: asyncio.Event, signals: Sequence[s
         loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
 
 
+def outlast_hangups() -> None:
+    """Ignore SIGHUP until the server is ready and knows what to do then: loading a model may take minutes."""
+    with suppress(AttributeError):  # Windows has no SIGHUP.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 async def first_of(*events: asyncio.Event) -> None:
     """Wait for one of several events."""
     tasks = [asyncio.create_task(event.wait()) for event in events]

@@ -1,5 +1,7 @@
 """TLS by configuration, with certificates made here."""
 
+import os
+import shutil
 import signal
 import socket
 import ssl
@@ -12,8 +14,9 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from support import slow_loading
 from support.certificates import write_certificate
-from support.server import ECHO_CONFIG, ServerProcess
+from support.server import ECHO_CONFIG, ServerProcess, start_jan
 
 from jan.application import Server
 from jan.errors import ConfigurationError
@@ -93,6 +96,29 @@ def test_a_hangup_ends_no_server(tmp_path: Path) -> None:
         assert server.stop() == 0
     finally:
         server.kill_if_running()
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_a_hangup_while_a_model_loads_ends_no_server(tmp_path: Path, loops: int) -> None:
+    """The order may come while a large model is loaded, which takes minutes."""
+    shutil.copy(slow_loading.__file__, tmp_path)
+    gate, config = tmp_path / "gate", tmp_path / "jan.yaml"
+    model = f"{{id: m, engine: slow_loading.SlowLoadingBackend, isolation: process, options: {{gate: {gate}}}}}"
+    config.write_text(f"extends: default\nserver: {{workers: {loops}}}\nmodels: [{model}]\n")
+    server = start_jan(["serve", "--config", str(config), "--port", "0"], tmp_path, os.environ)
+    assert server.stdout is not None
+    assert server.stderr is not None
+    try:
+        while "loading m" not in (line := server.stderr.readline()):
+            assert line
+        os.kill(server.pid, signal.SIGHUP)
+        gate.touch()
+        assert "is ready" in server.stdout.readline()
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+        server.stderr.close()
 
 
 def test_certificates_are_reloaded(secure: ServerProcess, tmp_path: Path) -> None:
