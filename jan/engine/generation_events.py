@@ -12,6 +12,7 @@ import msgspec
 from jan.engine.call_ids import CallIds
 from jan.errors import (
     AuthenticationFailed,
+    ConfigurationError,
     Conflict,
     InternalError,
     InvalidRequest,
@@ -32,6 +33,7 @@ _ERRORS = MappingProxyType[str, type[JanError]](
         error.__name__: error
         for error in (
             AuthenticationFailed,
+            ConfigurationError,
             Conflict,
             InternalError,
             InvalidRequest,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jan.errors import InternalError, InvalidRequest, NotFound, Unavailable
+from jan.errors import ConfigurationError, InternalError, InvalidRequest, JanError, NotFound, Unavailable
 from jan.loops.link import Link, Question
 
 DOUBLE = Question("double", int, int)
@@ -82,9 +82,16 @@ async def test_frames_larger_than_the_socket_takes() -> None:
         assert [answer.data == data for answer in answers] == [True] * 3
 
 
-@pytest.mark.parametrize("error", [NotFound("gone", code="x_y", param="p"), InvalidRequest("wrong", code="wrong")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound("gone", code="x_y", param="p"),
+        InvalidRequest("wrong", code="wrong"),
+        ConfigurationError("A line for each.\nMistake."),
+    ],
+)
 @on_loop
-async def test_refusals_come_as_they_were(error: NotFound | InvalidRequest) -> None:
+async def test_refusals_come_as_they_were(error: JanError) -> None:
     """The kind, the words, the code and the parameter of an error are those of the process that refused."""
 
     async def refuse(_asked: str) -> str:

@@ -334,6 +334,16 @@ def _runs(pid: int) -> bool:
     return False
 
 
+def test_a_mistake_that_only_a_loop_finds_is_a_line(tmp_path: Path) -> None:
+    """It is told as one server in one process tells it: by a line and an exit code, and no traceback."""
+    config = tmp_path / "jan.yaml"
+    config.write_text("server: {workers: 2, host: 127.0.0.1}\n")
+    ran = run_jan("serve", "--config", str(config), "--port", "0", "--data", str(tmp_path), cwd=tmp_path)
+    assert ran.returncode == 1
+    assert re.search(r"^jan: .*routes: There are none", ran.stderr, re.MULTILINE)
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("isolation", ["", ", isolation: thread"])
 def test_a_model_on_a_thread_has_one_loop(tmp_path: Path, isolation: str) -> None:
     """Several loops can't share it: neither the check nor the start accepts that."""
