@@ -26,6 +26,7 @@ class LoopProcess:
         self.link = link
         self.pid = process.pid
         self._process = process
+        self._told_to_stop = False
         self._ready: asyncio.Future[LoopReady] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.create_task(process.wait())
 
@@ -86,9 +87,14 @@ class LoopProcess:
         return f"signal {-code}"
 
     async def stop(self, grace_seconds: float) -> None:
-        """Let it finish its requests within the grace period, and wait for its end; then end it at once."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        """Let it finish its requests within the grace period, and wait for its end; then end it at once.
+
+        May be called while it stops already, which does not hurry it.
+        """
+        if not self._told_to_stop:
+            self._told_to_stop = True
+            with suppress(ProcessLookupError):
+                self._process.terminate()
         await asyncio.wait({self.ended}, timeout=grace_seconds + _CLOSE_SECONDS)
         if not self.ended.done():
             with suppress(ProcessLookupError):

@@ -62,6 +62,8 @@ class Supervisor:
         #: Set when a model fails whose configuration says that this ends the server.
         self.failed = self._engines.failed
         self._loops: dict[int, LoopProcess] = {}
+        # All processes that run, those too that do not serve yet, and those whose place another one has.
+        self._running: set[LoopProcess] = set()
         self._tasks = Tasks()
         self._renewing = asyncio.Lock()
         self._stopping = False
@@ -96,6 +98,10 @@ class Supervisor:
         loop = await LoopProcess.start(beginning, self._hub.leave)
         loop.link.answer(LATE_KEY.answered_by(self._late_key), PROCESSES.answered_by(self._processes))
         self._hub.join(loop.link)
+        self._running.add(loop)
+        loop.ended.add_done_callback(lambda _: self._running.discard(loop))
+        if self._stopping:
+            await loop.stop(grace_seconds=0.0)
         if number not in self._loops:
             self._loops[number] = loop
         return loop
@@ -127,11 +133,29 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             await loop.link.close()
+            if self._stopping:
+                return
             began = now()
-            loop = self._loops[loop.number] = await self._begin(loop.number, again=True)
+            try:
+                fresh = await self._begin(loop.number, again=True)
+            except OSError as error:
+                log.error("no process for a web loop", loop=loop.number, reason=str(error))
+                continue
+            if self._loops[loop.number] is not loop:  # it was renewed meanwhile
+                await fresh.stop(grace_seconds=0.0)
+                return
+            loop = self._loops[loop.number] = fresh
             with suppress(JanError):
                 await loop.ready()
             await asyncio.wait({loop.ended})
+
+    async def _until_ready(self, loop: LoopProcess) -> None:
+        """Wait until a loop serves; end it if it can't. Raises the JanError for that."""
+        try:
+            await loop.ready()
+        except JanError:
+            await loop.stop(grace_seconds=0.0)
+            raise
 
     async def renew(self) -> None:
         """Put a new process into each loop's place, one after another: it serves before the old one stops.
@@ -142,12 +166,11 @@ class Supervisor:
             for number in self._numbers:
                 if self._stopping:
                     return
-                fresh = await self._begin(number, again=True)
                 try:
-                    await fresh.ready()
-                except JanError as error:
-                    log.error("web loops not renewed; those before stay", loop=number, reason=error.message)
-                    await fresh.stop(grace_seconds=0.0)
+                    fresh = await self._begin(number, again=True)
+                    await self._until_ready(fresh)
+                except (JanError, OSError) as error:
+                    log.error("web loops not renewed; those before stay", loop=number, reason=str(error))
                     return
                 old, self._loops[number] = self._loops[number], fresh
                 self._watch(fresh)
@@ -163,7 +186,7 @@ class Supervisor:
         grace = self._settings.server.grace_seconds if grace_seconds is None else grace_seconds
         for one in self._sockets:
             one.close()
-        await asyncio.gather(*(loop.stop(grace) for loop in self._loops.values()))
+        await asyncio.gather(*(loop.stop(grace) for loop in list(self._running)))
         await self._tasks.close(0.0)
         await self._engines.close()
         log.info("stopped", loops=len(self._numbers))
