@@ -54,13 +54,17 @@ class OwnedEngines:
             await self._models.rest()
 
     async def address(self, name: str, report: LoadReport) -> EngineAddress:
-        """Return where a model's process is found, after loading it if necessary. Raises ConfigurationError."""
+        """Return where a model's process is found, after loading it if necessary. Raises ConfigurationError.
+
+        A loop that asks may have left a process that hangs, and only the supervisor can end one.
+        """
         if (model := self._owned.get(name)) is None:
             raise NotFound(f"The supervisor has no process of model '{name}'.", code="model_not_found")
         await model.load(report)
         assert isinstance(model.engine, ProcessEngine)  # the owned ones are
         if model.engine.address is None:
             raise InternalError(f"The process of model '{name}' was closed.")
+        model.engine.probe()
         return model.engine.address
 
     def uses(self) -> list[ProcessUse]:

@@ -60,7 +60,11 @@ class AttachedHost(LinkedHost):
         try:
             link = await EngineLink.open(address, self._events, self._on_disconnect)
             self.stats = link.stats
-            info = await link.info()
+            try:
+                info = await link.info()
+            except BaseException:
+                link.close()
+                raise
         except OSError as error:
             raise InternalError(f"The engine's process can't be reached: {error}.") from error
         self._link = link

@@ -133,6 +133,8 @@ class ClientLink:
 
     def _obey(self, message: ToProcess) -> None:
         if isinstance(message, NewJob):
+            if message.content:  # later jobs may share it, whatever becomes of this one
+                self._prompts[message.prompt] = self._prompts_of.decode(message.content)
             self._begin(message.job, self._make(message))
         elif isinstance(message, QueueJob):
             job = self._jobs.get(message.job)
@@ -177,8 +179,6 @@ class ClientLink:
         served.thread.post(Submit(job) if message.queues else Prepare(job))
 
     def _request_of(self, message: NewJob) -> GenerationRequest:
-        if message.content:
-            self._prompts[message.prompt] = self._prompts_of.decode(message.content)
         request = self._requests.decode(message.request)
         return msgspec.structs.replace(request, prompt=self._prompts[message.prompt])
 

@@ -75,8 +75,8 @@ class EngineLink:
         self._info: ModelInfo | None = None
         self._decoder = msgspec.msgpack.Decoder(FromEngine)
         self._unsent = bytearray()
-        self._sent = 0
-        # When it was asked for something that it has not heard yet.
+        self._sent = self._heard = 0
+        # When it was asked for something that it has not heard yet, or last heard something before that.
         self._asked_at: float | None = None
         self._busy_since: float | None = None
         # Of prompts; and of requests that are no jobs.
@@ -142,6 +142,10 @@ class EngineLink:
         """Have the backend reset."""
         self._post(ResetBackend())
 
+    def probe(self) -> None:
+        """Ask for nothing but to be heard, so that ``busy_since`` tells if the process hangs."""
+        self._post(ForgetPrompts([]))
+
     async def read_tokens(self, request: GenerationRequest) -> TokenizedText:
         """Show the tokens of a prompt; see ``TokenReader``."""
         number = next(self._shows)
@@ -202,6 +206,9 @@ class EngineLink:
         self._busy_since = state.busy_since
         if state.heard == self._sent:
             self._asked_at = None
+        elif state.heard > self._heard:  # with many requests there may always be one on its way
+            self._asked_at = time.monotonic()
+        self._heard = state.heard
         if self._info is not None and self._info.cache is not None:
             self._info.cache.used = state.cache_used
 

@@ -47,6 +47,7 @@ class FrameChannel:
         # Set while no bytes wait, as far as the event loop knows.
         self._all_sent = asyncio.Event()
         self._all_sent.set()
+        self._cut_off = False
         self.closed = False
         self._loop.add_reader(reads, self._readable)
 
@@ -61,12 +62,13 @@ class FrameChannel:
     def send_framed(self, frames: bytes | bytearray) -> None:
         """Send messages that are framed already."""
         with self._turn:
-            if self.closed:
+            if self.closed or self._cut_off:
                 return
             if self._waiting:
                 self._waiting += frames
                 if len(self._waiting) > _MOST_WAITING:
                     self._waiting.clear()
+                    self._cut_off = True  # the end of a frame is missing
                     self._loop.call_soon_threadsafe(self._end)
                 return
             sent = self._write(frames)

@@ -61,6 +61,11 @@ class LinkedHost:
         if self._link is not None:
             self._link.reset()
 
+    def probe(self) -> None:
+        """Find out if the process hangs; ``busy_since`` tells it."""
+        if self._link is not None:
+            self._link.probe()
+
 
 def _send(link: EngineLink, message: Message) -> None:
     """Send a message of an engine to its process."""

@@ -57,6 +57,11 @@ class ProcessEngine(HostedEngine):
         """
         return None if self._listener is None else self._listener.address
 
+    def probe(self) -> None:
+        """Find out if the process hangs, which nobody else may have asked for anything: then it is ended."""
+        if isinstance(self._host, ProcessHost):
+            self._host.probe()
+
     async def start(self, progress: OnProgress) -> None:
         """Start the process and load the model in it; see ``Engine.start``."""
         try:

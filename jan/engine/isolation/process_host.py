@@ -60,12 +60,16 @@ class ProcessHost(LinkedHost):
         self._process = EngineProcess(self._plan, self._on_end)
         try:
             await self._process.load(progress)
-            link = await EngineLink.open(self._address, self._events, self._on_disconnect)
-            self.stats = link.stats
-            info = await link.info()
+            async with asyncio.timeout(self._plan.rules.stall_seconds):
+                link = await EngineLink.open(self._address, self._events, self._on_disconnect)
+                self.stats = link.stats
+                info = await link.info()
+            if self._process.ended.is_set():
+                raise ConnectionError(f"it ended {self._process.end}")
         except OSError as error:
             self.abandon()
-            raise ConfigurationError(f"The model's process can't be reached: {error}.") from error
+            reason = str(error) or "it does not answer"
+            raise ConfigurationError(f"The model's process can't be reached: {reason}.") from error
         except BaseException:
             self.abandon()
             raise

@@ -33,7 +33,7 @@ from jan.engine.runtime.host import Host, HostEvents
 from jan.engine.runtime.job import Job, ignore_events
 from jan.engine.runtime.mailbox import Cancel, Close, Prepare, Submit
 from jan.engine.stats import EngineStats
-from jan.errors import Unavailable
+from jan.errors import ConfigurationError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,9 @@ class HostedEngine(ABC):
         self._live, self._past = EngineStats(), EngineStats()
         self._info: ModelInfo | None = None
         self._host: Host | None = None
+        # The host that has loaded the model and was not replaced since; and the last one that died without that.
+        self._serving: Host | None = None
+        self._died_early: Host | None = None
         self._state: Literal["new", "ready", "stalled", "dead", "closed"] = "new"
         self._watching: asyncio.TimerHandle | None = None
         self._restarting: asyncio.Task[None] | None = None
@@ -185,9 +188,11 @@ class HostedEngine(ABC):
         self._watch(asyncio.get_running_loop().time())
 
     async def _launch(self, progress: OnProgress) -> None:
-        self._host = self._make_host(HostEvents(self._jobs.arrive, self._on_reset, self._on_death))
-        self._info = await self._host.start(progress)
-        self._live = self._host.stats
+        host = self._host = self._make_host(HostEvents(self._jobs.arrive, self._on_reset, self._on_death))
+        info = await host.start(progress)
+        if host is self._died_early:
+            raise ConfigurationError("It ended as soon as it was loaded.")
+        self._serving, self._info, self._live = host, info, host.stats
         self._state = "ready"
 
     async def close(self) -> None:
@@ -239,7 +244,10 @@ class HostedEngine(ABC):
             log.info("engine is back", model=self._name)
 
     def _on_death(self, host: Host) -> None:
-        if host is not self._host or self._state == "closed":
+        if host is not self._serving:
+            self._died_early = host
+            return
+        if self._state == "closed":
             return
         self._state = "dead"
         self._fail_jobs()
@@ -254,6 +262,7 @@ class HostedEngine(ABC):
             return
         ends = self._state == "dead" or host.can_be_ended
         host.abandon()
+        self._serving = None
         self._live, self._past = EngineStats(), self.stats.ended()
         self._restarting = asyncio.create_task(self._restart(host if ends else None))
 
@@ -265,14 +274,15 @@ class HostedEngine(ABC):
         self._backoff.begin(self.stats.finished)
         if ended is not None:
             await ended.join(self._rules.join_seconds)
-        while self._state != "ready":
+        while True:
             await asyncio.sleep(self._backoff.next())
             launch = asyncio.ensure_future(self._launch(lambda _part: None))
             try:
                 await asyncio.wait({launch})
             finally:
                 launch.cancel()
-            if (failure := launch.exception()) is not None:
-                log.error("model can't be loaded again", model=self._name, reason=str(failure))
+            if (failure := launch.exception()) is None:
+                break  # if it has failed again meanwhile, another restart has begun
+            log.error("model can't be loaded again", model=self._name, reason=str(failure))
         self._past.restarts += 1
         log.info("model loaded again", model=self._name)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,45 @@ from support.engine import collect, text_of, text_request
 from support.patience import until
 
 from jan.children.child_environment import library_environment
-from jan.children.framing import framed
-from jan.engine.base import ChatPrompt, Engine, GenerationRequest, TextPrompt, Tokenization, TokenPrompt
+from jan.children.framing import HEADER, framed
+from jan.engine.base import (
+    ChatPrompt,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    ModelInfo,
+    OnProgress,
+    PreparedRequest,
+    TextPrompt,
+    Tokenization,
+    TokenPrompt,
+)
 from jan.engine.isolation.attached_engine import AttachedEngine
 from jan.engine.isolation.engine_link import EngineLink
 from jan.engine.isolation.engine_listener import EngineListener
 from jan.engine.isolation.engine_messages import (
+    COUNTED,
     BackendPlan,
     EngineAddress,
+    EngineState,
     ForgetPrompts,
     Introduction,
     NewJob,
     ToProcess,
+    Welcome,
 )
+from jan.engine.isolation.engine_process import EngineProcess
 from jan.engine.isolation.process_engine import ProcessEngine
 from jan.engine.iterate import events_of
-from jan.engine.rules import EngineRules
+from jan.engine.rules import EngineRules, rules_of
 from jan.engine.runtime.host import HostEvents
+from jan.engine.runtime.mailbox import Batch
 from jan.errors import ConfigurationError, InvalidRequest, JanError
+from jan.loops.owned_engines import OwnedEngines
 from jan.schema.messages import UserMessage
-from jan.settings import ModelSettings
+from jan.settings import ModelSettings, Settings
 from jan.settings.names import DottedName
 from jan.testing import served
 
@@ -142,6 +162,81 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
         assert (engine.stats.stalls, engine.stats.restarts) == (2, 2)
 
     run(tmp_path, scenario, stall_seconds=1.0)
+
+
+def test_a_process_that_hangs_before_it_answers_is_a_failed_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has loaded its model and does nothing from then on is ended after ``stall_seconds``."""
+    load, pids = EngineProcess.load, list[int]()
+
+    async def stopped(process: EngineProcess, progress: OnProgress) -> None:
+        await load(process, progress)
+        pids.append(process.pid)
+        os.kill(process.pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(EngineProcess, "load", stopped)
+
+    async def main() -> None:
+        engine = ProcessEngine("test", echo(), tmp_path, rules=EngineRules(stall_seconds=0.5))
+        with pytest.raises(ConfigurationError, match="it does not answer"):
+            await asyncio.wait_for(engine.start(lambda _part: None), 60)
+        await becomes(lambda: not is_there(pids[0]))
+
+    asyncio.run(main())
+
+
+def test_a_process_that_hangs_is_ended_whichever_loop_has_asked_it(tmp_path: Path) -> None:
+    """The supervisor asks it for nothing, and only the supervisor can end it."""
+    model = ModelSettings(
+        id="test", engine=DottedName("echo"), isolation="process", load="eager", stall_seconds=1.0
+    )
+
+    async def scenario() -> None:
+        owned = OwnedEngines(Settings(data=str(tmp_path), models=(model,)))
+        await owned.start(lambda _name, _part: None)
+
+        async def locate() -> EngineAddress:
+            return await owned.address("test", lambda _name, _part: None)
+
+        loop = AttachedEngine("test", locate, rules_of(model))
+        await loop.start(lambda _part: None)
+        try:
+            (before,) = owned.uses()
+            os.kill(before.pid, signal.SIGSTOP)
+            assert await codes_of([asyncio.create_task(collect(loop, text_request("a")))]) == {"engine_stalled"}
+            await becomes(lambda: not is_there(before.pid) and loop.healthy)
+            assert text_of(await collect(loop, text_request("b "))) == "b "
+        finally:
+            await loop.close()
+            await owned.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_process_that_hears_is_not_taken_for_stalled(tmp_path: Path) -> None:
+    """Under load some request is always on its way; what counts is that earlier ones are heard."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        events = HostEvents(lambda _batches: None, lambda: None, lambda _host: None)
+        link = EngineLink(ours.detach(), b"", events, lambda: None)
+        with theirs:
+            link.drop_job(1)
+            since = link.busy_since()
+            for heard in range(1, 4):
+                link.drop_job(heard + 1)
+                counts = [0] * len(COUNTED)
+                state = EngineState(heard, None, 0, counts, list(link.stats.waits.counts), 0.0)
+                theirs.sendall(framed(msgspec.msgpack.encode(state)))
+                await becomes(lambda since=since: link.busy_since() != since)  # type: ignore[misc]
+                since = link.busy_since()
+            theirs.sendall(framed(msgspec.msgpack.encode(msgspec.structs.replace(state, heard=4))))
+            await becomes(lambda: link.busy_since() is None)
+            link.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_load_that_ends_the_process_is_a_failed_load(tmp_path: Path) -> None:
@@ -354,6 +449,31 @@ def test_choices_share_their_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     run(tmp_path, scenario)
 
 
+def test_a_prompt_stays_whatever_becomes_of_its_first_job(tmp_path: Path) -> None:
+    """The request that brought the prompt is dropped at once; another one that shares it is answered."""
+
+    async def scenario(engine: ProcessEngine) -> None:
+        ends: list[Event | PreparedRequest] = []
+
+        def arrive(batches: list[Batch]) -> None:
+            ends.extend(event for _, events in batches for event in events if isinstance(event, Finished | Failed))
+
+        address = engine.address
+        assert address is not None
+        events = HostEvents(arrive, lambda: None, lambda _host: None)
+        link = await EngineLink.open(address, events, lambda: None)
+        await link.info()
+        shared = link.prompt_of(TextPrompt("b "))
+        link.new_job(1, text_request(""), shared, queues=True)
+        link.drop_job(1)
+        link.new_job(2, text_request(""), shared, queues=True)
+        await becomes(lambda: ends)
+        assert isinstance(ends[0], Finished)
+        link.close()
+
+    run(tmp_path, scenario)
+
+
 def test_each_loop_submits_and_drops_what_it_has_prepared(tmp_path: Path) -> None:
     """The jobs of several loops have their own numbers: what one prepares, submits or cancels is its own."""
 
@@ -383,6 +503,35 @@ def test_each_loop_submits_and_drops_what_it_has_prepared(tmp_path: Path) -> Non
                 await attached.close()
 
     run(tmp_path, scenario)
+
+
+def test_a_process_that_dies_as_soon_as_it_answers_is_replaced_once(tmp_path: Path) -> None:
+    """The end comes in the same moment as the welcome: the loop connects again once, and not twice."""
+    serving, number = set[asyncio.StreamWriter](), count(1)
+    welcome = framed(msgspec.msgpack.encode(Welcome(ModelInfo(context_length=100, unserved={}))))
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(HEADER)
+        writer.write(welcome)
+        if next(number) > 2:
+            serving.add(writer)
+            await reader.read()
+            serving.discard(writer)
+        writer.close()
+
+    async def locate() -> EngineAddress:
+        return EngineAddress(str(tmp_path / "s"), b"")
+
+    async def main() -> None:
+        async with await asyncio.start_unix_server(accept, tmp_path / "s"):
+            loop = AttachedEngine("test", locate, EngineRules(stall_seconds=PATIENT))
+            await loop.start(lambda _part: None)
+            await becomes(lambda: loop.stats.restarts == 2 and loop.healthy)
+            assert len(serving) == 1
+            await loop.close()
+            await becomes(lambda: not serving)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_several_loops_share_a_process_fairly(tmp_path: Path) -> None:
