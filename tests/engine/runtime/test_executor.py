@@ -132,12 +132,14 @@ def test_a_slow_consumer_finds_its_deltas_merged() -> None:
         await anext(stream)
         while engine.stats.finished < 1:
             await asyncio.sleep(0.001)
+        # Events come in order: with a later request's, all of the first are there.
+        await collect(engine, text_request("b "))
         rest = [event async for event in stream]
         deltas = [event for event in rest if isinstance(event, Delta)]
         assert len(deltas) <= 2
         assert text_of(rest) == "w " * 900
         assert sum(delta.tokens for delta in deltas) == end_of(rest).completion_tokens == 900
-        assert [part.tokens for delta in deltas for part in delta.parts if part] == [1] * 900
+        assert [part.tokens for delta in deltas for part in delta.parts or (delta,) if part] == [1] * 900
 
     run_engine(lambda: EchoBackend(EchoOptions(repeat=3)), scenario)
 
