@@ -130,7 +130,7 @@ class View {
   }
 
   async #act(name) {
-    if (name === "model" || (name === "edit" && this.thread)) holdKeys(); // letters may follow before it is loaded
+    if (name === "model" || (name === "edit" && document.activeElement?.closest(".msg.you"))) holdKeys(); // letters may follow before it is loaded
     const { actByKey } = await import("./act-by-key.js");
     actByKey(name, this, this.#acts());
   }
