@@ -21,6 +21,7 @@ from tornado.web import Application
 
 from jan.errors import JanError, Unavailable, envelope_of, status_of
 from jan.http.body import DRAIN_FACTOR
+from jan.http.idle_connections import close_idle
 from jan.http.open_connections import OpenConnections
 from jan.http.plain_response import RESTRAINTS, new_request_id
 from jan.http.request_connection import OnMalformed, ServerConnection
@@ -154,9 +155,7 @@ class ConnectionServer(HTTPServer):
         self.conn_params.no_keep_alive = True
         if len(self._open):
             await asyncio.sleep(seconds)
-        for connection in self._open.idle():
-            self._open.forget(connection)
-            connection.stream.close()
+        await close_idle(self._open)
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
         if self.ssl_options is not None:
