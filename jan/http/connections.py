@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any
 
-import msgspec
 import structlog
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
@@ -19,11 +17,11 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from jan.errors import JanError, Unavailable, envelope_of, status_of
+from jan.errors import JanError, Unavailable, status_of
 from jan.http.body import DRAIN_FACTOR
 from jan.http.idle_connections import close_idle
 from jan.http.open_connections import OpenConnections
-from jan.http.plain_response import RESTRAINTS, new_request_id
+from jan.http.plain_response import new_request_id, whole_answer
 from jan.http.request_connection import OnMalformed, ServerConnection
 from jan.http.request_head import too_long
 from jan.settings import ServerSettings
@@ -232,7 +230,7 @@ class ConnectionServer(HTTPServer):
         if isinstance(stream, SSLIOStream):
             stream.close()
             return
-        answer = _whole_answer(error, f"X-Request-Id: {request_id}\r\nRetry-After: 5")
+        answer = whole_answer(error, f"X-Request-Id: {request_id}\r\nRetry-After: 5")
         with suppress(StreamClosedError):
             stream.write(answer).add_done_callback(lambda _done: stream.close())
 
@@ -244,7 +242,7 @@ class ConnectionServer(HTTPServer):
         log.info(
             "request", request_id=request_id, route="malformed", status=status, client=client, error=error.code
         )
-        return _whole_answer(error, f"X-Request-Id: {request_id}")
+        return whole_answer(error, f"X-Request-Id: {request_id}")
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection. Tornado calls this at its end."""
@@ -292,15 +290,3 @@ def _unsent(stream: IOStream) -> int:
 
 def _peer(address: Any) -> str:
     return str(address[0]) if isinstance(address, tuple) else ""
-
-
-def _whole_answer(error: JanError, headers: str) -> bytes:
-    """Return the answer that reports an error and ends the connection."""
-    body = msgspec.json.encode(envelope_of(error))
-    status = HTTPStatus(status_of(type(error)))
-    restraints = "".join(f"{name}: {value}\r\n" for name, value in RESTRAINTS)
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{headers}\r\n{restraints}"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body

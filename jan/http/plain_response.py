@@ -5,10 +5,14 @@ import random
 import re
 import time
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.web import RequestHandler
+
+from jan.errors import JanError, envelope_of, status_of
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 #: Headers of every response. What is public and may be kept (RFC 9111 5.2.2.5), or is a page, says so itself.
@@ -111,3 +115,15 @@ def _done() -> "asyncio.Future[None]":
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     return done
+
+
+def whole_answer(error: JanError, headers: str) -> bytes:
+    """Return the answer that reports an error and ends the connection."""
+    body = msgspec.json.encode(envelope_of(error))
+    status = HTTPStatus(status_of(type(error)))
+    restraints = "".join(f"{name}: {value}\r\n" for name, value in RESTRAINTS)
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n{headers}\r\n{restraints}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

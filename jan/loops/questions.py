@@ -17,7 +17,7 @@ class Nothing(msgspec.Struct, frozen=True):
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     """The instructions that a loop begins with.
 
-    ``number``: its number, from 1; the first one keeps the store in order. ``loops``: how many there are.
+    ``number``: its number, from 1; the first one keeps the store in order.
     ``settings``: pickled, because they name classes by the file that has them. ``sockets``: the numbers of the
     inherited files on which it accepts connections. ``again``: it takes the place of another one. ``processes``:
     the models that run in processes of the supervisor.
@@ -25,7 +25,6 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     again: bool
-    loops: int
     settings: bytes
     sockets: tuple[int, ...]
     processes: tuple[str, ...]

@@ -90,7 +90,6 @@ class Supervisor:
         beginning = Beginning(
             number=number,
             again=again,
-            loops=len(self._numbers),
             settings=self._given,
             sockets=tuple(one.fileno() for one in self._sockets),
             processes=self._engines.names,
